@@ -1,0 +1,1 @@
+"""Tokens: the own authority, verification, permissions."""

@@ -1,0 +1,1 @@
+"""A sample organisation that lives: people, machines, sign-ins, alerts of several products, an attack that unfolds."""

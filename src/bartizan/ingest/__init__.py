@@ -1,0 +1,1 @@
+"""Ways in: receive, normalise, fold repeats, store."""

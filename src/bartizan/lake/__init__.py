@@ -1,0 +1,1 @@
+"""Events: the catalogue of tables and the durable, sequenced buffer."""

@@ -1,0 +1,1 @@
+"""The nouns: Graph types, the alert, instants, ids."""

@@ -1,0 +1,1 @@
+"""One file per format: a record of a vendor becomes alerts or events. Importing this package registers them."""

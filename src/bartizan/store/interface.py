@@ -1,0 +1,291 @@
+"""The one narrow store: what state is, and what every engine promises.
+
+State is documents: the wire JSON as bytes, once per version where v1.0 and beta differ, beside declared columns, an
+entity index and an ordered change feed. Whoever holds a `TenantStore` sees one tenant; nothing reads or writes
+a tenant's documents but through one.
+
+Promises, the same on SQLite and PostgreSQL (`tests/store` runs one suite on both):
+
+- A write returns after it is durable. What one `write` does becomes visible all at once or not at all.
+- Changes are numbered in commit order, in the writing transaction: a reader who has read up to `seq` n never finds a
+  change numbered n or lower later.
+- Each put gets stamps of its own (100 ns steps): nothing becomes visible at or below a stamp that was already readable in
+  its tenant and collection.
+- Doing it twice changes nothing where the caller derives ids from input and uses `put(..., unless_exists=True)`.
+
+Source: design of state in ARCHITECTURE.md.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol, TypeVar
+
+from msgspec import Struct
+
+from bartizan.model.edm import Version
+from bartizan.odata.tree import Expr, Kind, Order
+
+T = TypeVar("T")
+
+Op = Literal["created", "updated", "deleted"]
+
+# Texts that a renderer writes where the store puts what only the writing transaction knows: same width, replaced in the bytes.
+CREATED = "0001-01-01T00:00:00.0000001Z"  # the instant at which the document was first stored
+UPDATED = "0001-01-01T00:00:00.0000002Z"  # the instant of this change
+ETAG = "0000000000000000"  # 16 hex digits of the change number, inside W/"..."
+
+
+class Column(Struct, frozen=True):
+    """A declared column: what is filtered and sorted fast. `path` is the property's path, names joined by `/`."""
+
+    path: str
+    kind: Kind = "text"
+    fold: bool = False  # stored and compared in lower case (directory names)
+    unique: bool = False  # within a tenant; a second document with the value is a Conflict
+    index: bool = True  # an index (tenant, this, the default order); False where a column only saves decoding
+
+
+class Collection(Struct, frozen=True):
+    """What the store must know of one set of documents."""
+
+    name: str  # such as "alerts_v2"; [a-z][A-Za-z0-9_]*
+    type: str | None = None  # Graph type that `store.draft` renders; None: an inner set whose documents are plain JSON
+    columns: tuple[Column, ...] = ()
+    order: tuple[tuple[str, bool], ...] = ()  # default order: (column path, descending), then id ascending
+    entities: Mapping[str, str] = {}  # path of a text property -> entity kind ("hostStates/fqdn": "host"): indexed on every put
+    versions: tuple[Version, ...] = ("v1.0", "beta")
+    created: str | None = None  # property that holds the first stamp ("createdDateTime" of alerts); None: not stamped
+    updated: str | None = None  # property that holds the stamp of the last change ("lastUpdateDateTime")
+    feed: bool = True  # False: changes are not recorded (tokens, sessions)
+    keep: timedelta | None = None  # retention by age of the last change; None: for ever
+
+
+class Entity(Struct, frozen=True):
+    """One row of the entity index: an edge from an entity to a document. `value` is folded to lower case by the store."""
+
+    kind: str  # host, user, address, hash, domain, url, mailbox, process, resource
+    value: str
+    role: str = ""
+
+
+class Draft(Struct):
+    """A document on its way in, rendered before the write lock is taken (CREATED, UPDATED, ETAG stand where stamps go)."""
+
+    collection: str
+    id: str
+    doc: bytes  # v1.0 wire JSON, without anything that depends on the host
+    beta: bytes | None = None  # where it differs from v1.0 (or the only one, for sets that v1.0 lacks: then doc == beta)
+    state: bytes = b""  # the canonical inner JSON that the next change starts from; empty: the beta (else v1.0) wire JSON is it
+    columns: Mapping[str, str | int | float | bool | None] = {}  # by Column.path; may hold CREATED and UPDATED
+    entities: tuple[Entity, ...] = ()  # beyond those that Collection.entities finds
+    evolvable: bool = False  # holds enum members after unknownFutureValue, to be masked for most readers
+
+
+class Stored(Struct, frozen=True):
+    """A document as the store holds it."""
+
+    collection: str
+    id: str
+    seq: int  # number of its last change; also its ETag: W/"<16 hex digits>"
+    created: str  # stamps, wire form
+    updated: str
+    doc: bytes
+    beta: bytes | None
+    state: bytes
+    evolvable: bool
+
+    def wire(self, version: Version) -> bytes:
+        return self.beta if version == "beta" and self.beta is not None else self.doc
+
+    def inner(self) -> bytes:
+        return self.state or self.wire("beta")
+
+    @property
+    def etag(self) -> str:
+        return f'W/"{self.seq:016x}"'
+
+
+class Query(Struct, frozen=True):
+    """A page to read. `after` continues behind the row with these sort values and id."""
+
+    top: int
+    filter: Expr | None = None
+    order: tuple[Order, ...] = ()  # empty: the collection's own; the store adds id as the last key
+    after: tuple[str | int | float | bool | None, ...] | None = None
+    skip: int = 0
+    count: bool = False
+    version: Version = "v1.0"
+    ids: tuple[str, ...] | None = None  # only these (navigation)
+
+
+class Page(Struct, frozen=True):
+    rows: list[Stored]  # `state` is empty here: a page reads only what it serves
+    more: bool  # at least one further row matches
+    last: tuple[str | int | float | bool | None, ...] | None = None  # sort values and id of the last row, for `after`
+    count: int | None = None  # of all that match the filter, whatever skip and after say
+
+
+class Change(Struct, frozen=True):
+    """One step of an object's life. `changed` names the properties that an update changed: (before, after)."""
+
+    seq: int
+    tenant: str
+    collection: str
+    id: str
+    op: Op
+    at: str
+    actor: str
+    changed: dict[str, tuple[Any, Any]] | None = None
+
+
+class Tx(Protocol):
+    """What a write may do, inside one atomic step. Synchronous: it runs in the writer, keep it short (lock under 50 ms)."""
+
+    tenant: str
+    now: str  # an instant no earlier than any stamp given before; put() stamps are later than it
+
+    def get(self, collection: str, id: str) -> Stored | None: ...
+
+    def find(self, collection: str, filter: Expr | None, *, limit: int, order: tuple[Order, ...] = ()) -> list[Stored]:
+        """Documents with their `state`, seeing what this write has put."""
+        ...
+
+    def put(
+        self,
+        draft: Draft,
+        *,
+        if_match: str | None = None,
+        unless_exists: bool = False,
+        changed: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> Stored | None:
+        """Insert or replace. PreconditionFailed if `if_match` names another version (`*`: must exist); Conflict on a unique column.
+
+        With `unless_exists` an existing id changes nothing and None is returned. `changed` goes to the feed.
+        """
+        ...
+
+    def delete(self, collection: str, id: str, *, if_match: str | None = None) -> bool: ...
+
+    def relate(self, relation: str, source: str, target_collection: str, target: str) -> bool:
+        """An edge such as ("members", group id, "users", user id); False if it was there."""
+        ...
+
+    def unrelate(self, relation: str, source: str, target_collection: str, target: str) -> bool: ...
+
+    def attach(self, collection: str, id: str, name: str, content: bytes) -> None:
+        """Bytes kept as they came (a raw record), removed with the document."""
+        ...
+
+    def value(self, key: str) -> bytes | None:
+        """A small durable value of this tenant (a cursor, a checkpoint, the head of the audit chain)."""
+        ...
+
+    def set_value(self, key: str, value: bytes | None) -> None: ...
+
+    def advance(self, cursor: str, seq: int) -> None:
+        """Moves a feed cursor in the same transaction as what was made of the changes; never backwards."""
+        ...
+
+
+class TenantStore(Protocol):
+    """One tenant's state."""
+
+    tenant: str
+
+    async def get(self, collection: str, id: str) -> Stored | None: ...
+
+    async def lookup(self, collection: str, column: str, value: str) -> Stored | None:
+        """By a unique column (userPrincipalName)."""
+        ...
+
+    async def page(self, collection: str, query: Query) -> Page:
+        """Timeout if it takes longer than the setting allows."""
+        ...
+
+    async def count(self, collection: str, filter: Expr | None = None) -> int: ...
+
+    async def related(self, relation: str, source: str, *, limit: int, after: tuple[str, str] | None = None) -> list[tuple[str, str]]:
+        """Targets (collection, id) of an edge, in that order."""
+        ...
+
+    async def relating(self, relation: str, target_collection: str, target: str, *, limit: int, after: str | None = None) -> list[str]:
+        """Sources of an edge, ordered."""
+        ...
+
+    async def attachment(self, collection: str, id: str, name: str) -> bytes | None: ...
+
+    async def entity(
+        self, kind: str, value: str, *, collection: str | None = None, limit: int = 1000
+    ) -> list[tuple[str, str, str, str]]:
+        """Documents that touch an entity, newest first: (collection, id, role, created)."""
+        ...
+
+    async def value(self, key: str) -> bytes | None: ...
+
+    async def write(self, work: Callable[[Tx], T], *, actor: str) -> T:
+        """Runs `work` in the writer, alone, and returns once it is durable. What it raises undoes it and comes back here.
+
+        `work` may run more than once (a retry after a lost connection): it must not have effects of its own.
+        Unavailable where the engine is read-only or away, StorageFull where the disk is full; nothing is half there then.
+        """
+        ...
+
+
+class Store(Protocol):
+    """The engine, for the processes that serve all tenants: registry, feed, cursors, leases, upkeep."""
+
+    def tenant(self, tenant: str) -> TenantStore: ...
+
+    async def start(self) -> None:
+        """Creates or migrates the schema (one process does, the others wait); refuses a schema newer than this program."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def ready(self) -> bool: ...
+
+    async def changes(self, after: int, *, limit: int, collections: Sequence[str] | None = None) -> list[Change]:
+        """The feed of all tenants behind `after`, in order. Gone if retention has passed `after`."""
+        ...
+
+    async def head(self) -> int:
+        """The highest change number that is visible."""
+        ...
+
+    def changed(self) -> Awaitable[None]:
+        """Resolves when this process has committed a change, or after a poll interval (other processes commit too)."""
+        ...
+
+    async def cursor(self, name: str) -> int | None: ...
+
+    async def advance(self, name: str, seq: int) -> None: ...
+
+    async def drop_cursor(self, name: str) -> None:
+        """A cursor that lives holds back the feed's retention."""
+        ...
+
+    async def lease(self, name: str, owner: str, *, seconds: float) -> bool:
+        """Takes or renews a named lease; False while another owner holds it."""
+        ...
+
+    async def release(self, name: str, owner: str) -> None: ...
+
+    async def retain(self, now: datetime) -> int:
+        """Removes what is past its collection's `keep` and feed rows that every cursor has passed; returns how many."""
+        ...
+
+    def export(self, tenant: str) -> AsyncIterator[bytes]:
+        """One tenant as JSON lines, consistent as of one moment: documents, edges, attachments, values."""
+        ...
+
+    async def restore(self, tenant: str, lines: Iterable[bytes]) -> int:
+        """Into an empty tenant (Conflict otherwise); all or nothing. Returns the number of documents."""
+        ...
+
+    async def erase(self, tenant: str) -> int:
+        """Removes every row of a tenant, feed included. Returns the number of documents."""
+        ...
+
+    async def backup(self, path: str) -> None:
+        """A consistent copy while serving (SQLite: online backup to `path`; PostgreSQL: NotServed, use pg_dump)."""
+        ...

@@ -1,0 +1,55 @@
+"""What every test may ask for: the shared records, a PostgreSQL server. Absent ones skip; in CI a skip is a failure."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+IN_CI = os.environ.get("CI") == "true"
+SHARED = Path(os.environ.get("BARTIZAN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+DSN = os.environ.get("BARTIZAN_TEST_DSN", "postgresql://postgres@127.0.0.1:5432/test")
+
+
+def _absent(what: str) -> None:
+    if IN_CI:
+        pytest.fail(f"{what}; in CI it must be there")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real records and the wire's facts, beside the checkout (or BARTIZAN_SHARED)."""
+    if not (SHARED / "graph" / "surface.json").is_file():
+        _absent(f"no shared records at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """A DSN of a server that answers (BARTIZAN_TEST_DSN)."""
+    try:
+        import psycopg
+
+        psycopg.connect(DSN, connect_timeout=3).close()
+    except Exception as error:  # noqa: BLE001 - whatever keeps us from a server is the reason to skip
+        _absent(f"no PostgreSQL at {DSN.rsplit('@')[-1]}: {error}")
+    return DSN
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: str) -> Iterator[str]:
+    """A database of its own for one test, dropped afterwards."""
+    import uuid
+
+    import psycopg
+
+    name = f"bartizan_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f"create database {name} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C.UTF-8'")
+    base, _, _ = postgres_server.rpartition("/")
+    try:
+        yield f"{base}/{name}"
+    finally:
+        with psycopg.connect(postgres_server, autocommit=True) as admin:
+            admin.execute(f"drop database if exists {name} with (force)")

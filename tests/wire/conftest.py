@@ -1,0 +1,129 @@
+"""A started server with the sample organisation in it: the real command, real TLS, real tokens."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+
+from bartizan.demo.feed import Server as FeedServer
+from bartizan.demo.feed import fill
+from bartizan.demo.organisation import Organisation
+
+START_S = 60
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers, and an application that may do everything in its first tenant."""
+
+    root: str
+    port: int
+    data: Path
+    ca: Path
+    tenant: str
+    client_id: str
+    secret: str
+
+    def command(self, *args: str, stdin: str | None = None) -> str:
+        """`bartizan ARGS --data DIR`; what it printed."""
+        return run(*args, data=self.data, stdin=stdin)
+
+    def http(self, **headers: str) -> httpx.Client:
+        return httpx.Client(base_url=self.root, verify=ssl.create_default_context(cafile=str(self.ca)), headers=headers)
+
+    def token(self, client_id: str | None = None, secret: str | None = None) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": client_id or self.client_id,
+            "client_secret": secret or self.secret,
+            "scope": "https://graph.microsoft.com/.default",
+        }
+        with self.http() as client:
+            answer = client.post(f"/{self.tenant}/oauth2/v2.0/token", data=form)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    def api(self) -> httpx.Client:
+        return self.http(Authorization=f"Bearer {self.token()}")
+
+
+def run(*args: str, data: Path, stdin: str | None = None) -> str:
+    command = [sys.executable, "-m", "bartizan", *args, "--data", str(data)]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(data: Path, port: int, *extra: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "bartizan", "serve", "--data", str(data), "--port", str(port), *extra]
+    with (data / "server.log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def wait_ready(process: subprocess.Popen[bytes], data: Path, port: int) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            if (
+                httpx.get(f"https://localhost:{port}/healthz", verify=False).status_code == 200
+            ):  # the CA is made at start
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError("the server did not start:\n" + (data / "server.log").read_text(errors="replace")[-4000:])
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError("the server did not stop within 20 s of SIGTERM") from None
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    data = tmp_path_factory.mktemp("data")
+    port = free_port()
+    process = start(data, port, "--allow-private-notifications")
+    try:
+        wait_ready(process, data, port)
+        app = json.loads(run("app", "add", "wire tests", "--all", data=data))
+        ca = data / "wire-ca.pem"
+        ca.write_text(run("ca", "export", data=data))
+        running = Running(
+            f"https://localhost:{port}", port, data, ca, app["tenantId"], app["clientId"], app["clientSecret"]
+        )
+        asyncio.run(_fill(running))
+        yield running
+    finally:
+        stop(process)
+
+
+async def _fill(running: Running) -> None:
+    context = ssl.create_default_context(cafile=str(running.ca))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        feed = FeedServer(session, running.root, running.tenant, running.client_id, running.secret)
+        await fill(feed, Organisation(people=24), datetime.now(UTC), days=2)
