@@ -3,7 +3,7 @@
 Parser and binder make it; the SQL compilers of `store` and the evaluator of `odata` read it, and all of them
 must select the same objects. So the meaning is fixed here:
 
-- A comparison is true or false, never null. `eq`/`ne` treat null as a value; `lt le gt ge` with a null operand are false.
+- A comparison is true or false, never null: `eq`/`ne` treat null as a value; `lt le gt ge` with a null are false.
 - A function that is given null returns null. `not` of null is null, `and`/`or` are three-valued, and an
   object is selected only if the whole is true.
 - `any` over a missing or empty collection is false, `all` is true.
@@ -55,7 +55,7 @@ class Size(Struct, frozen=True, tag=True):
 
 
 class Call(Struct, frozen=True, tag=True):
-    """A function of scalars: contains, startswith, endswith, tolower, length, year, now, ... by its name in lower case."""
+    """A function of scalars (contains, tolower, year, now, ...) by its name in lower case."""
 
     name: str
     args: tuple["Expr", ...]
@@ -120,7 +120,9 @@ class Search(Struct, frozen=True, tag=True):
     prefix: str
 
 
-Expr: TypeAlias = Literal | Path | Size | Call | Arithmetic | Negative | Compare | In | Not | And | Or | Any | All | Search
+Expr: TypeAlias = (
+    Literal | Path | Size | Call | Arithmetic | Negative | Compare | In | Not | And | Or | Any | All | Search
+)
 
 
 class Order(Struct, frozen=True):
