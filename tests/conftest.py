@@ -11,7 +11,7 @@ SHARED = Path(os.environ.get("BARTIZAN_SHARED", Path(__file__).resolve().parents
 DSN = os.environ.get("BARTIZAN_TEST_DSN", "postgresql://postgres@127.0.0.1:5432/test")
 
 
-def _absent(what: str) -> None:
+def absent(what: str) -> None:
     if IN_CI:
         pytest.fail(f"{what}; in CI it must be there")
     pytest.skip(what)
@@ -21,7 +21,7 @@ def _absent(what: str) -> None:
 def shared() -> Path:
     """The folder with real records and the wire's facts, beside the checkout (or BARTIZAN_SHARED)."""
     if not (SHARED / "graph" / "surface.json").is_file():
-        _absent(f"no shared records at {SHARED}")
+        absent(f"no shared records at {SHARED}")
     return SHARED
 
 
@@ -32,8 +32,8 @@ def postgres_server() -> str:
         import psycopg
 
         psycopg.connect(DSN, connect_timeout=3).close()
-    except Exception as error:  # noqa: BLE001 - whatever keeps us from a server is the reason to skip
-        _absent(f"no PostgreSQL at {DSN.rsplit('@')[-1]}: {error}")
+    except Exception as error:
+        absent(f"no PostgreSQL at {DSN.rsplit('@')[-1]}: {error}")
     return DSN
 
 

@@ -1,0 +1,150 @@
+"""Groups, devices, directory roles and service principals, and how they hang together: what an investigation walks.
+
+All of it is evidence that connectors and operators bring in; membership here never grants anything on this server.
+
+Source: Microsoft Graph, resources group, device, directoryRole, servicePrincipal.
+"""
+
+from typing import Any
+
+from bartizan.api.directory import users
+from bartizan.extend import Can, Context, Resource, collection, not_yet, resource, unserved
+from bartizan.model.times import instant
+
+_NOBODY = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
+_UNWRITABLE = {"PATCH": _NOBODY, "DELETE": _NOBODY}
+_INGEST = "Bartizan.Ingest.All"
+_ALL = "Directory.Read.All Directory.ReadWrite.All"
+
+groups = resource(
+    "groups",
+    "microsoft.graph.group",
+    can=Can.READ | Can.CREATE,
+    read=f"GroupMember.Read.All Group.ReadBasic.All Group.Read.All Group.ReadWrite.All {_ALL}",
+    create=_INGEST,
+    columns="mailEnabled securityEnabled createdDateTime description visibility",
+    fold="displayName mail mailNickname",
+    order="displayName",
+    entities={"mail": "mailbox"},
+    search="displayName description mail mailNickname",
+    advanced=True,
+    required="displayName",
+    throttle="directory",
+    unserved=_UNWRITABLE,
+)
+
+devices = resource(
+    "devices",
+    "microsoft.graph.device",
+    can=Can.READ | Can.CREATE,
+    read=f"Device.Read.All {_ALL}",
+    create=_INGEST,
+    columns="operatingSystem operatingSystemVersion accountEnabled isCompliant isManaged trustType",
+    unique="deviceId",
+    fold="displayName",
+    order="displayName",
+    entities={"displayName": "host"},
+    search="displayName",
+    advanced=True,
+    keys="deviceId",
+    required="deviceId displayName",
+    throttle="directory",
+    unserved=_UNWRITABLE,
+)
+
+roles = resource(
+    "directoryRoles",
+    "microsoft.graph.directoryRole",
+    can=Can.READ | Can.CREATE,
+    read=f"RoleManagement.Read.Directory {_ALL}",
+    create=_INGEST,
+    columns="displayName",
+    unique="roleTemplateId",
+    order="displayName",
+    keys="roleTemplateId",
+    required="displayName",
+    throttle="directory",
+    unserved={"DELETE": _NOBODY},
+)
+
+service_principals = resource(
+    "servicePrincipals",
+    "microsoft.graph.servicePrincipal",
+    can=Can.READ | Can.CREATE,
+    read=f"Application.Read.All Application.ReadWrite.All {_ALL}",
+    create=_INGEST,
+    columns="accountEnabled servicePrincipalType appDisplayName",
+    unique="appId",
+    fold="displayName",
+    order="displayName",
+    search="displayName",
+    advanced=True,
+    keys="appId",
+    required="appId displayName",
+    throttle="directory",
+    unserved=_UNWRITABLE,
+)
+
+ROLE_ASSIGNMENTS = collection(
+    "appRoleAssignments",
+    "microsoft.graph.appRoleAssignment",
+    columns="principalId resourceId appRoleId createdDateTime",
+    order="createdDateTime desc",
+)
+LICENSES = collection(
+    "licenseDetails", "microsoft.graph.licenseDetails", columns="skuPartNumber", order="skuPartNumber"
+)
+GRANTS = collection("oauth2PermissionGrants", "microsoft.graph.oAuth2PermissionGrant", columns="clientId principalId")
+
+
+@groups.prepare
+def new_group(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    return _dated(ctx, {"securityEnabled": True, "mailEnabled": False, "groupTypes": [], **_set(given)})
+
+
+@devices.prepare
+@service_principals.prepare
+def new_principal(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    return {"accountEnabled": True, **_set(given)}
+
+
+def _dated(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    return {"createdDateTime": instant(ctx.clock()), **given}
+
+
+def _set(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _member(of: Resource) -> None:
+    """What may be a member of groups and roles."""
+    of.navigation("memberOf", groups, roles, relation="members", reverse=True)
+    of.navigation("transitiveMemberOf", groups, roles, relation="members", reverse=True, transitive=True)
+
+
+for each in (users, groups, devices, service_principals):
+    _member(each)
+_PRINCIPALS = (users, groups, devices, service_principals)
+groups.navigation("members", *_PRINCIPALS, relation="members", expand=True)
+groups.navigation("transitiveMembers", *_PRINCIPALS, relation="members", transitive=True)
+groups.navigation("owners", users, service_principals, relation="owners", expand=True)
+roles.navigation("members", users, groups, service_principals, relation="members", expand=True)
+service_principals.navigation("owners", users, service_principals, relation="owners")
+service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId")
+service_principals.navigation("oauth2PermissionGrants", GRANTS, column="clientId")
+devices.navigation("registeredOwners", users, service_principals, relation="registeredOwners", expand=True)
+devices.navigation("registeredUsers", users, service_principals, relation="registeredUsers", expand=True)
+users.navigation("manager", users, type="microsoft.graph.directoryObject", many=False, relation="manager", expand=True)
+users.navigation("directReports", users, type="microsoft.graph.directoryObject", relation="manager", reverse=True)
+users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True)
+users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True)
+users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
+users.navigation("licenseDetails", LICENSES, relation="licenseDetails")
+users.navigation("oauth2PermissionGrants", GRANTS, column="principalId")
+for each in (users, groups, service_principals):
+    each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId")
+
+for name in ("groups", "devices", "servicePrincipals"):
+    unserved(f"{name}/delta", not_yet("directory delta queries come last"))
+unserved("users/{}/authentication/**", not_yet("authentication methods come with a directory connector"))
+unserved("users/{}/photo/**", not_yet("photos are not kept"))

@@ -1,0 +1,121 @@
+"""Risk of workloads: risky service principals with history and decisions, and the detections behind them.
+
+Source: Microsoft Graph, resources riskyServicePrincipal and servicePrincipalRiskDetection.
+"""
+
+from typing import Any
+
+from bartizan.api.wire.note import note
+from bartizan.errors import BadRequest, NotFound
+from bartizan.extend import Answer, Can, Context, collection, not_yet, resource, unserved
+from bartizan.model.ids import stable_id
+from bartizan.model.times import instant
+from bartizan.store.draft import draft, inner
+from bartizan.store.interface import Tx
+
+MOST_PRINCIPALS = 1_000  # of one decision: one transaction
+
+HISTORY = collection(
+    "riskyServicePrincipalHistory",
+    "microsoft.graph.riskyServicePrincipalHistoryItem",
+    columns="servicePrincipalId riskLevel riskState",
+    order="riskLastUpdatedDateTime desc",
+)
+
+principals = resource(
+    "identityProtection/riskyServicePrincipals",
+    "microsoft.graph.riskyServicePrincipal",
+    can=Can.READ | Can.CREATE,
+    read="IdentityRiskyServicePrincipal.Read.All",
+    write="IdentityRiskyServicePrincipal.ReadWrite.All",
+    create="Bartizan.Ingest.All",
+    columns="riskLevel riskState riskDetail displayName appId isEnabled isProcessing",
+    order="riskLastUpdatedDateTime desc",
+    max_top=500,
+    required="id",
+    throttle="identityProtection",
+)
+principals.navigation("history", HISTORY, column="servicePrincipalId")
+
+detections = resource(
+    "identityProtection/servicePrincipalRiskDetections",
+    "microsoft.graph.servicePrincipalRiskDetection",
+    can=Can.READ | Can.CREATE,
+    read="IdentityRiskEvent.Read.All",
+    create="Bartizan.Ingest.All",
+    columns=(
+        "activityDateTime riskEventType riskLevel riskState riskDetail servicePrincipalId appId ipAddress requestId "
+        "lastUpdatedDateTime detectionTimingType activity source"
+    ),
+    order="detectedDateTime desc",
+    entities={"ipAddress": "address"},
+    max_top=500,
+    required="riskEventType servicePrincipalId",
+    throttle="identityProtection",
+)
+
+
+@principals.prepare
+def new_principal(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    stamped = {"isEnabled": True, "isProcessing": False, "riskLastUpdatedDateTime": instant(ctx.clock())}
+    return {**stamped, **{name: value for name, value in given.items() if value is not None}}
+
+
+@detections.prepare
+def new_detection(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    now = instant(ctx.clock())
+    stamped = {"activityDateTime": now, "detectedDateTime": now, "lastUpdatedDateTime": now}
+    return {**stamped, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _decision(name: str, level: str, state: str, detail: str) -> None:
+    """Declares one decision: 204, all of them or none, twice changes nothing more."""
+    risk = {"riskLevel": level, "riskState": state, "riskDetail": detail, "isProcessing": False}
+
+    @principals.action(name, on="set", parameters={"servicePrincipalIds": "Collection(Edm.String)!"})
+    async def decide(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+        ids = list(dict.fromkeys(given["servicePrincipalIds"]))
+        if not 0 < len(ids) <= MOST_PRINCIPALS:
+            raise BadRequest(f"servicePrincipalIds: expected 1 to {MOST_PRINCIPALS} ids; got {len(ids)}.")
+
+        def work(tx: Tx) -> None:
+            moved = [each for each in ids if _decided(ctx, tx, each, risk)]
+            if moved:
+                note(ctx, tx, principals, moved, activity=f"{name} service principal risk")
+
+        await ctx.store.write(work, actor=ctx.caller.actor)
+        return Answer(204)
+
+
+def _decided(ctx: Context, tx: Tx, id: str, risk: dict[str, Any]) -> bool:
+    row = tx.get(principals.collection.name, id)
+    if row is not None:
+        before = inner(row)
+    else:
+        principal = tx.get("servicePrincipals", id)
+        if principal is None:
+            raise NotFound(f"There is no service principal '{id[:100]}'.")
+        of = inner(principal)
+        before = {"id": id, "isEnabled": of.get("accountEnabled"), "appId": of.get("appId")}
+        before |= {"displayName": of.get("displayName"), "servicePrincipalType": of.get("servicePrincipalType")}
+    changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
+    if not changed:
+        return False
+    after = {**before, **risk, "riskLastUpdatedDateTime": tx.now}
+    tx.put(draft(principals.collection, after, id), changed=changed)
+    item = {
+        **{name: value for name, value in after.items() if not name.startswith("@")},
+        "servicePrincipalId": id,
+        "initiatedBy": ctx.caller.user or ctx.caller.app,
+        "activity": {"riskEventTypes": [], "detail": risk["riskDetail"]},
+    }
+    tx.put(draft(HISTORY, item, stable_id("riskyServicePrincipalHistory", tx.tenant, id, tx.now)))
+    return True
+
+
+_decision("confirmCompromised", "high", "confirmedCompromised", "adminConfirmedServicePrincipalCompromised")
+_decision("dismiss", "none", "dismissed", "adminDismissedAllRiskForServicePrincipal")
+
+_NO_AGENTS = not_yet("risk of agents needs the identity engine")
+unserved("identityProtection/riskyAgents/**", _NO_AGENTS, versions=("beta",))
+unserved("identityProtection/agentRiskDetections/**", _NO_AGENTS, versions=("beta",))

@@ -1,0 +1,204 @@
+"""Microsoft's own Python SDKs against a started server: tokens by msal and azure-identity, objects by msgraph-sdk."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msal
+import pytest
+import pytest_asyncio
+from azure.identity.aio import ClientSecretCredential
+from kiota_abstractions.base_request_configuration import RequestConfiguration
+from msgraph import GraphServiceClient
+from msgraph.generated.identity_protection.risky_users.confirm_compromised import (
+    confirm_compromised_post_request_body as confirm,
+)
+from msgraph.generated.models.o_data_errors.o_data_error import ODataError
+from msgraph.generated.models.security.alert import Alert
+from msgraph.generated.models.security.alert_comment import AlertComment
+from msgraph.generated.models.security.alert_severity import AlertSeverity
+from msgraph.generated.models.security.alert_status import AlertStatus
+from msgraph.generated.models.security.ip_evidence import IpEvidence
+from msgraph.generated.security.alerts_v2.alerts_v2_request_builder import Alerts_v2RequestBuilder
+from msgraph.generated.security.incidents.incidents_request_builder import IncidentsRequestBuilder
+from msgraph.generated.users.users_request_builder import UsersRequestBuilder
+from msgraph_beta import GraphServiceClient as BetaClient
+from msgraph_core.tasks.page_iterator import PageIterator
+from tests.wire.conftest import Running
+
+SCOPE = ["https://graph.microsoft.com/.default"]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trust(server: Running) -> Any:
+    """The clients find the server's CA where their HTTP libraries look for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(server.ca))
+        patch.setenv("REQUESTS_CA_BUNDLE", str(server.ca))
+        yield
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def graph(server: Running) -> AsyncIterator[GraphServiceClient]:
+    credential = ClientSecretCredential(
+        server.tenant,
+        server.client_id,
+        server.secret,
+        authority=server.root,
+        disable_instance_discovery=True,
+        connection_verify=str(server.ca),
+    )
+    client = GraphServiceClient(credential, SCOPE)
+    client.request_adapter.base_url = f"{server.root}/v1.0"
+    yield client
+    await credential.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def beta(server: Running) -> AsyncIterator[BetaClient]:
+    credential = ClientSecretCredential(
+        server.tenant,
+        server.client_id,
+        server.secret,
+        authority=server.root,
+        disable_instance_discovery=True,
+        connection_verify=str(server.ca),
+    )
+    client = BetaClient(credential, SCOPE)
+    client.request_adapter.base_url = f"{server.root}/beta"
+    yield client
+    await credential.close()
+
+
+def _query(kind: Any, **parameters: Any) -> Any:
+    return RequestConfiguration(query_parameters=kind(**parameters))
+
+
+async def test_msal(server: Running) -> None:
+    """msal gets a token by either way of naming the authority."""
+    for ways in (
+        {"authority": f"{server.root}/{server.tenant}", "instance_discovery": False},
+        {"oidc_authority": f"{server.root}/{server.tenant}/v2.0"},
+    ):
+        app = msal.ConfidentialClientApplication(server.client_id, client_credential=server.secret, **ways)
+        answer = app.acquire_token_for_client(SCOPE)
+        assert "access_token" in answer, answer
+        assert isinstance(answer["expires_in"], int)
+    wrong = msal.ConfidentialClientApplication(
+        server.client_id,
+        client_credential="wrong",
+        authority=f"{server.root}/{server.tenant}",
+        instance_discovery=False,
+    )
+    refused = wrong.acquire_token_for_client(SCOPE)
+    assert refused["error"] == "invalid_client"
+    assert "AADSTS7000215" in refused["error_description"]
+
+
+async def test_alerts(graph: GraphServiceClient) -> None:
+    """Alerts come with typed evidence, are filtered, paged, changed and commented."""
+    parameters = _query(
+        Alerts_v2RequestBuilder.Alerts_v2RequestBuilderGetQueryParameters,
+        filter="severity eq 'high'",
+        top=2,
+        orderby=["createdDateTime desc"],
+        count=True,
+    )
+    page = await graph.security.alerts_v2.get(parameters)
+    assert page is not None and page.value and page.odata_count is not None
+    assert all(alert.severity == AlertSeverity.High for alert in page.value)
+    seen: list[str] = []
+
+    def take(item: Any) -> bool:
+        seen.append(item.id)
+        return True
+
+    await PageIterator(page, graph.request_adapter).iterate(take)
+    assert len(seen) == len(set(seen)) == page.odata_count
+    evidence = [e for alert in page.value for e in alert.evidence or []]
+    assert any(isinstance(e, IpEvidence) and e.ip_address for e in evidence)
+    alert_id = page.value[0].id or ""
+    changed = await graph.security.alerts_v2.by_alert_id(alert_id).patch(Alert(status=AlertStatus.InProgress))
+    assert changed is not None and changed.status == AlertStatus.InProgress
+    comments = await graph.security.alerts_v2.by_alert_id(alert_id).comments.post(
+        [AlertComment(comment="seen by the SDK")]
+    )
+    assert comments and comments[-1].comment == "seen by the SDK"
+    again = await graph.security.alerts_v2.by_alert_id(alert_id).get()
+    assert again is not None and again.comments and again.comments[-1].comment == "seen by the SDK"
+    legacy = await graph.security.alerts.by_alert_id(alert_id).get()
+    assert legacy is not None and legacy.comments == ["seen by the SDK"]
+
+
+async def test_incidents(graph: GraphServiceClient) -> None:
+    """Incidents expand their alerts."""
+    parameters = _query(IncidentsRequestBuilder.IncidentsRequestBuilderGetQueryParameters, expand=["alerts"], top=5)
+    page = await graph.security.incidents.get(parameters)
+    assert page is not None and page.value
+    assert page.value[0].alerts and page.value[0].alerts[0].title
+    assert page.value[0].alerts[0].incident_id == page.value[0].id
+
+
+async def test_risky_users(graph: GraphServiceClient) -> None:
+    """List, confirm, history."""
+    page = await graph.identity_protection.risky_users.get()
+    assert page is not None and page.value
+    user_id = page.value[0].id or ""
+    await graph.identity_protection.risky_users.confirm_compromised.post(
+        confirm.ConfirmCompromisedPostRequestBody(user_ids=[user_id])
+    )
+    user = await graph.identity_protection.risky_users.by_risky_user_id(user_id).get()
+    assert user is not None and str(user.risk_state).endswith("ConfirmedCompromised")
+    history = await graph.identity_protection.risky_users.by_risky_user_id(user_id).history.get()
+    assert history is not None and history.value
+
+
+async def test_directory(graph: GraphServiceClient) -> None:
+    """Users by filter and by name, their groups, devices and the members of a group."""
+    parameters = _query(
+        UsersRequestBuilder.UsersRequestBuilderGetQueryParameters,
+        filter="startswith(displayName,'Ada')",
+        select=["id", "displayName", "userPrincipalName"],
+    )
+    page = await graph.users.get(parameters)
+    assert page is not None and page.value
+    upn = page.value[0].user_principal_name or ""
+    user = await graph.users.by_user_id(upn).get()
+    assert user is not None and user.id == page.value[0].id
+    groups = await graph.users.by_user_id(upn).member_of.get()
+    assert groups is not None and groups.value and type(groups.value[0]).__name__ in ("Group", "DirectoryRole")
+    listed = await graph.groups.get()
+    assert listed is not None and listed.value
+    members = await graph.groups.by_group_id(listed.value[0].id or "").members.get()
+    assert members is not None and members.value
+
+
+async def test_scores_sign_ins_audits(graph: GraphServiceClient) -> None:
+    """Posture and logs."""
+    scores = await graph.security.secure_scores.get()
+    assert scores is not None and scores.value and scores.value[0].current_score
+    sign_ins = await graph.audit_logs.sign_ins.get()
+    assert sign_ins is not None and sign_ins.value and sign_ins.value[0].ip_address
+    audits = await graph.audit_logs.directory_audits.get()
+    assert audits is not None and audits.value and audits.value[0].activity_display_name
+
+
+async def test_beta(beta: BetaClient) -> None:
+    """The beta SDK reads indicators, actions and alerts."""
+    indicators = await beta.security.ti_indicators.get()
+    assert indicators is not None and indicators.value
+    alerts = await beta.security.alerts_v2.get()
+    assert alerts is not None and alerts.value
+
+
+async def test_errors(graph: GraphServiceClient) -> None:
+    """An error arrives as the SDK's own exception, with code and request id."""
+    with pytest.raises(ODataError) as caught:
+        await graph.security.alerts_v2.by_alert_id("none").get()
+    assert caught.value.response_status_code == 404
+    assert caught.value.error is not None and caught.value.error.code
+    assert caught.value.error.inner_error is not None and caught.value.error.inner_error.request_id
+    parameters = _query(Alerts_v2RequestBuilder.Alerts_v2RequestBuilderGetQueryParameters, filter="nothing eq 'x'")
+    with pytest.raises(ODataError) as caught:
+        await graph.security.alerts_v2.get(parameters)
+    assert caught.value.response_status_code == 400
