@@ -1,0 +1,80 @@
+"""Known operations that have no area yet, each with its reason; the coverage page shows them."""
+
+from collections.abc import Iterable
+
+from bartizan.extend import BOTH, Unserved, never, not_yet, unserved
+from bartizan.model.edm import Version
+
+_DIRECTORY = not_yet("comes with directory connectors; this server records what it is told")
+_BETA: tuple[Version, ...] = ("beta",)
+
+
+def _all(paths: Iterable[str], why: Unserved, versions: tuple[Version, ...] = BOTH) -> None:
+    for path in paths:
+        unserved(path, why, versions=versions)
+
+
+_all(("auditLogs", "identityProtection", "security", "identity"), never("a container; ask for what it contains"))
+_all(
+    (
+        "auditLogs/auditActivityTypes/**",
+        "auditLogs/customSecurityAttributeAudits/**",
+        "auditLogs/directoryProvisioning/**",
+    ),
+    not_yet("only this server's own audit and ingested sign-ins are kept"),
+    _BETA,
+)
+_all(
+    (
+        "auditLogs/getSummarizedMSISignIns",
+        "auditLogs/getSummarizedNonInteractiveSignIns",
+        "auditLogs/getSummarizedServicePrincipalSignIns",
+        "auditLogs/signInEventsAppSummary/**",
+        "auditLogs/signInEventsSummary/**",
+    ),
+    not_yet("summaries of sign-ins come with hunting"),
+    _BETA,
+)
+_all(("identity/conditionalAccess/authenticationStrengths/**",), not_yet("only policies and locations are kept"), _BETA)
+_all(
+    [f"servicePrincipals/{{}}/{name}" for name in ("addKey", "addPassword", "removeKey", "removePassword")],
+    never("credentials of applications are made by an operator at the command line"),
+)
+_all(("security/auditLog/**",), not_yet("asynchronous audit queries come with hunting"))
+_all(("security/collaboration/**",), not_yet("analysed mails come with a mail connector"))
+_all(("security/identities/**",), not_yet("sensors and health of identities come with identity posture"))
+_all(("security/threatIntelligence/**",), not_yet("threat intelligence articles and hosts come with its connectors"))
+_all(
+    (
+        "security/runHuntingQuery",
+        "security/getHuntingSchema",
+        "security/getHuntingSchemaTables",
+        "security/getRunHuntingQuery",
+        "security/rules/**",
+        "security/labels/**",
+    ),
+    not_yet("comes with hunting"),
+)
+_all(("security/incidentTasks/**", "security/securityCopilot/**"), not_yet("comes with playbooks"))
+_all(("security/cases/**", "security/attackSimulation/**"), never("not a part of detection and response"))
+_all(
+    ("informationProtection/**", "users/{}/informationProtection/**", "users/{}/security/**"),
+    never("labels, policies and threat assessment are services of Microsoft's cloud"),
+)
+_all(("users/{}/activities/**",), never("the activity feed of Windows is no part of a security graph"))
+_all(("users/{}/devices/**",), never("an early form of registeredDevices and ownedDevices; ask for those"), _BETA)
+_all(
+    (
+        "users/getByIds",
+        "users/{}/getMemberObjects",
+        "users/{}/createdObjects/**",
+        "users/{}/serviceProvisioningErrors/**",
+        "users/{}/licenseDetails/getTeamsLicensingDetails",
+        "servicePrincipals/{}/createdObjects/**",
+        "servicePrincipals/{}/ownedObjects/**",
+        "servicePrincipals/{}/synchronization/**",
+    ),
+    _DIRECTORY,
+)
+for _kind in ("users", "groups", "devices", "servicePrincipals"):
+    _all((f"{_kind}/{{}}/checkMemberGroups", f"{_kind}/{{}}/getMemberGroups"), _DIRECTORY)
