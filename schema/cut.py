@@ -2,15 +2,19 @@
 
     python schema/cut.py SURFACE.json
 
-writes `schema/v1.0.json` and `schema/beta.json`, one line per type, enum and operation, sorted. From then on those files are kept
-by hand; cutting again is only for a newer surface. `additions.json` holds what the surface lacks and is never cut.
+writes `schema/v1.0.json` and `schema/beta.json`, one line per type, enum and operation, sorted. Cut again when ROOTS or
+the surface change. What the surface lacks or should say otherwise goes into `additions.json`, which is kept by hand.
 
-The cut is a closure. It starts at ROOTS and takes in base types, the types of properties and all derived types (except below
-UNBOUNDED, of which only named ones are served). A navigation property is kept if its target is in the closure; it pulls nothing in.
-An operation is kept if it is bound to a type of the closure and is not one of SKIPPED; its parameters and result are pulled in.
+The cut is a closure. It starts at ROOTS and takes in base types, the types of properties and all derived types (except
+below UNBOUNDED, of which only named ones are served). A navigation property is kept if its target is in the closure; it
+pulls nothing in. An operation is kept if it is bound to a type of the closure and is not one of SKIPPED; its parameters
+and result are pulled in. Properties and operations with a type that the surface lacks are left out; stderr names it.
 
-A property is written as its type: `Collection(T)` for a collection, `!` behind what is not nullable. A leading `~` of the surface
-(a number whose width is a guess) is dropped.
+The surface's beta facts come from an SDK, which shows an enum of flags as a collection; on the wire it is one comma
+list. They are made single, unless v1.0's metadata has collections of that enum.
+
+A property is written as its type: `Collection(T)` for a collection, `!` behind what is not nullable. A leading `~` of
+the surface (a number whose width is a guess) is dropped.
 
 Source: OData CSDL 4.01, sections 4 to 12.
 """
@@ -39,14 +43,14 @@ ROOTS = [
     # roots of the containment tree
     "security|auditLogRoot|identityProtectionRoot|identityContainer|conditionalAccessRoot|security[.]rulesRoot",
     "security[.](threatIntelligence|auditCoreRoot|collaborationRoot|identityContainer|settingsContainer)",
-    "authenticationStrengthRoot|caPoliciesDeletableRoot|authentication",
+    "authenticationStrengthRoot|caPoliciesDeletableRoot|authentication|informationProtection|threatAssessmentRe(quest|sult)",
     # alerts, incidents, posture, indicators, actions
     "alert|secureScore|secureScoreControlProfile|secureScoreControlStateUpdate|tiIndicator|securityAction|resultInfo",
     "(file|host|ip|user|domain|cloudAppSecurity|cloudApp)(Security)?Profile|providerTenantSetting",
     "security[.](alert|alertEvidence|incident|incidentTask|mergeResponse|detectionRule|entityDefinition)",
     "security[.](huntingQueryResults|huntingSchemaResult|huntingSchemaTable|alertTemplate|createAlert.*)",
     # identities, audit, e-mail, threat intelligence
-    "security[.](healthIssue|sensor|sensorCandidate|sensorMigration|identityAccounts|invokeActionResult|migrateSensorsResult)",
+    "security[.](healthIssue|sensor|networkAdapter|sensorCandidate|sensorMigration|identityAccounts|invokeActionResult|migrateSensorsResult)",
     "security[.](sensorCandidateActivationConfiguration|autoAuditingConfiguration|deploymentAccessKeyType|sensorDeploymentPackage)",
     "security[.](auditLogQuery|auditLogRecord|analyzedEmail|action|identityProvider|remediationAction|remediationSeverity)",
     "security[.](article|articleIndicator|indicator|artifact|host|hostComponent|hostCookie|hostPair|hostPort|hostReputation)",
@@ -59,7 +63,7 @@ ROOTS = [
     "signIn|directoryAudit|provisioningObjectSummary|customSecurityAttributeAudit|auditActivityType",
     # directory
     "directoryObject|user|group|device|servicePrincipal|appRoleAssignment|oAuth2PermissionGrant|licenseDetails",
-    "authenticationMethod|signInPreferences|strongAuthenticationRequirements|longRunningOperation|passwordResetResponse",
+    "authenticationMethod|qrPin|qrCode|signInPreferences|strongAuthenticationRequirements|longRunningOperation|passwordResetResponse",
     # conditional access
     "conditionalAccessPolicy|conditionalAccessTemplate|namedLocation|authenticationContextClassReference|whatIfAnalysisResult",
     "authenticationStrengthPolicy|authenticationStrengthUsage|authenticationMethodModeDetail|updateAllowedCombinationsResult",
@@ -69,17 +73,31 @@ ROOTS = [
 ]
 
 
+def single_flags(facts: dict[str, Any], trusted: dict[str, Any]) -> None:
+    many = {f["type"] for kind in trusted["types"].values() for f in kind["props"].values() if f.get("collection")}
+    flags = {name for name, enum in facts["enums"].items() if enum.get("flags")} - many
+    for kind in facts["types"].values():
+        for fact in kind["props"].values():
+            if fact["type"] in flags:
+                fact.pop("collection", None)
+
+
 def full(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"microsoft\.graph\.({pattern})")
 
 
+# A namespace that we do not publish is folded into the one above it, as the surface does with the type itself.
+FOLDED = re.compile(r"microsoft\.graph\.(?!security\.)[a-zA-Z]+\.")
+
+
 def inner(name: str) -> str:
-    return name.removeprefix("~").removeprefix("Collection(").removesuffix(")")
+    name = name.removeprefix("~").removeprefix("Collection(").removesuffix(")")
+    return FOLDED.sub("microsoft.graph.", name)
 
 
 def write(fact: dict[str, Any]) -> str:
     """A property, parameter or navigation as one word."""
-    name = fact["type"].removeprefix("~")
+    name = inner(fact["type"])
     return (f"Collection({name})" if fact.get("collection") else name) + ("" if fact.get("nullable", True) else "!")
 
 
@@ -102,10 +120,11 @@ class Cut:
                 self.take(name)
         for operation in self.facts["operations"]:
             if operation.get("bound") in self.taken and not SKIPPED.search(json.dumps(operation)):
-                self.operations.append(operation)
-                for fact in operation.get("params", {}).values():
+                facts = [*operation.get("params", {}).values(), {"type": operation.get("returns", "Edm.String")}]
+                for fact in facts:
                     self.take(inner(fact["type"]))
-                self.take(inner(operation.get("returns", "Edm.String")))
+                if all(self.has(fact) for fact in facts):
+                    self.operations.append(operation)
         return self
 
     def take(self, name: str) -> None:
@@ -116,7 +135,7 @@ class Cut:
             return
         kind = self.facts["types"].get(name)
         if kind is None:
-            print(f"not in the surface: {name}", file=sys.stderr)
+            sys.stderr.write(f"not in the surface: {name}\n")
             return
         self.taken.add(name)
         for wanted in [kind.get("base"), *(fact["type"] for fact in kind["props"].values())]:
@@ -126,16 +145,19 @@ class Cut:
             for wanted in self.below.get(name, []):
                 self.take(wanted)
 
+    def has(self, fact: dict[str, Any]) -> bool:
+        name = inner(fact["type"])
+        return name.startswith("Edm.") or name in self.taken
+
     def type_lines(self) -> dict[str, dict[str, Any]]:
         lines: dict[str, dict[str, Any]] = {}
         for name in sorted(self.taken & set(self.facts["types"])):
             kind = self.facts["types"][name]
             line = {key: kind[key] for key in ("kind", "base", "abstract", "open") if kind.get(key)}
-            known = {n: f for n, f in kind["props"].items() if inner(f["type"]).startswith("Edm.") or inner(f["type"]) in self.taken}
-            line["props"] = {n: write(known[n]) for n in sorted(known)}
-            targets = {n: f for n, f in kind.get("nav", {}).items() if inner(f["type"]) in self.taken}
+            line["props"] = {n: write(fact) for n, fact in sorted(kind["props"].items()) if self.has(fact)}
+            targets = [(n, fact) for n, fact in sorted(kind.get("nav", {}).items()) if self.has(fact)]
             if targets:
-                line["nav"] = {n: write(targets[n]) + (" contained" if targets[n].get("contained") else "") for n in sorted(targets)}
+                line["nav"] = {n: write(fact) + (" contained" if fact.get("contained") else "") for n, fact in targets}
             lines[name] = line
         return lines
 
@@ -160,7 +182,7 @@ def text(cut: Cut) -> str:
     """JSON with one line per thing, so that a change reads well in a diff."""
 
     def block(lines: dict[str, dict[str, Any]]) -> str:
-        return ",\n".join(f"  {json.dumps(name)}: {json.dumps(line, ensure_ascii=False)}" for name, line in lines.items())
+        return ",\n".join(f"  {json.dumps(name)}: {json.dumps(lines[name], ensure_ascii=False)}" for name in lines)
 
     operations = ",\n".join(f"  {json.dumps(line)}" for line in cut.operation_lines())
     return (
@@ -172,9 +194,11 @@ def text(cut: Cut) -> str:
 def main() -> None:
     surface = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     for version in ("v1.0", "beta"):
+        if version == "beta":
+            single_flags(surface["beta"], surface["v1.0"])
         cut = Cut(surface[version]).run()
         (HERE / f"{version}.json").write_text(text(cut), encoding="utf-8")
-        print(f"{version}: {len(cut.taken)} types and enums, {len(cut.operations)} operations")
+        sys.stderr.write(f"{version}: {len(cut.taken)} types and enums, {len(cut.operations)} operations\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typing import Any
 from bartizan.extend import Can, Context, Resource, resource
 from bartizan.model.times import instant
 
-_SCOPES = {"read": "SecurityEvents.Read.All SecurityEvents.ReadWrite.All", "create": "Bartizan.Ingest.All"}
+_READ = "SecurityEvents.Read.All SecurityEvents.ReadWrite.All"
+_INGEST = "Bartizan.Ingest.All"
 
 
 def _stamp(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def _profiles(name: str, columns: str) -> Resource:
         can=Can.READ | Can.CREATE,
         columns=columns,
         versions=("beta",),
-        **_SCOPES,
+        read=_READ,
+        create=_INGEST,
     )
     made.prepare(_stamp)
     return made
@@ -43,7 +45,7 @@ settings = resource(
     can=Can.READ | Can.CREATE | Can.PATCH,
     read="SecurityEvents.Read.All",
     write="SecurityEvents.ReadWrite.All",
-    create="Bartizan.Ingest.All",
+    create=_INGEST,
     columns="provider vendor enabled",
     patch="enabled",
     patch_status=204,

@@ -28,7 +28,9 @@ class Caller(Struct, frozen=True):
     user: str | None = None  # object id of the account; None for an application by itself
     upn: str | None = None
     name: str | None = None  # display name of the account
-    permissions: frozenset[str] = frozenset()  # application permissions (`roles` claim), or delegated scopes (`scp`) if user is set
+    permissions: frozenset[str] = (
+        frozenset()
+    )  # application permissions (`roles` claim), or delegated scopes (`scp`) if user is set
     roles: frozenset[Role] = frozenset()  # directory roles of the account, given by an operator
 
     @property

@@ -11,7 +11,14 @@ must select the same objects. So the meaning is fixed here:
   to lower case first. `tolower`/`toupper` are Unicode's.
 - Instants are text of one width (`2026-11-23T04:50:30.1234567Z`, UTC, `model.times`), in documents and in literals,
   so that text order is time order.
-- Enum members are compared by name; the binder has given the literal the spelling of the schema.
+- Enum members are compared by name; the binder has given the literal the spelling of the schema, and has made an `in`
+  of what asks for an order of members.
+- A value whose JSON type is not the kind of its `Path` counts as null, and so does what lies behind a cast that fails.
+- Numbers compare exactly. Arithmetic is that of doubles; it gives null for a division by zero and for operands that
+  are not zero and not within 1e-150 to 1e150 (so that no engine overflows). `mod` is decimal, with the sign of the dividend.
+- Durations are whole numbers of 100 ns; an instant less an instant is one, an instant plus one is an instant, null
+  outside the years 1 to 9999. `round` takes a half away from zero.
+- A string function counts code points; `substring` takes a negative start or length as 0; `trim` removes ASCII white space.
 
 Source: OData 4.01 Part 2 (URL Conventions), section 5.1.1.
 """
@@ -27,7 +34,7 @@ ArithmeticOp: TypeAlias = Lit["add", "sub", "mul", "div", "divby", "mod"]
 
 
 class Literal(Struct, frozen=True, tag=True):
-    """A constant. `value` is str for text, instants, dates, guids and enum members; int, float, bool or None else."""
+    """A constant. `value` is str for text, instants, dates, times, guids and enum members; int, float, bool or None else."""
 
     value: str | int | float | bool | None
     kind: Kind
@@ -37,7 +44,8 @@ class Path(Struct, frozen=True, tag=True):
     """A property: `names` from the object (or from the lambda's `variable`) down, spelt as in the schema once bound.
 
     `("vendorInformation", "provider")`, or `()` with a variable for the element of a collection of scalars.
-    `edm`, `collection`, `kind` and `fold` are filled in by the binder.
+    `edm`, `collection`, `kind`, `fold` and `casts` are filled in by the binder. `edm` None: the schema does not say the
+    type for sure (open types, properties that differ among derived types); `kind` is then what it is compared with.
     """
 
     names: tuple[str, ...]
@@ -46,6 +54,17 @@ class Path(Struct, frozen=True, tag=True):
     kind: Kind | None = None
     collection: bool = False
     fold: bool = False
+    casts: tuple["Cast", ...] = ()
+
+    def __str__(self) -> str:
+        return "/".join(self.names if self.variable is None else (self.variable, *self.names))
+
+
+class Cast(Struct, frozen=True, tag=True):
+    """What stands before `names[depth:]` is an object of one of `types` (its `@odata.type`, without `#`)."""
+
+    depth: int
+    types: tuple[str, ...]
 
 
 class Size(Struct, frozen=True, tag=True):
@@ -108,6 +127,13 @@ class All(Struct, frozen=True, tag=True):
     path: Path
     variable: str
     body: "Expr"
+
+
+class IsOf(Struct, frozen=True, tag=True):
+    """Whether the object at `path` (no names: the object itself, or the lambda's element) is of one of `types`."""
+
+    path: Path
+    types: tuple[str, ...]
 
 
 class Search(Struct, frozen=True, tag=True):

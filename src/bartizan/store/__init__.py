@@ -1,5 +1,12 @@
 """State: documents, entity index, change feed, leases; one interface, two engines."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bartizan.model.edm import Version
+from bartizan.store.draft import draft, inner
+from bartizan.store.engine import Limits
 from bartizan.store.interface import (
     CREATED,
     ETAG,
@@ -15,8 +22,8 @@ from bartizan.store.interface import (
     Stored,
     TenantStore,
     Tx,
-    Version,
 )
+from bartizan.store.tx import wall
 
 __all__ = [
     "CREATED",
@@ -27,6 +34,7 @@ __all__ = [
     "Column",
     "Draft",
     "Entity",
+    "Limits",
     "Page",
     "Query",
     "Store",
@@ -34,4 +42,26 @@ __all__ = [
     "TenantStore",
     "Tx",
     "Version",
+    "draft",
+    "inner",
+    "open_store",
 ]
+
+
+def open_store(
+    target: str | Path, collections: Sequence[Collection], *, now: Callable[[], int] = wall, **limits: Any
+) -> Store:
+    """A store that has not been started. `target`: a PostgreSQL DSN, a folder (its state.db) or a SQLite file.
+
+    `limits` are the fields of `Limits`; `now` gives the clock in steps of 100 ns since 1970.
+    """
+    bounds = Limits(**limits)
+    if str(target).startswith(("postgresql://", "postgres://")):
+        from bartizan.store.postgres import PostgresStore
+
+        return PostgresStore(str(target), collections, bounds, now)
+    from bartizan.store.sqlite import FILE, SqliteStore
+
+    path = Path(target)
+    file = path if path.suffix in (".db", ".sqlite") and not path.is_dir() else path / FILE
+    return SqliteStore(file, collections, bounds, now)

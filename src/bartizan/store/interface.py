@@ -9,8 +9,8 @@ Promises, the same on SQLite and PostgreSQL (`tests/store` runs one suite on bot
 - A write returns after it is durable. What one `write` does becomes visible all at once or not at all.
 - Changes are numbered in commit order, in the writing transaction: a reader who has read up to `seq` n never finds a
   change numbered n or lower later.
-- Each put gets stamps of its own (100 ns steps): nothing becomes visible at or below a stamp that was already readable in
-  its tenant and collection.
+- Each put gets stamps of its own (100 ns steps): nothing becomes visible at or below a stamp that was already
+  readable in its tenant and collection.
 - Doing it twice changes nothing where the caller derives ids from input and uses `put(..., unless_exists=True)`.
 
 Source: design of state in ARCHITECTURE.md.
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 Op = Literal["created", "updated", "deleted"]
 
-# Texts that a renderer writes where the store puts what only the writing transaction knows: same width, replaced in the bytes.
+# What a renderer writes where the store puts what only the writing transaction knows: whole JSON texts, same width.
 CREATED = "0001-01-01T00:00:00.0000001Z"  # the instant at which the document was first stored
 UPDATED = "0001-01-01T00:00:00.0000002Z"  # the instant of this change
 ETAG = "0000000000000000"  # 16 hex digits of the change number, inside W/"..."
@@ -52,7 +52,9 @@ class Collection(Struct, frozen=True):
     type: str | None = None  # Graph type that `store.draft` renders; None: an inner set whose documents are plain JSON
     columns: tuple[Column, ...] = ()
     order: tuple[tuple[str, bool], ...] = ()  # default order: (column path, descending), then id ascending
-    entities: Mapping[str, str] = {}  # path of a text property -> entity kind ("hostStates/fqdn": "host"): indexed on every put
+    entities: Mapping[
+        str, str
+    ] = {}  # path of a text property -> entity kind ("hostStates/fqdn": "host"): indexed on every put
     versions: tuple[Version, ...] = ("v1.0", "beta")
     created: str | None = None  # property that holds the first stamp ("createdDateTime" of alerts); None: not stamped
     updated: str | None = None  # property that holds the stamp of the last change ("lastUpdateDateTime")
@@ -61,7 +63,7 @@ class Collection(Struct, frozen=True):
 
 
 class Entity(Struct, frozen=True):
-    """One row of the entity index: an edge from an entity to a document. `value` is folded to lower case by the store."""
+    """One row of the entity index: an edge from an entity to a document. The store folds `value` to lower case."""
 
     kind: str  # host, user, address, hash, domain, url, mailbox, process, resource
     value: str
@@ -69,19 +71,23 @@ class Entity(Struct, frozen=True):
 
 
 class Draft(Struct):
-    """A document on its way in, rendered before the write lock is taken (CREATED, UPDATED, ETAG stand where stamps go)."""
+    """A document on its way in, rendered before the lock is taken (CREATED, UPDATED, ETAG stand where stamps go)."""
 
     collection: str
     id: str
     doc: bytes  # v1.0 wire JSON, without anything that depends on the host
-    beta: bytes | None = None  # where it differs from v1.0 (or the only one, for sets that v1.0 lacks: then doc == beta)
-    state: bytes = b""  # the canonical inner JSON that the next change starts from; empty: the beta (else v1.0) wire JSON is it
+    beta: bytes | None = (
+        None  # where it differs from v1.0 (or the only one, for sets that v1.0 lacks: then doc == beta)
+    )
+    state: bytes = (
+        b""  # the canonical inner JSON that the next change starts from; empty: the beta (else v1.0) wire JSON is it
+    )
     columns: Mapping[str, str | int | float | bool | None] = {}  # by Column.path; may hold CREATED and UPDATED
     entities: tuple[Entity, ...] = ()  # beyond those that Collection.entities finds
     evolvable: bool = False  # holds enum members after unknownFutureValue, to be masked for most readers
 
 
-class Stored(Struct, frozen=True):
+class Stored(Struct, frozen=True, gc=False):
     """A document as the store holds it."""
 
     collection: str
@@ -106,11 +112,11 @@ class Stored(Struct, frozen=True):
 
 
 class Query(Struct, frozen=True):
-    """A page to read. `after` continues behind the row with these sort values and id."""
+    """A page to read. `after` is the `last` of the page before, with the same order."""
 
     top: int
     filter: Expr | None = None
-    order: tuple[Order, ...] = ()  # empty: the collection's own; the store adds id as the last key
+    order: tuple[Order, ...] = ()  # empty: the collection's own; the store adds keys that make it total
     after: tuple[str | int | float | bool | None, ...] | None = None
     skip: int = 0
     count: bool = False
@@ -121,7 +127,7 @@ class Query(Struct, frozen=True):
 class Page(Struct, frozen=True):
     rows: list[Stored]  # `state` is empty here: a page reads only what it serves
     more: bool  # at least one further row matches
-    last: tuple[str | int | float | bool | None, ...] | None = None  # sort values and id of the last row, for `after`
+    last: tuple[str | int | float | bool | None, ...] | None = None  # sort values of the last row, for `after`
     count: int | None = None  # of all that match the filter, whatever skip and after say
 
 
@@ -139,7 +145,7 @@ class Change(Struct, frozen=True):
 
 
 class Tx(Protocol):
-    """What a write may do, inside one atomic step. Synchronous: it runs in the writer, keep it short (lock under 50 ms)."""
+    """What a write may do, inside one atomic step. It runs in the writer: keep it short (the lock: under 50 ms)."""
 
     tenant: str
     now: str  # an instant no earlier than any stamp given before; put() stamps are later than it
@@ -150,6 +156,16 @@ class Tx(Protocol):
         """Documents with their `state`, seeing what this write has put."""
         ...
 
+    def lookup(self, collection: str, column: str, value: str) -> Stored | None: ...
+
+    def related(
+        self, relation: str, source: str, *, limit: int, after: tuple[str, str] | None = None
+    ) -> list[tuple[str, str]]: ...
+
+    def relating(
+        self, relation: str, target_collection: str, target: str, *, limit: int, after: str | None = None
+    ) -> list[str]: ...
+
     def put(
         self,
         draft: Draft,
@@ -158,13 +174,16 @@ class Tx(Protocol):
         unless_exists: bool = False,
         changed: Mapping[str, tuple[Any, Any]] | None = None,
     ) -> Stored | None:
-        """Insert or replace. PreconditionFailed if `if_match` names another version (`*`: must exist); Conflict on a unique column.
+        """Insert or replace. PreconditionFailed if `if_match` names another version (`*`: must exist).
 
-        With `unless_exists` an existing id changes nothing and None is returned. `changed` goes to the feed.
+        Conflict on a unique column. With `unless_exists` an existing id changes nothing and None is returned.
+        `changed` goes to the feed.
         """
         ...
 
-    def delete(self, collection: str, id: str, *, if_match: str | None = None) -> bool: ...
+    def delete(self, collection: str, id: str, *, if_match: str | None = None) -> bool:
+        """With its attachments and the edges that lead to it. Edges from it stay: sets may share an id."""
+        ...
 
     def relate(self, relation: str, source: str, target_collection: str, target: str) -> bool:
         """An edge such as ("members", group id, "users", user id); False if it was there."""
@@ -204,11 +223,15 @@ class TenantStore(Protocol):
 
     async def count(self, collection: str, filter: Expr | None = None) -> int: ...
 
-    async def related(self, relation: str, source: str, *, limit: int, after: tuple[str, str] | None = None) -> list[tuple[str, str]]:
+    async def related(
+        self, relation: str, source: str, *, limit: int, after: tuple[str, str] | None = None
+    ) -> list[tuple[str, str]]:
         """Targets (collection, id) of an edge, in that order."""
         ...
 
-    async def relating(self, relation: str, target_collection: str, target: str, *, limit: int, after: str | None = None) -> list[str]:
+    async def relating(
+        self, relation: str, target_collection: str, target: str, *, limit: int, after: str | None = None
+    ) -> list[str]:
         """Sources of an edge, ordered."""
         ...
 
@@ -223,10 +246,10 @@ class TenantStore(Protocol):
     async def value(self, key: str) -> bytes | None: ...
 
     async def write(self, work: Callable[[Tx], T], *, actor: str) -> T:
-        """Runs `work` in the writer, alone, and returns once it is durable. What it raises undoes it and comes back here.
+        """Runs `work` in the writer, alone, and returns once it is durable. What it raises undoes it and comes here.
 
         `work` may run more than once (a retry after a lost connection): it must not have effects of its own.
-        Unavailable where the engine is read-only or away, StorageFull where the disk is full; nothing is half there then.
+        Unavailable where the engine is read-only or away, StorageFull where the disk is full; nothing is half there.
         """
         ...
 
@@ -237,7 +260,7 @@ class Store(Protocol):
     def tenant(self, tenant: str) -> TenantStore: ...
 
     async def start(self) -> None:
-        """Creates or migrates the schema (one process does, the others wait); refuses a schema newer than this program."""
+        """Creates or migrates the schema (one process does, others wait); refuses a schema newer than this program."""
         ...
 
     async def close(self) -> None: ...
@@ -245,7 +268,11 @@ class Store(Protocol):
     async def ready(self) -> bool: ...
 
     async def changes(self, after: int, *, limit: int, collections: Sequence[str] | None = None) -> list[Change]:
-        """The feed of all tenants behind `after`, in order. Gone if retention has passed `after`."""
+        """The feed of all tenants behind `after`, in order. Gone if retention has passed `after`.
+
+        A stage that reads few collections and finds nothing moves its cursor to the `head()` that it asked for before:
+        otherwise it holds back retention.
+        """
         ...
 
     async def head(self) -> int:

@@ -1,0 +1,286 @@
+"""The store against the floor that the same engine gives without it, in one run: `python -m bench.bench_store --rows N`.
+
+Floors: raw inserts of the same rows, the same page as hand-written SQL, the same changes in raw transactions.
+"""
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from bartizan.odata.tree import And, Compare, Expr, Literal, Order
+from bartizan.odata.tree import Any as AnyOf
+from bartizan.odata.tree import Path as Property
+from bartizan.store import CREATED, ETAG, UPDATED, Collection, Column, Draft, Entity, Query, Store, Tx, open_store
+
+ALERTS = Collection(
+    "alerts",
+    columns=(
+        Column("createdDateTime", "instant"),
+        Column("lastModifiedDateTime", "instant"),
+        Column("severity", "enum"),
+        Column("status", "enum"),
+        Column("category"),
+        Column("assignedTo"),
+        Column("title", index=False),
+    ),
+    order=(("createdDateTime", True),),
+    entities={"hostStates/fqdn": "host"},
+    created="createdDateTime",
+    updated="lastModifiedDateTime",
+)
+SHARED, RARE = "gateway.example.org", "patient-zero.example.org"
+SHARE = 0.9  # of all alerts name the shared host
+RARE_EVERY = 100_000
+MIDDLE_EVERY = 200  # alerts that name a host of middling frequency
+FILLING = "An alert's description, its evidence and its remediation steps take about three kilobytes. " * 30
+BATCH = 500
+
+
+def alert(n: int) -> Draft:
+    hosts = [f"pc{n % 5_000}.example.org"]
+    if n % 10 < SHARE * 10:
+        hosts.append(SHARED)
+    if n % RARE_EVERY == 5:
+        hosts.append(RARE)
+    if n % MIDDLE_EVERY == 7:
+        hosts.append("middle.example.org")
+    body = {
+        "@odata.etag": f'W/"{ETAG}"',
+        "id": f"alert-{n:08}",
+        "createdDateTime": CREATED,
+        "lastModifiedDateTime": UPDATED,
+        "severity": ("low", "medium", "high", "informational")[n * 7 % 4],
+        "status": "resolved" if n % 20 else "newAlert",
+        "category": f"category {n % 40}",
+        "assignedTo": f"analyst{n % 30}@example.org" if n % 3 else None,
+        "title": f"Suspicious thing {n % 900} on {hosts[0]}",
+        "hostStates": [{"fqdn": host, "privateIpAddress": f"10.0.{n % 250}.{n % 199}"} for host in hosts],
+        "description": FILLING,
+    }
+    columns: dict[str, Any] = {column.path: body[column.path] for column in ALERTS.columns}
+    return Draft(
+        "alerts",
+        str(body["id"]),
+        msgspec.json.encode(body),
+        columns=columns,
+        entities=tuple(Entity("host", host) for host in hosts),
+    )
+
+
+def eq(name: str, value: str) -> Expr:
+    return Compare("eq", Property((name,), kind="enum"), Literal(value, "enum"))
+
+
+def on_host(name: str) -> Expr:
+    return AnyOf(Property(("hostStates",)), "h", Compare("eq", Property(("fqdn",), "h", fold=True), Literal(name, "text")))
+
+
+PAGES: dict[str, Query] = {
+    "newest 100": Query(100),
+    "severity eq high": Query(100, eq("severity", "high")),
+    "severity and status": Query(100, And((eq("severity", "high"), eq("status", "newAlert")))),
+    "orderby category": Query(100, order=(Order(Property(("category",))),)),
+    "severity, lastModified desc": Query(
+        100, eq("severity", "high"), (Order(Property(("lastModifiedDateTime",)), True),)
+    ),
+    "lambda rare": Query(100, on_host(RARE)),
+    "lambda middling": Query(100, on_host("middle.example.org")),
+    "lambda shared by 90%": Query(100, on_host(SHARED)),
+    "lambda shared, severity, by category": Query(
+        100, And((on_host(SHARED), eq("severity", "high"))), (Order(Property(("category",))),)
+    ),
+    "lambda of nobody": Query(100, on_host("nobody.example.org")),
+}
+
+
+async def timed(what: Callable[[], Awaitable[Any]], seconds: float = 0.5, least: int = 5) -> tuple[float, float]:
+    """Median wall and mean CPU time in ms."""
+    await what()
+    times: list[float] = []
+    end, cpu = time.perf_counter() + seconds, time.process_time()
+    while time.perf_counter() < end or len(times) < least:
+        begun = time.perf_counter()
+        await what()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times) * 1e3, (time.process_time() - cpu) / len(times) * 1e3
+
+
+async def load(store: Store, rows: int) -> float:
+    """Rows a second."""
+    tenant, begun = store.tenant("t1"), time.perf_counter()
+
+    def put(first: int) -> Callable[[Tx], None]:
+        drafts = [alert(n) for n in range(first, min(first + BATCH, rows))]
+
+        def work(tx: Tx) -> None:
+            for one in drafts:
+                tx.put(one)
+
+        return work
+
+    for first in range(0, rows, BATCH):
+        await tenant.write(put(first), actor="bench")
+    return rows / (time.perf_counter() - begun)
+
+
+def raw_insert(folder: Path, rows: int) -> float:
+    """The same rows into the same tables by plain executemany: what the disk and SQLite cost."""
+    connection = apsw.Connection(str(folder / "raw.db"))
+    connection.execute("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+    names = "tenant, id, seq, created, updated, severity, status, category, assigned, title, doc"
+    connection.execute(
+        f"CREATE TABLE a ({names}); CREATE UNIQUE INDEX a0 ON a (tenant, id);"
+        "CREATE INDEX a1 ON a (tenant, created DESC, id); CREATE INDEX a2 ON a (tenant, updated, created DESC, id);"
+        "CREATE INDEX a3 ON a (tenant, severity, created DESC, id); CREATE INDEX a4 ON a (tenant, status, created DESC, id);"
+        "CREATE INDEX a5 ON a (tenant, category, created DESC, id); CREATE INDEX a6 ON a (tenant, assigned, created DESC, id);"
+        "CREATE TABLE e (tenant, collection, kind, value, created, id, role, PRIMARY KEY (tenant, collection, kind, value, "
+        "created DESC, id, role)) WITHOUT ROWID; CREATE TABLE f (seq INTEGER PRIMARY KEY, tenant, collection, id, op, at, "
+        "actor, changed); CREATE INDEX f1 ON f (collection, seq)"
+    )
+    spent = 0.0
+    for first in range(0, rows, BATCH):
+        drafts = [alert(n) for n in range(first, min(first + BATCH, rows))]
+        begun = time.perf_counter()
+        docs, entities, changes = [], [], []
+        for n, one in enumerate(drafts, first + 1):
+            at = f"2026-11-23T04:50:30.{n:07}Z"
+            c = one.columns
+            docs.append(
+                ("t1", one.id, n, at, at, c["severity"], c["status"], c["category"], c["assignedTo"], c["title"], one.doc)
+            )
+            entities += [("t1", "alerts", "host", entity.value, at, one.id, "") for entity in one.entities]
+            changes.append((n, "t1", "alerts", one.id, "created", at, "bench", None))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(f"INSERT INTO a VALUES ({', '.join('?' * 10)}, CAST(? AS TEXT))", docs)
+        connection.executemany("INSERT INTO e VALUES (?, ?, ?, ?, ?, ?, ?)", entities)
+        connection.executemany("INSERT INTO f VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes)
+        connection.execute("COMMIT")
+        spent += time.perf_counter() - begun
+    connection.close()
+    return rows / spent
+
+
+async def patch_rate(store: Store, callers: int, rows: int, seconds: float = 3.0) -> float:
+    """Durable changes a second by that many callers, each reading and replacing one document."""
+    tenant, done = store.tenant("t1"), 0
+    end = time.perf_counter() + seconds
+
+    async def caller(number: int) -> None:
+        nonlocal done
+        n = number
+        while time.perf_counter() < end:
+            n = (n + 7_919) % rows
+            one = alert(n)
+
+            def change(tx: Tx, one: Draft = one) -> None:
+                tx.get("alerts", one.id)
+                tx.put(one, changed={"status": ("newAlert", "resolved")})
+
+            await tenant.write(change, actor="bench")
+            done += 1
+
+    await asyncio.gather(*(caller(number * 101) for number in range(callers)))
+    return done / seconds
+
+
+def raw_patch_rate(file: Path, rows: int, group: int, seconds: float = 3.0) -> float:
+    """The same as bare statements, `group` to a transaction, on the store's own file."""
+    connection = apsw.Connection(str(file))
+    connection.execute("PRAGMA synchronous = FULL")
+    seq = time.time_ns()  # far above the store's own
+    done, n, end = 0, 5, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        connection.execute("BEGIN IMMEDIATE")
+        for _ in range(group):
+            n, seq = (n + 7_919) % rows, seq + 1
+            one = alert(n)
+            connection.execute("SELECT * FROM c_alerts WHERE tenant = 't1' AND id = ?", (one.id,)).fetchall()
+            connection.execute(
+                "UPDATE c_alerts SET seq = ?, updated = ?, x_lastModifiedDateTime = ?, doc = CAST(? AS TEXT) "
+                "WHERE tenant = 't1' AND id = ?",
+                (seq, f"2027-{seq}", f"2027-{seq}", one.doc, one.id),
+            )
+            connection.execute("INSERT INTO changes VALUES (?, 't1', 'alerts', ?, 'updated', '2027', 'b', NULL)", (seq, one.id))
+        connection.execute("COMMIT")
+        done += group
+    connection.close()
+    return done / seconds
+
+
+def raw_page(file: Path) -> Callable[[], Awaitable[Any]]:
+    """Hand-written SQL for the newest 100 of one severity."""
+    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+    sql = (
+        "SELECT id, CAST(doc AS BLOB) FROM c_alerts WHERE tenant = 't1' AND x_severity = 'high' "
+        "ORDER BY x_createdDateTime DESC, id LIMIT 101"
+    )
+
+    async def page() -> Any:
+        return connection.execute(sql).fetchall()
+
+    return page
+
+
+async def pages(store: Store) -> dict[str, tuple[float, float]]:
+    tenant = store.tenant("t1")
+    return {name: await timed(lambda query=query: tenant.page("alerts", query)) for name, query in PAGES.items()}  # type: ignore[misc]
+
+
+async def run(target: str | None, rows: int) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="bartizan-bench-"))
+    try:
+        small = open_store(target or folder / "small", (ALERTS,))
+        await small.start()
+        few = min(rows, 10_000)
+        rate = await load(small, few)
+        at_few = await pages(small)
+        print(f"load {few} rows: {rate:,.0f}/s")
+        if target is None:
+            raw = raw_insert(folder, few)
+            print(f"raw insert of {few} rows: {raw:,.0f}/s; store/raw = {rate / raw:.2f}")
+            floor = await timed(raw_page(folder / "small" / "state.db"))
+            ours = at_few["severity eq high"]
+            print(f"page of 100: raw {floor[0]:.3f} ms (CPU {floor[1]:.3f}), store {ours[0]:.3f} (CPU {ours[1]:.3f})")
+            for callers in (1, 8, 64):
+                rate = await patch_rate(small, callers, few)
+                alone, grouped = (raw_patch_rate(folder / "small" / "state.db", few, size) for size in (1, callers))
+                print(f"PATCH by {callers}: {rate:,.0f}/s; raw one a commit {alone:,.0f}/s, {callers} a commit {grouped:,.0f}/s")
+        await small.close()
+        big = open_store(target or folder / "big", (ALERTS,))
+        await big.start()
+        if target is not None:
+            await big.erase("t1")
+        rate = await load(big, rows)
+        print(f"load {rows} rows: {rate:,.0f}/s")
+        at_many = await pages(big)
+        for name in PAGES:
+            one, many = at_few[name], at_many[name]
+            print(f"{name:40} {few}: {one[0]:8.3f} ms   {rows}: {many[0]:8.3f} ms   x{many[0] / one[0]:.1f}")
+        tenant = big.tenant("t1")
+        for name, filter in (("all", None), ("high", eq("severity", "high")), ("shared host", on_host(SHARED))):
+            wall, _ = await timed(lambda filter=filter: tenant.count("alerts", filter), 0.1, 1)  # type: ignore[misc]
+            print(f"count {name}: {wall:.1f} ms")
+        await big.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rows", type=int, default=200_000)
+    options.add_argument("--store", help="a PostgreSQL DSN of an empty database; without it SQLite in a temporary folder")
+    chosen = options.parse_args()
+    asyncio.run(run(chosen.store, chosen.rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The directory: users, and the signed-in user as `me`. What is kept here is evidence; it never grants anything.
+
+Source: Microsoft Graph, resource user; "Advanced query capabilities on Microsoft Entra ID objects".
+"""
+
+from typing import Any
+
+from bartizan.extend import Can, Context, not_yet, resource, unserved
+from bartizan.model.times import instant
+
+_NOBODY = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
+
+users = resource(
+    "users",
+    "microsoft.graph.user",
+    can=Can.READ | Can.CREATE,
+    read="User.Read.All User.ReadBasic.All Directory.Read.All User.ReadWrite.All Directory.ReadWrite.All",
+    create="Bartizan.Ingest.All",
+    columns="displayName accountEnabled createdDateTime employeeId department jobTitle userType surname givenName",
+    unique="userPrincipalName",
+    fold="userPrincipalName mail onPremisesSamAccountName",
+    order="displayName",
+    entities={"userPrincipalName": "user", "mail": "mailbox", "id": "user"},
+    search="displayName mail userPrincipalName givenName surname",
+    max_top=999,
+    advanced=True,
+    bare_keys="userPrincipalName",
+    own="me",
+    own_scopes="User.Read User.ReadWrite User.ReadBasic.All User.Read.All",
+    required="userPrincipalName",
+    throttle="directory",
+    unserved={"PATCH": _NOBODY, "DELETE": _NOBODY},
+)
+
+
+@users.prepare
+def new_user(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    stamped = {"accountEnabled": True, "userType": "Member", "createdDateTime": instant(ctx.clock())}
+    kept = {name: value for name, value in given.items() if value is not None and name != "passwordProfile"}
+    return {**stamped, **kept}
+
+
+for action in ("revokeSignInSessions", "invalidateAllRefreshTokens", "changePassword"):
+    unserved(f"users/{{}}/{action}", _NOBODY)
+unserved("users/delta", not_yet("directory delta queries come last"))

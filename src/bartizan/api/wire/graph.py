@@ -1,0 +1,410 @@
+"""The Graph API as one ASGI callable: HTTP in, a `Request` through authentication, routing and authorisation, bytes out.
+
+Nothing of a web framework is on this path; a page of stored documents costs little more than writing it.
+
+Source: ASGI 3.0; OData 4.01 Part 1 (Protocol), sections 8 and 11.
+"""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, Protocol
+from uuid import uuid4
+
+import structlog
+
+from bartizan.api.wire import act, batch, read, write
+from bartizan.api.wire.limits import Limits
+from bartizan.api.wire.meter import Meter
+from bartizan.api.wire.request import Clock, Header, Request, Response, error
+from bartizan.api.wire.route import Router, Target, refusal, why_not
+from bartizan.auth.caller import Access, Caller
+from bartizan.errors import (
+    BadRequest,
+    BartizanError,
+    Forbidden,
+    MethodNotAllowed,
+    Timeout,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from bartizan.extend import Context, Verb, never
+from bartizan.model.edm import Version, edm
+from bartizan.store.interface import Store, TenantStore
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+_log = structlog.get_logger("bartizan.access")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one request may take."""
+
+    body_bytes: int = 4 * 1024 * 1024  # of a JSON body, after decompression
+    body_s: float = 30.0  # until it has arrived
+    answer_s: float = 100.0  # until it is answered
+    gzip_from_bytes: int = 1024  # smaller answers are not compressed
+    query_chars: int = 16_384
+
+
+class Authenticate(Protocol):
+    """Unauthenticated where the headers carry no token that is good."""
+
+    async def __call__(self, headers: Mapping[bytes, bytes]) -> Caller: ...
+
+
+Code = Callable[[Context, Target, Request], Awaitable[Response]]
+
+
+class Graph:
+    """The API over one store. `base` gives scheme and host of links for a Host header."""
+
+    def __init__(
+        self,
+        router: Router,
+        store: Store,
+        authenticate: Authenticate,
+        base: Callable[[str | None], str],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: Limits | None = None,
+        bounds: Bounds | None = None,
+        meter: Meter | None = None,
+        token_key: bytes = b"",
+        documents: Callable[["Graph", Target, Request], Response] | None = None,
+        parts: Mapping[type, Any] | None = None,
+    ) -> None:
+        self.router = router
+        self.store = store
+        self.authenticate = authenticate
+        self.base = base
+        self.clock = clock
+        self.limits = limits
+        self.bounds = bounds or Bounds()
+        self.meter = meter
+        self.token_key = token_key
+        self.documents = documents
+        self.parts: Mapping[type, Any] = parts or {}
+        self._date = Clock(clock)
+        self._tenants: dict[str, TenantStore] = {}
+
+    # ------------------------------------------------------------ HTTP
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        id = str(uuid4())
+        raw = scope.get("raw_path")
+        client = scope.get("client")
+        host = headers.get(b"host")
+        request = Request(
+            scope["method"],
+            raw.decode("latin-1") if raw is not None else scope["path"],
+            scope["query_string"].decode("latin-1"),
+            headers,
+            b"",
+            base=self.base(host.decode("latin-1") if host is not None else None),
+            id=id,
+            client_id=_plain(headers.get(b"client-request-id")) or id,
+            ip=client[0] if client else None,
+        )
+        response = await self._answered(request, receive)
+        body, compressed = await self._compressed(request, response)
+        size = len(body)
+        out: list[Header] = [
+            (b"request-id", id.encode()),
+            (b"client-request-id", request.client_id.encode("latin-1")),
+            (b"date", self._date.date()),
+            (b"odata-version", b"4.0"),
+            (b"cache-control", b"no-cache"),
+            (b"vary", b"Accept-Encoding"),
+            (b"strict-transport-security", b"max-age=31536000"),
+            *response.headers,
+        ]
+        if size or response.status not in (204, 304):
+            out.append((b"content-type", response.kind))
+            out.append((b"content-length", b"%d" % size))
+        if compressed:
+            out.append((b"content-encoding", b"gzip"))
+        await send({"type": "http.response.start", "status": response.status, "headers": out})
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+        self._told(request, response, size, perf_counter() - began)
+
+    async def _answered(self, request: Request, receive: Receive) -> Response:
+        """Authentication first, then the body: nobody without a token makes the server read one."""
+        try:
+            if request.method not in _METHODS:
+                raise MethodNotAllowed(
+                    f"{request.method[:20]} is not a method of this API.",
+                    headers={"Allow": ", ".join(sorted(_METHODS))},
+                )
+            if not self._open(request.path):
+                request.caller = await self.authenticate(request.headers)
+            if request.method in ("POST", "PATCH", "PUT"):
+                request.body = await self._body(request.headers, receive)
+        except BartizanError as problem:
+            return error(request, problem, self.clock())
+        except Exception:
+            return self._failed(request)
+        return await self.answer(request)
+
+    def _open(self, path: str) -> bool:
+        """What needs no token: metadata and the root document, as in Graph."""
+        return path.strip("/").lower() in ("v1.0", "beta", "v1.0/$metadata", "beta/$metadata")
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        most = self.bounds.body_bytes
+        said = headers.get(b"content-length", b"0")
+        if said.isdigit() and int(said) > most:
+            raise TooLarge(f"The body has {int(said)} bytes; at most {most} are taken.")
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.bounds.body_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise BadRequest("The connection was closed before the body had arrived.")
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size > most:
+                        raise TooLarge(f"The body is larger than {most} bytes.")
+                    parts.append(part)
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            raise BadRequest(
+                f"The body did not arrive within {self.bounds.body_s:g} s.", code="RequestTimeout"
+            ) from None
+        return _inflated(b"".join(parts), headers.get(b"content-encoding"), most)
+
+    async def _compressed(self, request: Request, response: Response) -> tuple[bytes, bool]:
+        body = response.body
+        accepted = request.headers.get(b"accept-encoding")
+        if accepted is None or len(body) < self.bounds.gzip_from_bytes or not _takes_gzip(accepted):
+            return body, False
+        if len(body) < 65_536:
+            return gzip.compress(body, 1, mtime=0), True
+        return await asyncio.to_thread(gzip.compress, body, 1, mtime=0), True
+
+    def _told(self, request: Request, response: Response, size: int, seconds: float) -> None:
+        caller = request.caller
+        if self.meter is not None:
+            self.meter.request(
+                request.method if request.method in _METHODS else "other", response.target, response.status, seconds
+            )
+        _log.info(
+            "request",
+            method=request.method,
+            path=request.path[:500],
+            status=response.status,
+            ms=round(seconds * 1000, 2),
+            bytes=size,
+            tenant=None if caller is None else caller.tenant,
+            app=None if caller is None else caller.app,
+            user=None if caller is None else caller.user,
+            ip=request.ip,
+            request_id=request.id,
+        )
+
+    # ------------------------------------------------------------ one request, HTTP or inside a batch
+
+    async def answer(self, request: Request, *, inside: bool = False) -> Response:
+        """Never raises: what goes wrong is an error body."""
+        target: Target | None = None
+        try:
+            target = self.router.resolve(request.path)
+            if inside and target.kind in ("batch", "metadata", "root"):
+                raise BadRequest("A batch cannot hold a batch or the service documents.")
+            async with asyncio.timeout(self.bounds.answer_s):
+                response = await self._served(target, request)
+        except BartizanError as problem:
+            response = error(request, problem, self.clock())
+        except TimeoutError:
+            response = error(request, Timeout(f"No answer within {self.bounds.answer_s:g} s."), self.clock())
+        except Exception:
+            response = self._failed(request)
+        if target is not None:
+            response.target = target.hidden
+        return response
+
+    def _failed(self, request: Request) -> Response:
+        """The edge of the API: what nobody expected is logged whole and told as little as possible."""
+        structlog.get_logger("bartizan.api").exception("request failed", request_id=request.id, path=request.path[:500])
+        return error(
+            request, BartizanError("An internal error has occurred; the log has it under the request-id."), self.clock()
+        )
+
+    async def _served(self, target: Target, request: Request) -> Response:
+        method = request.method
+        if target.kind in ("root", "metadata"):
+            return self._document(target, request)
+        caller = request.caller
+        assert caller is not None
+        verbs = target.verbs
+        if method == "OPTIONS":
+            return Response(204, headers=[(b"allow", _allow(verbs).encode())])
+        verb: Verb = "GET" if method == "HEAD" else method  # type: ignore[assignment]
+        if verb not in verbs:
+            raise self._refused(target, verb)
+        if target.kind == "batch":
+            return await batch.run(self, target, request)
+        authorise(caller, target, verb)
+        if self.limits is not None and target.resource is not None:
+            self.limits.take(target.resource.throttle, caller)
+        return await _CODE[target.kind, verb](self.context(target.version, request), target, request)
+
+    def _document(self, target: Target, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed("Service documents are read only.", headers={"Allow": "GET, HEAD"})
+        if self.documents is None:
+            raise BadRequest("This server has no service documents.")
+        return self.documents(self, target, request)
+
+    def _refused(self, target: Target, verb: Verb) -> BartizanError:
+        allow = tuple(_allow(target.verbs).split(", "))
+        why = None
+        if target.resource is not None and target.via is None:
+            why = target.resource.unserved.get(verb)
+        why = why or why_not(target.hidden, target.version, verb)
+        what = f"{verb} {target.hidden}"
+        return refusal(why or never(f"allowed here: {', '.join(allow) or 'nothing'}"), what, allow)
+
+    def context(self, version: Version, request: Request) -> Context:
+        caller = request.caller
+        assert caller is not None
+        store = self._tenants.get(caller.tenant)
+        if store is None:
+            if len(self._tenants) > 10_000:
+                self._tenants.clear()
+            store = self._tenants[caller.tenant] = self.store.tenant(caller.tenant)
+        return Context(
+            caller,
+            store,
+            self.store,
+            version,
+            edm(version),
+            f"{request.base}/{version}",
+            request.id,
+            request.headers,
+            self.clock,
+            self.token_key,
+            request.ip,
+            self.parts,
+        )
+
+
+def authorise(caller: Caller, target: Target, verb: Verb) -> None:
+    """Forbidden unless the token suffices for this operation."""
+    for access in needed(target, verb):
+        if _own(caller, target, verb):
+            continue
+        caller.require(access)
+
+
+def _own(caller: Caller, target: Target, verb: Verb) -> bool:
+    """A signed-in user may read itself without a directory role."""
+    while target.via is not None:
+        target = target.via
+    key = target.key
+    if key is None or not key.own or verb != "GET" or target.resource is None or caller.user is None:
+        return False
+    return not caller.permissions.isdisjoint(target.resource.own_scopes)
+
+
+def needed(target: Target, verb: Verb) -> list[Access]:
+    """What the operation asks for; each of them must be met."""
+    resource, navigation = target.resource, target.navigation
+    if target.kind == "action":
+        assert target.action is not None
+        return [target.action.access]
+    if target.kind in ("refs", "ref") and verb != "GET":
+        assert navigation is not None and navigation.link is not None
+        return [navigation.link]
+    if verb == "GET":
+        links = [link.navigation.access for link in _links(target) if link.navigation is not None]
+        if links:
+            return links
+        assert resource is not None
+        return [resource.read]
+    assert resource is not None
+    return [{"POST": resource.create, "PATCH": resource.write, "DELETE": resource.delete}.get(verb) or _nobody()]
+
+
+def _links(target: Target) -> list[Target]:
+    found = []
+    here: Target | None = target
+    while here is not None:
+        if here.navigation is not None:
+            found.append(here)
+        here = here.via
+    return found
+
+
+def _nobody() -> Access:
+    raise Forbidden("This operation is not open to anybody.")
+
+
+_CODE: Mapping[tuple[str, str], Code] = {
+    ("set", "GET"): read.many,
+    ("set", "POST"): write.create,
+    ("count", "GET"): read.count,
+    ("object", "GET"): read.one,
+    ("object", "PATCH"): write.patch,
+    ("object", "DELETE"): write.delete,
+    ("property", "GET"): read.of_property,
+    ("related", "GET"): read.related,
+    ("related_count", "GET"): read.related_count,
+    ("refs", "GET"): read.refs,
+    ("refs", "POST"): write.link,
+    ("ref", "DELETE"): write.unlink,
+    ("action", "GET"): act.act,
+    ("action", "POST"): act.act,
+}
+
+
+def _allow(verbs: tuple[Verb, ...]) -> str:
+    return ", ".join([*verbs, *(["HEAD"] if "GET" in verbs else []), "OPTIONS"])
+
+
+def _plain(header: bytes | None) -> str | None:
+    """A header that is echoed: at most 128 visible characters of ASCII."""
+    if header is None or len(header) > 128 or not header.isascii():
+        return None
+    text = header.decode()
+    return text if text.isprintable() else None
+
+
+def _takes_gzip(header: bytes) -> bool:
+    for item in header.lower().split(b","):
+        name, _, weight = item.partition(b";")
+        if name.strip() in (b"gzip", b"*") and weight.strip() not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
+            return True
+    return False
+
+
+def _inflated(body: bytes, coding: bytes | None, most: int) -> bytes:
+    if coding is None or coding.strip().lower() in (b"", b"identity"):
+        return body
+    if coding.strip().lower() != b"gzip":
+        raise UnsupportedMediaType(
+            f"Content-Encoding {coding[:20].decode('latin-1')!r} is not read here; send gzip or none."
+        )
+    reader = zlib.decompressobj(wbits=31)
+    try:
+        plain = reader.decompress(body, most + 1)
+        if len(plain) <= most and not reader.eof:
+            raise BadRequest("The gzip body is cut off.")
+    except zlib.error as problem:
+        raise BadRequest(f"The body is not gzip: {problem}.") from None
+    if len(plain) > most:
+        raise TooLarge(f"The body is larger than {most} bytes once decompressed.")
+    return plain

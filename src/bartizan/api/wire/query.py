@@ -1,0 +1,336 @@
+"""Query options checked against a declaration and bound to the schema: what the handlers ask the store for.
+
+Reading, binding and checking is done once for each set and query text; nearly all requests repeat one.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from msgspec.structs import replace
+
+from bartizan import odata
+from bartizan.api.wire.body import Select
+from bartizan.api.wire.request import Request
+from bartizan.api.wire.route import Target
+from bartizan.errors import BadRequest, InvalidQuery, UnsupportedQuery
+from bartizan.extend import Context, Navigation, Resource
+from bartizan.model.edm import Edm, StructuredType, Version, edm
+from bartizan.odata import Position, QueryOptions
+from bartizan.odata.tree import All, And, Call, Compare, Expr, Not, Or, Order
+from bartizan.odata.tree import Any as AnyOf
+from bartizan.store.interface import Query
+
+CACHED = 512  # query texts of at most 16 KB each
+MAX_EACH = 1_000  # objects that $expand writes into one parent
+FIRST = Query(top=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """One entry of $expand, bound."""
+
+    navigation: Navigation
+    select: Select | None
+    filter: Expr | None
+    order: tuple[Order, ...]
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a list is asked for."""
+
+    query: Query
+    select: Select | None
+    expand: tuple[Expanded, ...]
+    options: QueryOptions
+    advanced: str = ""  # what of it needs ConsistencyLevel: eventual
+    counting: bool = False  # ... and $count=true
+
+
+_read = lru_cache(CACHED)(odata.parse_options)
+
+
+def asked(ctx: Context, request: Request, target: Target, resource: Resource) -> tuple[Asked, Position | None]:
+    """The bound query, and where a $skiptoken says to go on. InvalidQuery, UnsupportedQuery."""
+    options = _read(request.query) if request.query else _NOTHING
+    position: Position | None = None
+    if options.deltatoken is not None:
+        raise InvalidQuery("$deltatoken: delta queries are not served.")
+    if options.skiptoken is not None:
+        options, position = _continued(ctx, target, options)
+    plan = _plan(resource, ctx.version, options)
+    if plan.advanced:
+        _check_advanced(ctx, plan)
+    return plan, position
+
+
+_NOTHING = QueryOptions()
+
+
+def _continued(ctx: Context, target: Target, sent: QueryOptions) -> tuple[QueryOptions, Position]:
+    """A token carries its whole query; what is sent beside it must be the same, but for the size of the page."""
+    carried, position = odata.decode_token(ctx.token_key, _bound(ctx, target), sent.skiptoken or "")
+    for name in ("filter", "orderby", "select", "expand", "search", "count"):
+        value = getattr(sent, name)
+        if value is not None and value != getattr(carried, name):
+            raise InvalidQuery(f"${name} differs from the query that this $skiptoken continues; leave it out.")
+    if sent.top is not None:
+        carried = replace(carried, top=sent.top)
+    return replace(carried, skip=None, skiptoken=None), position
+
+
+def _bound(ctx: Context, target: Target) -> list[str]:
+    """What a token is good for: this tenant, version and path."""
+    keys: list[str] = []
+    here: Target | None = target
+    while here is not None:
+        if here.key is not None:
+            keys.append((ctx.caller.user or "") if here.key.own else f"{here.key.name or ''}={here.key.value}")
+        here = here.via
+    return [ctx.caller.tenant, target.version, target.hidden, *keys]
+
+
+def next_link(ctx: Context, request: Request, target: Target, plan: Asked, position: Position) -> str:
+    options = replace(plan.options, skip=None, skiptoken=None)
+    token = odata.encode_token(ctx.token_key, _bound(ctx, target), options, position)
+    return f"{request.base}{_address(request.path)}?$skiptoken={token}"
+
+
+def _address(path: str) -> str:
+    """The path as it came, fit for a link."""
+    return "/" + "/".join(segment for segment in path.split("/") if segment).replace('"', "%22").replace(" ", "%20")
+
+
+@lru_cache(CACHED)
+def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
+    of = edm(version)
+    most = resource.max_top
+    top = resource.default_top if options.top is None else options.top
+    if top > most:
+        raise InvalidQuery(f"$top is {top}; {resource.path} gives at most {most} in a page.", code="invalidQueryOption")
+    skip = options.skip or 0
+    if resource.max_skip is not None and skip > resource.max_skip:
+        raise InvalidQuery(
+            f"$skip is {skip}; {resource.path} passes over at most {resource.max_skip}: narrow the query, or follow nextLink."
+        )
+    filter, order = _filter(of, resource, options), _order(of, resource, options.orderby)
+    query = Query(top=top, filter=filter, order=order, skip=skip, count=bool(options.count), version=version)
+    advanced, counting = _advanced(filter, options) if resource.advanced else ("", False)
+    select = _select(of, resource.type, options.select)
+    return Asked(query, select, _expand(of, resource, version, options.expand), options, advanced, counting)
+
+
+def _filter(of: Edm, resource: Resource, options: QueryOptions) -> Expr | None:
+    parts: list[Expr] = []
+    if options.filter:
+        tree = odata.parse_filter(options.filter)
+        parts.append(odata.bind(tree, of, resource.type, filterable=resource.filter, fold=folded(resource)))
+    if options.search:
+        if not resource.search:
+            raise InvalidQuery(f"{resource.path} cannot be searched; use $filter.")
+        parts.append(
+            odata.bind_search(odata.parse_search(options.search), of, resource.type, searchable=resource.search)
+        )
+    return And(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
+
+
+def _order(of: Edm, resource: Resource, text: str | None) -> tuple[Order, ...]:
+    if not text:
+        return ()
+    keys = odata.parse_orderby(text)
+    return odata.bind_order(keys, of, resource.type, sortable=resource.orderby, fold=folded(resource))
+
+
+@lru_cache(512)
+def folded(resource: Resource) -> frozenset[str]:
+    """Paths whose comparisons ignore case."""
+    return frozenset(column.path for column in resource.collection.columns if column.fold)
+
+
+# ---------------------------------------------------------------- advanced queries of the directory
+
+
+def _advanced(filter: Expr | None, options: QueryOptions) -> tuple[str, bool]:
+    """What needs ConsistencyLevel: eventual, and whether $count=true must come with it."""
+    if options.filter:
+        hard = next(_hard(filter), "")
+        if hard:
+            return hard, True
+        if options.orderby:
+            return "$filter together with $orderby", True
+    if options.search:
+        return "$search", False
+    return ("$count", False) if options.count else ("", False)
+
+
+def _hard(expr: Expr | None) -> Iterator[str]:
+    match expr:
+        case And(operands) | Or(operands):
+            for each in operands:
+                yield from _hard(each)
+        case Not():
+            yield "not"
+        case Compare(op, left, right):
+            if op == "ne":
+                yield "ne"
+            yield from _hard(left)
+            yield from _hard(right)
+        case Call("endswith"):
+            yield "endsWith"
+        case AnyOf(_, _, body) | All(_, _, body):
+            yield from _hard(body)
+
+
+def _check_advanced(ctx: Context, plan: Asked) -> None:
+    if (ctx.header("consistencylevel") or "").lower() != "eventual":
+        raise UnsupportedQuery(f"{plan.advanced} needs the header ConsistencyLevel: eventual (and $count=true) here.")
+    if plan.counting and not plan.query.count:
+        raise UnsupportedQuery(f"{plan.advanced} needs $count=true beside ConsistencyLevel: eventual here.")
+
+
+# ---------------------------------------------------------------- $select, $expand
+
+
+def _select(of: Edm, type: str, text: str | None) -> Select | None:
+    """A tree of names as the schema spells them; None for all."""
+    if not text:
+        return None
+    names = odata.parse_select(text)
+    if "*" in names:
+        return None
+    chosen: dict[str, Any] = {}
+    for name in names:
+        _choose(of, type, name, chosen)
+    return chosen
+
+
+def _choose(of: Edm, type: str, name: str, chosen: dict[str, Any]) -> None:
+    kind: StructuredType | None = of.structured(type)
+    below = chosen
+    steps = [step for step in name.split("/") if "." not in step]  # casts choose nothing
+    for at, step in enumerate(steps):
+        found = _member(of, kind, step) if kind is not None else None
+        if found is None:
+            if kind is not None and kind.open:
+                below[step] = {}
+                return
+            raise InvalidQuery(f"Could not find a property named '{name[:100]}' on {type}.")
+        if found.name in below and not below[found.name]:
+            return  # all of it is chosen already
+        below = below.setdefault(found.name, {})
+        if at == len(steps) - 1:
+            below.clear()
+        kind = None if found.type.startswith("Edm.") or of.enum(found.type) is not None else of.structured(found.type)
+
+
+def _member(of: Edm, kind: StructuredType, name: str) -> Any:
+    found = kind.find(name)
+    for derived in kind.derived if found is None else ():
+        found = found or of.structured(derived).find(name)
+    return found
+
+
+def _expand(of: Edm, resource: Resource, version: Version, text: str | None) -> tuple[Expanded, ...]:
+    if not text:
+        return ()
+    known = {n.name.lower(): n for n in resource.navigations.values() if n.expand and version in n.versions}
+    made: list[Expanded] = []
+    for entry in odata.parse_expand(text):
+        navigation = known.get(entry.name.lower())
+        if navigation is None:
+            names = ", ".join(n.name for n in known.values()) or "nothing"
+            raise InvalidQuery(f"Cannot expand '{entry.name[:100]}' of {resource.path}; what can be expanded: {names}.")
+        made.append(_expanded(of, navigation, entry.options))
+    return tuple(made)
+
+
+def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Expanded:
+    allowed = ("select", "top", *(("filter", "orderby") if navigation.column is not None else ()))
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise InvalidQuery(f"$expand={navigation.name} takes {', '.join(allowed)}; not {unknown[0][:40]}.")
+    top = options.get("top", str(MAX_EACH))
+    if not (top.isascii() and top.isdigit() and 0 < int(top[:10]) <= MAX_EACH):
+        raise InvalidQuery(f"$top of $expand={navigation.name} takes 1 to {MAX_EACH}.")
+    filter = options.get("filter")
+    order = options.get("orderby")
+    return Expanded(
+        navigation,
+        _select(of, navigation.type, options.get("select")),
+        None if not filter else odata.bind(odata.parse_filter(filter), of, navigation.type),
+        () if not order else odata.bind_order(odata.parse_orderby(order), of, navigation.type),
+        int(top),
+    )
+
+
+# ---------------------------------------------------------------- what is no list
+
+
+def asked_of_one(
+    ctx: Context, request: Request, resource: Resource | None, type: str
+) -> tuple[Select | None, tuple[Expanded, ...]]:
+    """One object takes $select and $expand only."""
+    options = _read(request.query)
+    _only(options, "select", "expand")
+    expand = () if resource is None else _expand(ctx.edm, resource, ctx.version, options.expand)
+    if options.expand and resource is None:
+        raise InvalidQuery("$expand is not served here.")
+    return _select(ctx.edm, type, options.select), expand
+
+
+def counted(ctx: Context, request: Request, resource: Resource) -> Expr | None:
+    """The condition of a /$count."""
+    options = _read(request.query) if request.query else _NOTHING
+    _only(options, "filter", "search")
+    if resource.advanced and (ctx.header("consistencylevel") or "").lower() != "eventual":
+        raise UnsupportedQuery("/$count needs the header ConsistencyLevel: eventual here.")
+    return _plan(resource, ctx.version, options).query.filter
+
+
+def asked_of_mixed(
+    ctx: Context, request: Request, target: Target, navigation: Navigation
+) -> tuple[Asked, Position | None]:
+    """A list of several types takes no $filter, $orderby or $search: cast it to one type for those."""
+    options = _read(request.query) if request.query else _NOTHING
+    position: Position | None = None
+    if options.skiptoken is not None:
+        options, position = _continued(ctx, target, options)
+    types = ", ".join(str(to.type) for to in navigation.to)
+    for name in ("filter", "orderby", "search", "expand", "skip"):
+        if getattr(options, name) is not None:
+            raise InvalidQuery(f"${name} on {navigation.name} needs one type; add a segment with one of: {types}.")
+    top = 100 if options.top is None else options.top
+    if not 0 < top <= 999:
+        raise InvalidQuery(f"$top is {top}; {navigation.name} gives 1 to 999 in a page.", code="invalidQueryOption")
+    select: dict[str, Any] | None = None
+    if options.select and "*" not in odata.parse_select(options.select):
+        select = {}
+        for name in odata.parse_select(options.select):
+            _choose_anywhere(ctx.edm, navigation, name, select)
+    query = Query(top=top, count=bool(options.count), version=ctx.version)
+    return Asked(query, select, (), options), position
+
+
+def _choose_anywhere(of: Edm, navigation: Navigation, name: str, chosen: dict[str, Any]) -> None:
+    for to in navigation.to:
+        if to.type is not None and _member(of, of.structured(to.type), name.partition("/")[0]) is not None:
+            _choose(of, to.type, name, chosen)
+            return
+    raise InvalidQuery(f"Could not find a property named '{name[:100]}' on what {navigation.name} leads to.")
+
+
+def _only(options: QueryOptions, *names: str) -> None:
+    for name in QueryOptions.__struct_fields__:
+        if name not in names and getattr(options, name) is not None:
+            raise BadRequest(f"${name} has no meaning here; allowed: {', '.join('$' + each for each in names)}.")
+
+
+def page_size(request: Request) -> int | None:
+    """Of `Prefer: odata.maxpagesize`; None where it is not a positive number."""
+    wanted = request.prefers.get("maxpagesize")
+    if wanted is None or not (wanted.isascii() and wanted.isdigit() and len(wanted) <= 9):
+        return None
+    return int(wanted) or None

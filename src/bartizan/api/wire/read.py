@@ -1,0 +1,218 @@
+"""GET of any declared set: pages, counts, one object, a property, what is related."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from bartizan.api.wire import body as bodies
+from bartizan.api.wire import query as queries
+from bartizan.api.wire.expand import expanded
+from bartizan.api.wire.find import behind, both, edges, fetched, found, rows_of
+from bartizan.api.wire.request import TEXT, Request, Response, encode
+from bartizan.api.wire.route import Target
+from bartizan.errors import NotFound
+from bartizan.extend import Context, Navigation, Resource
+from bartizan.odata.tree import Expr
+from bartizan.store.interface import Page, Stored
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+async def many(ctx: Context, target: Target, request: Request) -> Response:
+    resource = target.resource
+    assert resource is not None
+    return await _page(ctx, request, target, resource, rows_of(ctx, resource), None, resource.name)
+
+
+async def _page(
+    ctx: Context,
+    request: Request,
+    target: Target,
+    resource: Resource,
+    scope: Expr | None,
+    ids: tuple[str, ...] | None,
+    name: str,
+) -> Response:
+    """One page of a set within `scope` and `ids`, as the query options ask for."""
+    asked, after = queries.asked(ctx, request, target, resource)
+    query = asked.query
+    if scope is not None or ids is not None:
+        query = replace(query, filter=both(scope, query.filter), ids=ids)
+    if after is not None:
+        query = replace(query, after=after, skip=0)
+    most = queries.page_size(request)
+    if most is not None and most < query.top:
+        query = replace(query, top=most)
+    page = await _read(ctx, resource, query)
+    items = bodies.documents(ctx, resource.type, page.rows, request, asked.select)
+    if asked.expand:
+        items = await expanded(ctx, request, resource, page.rows, items, asked.expand)
+    link = None
+    if page.more and page.last is not None:
+        link = queries.next_link(ctx, request, target, asked, page.last)
+    body = bodies.page(bodies.context(ctx, name, asked.select), items, page.count, link)
+    return bodies.applied(Response(200, body), *_applied(request, most))
+
+
+async def _read(ctx: Context, resource: Resource, query: Any) -> Page:
+    if query.top == 0:  # only the count is asked for
+        count = await ctx.store.count(resource.collection.name, query.filter) if query.count else None
+        return Page([], False, None, count)
+    return await ctx.store.page(resource.collection.name, query)
+
+
+def _applied(request: Request, most: int | None) -> list[str]:
+    done = [] if most is None else [f"odata.maxpagesize={most}"]
+    return [*done, "include-unknown-enum-members"] if bodies.late(request) else done
+
+
+async def count(ctx: Context, target: Target, request: Request) -> Response:
+    resource = target.resource
+    assert resource is not None
+    return await _counted(ctx, request, resource, rows_of(ctx, resource), None)
+
+
+async def _counted(
+    ctx: Context, request: Request, resource: Resource, scope: Expr | None, ids: tuple[str, ...] | None
+) -> Response:
+    wanted = both(scope, queries.counted(ctx, request, resource))
+    if ids is None:
+        number = await ctx.store.count(resource.collection.name, wanted)
+    else:
+        query = replace(queries.FIRST, filter=wanted, ids=ids, count=True, version=ctx.version)
+        number = (await ctx.store.page(resource.collection.name, query)).count or 0
+    return Response(200, b"%d" % number, kind=TEXT)
+
+
+async def one(ctx: Context, target: Target, request: Request) -> Response:
+    row = await found(ctx, target)
+    known = request.headers.get(b"if-none-match")
+    if known is not None and _matches(known, row):
+        return Response(304, headers=[(b"etag", row.etag.encode())])
+    resource = target.resource
+    if resource is None or target.navigation is not None:
+        type, name = _type(target, row), _name(target)
+    else:
+        type, name = resource.type, resource.name
+    select = None
+    expand: Sequence[queries.Expanded] = ()
+    if request.query:
+        select, expand = queries.asked_of_one(ctx, request, resource, type)
+    document = bodies.document(ctx, type, row, request, select)
+    if expand and resource is not None:
+        (document,) = await expanded(ctx, request, resource, [row], [document], expand)
+    response = Response(200, bodies.single(bodies.context(ctx, name, select, one=True), document))
+    response.headers.append((b"etag", row.etag.encode()))
+    return bodies.applied(response, *_applied(request, None))
+
+
+def _matches(header: bytes, row: Stored) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in header.decode("latin-1").split(",")]
+    return "*" in tags or row.etag.removeprefix("W/") in tags
+
+
+def _type(target: Target, row: Stored) -> str:
+    navigation = target.navigation
+    assert navigation is not None
+    for to in navigation.to:
+        if to.name == row.collection and to.type is not None:
+            return to.type
+    return navigation.type
+
+
+def _name(target: Target) -> str:
+    navigation = target.navigation
+    assert navigation is not None
+    if navigation.type == "microsoft.graph.directoryObject":
+        return "directoryObjects"
+    return f"Collection({navigation.type})" if target.resource is None else target.resource.name
+
+
+async def of_property(ctx: Context, target: Target, request: Request) -> Response:
+    """204 where it is null; with /$value as plain text."""
+    row = await found(ctx, target)
+    resource = target.resource
+    assert resource is not None
+    value: Any = _decode(bodies.document(ctx, resource.type, row, request))
+    for name in target.path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if value is None:
+        return Response(204)
+    if target.raw:
+        if isinstance(value, dict | list):
+            raise NotFound(f"{target.path[-1]} has no $value, since it is not a single value.", code="BadRequest")
+        text = value if isinstance(value, str) else encode(value).decode()
+        return Response(200, text.encode(), kind=TEXT)
+    key = bodies.quoted(row.id)
+    where = bodies.context(ctx, f"{resource.name}('{key}')/{'/'.join(target.path)}")
+    if isinstance(value, dict):
+        return Response(200, bodies.single(where, encode(value)))
+    return Response(200, b'{"@odata.context":"%b","value":%b}' % (where.encode(), encode(value)))
+
+
+# ---------------------------------------------------------------- what is related
+
+
+async def related(ctx: Context, target: Target, request: Request) -> Response:
+    parent, navigation = await _parent(ctx, target)
+    resource = target.resource
+    if resource is None:
+        return await _mixed(ctx, target, request, parent, navigation)
+    above = target.via.resource if target.via is not None else None
+    name = f"{above.name}('{bodies.quoted(parent.id)}')/{navigation.name}" if above is not None else navigation.name
+    scope, ids = await _limits(ctx, parent, navigation)
+    return await _page(ctx, request, target, resource, both(scope, rows_of(ctx, resource)), ids, name)
+
+
+async def _parent(ctx: Context, target: Target) -> tuple[Stored, Navigation]:
+    assert target.via is not None and target.navigation is not None
+    return await found(ctx, target.via), target.navigation
+
+
+async def _limits(ctx: Context, parent: Stored, navigation: Navigation) -> tuple[Expr | None, tuple[str, ...] | None]:
+    if navigation.column is not None:
+        return behind(navigation, parent.id), None
+    return None, tuple(id for _, id in await edges(ctx, parent.id, navigation))
+
+
+async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored, navigation: Navigation) -> Response:
+    """Objects of several sets, ordered by id; $filter and $orderby need a cast to one type."""
+    asked, after = queries.asked_of_mixed(ctx, request, target, navigation)
+    ids = sorted(id for _, id in await edges(ctx, parent.id, navigation))
+    start = 0
+    if after is not None:
+        start = next((at for at, id in enumerate(ids) if id > str(after[0])), len(ids))
+    most = queries.page_size(request)
+    top = asked.query.top if most is None else min(asked.query.top, most)
+    wanted = ids[start : start + top]
+    rows = await fetched(ctx, navigation, wanted)
+    items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
+    link = queries.next_link(ctx, request, target, asked, (wanted[-1],)) if start + top < len(ids) and wanted else None
+    total = len(ids) if asked.query.count else None
+    body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
+    return bodies.applied(Response(200, body), *_applied(request, most))
+
+
+def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
+    return bodies.document(ctx, _type(target, row), row, request, select)
+
+
+async def related_count(ctx: Context, target: Target, request: Request) -> Response:
+    parent, navigation = await _parent(ctx, target)
+    resource = target.resource
+    if resource is None:
+        return Response(200, b"%d" % len(await edges(ctx, parent.id, navigation)), kind=TEXT)
+    scope, ids = await _limits(ctx, parent, navigation)
+    return await _counted(ctx, request, resource, both(scope, rows_of(ctx, resource)), ids)
+
+
+async def refs(ctx: Context, target: Target, request: Request) -> Response:
+    """The addresses of what is related, ordered by id. What is contained in the object (a history) has none."""
+    parent, navigation = await _parent(ctx, target)
+    if navigation.relation is None:
+        raise NotFound(f"{navigation.name} is part of the object; it has no references.", code="BadRequest")
+    ids = sorted(id for _, id in await edges(ctx, parent.id, navigation))
+    items = [encode({"@odata.id": f"{ctx.root}/directoryObjects/{id}"}) for id in ids]
+    return Response(200, bodies.page(bodies.context(ctx, "Collection($ref)"), items, None, None))

@@ -1,0 +1,182 @@
+"""A request and its answer inside the API, without a web framework: the unit that HTTP and `$batch` share."""
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from bartizan.auth.caller import Caller
+from bartizan.errors import BadRequest, BartizanError, UnsupportedMediaType
+
+JSON = b"application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+TEXT = b"text/plain;charset=utf-8"
+MAX_QUERY_FIELDS = 64
+MAX_DEPTH = 64  # of JSON bodies; Graph's own types nest 8 deep
+
+Header = tuple[bytes, bytes]
+
+_decode = msgspec.json.Decoder().decode
+encode = msgspec.json.Encoder().encode
+
+
+class Request:
+    """What came in. `headers` are by name in lower case; of a repeated one the last counts."""
+
+    __slots__ = ("base", "body", "caller", "client_id", "headers", "id", "ip", "method", "path", "prefers", "query")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        *,
+        base: str,
+        id: str,
+        client_id: str,
+        ip: str | None,
+        caller: Caller | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path  # raw, percent-encoded
+        self.query = query  # raw
+        self.headers = headers
+        self.body = body
+        self.base = base  # https://host:port that links carry
+        self.id = id  # request-id
+        self.client_id = client_id  # client-request-id
+        self.ip = ip
+        self.caller = caller
+        self.prefers = _prefers(headers.get(b"prefer"))
+
+    def json(self) -> Any:
+        """The body. BadRequest if it is none, UnsupportedMediaType if it says that it is something else."""
+        kind = self.headers.get(b"content-type")
+        if kind is not None and not _is_json(kind):
+            raise UnsupportedMediaType(
+                f"Content-Type {kind[:60].decode('latin-1')!r} is not read here; send application/json."
+            )
+        if not self.body:
+            raise BadRequest("The request has no body; expected JSON.")
+        return decode(self.body)
+
+    def aliases(self) -> dict[str, str]:
+        """`@name=value` of the query, names in lower case."""
+        try:
+            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        except ValueError:
+            raise BadRequest(f"The query has more than {MAX_QUERY_FIELDS} fields.") from None
+        return {name[1:].lower(): value for name, value in pairs if name.startswith("@")}
+
+
+class Response:
+    """What goes out."""
+
+    __slots__ = ("body", "headers", "kind", "status", "target")
+
+    def __init__(
+        self, status: int, body: bytes = b"", *, kind: bytes = JSON, headers: list[Header] | None = None
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.kind = kind
+        self.headers = headers if headers is not None else []
+        self.target = ""  # the path with {} for keys, for metrics and the log
+
+
+def _is_json(kind: bytes) -> bool:
+    name = kind.partition(b";")[0].strip().lower()
+    return name in (b"application/json", b"text/json", b"") or name.endswith(b"+json")
+
+
+def decode(body: bytes) -> Any:
+    """JSON within MAX_DEPTH; BadRequest otherwise. UTF-8, with or without a byte order mark."""
+    if body.startswith(b"\xef\xbb\xbf"):
+        body = body[3:]
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"Unable to read JSON request payload. {error}.") from None
+    if _deeper(value, MAX_DEPTH):
+        raise BadRequest(f"Unable to read JSON request payload. It nests deeper than {MAX_DEPTH} levels.")
+    return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    level = [value]
+    while level:
+        level = [
+            item
+            for each in level
+            if isinstance(each, dict | list)
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, dict | list)
+        ]
+        levels -= 1
+        if levels < 0:
+            return True
+    return False
+
+
+def _prefers(header: bytes | None) -> Mapping[str, str]:
+    """`return=representation, odata.maxpagesize=5` as a dict, names in lower case, `odata.` cut off."""
+    if header is None:
+        return {}
+    found: dict[str, str] = {}
+    for item in header.decode("latin-1").split(","):
+        name, _, value = item.partition(";")[0].partition("=")
+        found.setdefault(name.strip().lower().removeprefix("odata."), value.strip().strip('"'))
+    return found
+
+
+class Clock:
+    """The `Date` header, made once a second."""
+
+    __slots__ = ("_second", "_text", "now")
+
+    def __init__(self, now: Any) -> None:
+        self.now = now
+        self._second = -1
+        self._text = b""
+
+    def date(self) -> bytes:
+        at: datetime = self.now()
+        second = int(at.timestamp())
+        if second != self._second:
+            self._second = second
+            self._text = format_datetime(at, usegmt=True).encode()
+        return self._text
+
+
+def error(request: Request, problem: BartizanError, at: datetime) -> Response:
+    """The one place where an error becomes a body.
+
+    Source: "Microsoft Graph error responses and resource types"; `innerError` is spelt as the SDKs read it.
+    """
+    body = {
+        "error": {
+            "code": problem.code,
+            "message": problem.message,
+            "innerError": {
+                "date": at.strftime("%Y-%m-%dT%H:%M:%S"),
+                "request-id": request.id,
+                "client-request-id": request.client_id,
+            },
+        }
+    }
+    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
+    return Response(problem.status, encode(body), headers=headers)
+
+
+def encoded(response: Response) -> Any:
+    """The body of an answer as a `$batch` carries it: JSON, or base64 text."""
+    if not response.body:
+        return None
+    if response.kind.startswith(b"application/json"):
+        return msgspec.Raw(response.body)
+    return base64.b64encode(response.body).decode()

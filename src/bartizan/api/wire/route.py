@@ -1,0 +1,457 @@
+"""A raw request path made a `Target`: which set, object, property, navigation or operation it names.
+
+Segments are read in any case and percent-decoded one by one, so that a key may hold `%2F`. Keys stand as segments
+(`users/x`) or in parentheses (`users('x')`, `users(userPrincipalName='x')`); operations by bare or qualified name, with or without `()`.
+
+Source: OData 4.01 Part 2 (URL Conventions), sections 4.3 to 4.13; key-as-segment as Microsoft Graph has it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal
+from urllib.parse import unquote_to_bytes
+
+from bartizan.errors import BadRequest, MethodNotAllowed, NotFound, NotServed
+from bartizan.extend import UNSERVED, Action, Can, Navigation, Resource, Unserved, Verb
+from bartizan.model.edm import Property, StructuredType, Version, edm
+
+MAX_PATH = 4096  # bytes; Graph's own keys and navigations stay far below
+MAX_SEGMENTS = 24
+CACHED_PATHS = 4096
+
+Kind = Literal[
+    "root",
+    "metadata",
+    "batch",
+    "set",
+    "count",
+    "object",
+    "property",
+    "action",
+    "related",
+    "related_count",
+    "refs",
+    "ref",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The key of one object: its id, an alternate key's `name`, or `own` for the caller's own object (/me)."""
+
+    value: str
+    name: str | None = None
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names. `via` leads to it: the object whose navigation was followed."""
+
+    kind: Kind
+    version: Version
+    resource: Resource | None = None
+    key: Key | None = None
+    action: Action | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    navigation: Navigation | None = None
+    cast: str | None = None
+    path: tuple[str, ...] = ()
+    raw: bool = False  # $value
+    via: "Target | None" = None
+    hidden: str = ""  # the path below /v1.0 in lower case with `{}` for keys: what coverage and metrics call it
+
+    @property
+    def verbs(self) -> tuple[Verb, ...]:
+        """What may be sent here."""
+        if self.kind == "action":
+            assert self.action is not None
+            return ("GET",) if self.action.function else ("POST",)
+        if self.kind == "batch":
+            return ("POST",)
+        if self.kind in ("refs", "ref"):
+            linked = self.navigation is not None and self.navigation.link is not None
+            if self.kind == "ref":
+                return ("DELETE",) if linked else ()
+            return ("GET", "POST") if linked else ("GET",)
+        if self.resource is None or self.kind not in ("set", "object"):
+            return ("GET",)
+        can = self.resource.can
+        if self.kind == "set":
+            served: list[tuple[Can, Verb]] = [(Can.LIST, "GET"), (Can.CREATE, "POST")]
+        else:
+            served = [(Can.GET, "GET"), (Can.PATCH, "PATCH"), (Can.DELETE, "DELETE")]
+        return tuple(verb for flag, verb in served if flag in can)
+
+
+class _Node:
+    __slots__ = ("below", "own", "resource")
+
+    def __init__(self) -> None:
+        self.below: dict[str, _Node] = {}
+        self.resource: Resource | None = None
+        self.own: Resource | None = None  # this path is the caller's own object of that set
+
+
+_CALL = re.compile(r"([^()']*)\((.*)\)", re.DOTALL)
+_ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=\s*)?('(?:[^']|'')*'|[^,']*?)\s*(?:,|$)")
+
+
+def _decode(segment: str) -> str:
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise BadRequest("The path is not UTF-8 behind its percent signs.", code="invalidPath") from None
+
+
+def arguments(text: str) -> dict[str, str]:
+    """`'x'` or `a='x',b=1` as a dict; an argument without a name has the name "". BadRequest where it is neither."""
+    given: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        match = _ARGUMENT.match(text, at)
+        if match is None or match.end() == at:
+            raise BadRequest(
+                f"Cannot read ({text[:80]}) in the path; expected such as ('id') or (name='value').", code="invalidPath"
+            )
+        name, value = match[1] or "", match[2]
+        given[name] = value[1:-1].replace("''", "'") if value.startswith("'") else value
+        at = match.end()
+    return given
+
+
+class Router:
+    """The declared resources as a tree of path segments, one for each version."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._roots: dict[Version, _Node] = {"v1.0": _Node(), "beta": _Node()}
+        self._by_set: dict[tuple[Version, str, str], Resource] = {}
+        self.resources = tuple(resources)
+        for each in self.resources:
+            self._add(each)
+        self.resolve = lru_cache(CACHED_PATHS)(self._resolve)
+
+    def _add(self, resource: Resource) -> None:
+        for version in ("v1.0", "beta"):
+            if version in resource.versions:
+                self._by_set.setdefault((version, resource.collection.name, resource.type), resource)
+        for path, versions in {resource.path: resource.versions, **resource.aliases}.items():
+            for version in versions:
+                node = self._node(version, path)
+                if node.resource is not None:
+                    raise ValueError(f"{path} is declared twice")
+                node.resource = resource
+        if resource.own:
+            for version in resource.versions:
+                self._node(version, resource.own).own = resource
+
+    def _node(self, version: Version, path: str) -> _Node:
+        node = self._roots[version]
+        for segment in path.lower().split("/"):
+            node = node.below.setdefault(segment, _Node())
+        return node
+
+    def _resolve(self, path: str) -> Target:
+        """The target of a raw path such as `/v1.0/security/alerts_v2/x`.
+
+        NotFound names the segment that nothing is known of; NotServed or MethodNotAllowed where a known path is declared unserved.
+        """
+        if len(path) > MAX_PATH:
+            raise BadRequest(f"The path is longer than {MAX_PATH} characters.", code="invalidPath")
+        segments = [segment for segment in path.split("/") if segment]
+        if len(segments) > MAX_SEGMENTS:
+            raise BadRequest(f"The path has more than {MAX_SEGMENTS} segments.", code="invalidPath")
+        version = segments[0].lower() if segments else ""
+        if version not in ("v1.0", "beta"):
+            raise NotFound("Resource not found: a path of this API starts with /v1.0 or /beta.", code="BadRequest")
+        return _Walk(self, "beta" if version == "beta" else "v1.0", segments[1:]).run()
+
+    def related(self, version: Version, navigation: Navigation, cast: str | None) -> Resource | None:
+        """The declared set that a navigation (cast to a type) leads to; None where its targets are mixed."""
+        for target in navigation.to:
+            if len(navigation.to) == 1 or (cast is not None and target.type == cast):
+                found = self._by_set.get((version, target.name, target.type or ""))
+                return found or _contained(navigation, target.name, version)
+        return None
+
+
+@lru_cache(256)
+def _contained(navigation: Navigation, name: str, version: Version) -> Resource:
+    """A set that is only reached through its navigation (history, ...): read alone, every property filtered."""
+    collection = next(to for to in navigation.to if to.name == name)
+    return Resource(
+        path=name,
+        type=collection.type or navigation.type,
+        collection=collection,
+        can=Can.READ,
+        versions=(version,),
+        aliases={},
+        filter=None,
+        orderby=None,
+        search=(),
+        select=True,
+        patch=frozenset(),
+        required=frozenset(),
+        read=navigation.access,
+        write=navigation.access,
+        create=navigation.access,
+        delete=navigation.access,
+        default_top=100,
+        max_top=1000,
+        max_skip=None,
+        advanced=False,
+        patch_status=200,
+        keys=(),
+        bare_keys=(),
+        singleton=False,
+        own="",
+        own_scopes=(),
+        rows=None,
+        throttle="any",
+        unserved={},
+    )
+
+
+class _Walk:
+    """One path on its way down."""
+
+    def __init__(self, router: Router, version: Version, segments: list[str]) -> None:
+        self.router = router
+        self.version = version
+        self.segments = segments
+        self.at = 0
+        self.shape: list[str] = []  # what was read so far, keys as {}
+
+    def run(self) -> Target:
+        if not self.segments:
+            return Target("root", self.version)
+        first = self.segments[0].lower()
+        if first in ("$metadata", "$batch") and len(self.segments) == 1:
+            return Target("metadata" if first == "$metadata" else "batch", self.version, hidden=first)
+        try:
+            return self.node(self.router._roots[self.version])
+        except NotFound:
+            why = why_not("/".join([*self.shape, *(bare(s.lower()) for s in self.segments[self.at :])]), self.version)
+            if why is None:
+                raise
+            raise refusal(why, "this operation") from None
+
+    def lost(self) -> NotFound:
+        segment = _decode(self.segments[self.at])
+        return NotFound(f"Resource not found for the segment '{segment[:100]}'.", code="BadRequest")
+
+    def call(self) -> tuple[str, str, dict[str, str] | None]:
+        """The segment as (decoded, its name in lower case, arguments if it has parentheses)."""
+        segment = _decode(self.segments[self.at])
+        match = _CALL.fullmatch(segment)
+        if match is None:
+            return segment, segment.lower(), None
+        return segment, match[1].lower(), arguments(match[2])
+
+    def step(self, shape: str) -> bool:
+        """Goes one segment on; whether there is another."""
+        self.shape.append(shape)
+        self.at += 1
+        return self.at < len(self.segments)
+
+    def done(self, target: Target) -> Target:
+        return replace(target, hidden="/".join(self.shape))
+
+    def node(self, node: _Node) -> Target:
+        while True:
+            _, name, given = self.call()
+            below = node.below.get(name)
+            if below is None:
+                if node.resource is not None:
+                    return self.behind(node.resource)
+                raise self.lost()
+            more = self.step(name)
+            node = below
+            if node.own is not None:
+                return self.object(node.own, Key("me", own=True), more, None)
+            if given is not None:
+                if node.resource is None or not given:
+                    self.at -= 1
+                    raise self.lost()
+                self.shape.append("{}")
+                return self.object(node.resource, self.key(node.resource, given), more, None)
+            if not more:
+                if node.resource is None:
+                    self.at -= 1
+                    raise self.lost()
+                return self.end(node.resource)
+
+    def end(self, resource: Resource) -> Target:
+        kind: Kind = "object" if resource.singleton else "set"
+        return self.done(Target(kind, self.version, resource, Key("") if resource.singleton else None))
+
+    def key(self, resource: Resource, given: dict[str, str]) -> Key:
+        if len(given) == 1:
+            ((name, value),) = given.items()
+            if name.lower() in ("", "id"):
+                return Key(value)
+            for known in resource.keys:
+                if known.lower() == name.lower():
+                    return Key(value, known)
+        known_keys = ", ".join(["id", *resource.keys])
+        raise BadRequest(f"No such key of {resource.path}; its keys are: {known_keys}.", code="invalidPath")
+
+    def operation(self, resource: Resource, on_set: bool) -> tuple[Action, dict[str, str]] | None:
+        segment, name, given = self.call()
+        for wanted in (name, segment.lower()):
+            bare = wanted.rpartition(".")[2]
+            found = resource.actions.get(bare)
+            if found is None or found.on_set is not on_set or self.version not in found.versions:
+                continue
+            if bare == wanted or wanted in (found.qualified.lower(), f"microsoft.graph.{bare}", f"graph.{bare}"):
+                return found, given or {}
+        return None
+
+    def behind(self, resource: Resource) -> Target:
+        """What follows a set, or a singleton."""
+        if resource.singleton:
+            return self.after(resource, Key(""), None)
+        found = self.operation(resource, True)
+        if found is not None:
+            return self.action(resource, None, found, None)
+        segment, name, _ = self.call()
+        why = why_not("/".join([*self.shape, bare(name)]), self.version, literal=True)
+        if why is not None and segment.lower() != "$count":
+            raise refusal(why, "/".join([*self.shape, bare(name)]))
+        if segment.lower() == "$count":
+            if self.step("$count"):
+                raise self.lost()
+            return self.done(Target("count", self.version, resource))
+        if segment.startswith("$"):
+            raise self.lost()
+        more = self.step("{}")
+        return self.object(resource, Key(segment), more, None)
+
+    def action(
+        self, resource: Resource, key: Key | None, found: tuple[Action, dict[str, str]], via: Target | None
+    ) -> Target:
+        if self.step(found[0].name.lower()):
+            raise self.lost()
+        target = Target("action", self.version, resource, key, found[0], found[1], via=via)
+        return self.done(target)
+
+    def object(self, resource: Resource, key: Key, more: bool, via: Target | None) -> Target:
+        if not more:
+            return self.done(Target("object", self.version, resource, key, via=via))
+        return self.after(resource, key, via)
+
+    def after(self, resource: Resource, key: Key, via: Target | None) -> Target:
+        """What follows one object: an operation, a navigation, a property, a cast."""
+        found = self.operation(resource, False)
+        if found is not None:
+            return self.action(resource, key, found, via)
+        _, name, given = self.call()
+        navigation = resource.navigations.get(name)
+        if navigation is not None and self.version in navigation.versions:
+            here = Target("object", self.version, resource, key, via=via)
+            more = self.step(name)
+            if given:
+                self.shape.append("{}")
+                return self.one_related(navigation, here, given.get("", next(iter(given.values()))), None, more)
+            return self.related(navigation, here, more)
+        if name in (resource.type.lower(), resource.type.rpartition(".")[2].lower()) and "." in name:
+            return self.object(resource, key, self.step(name), via)
+        return self.property(resource, key, via)
+
+    def related(self, navigation: Navigation, here: Target, more: bool, cast: str | None = None) -> Target:
+        target = Target(
+            "related" if navigation.many else "object",
+            self.version,
+            self.router.related(self.version, navigation, cast),
+            navigation=navigation,
+            cast=cast,
+            via=here,
+        )
+        if not more:
+            return self.done(target)
+        segment, name, _ = self.call()
+        if name in ("$count", "$ref"):
+            if self.step(name):
+                raise self.lost()
+            if name == "$ref":
+                return self.done(replace(target, kind="refs"))
+            if not navigation.many:
+                self.at -= 1
+                raise self.lost()
+            return self.done(replace(target, kind="related_count"))
+        if "." in name and cast is None:
+            for known in navigation.to:
+                if known.type is not None and known.type.lower() == name:
+                    return self.related(navigation, here, self.step(name), known.type)
+        if not navigation.many or segment.startswith("$"):
+            raise self.lost()
+        return self.one_related(navigation, here, segment, cast, self.step("{}"))
+
+    def one_related(self, navigation: Navigation, here: Target, key: str, cast: str | None, more: bool) -> Target:
+        resource = self.router.related(self.version, navigation, cast)
+        link = Target("related", self.version, resource, navigation=navigation, cast=cast, via=here)
+        if more and self.segments[self.at].lower() == "$ref":
+            if self.step("$ref"):
+                raise self.lost()
+            return self.done(replace(link, kind="ref", key=Key(key)))
+        if resource is None:
+            if more:
+                raise self.lost()
+            return self.done(Target("object", self.version, None, Key(key), navigation=navigation, via=link))
+        return self.object(resource, Key(key), more, link)
+
+    def property(self, resource: Resource, key: Key, via: Target | None) -> Target:
+        kind: StructuredType | None = edm(self.version).structured(resource.type)
+        path: list[str] = []
+        while self.at < len(self.segments):
+            segment, name, _ = self.call()
+            if name == "$value" and path:
+                if self.step(name):
+                    raise self.lost()
+                return self.done(Target("property", self.version, resource, key, path=tuple(path), raw=True, via=via))
+            found = kind.find(segment) if kind is not None else None
+            if not isinstance(found, Property):
+                raise self.lost()
+            path.append(found.name)
+            self.step(name)
+            kind = None
+            if not found.collection and not found.type.startswith("Edm."):
+                try:
+                    kind = edm(self.version).structured(found.type)
+                except KeyError:
+                    kind = None
+        return self.done(Target("property", self.version, resource, key, path=tuple(path), via=via))
+
+
+def bare(name: str) -> str:
+    """An operation's name in lower case without its namespace."""
+    return name.rpartition(".")[2] if name.startswith("microsoft.graph.") else name
+
+
+@lru_cache(2048)
+def _pattern(pattern: str, literal: bool) -> re.Pattern[str]:
+    text = re.escape(pattern)
+    if not literal:
+        text = text.replace(r"\{\}", r"[^/]+")
+    if text.endswith(r"/\*\*"):
+        text = text[: -len(r"/\*\*")] + r"(/.*)?"
+    return re.compile(text)
+
+
+def why_not(path: str, version: Version, verb: str | None = None, *, literal: bool = False) -> Unserved | None:
+    """Why a known path (in lower case, without the version) is not served; None if nothing says so.
+
+    With `literal` keys are `{}` in the path as in the pattern, so that a pattern for keys does not take an operation's name.
+    """
+    for pattern, verbs, versions, why in UNSERVED:
+        if version in versions and (verb is None or verb in verbs) and _pattern(pattern, literal).fullmatch(path):
+            return why
+    return None
+
+
+def refusal(why: Unserved, what: str, allow: tuple[str, ...] = ()) -> NotServed | MethodNotAllowed:
+    if why.later:
+        return NotServed(f"Not served yet: {what}: {why.why}.")
+    return MethodNotAllowed(f"Not served: {what}: {why.why}.", headers={"Allow": ", ".join(allow)})

@@ -1,0 +1,259 @@
+"""POST, PATCH and DELETE of any declared set: checked, merged in the writer, audited in the same transaction."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+from uuid import uuid4
+
+from bartizan.api.wire import body as bodies
+from bartizan.api.wire.find import edges, found, lost
+from bartizan.api.wire.note import note
+from bartizan.api.wire.request import Request, Response
+from bartizan.api.wire.route import Target
+from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge
+from bartizan.extend import Context, Resource
+from bartizan.store.draft import draft, inner
+from bartizan.store.interface import Stored, Tx
+
+MAX_BULK = 1_000  # objects of one POST: one transaction, lock held under 50 ms with small documents
+MAX_ID = 256  # characters of an id that a client chooses
+
+
+async def create(ctx: Context, target: Target, request: Request) -> Response:
+    """201 with the object and its address; an array is all or nothing. What is there already and says the same is left alone (200)."""
+    resource = _resource(target)
+    sent = request.json()
+    many = isinstance(sent, list)
+    items = sent if isinstance(sent, list) else [sent]
+    if not items or len(items) > MAX_BULK:
+        raise (TooLarge if items else BadRequest)(f"POST takes 1 to {MAX_BULK} objects; got {len(items)}.")
+    given = [_accepted(ctx, resource, item, f"[{at}]" if many else "") for at, item in enumerate(items)]
+    if resource.creates is not None:
+        rows, fresh = await resource.creates(ctx, given), True
+    else:
+        rows, fresh = await _create(ctx, resource, given)
+    if many:
+        wires = bodies.documents(ctx, resource.type, rows, request)
+        return Response(201 if fresh else 200, bodies.page(bodies.context(ctx, resource.name), wires, None, None))
+    response = bodies.answered(ctx, request, resource, rows[0], 201 if fresh else 200)
+    response.headers.append((b"location", address(ctx, resource, rows[0].id).encode("latin-1")))
+    return response
+
+
+def address(ctx: Context, resource: Resource, id: str) -> str:
+    return f"{ctx.root}/{resource.path}/{quote(id, safe='')}"
+
+
+def _resource(target: Target) -> Resource:
+    assert target.resource is not None
+    return target.resource
+
+
+def _accepted(ctx: Context, resource: Resource, item: Any, where: str) -> dict[str, Any]:
+    try:
+        given = ctx.edm.accept(resource.type, item)
+        missing = sorted(name for name in resource.required if given.get(name) is None)
+        if missing:
+            raise BadRequest(
+                f"missing: {', '.join(missing)}; a new {resource.path} needs {', '.join(sorted(resource.required))}."
+            )
+        id = given.get("id")
+        if id is not None and not (isinstance(id, str) and 0 < len(id) <= MAX_ID and id.isprintable()):
+            raise BadRequest(f"id: expected 1 to {MAX_ID} printable characters.")
+    except BadRequest as problem:
+        raise type(problem)(f"{where}: {problem.message}" if where else problem.message, code=problem.code) from None
+    return given if resource.prepares is None else _prepared(ctx, resource, given, where)
+
+
+def _prepared(ctx: Context, resource: Resource, given: dict[str, Any], where: str) -> dict[str, Any]:
+    assert resource.prepares is not None
+    try:
+        return resource.prepares(ctx, given)
+    except BartizanError as problem:
+        problem.message = f"{where}: {problem.message}" if where else problem.message
+        raise
+
+
+async def _create(ctx: Context, resource: Resource, given: list[dict[str, Any]]) -> tuple[list[Stored], bool]:
+    collection = resource.collection
+    ids = [str(each.get("id") or uuid4()) for each in given]
+    if len(set(ids)) < len(ids):
+        raise BadRequest("two objects of the array have the same id.")
+    drafts = [draft(collection, each, id) for each, id in zip(given, ids, strict=True)]
+
+    def work(tx: Tx) -> tuple[list[Stored], bool]:
+        rows: list[Stored] = []
+        fresh: list[str] = []
+        for one, sent in zip(drafts, given, strict=True):
+            row = tx.put(one, unless_exists=True)
+            if row is not None:
+                fresh.append(one.id)
+            else:
+                row = tx.get(collection.name, one.id)
+                if row is None or not _says(inner(row), sent, collection.created, collection.updated):
+                    raise Conflict(f"{resource.path} '{one.id}' exists, with other values.", code="nameAlreadyExists")
+            rows.append(row)
+        if fresh:
+            note(ctx, tx, resource, fresh, operation="Add")
+        return rows, bool(fresh)
+
+    return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _says(known: Any, given: Any, *stamps: str | None) -> bool:
+    """Whether an object has every value that is given; what the server stamps aside."""
+    if isinstance(given, Mapping):
+        return isinstance(known, Mapping) and all(
+            name in stamps or _says(known.get(name), value) for name, value in given.items()
+        )
+    if isinstance(given, list):
+        return len(given) == len(known or []) and all(_says(k, g) for k, g in zip(known or [], given, strict=True))
+    return bool(known == given)
+
+
+async def patch(ctx: Context, target: Target, request: Request) -> Response:
+    """The named fields merged inside the writer. 200 with the object or 204, as declared and preferred."""
+    resource = _resource(target)
+    row = await found(ctx, target)
+    given = changes(ctx, resource, row.id, request.json())
+    if_match = _if_match(request)
+    if resource.patches is not None:
+        row = await resource.patches(ctx, row.id, given, if_match)
+    else:
+        row = await _patch(ctx, resource, row.id, given, if_match)
+    wanted = request.prefers.get("return", "").lower()
+    representation = wanted == "representation" or (resource.patch_status == 200 and wanted != "minimal")
+    if representation:
+        response = bodies.answered(ctx, request, resource, row, 200)
+    else:
+        response = Response(204, headers=[(b"etag", row.etag.encode())])
+    return bodies.applied(response, *([f"return={wanted}"] if wanted in ("representation", "minimal") else []))
+
+
+def changes(ctx: Context, resource: Resource, id: str, sent: Any) -> dict[str, Any]:
+    """A PATCH body as inner form. BadRequest names what cannot be written and what can."""
+    given = ctx.edm.accept(resource.type, sent, partial=True)
+    if given.get("id") in (id, None):
+        given.pop("id", None)
+    fixed = sorted(name for name in given if name not in resource.patch and not name.startswith("@"))
+    if fixed:
+        allowed = ", ".join(sorted(resource.patch))
+        raise BadRequest(
+            f"Cannot change {', '.join(fixed)} of {resource.path}; PATCH takes: {allowed}.",
+            code="propertyNotUpdateable",
+        )
+    return given
+
+
+async def _patch(
+    ctx: Context, resource: Resource, id: str, given: dict[str, Any], if_match: tuple[str, ...] | str | None
+) -> Stored:
+    collection = resource.collection
+
+    def work(tx: Tx) -> Stored:
+        row = tx.get(collection.name, id)
+        if row is None:
+            raise lost(id)
+        check_match(row, if_match)
+        before = inner(row)
+        after = {**before, **given} if resource.merges is None else resource.merges(ctx, before, given)
+        changed = {
+            name: (before.get(name), after.get(name))
+            for name in before.keys() | after.keys()
+            if before.get(name) != after.get(name)
+        }
+        if not changed:
+            return row
+        put = tx.put(draft(collection, after, id), changed=changed)
+        assert put is not None
+        note(ctx, tx, resource, [id], changed=changed)
+        return put
+
+    return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _if_match(request: Request) -> str | None:
+    header = request.headers.get(b"if-match")
+    return None if header is None else header.decode("latin-1")
+
+
+def check_match(row: Stored, if_match: Any) -> None:
+    """PreconditionFailed unless the header names this version (`*`: any)."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    named = {tag.strip().removeprefix("W/") for tag in if_match.split(",")}
+    if row.etag.removeprefix("W/") not in named:
+        raise PreconditionFailed(
+            f"The object has changed: its version is {row.etag}, If-Match asks for {if_match[:100]}."
+        )
+
+
+async def delete(ctx: Context, target: Target, request: Request) -> Response:
+    resource = _resource(target)
+    row = await found(ctx, target)
+    if_match = _if_match(request)
+    if resource.deletes is not None:
+        await resource.deletes(ctx, row.id, if_match)
+        return Response(204)
+
+    def work(tx: Tx) -> None:
+        here = tx.get(resource.collection.name, row.id)
+        if here is None:
+            raise lost(row.id)
+        check_match(here, if_match)
+        tx.delete(resource.collection.name, row.id)
+        note(ctx, tx, resource, [row.id], operation="Delete")
+
+    await ctx.store.write(work, actor=ctx.caller.actor)
+    return Response(204)
+
+
+async def link(ctx: Context, target: Target, request: Request) -> Response:
+    """POST of {"@odata.id": address} to navigation/$ref: 204; Conflict where the edge is there already."""
+    navigation, link = target.navigation, target.via
+    assert navigation is not None and link is not None and link.resource is not None and navigation.relation is not None
+    parent = await found(ctx, link)
+    body = request.json()
+    at = body.get("@odata.id") if isinstance(body, dict) else None
+    if not isinstance(at, str):
+        raise BadRequest('expected {"@odata.id": "https://.../users/{id}"}.')
+    id = unquote(at.rstrip("/").rpartition("/")[2].partition("?")[0])
+    for to in navigation.to:
+        row = await ctx.store.get(to.name, id)
+        if row is not None:
+            break
+    else:
+        raise lost(id)
+    relation, resource = navigation.relation, link.resource
+
+    def work(tx: Tx) -> bool:
+        made = tx.relate(relation, parent.id, to.name, id)
+        if made:
+            note(ctx, tx, resource, [parent.id], operation="Assign", changed={navigation.name: (None, id)})
+        return made
+
+    if not await ctx.store.write(work, actor=ctx.caller.actor):
+        raise Conflict(
+            "One or more added object references already exist for the following modified properties: "
+            f"'{navigation.name}'."
+        )
+    return Response(204)
+
+
+async def unlink(ctx: Context, target: Target, request: Request) -> Response:
+    """DELETE of navigation/{id}/$ref: 204."""
+    navigation, link, key = target.navigation, target.via, target.key
+    assert navigation is not None and link is not None and link.resource is not None and key is not None
+    assert navigation.relation is not None
+    parent = await found(ctx, link)
+    relation, resource = navigation.relation, link.resource
+    names = [name for name, id in await edges(ctx, parent.id, navigation) if id == key.value]
+    if not names:
+        raise lost(key.value)
+
+    def work(tx: Tx) -> None:
+        if tx.unrelate(relation, parent.id, names[0], key.value):
+            note(ctx, tx, resource, [parent.id], operation="Unassign", changed={navigation.name: (key.value, None)})
+
+    await ctx.store.write(work, actor=ctx.caller.actor)
+    return Response(204)

@@ -1,0 +1,21 @@
+"""The program: assembled for one process (`build`), and as a group of processes (`serve`)."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bartizan.app.assembly import App as App
+    from bartizan.settings import Settings
+
+
+def build(settings: "Settings") -> "App":
+    """An ASGI callable over the settings' store; see `assembly.build` for what tests may give it."""
+    from bartizan.app.assembly import build as made
+
+    return made(settings)
+
+
+def serve(settings: "Settings") -> None:
+    """Runs until SIGTERM or SIGINT. Prints one line with the address when it answers."""
+    from bartizan.app.processes import serve as run
+
+    run(settings)

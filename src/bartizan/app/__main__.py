@@ -1,0 +1,8 @@
+"""`python -m bartizan.app api|work`: a process of the group; its settings come over standard input."""
+
+import sys
+
+from bartizan.app.processes import child
+
+if __name__ == "__main__":
+    child(sys.argv[1])

@@ -1,0 +1,246 @@
+"""The program assembled: store, authority, API and ingestion in one ASGI callable.
+
+`app.processes` starts it; tests run it in their own process.
+
+Source: ASGI 3.0, lifespan protocol 2.0.
+"""
+
+import contextlib
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response as HttpResponse
+from starlette.routing import BaseRoute, Route
+
+from bartizan import api
+from bartizan.api.documents.service import Documents
+from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
+from bartizan.api.wire.limits import Limit, Limits
+from bartizan.api.wire.meter import Meter
+from bartizan.api.wire.request import Request, Response, error
+from bartizan.api.wire.route import Router
+from bartizan.auth import audit, web
+from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
+from bartizan.auth.authority import Authority
+from bartizan.auth.caller import Caller
+from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, NotServed, Unavailable
+from bartizan.extend import RESOURCES, collections, permissions
+from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
+from bartizan.ingest.web import ACCESS as INGEST_ACCESS
+from bartizan.ingest.web import ingest_route
+from bartizan.respond.addresses import Rules
+from bartizan.respond.outbound import Policy
+from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
+from bartizan.respond.subscriptions import Subscriptions
+from bartizan.settings import Settings
+from bartizan.store import Collection, Store, open_store
+from bartizan.store.alerts import COLLECTIONS as ALERT_COLLECTIONS
+
+_log = structlog.get_logger(__name__)
+
+
+def declared() -> tuple[Collection, ...]:
+    """Every set of documents of the program, each once: what a store is opened with."""
+    api.load()
+    every: Iterable[Collection] = (
+        *AUTHORITY_COLLECTIONS,
+        audit.declared(),
+        *ALERT_COLLECTIONS,
+        MARKS,
+        *RESPOND_COLLECTIONS,
+        *collections(),
+    )
+    return tuple({each.name: each for each in every}.values())
+
+
+def store_of(settings: Settings) -> Store:
+    """Not started yet."""
+    return open_store(settings.store or settings.folder, declared())
+
+
+class _NoEvents:
+    """Where there is no lake, records that are events are refused, not dropped."""
+
+    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        raise NotServed(f"Event tables are not kept by this server; the records hold rows of {rows[0][0]}.")
+
+
+class App:
+    """An ASGI callable. Start it before the first request (its lifespan does), stop it after the last."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: Mapping[str, Limit] | None = None,
+        bounds: Bounds | None = None,
+        sink: EventSink | None = None,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.authority = Authority(settings, store, permissions=permissions, clock=lambda: clock().timestamp())
+        self.router = Router(RESOURCES)
+        self.documents = Documents(self.router)
+        self.meter = Meter()
+        self.graph = Graph(
+            self.router,
+            store,
+            self._authenticate,
+            settings.base,
+            clock=clock,
+            limits=Limits(limits, monotonic) if limits else None,
+            bounds=bounds,
+            meter=self.meter,
+            token_key=self.authority.vault.derive("skiptoken"),
+            documents=lambda graph, target, request: self.documents.answer(target, request),
+            parts=parts_of(settings),
+        )
+        fed = {each.name: each for each in declared() if each.type is not None}
+        self.pipeline = Pipeline(store, sink or _NoEvents(), collections=fed, clock=clock)
+        self._rest = self._starlette()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"].lstrip("/")[:5].lower()
+            if path.startswith("v1.0") or path.startswith("beta"):
+                await self.graph(scope, receive, send)
+            else:
+                await self._rest(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise RuntimeError(f"no {scope['type']} here")
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        await self.store.start()
+        await self.authority.start()
+
+    async def stop(self) -> None:
+        await self.store.close()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["App"]:
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as problem:
+            _log.exception("start failed")
+            await send({"type": "lifespan.startup.failed", "message": str(problem)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    # ------------------------------------------------------------ what is not Graph
+
+    async def _authenticate(self, headers: Mapping[bytes, bytes]) -> Caller:
+        sent, host = headers.get(b"authorization"), headers.get(b"host")
+        return await self.authority.verifier.authenticate(
+            None if sent is None else sent.decode("latin-1"), host=None if host is None else host.decode("latin-1")
+        )
+
+    async def _deliverer(self, request: HttpRequest) -> Caller:
+        """Of a source token or of a Graph token with the ingestion scope."""
+        source, host = request.path_params["source"], request.headers.get("host")
+        sent = request.headers.get("authorization")
+        return await self.authority.verifier.authenticate_source(sent, source, INGEST_ACCESS, host=host)
+
+    def _starlette(self) -> Starlette:
+        own: list[BaseRoute] = [
+            ingest_route(self.pipeline, self._deliverer),
+            Route("/healthz", self._health, methods=["GET"]),
+            Route("/metrics", self._metrics, methods=["GET"]),
+            Route("/openapi", self._openapi, methods=["GET"]),
+            Route("/openapi/{name:path}", self._openapi, methods=["GET"]),
+        ]
+        return Starlette(
+            routes=[*own, *web.routes(self.authority)],
+            exception_handlers={BartizanError: self._problem, HTTPException: self._problem, Exception: self._problem},
+        )
+
+    async def _health(self, request: HttpRequest) -> HttpResponse:
+        if not await self.store.ready():
+            raise Unavailable("The store does not answer.")
+        return HttpResponse("ready\n", media_type="text/plain")
+
+    async def _metrics(self, request: HttpRequest) -> HttpResponse:
+        """To this machine only: what is asked for how often is nobody else's concern."""
+        client = request.client
+        if client is None or not _loopback(client.host):
+            raise NotFound("There is nothing here.")
+        return HttpResponse(self.meter.text(), media_type=self.meter.kind)
+
+    async def _openapi(self, request: HttpRequest) -> HttpResponse:
+        if request.url.path == "/openapi":  # relative addresses of the page need the slash
+            return HttpResponse(status_code=307, headers={"location": "/openapi/"})
+        return _http(self.documents.served(request.url.path))
+
+    async def _problem(self, request: HttpRequest, problem: Exception) -> HttpResponse:
+        """Outside Graph errors have its envelope too."""
+        if isinstance(problem, HTTPException):
+            problem = _of_starlette(problem)
+        elif not isinstance(problem, BartizanError):
+            _log.error("request failed", path=request.url.path[:500], exc_info=problem)
+            problem = BartizanError("An internal error has occurred; the log has it under the request-id.")
+        id = str(uuid4())
+        inner = Request("", "", "", {}, b"", base="", id=id, client_id=id, ip=None)
+        return _http(error(inner, problem, self.graph.clock()))
+
+
+def _of_starlette(problem: HTTPException) -> BartizanError:
+    headers = dict(problem.headers or {})
+    if problem.status_code == 405:
+        return MethodNotAllowed("This method is not served here.", headers=headers)
+    if problem.status_code == 404:
+        return NotFound("There is nothing here: the API is under /v1.0 and /beta.")
+    return BadRequest(str(problem.detail), headers=headers)
+
+
+def _http(response: Response) -> HttpResponse:
+    headers = {name.decode(): value.decode("latin-1") for name, value in response.headers}
+    return HttpResponse(response.body, response.status, headers=headers, media_type=response.kind.decode())
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parts_of(settings: Settings) -> dict[type, Any]:
+    """What other rooms lend to areas of the API."""
+    policy = Policy(Rules(allow_private=settings.allow_private_notifications))
+    return {Subscriptions: Subscriptions(policy)}
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    limits: Mapping[str, Limit] | None = None,
+    bounds: Bounds | None = None,
+    sink: EventSink | None = None,
+) -> App:
+    """The program of one process over its store; nothing is opened before `start`."""
+    return App(settings, store_of(settings), clock=clock, limits=limits, bounds=bounds, sink=sink)

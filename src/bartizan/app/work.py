@@ -1,0 +1,112 @@
+"""The process that works on the feed: stages, each under a lease, each started again when it fails.
+
+Source: design of processes in ARCHITECTURE.md.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import structlog
+
+from bartizan.app.assembly import store_of
+from bartizan.auth.authority import Authority
+from bartizan.settings import Settings
+from bartizan.store import Store
+
+Stage = Callable[[], Awaitable[None]]  # runs until it is cancelled
+
+LEASE_S = 30.0  # how long another process waits before it takes over from one that died
+RENEW_S = 10.0
+PAUSES_S = (0.5, 2.0, 10.0, 30.0)  # before a stage that failed starts again
+RETAIN_S = 60.0
+KEYS_S = 3_600.0
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> None:
+    import uvloop
+
+    uvloop.run(_main(settings))
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    store = store_of(settings)
+    await store.start()
+    try:
+        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        tasks = [
+            asyncio.create_task(_kept(store, name, owner, stage), name=name)
+            for name, stage in stages(settings, store).items()
+        ]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        await store.close()
+
+
+def stages(settings: Settings, store: Store) -> Mapping[str, Stage]:
+    """What this process does, by name; a new room's stage is a line here."""
+    authority = Authority(settings, store)
+    return {"retention": lambda: _retain(store), "keys": lambda: _keys(authority)}
+
+
+async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
+    """Runs a stage while this process holds its lease. The stage's edge: what it raises is logged, and it starts again."""
+    tries = 0
+    while True:
+        try:
+            if not await store.lease(name, owner, seconds=LEASE_S):
+                await asyncio.sleep(RENEW_S)
+                continue
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_renewed(store, name, owner))
+                group.create_task(_run(stage))
+        except asyncio.CancelledError:
+            await asyncio.shield(store.release(name, owner))
+            raise
+        except Exception as problem:
+            _log.error("stage.failed", stage=name, exc_info=problem)
+        pause_s = PAUSES_S[min(tries, len(PAUSES_S) - 1)]
+        tries += 1
+        await asyncio.sleep(pause_s)
+
+
+async def _run(stage: Stage) -> None:
+    await stage()
+
+
+class LeaseLost(Exception):
+    """Another process has taken over."""
+
+
+async def _renewed(store: Store, name: str, owner: str) -> None:
+    while True:
+        await asyncio.sleep(RENEW_S)
+        if not await store.lease(name, owner, seconds=LEASE_S):
+            raise LeaseLost(name)
+
+
+async def _retain(store: Store) -> None:
+    while True:
+        removed = await store.retain(datetime.now(UTC))
+        if removed:
+            _log.info("retention", removed=removed)
+        await asyncio.sleep(RETAIN_S)
+
+
+async def _keys(authority: Authority) -> None:
+    while True:
+        await authority.keys.upkeep()
+        await asyncio.sleep(KEYS_S)

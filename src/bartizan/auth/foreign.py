@@ -1,0 +1,109 @@
+"""Tokens of issuers that the operator named: who asks is read from them, what is allowed from our own accounts and consents.
+
+Source: OpenID Connect Discovery 1.0; RFC 7517 (JWK), RFC 8725 (JWT best current practices).
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, Key, KeySet, RSAKey
+from msgspec import Struct
+
+from bartizan.errors import Unavailable
+from bartizan.settings import Issuer, Settings
+
+_FETCH_TIMEOUT_S = 10.0
+_MAX_DOCUMENT_BYTES = 1_000_000
+_FRESH_S = 3600.0  # a key set is fetched again after this
+_UNKNOWN_S = 60.0  # and for a key that it lacks, but not more often than this
+
+
+class _Fetched(Struct):
+    keys: dict[str, Key]
+    at: float
+
+
+class Foreign:
+    """The key sets of foreign issuers, fetched when first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._issuers = {issuer.issuer: issuer for issuer in settings.issuers}
+        self._sets: dict[str, _Fetched] = {}
+        self._locks: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in self._issuers}
+
+    def issuer(self, name: object) -> Issuer | None:
+        return self._issuers.get(name) if isinstance(name, str) else None
+
+    async def signed(self, token: str, header: dict[str, Any], issuer: Issuer) -> bool:
+        """Whether the issuer's key that `kid` names signed it, by an allowed algorithm that fits the key."""
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if algorithm not in issuer.algorithms or not isinstance(kid, str):
+            return False
+        key = await self._key(issuer, kid)
+        if key is None or not isinstance(key, ECKey if str(algorithm).startswith("ES") else RSAKey):
+            return False
+        try:
+            registry = jws.JWSRegistry(algorithms=list(issuer.algorithms), strict_check_header=False)
+            jws.deserialize_compact(token, key, registry=registry)
+        except (JoseError, ValueError):
+            return False
+        return True
+
+    async def _key(self, issuer: Issuer, kid: str) -> Key | None:
+        known = self._sets.get(issuer.issuer)
+        wait_s = _FRESH_S if known and kid in known.keys else _UNKNOWN_S
+        if known is None or time.monotonic() - known.at > wait_s:
+            async with self._locks[issuer.issuer]:
+                now = self._sets.get(issuer.issuer)
+                if now is known:  # nobody else fetched meanwhile
+                    now = self._sets[issuer.issuer] = _Fetched(await self._fetch(issuer), time.monotonic())
+                known = now
+        return known.keys.get(kid) if known else None
+
+    async def _fetch(self, issuer: Issuer) -> dict[str, Key]:
+        """Unavailable (503) where the issuer cannot be reached: the token may well be good."""
+        if issuer.jwks_file:
+            return _keys(await asyncio.to_thread(Path(issuer.jwks_file).read_bytes))
+        try:
+            timeout = aiohttp.ClientTimeout(total=_FETCH_TIMEOUT_S)
+            async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
+                address = issuer.jwks_url
+                if not address:
+                    found = await _get(http, issuer.issuer.rstrip("/") + "/.well-known/openid-configuration")
+                    document = msgspec.json.decode(found, type=dict[str, Any])
+                    if document.get("issuer") != issuer.issuer:
+                        raise ValueError(f"its discovery document names {document.get('issuer')!r}")
+                    address = str(document.get("jwks_uri"))
+                return _keys(await _get(http, address))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Unavailable(
+                f"the keys of the issuer {issuer.issuer} cannot be read: {error}", retry_after_s=30
+            ) from error
+
+
+async def _get(http: aiohttp.ClientSession, address: str) -> bytes:
+    if not address.startswith("https://") and not address.startswith(("http://127.0.0.1", "http://localhost")):
+        raise ValueError(f"{address[:100]!r} is not https")
+    async with http.get(address, allow_redirects=False) as answer:
+        answer.raise_for_status()
+        body = await answer.content.read(_MAX_DOCUMENT_BYTES + 1)
+        while len(body) <= _MAX_DOCUMENT_BYTES and (more := await answer.content.read(_MAX_DOCUMENT_BYTES)):
+            body += more
+    if answer.status != 200 or len(body) > _MAX_DOCUMENT_BYTES:
+        raise ValueError(f"{address} answered {answer.status} with {len(body)} bytes")
+    return body
+
+
+def _keys(document: bytes) -> dict[str, Key]:
+    """The asymmetric keys with a kid; a symmetric one in a public set would let anybody sign."""
+    try:
+        keys = KeySet.import_key_set(msgspec.json.decode(document)).keys
+    except (JoseError, KeyError, TypeError) as error:
+        raise ValueError(f"not a key set: {error}") from None
+    return {key.kid: key for key in keys if isinstance(key, RSAKey | ECKey) and key.kid and not key.is_private}

@@ -1,0 +1,196 @@
+"""Https from the first start: an own certificate authority, made once, and a certificate that renews itself.
+
+RSA 2048 for the server and RSA 3072 for the authority: of the key types, every client in use takes RSA. Private keys are mode 0600.
+
+Source: RFC 5280; CA/Browser Forum Baseline Requirements (lifetime, key usage), Apple's and Node's checks of private authorities.
+"""
+
+import ipaddress
+import os
+import ssl
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from bartizan.settings import Settings
+
+CA_YEARS = 10
+_BACKDATE = timedelta(hours=1)  # for clients whose clock is behind
+_RENEW_SHARE = 3  # renewed when less than a third of the lifetime is left
+
+
+def ca_pem(folder: Path) -> bytes:
+    """The authority's certificate; it is made first where there is none."""
+    return _authority(folder / "tls")[0].public_bytes(serialization.Encoding.PEM)
+
+
+def server_files(settings: Settings, now: datetime | None = None) -> tuple[Path, Path]:
+    """Certificate chain and key to serve with. Own ones are made or renewed as needed: when a third of the lifetime is left,
+    when a name is missing, when the authority is another. The operator's are given as they are; ValueError where they are absent."""
+    if settings.tls == "files":
+        files = Path(settings.tls_certificate_file), Path(settings.tls_key_file)
+        for file in files:
+            if not file.is_file():
+                raise ValueError(f"{file} is not there; see tls_certificate_file and tls_key_file")
+        return files
+    now = now or datetime.now(UTC)
+    folder = settings.folder / "tls"
+    ca, ca_key = _authority(folder)
+    file = folder / "server.pem"
+    if not _still_good(file, ca, settings.names, now):
+        replace(file, _make_leaf(ca, ca_key, settings, now))
+    return file, file
+
+
+def server_context(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 and later with `server_files`. `refresh` loads a renewed certificate into a context that is in use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    refresh(context, settings)
+    return context
+
+
+def refresh(context: ssl.SSLContext, settings: Settings) -> None:
+    """Renews if it is time; new connections get what the files hold now. Cheap: call it once a day."""
+    certificate, key = server_files(settings)
+    context.load_cert_chain(certificate, key)
+
+
+def _authority(folder: Path) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+    """One PEM file holds key and certificate, so that two first starts at once agree on both."""
+    file = folder / "ca.pem"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_once(file, _make_authority(datetime.now(UTC)))
+    pem = file.read_bytes()
+    key = serialization.load_pem_private_key(pem, password=None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return x509.load_pem_x509_certificate(pem), key
+
+
+def _make_authority(now: datetime) -> bytes:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    # The random part keeps two servers' authorities apart in one trust store: clients look issuers up by name.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Bartizan CA {os.urandom(4).hex()}")])
+    public = key.public_key()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(now + timedelta(days=365 * CA_YEARS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not ca,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _make_leaf(ca: x509.Certificate, ca_key: rsa.RSAPrivateKey, settings: Settings, now: datetime) -> bytes:
+    """Key and chain in one file, so that nobody ever reads a certificate beside another's key."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    end = min(now + timedelta(days=settings.tls_leaf_days), ca.not_valid_after_utc)
+    common = next((n for n in settings.names if len(n) <= 64), "localhost")
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)]))
+        .issuer_name(ca.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in settings.names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    chain = certificate.public_bytes(serialization.Encoding.PEM) + ca.public_bytes(serialization.Encoding.PEM)
+    return _key_pem(key) + chain
+
+
+def _still_good(file: Path, ca: x509.Certificate, names: Iterable[str], now: datetime) -> bool:
+    try:
+        pem = file.read_bytes()
+        leaf = x509.load_pem_x509_certificate(pem)
+        key = serialization.load_pem_private_key(pem, password=None)
+        leaf.verify_directly_issued_by(ca)
+        alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False  # whatever is wrong with the file is cured by a new one
+    life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+    return (
+        set(alternative) >= {_general_name(n) for n in names}
+        and leaf.public_key() == key.public_key()
+        and now < leaf.not_valid_after_utc - life / _RENEW_SHARE
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name.encode("idna").decode())
+
+
+def _key_pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _written_aside(file: Path, content: bytes) -> Path:
+    """A new file of mode 0600 beside `file`, durable."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def write_once(file: Path, content: bytes) -> None:
+    """Makes a private file (0600) whole and durable; where another process was first, its file stays."""
+    aside = _written_aside(file, content)
+    try:
+        file.hardlink_to(aside)
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Replaces a private file (0600) whole."""
+    _written_aside(file, content).replace(file)

@@ -1,0 +1,148 @@
+"""What a source makes of one record, ready for the store and the lake. Pure: no clock, no store.
+
+A record that its source cannot read, or that the store could not keep as an alert, becomes a row of GenericEvents that
+holds its text whole: never lost, never an error for the records beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from bartizan.errors import BartizanError
+from bartizan.extend import Event, GraphObject, Record, Source
+from bartizan.ingest import records
+from bartizan.model import entities, faces
+from bartizan.model.alert import Alert, Observed
+from bartizan.store.alerts import Prepared, check_columns, prepare
+from bartizan.store.draft import draft
+from bartizan.store.interface import Collection, Draft, Entity
+from bartizan.store.sql import MAX_INDEXED_BYTES
+
+GENERIC_TABLE = "GenericEvents"
+MAX_ITEMS = 1_000  # alerts, events and objects of one record; a report with more findings is to be split
+MAX_MESSAGE_CHARS = 32_768  # of the Message column; AdditionalFields.raw has it all
+
+_log = structlog.get_logger(__name__)
+
+
+class Made(Struct, kw_only=True):
+    """One record's alerts, event rows and Graph objects."""
+
+    raw: bytes
+    sha256: str
+    alerts: list[Prepared] = []
+    rows: list[tuple[str, dict[str, Any]]] = []
+    objects: list[Draft] = []
+    warning: str | None = None  # why the record was kept as a generic event
+
+
+class Items(Struct, kw_only=True):
+    """What a source gave for a record, by kind."""
+
+    alerts: list[Alert] = []
+    events: list[Event] = []
+    objects: list[GraphObject] = []
+
+    def observed(self) -> list[Observed]:
+        """Entities of the events and objects; those of alerts come with their faces."""
+        items: list[Event | GraphObject] = [*self.events, *self.objects]
+        return [one for item in items for one in item.entities]
+
+
+def normalised(source: Source, record: Record) -> Items:
+    """Runs the source. What it raises is the caller's to describe."""
+    found = Items()
+    for number, item in enumerate(source.normalise(record)):
+        if number >= MAX_ITEMS:
+            raise ValueError(f"the record holds more than {MAX_ITEMS} alerts, events or objects")
+        if isinstance(item, Alert):
+            found.alerts.append(item)
+        elif isinstance(item, Event):
+            found.events.append(item)
+        elif isinstance(item, GraphObject):
+            found.objects.append(item)
+        else:
+            raise TypeError(f"{source.name} gave a {type(item).__name__}")
+    if not (found.alerts or found.events or found.objects):
+        raise ValueError(f"{source.name} made nothing of the record")
+    return found
+
+
+def make(source: Source, raw: bytes, tenant: str, received: str, collections: Mapping[str, Collection]) -> Made:
+    """Everything that a raw record becomes; never raises for what the record holds."""
+    record = records.record(raw)
+    digest = sha256(record.raw).hexdigest()
+    try:
+        items = normalised(source, record)
+        return Made(
+            raw=record.raw,
+            sha256=digest,
+            alerts=[prepared(alert, tenant, received, record.raw, digest) for alert in items.alerts],
+            rows=[(event.table, timed(event.row, received)) for event in items.events],
+            objects=[_object_draft(one, collections) for one in items.objects],
+        )
+    except Exception as error:  # noqa: BLE001 - the edge of the stage: sources meet whatever the world writes
+        why = described(error)
+        _log.warning("ingest.record_kept_as_text", source=source.name, sha256=digest, error=why)
+        return generic(record, digest, source.name, received, why)
+
+
+def described(error: Exception) -> str:
+    """The same words for the same fault."""
+    text = error.message if isinstance(error, BartizanError) else str(error)
+    return f"{type(error).__name__}: {text}"[:500]
+
+
+def generic(record: Record, digest: str, source: str, received: str, why: str) -> Made:
+    text = record.text.replace("\0", "\ufffd")
+    row = {
+        "Timestamp": received,
+        "EventType": "unreadable",
+        "Message": text[:MAX_MESSAGE_CHARS],
+        "AdditionalFields": {
+            "raw": text,
+            "source": source,
+            "rawSha256": digest,
+            "error": why,
+            "timeSource": "received",
+        },
+    }
+    return Made(raw=record.raw, sha256=digest, rows=[(GENERIC_TABLE, row)], warning=why)
+
+
+def prepared(alert: Alert, tenant: str, received: str, raw: bytes, digest: str) -> Prepared:
+    state = faces.provider_faces(alert, tenant, received, raw_sha256=digest)
+    made = prepare(state, raw=raw, raw_sha256=digest)
+    check_columns(made, MAX_INDEXED_BYTES)
+    return made
+
+
+def timed(row: Mapping[str, Any], received: str) -> dict[str, Any]:
+    """A row without a time gets that of receipt, and says so."""
+    if "Timestamp" in row or "TimeGenerated" in row:
+        return dict(row)
+    more = row.get("AdditionalFields")
+    rest = dict(more) if isinstance(more, dict) else {} if more is None else {"value": more}
+    return {**row, "Timestamp": received, "AdditionalFields": {**rest, "timeSource": "received"}}
+
+
+def _object_draft(item: GraphObject, collections: Mapping[str, Collection]) -> Draft:
+    collection = collections.get(item.collection)
+    if collection is None:
+        raise KeyError(f"no collection '{item.collection}' is declared")
+    named = entities.distinct(item.entities)
+    found = [Entity(one.kind, one.value, one.role) for one in named]
+    return draft(collection, item.body, str(item.body["id"]), entities=found)
+
+
+def known_key(source: str, made: Made) -> str:
+    """Of the mark that a record with events leaves, so that its repeat is recognised."""
+    return sha256(f"{source}\0{made.sha256}".encode()).hexdigest()[:32]
+
+
+def all_observed(items: Items, states: Sequence[faces.AlertState]) -> list[Observed]:
+    """The entities of a record, each once: of its alerts, then of events and objects."""
+    return entities.distinct([*(one for state in states for one in state.entities), *items.observed()])

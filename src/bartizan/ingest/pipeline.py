@@ -1,0 +1,194 @@
+"""The path of a bulk: split, normalise, recognise repeats, store; it returns once everything is durable.
+
+Events go to the lake first and the marks that recognise their repeats to the store after that: a crash between the two
+may store an event twice, but never loses one. Alerts, Graph objects and marks of up to WRITE_RECORDS records are one
+write.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from msgspec import Struct
+
+from bartizan.errors import BadRequest, NotFound, TooLarge
+from bartizan.extend import SOURCES, Source
+from bartizan.ingest import records
+from bartizan.ingest.made import Made, described, generic, known_key, make
+from bartizan.model.times import instant
+from bartizan.store.alerts import Kept, store_alerts
+from bartizan.store.interface import Collection, Draft, Query, Store, TenantStore, Tx
+
+WRITE_RECORDS = 150  # of one write: at some 0.3 ms an alert the writer's lock is held under 50 ms
+KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
+
+MARKS = Collection(name="ingested", feed=False, keep=KEEP_MARKS)
+_MARK = b"{}"
+_log = structlog.get_logger(__name__)
+
+
+class EventSink(Protocol):
+    """Where events go: the lake. What has been appended is durable when this returns."""
+
+    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None: ...
+
+
+class Receipt(Struct):
+    """What became of a bulk. Every record is either accepted or a repeat: `accepted + repeats` is their number."""
+
+    accepted: int = 0  # records that were new, or a new version of an alert that is known
+    repeats: int = 0  # records that changed nothing, since all that they say is stored already
+    events: int = 0  # rows of event tables that were added
+    ids: list[str] = []  # of the alerts that the records stand for, in their order; a repeat's too
+    warnings: int = 0  # records that could not be read and are kept as text
+
+    def add(self, other: "Receipt") -> None:
+        self.accepted += other.accepted
+        self.repeats += other.repeats
+        self.events += other.events
+        self.ids += other.ids
+        self.warnings += other.warnings
+
+    def answer(self) -> dict[str, Any]:
+        return {"accepted": self.accepted, "repeats": self.repeats, "events": self.events, "ids": self.ids}
+
+
+def find_source(name: str, sources: Mapping[str, Source] = SOURCES) -> Source:
+    source = sources.get(name)
+    if source is None:
+        raise NotFound(f"there is no source '{name[:100]}'; there are: {', '.join(sorted(sources))}")
+    return source
+
+
+class Pipeline:
+    """`collections` are those that sources may fill beside alerts (signIns). The store must know them, MARKS and
+    `store.alerts.COLLECTIONS`."""
+
+    def __init__(
+        self,
+        store: Store,
+        sink: EventSink,
+        *,
+        collections: Mapping[str, Collection] | None = None,
+        sources: Mapping[str, Source] = SOURCES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._sink = sink
+        self._collections = collections or {}
+        self._clock = clock
+        self._making = asyncio.Semaphore(
+            1
+        )  # one thread makes at a time: the others would only fight for the interpreter
+        self.sources = sources
+
+    async def receive(self, tenant: str, source: str, body: bytes, *, actor: str) -> Receipt:
+        """A body as it came, uncompressed. NotFound for an unknown source, BadRequest and TooLarge for one that cannot
+        be read; what the store and the lake raise passes, and a second try of the same body then finishes it."""
+        known = find_source(source, self.sources)
+        raws = await asyncio.to_thread(records.split, body)
+        return await self.take(tenant, known, raws, actor=actor)
+
+    async def take(self, tenant: str, source: Source, raws: Sequence[bytes], *, actor: str) -> Receipt:
+        """Raw records, in writes of WRITE_RECORDS."""
+        receipt = Receipt()
+        for start in range(0, len(raws), WRITE_RECORDS):
+            receipt.add(await self._chunk(tenant, source, raws[start : start + WRITE_RECORDS], actor))
+        return receipt
+
+    async def _chunk(self, tenant: str, source: Source, raws: Sequence[bytes], actor: str) -> Receipt:
+        received = instant(self._clock())
+        async with self._making:
+            made = await asyncio.to_thread(self._make, source, raws, tenant, received)
+        store = self._store.tenant(tenant)
+        known = await self._known(store, source.name, made)
+        new = _unknown(source.name, made, known)
+        rows = [row for one in new for row in one.rows]
+        if rows:
+            await self._sink.append(tenant, rows)
+        receipt = await self._write(tenant, store, source.name, made, known, actor, received)
+        receipt.events = len(rows)
+        receipt.warnings = sum(1 for one in new if one.warning)
+        if receipt.warnings:
+            _log.warning("ingest.records_kept_as_text", source=source.name, tenant=tenant, records=receipt.warnings)
+        return receipt
+
+    def _make(self, source: Source, raws: Sequence[bytes], tenant: str, received: str) -> list[Made]:
+        return [make(source, raw, tenant, received, self._collections) for raw in raws]
+
+    async def _known(self, store: TenantStore, source: str, made: Sequence[Made]) -> frozenset[str]:
+        """Marks of those records whose events are in the lake already."""
+        keys = tuple(dict.fromkeys(known_key(source, one) for one in made if one.rows))
+        if not keys:
+            return frozenset()
+        page = await store.page(MARKS.name, Query(top=len(keys), ids=keys))
+        return frozenset(row.id for row in page.rows)
+
+    async def _write(
+        self,
+        tenant: str,
+        store: TenantStore,
+        source: str,
+        made: Sequence[Made],
+        known: frozenset[str],
+        actor: str,
+        received: str,
+    ) -> Receipt:
+        """All in one write. If the store refuses it for what it holds, record by record, so that only the one at fault
+        is kept as text."""
+        try:
+            return await store.write(lambda tx: _put(tx, source, made, known), actor=actor)
+        except (BadRequest, TooLarge) as error:
+            if len(made) == 1:
+                return await self._keep_as_text(tenant, store, source, made[0], actor, received, described(error))
+        receipt = Receipt()
+        for one in made:
+            receipt.add(await self._write(tenant, store, source, [one], known, actor, received))
+        return receipt
+
+    async def _keep_as_text(
+        self, tenant: str, store: TenantStore, source: str, one: Made, actor: str, received: str, why: str
+    ) -> Receipt:
+        kept = generic(records.record(one.raw), one.sha256, source, received, why)
+        _log.warning("ingest.record_refused_by_store", source=source, sha256=one.sha256, error=why)
+        known = await self._known(store, source, [kept])
+        if not known:
+            await self._sink.append(tenant, kept.rows)
+        return await store.write(lambda tx: _put(tx, source, [kept], known), actor=actor)
+
+
+def _unknown(source: str, made: Sequence[Made], known: frozenset[str]) -> list[Made]:
+    """Those with events that are to be appended, each once."""
+    seen = set(known)
+    new = []
+    for one in made:
+        key = known_key(source, one)
+        if one.rows and key not in seen:
+            seen.add(key)
+            new.append(one)
+    return new
+
+
+def _put(tx: Tx, source: str, made: Sequence[Made], known: frozenset[str]) -> Receipt:
+    receipt = Receipt()
+    kept = iter(store_alerts(tx, [alert for one in made for alert in one.alerts]))
+    seen = set(known)
+    for one in made:
+        alerts: list[Kept] = [next(kept) for _ in one.alerts]
+        fresh = [not alert.repeat for alert in alerts] + [
+            tx.put(made_one, unless_exists=True) is not None for made_one in one.objects
+        ]
+        if one.rows:
+            key = known_key(source, one)
+            fresh.append(key not in seen)
+            if key not in seen:
+                seen.add(key)
+                tx.put(Draft(collection=MARKS.name, id=key, doc=_MARK), unless_exists=True)
+        receipt.ids += [alert.v2.id for alert in alerts]
+        if any(fresh):
+            receipt.accepted += 1
+        else:
+            receipt.repeats += 1
+    return receipt

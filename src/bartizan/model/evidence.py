@@ -1,0 +1,165 @@
+"""Evidence of an alert in inner form: one object per distinct entity, in order of first mention, with what the schema
+requires.
+
+Source: microsoft.graph.security.alertEvidence; verdict, remediationStatus and createdDateTime may not be null there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bartizan.model.security import AlertEvidence
+
+MAX_EVIDENCE = 1_000  # objects of one alert; a client that sends more is told so
+
+Item = dict[str, Any]
+_TYPE = "@odata.type"
+_NAMESPACE = "#microsoft.graph.security."
+# What says something of an entity and not which one it is.
+_ABOUT = frozenset(
+    {"createdDateTime", "verdict", "remediationStatus", "remediationStatusDetails", "roles", "detailedRoles", "tags"}
+)
+_WEAK: Mapping[str, Any] = {"verdict": "unknown", "remediationStatus": "none"}
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+# Type -> alternative keys, strongest first: objects that share one and contradict each other in none are one entity.
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "deviceEvidence": ("mdeDeviceId", "azureAdDeviceId", "deviceDnsName", "hostName"),
+    "fileEvidence": (
+        "fileDetails/sha256",
+        "fileDetails/sha1",
+        "fileDetails/md5",
+        "fileDetails/filePath",
+        "fileDetails/fileName",
+    ),
+    "ipEvidence": ("ipAddress",),
+    "mailboxEvidence": ("primaryAddress", "upn"),
+    "malwareEvidence": ("name",),
+    "urlEvidence": ("url",),
+    "userEvidence": (
+        "userAccount/azureAdUserId",
+        "userAccount/userSid",
+        "userAccount/userPrincipalName",
+        "userAccount/accountName",
+    ),
+}
+# What must not differ either, though it is no key by itself.
+_PARTS: Mapping[str, tuple[str, ...]] = {"userEvidence": ("userAccount/domainName",)}
+
+
+def inner(items: Iterable[AlertEvidence]) -> list[Item]:
+    """The structs as JSON values, unset properties left out."""
+    return [msgspec.to_builtins(item) for item in items]
+
+
+def complete(items: Iterable[Item], at: str | None) -> list[Item]:
+    """With what the schema requires where a source left it out, nested evidence too. `at`: when it was added to the
+    alert."""
+    return [_completed(item, at) for item in items]
+
+
+def _completed(item: Item, at: str | None) -> Item:
+    made = dict(item)
+    if str(item.get(_TYPE) or "").startswith(_NAMESPACE):
+        made["createdDateTime"] = made.get("createdDateTime") or at
+        made["verdict"] = made.get("verdict") or "unknown"
+        made["remediationStatus"] = made.get("remediationStatus") or "none"
+    for name, value in item.items():
+        if isinstance(value, dict):
+            made[name] = _completed(value, at)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            made[name] = [_completed(one, at) if isinstance(one, dict) else one for one in value]
+    return made
+
+
+def distinct(items: Iterable[Item]) -> list[Item]:
+    """Objects of one entity become one: the first one, with what it lacks filled in and all roles."""
+    return _fold([], items, newer=False)
+
+
+def merged(old: Sequence[Item], new: Iterable[Item]) -> list[Item]:
+    """A later record's evidence joined to an earlier one's: its word replaces, and what it does not name stays."""
+    return _fold(old, new, newer=True)
+
+
+def _fold(old: Sequence[Item], new: Iterable[Item], *, newer: bool) -> list[Item]:
+    kept: list[Item] = []
+    by_key: dict[tuple[str, ...], list[int]] = {}
+
+    def note(index: int, item: Item) -> None:
+        for key in _keys(item):
+            places = by_key.setdefault(key, [])
+            if index not in places:
+                places.append(index)
+
+    for item in old:
+        note(len(kept), item)
+        kept.append(item)
+    for item in new:
+        candidates = (index for key in _keys(item) for index in by_key.get(key, ()))
+        same = next((index for index in candidates if not _contradict(kept[index], item)), None)
+        if same is None:
+            same = len(kept)
+            kept.append(item)
+        else:
+            kept[same] = _filled(kept[same], item, newer=newer)
+        note(same, kept[same])
+    return kept
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    return str(item.get(_TYPE) or "").removeprefix(_NAMESPACE)
+
+
+def _at(item: Mapping[str, Any], path: str) -> str | None:
+    value: Any = item
+    for name in path.split("/"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value.lower() if isinstance(value, str) and value else None
+
+
+def _keys(item: Item) -> list[tuple[str, ...]]:
+    kind = _kind(item)
+    paths = _KEYS.get(kind)
+    if paths is not None:
+        found = [(kind, path, value) for path in paths if (value := _at(item, path)) is not None]
+        if found:
+            return list(found)
+    return [(kind, _encode(_naming(item)).decode())]
+
+
+def _naming(value: Any) -> Any:
+    """The value without what only says something of it, at any depth."""
+    if isinstance(value, dict):
+        return {name: _naming(one) for name, one in value.items() if name not in _ABOUT and one is not None}
+    return [_naming(one) for one in value] if isinstance(value, list) else value
+
+
+def _contradict(one: Item, other: Item) -> bool:
+    kind = _kind(one)
+    for path in (*_KEYS.get(kind, ()), *_PARTS.get(kind, ())):
+        left, right = _at(one, path), _at(other, path)
+        if left is not None and right is not None and left != right:
+            return True
+    return False
+
+
+def _filled(old: Item, new: Item, *, newer: bool) -> Item:
+    """Lists grow by what is new. Else the old value stays, or the new one replaces it, where both say something."""
+    made = dict(old)
+    for name, value in new.items():
+        before = made.get(name)
+        if value is None or value == before:
+            continue
+        if isinstance(before, dict) and isinstance(value, dict):
+            made[name] = _filled(before, value, newer=newer)
+        elif isinstance(before, list) and isinstance(value, list):
+            made[name] = before + [one for one in value if one not in before]
+        elif before is None or before == _WEAK.get(name) or (newer and _says(name, value)):
+            made[name] = value
+    return made
+
+
+def _says(name: str, value: Any) -> bool:
+    return name != "createdDateTime" and value != _WEAK.get(name)

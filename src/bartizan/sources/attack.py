@@ -1,0 +1,83 @@
+"""MITRE ATT&CK: technique ids where a record names them, and the names of the tactics. Nothing is guessed from titles.
+
+Source: MITRE ATT&CK (https://attack.mitre.org), used under its terms; (c) The MITRE Corporation.
+"""
+
+import re
+from typing import Any
+
+from bartizan.extend import Record
+from bartizan.sources.fields import strings
+
+MAX_TECHNIQUES = 200
+
+# Enterprise and mobile ids begin with T1, those of industrial control systems with T08. After a hyphen or letter it is
+# a part of a name.
+_ID = r"T(?:1[0-7]\d\d|08\d\d)"
+_TECHNIQUE = re.compile(rf"(?<![A-Za-z0-9.%-])({_ID}(?:\.\d{{3}})?)(?![A-Za-z0-9])(?:/(\d{{3}})(?!\d))?")
+_TAG = re.compile(rf"\battack\.({_ID}(?:\.\d{{3}})?)(?![A-Za-z0-9])", re.IGNORECASE)
+_MAYBE = re.compile(r"[Tt](?:1[0-7]|08)\d\d")
+
+_TACTICS = {
+    "TA0043": "Reconnaissance",
+    "TA0042": "ResourceDevelopment",
+    "TA0001": "InitialAccess",
+    "TA0002": "Execution",
+    "TA0003": "Persistence",
+    "TA0004": "PrivilegeEscalation",
+    "TA0005": "DefenseEvasion",
+    "TA0006": "CredentialAccess",
+    "TA0007": "Discovery",
+    "TA0008": "LateralMovement",
+    "TA0009": "Collection",
+    "TA0011": "CommandAndControl",
+    "TA0010": "Exfiltration",
+    "TA0040": "Impact",
+    # Industrial control systems and mobile, by the names that they share or add.
+    "TA0106": "ImpairProcessControl",
+    "TA0107": "InhibitResponseFunction",
+}
+_BY_NAME = {name.lower(): name for name in _TACTICS.values()} | {
+    "defenceevasion": "DefenseEvasion",
+    "commandcontrol": "CommandAndControl",
+    "c2": "CommandAndControl",
+    "commandandcontrolc2": "CommandAndControl",
+    "recon": "Reconnaissance",
+}
+_LETTERS = re.compile(r"[^a-z0-9]+")
+
+
+def tactic(word: str | None) -> str | None:
+    """The Pascal-case name of a tactic, by id or name in any spelling: "Defense Evasion", "TA0005", "mitre_impact"."""
+    if not word:
+        return None
+    if (found := _TACTICS.get(word.strip().upper())) is not None:
+        return found
+    folded = word.strip().lower().removeprefix("mitre_").removeprefix("attack.")
+    return _BY_NAME.get(_LETTERS.sub("", folded))
+
+
+def tactics(*words: str | None) -> list[str]:
+    """Those of the words that name a tactic, each once."""
+    return list(dict.fromkeys(name for word in words if (name := tactic(word)) is not None))
+
+
+def techniques_in(text: str) -> list[str]:
+    """The ids in one text. A link such as .../techniques/T1055/012/ gives both T1055 and T1055.012."""
+    if not _MAYBE.search(text):
+        return []
+    found: list[str] = []
+    for match in _TECHNIQUE.finditer(text):
+        found.append(match[1])
+        if match[2]:
+            found.append(f"{match[1]}.{match[2]}")
+    found.extend(match[1].upper() for match in _TAG.finditer(text))
+    return found
+
+
+def techniques(record: Record, data: Any) -> list[str]:
+    """Every technique id that `data` (a part of the record) names, in ascending order."""
+    if not _MAYBE.search(record.text):
+        return []
+    found = {name for text in strings(data) for name in techniques_in(text)}
+    return sorted(found)[:MAX_TECHNIQUES]

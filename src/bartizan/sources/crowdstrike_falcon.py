@@ -1,0 +1,532 @@
+"""CrowdStrike Falcon: event stream, Falcon Data Replicator, objects of the Alerts, Detects and Incidents APIs.
+
+Detections of any product become alerts; sensor telemetry, audit records and graph vertices become events.
+Source: CrowdStrike documentation, "Streaming API Event Dictionary", "Falcon Data Replicator", "Alerts APIs",
+"Detection and Prevention APIs".
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from bartizan.extend import Event, GraphObject, Record, Source
+from bartizan.model import security as graph
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources import attack, severity
+from bartizan.sources.entities import file_name, is_sid
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.tables import columns, event
+from bartizan.sources.times import first_time
+
+MAX_CONNECTIONS = 50  # of one detection that become evidence; the rest stay in additionalData
+
+# Types of the stream that are detections though their name does not say so.
+_DETECTIONS = frozenset(
+    {
+        "IdentityProtectionEvent",
+        "IncidentSummaryEvent",
+        "AutomatedLeadSummaryEvent",
+        "ReconNotificationSummaryEvent",
+        "CSPMIOAStreamingEvent",
+        "CSPMSearchStreamingEvent",
+        "HashSpreadingEvent",
+        "CustomerIOCEvent",
+    }
+)
+# Words that stand where a tactic is expected -> category.
+_WORDS = {
+    "machine learning": "Malware",
+    "malware": "Malware",
+    "falcon intel": "Malware",
+    "custom intelligence": "Malware",
+    "nextgen av": "Malware",
+    "adware/pup": "UnwantedSoftware",
+    "insecure security posture": "Misconfiguration",
+    "ransomware": "Ransomware",
+    "exploit": "Exploit",
+    "phishing": "Phishing",
+}
+_STATUS: dict[str, Literal["new", "inProgress", "resolved"]] = {
+    "in_progress": "inProgress",
+    "in progress": "inProgress",
+    "30": "inProgress",
+    "closed": "resolved",
+    "true_positive": "resolved",
+    "false_positive": "resolved",
+    "ignored": "resolved",
+    "40": "resolved",
+    "auto_closed": "resolved",
+}
+_CLASSIFICATION = {
+    "true_positive": "truePositive",
+    "false_positive": "falsePositive",
+    "ignored": "informationalExpectedActivity",
+}
+_USED = frozenset(
+    """
+    compositeid composite_id detectid detection_id name detectname display_name description detectdescription
+    severity severityname severity_name falconhostlink falcon_host_link commandline cmdline filename filepath
+    sha256string sha1string md5string sha256 sha1 md5 hostname computername agentid agent_id sensorid username
+    user_name processstarttime processendtime event tags
+    """.split()
+)
+
+# FDR event -> (table, action). Names end in a version or platform at times, so that the longest prefix decides.
+_TELEMETRY = {
+    "ProcessRollup": ("DeviceProcessEvents", "ProcessCreated"),
+    "SyntheticProcessRollup": ("DeviceProcessEvents", "ProcessCreated"),
+    "ProcessBlocked": ("DeviceProcessEvents", "ProcessBlocked"),
+    "EndOfProcess": ("DeviceProcessEvents", "ProcessTerminated"),
+    "DnsRequest": ("DnsEvents", "DnsRequest"),
+    "SuspiciousDnsRequest": ("DnsEvents", "DnsRequest"),
+    "NetworkConnect": ("DeviceNetworkEvents", "ConnectionSuccess"),
+    "NetworkReceiveAccept": ("DeviceNetworkEvents", "InboundConnectionAccepted"),
+    "NetworkListen": ("DeviceNetworkEvents", "ListeningConnectionCreated"),
+    "UserLogonFailed": ("DeviceLogonEvents", "LogonFailed"),
+    "UserLogon": ("DeviceLogonEvents", "LogonSuccess"),
+    "UserLogoff": ("DeviceLogonEvents", "Logoff"),
+    "NewExecutableWritten": ("DeviceFileEvents", "FileCreated"),
+    "PeFileWritten": ("DeviceFileEvents", "FileCreated"),
+    "FileDelete": ("DeviceFileEvents", "FileDeleted"),
+    "FileRename": ("DeviceFileEvents", "FileRenamed"),
+    "ClassifiedModuleLoad": ("DeviceImageLoadEvents", "ImageLoaded"),
+    "ImageHash": ("DeviceImageLoadEvents", "ImageLoaded"),
+    "AsepValueUpdate": ("DeviceRegistryEvents", "RegistryValueSet"),
+    "RegGenericValueUpdate": ("DeviceRegistryEvents", "RegistryValueSet"),
+}
+
+
+# Columns of Defender's tables <- fields of FDR.
+_SENSOR = {
+    "DeviceId": "aid",
+    "DeviceName": "ComputerName",
+    "AccountName": "UserName",
+    "AccountSid": "UserSid",
+}
+_IMAGE = {
+    "FileName": "name ImageFileName TargetFileName",
+    "FolderPath": "ImageFileName TargetFileName",
+    "SHA1": "SHA1HashData",
+    "SHA256": "SHA256HashData",
+    "MD5": "MD5HashData",
+}
+_COLUMNS = {
+    "DeviceProcessEvents": _IMAGE
+    | {
+        "ProcessId": "int RawProcessId",
+        "ProcessCommandLine": "CommandLine",
+        "ProcessCreationTime": "time ProcessStartTime",
+        "LogonId": "int AuthenticationId",
+        "InitiatingProcessFileName": "ParentBaseFileName",
+    },
+    "DeviceNetworkEvents": {
+        "LocalIP": "LocalAddressIP4 LocalAddressIP6",
+        "LocalPort": "int LocalPort",
+        "RemoteIP": "RemoteAddressIP4 RemoteAddressIP6",
+        "RemotePort": "int RemotePort",
+        "Protocol": "Protocol",
+        "InitiatingProcessFileName": "ContextBaseFileName",
+    },
+    "DeviceLogonEvents": {
+        "AccountDomain": "LogonDomain",
+        "LogonType": "LogonType",
+        "RemoteIP": "RemoteAddressIP4 RemoteIP",
+        "RemoteDeviceName": "RemoteHostName ClientComputerName",
+        "FailureReason": "SubStatus LogonFailureReason",
+    },
+    "DeviceRegistryEvents": {
+        "RegistryKey": "RegObjectName",
+        "RegistryValueName": "RegValueName",
+        "RegistryValueData": "RegStringValue RegNumericValue",
+    },
+    "DnsEvents": {
+        "Computer": "ComputerName aid",
+        "ClientIP": "LocalAddressIP4 aip",
+        "Name": "DomainName",
+        "IPAddresses": "IP4Records IP6Records",
+        "QueryType": "RequestType",
+    },
+}
+_AGENT = ("AgentId", "agent_id", "SensorId", "AgentIdString", "device.device_id", "aid")
+_IDS = """
+    CompositeId composite_id DetectId detection_id IncidentID incident_id LeadId NotificationId
+    IdentityProtectionIncidentId EventUUID
+""".split()
+
+
+class CrowdStrike(Source):
+    name = "crowdstrike_falcon"
+    vendor = "CrowdStrike"
+    product = "Falcon"
+
+    def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
+        found = objects_of(record, "resources")
+        if not found:
+            yield line_event(record.text, "CrowdStrikeEvents")
+        for fields in found:
+            kind, body = _opened(fields)
+            if kind is None:
+                yield guess_event(body, "CrowdStrikeEvents")
+            elif "Detection" in kind or kind in _DETECTIONS:
+                yield self._alert(record, kind, body, fields)
+            else:
+                yield _event(kind, body, fields)
+
+    def _alert(self, record: Record, kind: str, body: Fields, outer: Fields) -> Alert:
+        created = first_time(outer, "metadata.eventCreationTime", "created_timestamp", "p_event_time", "timestamp")
+        first, last = _period(body, created)
+        stopped = _disposition(body)
+        evidence = Evidence(first, remediation=stopped)
+        _entities(body, evidence, blocked=stopped != "none")
+        category, categories = _categories(body, kind)
+        level, vendor_level = _severity(kind, body)
+        behavior = body.object("behaviors")
+        detector = body.text(
+            "PatternId", "pattern_id", "TemplateInstanceId", "RuleId", "rule_id", "PolicyId"
+        ) or behavior.text("pattern_id")
+        where = body.text(*_AGENT, "Hostname", "ComputerName") or _user(body) or ""
+        own_id = body.text(*_IDS) or content_id(outer.data)
+        status = (body.text("Status", "status", "State", "resolution") or "").lower()
+        return Alert(
+            vendor=self.vendor,
+            product=self.product,
+            sub_provider=body.text("SourceProducts", "product"),
+            product_version=body.text("agent_version", "device.agent_version"),
+            provider_alert_id=own_id,
+            title=_title(kind, body),
+            description=body.text("DetectDescription", "Description", "description", "IncidentDescription")
+            or behavior.text("description", "ioc_description"),
+            severity=level,
+            vendor_severity=vendor_level,
+            category=category,
+            categories=categories,
+            vendor_category=body.text("Tactic", "tactic", "Category") or behavior.text("tactic"),
+            techniques=attack.techniques(record, body.data),
+            detector_id=detector,
+            detection_source=_detection_source(body),
+            first_activity=first,
+            last_activity=last,
+            source_created=created,
+            source_updated=first_time(body, "updated_timestamp", "SignalUpdatedTimestamp", "modified_timestamp"),
+            status=_STATUS.get(status, "new"),
+            classification=_CLASSIFICATION.get((body.text("resolution") or status).lower()),
+            assigned_to=body.text("assigned_to_name", "assigned_to_uid", "AssignedTo"),
+            url=body.text("FalconHostLink", "falcon_host_link"),
+            confidence=body.integer("confidence", "Confidence"),
+            actor=body.text("actor_names", "Adversaries"),
+            tags=_tags(body),
+            evidence=evidence.items,
+            additional=body.rest(_USED) | {"eventType": kind},
+            fingerprint=(detector, where, body.text("SHA256String", "sha256") or "") if detector else (own_id,),
+        )
+
+
+def _opened(fields: Fields) -> tuple[str | None, Fields]:
+    """The type of a record without its "Event_" prefix, and the object that holds its facts."""
+    inner = fields.object("event", "unknown_payload")
+    kind = fields.text("metadata.eventType")
+    if kind is not None:
+        return kind.removeprefix("Event_"), inner
+    body = Fields({**fields.data, **inner.data}) if inner else fields
+    kind = fields.text("ExternalApiType") or inner.text("ExternalApiType")
+    kind = fields.text("fdr_event_type", "event_simpleName") or kind or inner.text("event_simpleName", "EventType")
+    if kind is None and body.has("composite_id", "detection_id", "behaviors"):
+        kind = "DetectionApi"
+    if kind is None and body.has("incident_id") and body.has("fine_score", "hosts"):
+        kind = "IncidentSummaryEvent"
+    return (None if kind is None else kind.removeprefix("Event_")), body
+
+
+def _title(kind: str, body: Fields) -> str:
+    behavior = body.object("behaviors")
+    found = body.text("DetectName", "display_name", "IncidentType") or (
+        None if body.has("event_simpleName") and not body.has("Severity") else body.text("Name", "name")
+    )
+    found = found or behavior.text("display_name", "scenario", "tactic") or body.text("RuleName", "PolicyStatement")
+    described = body.text("DetectDescription", "Description", "description", "IncidentDescription")
+    if found is None and described is not None:
+        found = described.partition(". ")[0][:200]
+    return found or f"Falcon {kind}"
+
+
+def _period(body: Fields, created: str | None) -> tuple[str | None, str | None]:
+    exact = first_time(
+        body, "StartTime", "start_time", "ContextTimeStamp", "context_timestamp", "first_behavior", "IncidentStartTime",
+        "SignalStartTimestamp", "start", "ContextTimestamp", "behaviors.timestamp",
+    )  # fmt: skip
+    exact = exact or first_time(body, "UTCTimestamp", "timestamp", "EventTimestamp")
+    started = first_time(body, "ProcessStartTime", "process_start_time")
+    first = exact or started or created
+    last = first_time(
+        body, "EndTime", "end_time", "last_behavior", "IncidentEndTime", "SignalEndTimestamp", "end",
+        "MostRecentActivityTimeStamp",
+    )  # fmt: skip
+    last = last or exact or created or first
+    return first, (max(first, last) if first and last else last)
+
+
+def _severity(kind: str, body: Fields) -> tuple[Severity, str | None]:
+    """By the word; a number is 1 to 5 in older events, else 0 to 100; an incident's score counts to 10 or 100."""
+    word = body.text("SeverityName", "severity_name", "max_severity_displayname")
+    named = severity.of_word(word)
+    if named != "unknown":
+        return named, word
+    number = body.number("Severity", "severity", "max_severity", "behaviors.severity")
+    if number is not None:
+        scale = severity.of_five if number <= 5 or kind == "DetectionSummaryEvent" else severity.of_hundred
+        return scale(number), body.text("Severity", "severity", "max_severity", "behaviors.severity")
+    spoken = severity.of_word(body.text("Severity", "severity"))
+    score = body.number("Score", "FineScore", "fine_score")
+    if spoken == "unknown" and score is not None:
+        return severity.of_hundred(score * 10 if score <= 10 and body.has("FineScore") else score), f"{score:g}"
+    return spoken, word or body.text("Severity", "severity")
+
+
+def _categories(body: Fields, kind: str) -> tuple[str, list[str]]:
+    words = body.texts("Tactic", "tactic", "tactics")
+    for item in body.objects("MitreAttack", "mitre_attack", "behaviors"):
+        words += [text for text in (item.text("TacticID", "tactic_id"), item.text("Tactic", "tactic")) if text]
+    found = attack.tactics(*(part for word in words for part in (word, *word.split(","))))
+    if not found:
+        lowered = [word.lower() for word in [*words, *body.texts("Technique", "technique")]]
+        default = "Misconfiguration" if kind == "CSPMSearchStreamingEvent" else "SuspiciousActivity"
+        found = [next((_WORDS[word] for word in lowered if word in _WORDS), default)]
+    return found[0], found
+
+
+def _detection_source(body: Fields) -> str:
+    tactic, technique = (
+        (body.text("Tactic", "tactic") or "").lower(),
+        (body.text("Technique", "technique") or "").lower(),
+    )
+    if tactic == "custom intelligence":
+        return "customTi" if body.has("IOCType", "ioc_type", "IOCValue") else "customDetection"
+    if tactic in ("machine learning", "malware", "nextgen av") or (body.text("Type", "type") or "") in (
+        "ods",
+        "quarantined_file",
+    ):
+        return "antivirus"
+    return "manual" if "overwatch" in tactic + technique else "unknown"
+
+
+def _disposition(body: Fields) -> graph.EvidenceRemediationStatus:
+    text = (body.text("PatternDispositionDescription", "pattern_disposition_description") or "").lower()
+    flags = body.object("PatternDispositionFlags", "pattern_disposition_details")
+    if flags.flag("QuarantineFile", "quarantine_file"):
+        return "remediated"
+    if flags.flag(
+        "ProcessBlocked", "process_blocked", "OperationBlocked", "operation_blocked", "KillProcess", "kill_process"
+    ):
+        return "blocked"
+    return "prevented" if text.startswith("prevention") else "none"
+
+
+def _tags(body: Fields) -> list[str]:
+    found = [part.strip() for text in body.texts("Tags", "tags") for part in text.split(",")]
+    return [tag for tag in found if tag and not tag.isdecimal()]
+
+
+def _user(body: Fields) -> str | None:
+    return body.text(
+        "UserName", "user_name", "SourceAccountName", "source_account_name", "UserId", "UserPrincipal", "user_principal"
+    )
+
+
+# ---------------------------------------------------------------- entities
+
+
+def _entities(body: Fields, evidence: Evidence, *, blocked: bool = False) -> None:
+    """Of a body in any of the spellings: PascalCase (stream, FDR), snake_case (APIs), a vertex's `properties`."""
+    body = Fields({**body.object("properties").data, **body.data}) if body.has("properties") else body
+    device = body.object("device", "hostinfo")
+    evidence.host(
+        body.text("Hostname", "ComputerName", "HostnameField", "EndpointName", "host_name") or device.text("hostname"),
+        domain=body.text("MachineDomain") or device.text("machine_domain"),
+        addresses=[
+            body.text("LocalIP", "LocalAddressIP4", "local_ip"),
+            body.text("LocalIPv6"),
+            device.text("local_ip"),
+            body.text("EndpointIp", "source_endpoint_address_ip4"),
+        ],
+        external=body.text("aip", "externalIpAddress") or device.text("external_ip"),
+        os=device.text("platform_name", "os_version") or body.text("platform", "event_platform", "OSVersion"),
+        version=device.text("os_version"),
+        device_id=body.text("AgentId", "agent_id", "AgentIdString", "SensorId", "aid", "DeviceId", "HostID")
+        or device.text("device_id"),
+    )
+    if not body.has(
+        "Hostname", "ComputerName", "HostnameField", "AgentId", "agent_id", "AgentIdString", "SensorId", "aid", "device"
+    ):
+        for text in (body.text("aip"), body.text("LocalIP")):
+            evidence.ip(text)
+    user = _users(body, evidence)
+    _processes(body, evidence, user, blocked=blocked)
+    _network(body, evidence)
+    _indicators(body, evidence)
+    for host in [*body.objects("hosts"), *body.objects("ThreatgraphIndicators")][:50]:
+        evidence.host(
+            host.text("hostname"),
+            addresses=[host.text("local_ip")],
+            external=host.text("external_ip"),
+            os=host.text("platform_name"),
+            device_id=host.text("device_id", "HostId"),
+        )
+    _edges(body.object("edges"), evidence)
+    if (body.text("CloudPlatform", "CloudProvider", "cloud_provider") or "").lower() == "aws":
+        resource = body.text("ResourceId", "resource_id", "Resources")
+        evidence.amazon(
+            resource, account=body.text("AccountId", "account_id"), kind=body.text("ResourceType", "CloudService")
+        )
+
+
+def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
+    number = body.text("user_id")  # a SID on Windows, a number elsewhere
+    sid, mail = (
+        body.text("UserSid") or (number if is_sid(number) else None),
+        body.text("UserPrincipal", "user_principal"),
+    )
+    first = evidence.user(body.text("UserName", "user_name"), upn=mail, sid=sid, domain=body.text("LogonDomain"))
+    first = first or evidence.user(sid)
+    for side, role in (("Source", "source"), ("Target", "destination")):
+        lower = side.lower()
+        found = evidence.user(
+            body.text(f"{side}AccountName", f"{lower}_account_name", f"{side}AccountSamAccountName"),
+            domain=body.text(f"{side}AccountDomain", f"{lower}_account_domain"),
+            upn=body.text(f"{side}AccountUpn", f"{lower}_account_upn"),
+            sid=body.text(f"{side}AccountObjectSid", f"{lower}_account_object_sid"),
+            roles=(role,),  # type: ignore[arg-type]
+        )
+        first = first or found
+        evidence.host(
+            body.text(f"{side}EndpointHostName", f"{lower}_endpoint_host_name"),
+            addresses=[
+                body.text(f"{side}EndpointIpAddress", f"{side}EndpointAddressIP4", f"{lower}_endpoint_address_ip4")
+            ],
+        )
+        evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))  # type: ignore[arg-type]
+    for name in dict.fromkeys((body.text("UserId", "UserID"), body.text("UserUUID"), body.text("actor_user"))):
+        first = evidence.user(name) or first
+    for item in body.objects("AuditKeyValues")[:100]:
+        if item.text("Key") in ("target_name", "actor_user", "target_user", "username"):
+            evidence.user(item.text("ValueString"))
+    for item in body.objects("users")[:50]:
+        evidence.user(item.text("user_name", "username"), sid=item.text("user_id"))
+    evidence.ip(body.text("UserIp", "OriginSourceIpAddress"), ("source",))
+    return first
+
+
+_HASHES = (
+    "SHA256String sha256 SHA256HashData SHA1String sha1 SHA1HashData MD5String md5 MD5HashData".split()
+)  # each under the names of stream, APIs and FDR
+
+
+def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None, *, blocked: bool) -> None:
+    status: graph.DetectionStatus = "prevented" if blocked else "detected"
+    scanned = body.text("Type", "type") == "ods"  # a file found on disk by a scan: nothing ran
+    for part in [body, *body.objects("behaviors")[:20]]:
+        image = part.text("ImageFileName")
+        name, path = part.text("FileName", "filename") or file_name(image), part.text("FilePath", "filepath") or image
+        hashes, parent = [part.text(key) for key in _HASHES], part.object("parent_details")
+        parent_image = part.text("ParentImageFileName", "ParentImageFilePath")
+        if not scanned:
+            evidence.process(
+                part.text("CommandLine", "cmdline"),
+                name=name,
+                path=path,
+                pid=part.integer("RawProcessId", "local_process_id", "ProcessId", "process_id", "PID"),
+                hashes=hashes,
+                started=first_time(part, "ProcessStartTime", "process_start_time"),
+                user=user,
+                parent_name=part.text("ParentBaseFileName") or file_name(parent_image) or parent.text("filename"),
+                parent_path=parent_image or parent.text("filepath"),
+                parent_pid=part.integer("ParentProcessId", "parent_process_id") or parent.integer("local_process_id"),
+                parent_hashes=[*(parent.text(kind) for kind in ("sha256", "md5")), part.text("parent_sha256")],
+                status=status,
+            )
+        if any(hashes) or scanned:
+            evidence.file(name, path, hashes, status=status)
+    for item in [*body.objects("ExecutablesWritten"), *body.objects("QuarantineFiles", "quarantined_files")][:50]:
+        path = item.text("FilePath", "ImageFileName", "filepath", "filename")
+        evidence.file(item.text("FileName", "filename"), path, [item.text("SHA256HashData", "sha256")])
+    evidence.registry(body.text("RegObjectName"), body.text("RegValueName"), body.text("RegStringValue"))
+
+
+def _network(body: Fields, evidence: Evidence) -> None:
+    accesses = body.objects("NetworkAccesses", "network_accesses")
+    for item in [body, *accesses[:MAX_CONNECTIONS]]:
+        here = (
+            item.text("LocalAddress", "local_address", "LocalAddressIP4", "LocalAddressIP6"),
+            item.integer("LocalPort", "local_port"),
+        )
+        there = (
+            item.text("RemoteAddress", "remote_address", "RemoteAddressIP4", "RemoteAddressIP6"),
+            item.integer("RemotePort", "remote_port"),
+        )
+        inbound = item.text("ConnectionDirection", "connection_direction") == "1"
+        start, end = (there, here) if inbound else (here, there)
+        if evidence.flow(*start, *end, item.text("Protocol", "protocol")) is None:
+            evidence.ip(there[0], ("source" if inbound else "destination",))
+    for item in body.objects("DnsRequests", "dns_requests")[:MAX_CONNECTIONS]:
+        evidence.domain(item.text("DomainName", "domain_name"))
+    evidence.domain(body.text("DomainName"), body.texts("IP4Records"))
+    evidence.url(body.text("HttpUrl", "Url"))
+
+
+def _indicators(body: Fields, evidence: Evidence) -> None:
+    for item in [body, *body.objects("behaviors")[:20]]:
+        kind, value = (item.text("IOCType", "ioc_type") or "").lower(), item.text("IOCValue", "ioc_value")
+        if kind == "domain":
+            evidence.domain(value, roles=("suspicious",))
+        elif kind.startswith(("ip", "ipv")):
+            evidence.ip(value, ("suspicious",))
+        elif kind.startswith(("hash", "sha", "md5")):
+            evidence.file(hashes=[value])
+
+
+def _edges(edges: Fields, evidence: Evidence) -> None:
+    """Neighbours of a vertex: its addresses and the accounts that logged on."""
+    for item in edges.objects("assigned_ipv4_address")[:20]:
+        evidence.ip(item.text("properties.LocalAddressIP4"))
+    for item in edges.objects("established_user_session")[:20]:
+        evidence.user(item.text("properties.UserName"), sid=(item.text("object_id") or "").partition("|")[0])
+
+
+# ---------------------------------------------------------------- events
+
+
+def _event(kind: str, body: Fields, outer: Fields) -> Event:
+    evidence = Evidence()
+    _entities(body, evidence)
+    at = first_time(outer, "metadata.eventCreationTime") or first_time(
+        body, "ContextTimeStamp", "ContextTimestamp", "UTCTimestamp", "timestamp", "Timestamp", "p_event_time"
+    )
+    found = max((prefix for prefix in _TELEMETRY if kind.startswith(prefix)), key=len, default=None)
+    if found is not None:
+        table, action = _TELEMETRY[found]
+        row = columns(body, _SENSOR | _COLUMNS.get(table, _IMAGE)) | {"ActionType": action}
+        if table == "DnsEvents":
+            row = columns(body, _COLUMNS[table])
+        return event(table, at, row, evidence, body.rest(frozenset({"event"})))
+    row = {
+        "EventType": kind,
+        "EventId": body.text("id", "EventUUID", "ExecutionID") or outer.text("metadata.offset"),
+        "Message": body.text("PatternDispositionDescription", "ReportName", "RuleName", "vertex_type"),
+        "Severity": body.text("SeverityName") or outer.text("metadata.severity.name"),
+        "Outcome": {True: "Success", False: "Failure"}.get(body.flag("Success")) if body.has("Success") else None,  # type: ignore[arg-type]
+        "HostName": body.text("Hostname", "ComputerName", "HostnameField", "properties.ComputerName"),
+        "UserName": _user(body) or body.text("UserID"),
+        "SourceIP": body.text("UserIp", "LocalAddress", "LocalIP"),
+        "SourcePort": body.integer("LocalPort"),
+        "DestinationIP": body.text("RemoteAddress"),
+        "DestinationPort": body.integer("RemotePort"),
+        "Protocol": body.text("Protocol"),
+        "ProcessName": file_name(body.text("ImageFileName", "properties.ImageFileName", "FileName")),
+        "ProcessCommandLine": body.text("CommandLine", "properties.CommandLine"),
+        "SHA256": body.text("SHA256String", "properties.SHA256HashData"),
+        "DomainName": body.text("DomainName"),
+        "AgentId": body.text("aid", "AgentIdString", "DeviceId", "device_id"),
+        "CustomerId": body.text("cid", "CustomerId", "customer_id") or outer.text("metadata.customerIDString"),
+        "Operation": body.text("OperationName"),
+    }
+    return event("CrowdStrikeEvents", at, row, evidence, body.rest(frozenset({"event"})))

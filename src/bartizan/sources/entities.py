@@ -1,0 +1,110 @@
+"""What a text of a record names: addresses, an account, hashes, a file; None where it names none of that kind.
+
+What an address, a domain or a URL is, `model.entities` decides; here is how vendors write several, or one in parts.
+Source: MS-DTYP 2.4.2 (security identifiers); Sysmon's "SHA1=...,MD5=..." fields.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bartizan.model import entities as known
+from bartizan.model.entities import MAX_VALUE_CHARS
+
+_HASH_KINDS = {32: "md5", 40: "sha1", 64: "sha256"}
+_NAMED_HASH = re.compile(r"\b(MD5|SHA1|SHA256)=([0-9A-Fa-f]{32,64})\b", re.IGNORECASE)
+_SID = re.compile(r"S-1-\d+(?:-\d+){0,15}", re.IGNORECASE)
+_NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)", "<unknown>"})
+_MAX_URL_CHARS = 8_192
+
+
+def address(text: str | None) -> str | None:
+    """One IP address in its shortest form, without port, brackets or zone; 0.0.0.0 and :: are none."""
+    return known.address(text.strip()) if text else None
+
+
+def domain(text: str | None) -> str | None:
+    """A name with at least one dot that is no address."""
+    return known.domain(text) if text else None
+
+
+def is_url(text: str | None) -> bool:
+    """Something with a scheme, or a domain or address with a path."""
+    if not text or len(text) > _MAX_URL_CHARS or known.url(text) is None:
+        return False
+    host = known.url_host(text)
+    return "://" in text or domain(host) is not None or address(host) is not None
+
+
+def addresses(texts: Iterable[str | None]) -> list[str]:
+    """Of texts that may hold several, separated by commas or spaces; each once, in order."""
+    found = (
+        address(part) for text in texts if text and len(text) < 10_000 for part in re.split(r"[,;\s]+", text)[:100]
+    )
+    return list(dict.fromkeys(part for part in found if part is not None))
+
+
+def hash_kind(text: str | None) -> str | None:
+    """md5, sha1 or sha256 by length; a hash of zeros is how sensors say that they took none."""
+    return _HASH_KINDS.get(len(text)) if text and len(text) in _HASH_KINDS and known.digest(text) else None
+
+
+def hashes_in(texts: Iterable[str | None]) -> dict[str, str]:
+    """Kind -> lower-case hash, the first of each kind; also of "SHA1=...,MD5=...,IMPHASH=..." in one text."""
+    found: dict[str, str] = {}
+    for text in texts:
+        if not text or len(text) > 4_096:
+            continue
+        if "=" in text:
+            for kind, value in _NAMED_HASH.findall(text):
+                if hash_kind(value) == kind.lower():
+                    found.setdefault(kind.lower(), value.lower())
+        elif (name := hash_kind(text)) is not None:
+            found.setdefault(name, text.lower())
+    return found
+
+
+def is_sid(text: str | None) -> bool:
+    return bool(text and len(text) < 200 and _SID.fullmatch(text))
+
+
+def file_name(path: str | None) -> str | None:
+    """The last part of a path of either kind."""
+    if not path:
+        return None
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or None
+
+
+def full_path(folder: str | None, name: str | None) -> str | None:
+    """The whole path, where a vendor gives the folder and the name apart (or the whole path as folder)."""
+    if not folder or not name or file_name(folder) == name:
+        return folder
+    if folder.lower().endswith(name.lower()):
+        return folder
+    slash = "/" if "/" in folder and "\\" not in folder else "\\"
+    return folder + name if folder[-1] in "\\/" else folder + slash + name
+
+
+class Account(NamedTuple):
+    """The parts of an account as one text gave them."""
+
+    name: str | None = None
+    domain: str | None = None
+    upn: str | None = None
+    sid: str | None = None
+
+
+def account(text: str | None) -> Account:
+    """Of "DOMAIN\\name", "name@domain", a SID, or a name alone; empty where the text says nobody."""
+    text = (text or "").strip().strip("<>")
+    if not text or len(text) > MAX_VALUE_CHARS or text.lower() in _NOBODY:
+        return Account()
+    if is_sid(text):
+        return Account(sid=text)
+    head, slash, tail = text.partition("\\")
+    if slash and tail:
+        return Account(name=tail.lstrip("\\"), domain=head or None)
+    local, at, host = text.rpartition("@")
+    if at and local and host and " " not in text:
+        return Account(name=local, domain=host, upn=text)
+    return Account(name=text)

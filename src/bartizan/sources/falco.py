@@ -1,0 +1,196 @@
+"""Falco: every output is an alert, as JSON (also what Falcosidekick forwards) or as a line of text.
+
+Source: Falco documentation, "Outputs Formatting", "Supported Fields for Conditions and Outputs", "Style Guide of Falco
+Rules" (tags).
+"""
+
+import re
+from collections.abc import Iterator
+
+from bartizan.extend import Event, GraphObject, Record, Source
+from bartizan.model import security as graph
+from bartizan.model.alert import Alert
+from bartizan.sources import attack, severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.times import first_time
+
+_LINE = re.compile(
+    r"(?:^|\s)(?:(?P<time>\d{4}-\d\d-\d\dT\S{8,30}|\d\d:\d\d:\d\d\.\d{3,9}):\s+)?"
+    r"(?P<priority>Emergency|Alert|Critical|Error|Warning|Notice|Informational|Debug)\s+(?P<text>\S.{0,8000})",
+    re.DOTALL,
+)
+_PAIR = re.compile(r"(?<![^\s(|])([A-Za-z][\w.%\[\]]{0,60})=")
+_MAX_PAIRS = 100
+# Short names in the text of Falco's own rules -> fields.
+_SHORT = {
+    "user": "user.name",
+    "user_uid": "user.uid",
+    "user_loginname": "user.loginname",
+    "command": "proc.cmdline",
+    "process": "proc.name",
+    "proc_exepath": "proc.exepath",
+    "parent": "proc.pname",
+    "pcmdline": "proc.pcmdline",
+    "file": "fd.name",
+    "connection": "fd.name",
+    "container_id": "container.id",
+    "container_name": "container.name",
+    "image": "container.image.repository",
+    "container_image_repository": "container.image.repository",
+    "container_image_tag": "container.image.tag",
+    "k8s_ns": "k8s.ns.name",
+    "k8s_ns_name": "k8s.ns.name",
+    "k8s_pod_name": "k8s.pod.name",
+    "evt_type": "evt.type",
+}
+_CONNECTION = re.compile(r"(\S{2,45}):(\d{1,5})->(\S{2,45}):(\d{1,5})", re.ASCII)
+_USED = frozenset("uuid time rule output priority hostname source tags output_fields".split())
+
+
+def text_output(text: str) -> Fields | None:
+    """A line of Falco's text output as the JSON that it would be (without the rule's name); None where it is none."""
+    match = _LINE.search(text[:10_000])
+    if match is None:
+        return None
+    said = match["text"].rstrip()
+    marks = list(_PAIR.finditer(said))[:_MAX_PAIRS]
+    values = {}
+    for number, mark in enumerate(marks, 1):
+        end = marks[number].start() if number < len(marks) else len(said)
+        value = said[mark.end() : end].strip().rstrip(")").strip()
+        values[_SHORT.get(mark[1], mark[1])] = value
+    head = said[: marks[0].start()].rstrip(" (|") if marks else said
+    time = match["time"] if match["time"] and "T" in match["time"] else None
+    return Fields(
+        {"rule": head[:200], "output": said, "priority": match["priority"], "time": time, "output_fields": values}
+    )
+
+
+class Falco(Source):
+    name = "falco"
+    vendor = "Falco"
+    product = "Falco"
+
+    def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
+        found = objects_of(record)
+        if not found and (line := text_output(record.text)) is not None:
+            found = [line]
+        if not found:
+            yield line_event(record.text, "FalcoEvents")
+        for fields in found:
+            if fields.has("rule", "output_fields") and fields.has("priority", "output"):
+                yield self._alert(record, fields)
+            else:
+                yield guess_event(fields, "FalcoEvents")
+
+    def _alert(self, record: Record, fields: Fields) -> Alert:
+        seen = fields.object("output_fields")
+        at = first_time(fields, "time") or first_time(seen, "evt.time", "evt.rawtime")
+        evidence = Evidence(at)
+        where = _entities(fields, seen, evidence)
+        tags = fields.texts("tags")
+        tactics = attack.tactics(*(tag for tag in tags if tag.lower().startswith("mitre_")))
+        rule, output = fields.text("rule"), fields.text("output")
+        return Alert(
+            vendor=self.vendor,
+            product=self.product,
+            sub_provider=fields.text("source"),
+            provider_alert_id=fields.text("uuid") or content_id(fields.data),
+            title=rule or (output or "Falco alert")[:200],
+            description=output,
+            severity=severity.of_falco(fields.text("priority")),
+            vendor_severity=fields.text("priority"),
+            category=tactics[0] if tactics else "SuspiciousActivity",
+            categories=tactics or ["SuspiciousActivity"],
+            vendor_category=fields.text("source"),
+            techniques=attack.techniques(record, fields.data),
+            detector_id=rule,
+            first_activity=at,
+            last_activity=at,
+            tags=[tag for tag in tags if not tag.lower().startswith("mitre_") and not attack.techniques_in(tag)],
+            evidence=evidence.items,
+            additional=fields.rest(_USED) | ({"output_fields": kept} if (kept := seen.rest()) else {}),
+            fingerprint=(rule or "", where, seen.text("proc.name", "process") or ""),
+        )
+
+
+def _entities(fields: Fields, seen: Fields, evidence: Evidence) -> str:
+    """Collects; the answer is where it happened: pod, container or host."""
+    host = seen.text("evt.hostname") or fields.text("hostname")
+    evidence.host(host)
+    pod = evidence.pod(
+        seen.text("k8s.pod.name", "k8smeta.pod.name", "ka.target.pod.name"),
+        seen.text("k8s.ns.name", "k8smeta.ns.name", "ka.target.namespace"),
+        controller=seen.text("k8s.deployment.name", "k8smeta.deployment.name", "k8s.rs.name"),
+        controller_kind="Deployment" if seen.has("k8s.deployment.name") else None,
+    )
+    box = seen.text("container.id")
+    box = None if box == "host" else box
+    image, tag = seen.text("container.image.repository", "container.image"), seen.text("container.image.tag")
+    name = seen.text("container.name")
+    evidence.container(
+        box,
+        None if name == "host" else name,
+        f"{image}:{tag}" if image and tag and ":" not in image else image,
+        privileged=seen.flag("container.privileged"),
+        pod=pod,
+    )
+    user = evidence.user(
+        seen.text("user.name", "user.loginname", "ka.user.name", "ct.user", "okta.actor.name", "github.user")
+    )
+    evidence.process(
+        seen.text("proc.cmdline"),
+        name=seen.text("proc.name"),
+        path=seen.text("proc.exepath"),
+        pid=seen.integer("proc.pid"),
+        hashes=[seen.text("proc.hash.sha256", "proc.exe_sha256")],
+        user=user,
+        parent_name=seen.text("proc.pname"),
+        parent_path=seen.text("proc.pexepath"),
+        parent_pid=seen.integer("proc.ppid"),
+    )
+    _network(seen, evidence)
+    _cloud(seen, evidence)
+    return seen.text("k8s.pod.name") or box or host or ""
+
+
+def _network(seen: Fields, evidence: Evidence) -> None:
+    """fd.name is a file's path, or "client:port->server:port" of a connection."""
+    name = seen.text("fd.name")
+    match = _CONNECTION.fullmatch(name or "")
+    protocol = seen.text("fd.l4proto")
+    if match is not None:
+        evidence.flow(match[1], int(match[2]), match[3], int(match[4]), protocol)
+    elif name is not None and name.startswith(("/", "C:\\")):
+        evidence.file(None, name)
+    client = seen.text("fd.cip"), seen.integer("fd.cport")
+    server = seen.text("fd.sip"), seen.integer("fd.sport")
+    if match is None and evidence.flow(*client, *server, protocol) is None:
+        evidence.ip(client[0], ("source",))
+        evidence.ip(server[0], ("destination",))
+        near, far = (seen.text("fd.lip"), seen.integer("fd.lport")), (seen.text("fd.rip"), seen.integer("fd.rport"))
+        if evidence.flow(*near, *far, protocol) is None:
+            evidence.ip(far[0], ("destination",))
+    evidence.domain(seen.text("fd.sip.name", "fd.rip.name", "fd.cip.name"))
+    for path in ("ct.srcip", "okta.client.ip", "gcp.callerIP", "github.remoteip"):
+        evidence.ip(seen.text(path), ("source",))
+    for text in seen.texts("ka.sourceips"):
+        evidence.ip(text, ("source",))
+
+
+def _cloud(seen: Fields, evidence: Evidence) -> None:
+    account = seen.text("ct.user.accountid")
+    evidence.amazon(seen.text("ct.user.arn"), account=account, kind="IAMIdentity")
+    evidence.amazon(None, name=seen.text("ct.request.bucketname", "s3.bucket"), kind="S3Bucket", account=None)
+    evidence.amazon(None, name=seen.text("lambda_name", "ct.request.functionname"), kind="Lambda")
+    name, kind = seen.text("ka.target.name"), seen.text("ka.target.resource")
+    if name is not None and kind == "secrets":
+        evidence.observe("resource", name)
+        evidence.add(graph.KubernetesSecretEvidence(name=name), ("secret", name))
+    elif name is not None and kind == "pods":
+        evidence.pod(name, seen.text("ka.target.namespace"))
+    elif name is not None:
+        evidence.observe("resource", name)
+    evidence.url(seen.text("ka.uri"))

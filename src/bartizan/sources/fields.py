@@ -1,0 +1,288 @@
+"""Lenient reading of a vendor's JSON: keys in any case, dotted paths, JSON inside strings; wrong types count as absent.
+
+Nothing here raises on odd input, and everything is bounded, since records come from outside.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from bartizan.extend import Record
+
+MAX_INNER_JSON_CHARS = 262_144  # of JSON in a string; longer ones stay text
+MAX_ITEMS = 500  # of one list that are read
+MAX_NODES = 20_000  # that a walk over a record visits
+REST_DEPTH = 8
+REST_NODES = 600  # of the part that stays under the vendor's names
+REST_TEXT_CHARS = 4_096
+_LONGEST_NUMBER_CHARS = 40
+_INT64 = 2**63
+
+# What vendors write where they have nothing to say.
+_NOTHING = frozenset({"", "-", "n/a", "null", "none", "(null)", "<na>", "nan", "not available"})
+# Stamped on the way here, not by the vendor: no part of a record's identity.
+_RECEIPT = (
+    "_TimeReceivedBySvc",
+    "p_parse_time",
+    "p_row_id",
+    "p_source_id",
+    "p_source_label",
+    "p_source_file",
+    "@version",
+)
+
+
+def whole(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can write and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def as_text(value: Any) -> str | None:
+    """Text, or a number as text; of a list its first such element. None where a vendor writes "-" or "N/A"."""
+    if isinstance(value, str):
+        value = whole(value.strip())
+        return None if value.lower() in _NOTHING else value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return str(value) if abs(value) < _INT64 * 2 else None
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return str(int(value)) if value.is_integer() and abs(value) < _INT64 else repr(value)
+    if isinstance(value, list):
+        return next(
+            (text for item in value[:MAX_ITEMS] if not isinstance(item, list) and (text := as_text(item))), None
+        )
+    return None
+
+
+def as_number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST_NUMBER_CHARS:
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, int | float) and abs(value) < _INT64 * 2:  # NaN fails this comparison
+        return float(value)
+    return None
+
+
+def as_integer(value: Any) -> int | None:
+    """A whole number within 64 bits; also of digits, of "5.000000" and of "0x1a4" in text."""
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST_NUMBER_CHARS:
+        text = value.strip()
+        try:
+            value = int(text, 16) if text[:2].lower() == "0x" else int(text)
+        except ValueError:
+            value = as_number(text)
+    if isinstance(value, float):
+        value = int(value) if math.isfinite(value) and value.is_integer() else None
+    if isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64:
+        return value
+    return None
+
+
+def inner_json(value: Any) -> Any:
+    """JSON that stands in a string, read once; anything else as it is."""
+    if isinstance(value, str) and value[:1] in "{[" and 1 < len(value) <= MAX_INNER_JSON_CHARS:
+        try:
+            return msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return value
+    return value
+
+
+class Fields:
+    """One JSON object of a record. A path such as "agent.name" is tried as one key first, then step by step.
+
+    Where two keys differ only in case, the one spelt as asked wins.
+    """
+
+    __slots__ = ("_folded", "_inner", "data")
+
+    def __init__(self, data: Any) -> None:
+        self.data: dict[str, Any] = data if isinstance(data, dict) else {}
+        self._folded: dict[str, str] | None = None
+        self._inner: dict[str, Fields] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def _key(self, name: str) -> Any:
+        value = self.data.get(name)
+        if value is not None:
+            return value
+        if self._folded is None:
+            self._folded = {key.lower(): key for key in reversed(self.data) if isinstance(key, str)}
+        key = self._folded.get(name.lower())
+        return None if key is None else self.data[key]
+
+    def _at(self, path: str) -> Any:
+        value = self._key(path)
+        if value is not None or "." not in path:
+            return value
+        head, _, tail = path.partition(".")
+        inner = self.object(head)
+        return inner._at(tail) if inner.data else None
+
+    def raw(self, *paths: str) -> Any:
+        """The first value that is there."""
+        return next((value for path in paths if (value := self._at(path)) is not None), None)
+
+    def has(self, *paths: str) -> bool:
+        return any(self._at(path) is not None for path in paths)
+
+    def text(self, *paths: str) -> str | None:
+        return next((text for path in paths if (text := as_text(self._at(path))) is not None), None)
+
+    def number(self, *paths: str) -> float | None:
+        return next((value for path in paths if (value := as_number(self._at(path))) is not None), None)
+
+    def integer(self, *paths: str) -> int | None:
+        return next((value for path in paths if (value := as_integer(self._at(path))) is not None), None)
+
+    def flag(self, *paths: str) -> bool | None:
+        for path in paths:
+            value = self._at(path)
+            if isinstance(value, bool):
+                return value
+            if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
+                return value.lower() in ("true", "yes")
+        return None
+
+    def object(self, *paths: str) -> "Fields":
+        """An object (the first of a list of them), also one in a string of JSON; an empty one where there is none."""
+        for path in paths:
+            found = self._inner.get(path)
+            if found is None:
+                value = inner_json(self._at(path))
+                if isinstance(value, list):
+                    value = next((item for item in value[:MAX_ITEMS] if isinstance(item, dict)), None)
+                found = self._inner[path] = Fields(value)
+            if found.data:
+                return found
+        return Fields(None)
+
+    def objects(self, *paths: str) -> list["Fields"]:
+        """The objects of a list (at most MAX_ITEMS), or one object alone; also written as JSON in a string."""
+        for path in paths:
+            value = inner_json(self._at(path))
+            items = value[:MAX_ITEMS] if isinstance(value, list) else [value]
+            found = [Fields(item) for item in map(inner_json, items) if isinstance(item, dict)]
+            if found:
+                return found
+        return []
+
+    def texts(self, *paths: str) -> list[str]:
+        """The texts of a list (also one in a string), or one text alone; each once, in order."""
+        for path in paths:
+            value = inner_json(self._at(path))
+            items = value[:MAX_ITEMS] if isinstance(value, list) else [value]
+            found = [text for item in items if not isinstance(item, list) and (text := as_text(item)) is not None]
+            if found:
+                return list(dict.fromkeys(found))
+        return []
+
+    def rest(self, used: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """What stays under the vendor's names: the keys not in `used` (lower case), without empty values, cut to size.
+
+        What was cut is named in `cutFields`; the raw record holds it whole.
+        """
+        budget = [REST_NODES]
+        cut: list[str] = []
+        kept: dict[str, Any] = {}
+        for key, value in self.data.items():
+            if isinstance(key, str) and key.lower() not in used and not key.startswith(("@", "p_")):
+                small = _cut(value, REST_DEPTH, budget, lambda key=key: cut.append(key))  # type: ignore[misc]
+                if small is not None:
+                    kept[whole(key)] = small
+        if cut:
+            kept["cutFields"] = [whole(key) for key in dict.fromkeys(cut)][:MAX_ITEMS]
+        return kept
+
+
+def _cut(value: Any, depth: int, budget: list[int], note: Callable[[], None]) -> Any:
+    """A copy without empty parts, within the budget of nodes; `note` is called where something was left out."""
+    budget[0] -= 1
+    if budget[0] < 0 or depth < 0:
+        note()
+        return None
+    if isinstance(value, str):
+        if len(value) > REST_TEXT_CHARS:
+            note()
+        return whole(value[:REST_TEXT_CHARS]) or None
+    if isinstance(value, dict):
+        parts = {
+            whole(key): small
+            for key, item in value.items()
+            if isinstance(key, str) and budget[0] > 0 and (small := _cut(item, depth - 1, budget, note)) is not None
+        }
+        if budget[0] <= 0:
+            note()
+        return parts or None
+    if isinstance(value, list):
+        if len(value) > MAX_ITEMS:
+            note()
+        items = [_cut(item, depth - 1, budget, note) for item in value[:MAX_ITEMS] if budget[0] > 0]
+        return [item for item in items if item is not None] or None
+    if isinstance(value, bool):
+        return value
+    return value if as_number(value) is not None else None
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text of a record, keys included, breadth first; stops after MAX_NODES."""
+    level = [value]
+    left = MAX_NODES
+    while level and left > 0:
+        deeper: list[Any] = []
+        for item in level[:left]:
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, dict):
+                deeper.extend(item)
+                deeper.extend(item.values())
+            elif isinstance(item, list):
+                deeper.extend(item)
+        left -= len(level)
+        level = deeper
+
+
+def objects_of(record: Record, *wrappers: str) -> list[Fields]:
+    """The objects of a record: itself, those of a list, or those under a wrapper key ("Records", "resources", ...)."""
+    data = record.data
+    if isinstance(data, dict):
+        fields = Fields(data)
+        for name in wrappers:
+            inner = fields.raw(name)
+            if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
+                return [Fields(item) for item in inner]
+            if isinstance(inner, dict):
+                return [Fields(inner)]
+        return [fields]
+    if isinstance(data, list):
+        return [Fields(item) for item in data if isinstance(item, dict)]
+    return []
+
+
+def content_id(data: Any) -> str:
+    """An id for a record that has none: the hash of its canonical JSON without what was stamped on receipt."""
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key not in _RECEIPT}
+    try:
+        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), default=str)
+    except (TypeError, ValueError, RecursionError):
+        canonical = repr(type(data)) + ":".join(strings(data))
+    return sha256(canonical.encode()).hexdigest()
+
+
+def joined(*parts: str | None) -> str | None:
+    """The parts that are there with ":" between, None if one is missing: an id made of fields."""
+    return None if any(part is None for part in parts) else ":".join(str(part) for part in parts)

@@ -1,0 +1,168 @@
+"""Any record: a JSON object becomes an event by the key names that are common, a line of text by its syslog header.
+
+It serves records of no known format, and what a known source cannot place.
+Source: RFC 3164 and RFC 5424 (syslog headers); Elastic Common Schema (names of fields).
+"""
+
+import re
+from collections.abc import Iterator
+
+from bartizan.extend import Event, GraphObject, Record, Source
+from bartizan.model.alert import Alert
+from bartizan.sources.entities import addresses, domain
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.tables import event
+from bartizan.sources.times import first_time, when
+
+MAX_LINE_CHARS = 32_768  # of a line of text that are kept in a row; the raw record holds it whole
+MAX_LINE_ADDRESSES = 20
+
+_TIME = (
+    "@timestamp", "timestamp", "time", "event.created", "eventTime", "event_time", "_time", "ts", "datetime", "date",
+    "TimeGenerated", "CreationTime", "createdDateTime", "createdAt", "created_at", "created", "published",
+    "detection_timestamp", "occurred_at", "startTime", "start_time", "p_event_time", "UTCTimestamp", "receivedAt",
+)  # fmt: skip
+_HOST = (
+    "host.name", "host.hostname", "hostname", "host", "computer_name", "computerName", "computer", "deviceName",
+    "device_name", "device.hostname", "device.name", "device", "agent.hostname", "agent.name", "endpoint.name",
+    "machineName", "dvchost", "shost",
+)  # fmt: skip
+_USER = (
+    "user.name", "user.email", "user.id", "username", "userName", "user_name", "user", "user_email",
+    "userPrincipalName", "upn", "email", "accountName", "account_name", "actor.alternateId", "actor.email", "actor",
+    "principal", "suser", "srcuser",
+)  # fmt: skip
+_SOURCE = (
+    "source.ip", "src_ip", "srcip", "sourceIp", "source_ip", "sourceAddress", "client.ip", "client.ipAddress",
+    "client_ip", "clientIp", "sourceIPAddress", "callerIp", "remote_ip", "remoteIp", "ipAddress", "ip_address", "ip",
+    "src", "id.orig_h",
+)  # fmt: skip
+_TARGET = (
+    "destination.ip", "dest_ip", "dstip", "destinationIp", "destination_ip", "destIp", "dst_ip", "server.ip", "dst",
+    "id.resp_h",
+)  # fmt: skip
+_SOURCE_PORT = ("source.port", "src_port", "srcport", "sourcePort", "spt", "id.orig_p")
+_TARGET_PORT = ("destination.port", "dest_port", "dstport", "destinationPort", "dpt", "id.resp_p")
+_COMMAND = ("process.command_line", "commandLine", "command_line", "cmdline", "cmdLine")
+_IMAGE = ("process.executable", "process.name", "processName", "process_name", "image", "exe")
+_HASHES = ("file.hash.sha256", "sha256", "SHA256String", "file.hash.sha1", "sha1", "file.hash.md5", "md5", "hash")
+_URL = ("url.full", "url.original", "url", "request_url", "requestUrl", "uri")
+_DOMAIN = ("dns.question.name", "domain", "domainName", "query", "destination.domain", "url.domain")
+_KIND = (
+    "event.action",
+    "eventType",
+    "event_type",
+    "eventName",
+    "event_name",
+    "type",
+    "action",
+    "operation",
+    "category",
+    "name",
+)
+_TEXT = ("message", "msg", "displayMessage", "description", "summary", "title", "text", "log")
+_ID = ("event.id", "uuid", "id", "eventId", "event_id", "eventID")
+_LISTS = ("related.ip", "all_recent_ips", "ips", "ipAddresses")
+
+_SYSLOG_5424 = re.compile(r"<(\d{1,3})>1 (\S{1,40}) (\S{1,255}) (\S{1,48}) (\S{1,128}) \S{1,32} ", re.ASCII)
+_SYSLOG_3164 = re.compile(
+    r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S{8,30}) (\S{1,255}) "
+    r"([^\s:\[]{1,64})(?:\[(\d{1,10})\])?: ",
+    re.ASCII,
+)
+_IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
+_FACILITIES = (
+    "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock "
+    "local0 local1 local2 local3 local4 local5 local6 local7"
+).split()
+_LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+
+
+def guess_event(fields: Fields, table: str) -> Event:
+    """An event of a table of ours, from the key names that are common."""
+    evidence = Evidence()
+    host, user = fields.text(*_HOST), fields.text(*_USER)
+    source, target = fields.text(*_SOURCE), fields.text(*_TARGET)
+    command, image = fields.text(*_COMMAND), fields.text(*_IMAGE)
+    url, name = fields.text(*_URL), fields.text(*_DOMAIN)
+    evidence.host(host)
+    evidence.user(user)
+    evidence.ip(source, ("source",))
+    evidence.ip(target, ("destination",))
+    for text in addresses(text for path in _LISTS for text in fields.texts(path)):
+        evidence.ip(text)
+    evidence.process(command, path=image)
+    evidence.file(hashes=[fields.text(path) for path in _HASHES])
+    evidence.url(url)
+    evidence.domain(name)
+    columns = {
+        "EventId": fields.text(*_ID),
+        "EventType": fields.text(*_KIND),
+        "Message": fields.text(*_TEXT),
+        "Severity": fields.text("severity", "level", "priority", "log.level"),
+        "HostName": host,
+        "UserName": user,
+        "SourceIP": source,
+        "SourcePort": fields.integer(*_SOURCE_PORT),
+        "DestinationIP": target,
+        "DestinationPort": fields.integer(*_TARGET_PORT),
+        "Protocol": fields.text("network.transport", "proto", "protocol"),
+        "ProcessName": image,
+        "ProcessCommandLine": command,
+        "SHA256": fields.text("file.hash.sha256", "sha256"),
+        "Url": url,
+        "DomainName": domain(name),
+    }
+    return event(table, first_time(fields, *_TIME), columns, evidence, fields.rest())
+
+
+def line_event(text: str, table: str) -> Event:
+    """An event from a line of text: of Syslog where it has such a header, else of `table`."""
+    evidence = Evidence()
+    shown = text[:MAX_LINE_CHARS]
+    rest = {"cutFields": ["Message"]} if len(text) > MAX_LINE_CHARS else {}
+    for match in list(_IPV4.finditer(shown))[:MAX_LINE_ADDRESSES]:
+        evidence.ip(match[0])
+    new, old = _SYSLOG_5424.match(shown), _SYSLOG_3164.match(shown)
+    if new is not None:
+        priority, at, host, program, process_id, end = int(new[1]), when(new[2]), new[3], new[4], new[5], new.end()
+    elif old is not None:
+        priority, at, host, program, process_id, end = (
+            int(old[1] or 13),
+            when(old[2]),
+            old[3],
+            old[4],
+            old[5],
+            old.end(),
+        )
+    else:
+        return event(table, None, {"Message": shown}, evidence, rest)
+    evidence.host(None if host == "-" else host)
+    columns = {
+        "Computer": host,
+        "HostName": host,
+        "EventTime": at,
+        "Facility": _FACILITIES[priority // 8] if priority < 192 else None,
+        "SeverityLevel": _LEVELS[priority % 8],
+        "ProcessName": program,
+        "ProcessID": int(process_id) if process_id and process_id.isdecimal() and len(process_id) < 10 else None,
+        "SyslogMessage": shown[end:],
+    }
+    return event("Syslog", at, columns, evidence, rest)
+
+
+def unplaced(record: Record, table: str) -> Iterator[Event]:
+    """A record that a source cannot read at all, as events of its table."""
+    items = record.data if isinstance(record.data, list) else [record.data]
+    for item in items or [None]:
+        yield guess_event(Fields(item), table) if isinstance(item, dict) else line_event(record.text, table)
+
+
+class Generic(Source):
+    name = "generic"
+    vendor = "Unknown"
+    product = "Unknown"
+
+    def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
+        yield from unplaced(record, "GenericEvents")

@@ -1,0 +1,126 @@
+"""Tables of the lake that sources of ours fill beside Microsoft's: name -> column -> Kusto type; and how a row is made.
+
+Sources of other tables (DeviceProcessEvents, OfficeActivity, ...) use Microsoft's names and columns.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bartizan.extend import Event
+from bartizan.sources.entities import file_name
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.times import first_time
+
+_COMMON = {
+    "Timestamp": "datetime",
+    "EventId": "string",
+    "EventType": "string",
+    "Message": "string",
+    "Severity": "string",
+    "Outcome": "string",
+    "HostName": "string",
+    "UserName": "string",
+    "SourceIP": "string",
+    "SourcePort": "int",
+    "DestinationIP": "string",
+    "DestinationPort": "int",
+    "Protocol": "string",
+    "ProcessName": "string",
+    "ProcessCommandLine": "string",
+    "FileName": "string",
+    "SHA256": "string",
+    "Url": "string",
+    "DomainName": "string",
+}
+_REST = {"AdditionalFields": "dynamic"}
+
+TABLES: dict[str, dict[str, str]] = {
+    "GenericEvents": _COMMON | _REST,
+    "SuricataEvents": _COMMON
+    | {
+        "FlowId": "long",
+        "CommunityId": "string",
+        "Interface": "string",
+        "AppProtocol": "string",
+        "HttpMethod": "string",
+        "HttpStatus": "int",
+        "UserAgent": "string",
+        "DnsType": "string",
+        "DnsAnswers": "dynamic",
+        "TlsSubject": "string",
+        "TlsIssuer": "string",
+        "Ja3": "string",
+        "BytesToServer": "long",
+        "BytesToClient": "long",
+    }
+    | _REST,
+    "WazuhEvents": _COMMON | {"AgentId": "string", "Decoder": "string", "Location": "string"} | _REST,
+    "CrowdStrikeEvents": _COMMON | {"AgentId": "string", "CustomerId": "string", "Operation": "string"} | _REST,
+    "SentinelOneEvents": _COMMON | {"AgentId": "string", "SiteName": "string", "ThreatId": "string"} | _REST,
+    "GuardDutyEvents": _COMMON | {"AccountId": "string", "Region": "string"} | _REST,
+    "DefenderEvents": _COMMON | {"Category": "string", "TenantId": "string"} | _REST,
+    "OktaSystemLog": _COMMON
+    | {
+        "LegacyEventType": "string",
+        "Reason": "string",
+        "ActorId": "string",
+        "ActorType": "string",
+        "ActorDisplayName": "string",
+        "TargetNames": "dynamic",
+        "City": "string",
+        "State": "string",
+        "Country": "string",
+        "Latitude": "real",
+        "Longitude": "real",
+        "AsNumber": "int",
+        "IsProxy": "bool",
+        "UserAgent": "string",
+        "SessionId": "string",
+        "TransactionId": "string",
+        "Risk": "string",
+    }
+    | _REST,
+    "FalcoEvents": _COMMON | {"ContainerId": "string", "PodName": "string", "Namespace": "string"} | _REST,
+}
+
+# Microsoft's tables of Log Analytics have TimeGenerated alone; those of Defender have both.
+_TIME_GENERATED_ONLY = frozenset({"OfficeActivity", "DnsEvents", "Syslog", "CommonSecurityLog", "SecurityEvent"})
+
+
+_READERS: dict[str, Callable[..., Any]] = {
+    "int": Fields.integer,
+    "real": Fields.number,
+    "time": first_time,
+    "flag": Fields.flag,
+    "name": lambda fields, *paths: file_name(fields.text(*paths)),
+}
+
+
+def columns(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
+    """Columns from a table such as {"RemotePort": "int dst.port.number dstPort"}: how to read it (else as text), paths."""
+    row: dict[str, Any] = {}
+    for name, words in spec.items():
+        first, *others = words.split()
+        reader = _READERS.get(first)
+        row[name] = fields.text(first, *others) if reader is None else reader(fields, *others)
+    return row
+
+
+def event(
+    table: str,
+    at: str | None,
+    columns: Mapping[str, Any],
+    evidence: Evidence,
+    rest: dict[str, Any] | None = None,
+) -> Event:
+    """A row without its empty columns. Without `at` it has no time: whoever stores it gives it the time of receipt."""
+    row = {name: value for name, value in columns.items() if value is not None and value != ""}
+    if at is not None:
+        if table not in _TIME_GENERATED_ONLY:
+            row["Timestamp"] = at
+        if table not in TABLES:
+            row["TimeGenerated"] = at
+    if rest:
+        row["AdditionalFields"] = rest
+    return Event(table=table, row=row, entities=evidence.observed)

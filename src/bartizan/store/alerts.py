@@ -1,0 +1,279 @@
+"""Alerts in the store: two documents of one alert, put together, and the incidents that they belong to.
+
+The state of an alert (`model.faces`) stands beside its document in `alerts_v2`; the legacy document is rendered from
+it. What is rendered outside the writer is a `Prepared`; inside it only an alert that is there already is rendered
+again. An incident's lastUpdateDateTime moves when one of its alerts changes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from bartizan.errors import BadRequest, NotFound, PreconditionFailed
+from bartizan.model import faces
+from bartizan.model.faces import AlertState
+from bartizan.model.workflow import Who
+from bartizan.odata.tree import Kind
+from bartizan.store.draft import draft, inner
+from bartizan.store.interface import CREATED, UPDATED, Collection, Column, Draft, Entity, Stored, Tx
+
+Face = Literal["v2", "legacy"]
+Changes = dict[str, tuple[Any, Any]]
+
+_KINDS: Mapping[str, Kind] = {
+    "createdDateTime": "instant",
+    "lastUpdateDateTime": "instant",
+    "lastModifiedDateTime": "instant",
+    "eventDateTime": "instant",
+    "firstActivityDateTime": "instant",
+    "lastActivityDateTime": "instant",
+    "severity": "enum",
+    "status": "enum",
+    "serviceSource": "enum",
+    "detectionSource": "enum",
+    "classification": "enum",
+    "determination": "enum",
+    "feedback": "enum",
+    "priorityScore": "int",
+}
+
+
+def _columns(indexed: str, plain: str = "") -> tuple[Column, ...]:
+    """`plain` ones save decoding; they hold text of any length, which an index could not."""
+    columns = [Column(path, _KINDS.get(path, "text")) for path in indexed.split()]
+    return (*columns, *(Column(path, _KINDS.get(path, "text"), index=False) for path in plain.split()))
+
+
+_NEWEST = (("createdDateTime", True),)
+
+ALERTS_V2 = Collection(
+    name="alerts_v2",
+    type=faces.TODAY,
+    columns=_columns(
+        "createdDateTime lastUpdateDateTime severity status serviceSource classification determination assignedTo "
+        "incidentId detectionSource category",
+        "title productName providerAlertId detectorId firstActivityDateTime lastActivityDateTime",
+    ),
+    order=_NEWEST,
+    created="createdDateTime",
+    updated="lastUpdateDateTime",
+)
+ALERTS = Collection(
+    name="alerts",
+    type=faces.LEGACY,
+    columns=_columns(
+        "createdDateTime eventDateTime lastModifiedDateTime severity status feedback category assignedTo "
+        "vendorInformation/provider vendorInformation/vendor",
+        "title",
+    ),
+    order=_NEWEST,
+    entities={
+        "hostStates/fqdn": "host",
+        "hostStates/netBiosName": "host",
+        "hostStates/privateIpAddress": "address",
+        "hostStates/publicIpAddress": "address",
+        "userStates/userPrincipalName": "user",
+        "userStates/accountName": "user",
+        "userStates/aadUserId": "user",
+        "userStates/onPremisesSecurityIdentifier": "user",
+        "userStates/logonIp": "address",
+        "fileStates/fileHash/hashValue": "hash",
+        "processes/fileHash/hashValue": "hash",
+        "processes/name": "process",
+        "networkConnections/sourceAddress": "address",
+        "networkConnections/destinationAddress": "address",
+        "networkConnections/destinationDomain": "domain",
+        "networkConnections/destinationUrl": "url",
+        "cloudAppStates/destinationServiceName": "resource",
+        "securityResources/resource": "resource",
+    },
+    created="createdDateTime",
+    updated="lastModifiedDateTime",
+)
+INCIDENTS = Collection(
+    name="incidents",
+    type="microsoft.graph.security.incident",
+    columns=_columns(
+        "createdDateTime lastUpdateDateTime severity status assignedTo classification determination redirectIncidentId",
+        "displayName priorityScore",
+    ),
+    order=_NEWEST,
+    created="createdDateTime",
+    updated="lastUpdateDateTime",
+)
+COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
+
+_STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
+RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
+_RAW_DIGITS = 16
+
+
+class Prepared(Struct, frozen=True):
+    """An alert ready to be stored, if nobody has stored it before."""
+
+    state: AlertState
+    v2: Draft
+    legacy: Draft
+    raw: bytes | None = None
+    raw_sha256: str | None = None
+
+
+class Kept(Struct, frozen=True):
+    """An alert in the store. `changed` is None where it is new, empty where nothing changed."""
+
+    v2: Stored
+    legacy: Stored
+    changed: Changes | None
+    changed_legacy: Changes | None = None
+    repeat: bool = False  # the record was known
+
+    def face(self, which: Face) -> Stored:
+        return self.v2 if which == "v2" else self.legacy
+
+
+def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | None = None) -> Prepared:
+    """Renders both faces: call it before the write. BadRequest where the alert cannot be stored."""
+    v2, legacy = _drafts(state)
+    return Prepared(state, v2, legacy, raw, raw_sha256)
+
+
+def _drafts(state: AlertState) -> tuple[Draft, Draft]:
+    named = [Entity(one.kind, one.value, one.role) for one in state.entities]
+    v2 = draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
+    return v2, draft(ALERTS, faces.of_old(state), state.id)
+
+
+def state_of(stored: Stored) -> AlertState:
+    """The state beside a document of alerts_v2 that was got with it."""
+    return faces.decode(stored.state)
+
+
+def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
+    """A record of a provider: a new alert, the next version of one that is there, or a repeat that changes nothing.
+
+    With `touch` false the caller touches the incidents of what changed itself (`store_alerts`).
+    """
+    id = prepared.state.id
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        kept = Kept(_put(tx, prepared.v2, None), _put(tx, prepared.legacy, None), None)
+        _attach(tx, prepared, RAW)
+        if touch and prepared.state.incident:
+            touch_incident(tx, prepared.state.incident)
+        return kept
+    before = state_of(stored)
+    after = faces.revise(before, prepared.state, tx.now)
+    if after is before:
+        return Kept(stored, _legacy(tx, id), {}, {}, repeat=True)
+    _attach(tx, prepared, f"{RAW}:{(prepared.raw_sha256 or after.seen[-1])[:_RAW_DIGITS]}")
+    return _replace(tx, before, after, touch=touch)
+
+
+def store_alerts(tx: Tx, prepared: Iterable[Prepared]) -> list[Kept]:
+    """Several at once; an incident of many of them is touched once."""
+    kept = [store_alert(tx, one, touch=False) for one in prepared]
+    moved = {_incident(one.v2): None for one in kept if not one.repeat}
+    for incident in moved:
+        if incident is not None:
+            touch_incident(tx, incident)
+    return kept
+
+
+def _incident(stored: Stored) -> str | None:
+    value = inner(stored).get("incidentId")
+    return value if isinstance(value, str) else None
+
+
+def change_alert(
+    tx: Tx, id: str, patch: Mapping[str, Any], face: Face, who: Who, *, if_match: str | None = None
+) -> Kept:
+    """What an analyst changes through one face (inner form of the named properties) shows in both. NotFound,
+    BadRequest; PreconditionFailed where `if_match` names another version of that face. What changes nothing is not
+    put again."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        raise NotFound(f"there is no alert '{id}'")
+    if if_match is not None:
+        _check(stored if face == "v2" else _legacy(tx, id), if_match)
+    before = state_of(stored)
+    apply = faces.apply_v2 if face == "v2" else faces.apply_legacy
+    after = apply(before, patch, who, tx.now)
+    if after is before:
+        return Kept(stored, _legacy(tx, id), {}, {})
+    return _replace(tx, before, after)
+
+
+def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
+    """Into another incident, or none. Both incidents are touched."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        raise NotFound(f"there is no alert '{id}'")
+    before = state_of(stored)
+    after = faces.move(before, incident)
+    if after is before:
+        return Kept(stored, _legacy(tx, id), {}, {})
+    if before.incident is not None:
+        touch_incident(tx, before.incident)
+    return _replace(tx, before, after)
+
+
+def touch_incident(tx: Tx, id: str) -> Stored | None:
+    """Moves its lastUpdateDateTime; None where there is no such incident."""
+    stored = tx.get(INCIDENTS.name, id)
+    return None if stored is None else tx.put(draft(INCIDENTS, inner(stored), id), changed={})
+
+
+def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True) -> Kept:
+    v2, legacy = _drafts(after)
+    changed = _differences(faces.today(before), faces.today(after))
+    changed_legacy = _differences(faces.of_old(before), faces.of_old(after))
+    changed_legacy.pop("historyStates", None)  # it grows with every change, and the feed tells the same
+    kept = Kept(_put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy)
+    if touch and after.incident is not None:
+        touch_incident(tx, after.incident)
+    return kept
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
+    names: Sequence[str] = [*before, *(name for name in after if name not in before)]
+    return {
+        name: (before.get(name), after.get(name)) for name in names if _said(before.get(name)) != _said(after.get(name))
+    }
+
+
+def _said(value: Any) -> Any:
+    return None if value == [] else value
+
+
+def _put(tx: Tx, made: Draft, changed: Changes | None) -> Stored:
+    stored = tx.put(made, changed=changed)
+    assert stored is not None  # only with unless_exists
+    return stored
+
+
+def _legacy(tx: Tx, id: str) -> Stored:
+    stored = tx.get(ALERTS.name, id)
+    if stored is None:
+        raise NotFound(f"there is no legacy document of alert '{id}'")
+    return stored
+
+
+def _attach(tx: Tx, prepared: Prepared, name: str) -> None:
+    if prepared.raw is not None:
+        tx.attach(ALERTS_V2.name, prepared.state.id, name, prepared.raw)
+
+
+def _check(stored: Stored, if_match: str) -> None:
+    wanted = {tag.strip().removeprefix("W/") for tag in if_match.split(",")}
+    if "*" not in wanted and stored.etag.removeprefix("W/") not in wanted:
+        raise PreconditionFailed(f"alert '{stored.id}' has the version {stored.etag}, which If-Match does not name")
+
+
+def check_columns(prepared: Prepared, limit_bytes: int) -> None:
+    """BadRequest where an indexed text is longer than an index takes, so that one record cannot undo a whole write."""
+    for made, collection in ((prepared.v2, ALERTS_V2), (prepared.legacy, ALERTS)):
+        for column in collection.columns:
+            value = made.columns.get(column.path)
+            if column.index and isinstance(value, str) and len(value.encode(errors="replace")) > limit_bytes:
+                raise BadRequest(f"'{column.path}' is longer than {limit_bytes} bytes")

@@ -1,0 +1,177 @@
+"""An inner object made ready for the store: wire bytes per version, columns, entities, before the lock is taken."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bartizan.errors import BadRequest
+from bartizan.model.edm import edm
+from bartizan.store.interface import CREATED, ETAG, UPDATED, Collection, Column, Draft, Entity, Stored
+
+MAX_ENTITIES = 2_000  # index rows of one document; the longest real alert (a worm's victims) had some hundred
+
+_ETAG_KEY = "@odata.etag"
+_TYPE_KEY = "@odata.type"
+_ETAG_VALUE = f'W/"{ETAG}"'
+_MAX_INT = 2**63 - 1
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+Scalar = str | int | float | bool | None
+
+
+def draft(
+    collection: Collection,
+    inner: Mapping[str, Any],
+    id: str,
+    *,
+    state: bytes = b"",
+    entities: Sequence[Entity] = (),
+    columns: Mapping[str, Scalar] | None = None,
+) -> Draft:
+    """Renders `inner` for the collection's versions, with placeholders where the store puts stamps and ETag.
+
+    `columns` adds to or replaces what the declared paths find; `entities` are kept beside those that
+    `Collection.entities` finds. BadRequest above MAX_ENTITIES or where a value cannot be stored.
+    The NUL character, which PostgreSQL's text cannot hold, becomes U+FFFD.
+    """
+    whole = {key: value for key, value in inner.items() if key != _ETAG_KEY}
+    if collection.created is not None:
+        whole[collection.created] = CREATED
+    if collection.updated is not None:
+        whole[collection.updated] = UPDATED
+    try:
+        made = _rendered(collection, whole, id, state)
+        if any(b"\\u0000" in text for text in (made.doc, made.beta or b"", made.state)):
+            whole = _without_nul(whole)
+            made = _rendered(collection, whole, id, state)
+        made.columns = {**column_values(collection, whole), **(columns or {})}
+        made.entities = _unique([*entities, *found_entities(collection, whole)], id)
+    except RecursionError:
+        raise BadRequest(f"{collection.name} '{id}' is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise BadRequest(f"{collection.name} '{id}' holds text that is not Unicode (a lone surrogate)") from None
+    return made
+
+
+def _rendered(collection: Collection, whole: dict[str, Any], id: str, state: bytes) -> Draft:
+    if collection.type is None:
+        return Draft(collection=collection.name, id=id, doc=_encode(whole))
+    whole = {**whole, "id": id}
+    wires = [_wire(collection.type, version, whole, id) for version in collection.versions]
+    texts = [_encode(wire) for wire in wires]
+    doc, last = texts[0], texts[-1]
+    if not state and not covers(wires[-1], whole):
+        state = _encode(whole)
+    evolvable = any(edm(version).evolvable(collection.type, whole) for version in collection.versions)
+    beta = last if last != doc else None
+    return Draft(collection=collection.name, id=id, doc=doc, beta=beta, state=state, evolvable=evolvable)
+
+
+def _wire(type_name: str, version: Any, whole: dict[str, Any], id: str) -> dict[str, Any]:
+    body = edm(version).render(type_name, whole)
+    first = {_ETAG_KEY: _ETAG_VALUE}
+    if _TYPE_KEY in body:
+        first[_TYPE_KEY] = body[_TYPE_KEY]
+    return {**first, "id": id, **{key: value for key, value in body.items() if key not in first and key != "id"}}
+
+
+def inner(stored: Stored) -> dict[str, Any]:
+    """The inner object of a stored document, a new dict; unset properties may be there as null or []."""
+    whole = _decode(stored.inner())
+    whole.pop(_ETAG_KEY, None)
+    return whole
+
+
+def covers(wire: Any, whole: Any) -> bool:
+    """Whether `wire` gives back all of `whole`; null, [] and absent are alike in an object, and marks may be added."""
+    if wire is whole:
+        return True
+    if isinstance(wire, dict) and isinstance(whole, dict):
+        for key in wire.keys() | whole.keys():
+            one, other = wire.get(key), whole.get(key)
+            if _unset(one) and _unset(other):
+                continue
+            if key not in whole and key in (_TYPE_KEY, _ETAG_KEY):
+                continue
+            if not covers(one, other):
+                return False
+        return True
+    if isinstance(wire, list) and isinstance(whole, list):
+        return len(wire) == len(whole) and all(covers(one, other) for one, other in zip(wire, whole, strict=True))
+    return type(wire) is type(whole) and bool(wire == whole)
+
+
+def _unset(value: Any) -> bool:
+    return value is None or value == []
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, Mapping):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nul(item) for item in value]
+    return value
+
+
+def values_at(value: Any, names: Sequence[str]) -> Iterator[Any]:
+    """What a path finds, walking into lists."""
+    if isinstance(value, list):
+        for item in value:
+            yield from values_at(item, names)
+    elif not names:
+        yield value
+    elif isinstance(value, Mapping):
+        yield from values_at(value.get(names[0]), names[1:])
+
+
+def column_values(collection: Collection, whole: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The declared columns of an inner object."""
+    return {column.path: _scalar(column, whole) for column in collection.columns}
+
+
+def _scalar(column: Column, whole: Mapping[str, Any]) -> Scalar:
+    value: Any = whole
+    for name in column.path.split("/"):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if isinstance(value, bool):
+        return value if column.kind == "bool" else None
+    if isinstance(value, int | float):
+        return _number(column, value)
+    if isinstance(value, str) and column.kind not in ("int", "real", "bool"):
+        return value.lower() if column.fold else value
+    return None
+
+
+def _number(column: Column, value: float) -> Scalar:
+    if column.kind == "real":
+        return float(value)
+    if column.kind != "int" or value != int(value):
+        return None
+    if not -_MAX_INT <= value <= _MAX_INT:
+        raise BadRequest(f"'{column.path}' is out of range: {value}; whole numbers have 64 bits")
+    return int(value)
+
+
+def found_entities(collection: Collection, whole: Mapping[str, Any]) -> Iterator[Entity]:
+    """What the declared entity paths find."""
+    for path, kind in collection.entities.items():
+        for value in values_at(whole, path.split("/")):
+            if isinstance(value, str):
+                yield Entity(kind, value)
+
+
+def _unique(entities: Sequence[Entity], id: str) -> tuple[Entity, ...]:
+    """Folded, each once, none empty."""
+    found: dict[Entity, None] = {}
+    for entity in entities:
+        value = entity.value.replace("\0", "\ufffd").strip().lower()
+        if value:
+            found[Entity(entity.kind, value, entity.role)] = None
+    if len(found) > MAX_ENTITIES:
+        raise BadRequest(f"'{id}' names {len(found)} entities; the most is {MAX_ENTITIES}: split the record")
+    return tuple(found)

@@ -1,0 +1,260 @@
+"""The store on an SQL engine, but for what an engine does its own way: connections, locks, errors."""
+
+import asyncio
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from msgspec import Struct
+
+from bartizan.errors import BartizanError
+from bartizan.odata.tree import Expr
+from bartizan.store import read, schema, upkeep
+from bartizan.store.interface import Change, Collection, Page, Query, Stored, Tx
+from bartizan.store.sql import Db, Dialect, tables
+from bartizan.store.tx import Clock, SqlTx, advance, wall
+from bartizan.store.writer import Bounds, Pen, Work, Writer
+
+T = TypeVar("T")
+
+SLOW_READ = (
+    "the query took longer than {limit:g} s: "
+    "filter by an indexed property (such as createdDateTime) or ask for fewer rows"
+)
+POLL_S = 0.15  # how long a commit of another process may go unnoticed
+MAX_FEED_ROWS = 10_000  # of one answer of changes()
+
+
+class Limits(Struct, frozen=True):
+    """Bounds of a store. Times in seconds."""
+
+    read_s: float = 10.0  # a read that takes longer is a Timeout
+    inline_ms: float = 4.0  # SQLite: a read that takes longer moves from the event loop to a thread
+    work_s: float = 10.0  # the statements of one write
+    lock_s: float = 15.0  # waiting for another process's write
+    connect_s: float = 10.0  # PostgreSQL: a connection
+    readers: int = 4  # threads and connections for reads that do not end at once
+    group_requests: int = 256  # writes of one commit
+    group_ms: float = 40.0
+    queue: int = 10_000  # writes that may wait
+    feed_keep: timedelta = timedelta(days=7)  # changes are kept that long, and until every cursor has passed them
+
+
+class SqlStore(ABC):
+    """A `Store`. Start it before anything else; close it at the end."""
+
+    def __init__(
+        self, dialect: Dialect, collections: Sequence[Collection], limits: Limits, now: Callable[[], int] = wall
+    ) -> None:
+        self.dialect = dialect
+        self.limits = limits
+        self.now = now
+        self.tables = tables(collections, dialect)
+        self.sets = {name: read.read_set(table) for name, table in self.tables.items()}
+        self._writer: Writer | None = None
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._waiting_lock = threading.Lock()
+
+    # ------------------------------------------------------------ what an engine does its own way
+
+    @abstractmethod
+    def _open_pen(self) -> Pen:
+        """The writing connection. Unavailable where there is no database to be had."""
+
+    @abstractmethod
+    def explained(self, error: BaseException) -> BartizanError | None:
+        """The engine's errors as ours; None for what is not the engine's, or a fault of the program."""
+
+    @abstractmethod
+    async def read(self, work: Callable[[Db], T]) -> T:
+        """Runs a read within the bounds. Timeout, Unavailable."""
+
+    @abstractmethod
+    def snapshot(self) -> contextlib.AbstractContextManager[Db]:
+        """A connection that sees one moment, for the thread that opens it."""
+
+    @abstractmethod
+    async def backup(self, path: str) -> None: ...
+
+    @abstractmethod
+    def _close_readers(self) -> None: ...
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        self._writer = await asyncio.to_thread(self._start)
+
+    def _start(self) -> Writer:
+        pen: Pen | None = None
+        try:
+            pen = self._open_pen()
+            schema.prepare(pen, self.dialect, self.tables.values())
+        except BaseException as error:
+            if pen is not None:
+                pen.close()
+            raise self.explained(error) or error from None
+        bounds = Bounds(self.limits.group_requests, self.limits.group_ms / 1000, self.limits.queue)
+        return Writer(pen, bounds, self._grown)
+
+    async def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await asyncio.to_thread(writer.close)
+        self._grown()
+        await asyncio.to_thread(self._close_readers)
+
+    async def ready(self) -> bool:
+        if self._writer is None or not self._writer.alive:
+            return False
+        await self.read(read.head)
+        return True
+
+    def tenant(self, tenant: str) -> "SqlTenant":
+        return SqlTenant(self, tenant)
+
+    async def write(self, work: Work[T]) -> T:
+        """For the rooms of the store: any tenant's rows."""
+        if self._writer is None:
+            raise RuntimeError("the store has not been started")
+        return await self._writer.run(work)
+
+    # ------------------------------------------------------------ feed
+
+    async def changes(self, after: int, *, limit: int, collections: Sequence[str] | None = None) -> list[Change]:
+        wanted = min(limit, MAX_FEED_ROWS)
+        return await self.read(lambda db: read.changes(db, after, wanted, collections))
+
+    async def head(self) -> int:
+        return await self.read(read.head)
+
+    async def changed(self) -> None:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        entry = (loop, future)
+        with self._waiting_lock:
+            self._waiting.append(entry)
+        try:
+            await asyncio.wait([future], timeout=POLL_S)
+        finally:
+            with self._waiting_lock, contextlib.suppress(ValueError):
+                self._waiting.remove(entry)
+
+    def _grown(self) -> None:
+        with self._waiting_lock:
+            waiting, self._waiting = self._waiting, []
+        for loop, future in waiting:
+            with contextlib.suppress(RuntimeError):  # a loop that has been closed waits no more
+                loop.call_soon_threadsafe(_resolve, future)
+
+    async def cursor(self, name: str) -> int | None:
+        rows = await self.read(lambda db: db.rows("SELECT seq FROM cursors WHERE name = $?", (name,)))
+        return int(rows[0][0]) if rows else None
+
+    async def advance(self, name: str, seq: int) -> None:
+        await self.write(lambda db, clock: advance(db, name, seq))
+
+    async def drop_cursor(self, name: str) -> None:
+        await self.write(lambda db, clock: db.run("DELETE FROM cursors WHERE name = $?", (name,)))
+
+    async def lease(self, name: str, owner: str, *, seconds: float) -> bool:
+        now = self.dialect.clock_s
+
+        def take(db: Db, clock: Clock) -> bool:
+            return (
+                db.run(
+                    f"INSERT INTO leases (name, owner, until) VALUES ($?, $?, {now} + $?) ON CONFLICT (name) DO UPDATE "
+                    "SET owner = excluded.owner, until = excluded.until "
+                    f"WHERE leases.owner = excluded.owner OR leases.until <= {now}",
+                    (name, owner, seconds),
+                )
+                > 0
+            )
+
+        return await self.write(take)
+
+    async def release(self, name: str, owner: str) -> None:
+        await self.write(lambda db, clock: db.run("DELETE FROM leases WHERE name = $? AND owner = $?", (name, owner)))
+
+    # ------------------------------------------------------------ upkeep
+
+    async def retain(self, now: datetime) -> int:
+        return await upkeep.retain(self, now)
+
+    def export(self, tenant: str) -> AsyncIterator[bytes]:
+        return upkeep.export(self, tenant)
+
+    async def restore(self, tenant: str, lines: Iterable[bytes]) -> int:
+        return await upkeep.restore(self, tenant, lines)
+
+    async def erase(self, tenant: str) -> int:
+        return await upkeep.erase(self, tenant)
+
+
+class SqlTenant:
+    """A `TenantStore`: the tenant goes into every statement."""
+
+    def __init__(self, store: SqlStore, tenant: str) -> None:
+        if not tenant or "\0" in tenant:
+            raise ValueError("a tenant has a name")
+        self.tenant = tenant
+        self._store = store
+        self._sets = store.sets
+
+    async def get(self, collection: str, id: str) -> Stored | None:
+        of, tenant = self._sets[collection], self.tenant
+        if "\0" in id:
+            return None
+        return await self._store.read(lambda db: read.get(db, of, tenant, id))
+
+    async def lookup(self, collection: str, column: str, value: str) -> Stored | None:
+        of, tenant = self._sets[collection], self.tenant
+        return await self._store.read(lambda db: read.lookup(db, of, tenant, column, value))
+
+    async def page(self, collection: str, query: Query) -> Page:
+        of, tenant = self._sets[collection], self.tenant
+        return await self._store.read(lambda db: read.page(db, of, tenant, query))
+
+    async def count(self, collection: str, filter: Expr | None = None) -> int:
+        of, tenant, query = self._sets[collection], self.tenant, Query(0, filter)
+        return await self._store.read(lambda db: read.count(db, of, tenant, query))
+
+    async def related(
+        self, relation: str, source: str, *, limit: int, after: tuple[str, str] | None = None
+    ) -> list[tuple[str, str]]:
+        tenant = self.tenant
+        return await self._store.read(lambda db: read.related(db, tenant, relation, source, limit, after))
+
+    async def relating(
+        self, relation: str, target_collection: str, target: str, *, limit: int, after: str | None = None
+    ) -> list[str]:
+        tenant = self.tenant
+        return await self._store.read(
+            lambda db: read.relating(db, tenant, relation, target_collection, target, limit, after)
+        )
+
+    async def attachment(self, collection: str, id: str, name: str) -> bytes | None:
+        tenant = self.tenant
+        return await self._store.read(lambda db: read.attachment(db, tenant, collection, id, name))
+
+    async def entity(
+        self, kind: str, value: str, *, collection: str | None = None, limit: int = 1000
+    ) -> list[tuple[str, str, str, str]]:
+        tenant = self.tenant
+        among = list(self._sets) if collection is None else [collection]
+        return await self._store.read(lambda db: read.entity(db, tenant, kind, value, among, limit))
+
+    async def value(self, key: str) -> bytes | None:
+        tenant = self.tenant
+        return await self._store.read(lambda db: read.value(db, tenant, key))
+
+    async def write(self, work: Callable[[Tx], T], *, actor: str) -> T:
+        sets, tenant = self._sets, self.tenant
+        return await self._store.write(lambda db, clock: work(SqlTx(db, clock, sets, tenant, actor)))
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

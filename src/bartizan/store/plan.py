@@ -1,0 +1,308 @@
+"""How a page is reached: which index drives it and in which order its rows come.
+
+The whole filter is checked on each row; beside it stand the conjuncts that an index can serve. Few candidates (a
+bounded probe counts index entries) are read and sorted; otherwise rows come in the order of an index and are checked
+until the page is full, so that a page costs the same at any number of documents.
+
+Source: SQLite "The Query Planner"; keyset paging as in Markus Winand, "We need tool support for keyset pagination".
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from bartizan.odata import tree
+from bartizan.odata.tree import Expr, Order
+from bartizan.store.compile import candidates, compile_scalar, compile_where
+from bartizan.store.sql import Db, Index, Scalar, Table, entity_key
+
+SMALL = 1_000  # candidates that are read and sorted rather than scanned in order: some ms at most
+LARGE = 30_000  # how far a second probe counts, to tell a rather rare value from a common one
+REMEMBER_S = 30.0  # for how long a probe's "not small" is believed
+MAX_REMEMBERED = 2_048
+MAX_PAIRS = 64  # alternatives of one entity conjunct; more are not worth their probes
+
+_PAIR = "tenant = $? AND collection = $? AND kind = $? AND value = $?"
+_FLIPPED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+_OPERATOR = {"eq": "=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+
+class SortKey(NamedTuple):
+    sql: str
+    params: tuple[Any, ...]
+    descending: bool
+    nullable: bool
+    path: str | None  # None: computed from the document
+
+
+class Driver(Struct, frozen=True):
+    """A conjunct that an index serves: a declared column's, or an entity's (then `pairs` are its kinds and values)."""
+
+    path: str
+    eq: bool  # fixes the index's first column
+    sql: str
+    params: tuple[Any, ...]
+    index: Index
+    size: int | None = None  # where it is known without a probe
+    pairs: tuple[tuple[str, str], ...] = ()
+
+
+class Plan(NamedTuple):
+    """`source` is what stands behind FROM; `where` begins with the tenant."""
+
+    source: str
+    source_params: tuple[Any, ...]
+    where: str
+    params: tuple[Any, ...]
+    keys: tuple[SortKey, ...]
+    ordered: bool  # rows come in the order of the keys without a sort
+
+
+class Planner:
+    """One table's plans; remembers what probes found."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._all = (*table.indexes, table.pk)
+        self._large: dict[tuple[Any, ...], tuple[float, int]] = {}
+
+    # ------------------------------------------------------------ order
+
+    def keys(self, order: Sequence[Order]) -> list[SortKey]:
+        """All sort keys: the given ones, then what makes the order total, in the direction that an index gives."""
+        given: list[SortKey] = []
+        for item in order:
+            path = self._declared(item.path)
+            if path is None:
+                sql, params = compile_scalar(item.path, self.table)
+                given.append(SortKey(sql, tuple(params), item.descending, True, None))
+            elif all(key.path != path for key in given):
+                given.append(self._key(path, item.descending))
+        if not order:
+            given = [self._key(key.path, key.descending) for key in self.table.order]
+        if any(key.path == "id" for key in given):
+            return given
+        for index in self._all:
+            for backwards in (False, True):
+                rest = index.keys[len(given) :]
+                if rest and self._matches(index.keys, given, backwards):
+                    return [*given, *(self._key(key.path, key.descending != backwards) for key in rest)]
+        return [*given, self._key("id", False)]
+
+    @staticmethod
+    def _matches(parts: Sequence[Any], keys: Sequence[SortKey], backwards: bool) -> bool:
+        return len(keys) <= len(parts) and all(
+            key.path == part.path and key.descending == (part.descending != backwards)
+            for key, part in zip(keys, parts, strict=False)
+        )
+
+    def serves(self, index: Index, keys: Sequence[SortKey], fixed: int = 0) -> bool:
+        """Whether the index, with its first `fixed` columns given by equality, yields the order."""
+        parts = index.keys[fixed:]
+        return self._matches(parts, keys, False) or self._matches(parts, keys, True)
+
+    def _declared(self, path: tree.Path) -> str | None:
+        text = "/".join(path.names)
+        return text if path.variable is None and text in self.table.quoted else None
+
+    def _key(self, path: str, descending: bool) -> SortKey:
+        never_null = path in ("id", self.table.collection.created, self.table.collection.updated)
+        return SortKey(self.table.quoted[path], (), descending, not never_null, path)
+
+    # ------------------------------------------------------------ drivers
+
+    def drivers(
+        self, tenant: str, filter: Expr | None, ids: Sequence[str] | None
+    ) -> tuple[list[Driver], list[tree.Expr]]:
+        """And the conjuncts that remain to be checked: a column's driver is the conjunct itself, an entity's is not."""
+        found: list[Driver] = []
+        rest: list[Expr] = []
+        for part in conjuncts(filter):
+            driver = self._driver(part)
+            if driver is None:
+                rest.append(part)
+            else:
+                found.append(driver)
+        if ids is not None:
+            marks = ", ".join(["$?"] * len(ids)) or "NULL"
+            found.append(Driver("id", False, f"t.id IN ({marks})", tuple(ids), self.table.pk, len(ids)))
+        for alternatives in candidates(filter, self.table):
+            pairs = tuple((kind, entity_key(value)) for kind, value in alternatives)
+            if not pairs or len(pairs) > MAX_PAIRS:
+                continue
+            any_of = " UNION ALL ".join([f"SELECT id FROM entities WHERE {_PAIR}"] * len(pairs))
+            params = tuple(value for pair in pairs for value in self._pair(tenant, pair))
+            found.append(Driver("", True, f"t.id IN ({any_of})", params, self.table.pk, None, pairs))
+        return found, rest
+
+    def _pair(self, tenant: str, pair: tuple[str, str]) -> tuple[str, ...]:
+        return (tenant, self.table.collection.name, *pair)
+
+    def _driver(self, part: Expr) -> Driver | None:
+        if isinstance(part, tree.In) and isinstance(part.left, tree.Path):
+            values = [self._value(part.left, literal) for literal in part.values]
+            path = self._declared(part.left)
+            index = self.table.index_of(path) if path is not None else None
+            if path is None or index is None or not values or None in values:
+                return None
+            marks = ", ".join(["$?"] * len(values))
+            size = len(values) if path == "id" else None
+            return Driver(path, False, f"{self.table.quoted[path]} IN ({marks})", tuple(values), index, size)
+        if not isinstance(part, tree.Compare) or part.op not in _FLIPPED:
+            return None
+        left, op, right = part.left, str(part.op), part.right
+        if isinstance(left, tree.Literal):
+            left, op, right = right, _FLIPPED[op], left
+        if not isinstance(left, tree.Path) or not isinstance(right, tree.Literal):
+            return None
+        path, value = self._declared(left), self._value(left, right)
+        index = self.table.index_of(path) if path is not None else None
+        if path is None or index is None or value is None:
+            return None
+        size = 1 if path == "id" and op == "eq" else None
+        return Driver(path, op == "eq", f"{self.table.quoted[path]} {_OPERATOR[op]} $?", (value,), index, size)
+
+    def _value(self, left: tree.Path, literal: tree.Literal) -> Scalar:
+        """What to look for in the column; None unless SQL's comparison is sure to be the tree's."""
+        column, value = self.table.by_path.get("/".join(left.names)), literal.value
+        kind = column.kind if column is not None else "text"
+        fold = column is not None and column.fold
+        if isinstance(value, str):
+            if left.fold != fold or "\0" in value or kind in ("int", "real", "bool"):
+                return None
+            return value.lower() if fold else value
+        if isinstance(value, bool):
+            return value if kind == "bool" else None
+        if isinstance(value, int | float):
+            return value if kind in ("int", "real") and abs(value) < 2**63 else None
+        return None
+
+    # ------------------------------------------------------------ plans
+
+    def plan(
+        self, db: Db, tenant: str, filter: Expr | None, keys: Sequence[SortKey] | None, ids: Sequence[str] | None = None
+    ) -> Plan:
+        """`keys` None: the order does not matter (a count)."""
+        drivers, rest = self.drivers(tenant, filter, ids)
+        chosen, small = self._choose(db, tenant, drivers, keys)
+        stream = None
+        if chosen is not None and chosen.pairs and not small and keys is not None and self._streams(chosen, keys):
+            stream = self._stream(tenant, chosen.pairs[0], keys)
+        terms: list[tuple[str, Sequence[Any]]] = [("tenant = $?", (tenant,))]
+        for driver in drivers:
+            if not driver.pairs or (driver is chosen and stream is None):
+                terms.append((driver.sql, driver.params))
+            elif driver is not chosen:
+                terms += [self._touches(tenant, driver)]
+        terms += [compile_where(part, self.table) for part in rest]
+        where = " AND ".join(sql for sql, _ in terms)
+        values = tuple(value for _, params in terms for value in params)
+        if stream is not None:
+            return stream._replace(where=where, params=values)
+        index = chosen.index if chosen is not None else None
+        if chosen is None and keys is not None:
+            index = self._order_index(keys)
+        fixed = 1 if chosen is not None and chosen.eq and not chosen.pairs else 0
+        ordered = (
+            keys is not None and index is not None and (self.serves(index, keys) or self.serves(index, keys, fixed))
+        )
+        hint = self.table.dialect.hint(index.name if index is not None else None)
+        return Plan(f"{self.table.name} t{hint}", (), where, values, tuple(keys or ()), ordered)
+
+    def _order_index(self, keys: Sequence[SortKey]) -> Index | None:
+        return next((index for index in self._all if self.serves(index, keys)), None)
+
+    def _choose(
+        self, db: Db, tenant: str, drivers: Sequence[Driver], keys: Sequence[SortKey] | None
+    ) -> tuple[Driver | None, bool]:
+        """The driver, and whether it is known to give few rows; None: the order's own index."""
+        known = [driver for driver in drivers if driver.size is not None]
+        if known:
+            return min(known, key=lambda driver: driver.size or 0), True
+        usable = list(drivers)
+        if keys:  # a range on the first sort key is served by the order's own index
+            usable = [d for d in usable if d.eq or d.path != keys[0].path or self._order_index(keys) is None]
+        if not usable:
+            return None, False
+        if keys is None:
+            in_order = usable
+        else:
+            in_order = [d for d in usable if self._streams(d, keys) or (d.eq and self.serves(d.index, keys, 1))]
+        if len(usable) == 1 and in_order:
+            return usable[0], False
+        least, size = self._least(db, tenant, usable, SMALL)
+        if size <= SMALL:
+            return least, True
+        if not in_order and keys is not None and self._order_index(keys) is not None:
+            return None, False
+        in_order = in_order or usable
+        if len(in_order) == 1:
+            return in_order[0], False
+        return self._least(db, tenant, in_order, LARGE)[0], False
+
+    def _least(self, db: Db, tenant: str, drivers: Sequence[Driver], limit: int) -> tuple[Driver, int]:
+        sizes = [self._probe(db, tenant, driver, limit) for driver in drivers]
+        least = min(range(len(sizes)), key=sizes.__getitem__)
+        return drivers[least], sizes[least]
+
+    def _probe(self, db: Db, tenant: str, driver: Driver, limit: int) -> int:
+        """How many index entries, counted to no more than `limit` + 1 (for each alternative)."""
+        key = (tenant, driver.sql, driver.params)
+        kept = self._large.get(key)
+        if kept is not None and kept[0] > time.monotonic() and kept[1] > limit:
+            return kept[1]
+        if driver.pairs:
+            sql = f"SELECT count(*) FROM (SELECT 1 FROM entities WHERE {_PAIR} LIMIT $?) p"
+            size = sum(int(db.rows(sql, (*self._pair(tenant, pair), limit + 1))[0][0]) for pair in driver.pairs)
+        else:
+            source = f"{self.table.name} t{self.table.dialect.hint(driver.index.name)}"
+            sql = f"SELECT count(*) FROM (SELECT 1 FROM {source} WHERE tenant = $? AND {driver.sql} LIMIT $?) p"
+            size = int(db.rows(sql, (tenant, *driver.params, limit + 1))[0][0])
+        if size > limit:
+            if len(self._large) >= MAX_REMEMBERED:
+                self._large.clear()
+            self._large[key] = (time.monotonic() + REMEMBER_S, size)
+        return size
+
+    # ------------------------------------------------------------ entities
+
+    def _streams(self, driver: Driver, keys: Sequence[SortKey]) -> bool:
+        """Whether the entity index itself, which is by stamp of creation, gives the order."""
+        created = self.table.collection.created
+        return (
+            len(driver.pairs) == 1
+            and created is not None
+            and [key.path for key in keys] == [created, "id"]
+            and keys[0].descending != keys[1].descending
+        )
+
+    def _stream(self, tenant: str, pair: tuple[str, str], keys: Sequence[SortKey]) -> Plan:
+        """Rows in the order of the entity index, each once (an entity may have several roles in one document)."""
+        once = (
+            "NOT EXISTS (SELECT 1 FROM entities d WHERE d.tenant = e.tenant AND d.collection = e.collection AND "
+            "d.kind = e.kind AND d.value = e.value AND d.created = e.created AND d.id = e.id AND d.role < e.role)"
+        )
+        join = "CROSS JOIN" if self.table.dialect.hints else "JOIN"
+        source = (
+            f"(SELECT created AS entity_created, id AS entity_id FROM entities e WHERE {_PAIR} AND {once}) s "
+            f"{join} {self.table.name} t ON t.id = s.entity_id"
+        )
+        renamed = (keys[0]._replace(sql="s.entity_created"), keys[1]._replace(sql="s.entity_id"))
+        return Plan(source, self._pair(tenant, pair), "", (), renamed, True)
+
+    def _touches(self, tenant: str, driver: Driver) -> tuple[str, tuple[Any, ...]]:
+        """A cheap test on each row, before the filter has to open the document."""
+        one = f"EXISTS (SELECT 1 FROM entities e WHERE {_PAIR} AND e.created = t.created AND e.id = t.id)"
+        params = tuple(value for pair in driver.pairs for value in self._pair(tenant, pair))
+        return f"({' OR '.join([one] * len(driver.pairs))})", params
+
+
+def conjuncts(filter: Expr | None) -> Iterator[Expr]:
+    """The parts of a filter that all must be true."""
+    if isinstance(filter, tree.And):
+        for part in filter.operands:
+            yield from conjuncts(part)
+    elif filter is not None:
+        yield filter

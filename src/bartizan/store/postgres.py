@@ -1,0 +1,304 @@
+"""The store on PostgreSQL 15 or later, for several machines: the same tables, texts and promises as on SQLite.
+
+Every writing transaction first takes one advisory lock and holds it until it has committed, so that changes become
+visible in the order of their numbers, from however many processes they come.
+
+Source: PostgreSQL 15, 9.27.10 (advisory locks: a transaction's are released after it has become visible), 13.2.1
+(Read Committed: each statement sees what was committed before it began); psycopg 3.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+
+from bartizan.errors import BartizanError, Conflict, InvalidQuery, NotServed, StorageFull, Timeout, Unavailable
+from bartizan.store.engine import SLOW_READ, Limits, SqlStore
+from bartizan.store.interface import Collection
+from bartizan.store.sql import POSTGRES, Db, Params, cleaned
+from bartizan.store.tx import Clock, wall
+from bartizan.store.writer import Unknown
+
+try:
+    import psycopg
+    from psycopg import errors as pg
+except ImportError as missing:  # an extra: SQLite needs none
+    raise ImportError("PostgreSQL needs an extra package: pip install 'bartizan[postgres]'") from missing
+
+T = TypeVar("T")
+
+OLDEST = 150_000  # PostgreSQL 15
+WRITERS = 0x6261727469  # the advisory lock that orders all writers of a database
+RETRY_S = 0.2
+
+log = structlog.get_logger(__name__)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class PostgresDb:
+    """One connection. Each statement is a transaction of its own unless one has been begun."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        with self.connection.cursor(binary=True) as cursor:
+            return cursor.execute(_text(sql), cleaned(params) or None).fetchall()
+
+    def run(self, sql: str, params: Params = ()) -> int:
+        with self.connection.cursor() as cursor:
+            return cursor.execute(_text(sql), params or None).rowcount
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        rows = list(params)
+        if rows:
+            with self.connection.cursor() as cursor:
+                cursor.executemany(_text(sql), rows)
+
+
+def _text(sql: str) -> bytes:
+    """psycopg takes bytes where the statement is not a literal of the program."""
+    return POSTGRES.native(sql).encode()
+
+
+def connect(dsn: str, limits: Limits, *, writes: bool, statement_s: float) -> PostgresDb:
+    """Custom plans only: a plan for any tenant and any value is a bad one for most."""
+    settings = {
+        "statement_timeout": f"{int(statement_s * 1000)}",
+        "lock_timeout": f"{int(limits.lock_s * 1000)}",
+        "plan_cache_mode": "force_custom_plan",
+        "default_transaction_read_only": "off" if writes else "on",
+        "default_transaction_isolation": "'read committed'",
+        "synchronous_commit": "on",
+        "client_encoding": "'UTF8'",
+        "timezone": "'UTC'",
+    }
+    connection: Connection = psycopg.connect(dsn, autocommit=True, connect_timeout=max(2, int(limits.connect_s)))
+    try:
+        connection.execute(_text("; ".join(f"SET {name} = {value}" for name, value in settings.items())))
+    except BaseException:
+        connection.close()
+        raise
+    return PostgresDb(connection)
+
+
+class PostgresPen:
+    """The writing connection; opened again when it was lost."""
+
+    def __init__(self, dsn: str, limits: Limits, now: Callable[[], int]) -> None:
+        self._dsn = dsn
+        self._limits = limits
+        self._now = now
+        self._db: PostgresDb | None = None
+        self._owner = uuid.uuid4().hex
+        self._group = 0
+        self._check()
+
+    def _check(self) -> None:
+        connection = self._open().connection
+        if connection.info.server_version < OLDEST:
+            raise Unavailable(
+                f"PostgreSQL {OLDEST // 10_000} or later is needed; this is {connection.info.server_version}"
+            )
+        encoding = self.db.rows("SHOW server_encoding")[0][0]
+        if encoding != "UTF8":
+            raise Unavailable(f"the database must have encoding UTF8; this one has {encoding}")
+
+    def _open(self) -> PostgresDb:
+        if self._db is not None and self._db.connection.closed:
+            self._db = None
+        if self._db is None:
+            self._db = connect(self._dsn, self._limits, writes=True, statement_s=self._limits.work_s)
+            with contextlib.suppress(pg.InvalidParameterValue):  # a server that was built without lz4
+                self._db.run("SET default_toast_compression = 'lz4'")
+        return self._db
+
+    @property
+    def db(self) -> Db:
+        return self._open()
+
+    def lock(self) -> None:
+        """The lock first, in a statement of its own: the next one sees what its last holder has committed."""
+        sql = f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS})"
+        db = self._open()
+        try:
+            db.run(sql)
+        except psycopg.Error:
+            if not db.connection.closed:
+                raise
+            self._open().run(sql)  # it was lost while nothing was under way
+
+    def begin(self) -> Clock:
+        self.lock()
+        return Clock(self._open(), self._now)
+
+    def savepoint(self) -> None:
+        self._open().run("SAVEPOINT request")
+
+    def release(self) -> None:
+        self._open().run("RELEASE request")
+
+    def undo(self) -> None:
+        self._open().run("ROLLBACK TO request")
+
+    def commit(self, clock: Clock) -> bool:
+        """If the connection is lost under way, a row that the transaction writes tells whether it was committed."""
+        db = self._open()
+        grown = clock.save(db)
+        self._group += 1
+        db.run(
+            f"INSERT INTO writers (owner, last, at) VALUES ($?, $?, {POSTGRES.clock_s}) "
+            "ON CONFLICT (owner) DO UPDATE SET last = excluded.last, at = excluded.at",
+            (self._owner, self._group),
+        )
+        try:
+            db.run("COMMIT")
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if not db.connection.closed or not self._committed(error):
+                raise
+        return grown
+
+    def _committed(self, error: psycopg.Error) -> bool:
+        """Asked under the lock: the lost transaction held it, so that it has ended when we have it."""
+        log.warning("store.postgres.commit_lost", error=str(error))
+        end = time.monotonic() + self._limits.lock_s
+        while True:
+            try:
+                self.lock()
+                rows = self.db.rows("SELECT last FROM writers WHERE owner = $?", (self._owner,))
+                self.abort()
+                return bool(rows) and int(rows[0][0]) == self._group
+            except psycopg.Error as again:
+                self.abort()
+                if time.monotonic() > end:
+                    told = "the database was lost while a change was being stored: it may or may not be there"
+                    raise Unknown(told) from again
+                time.sleep(RETRY_S)
+
+    def abort(self) -> None:
+        db = self._db
+        if db is None:
+            return
+        try:
+            if not db.connection.closed:
+                db.run("ROLLBACK")
+                return
+        except psycopg.Error:
+            log.warning("store.postgres.reopen", exc_info=True)
+        self.close()
+
+    def explain(self, error: BaseException) -> tuple[BartizanError | None, bool]:
+        lost = self._db is not None and self._db.connection.closed
+        return explained(error, self._limits.work_s), bool(lost) and isinstance(error, psycopg.Error)
+
+    def close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(psycopg.Error):
+                db.connection.close()
+
+
+def explained(error: BaseException, limit_s: float) -> BartizanError | None:
+    """PostgreSQL's errors as ours; None for what is not PostgreSQL's or a fault of the program."""
+    if isinstance(error, BartizanError):
+        return error
+    if isinstance(error, pg.DiskFull):
+        return StorageFull("the database's disk is full: nothing was stored; free some space, no repair is needed")
+    if isinstance(error, pg.QueryCanceled):
+        return Timeout(SLOW_READ.format(limit=limit_s))
+    if isinstance(error, pg.LockNotAvailable):
+        return Unavailable("another process is writing for too long; try again", retry_after_s=2)
+    if isinstance(error, pg.ReadOnlySqlTransaction):
+        return Unavailable("the database is read-only for the moment", retry_after_s=10)
+    if isinstance(error, pg.UniqueViolation):
+        return Conflict(f"another object has the same unique value ({error.diag.constraint_name})")
+    if isinstance(error, pg.InsufficientPrivilege):
+        return Unavailable(f"the database's user may not do that: {error.diag.message_primary}", retry_after_s=60)
+    if isinstance(error, pg.DataError):
+        return InvalidQuery(
+            f"Invalid filter clause: it cannot be computed on what is stored: {error.diag.message_primary}"
+        )
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return Unavailable("the database cannot be reached for the moment", retry_after_s=2)
+    return None
+
+
+class PostgresStore(SqlStore):
+    """`dsn` is a libpq connection string or URI."""
+
+    def __init__(
+        self,
+        dsn: str,
+        collections: Sequence[Collection],
+        limits: Limits | None = None,
+        now: Callable[[], int] = wall,
+    ) -> None:
+        super().__init__(POSTGRES, collections, limits or Limits(), now)
+        self._dsn = dsn
+        self._local = threading.local()
+        self._readers: list[PostgresDb] = []
+        self._guard = threading.Lock()
+        self._threads = ThreadPoolExecutor(self.limits.readers, "bartizan-read")
+
+    def _open_pen(self) -> PostgresPen:
+        return PostgresPen(self._dsn, self.limits, self.now)
+
+    def explained(self, error: BaseException) -> BartizanError | None:
+        return explained(error, self.limits.read_s)
+
+    async def read(self, work: Callable[[Db], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._bounded, work)
+        except psycopg.Error as error:
+            raise self.explained(error) or error from error
+
+    def _bounded(self, work: Callable[[Db], T]) -> T:
+        """A read whose connection was lost runs once more."""
+        db: PostgresDb | None = getattr(self._local, "db", None)
+        if db is not None:
+            try:
+                return work(db)
+            except psycopg.Error:
+                if not db.connection.closed:
+                    raise
+                self._drop(db)
+        return work(self._connected())
+
+    def _connected(self) -> PostgresDb:
+        db = connect(self._dsn, self.limits, writes=False, statement_s=self.limits.read_s)
+        self._local.db = db
+        with self._guard:
+            self._readers.append(db)
+        return db
+
+    def _drop(self, db: PostgresDb) -> None:
+        self._local.db = None
+        with self._guard:
+            self._readers.remove(db)
+        db.connection.close()
+
+    def _close_readers(self) -> None:
+        self._threads.shutdown()
+        with self._guard:
+            readers, self._readers = self._readers, []
+        for db in readers:
+            db.connection.close()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Db]:
+        db = connect(self._dsn, self.limits, writes=False, statement_s=0)
+        try:
+            db.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield db
+        finally:
+            db.connection.close()
+
+    async def backup(self, path: str) -> None:
+        raise NotServed("a PostgreSQL database is backed up by its own tools: pg_dump, or a base backup with its log")

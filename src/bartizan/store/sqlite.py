@@ -1,0 +1,307 @@
+"""The store on SQLite: one file, write-ahead log, durable at each commit.
+
+A read runs on the event loop's own thread as long as it is short (a page of 100 costs less than handing it to a
+thread); one that is not is interrupted and starts again in a thread.
+
+Source: SQLite "Write-Ahead Logging", "PRAGMA synchronous"; apsw.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import structlog
+
+from bartizan.errors import BartizanError, Conflict, InvalidQuery, StorageFull, Timeout, Unavailable
+from bartizan.store.compile import SQLITE_FUNCTIONS
+from bartizan.store.engine import SLOW_READ, Limits, SqlStore
+from bartizan.store.interface import Collection
+from bartizan.store.sql import SQLITE, Db, Params, cleaned
+from bartizan.store.tx import Clock, wall
+
+T = TypeVar("T")
+
+FILE = "state.db"
+PAGE_BYTES = 8_192
+WAL_PAGES = 2_000  # the log is written back at 16 MB ...
+WAL_KEEP_BYTES = 64 * 2**20  # ... and its file cut to this
+CACHE_KIB = 32_768  # of each connection, as far as it is used
+STEPS = 500  # virtual machine steps between two looks at the clock: some 10 us of plain work
+
+log = structlog.get_logger(__name__)
+
+
+class SqliteDb:
+    """One connection; statements past `deadline` (monotonic seconds) are interrupted."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.deadline = float("inf")
+        connection.set_progress_handler(self._late, STEPS)
+
+    def _late(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        return self.connection.execute(SQLITE.native(sql), cleaned(params)).fetchall()
+
+    def run(self, sql: str, params: Params = ()) -> int:
+        self.connection.execute(SQLITE.native(sql), params)
+        return self.connection.changes()
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        self.connection.executemany(SQLITE.native(sql), params)
+
+
+def connect(path: Path, *, writes: bool, lock_s: float) -> SqliteDb:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if writes else apsw.SQLITE_OPEN_READONLY
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=256)
+    connection.set_busy_handler(_Patience(lock_s))
+    for name, (function, arguments) in SQLITE_FUNCTIONS.items():
+        connection.create_scalar_function(name, function, arguments, deterministic=True)
+    if writes:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.wal_autocheckpoint(WAL_PAGES)
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}").fetchall()
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return SqliteDb(connection)
+
+
+class _Patience:
+    """Waits for another process's lock in short steps, up to a limit."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._since = 0.0
+
+    def __call__(self, tries: int) -> bool:
+        now = time.monotonic()
+        if tries == 0:
+            self._since = now
+        if now - self._since > self._limit_s:
+            return False
+        time.sleep(0.0005 if tries < 20 else 0.002)
+        return True
+
+
+class SqlitePen:
+    """The writing connection; opened again after an error that leaves it in doubt."""
+
+    def __init__(self, path: Path, lock_s: float, work_s: float, now: Callable[[], int]) -> None:
+        self._path = path
+        self._lock_s = lock_s
+        self._work_s = work_s
+        self._now = now
+        self._db: SqliteDb | None = None
+        self._open()
+
+    def _open(self) -> SqliteDb:
+        if self._db is None:
+            self._db = connect(self._path, writes=True, lock_s=self._lock_s)
+        return self._db
+
+    @property
+    def db(self) -> Db:
+        return self._open()
+
+    def lock(self) -> None:
+        db = self._open()
+        db.deadline = float("inf")
+        db.run("BEGIN IMMEDIATE")
+
+    def begin(self) -> Clock:
+        self.lock()
+        return Clock(self._open(), self._now)
+
+    def savepoint(self) -> None:
+        db = self._open()
+        db.run("SAVEPOINT request")
+        db.deadline = time.monotonic() + self._work_s
+
+    def release(self) -> None:
+        db = self._open()
+        db.deadline = float("inf")
+        db.run("RELEASE request")
+
+    def undo(self) -> None:
+        db = self._open()
+        db.deadline = float("inf")
+        db.run("ROLLBACK TO request")
+
+    def commit(self, clock: Clock) -> bool:
+        db = self._open()
+        grown = clock.save(db)
+        db.run("COMMIT")
+        return grown
+
+    def abort(self) -> None:
+        db = self._db
+        if db is None:
+            return
+        db.deadline = float("inf")
+        try:
+            if db.connection.in_transaction:
+                db.run("ROLLBACK")
+        except apsw.Error:
+            log.warning("store.sqlite.reopen", exc_info=True)
+            self.close()
+
+    def explain(self, error: BaseException) -> tuple[BartizanError | None, bool]:
+        ours = explained(error, self._work_s)
+        if ours is None:
+            return None, False
+        fatal = not isinstance(error, apsw.ConstraintError | apsw.InterruptError | BartizanError)
+        if fatal and not isinstance(error, apsw.FullError | apsw.BusyError | apsw.SQLError):
+            self.close()  # an I/O error may have left it in doubt: the next transaction opens the file anew
+        return ours, fatal
+
+    def close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(apsw.Error):
+                db.connection.close(True)
+
+
+def explained(error: BaseException, limit_s: float) -> BartizanError | None:
+    """SQLite's errors as ours; None for what is not SQLite's or a fault of the program."""
+    if isinstance(error, BartizanError):
+        return error
+    if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and _no_space(error)):
+        return StorageFull("the disk is full: nothing was stored; free some space, no repair is needed")
+    if isinstance(error, apsw.InterruptError):
+        return Timeout(SLOW_READ.format(limit=limit_s))
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return Unavailable("another process is writing for too long; try again", retry_after_s=2)
+    if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
+        return Unavailable("the database cannot be written: check its folder and permissions", retry_after_s=30)
+    if isinstance(error, apsw.IOError):
+        return Unavailable("the disk answered with an error; nothing was stored", retry_after_s=10)
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return Unavailable(f"the database file is damaged ({error}): restore a backup", retry_after_s=3600)
+    if isinstance(error, apsw.SQLError) and "overflow" in str(error):
+        return InvalidQuery(f"Invalid filter clause: it cannot be computed on what is stored: {error}")
+    if isinstance(error, apsw.ConstraintError):
+        return Conflict(f"another object has the same unique value ({error})")
+    return None
+
+
+def _no_space(error: apsw.Error) -> bool:
+    return "full" in str(error).lower() or "space" in str(error).lower()
+
+
+class SqliteStore(SqlStore):
+    """`path` is the database file; its folder is made if it is missing."""
+
+    def __init__(
+        self,
+        path: Path,
+        collections: Sequence[Collection],
+        limits: Limits | None = None,
+        now: Callable[[], int] = wall,
+    ) -> None:
+        super().__init__(SQLITE, collections, limits or Limits(), now)
+        self.path = path
+        self._local = threading.local()
+        self._readers: list[SqliteDb] = []
+        self._guard = threading.Lock()
+        self._threads = ThreadPoolExecutor(self.limits.readers, "bartizan-read")
+
+    def _open_pen(self) -> SqlitePen:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return SqlitePen(self.path, self.limits.lock_s, self.limits.work_s, self.now)
+
+    def explained(self, error: BaseException) -> BartizanError | None:
+        return explained(error, self.limits.read_s)
+
+    def _reader(self) -> SqliteDb:
+        """This thread's connection."""
+        db: SqliteDb | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = connect(self.path, writes=False, lock_s=self.limits.lock_s)
+            with self._guard:
+                self._readers.append(db)
+        return db
+
+    async def read(self, work: Callable[[Db], T]) -> T:
+        try:
+            return self._bounded(work, self.limits.inline_ms / 1000)
+        except apsw.InterruptError:
+            pass
+        except apsw.Error as error:
+            raise self.explained(error) or error from error
+        limit = self.limits.read_s
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._bounded, work, limit)
+        except apsw.Error as error:
+            raise self.explained(error) or error from error
+
+    def _bounded(self, work: Callable[[Db], T], seconds: float) -> T:
+        db = self._reader()
+        db.deadline = time.monotonic() + seconds
+        try:
+            return work(db)
+        except (apsw.IOError, apsw.CorruptError, apsw.CantOpenError):
+            self._drop_reader()
+            raise
+
+    def _drop_reader(self) -> None:
+        db: SqliteDb | None = getattr(self._local, "db", None)
+        if db is not None:
+            self._local.db = None
+            with self._guard:
+                self._readers.remove(db)
+            with contextlib.suppress(apsw.Error):
+                db.connection.close(True)
+
+    def _close_readers(self) -> None:
+        self._threads.shutdown()
+        with self._guard:
+            readers, self._readers = self._readers, []
+        for db in readers:
+            db.connection.close(True)
+        self._local = threading.local()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Db]:
+        db = connect(self.path, writes=False, lock_s=self.limits.lock_s)
+        try:
+            db.run("BEGIN")
+            db.rows("SELECT seq FROM clock")  # the moment is fixed by the first read
+            yield db
+        finally:
+            db.connection.close(True)
+
+    async def backup(self, path: str) -> None:
+        """A consistent copy of the file, made in one go beside `path` and moved there when it is durable."""
+        try:
+            await asyncio.to_thread(self._backup, Path(path))
+        except apsw.Error as error:
+            raise self.explained(error) or error from error
+        except OSError as error:
+            raise Unavailable(f"the backup could not be written: {error}") from error
+
+    def _backup(self, path: Path) -> None:
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        source = connect(self.path, writes=False, lock_s=self.limits.lock_s)
+        target = apsw.Connection(str(partial))
+        try:
+            with target.backup("main", source.connection, "main") as copy:
+                copy.step(-1)
+            target.execute("PRAGMA journal_mode = DELETE").fetchall()  # one file, no log beside it
+        finally:
+            target.close(True)
+            source.connection.close(True)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)

@@ -1,0 +1,317 @@
+"""One atomic step in the writer: documents, entity rows, edges and changes, put together or not at all."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bartizan.errors import BadRequest, Conflict, PreconditionFailed, TooLarge
+from bartizan.model.times import from_ticks
+from bartizan.odata.tree import Expr, Order
+from bartizan.store import read
+from bartizan.store.interface import CREATED, ETAG, UPDATED, Draft, Entity, Op, Query, Stored
+from bartizan.store.sql import MAX_INDEXED_BYTES, Db, Scalar, Table, checked_id, entity_key
+
+MAX_DOCUMENT_BYTES = 16 * 2**20  # one text of a document
+MAX_ATTACHMENT_BYTES = 64 * 2**20
+
+_encode = msgspec.json.Encoder().encode
+_CREATED = f'"{CREATED}"'.encode()
+_UPDATED = f'"{UPDATED}"'.encode()
+_ETAG = json.dumps(f'W/"{ETAG}"').encode()
+
+
+def wall() -> int:
+    """Now, in steps of 100 ns since 1970."""
+    return time.time_ns() // 100
+
+
+class Clock:
+    """The engine's counters, held by the writing transaction: change number and stamp only ever grow."""
+
+    def __init__(self, db: Db, now: Callable[[], int]) -> None:
+        self.seq, self.stamp, self.feed = (int(v) for v in db.rows("SELECT seq, stamp, feed FROM clock")[0])
+        self._now = now
+        self._kept = (self.seq, self.stamp, self.feed)
+
+    def tick(self) -> str:
+        """A stamp above every one before, whatever the wall clock does."""
+        self.stamp = max(self.stamp + 1, self._now())
+        return from_ticks(self.stamp)
+
+    def number(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def save(self, db: Db) -> bool:
+        """Whether the feed has grown."""
+        if (self.seq, self.stamp, self.feed) != self._kept:
+            db.run("UPDATE clock SET seq = $?, stamp = $?, feed = $?", (self.seq, self.stamp, self.feed))
+        return self.feed != self._kept[2]
+
+
+class SqlTx:
+    """A `Tx` of one tenant. `sets` are the declared collections."""
+
+    def __init__(self, db: Db, clock: Clock, sets: Mapping[str, read.Set], tenant: str, actor: str) -> None:
+        self.tenant = tenant
+        self.now = clock.tick()
+        self._db = db
+        self._clock = clock
+        self._sets = sets
+        self._actor = actor
+
+    def get(self, collection: str, id: str) -> Stored | None:
+        return read.get(self._db, self._sets[collection], self.tenant, id)
+
+    def find(self, collection: str, filter: Expr | None, *, limit: int, order: tuple[Order, ...] = ()) -> list[Stored]:
+        return read.find(self._db, self._sets[collection], self.tenant, Query(limit, filter, order))
+
+    def lookup(self, collection: str, column: str, value: str) -> Stored | None:
+        return read.lookup(self._db, self._sets[collection], self.tenant, column, value)
+
+    def related(
+        self, relation: str, source: str, *, limit: int, after: tuple[str, str] | None = None
+    ) -> list[tuple[str, str]]:
+        return read.related(self._db, self.tenant, relation, source, limit, after)
+
+    def relating(
+        self, relation: str, target_collection: str, target: str, *, limit: int, after: str | None = None
+    ) -> list[str]:
+        return read.relating(self._db, self.tenant, relation, target_collection, target, limit, after)
+
+    # ------------------------------------------------------------ documents
+
+    def put(
+        self,
+        draft: Draft,
+        *,
+        if_match: str | None = None,
+        unless_exists: bool = False,
+        changed: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> Stored | None:
+        table = self._sets[draft.collection].table
+        id = checked_id(draft.id)
+        old = self._old(table, id)
+        if unless_exists and old is not None:
+            return None
+        _check_match(draft.collection, id, None if old is None else old[0], if_match)
+        at, seq = self._clock.tick(), self._clock.number()
+        created = at if old is None else str(old[1])
+        fill = _Fill(created, at, seq)
+        doc = fill.text(draft.doc)
+        beta = None if draft.beta is None or draft.beta == draft.doc else fill.text(draft.beta)
+        state = fill.text(draft.state)
+        columns = self._columns(table, draft, fill)
+        self._check_unique(table, id, columns, old)
+        entities = _entity_rows(draft.entities)
+        listed = _encode(entities).decode() if entities else None
+        row = (seq, created, at, int(draft.evolvable), *columns, doc, beta, state or None, listed)
+        if old is None:
+            self._insert(table, id, row)
+        else:
+            self._update(table, id, row, old)
+        self._index_entities(table, id, created, entities, None if old is None else old[-1])
+        self._record(table, id, seq, "created" if old is None else "updated", at, changed)
+        return Stored(draft.collection, id, seq, created, at, doc, beta, state, draft.evolvable)
+
+    def _old(self, table: Table, id: str) -> tuple[Any, ...] | None:
+        """seq, created, evolvable, the columns, entities."""
+        names = "".join(f"{name}, " for name in table.names)
+        sql = f"SELECT seq, created, evolvable, {names}entities FROM {table.name} WHERE tenant = $? AND id = $?"
+        rows = self._db.rows(sql, (self.tenant, id))
+        return rows[0] if rows else None
+
+    def _columns(self, table: Table, draft: Draft, fill: "_Fill") -> list[Scalar]:
+        given = draft.columns
+        if not given.keys() <= table.by_path.keys():
+            unknown = ", ".join(sorted(given.keys() - table.by_path.keys()))
+            raise ValueError(f"{draft.collection} declares no column {unknown}")
+        values: list[Scalar] = []
+        for column in table.columns:
+            value = given.get(column.path)
+            if isinstance(value, str):
+                value = fill.value(value.lower() if column.fold else value).replace("\0", "\ufffd")
+                if (column.index or column.unique) and len(value.encode()) > MAX_INDEXED_BYTES:
+                    raise BadRequest(f"'{column.path}' is longer than {MAX_INDEXED_BYTES} bytes")
+            elif isinstance(value, bool) and table.dialect.truth == table.dialect.whole:
+                value = int(value)
+            values.append(value)
+        return values
+
+    def _check_unique(self, table: Table, id: str, columns: Sequence[Scalar], old: tuple[Any, ...] | None) -> None:
+        for i, column in enumerate(table.columns):
+            value = columns[i]
+            if not column.unique or value is None or (old is not None and old[3 + i] == value):
+                continue
+            sql = f"SELECT id FROM {table.name} WHERE tenant = $? AND {table.names[i]} = $?"
+            if any(row[0] != id for row in self._db.rows(sql, (self.tenant, value))):
+                name = table.collection.name
+                raise Conflict(f"another object of {name} has the same value for '{column.path}': {value}")
+
+    def _insert(self, table: Table, id: str, row: tuple[Any, ...]) -> None:
+        text = table.dialect.doc_in
+        names = "".join(f", {name}" for name in table.names)
+        marks = ", ".join(["$?"] * (6 + len(table.names)))
+        sql = (
+            f"INSERT INTO {table.name} (tenant, id, seq, created, updated, evolvable{names}, doc, beta, state, "
+            f"entities) VALUES ({marks}, {text}, {text}, {text}, $?)"
+        )
+        self._db.run(sql, (self.tenant, id, *row))
+
+    def _update(self, table: Table, id: str, row: tuple[Any, ...], old: tuple[Any, ...]) -> None:
+        """Only what differs is set, since each column that is set costs its indexes two writes."""
+        text = table.dialect.doc_in
+        sets = ["seq = $?", "updated = $?", f"doc = {text}", f"beta = {text}", f"state = {text}"]
+        values = [row[0], row[2], *row[-4:-1]]
+        names = ("evolvable", *table.names, "entities")
+        for name, new, before in zip(names, (*row[3:-4], row[-1]), old[2:], strict=True):
+            if new != before or type(new) is not type(before):
+                sets.append(f"{name} = $?")
+                values.append(new)
+        sql = f"UPDATE {table.name} SET {', '.join(sets)} WHERE tenant = $? AND id = $?"
+        self._db.run(sql, (*values, self.tenant, id))
+
+    def delete(self, collection: str, id: str, *, if_match: str | None = None) -> bool:
+        table = self._sets[collection].table
+        old = self._old(table, id)
+        if if_match is not None:
+            _check_match(collection, id, None if old is None else old[0], if_match)
+        if old is None:
+            return False
+        self._db.run(f"DELETE FROM {table.name} WHERE tenant = $? AND id = $?", (self.tenant, id))
+        self._index_entities(table, id, old[1], [], old[-1])
+        self._db.run(
+            "DELETE FROM attachments WHERE tenant = $? AND collection = $? AND id = $?", (self.tenant, collection, id)
+        )
+        self._db.run(
+            "DELETE FROM relations WHERE tenant = $? AND target_collection = $? AND target = $?",
+            (self.tenant, collection, id),
+        )
+        at, seq = self._clock.tick(), self._clock.number()
+        self._record(table, id, seq, "deleted", at, None)
+        return True
+
+    def _index_entities(
+        self, table: Table, id: str, created: str, new: Sequence[tuple[str, str, str]], listed: str | None
+    ) -> None:
+        old = [] if listed is None else [(kind, value, role) for kind, value, role in msgspec.json.decode(listed)]
+        if old == new:
+            return
+        name, before, after = table.collection.name, set(old), set(new)
+        self._db.many(
+            "DELETE FROM entities WHERE tenant = $? AND collection = $? AND kind = $? AND value = $? AND created = $? "
+            "AND id = $? AND role = $?",
+            [(self.tenant, name, kind, value, created, id, role) for kind, value, role in sorted(before - after)],
+        )
+        self._db.many(
+            "INSERT INTO entities (tenant, collection, kind, value, created, id, role) "
+            "VALUES ($?, $?, $?, $?, $?, $?, $?) ON CONFLICT DO NOTHING",
+            [(self.tenant, name, kind, value, created, id, role) for kind, value, role in sorted(after - before)],
+        )
+
+    def _record(
+        self, table: Table, id: str, seq: int, op: Op, at: str, changed: Mapping[str, tuple[Any, Any]] | None
+    ) -> None:
+        if not table.collection.feed:
+            return
+        told = None if changed is None else _encode(changed).replace(b"\\u0000", b"\\ufffd").decode()
+        self._db.run(
+            "INSERT INTO changes (seq, tenant, collection, id, op, at, actor, changed) "
+            "VALUES ($?, $?, $?, $?, $?, $?, $?, $?)",
+            (seq, self.tenant, table.collection.name, id, op, at, self._actor, told),
+        )
+        self._clock.feed = seq
+
+    # ------------------------------------------------------------ beside the documents
+
+    def relate(self, relation: str, source: str, target_collection: str, target: str) -> bool:
+        count = self._db.run(
+            "INSERT INTO relations (tenant, relation, source, target_collection, target) "
+            "VALUES ($?, $?, $?, $?, $?) ON CONFLICT DO NOTHING",
+            (self.tenant, relation, checked_id(source), target_collection, checked_id(target)),
+        )
+        return count > 0
+
+    def unrelate(self, relation: str, source: str, target_collection: str, target: str) -> bool:
+        count = self._db.run(
+            "DELETE FROM relations WHERE tenant = $? AND relation = $? AND source = $? AND target_collection = $? "
+            "AND target = $?",
+            (self.tenant, relation, source, target_collection, target),
+        )
+        return count > 0
+
+    def attach(self, collection: str, id: str, name: str, content: bytes) -> None:
+        if len(content) > MAX_ATTACHMENT_BYTES:
+            raise TooLarge(f"'{name}' has {len(content)} bytes; the most is {MAX_ATTACHMENT_BYTES}")
+        self._db.run(
+            "INSERT INTO attachments (tenant, collection, id, name, content) VALUES ($?, $?, $?, $?, $?) "
+            "ON CONFLICT (tenant, collection, id, name) DO UPDATE SET content = excluded.content",
+            (self.tenant, collection, checked_id(id), checked_id(name, "name"), content),
+        )
+
+    def value(self, key: str) -> bytes | None:
+        return read.value(self._db, self.tenant, key)
+
+    def set_value(self, key: str, value: bytes | None) -> None:
+        if value is None:
+            self._db.run("DELETE FROM tenant_values WHERE tenant = $? AND key = $?", (self.tenant, key))
+            return
+        if len(value) > MAX_DOCUMENT_BYTES:
+            raise TooLarge(f"the value '{key}' has {len(value)} bytes; the most is {MAX_DOCUMENT_BYTES}")
+        self._db.run(
+            "INSERT INTO tenant_values (tenant, key, value) VALUES ($?, $?, $?) "
+            "ON CONFLICT (tenant, key) DO UPDATE SET value = excluded.value",
+            (self.tenant, checked_id(key, "key"), value),
+        )
+
+    def advance(self, cursor: str, seq: int) -> None:
+        advance(self._db, cursor, seq)
+
+
+def advance(db: Db, cursor: str, seq: int) -> None:
+    """Never backwards."""
+    db.run(
+        "INSERT INTO cursors (name, seq) VALUES ($?, $?) "
+        "ON CONFLICT (name) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq",
+        (checked_id(cursor, "cursor"), seq),
+    )
+
+
+class _Fill:
+    """Puts stamps and change number where a renderer left their places: whole JSON texts, never parts of one."""
+
+    def __init__(self, created: str, updated: str, seq: int) -> None:
+        self._created, self._updated = created, updated
+        self._pairs = (
+            (_CREATED, f'"{created}"'.encode()),
+            (_UPDATED, f'"{updated}"'.encode()),
+            (_ETAG, json.dumps(f'W/"{seq:016x}"').encode()),
+        )
+
+    def text(self, raw: bytes) -> bytes:
+        if len(raw) > MAX_DOCUMENT_BYTES:
+            raise TooLarge(f"the object has {len(raw)} bytes; the most is {MAX_DOCUMENT_BYTES}")
+        for place, text in self._pairs:
+            raw = raw.replace(place, text)
+        return raw
+
+    def value(self, text: str) -> str:
+        return self._created if text == CREATED else self._updated if text == UPDATED else text
+
+
+def _check_match(collection: str, id: str, seq: int | None, if_match: str | None) -> None:
+    """If-Match: `*`, or one of a comma list of ETags; Graph's are weak, so W/ does not count."""
+    if if_match is None:
+        return
+    wanted = {tag.strip().removeprefix("W/") for tag in if_match.split(",")}
+    if seq is None or ("*" not in wanted and f'"{seq:016x}"' not in wanted):
+        now = "it does not exist" if seq is None else f'its ETag is W/"{seq:016x}"'
+        raise PreconditionFailed(f"{collection} '{id}' is not the version that If-Match names: {now}")
+
+
+def _entity_rows(entities: Sequence[Entity]) -> list[tuple[str, str, str]]:
+    rows = {(entity.kind, entity_key(entity.value), entity.role) for entity in entities}
+    return sorted(row for row in rows if row[1])

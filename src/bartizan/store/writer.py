@@ -1,0 +1,239 @@
+"""The one writer of a process: a thread that takes requests from a queue and commits many at a time.
+
+Each request runs behind a savepoint, so that one that fails undoes itself and nothing else; all of a group become
+durable by one commit, and only then are their callers told.
+
+Source: group commit, as in Gray and Reuter, "Transaction Processing", section 11.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+from msgspec import Struct
+
+from bartizan.errors import BartizanError, StorageFull, Unavailable
+from bartizan.store.sql import Db
+from bartizan.store.tx import Clock
+
+T = TypeVar("T")
+Work = Callable[[Db, Clock], T]
+
+log = structlog.get_logger(__name__)
+
+
+class Unknown(Exception):
+    """The connection was lost while a commit was under way."""
+
+
+class Pen(Protocol):
+    """The writing connection of an engine. Methods raise the engine's own errors; `explain` makes ours of them."""
+
+    @property
+    def db(self) -> Db: ...
+
+    def lock(self) -> None:
+        """Opens a transaction, holding the lock that orders all writers of all processes."""
+        ...
+
+    def begin(self) -> Clock:
+        """The same, and reads the counters."""
+        ...
+
+    def savepoint(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def undo(self) -> None:
+        """Back to the savepoint."""
+        ...
+
+    def commit(self, clock: Clock) -> bool:
+        """Durable when it returns; whether the feed has grown. Unknown if the outcome cannot be told."""
+        ...
+
+    def abort(self) -> None:
+        """Rolls back and makes the connection usable again, or drops it; never raises."""
+        ...
+
+    def explain(self, error: BaseException) -> tuple[BartizanError | None, bool]:
+        """What an engine's error means to the caller (None: it is none of the engine's); whether it ends the group."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Bounds(Struct, frozen=True):
+    group_requests: int = 256
+    group_s: float = 0.040
+    queue: int = 10_000
+
+
+class _Job(Generic[T]):
+    __slots__ = ("done", "error", "future", "loop", "result", "work")
+
+    def __init__(self, work: Work[T], loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]") -> None:
+        self.work = work
+        self.loop = loop
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.done():
+            return  # its caller has gone
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Writer:
+    """`grown` is called in the writer's thread after a commit that wrote to the feed."""
+
+    def __init__(self, pen: Pen, bounds: Bounds, grown: Callable[[], None]) -> None:
+        self._pen = pen
+        self._bounds = bounds
+        self._grown = grown
+        self._queue: deque[_Job[Any]] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="bartizan-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Work[T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._wake:
+            if self._closing:
+                raise Unavailable("the store is closed")
+            if len(self._queue) >= self._bounds.queue:
+                raise Unavailable(f"{len(self._queue)} writes are waiting; try again", retry_after_s=5)
+            self._queue.append(_Job(work, loop, future))
+            self._wake.notify()
+        return await future
+
+    def close(self) -> None:
+        """Finishes what is queued."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and not self._closing
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                if not self._queue:
+                    break
+            jobs: list[_Job[Any]] = []
+            try:
+                self._group(jobs)
+            except (
+                Exception
+            ) as error:  # the stage's edge: whatever it was, callers must hear of it and the thread live on
+                log.exception("store.writer", jobs=len(jobs))
+                self._pen.abort()
+                for job in jobs:
+                    job.error = job.error or Unavailable(f"the store failed: {error}")
+            _tell(jobs)
+        self._pen.close()
+
+    def _take(self) -> _Job[Any] | None:
+        while self._queue:
+            job = self._queue.popleft()
+            if not job.future.cancelled():
+                return job
+        return None
+
+    def _group(self, jobs: list[_Job[Any]]) -> None:
+        """One transaction over as many requests as wait, within the bounds. `jobs` receives those that were taken."""
+        error, again = self._attempt(iter(self._take, None), jobs)
+        if error is None:
+            return
+        # The group failed as a whole: each request alone, so that one cannot take the others down with it.
+        for job in jobs:
+            job.result, job.error = None, error
+        if len(jobs) == 1 and isinstance(error, StorageFull):
+            return
+        for job in jobs:
+            if not again:
+                job.error = error
+                continue
+            job.error = None
+            error, again = self._attempt(iter([job]), [])
+            job.error = error or job.error
+
+    def _attempt(self, source: Iterator[_Job[Any]], jobs: list[_Job[Any]]) -> tuple[BartizanError | None, bool]:
+        """Runs and commits. What ended it all, or None, and whether trying again is safe and of use."""
+        pen = self._pen
+        try:
+            clock = pen.begin()
+        except Exception as error:  # noqa: BLE001 - each engine has errors of its own; what is not one is raised again
+            pen.abort()
+            jobs.extend(itertools.islice(source, self._bounds.group_requests))
+            return self._explained(error), False
+        end = time.monotonic() + self._bounds.group_s
+        try:
+            for job in source:
+                jobs.append(job)
+                self._one(job, clock)
+                if len(jobs) >= self._bounds.group_requests or time.monotonic() > end:
+                    break
+            if pen.commit(clock):
+                self._grown()
+        except Unknown as error:
+            pen.abort()
+            return Unavailable(str(error)), False
+        except Exception as error:  # noqa: BLE001 - as above
+            pen.abort()
+            return self._explained(error), True
+        return None, True
+
+    def _one(self, job: _Job[Any], clock: Clock) -> None:
+        """Behind a savepoint. What the work raises is kept for its caller; what the engine dies of is raised."""
+        pen, feed = self._pen, clock.feed
+        pen.savepoint()
+        try:
+            job.result = job.work(pen.db, clock)
+        except BaseException as error:
+            ours, fatal = pen.explain(error)
+            if fatal:
+                raise
+            pen.undo()
+            clock.feed = feed
+            job.error = ours or error
+        pen.release()
+
+    def _explained(self, error: BaseException) -> BartizanError:
+        ours, _ = self._pen.explain(error)
+        if ours is None:
+            raise error
+        return ours
+
+
+def _tell(jobs: Sequence[_Job[Any]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, its in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the caller's loop has been closed: nobody waits
+            loop.call_soon_threadsafe(_settle, its)
+
+
+def _settle(jobs: Sequence[_Job[Any]]) -> None:
+    for job in jobs:
+        job.settle()

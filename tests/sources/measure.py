@@ -1,0 +1,227 @@
+"""How well a source maps real records, measured without its own helpers: what the bars of the tests compare."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import bartizan.sources  # noqa: F401 - fills SOURCES
+from bartizan.extend import SOURCES, Event, GraphObject, Record
+from bartizan.model import entities, evidence
+from bartizan.model.alert import Alert, Observed
+
+Out = Alert | Event | GraphObject
+
+_ECS = {
+    "host": ("host.name", "host.hostname"),
+    "user": ("user.name", "user.email", "user.id"),
+    "address": ("source.ip", "destination.ip", "related.ip"),
+    "process": ("process.name", "process.command_line", "process.executable"),
+    "hash": ("file.hash", "process.hash", "related.hash"),
+    "url": ("url.full", "url.original"),
+    "domain": ("dns.question.name", "url.domain"),
+}
+_EVIDENCE = {
+    "host": ("hostName", "deviceDnsName"),
+    "user": ("accountName", "userPrincipalName", "userSid", "azureAdUserId", "displayName"),
+    "address": ("ipAddress", "lastIpAddress", "lastExternalIpAddress", "ipInterfaces", "senderIp"),
+    "process": ("fileName", "filePath", "processCommandLine"),
+    "hash": ("md5", "sha1", "sha256"),
+    "url": ("url", "urls"),
+    "domain": ("domainName",),
+}
+_TECHNIQUE = re.compile(r"(?<![\w.%-])T(?:1[0-7]\d\d|08\d\d)(?:\.\d{3})?(?!\w)")
+
+
+def records(shared: Path, source: str) -> list[dict[str, Any]]:
+    lines = (shared / "alerts" / source / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def record_of(raw: Any) -> Record:
+    """As ingest hands it over: a vendor's object, or a line of text."""
+    if isinstance(raw, str):
+        text, data = raw, None
+        if raw[:1] in "{[":
+            try:
+                data = json.loads(raw)
+            except ValueError:
+                data = None
+    else:
+        text, data = json.dumps(raw), raw
+    return Record(raw=text.encode("utf-8", "surrogatepass"), text=text, data=data)
+
+
+def run(source: str, raw: Any) -> list[Out]:
+    return list(SOURCES[source].normalise(record_of(raw)))
+
+
+def encoded(outs: list[Out]) -> bytes:
+    return b"\n".join(msgspec.json.encode(out) for out in outs)
+
+
+def walk(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every (key, scalar) of a JSON value, also of JSON in strings."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, dict | list):
+                if isinstance(item, list):
+                    yield from ((key, part) for part in item if not isinstance(part, dict | list))
+                yield from walk(item)
+            else:
+                yield key, item
+                if isinstance(item, str) and item[:1] in "{[":
+                    try:
+                        yield from walk(json.loads(item))
+                    except ValueError:
+                        continue
+    elif isinstance(value, list):
+        for item in value:
+            yield from walk(item)
+
+
+def _dig(data: Any, path: str) -> Any:
+    for step in path.split("."):
+        data = data.get(step) if isinstance(data, dict) else None
+    return data
+
+
+def expected(ecs: dict[str, Any]) -> set[tuple[str, str]]:
+    """(kind, value) pairs that the other parser found."""
+    found = set()
+    for kind, paths in _ECS.items():
+        for path in paths:
+            value = _dig(ecs, path)
+            values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+            found |= {(kind, str(item).lower()) for item in values if item not in (None, "")}
+    return found
+
+
+def _same(kind: str, value: str) -> str:
+    value = value.strip().lower()
+    if kind == "address":
+        try:
+            return str(ip_address(value))
+        except ValueError:
+            return value
+    return value
+
+
+def index(out: Out) -> list[Observed]:
+    """The entries of the entity index that an output gives."""
+    if isinstance(out, Alert):
+        return entities.of_alert(evidence.inner(out.evidence), out.entities)
+    return entities.distinct(out.entities)
+
+
+def named(outs: list[Out]) -> set[tuple[str, str]]:
+    """(kind, value) pairs in evidence of the right type or in the entity index."""
+    found: set[tuple[str, str]] = set()
+    for out in outs:
+        found |= {(entry.kind, _same(entry.kind, entry.value)) for entry in [*out.entities, *index(out)]}
+        found |= {("user", entry.value.lower()) for entry in index(out) if entry.kind == "mailbox"}
+        if isinstance(out, Alert):
+            for key, value in walk(msgspec.to_builtins(out.evidence)):
+                found |= {(kind, _same(kind, str(value))) for kind, keys in _EVIDENCE.items() if key in keys}
+                if key in ("hostName", "deviceDnsName", "displayName", "primaryAddress"):
+                    found.add(("user", str(value).lower()))
+    return found
+
+
+def wrong(entry: Observed, text: str) -> bool:
+    """Whether an entry of the index is of a wrong kind or not in the record."""
+    value = entry.value.lower()
+    if entry.kind == "address":
+        try:
+            ip_address(value)
+        except ValueError:
+            return True
+        return value not in text and ":" not in value
+    if entry.kind == "hash" and not re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}", value):
+        return True
+    if entry.kind == "url":
+        rest = value.partition("://")[2] or value
+        return not all(part in text for part in rest.split("/", 1))
+    if entry.kind == "mailbox" and "@" not in value:
+        return True
+    return value not in text
+
+
+@dataclass
+class Measure:
+    """Counts over the records of one source."""
+
+    source: str
+    records: int = 0
+    mapped: int = 0
+    alert_records: int = 0
+    alerts_made: int = 0
+    complete: int = 0
+    with_evidence: int = 0
+    expected: int = 0
+    found: int = 0
+    index: int = 0
+    index_wrong: int = 0
+    techniques: int = 0
+    techniques_found: int = 0
+    events_as_alerts: int = 0
+    unstable: int = 0
+    missing: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+    levels: list[tuple[str, str]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source:24} records {self.mapped}/{self.records}  alerts {self.alerts_made}/{self.alert_records} "
+            f"complete {self.complete} evidence {self.with_evidence}  entities {self.found}/{self.expected}  "
+            f"index wrong {self.index_wrong}/{self.index}  techniques {self.techniques_found}/{self.techniques}  "
+            f"event->alert {self.events_as_alerts}  unstable {self.unstable}"
+        )
+
+
+def measure(shared: Path, source: str) -> Measure:
+    result = Measure(source)
+    for number, item in enumerate(records(shared, source)):
+        outs = run(source, item["raw"])
+        result.records += 1
+        result.mapped += bool(outs)
+        result.unstable += encoded(outs) != encoded(run(source, item["raw"]))
+        alerts = [out for out in outs if isinstance(out, Alert)]
+        _count_alerts(result, number, item, alerts)
+        have = named(outs)
+        for kind, value in sorted(expected(item.get("expected_ecs", {}))):
+            result.expected += 1
+            if (kind, _same(kind, value)) in have:
+                result.found += 1
+            else:
+                result.missing.append(f"#{number} {kind} {value[:80]}")
+        text = " ".join(f"{key} {value}" for key, value in walk(item["raw"])).lower() or str(item["raw"]).lower()
+        for entry in dict.fromkeys(entry for out in outs for entry in index(out)):
+            result.index += 1
+            if wrong(entry, text):
+                result.index_wrong += 1
+                result.strange.append(f"#{number} {entry.kind} {entry.value[:80]}")
+    return result
+
+
+def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: list[Alert]) -> None:
+    if item["kind"] == "event":
+        result.events_as_alerts += bool(alerts)
+        return
+    result.alert_records += 1
+    result.alerts_made += bool(alerts)
+    ids = set(_TECHNIQUE.findall(" ".join(str(value) for _, value in walk(item["raw"]))))
+    result.techniques += len(ids)
+    result.techniques_found += len(ids & {name for alert in alerts for name in alert.techniques})
+    for alert in alerts[:1]:
+        whole = alert.title and alert.severity and alert.vendor and alert.first_activity and alert.last_activity
+        result.complete += bool(whole)
+        result.with_evidence += bool(alert.evidence)
+        if not whole or not alert.evidence:
+            result.missing.append(f"#{number} incomplete: {alert.title!r} {alert.first_activity} {len(alert.evidence)}")
+        result.levels.append((alert.vendor_severity or "", alert.severity))

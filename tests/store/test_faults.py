@@ -1,0 +1,335 @@
+"""What the world does to a store: full disks, read-only folders, lost connections, damaged files."""
+
+import asyncio
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.store.conftest import COLLECTIONS, Opener, alert, note, putting
+
+from bartizan.errors import Conflict, StorageFull, Unavailable
+from bartizan.store import Limits, Query, Store, Tx, open_store
+from bartizan.store.sql import Db
+from bartizan.store.writer import Bounds, Unknown, Writer
+
+pytestmark = pytest.mark.anyio
+
+DISK = "6m"  # of the small file system
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few megabytes; only the root of a machine can make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"no file system of its own: {made.stderr.decode().strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+async def fill_up(store: Store) -> int:
+    """Writes until the disk is full; returns how many writes were acknowledged."""
+    tenant, stored = store.tenant("t"), 0
+    with pytest.raises(StorageFull, match="disk is full"):
+        for number in range(1_000):
+            await tenant.write(putting(note(f"n{number}", x="x" * 50_000), alert(f"a{number}")), actor="me")
+            stored += 1
+    return stored
+
+
+async def whole(store: Store) -> int:
+    """How many writes are there; each has both its documents and both its changes."""
+    tenant = store.tenant("t")
+    notes, alerts = await tenant.count("notes"), await tenant.count("alerts")
+    changes = await store.changes(0, limit=10_000)
+    assert notes == alerts and len({(change.collection, change.id) for change in changes}) == 2 * notes
+    return notes
+
+
+async def test_a_full_disk(small_disk: Path) -> None:
+    """507 and nothing half there; reads go on; when there is space again writes go on, without repair or restart."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 2_000_000)
+    store = open_store(small_disk / "data", COLLECTIONS)
+    await store.start()
+    stored = await fill_up(store)
+    assert stored > 3 and await whole(store) == stored
+    results = await asyncio.gather(
+        *(
+            store.tenant("t").write(putting(note(f"m{i}", x="x" * 50_000), alert(f"m{i}")), actor="me")
+            for i in range(20)
+        ),
+        return_exceptions=True,
+    )
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert refused and all(isinstance(result, StorageFull) for result in refused)
+    stored += 20 - len(refused)
+    assert await whole(store) == stored
+    assert (await store.tenant("t").page("notes", Query(3))).rows and await store.ready()
+    ballast.unlink()
+    await store.tenant("t").write(putting(note("after"), alert("after")), actor="me")
+    assert await whole(store) == stored + 1
+    await store.close()
+    again = open_store(small_disk / "data", COLLECTIONS)
+    await again.start()
+    assert await whole(again) == stored + 1
+    await again.close()
+
+
+async def test_a_full_disk_at_the_checkpoint(small_disk: Path) -> None:
+    """The log fits, the file that it is written back to does not: what was acknowledged stays."""
+    store = open_store(small_disk / "data", COLLECTIONS)
+    await store.start()
+    stored = await fill_up(store)
+    await store.close()
+    again = open_store(small_disk / "data", COLLECTIONS)
+    await again.start()
+    assert await whole(again) == stored
+    await again.close()
+
+
+async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path) -> None:
+    """Of writes that come together only those that do not fit are refused."""
+    store = open_store(small_disk / "data", COLLECTIONS)
+    await store.start()
+    tenant = store.tenant("t")
+    results = await asyncio.gather(
+        tenant.write(putting(note("small1")), actor="me"),
+        tenant.write(putting(note("huge", x="x" * 8_000_000)), actor="me"),
+        tenant.write(putting(note("small2")), actor="me"),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, StorageFull) for result in results] == [False, True, False]
+    assert [row.id for row in (await tenant.page("notes", Query(5))).rows] == ["small1", "small2"]
+    await store.close()
+
+
+async def test_a_file_system_that_turns_read_only(small_disk: Path) -> None:
+    """503 with Retry-After for writes, reads go on, and writes again when it is writable."""
+    store = open_store(small_disk / "data", COLLECTIONS)
+    await store.start()
+    tenant = store.tenant("t")
+    await tenant.write(putting(note("n1")), actor="me")
+    descriptors = remount(small_disk, "ro")
+    if descriptors:
+        with pytest.raises(Unavailable) as caught:
+            await tenant.write(putting(note("n2")), actor="me")
+        assert caught.value.headers["Retry-After"]
+        assert await tenant.get("notes", "n1") is not None
+        remount(small_disk, "rw")
+    await tenant.write(putting(note("n3")), actor="me")
+    assert await tenant.get("notes", "n2") is None and await tenant.get("notes", "n3") is not None
+    await store.close()
+
+
+def remount(place: Path, how: str) -> bool:
+    return (
+        subprocess.run(["mount", "-o", f"remount,{how},size={DISK}", str(place)], capture_output=True).returncode == 0
+    )
+
+
+async def test_a_folder_that_cannot_be_written(small_disk: Path) -> None:
+    """A store on a read-only file system does not start, and says why."""
+    (small_disk / "data").mkdir()
+    if not remount(small_disk, "ro"):
+        pytest.skip("the file system cannot be made read-only")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        await open_store(small_disk / "data", COLLECTIONS).start()
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    """Damaged or foreign: an error that says to restore a backup, and the file is not touched."""
+    file = tmp_path / "state.db"
+    file.write_bytes(b"not a database at all" * 1_000)
+    with pytest.raises(Unavailable, match="damaged"):
+        await open_store(tmp_path, COLLECTIONS).start()
+    assert file.read_bytes() == b"not a database at all" * 1_000
+
+
+async def test_a_writer_that_waits_too_long(opened: Opener) -> None:
+    """While another process holds the lock beyond the bound: 503, then all goes on."""
+    store, other = await opened(), await opened(lock_s=0.2)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(tx: Tx) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    task = asyncio.create_task(store.tenant("t").write(slow, actor="a"))
+    await asyncio.to_thread(begun.wait, 10)
+    with pytest.raises(Unavailable, match="another process"):
+        await other.tenant("t").write(putting(note("n1")), actor="b")
+    go_on.set()
+    await task
+    await other.tenant("t").write(putting(note("n2")), actor="b")
+    assert await store.tenant("t").get("notes", "n1") is None
+
+
+async def test_a_unique_value_that_the_index_refuses(opened: Opener) -> None:
+    """The index is the last guard: a row that slips past the check is a Conflict, for its writer alone."""
+    store = await opened()
+    tenant = store.tenant("t")
+    await tenant.write(putting(note("n1")), actor="me")
+
+    def past_the_check(db: Db, _: Any) -> None:
+        db.run("INSERT INTO c_notes SELECT * FROM c_notes")
+
+    results = await asyncio.gather(
+        store.write(past_the_check),  # type: ignore[attr-defined]
+        tenant.write(putting(note("n2")), actor="me"),
+        return_exceptions=True,
+    )
+    assert isinstance(results[0], Conflict) and not isinstance(results[1], BaseException)
+
+
+# ---------------------------------------------------------------- PostgreSQL
+
+
+def backends(dsn: str, query: str) -> int:
+    """Ends server processes by what they are doing."""
+    import psycopg
+
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        sql = f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {query} and pid <> pg_backend_pid()"
+        row = admin.execute(sql.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+HERE = "datname = current_database()"
+
+
+@pytest.mark.postgres
+async def test_a_lost_connection_is_replaced(postgres_dsn: str) -> None:
+    """Reads and writes go on after the server has ended every connection, while idle or at work."""
+    store = open_store(postgres_dsn, COLLECTIONS)
+    await store.start()
+    tenant = store.tenant("t")
+    await tenant.write(putting(note("n1")), actor="me")
+    assert await tenant.get("notes", "n1") is not None
+    assert await asyncio.to_thread(backends, postgres_dsn, HERE) >= 2
+    assert await tenant.get("notes", "n1") is not None
+    await tenant.write(putting(note("n2")), actor="me")
+    tries = []
+
+    def cut(tx: Tx) -> None:
+        tx.put(note("n3"))
+        tries.append(1)
+        if len(tries) == 1:
+            assert backends(postgres_dsn, f"{HERE} and state = 'idle in transaction'") == 1
+        tx.put(note("n4"))
+
+    others = [tenant.write(putting(note(f"m{i}")), actor="me") for i in range(10)]
+    await asyncio.gather(tenant.write(cut, actor="me"), *others)
+    assert len(tries) == 2 and await tenant.count("notes") == 14
+    changes = await store.changes(0, limit=99)
+    assert len(changes) == 14
+    await store.close()
+
+
+@pytest.mark.postgres
+async def test_a_commit_whose_answer_is_lost(postgres_dsn: str) -> None:
+    """Whether it was committed is found out: it is neither run twice nor reported as failed."""
+    from bartizan.store.postgres import PostgresDb, PostgresPen, PostgresStore
+
+    for lost in ("before", "after"):
+
+        class Cut(PostgresDb):
+            """A connection whose server goes away around the next commit."""
+
+            armed = True
+
+            def run(self, sql: str, params: Any = ()) -> int:
+                if sql == "COMMIT" and Cut.armed:
+                    Cut.armed = False
+                    if lost == "after":  # noqa: B023 - used within the turn
+                        super().run(sql)
+                    backends(postgres_dsn, f"pid = {self.connection.info.backend_pid}")
+                return super().run(sql, params)
+
+        store = PostgresStore(postgres_dsn, COLLECTIONS)
+        await store.start()
+        assert store._writer is not None
+        pen = store._writer._pen
+        assert isinstance(pen, PostgresPen)
+        pen._db = Cut(pen._open().connection)
+        runs: list[int] = []
+
+        def count(tx: Tx) -> int:
+            runs.append(1)  # noqa: B023 - used within the turn
+            before = int(tx.value("count") or b"0")
+            tx.set_value("count", str(before + 1).encode())
+            return before + 1
+
+        before = int(await store.tenant("t").value("count") or b"0")
+        answer = await store.tenant("t").write(count, actor="me")
+        assert not Cut.armed and answer == before + 1
+        assert int(await store.tenant("t").value("count") or b"0") == before + 1
+        assert len(runs) == (1 if lost == "after" else 2)
+        await store.close()
+
+
+@pytest.mark.postgres
+async def test_a_server_that_is_away(postgres_dsn: str) -> None:
+    """503 for reads, writes and start, not a hang; the same store works when the server is back."""
+    nowhere = "postgresql://postgres@127.0.0.1:1/none"
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await open_store(nowhere, COLLECTIONS, connect_s=1).start()
+    store = open_store(postgres_dsn, COLLECTIONS, connect_s=1)
+    await store.start()
+    kept, store._dsn = store._dsn, nowhere  # type: ignore[attr-defined]
+    pen = store._writer._pen  # type: ignore[attr-defined]
+    pen._dsn = nowhere
+    await asyncio.to_thread(backends, postgres_dsn, HERE)
+    with pytest.raises(Unavailable):
+        await store.tenant("t").count("notes")
+    with pytest.raises(Unavailable):
+        await store.tenant("t").write(putting(note("n1")), actor="me")
+    store._dsn = pen._dsn = kept  # type: ignore[attr-defined]
+    await store.tenant("t").write(putting(note("n2")), actor="me")
+    assert await store.tenant("t").count("notes") == 1
+    await store.close()
+
+
+async def test_an_outcome_that_cannot_be_told_is_not_tried_again() -> None:
+    """Better one honest 503 than a change made twice."""
+
+    class Pen:
+        db: Any = None
+        runs = 0
+
+        def lock(self) -> None: ...
+        def begin(self) -> Any:
+            return type("Clock", (), {"feed": 0})()
+
+        def savepoint(self) -> None: ...
+        def release(self) -> None: ...
+        def undo(self) -> None: ...
+        def commit(self, clock: Any) -> bool:
+            raise Unknown("it may or may not be there")
+
+        def abort(self) -> None: ...
+        def explain(self, error: BaseException) -> tuple[None, bool]:
+            return None, False
+
+        def close(self) -> None: ...
+
+    pen = Pen()
+    writer = Writer(pen, Bounds(), lambda: None)
+
+    def work(db: Db, clock: Any) -> None:
+        pen.runs += 1
+
+    with pytest.raises(Unavailable, match="may or may not"):
+        await writer.run(work)
+    assert pen.runs == 1
+    await asyncio.to_thread(writer.close)
+    assert Limits().queue > 0 and os.name == "posix"
