@@ -1,0 +1,92 @@
+"""The process that plays the sample organisation against a server: `python -m bartizan.demo CREDENTIALS DAYS`."""
+
+import asyncio
+import json
+import os
+import ssl
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import structlog
+
+from bartizan.demo.feed import Refused, Server, fill, live
+from bartizan.demo.organisation import Organisation
+
+START_S = 120
+_PAUSE_S = 5
+
+_SHOWN = """
+  address        {address}
+  tenant         {tenantId}
+  client id      {clientId}
+  client secret  {clientSecret}
+  analyst        {user}  password {password}
+  authority      {ca}
+
+In another terminal (pip install msgraph-sdk azure-identity aiohttp), then run the snippet of README.md:
+
+  export BARTIZAN_ADDRESS={address} BARTIZAN_TENANT_ID={tenantId}
+  export BARTIZAN_CLIENT_ID={clientId} BARTIZAN_CLIENT_SECRET={clientSecret}
+  export SSL_CERT_FILE={ca} REQUESTS_CA_BUNDLE={ca}
+
+The same without an SDK:
+
+  token=$(curl -s --cacert $SSL_CERT_FILE {address}/{tenantId}/oauth2/v2.0/token \\
+    -d grant_type=client_credentials -d client_id={clientId} -d client_secret={clientSecret} \\
+    -d scope=https://graph.microsoft.com/.default | python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])')
+  curl -s --cacert $SSL_CERT_FILE -H "Authorization: Bearer $token" '{address}/v1.0/security/incidents?$expand=alerts'
+"""  # noqa: E501 - a command to be copied
+
+
+async def _play(known: dict[str, str], days: int) -> None:
+    context = ssl.create_default_context(cafile=known["ca"])
+    organisation = Organisation()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        await _ready(session, known["address"])
+        server = Server(session, known["address"], known["tenantId"], known["clientId"], known["clientSecret"])
+        _say("Filling in the sample organisation ...")
+        await fill(server, organisation, datetime.now(UTC), days=days)
+        _say(_SHOWN.format(**known))
+        while True:
+            try:
+                await live(server, organisation)
+            except (Refused, aiohttp.ClientError) as problem:  # a restart of the server is no reason to end
+                structlog.get_logger(__name__).warning("demo.feed", problem=str(problem))
+                await asyncio.sleep(_PAUSE_S)
+
+
+async def _ready(session: aiohttp.ClientSession, address: str) -> None:
+    for _ in range(START_S * 5):
+        try:
+            async with session.get(f"{address}/healthz") as answer:
+                if answer.status == 200:
+                    return
+        except aiohttp.ClientConnectionError:
+            pass  # not up yet
+        await asyncio.sleep(0.2)
+    raise SystemExit(f"{address} did not answer within {START_S} s")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _until_orphaned() -> None:
+    """Ends with the server: it holds the other end of our standard input."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    path, days = sys.argv[1:3]
+    threading.Thread(target=_until_orphaned, daemon=True).start()
+    asyncio.run(_play(json.loads(Path(path).read_text()), int(days)))
+
+
+if __name__ == "__main__":
+    main()
