@@ -1,4 +1,5 @@
-"""The command `bartizan`. Rooms bring their own commands; each is imported when it is called, so that help is there at once."""
+"""The command `bartizan`. Rooms bring their own commands; each is imported when it is called, so that help is there
+at once."""
 
 import importlib
 import sys
@@ -20,12 +21,12 @@ class Commands(click.Group):
         "tenant": ("bartizan.auth.commands:tenant", "Tenants: add, list, remove, export, restore, erase."),
         "app": ("bartizan.auth.commands:app", "Applications: add, list, remove, rotate, revoke."),
         "user": ("bartizan.auth.commands:user", "Accounts: add, list, remove, rotate, revoke."),
-        "consent": ("bartizan.auth.commands:consent", "What apps may do in tenants: add, list, remove."),
-        "token": ("bartizan.auth.commands:token", "Tokens that deliver records of sources: add, list, remove, rotate."),
-        "key": ("bartizan.auth.commands:key", "Keys that sign tokens: list, rotate."),
-        "ca": ("bartizan.auth.commands:ca", "The own certificate authority: export."),
-        "audit": ("bartizan.auth.commands:audit", "The chain of audit entries: verify."),
-        "backup": ("bartizan.auth.commands:backup", "Copy the database while serving."),
+        "consent": ("bartizan.auth.upkeep:consent", "What apps may do in tenants: add, list, remove."),
+        "token": ("bartizan.auth.upkeep:token", "Tokens that deliver records of sources: add, list, remove, rotate."),
+        "key": ("bartizan.auth.upkeep:key", "Keys that sign tokens: list, rotate."),
+        "ca": ("bartizan.auth.upkeep:ca", "The own certificate authority: export."),
+        "audit": ("bartizan.auth.upkeep:audit", "The chain of audit entries: verify."),
+        "backup": ("bartizan.auth.upkeep:backup", "Copy the database while serving."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -55,22 +56,17 @@ class Surroundings:
 
     def collections(self) -> tuple[Any, ...]:
         """Of the whole program: a store that is opened with fewer could not write what the server reads."""
+        from bartizan.app.assembly import declared
+
+        return declared()
+
+    def permissions(self) -> tuple[frozenset[str], frozenset[str]]:
+        """(application, delegated): every one that some operation asks for."""
         import bartizan.api
-        from bartizan.auth import audit, authority
+        from bartizan.extend import permissions
 
-        declared = getattr(bartizan.api, "collections", None)
-        every = (*authority.COLLECTIONS, *(declared() if declared else (audit.declared(),)))
-        return tuple({c.name: c for c in every}.values())
-
-    def permissions(self) -> tuple[frozenset[str], frozenset[str]] | None:
-        """(application, delegated); None while no resource is declared."""
-        import bartizan.api
-
-        declared = getattr(bartizan.api, "permissions", None)
-        if declared is None:
-            return None
-        application, delegated = declared()
-        return frozenset(application), frozenset(delegated)
+        bartizan.api.load()
+        return permissions()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

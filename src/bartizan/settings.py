@@ -24,7 +24,8 @@ _NOT_OURS = re.compile(r"BARTIZAN_(TEST_.*|SHARED|SERVICE_.*|PORT_.*)")
 
 
 class BadSettings(ValueError):
-    """A setting that is unknown, or whose value cannot be used; the message says which, from where, and what would be right."""
+    """A setting that is unknown, or whose value cannot be used; the message says which, from where, and what would
+    be right."""
 
 
 class Secret:
@@ -54,7 +55,8 @@ class Secret:
 
 
 class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
-    """A foreign issuer whose tokens are accepted. It says who asks; what that one may do is read from our own accounts and consents."""
+    """A foreign issuer whose tokens are accepted. It says who asks; what that one may do is read from our own
+    accounts and consents."""
 
     issuer: Annotated[str, Meta(description="The `iss` claim, letter by letter.")]
     audiences: Annotated[
@@ -63,7 +65,8 @@ class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
     tenants: Annotated[
         dict[str, str],
         Meta(
-            description="Value of `tenant_claim` -> id, domain or name of a tenant here; the key `*` (alone) binds the issuer to one tenant.",
+            description="Value of `tenant_claim` -> id, domain or name of a tenant here; the "
+            "key `*` (alone) binds the issuer to one tenant.",
             min_length=1,
         ),
     ]
@@ -134,7 +137,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hosts: Annotated[
         tuple[str, ...],
         Meta(
-            description="Further host names that clients use (graph.microsoft.com), allowed in links and put into the certificate."
+            description="Further host names that clients use (graph.microsoft.com), allowed in "
+            "links and put into the certificate."
         ),
     ] = ()
     processes: Annotated[int, Meta(ge=1, le=64, description="API processes.")] = 1
@@ -146,7 +150,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: Annotated[
         Literal["own", "files", "off"],
         Meta(
-            description="own: certificate of the own CA; files: the operator's; off: plain http behind a proxy that ends TLS."
+            description="own: certificate of the own CA; files: the operator's; off: plain "
+            "http behind a proxy that ends TLS."
         ),
     ] = "own"
     tls_certificate_file: Annotated[str, Meta(description="Certificate chain (PEM) for tls = files.")] = ""
@@ -159,7 +164,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     master_key: Annotated[
         Secret,
         Meta(
-            description="64 hex digits that encrypt what is secret at rest; empty: the file master.key in the data folder."
+            description="64 hex digits that encrypt what is secret at rest; empty: the file "
+            "master.key in the data folder."
         ),
     ] = Secret()
     key_rotation_days: Annotated[
@@ -192,7 +198,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     assertion_reuse: Annotated[
         Literal["same-address", "never"],
         Meta(
-            description="Whether a client assertion may come again from the address that it came from (MSAL does that for minutes)."
+            description="Whether a client assertion may come again from the address that it "
+            "came from (MSAL does that for minutes)."
         ),
     ] = "same-address"
     audiences: Annotated[
@@ -266,14 +273,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def netlocs(self) -> frozenset[str]:
-        """Every Host header that is believed: a listed name bare, with the own port, or with the port that it was listed with."""
+        """Every Host header that is believed: a listed name bare, with the own port, or with the port that it was
+        listed with."""
         ports = {"", f":{self.port}"}
         names = [f"[{n}]" if ":" in n else n for n in self.names]
         listed = {h.lower() for h in self.hosts}
         return frozenset({f"{n}{p}" for n in names for p in ports} | listed | {urlsplit(self.root).netloc.lower()})
 
     def base(self, host: str | None) -> str:
-        """Scheme and host for links, issuer and discovery: the request's Host if it is allowed, else the configured address."""
+        """Scheme and host for links, issuer and discovery: the request's Host if it is allowed, else the configured
+        address."""
         host = (host or "").lower()
         if host not in _netlocs(self):
             return self.root

@@ -43,7 +43,9 @@ def callers() -> dict[str, Caller]:
         "analyst": person("analyst", "SecurityAdministrator", delegated),
         "operator": person("operator", "SecurityOperator", delegated),
         "reader": person("reader", "SecurityReader", delegated),
-        "guest": Caller(A, "console", "Console", "id-of-guest", "guest@contoso.example", "Guest", frozenset({"User.Read"})),
+        "guest": Caller(
+            A, "console", "Console", "id-of-guest", "guest@contoso.example", "Guest", frozenset({"User.Read"})
+        ),
     }
 
 
@@ -82,7 +84,15 @@ class World:
         return await self._ok("PATCH", path, body, by, **headers)
 
     async def refused(
-        self, method: str, path: str, body: Any = None, *, status: int, says: str = "", by: str | None = "admin", **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        status: int,
+        says: str = "",
+        by: str | None = "admin",
+        **headers: str,
     ) -> dict[str, Any]:
         """The error of an answer that has this status and says this."""
         answer = await self.call(method, path, body, by=by, **headers)

@@ -115,14 +115,16 @@ async def test_names_are_read_in_any_case(many: World) -> None:
     for path in (
         "/V1.0/Security/ALERTS_v2?$Filter=Severity eq 'HIGH'",
         "/v1.0//security/alerts_v2/?$filter=severity+eq+'high'&",
-        "/v1.0/security/alerts_v2?filter=severity eq \"high\"",
+        '/v1.0/security/alerts_v2?filter=severity eq "high"',
     ):
         assert len((await many.get(path))["value"]) == 8
 
 
 async def test_search(many: World) -> None:
     assert len((await many.get(f'{ALERTS}?$search="alert 7"'))["value"]) == 1
-    await many.refused("GET", '/v1.0/identityProtection/riskDetections?$search="x"', status=400, says="cannot be searched")
+    await many.refused(
+        "GET", '/v1.0/identityProtection/riskDetections?$search="x"', status=400, says="cannot be searched"
+    )
 
 
 async def test_select_keeps_annotations(many: World) -> None:

@@ -246,6 +246,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             await asyncio.sleep(0.01)
         started.set()
         await task
+        for connection in list(server.server_state.connections):  # clients that never say goodbye
+            connection.transport.abort()
+        await asyncio.sleep(0)
         await world.http.aclose()
         await world.authority.store.close()
 

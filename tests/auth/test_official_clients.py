@@ -202,12 +202,16 @@ def test_azure_identity(served: Served, pair: tuple[bytes, bytes]) -> None:
     with two:
         assert two.get_token(f"{served.base}/.default").token
 
+    person: list[threading.Thread] = []
+
     def prompt(page: str, code: str, _until: dt.datetime) -> None:
-        threading.Thread(target=_approve, args=(served, page, code)).start()
+        person.append(threading.Thread(target=_approve, args=(served, page, code)))
+        person[0].start()
 
     three = DeviceCodeCredential(served.app.id, tenant_id=served.tenant.id, prompt_callback=prompt, **options)
     with three:
         token = three.get_token("https://graph.microsoft.com/SecurityAlert.Read.All")
+    person[0].join()
     assert claims_of(token.token)["upn"] == "ann@default.internal"
 
 

@@ -1,4 +1,4 @@
-"""The Graph API: `wire` speaks it, `documents` describes it, and each other file here declares one area of resources."""
+"""The Graph API: `wire` speaks it, `documents` describes it, each other file here declares one area of resources."""
 
 import importlib
 import pkgutil

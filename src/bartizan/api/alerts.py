@@ -1,6 +1,7 @@
 """Alerts through both faces, and the incidents that they belong to.
 
-Source: Microsoft Graph, resources microsoft.graph.alert, microsoft.graph.security.alert and microsoft.graph.security.incident.
+Source: Microsoft Graph, resources microsoft.graph.alert, microsoft.graph.security.alert and
+microsoft.graph.security.incident.
 """
 
 from collections.abc import Mapping
@@ -73,7 +74,8 @@ incidents = resource(
     create="Bartizan.Ingest.All",
     search="displayName description",
     patch=(
-        "assignedTo classification customTags description determination displayName resolvingComment severity status summary"
+        "assignedTo classification customTags description determination displayName resolvingComment severity status "
+        "summary"
     ),
     required="displayName",
     max_top=1000,
@@ -290,7 +292,9 @@ def _commented(ctx: Context, tx: Tx, row: Stored, texts: list[str], **also: Any)
     returns=_MERGED,
 )
 async def merge_incidents(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
-    """The oldest survives; the others are redirected to it first, then their alerts follow, so that a second call completes what a crash cut short."""
+    """The oldest survives; the others are redirected to it first, then their alerts follow, so that a second call
+    completes what a crash cut short.
+    """
     ids = list(dict.fromkeys(given["incidentIds"]))
     if not 2 <= len(ids) <= MAX_MERGED:
         raise BadRequest(f"incidentIds: expected 2 to {MAX_MERGED} different ids; got {len(ids)}.")
@@ -360,7 +364,9 @@ async def _follow(ctx: Context, source: str, target: str) -> None:
     returns=_MERGED,
 )
 async def move_alerts(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
-    """Into an incident, or, without incidentId, into a new one. All alerts must exist; doing it twice changes nothing."""
+    """Into an incident, or, without incidentId, into a new one. All alerts must exist; doing it twice changes
+    nothing.
+    """
     ids = list(dict.fromkeys(given["alertIds"]))
     if not 0 < len(ids) <= MAX_MOVED:
         raise BadRequest(f"alertIds: expected 1 to {MAX_MOVED} ids; got {len(ids)}.")

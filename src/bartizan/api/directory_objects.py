@@ -119,22 +119,34 @@ def _set(given: dict[str, Any]) -> dict[str, Any]:
 def _member(of: Resource) -> None:
     """What may be a member of groups and roles."""
     of.navigation("memberOf", groups, roles, relation="members", reverse=True)
-    of.navigation("transitiveMemberOf", groups, roles, relation="members", reverse=True, transitive=True)
+    of.navigation(
+        "transitiveMemberOf",
+        groups,
+        roles,
+        relation="members",
+        reverse=True,
+        transitive=True,
+        inside="groups directoryRoles",
+    )
 
 
 for each in (users, groups, devices, service_principals):
     _member(each)
 _PRINCIPALS = (users, groups, devices, service_principals)
-groups.navigation("members", *_PRINCIPALS, relation="members", expand=True)
-groups.navigation("transitiveMembers", *_PRINCIPALS, relation="members", transitive=True)
-groups.navigation("owners", users, service_principals, relation="owners", expand=True)
-roles.navigation("members", users, groups, service_principals, relation="members", expand=True)
-service_principals.navigation("owners", users, service_principals, relation="owners")
+groups.navigation("members", *_PRINCIPALS, relation="members", link=_INGEST, expand=True)
+groups.navigation("transitiveMembers", *_PRINCIPALS, relation="members", transitive=True, inside="groups")
+groups.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
+roles.navigation("members", users, groups, service_principals, relation="members", link=_INGEST, expand=True)
+service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST)
 service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId")
 service_principals.navigation("oauth2PermissionGrants", GRANTS, column="clientId")
-devices.navigation("registeredOwners", users, service_principals, relation="registeredOwners", expand=True)
-devices.navigation("registeredUsers", users, service_principals, relation="registeredUsers", expand=True)
-users.navigation("manager", users, type="microsoft.graph.directoryObject", many=False, relation="manager", expand=True)
+devices.navigation(
+    "registeredOwners", users, service_principals, relation="registeredOwners", link=_INGEST, expand=True
+)
+devices.navigation("registeredUsers", users, service_principals, relation="registeredUsers", link=_INGEST, expand=True)
+users.navigation(
+    "manager", users, type="microsoft.graph.directoryObject", many=False, relation="manager", link=_INGEST, expand=True
+)
 users.navigation("directReports", users, type="microsoft.graph.directoryObject", relation="manager", reverse=True)
 users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True)
 users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True)

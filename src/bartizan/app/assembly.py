@@ -6,6 +6,7 @@ Source: ASGI 3.0, lifespan protocol 2.0.
 """
 
 import contextlib
+import importlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -50,6 +51,7 @@ _log = structlog.get_logger(__name__)
 def declared() -> tuple[Collection, ...]:
     """Every set of documents of the program, each once: what a store is opened with."""
     api.load()
+    importlib.import_module("bartizan.sources")  # each file of it registers what it understands
     every: Iterable[Collection] = (
         *AUTHORITY_COLLECTIONS,
         audit.declared(),
@@ -142,7 +144,7 @@ class App:
         await receive()
         try:
             await self.start()
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - told to the server, which ends
             _log.exception("start failed")
             await send({"type": "lifespan.startup.failed", "message": str(problem)})
             return

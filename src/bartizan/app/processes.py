@@ -1,7 +1,7 @@
 """The group of processes: the API, further API processes by setting, and one that works on the feed.
 
-A child gets its settings over standard input (they hold secrets, which command lines and environments show) and ends when that
-is closed: nothing of the group outlives its parent, however that ends.
+A child gets its settings over standard input (they hold secrets, which command lines and environments show) and ends
+when that is closed: nothing of the group outlives its parent, however that ends.
 
 Source: uvicorn (Server, Config); signal(7).
 """

@@ -63,7 +63,9 @@ def stages(settings: Settings, store: Store) -> Mapping[str, Stage]:
 
 
 async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
-    """Runs a stage while this process holds its lease. The stage's edge: what it raises is logged, and it starts again."""
+    """Runs a stage while this process holds its lease. The stage's edge: what it raises is logged, and it starts
+    again.
+    """
     tries = 0
     while True:
         try:
@@ -76,7 +78,7 @@ async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
         except asyncio.CancelledError:
             await asyncio.shield(store.release(name, owner))
             raise
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - the edge of a stage; logged, then started again
             _log.error("stage.failed", stage=name, exc_info=problem)
         pause_s = PAUSES_S[min(tries, len(PAUSES_S) - 1)]
         tries += 1

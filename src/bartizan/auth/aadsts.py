@@ -130,7 +130,8 @@ def not_default_scope(scope: str) -> OAuthError:
     return OAuthError(
         "invalid_scope",
         1002012,
-        f"The provided value for scope {scope[:200]} is not valid. Client credential flows must have a scope value with "
+        f"The provided value for scope {scope[:200]} is not valid. Client credential flows must have "
+        "a scope value with "
         "/.default suffixed to the resource identifier (application ID URI).",
     )
 
@@ -145,7 +146,8 @@ def unknown_resource(resource: str) -> OAuthError:
     return OAuthError(
         "invalid_resource",
         500011,
-        f"The resource principal named {resource[:200]} was not found. Use https://graph.microsoft.com or this server's address.",
+        f"The resource principal named {resource[:200]} was not found. Use "
+        "https://graph.microsoft.com or this server's address.",
     )
 
 
@@ -193,7 +195,8 @@ def redirect_mismatch(redirect_uri: str) -> OAuthError:
     return OAuthError(
         "invalid_request",
         50011,
-        f"The redirect URI '{redirect_uri[:200]}' specified in the request does not match the redirect URIs configured for the application.",
+        f"The redirect URI '{redirect_uri[:200]}' specified in the request does not match the "
+        "redirect URIs configured for the application.",
     )
 
 

@@ -1,6 +1,7 @@
 """Tenants, apps, users and consents: what operators made, and the only thing that authorisation reads.
 
-All of it lives in the store's tenant "system"; ingested users, roles and assignments are evidence and are never looked at here.
+All of it lives in the store's tenant "system"; ingested users, roles and assignments are evidence and are never
+looked at here.
 Every change raises the generation, by which all processes learn that what they remember of tokens may be out of date.
 """
 
@@ -174,7 +175,8 @@ def _is_guid(text: str) -> bool:
 
 
 class Accounts:
-    """Reads and changes of the above. Each change is audited in the system's chain in its own transaction, then in the tenant's."""
+    """Reads and changes of the above. Each change is audited in the system's chain in its own transaction, then in
+    the tenant's."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self.store = store
@@ -237,7 +239,8 @@ class Accounts:
         return None if row is None else msgspec.json.decode(row.doc, type=User)
 
     async def consented(self, tenant: str, app: str, user: str = "") -> frozenset[str] | None:
-        """Application permissions (no `user`), or the delegated scopes for an account. None: the app is not known in the tenant."""
+        """Application permissions (no `user`), or the delegated scopes for an account. None: the app is not known in
+        the tenant."""
         own = await self.get(Consent, consent_id(tenant, app, ""))
         if not user:
             return None if own is None else frozenset(own.permissions)
@@ -266,7 +269,8 @@ class Accounts:
         tenants: Iterable[str] = (),
         address: str | None = None,
     ) -> T:
-        """Does `work` in the system's tenant with the audit entry and the new generation, then tells the tenants concerned."""
+        """Does `work` in the system's tenant with the audit entry and the new generation, then tells the tenants
+        concerned."""
         targets = tuple(targets)
 
         def enter(tx: Tx) -> None:
@@ -292,7 +296,8 @@ class Accounts:
         return result
 
     async def add_tenant(self, name: str, domain: str, *, id: str | None = None, actor: Actor | Caller) -> Tenant:
-        """Conflict where id, name or domain is taken; BadRequest for a name that the token endpoints give a meaning of their own."""
+        """Conflict where id, name or domain is taken; BadRequest for a name that the token endpoints give a meaning
+        of their own."""
         reserved = {"common", "organizations", "consumers", SYSTEM}
         for value in (name, domain):
             if not value or value.lower() in reserved or _is_guid(value) or any(c in value for c in "/?#%\\ \t\n"):
@@ -303,13 +308,19 @@ class Accounts:
         put = _creator(tenant)
         target = Target("Tenant", tenant.id, tenant.name)
         await self.change(
-            put, actor=actor, activity="Add tenant", category="DirectoryManagement", operation="Add", targets=[target],
+            put,
+            actor=actor,
+            activity="Add tenant",
+            category="DirectoryManagement",
+            operation="Add",
+            targets=[target],
             tenants=[tenant.id],
-        )  # fmt: skip
+        )
         return tenant
 
     async def add_app(self, app: App, *, actor: Actor | Caller, tenant: str) -> App:
-        """With the consents that it starts with: its `application` and, for every account, its `delegated` permissions."""
+        """With the consents that it starts with: its `application` and, for every account, its `delegated`
+        permissions."""
         consents = [_consent(tenant, app.id, "", app.application), _consent(tenant, app.id, EVERYONE, app.delegated)]
 
         def work(tx: Tx) -> None:
@@ -320,17 +331,27 @@ class Accounts:
 
         modified = {"permissions": (None, _json(sorted({*app.application, *app.delegated})))}
         await self.change(
-            work, actor=actor, activity="Add application", category="ApplicationManagement", operation="Add",
-            targets=[Target("Application", app.id, app.name, modified=modified)], tenants=[tenant],
-        )  # fmt: skip
+            work,
+            actor=actor,
+            activity="Add application",
+            category="ApplicationManagement",
+            operation="Add",
+            targets=[Target("Application", app.id, app.name, modified=modified)],
+            tenants=[tenant],
+        )
         return app
 
     async def add_user(self, user: User, *, actor: Actor | Caller) -> User:
         modified = {"roles": (None, _json(user.roles))}
         await self.change(
-            _creator(user), actor=actor, activity="Add user", category="UserManagement", operation="Add",
-            targets=[Target("User", user.id, user.name, user.upn, modified)], tenants=user.roles,
-        )  # fmt: skip
+            _creator(user),
+            actor=actor,
+            activity="Add user",
+            category="UserManagement",
+            operation="Add",
+            targets=[Target("User", user.id, user.name, user.upn, modified)],
+            tenants=user.roles,
+        )
         return user
 
     async def add_source_token(
@@ -341,19 +362,36 @@ class Accounts:
         text = f"bzs_{id}_{new_secret()}"
         now = int(self.clock())
         token = SourceToken(
-            id=id, tenant=tenant, sources=sorted(set(sources)), hash=digest(text), created=now,
-            expires=now + days * 86_400 if days else 0, name=name,
-        )  # fmt: skip
+            id=id,
+            tenant=tenant,
+            sources=sorted(set(sources)),
+            hash=digest(text),
+            created=now,
+            expires=now + days * 86_400 if days else 0,
+            name=name,
+        )
         await self.change(
-            _creator(token), actor=actor, activity="Add source token", category="ApplicationManagement", operation="Add",
-            targets=[Target("SourceToken", id, name, modified={"sources": (None, _json(token.sources))})], tenants=[tenant],
-        )  # fmt: skip
+            _creator(token),
+            actor=actor,
+            activity="Add source token",
+            category="ApplicationManagement",
+            operation="Add",
+            targets=[Target("SourceToken", id, name, modified={"sources": (None, _json(token.sources))})],
+            tenants=[tenant],
+        )
         return token, text
 
     async def update(
-        self, kind: type[D], id: str, step: Callable[[D], D], *, actor: Actor | Caller, activity: str, tenants: Iterable[str] = (),
+        self,
+        kind: type[D],
+        id: str,
+        step: Callable[[D], D],
+        *,
+        actor: Actor | Caller,
+        activity: str,
+        tenants: Iterable[str] = (),
         address: str | None = None,
-    ) -> D:  # fmt: skip
+    ) -> D:
         """`step` makes the new document from the one that is there, inside the writer. NotFound where there is none."""
 
         def work(tx: Tx) -> D:
@@ -366,14 +404,27 @@ class Accounts:
 
         category = {User: "UserManagement", Tenant: "DirectoryManagement"}.get(kind, "ApplicationManagement")
         return await self.change(
-            work, actor=actor, activity=activity, category=category, operation="Update",
-            targets=[Target(kind.__name__, id)], tenants=tenants, address=address,
-        )  # fmt: skip
+            work,
+            actor=actor,
+            activity=activity,
+            category=category,
+            operation="Update",
+            targets=[Target(kind.__name__, id)],
+            tenants=tenants,
+            address=address,
+        )
 
     async def grant(
-        self, tenant: str, app: str, user: str, permissions: Iterable[str], *, actor: Actor | Caller, withdraw: bool = False,
+        self,
+        tenant: str,
+        app: str,
+        user: str,
+        permissions: Iterable[str],
+        *,
+        actor: Actor | Caller,
+        withdraw: bool = False,
         address: str | None = None,
-    ) -> Consent:  # fmt: skip
+    ) -> Consent:
         """Adds permissions to a consent, or withdraws them; doing it twice changes nothing more."""
         wanted = set(permissions)
 
@@ -390,9 +441,15 @@ class Accounts:
         modified = {"permissions": (listed, None) if withdraw else (None, listed)}
         activity = "Remove consent" if withdraw else "Consent to application"
         return await self.change(
-            work, actor=actor, activity=activity, category="ApplicationManagement", operation="Unassign" if withdraw else "Assign",
-            targets=[Target("Application", app, modified=modified)], tenants=[tenant], address=address,
-        )  # fmt: skip
+            work,
+            actor=actor,
+            activity=activity,
+            category="ApplicationManagement",
+            operation="Unassign" if withdraw else "Assign",
+            targets=[Target("Application", app, modified=modified)],
+            tenants=[tenant],
+            address=address,
+        )
 
     async def remove(
         self, kind: type[Document], id: str, *, actor: Actor | Caller, tenants: Iterable[str] = ()
@@ -411,9 +468,14 @@ class Accounts:
 
         category = {User: "UserManagement", Tenant: "DirectoryManagement"}.get(kind, "ApplicationManagement")
         await self.change(
-            work, actor=actor, activity=f"Delete {kind.__name__.lower()}", category=category, operation="Delete",
-            targets=[Target(kind.__name__, id)], tenants=tenants,
-        )  # fmt: skip
+            work,
+            actor=actor,
+            activity=f"Delete {kind.__name__.lower()}",
+            category=category,
+            operation="Delete",
+            targets=[Target(kind.__name__, id)],
+            tenants=tenants,
+        )
 
 
 def _leave_tenant(tx: Tx, tenant: str) -> None:

@@ -1,10 +1,12 @@
 """Hash-chained directoryAudits: who did what, written in the transaction that does it, and checked afterwards.
 
 Each entry carries in `additionalDetails` its number in the tenant's chain (`chain.n`), the hash of the entry before
-(`chain.prev`) and its own (`chain.hash`): SHA-256 over the hash before, the number and the entry's canonical JSON. The head of the
+(`chain.prev`) and its own (`chain.hash`): SHA-256 over the hash before, the number and the entry's canonical JSON.
+The head of the
 chain is a value of the tenant, so a tail that was cut off is missed too.
 
-Source: Schneier and Kelsey, "Secure audit logs to support computer forensics" (1999); directoryAudit in Microsoft Graph.
+Source: Schneier and Kelsey, "Secure audit logs to support computer forensics" (1999); directoryAudit in Microsoft
+Graph.
 """
 
 import hashlib
@@ -38,7 +40,8 @@ _PAGE_ROWS = 500
 
 
 def declare(collection: Collection) -> None:
-    """Makes `collection` the set that `record` writes to; called once, where directoryAudits is declared as a resource."""
+    """Makes `collection` the set that `record` writes to; called once, where directoryAudits is declared as a
+    resource."""
     global _DECLARED
     _DECLARED = collection
 
@@ -93,7 +96,8 @@ def record(
     address: str | None = None,
     details: Mapping[str, str] | None = None,
 ) -> str:
-    """Adds an entry to the chain of the transaction's tenant; its id. `operation` is Add, Update, Delete, Assign, ..."""
+    """Adds an entry to the chain of the transaction's tenant; its id. `operation` is Add, Update, Delete, Assign,
+    ..."""
     known = tx.value(_HEAD)
     head = msgspec.json.decode(known, type=_Head) if known else _Head(0, _START)
     n = head.n + 1
@@ -271,7 +275,8 @@ class _Check:
 
 
 async def verify(store: TenantStore) -> Report:
-    """Reads a tenant's whole chain. Finds any entry that was changed, removed, inserted or put elsewhere, and a tail that was cut."""
+    """Reads a tenant's whole chain. Finds any entry that was changed, removed, inserted or put elsewhere, and a tail
+    that was cut."""
     head = await _head(store)
     check = _Check(head.n + 100_000)  # entries that are added meanwhile
     after: tuple[str | int | float | bool | None, ...] | None = None

@@ -12,7 +12,8 @@ _RANK: dict[Role, int] = {"SecurityReader": 1, "SecurityOperator": 2, "SecurityA
 
 
 class Access(Struct, frozen=True):
-    """What an operation needs: one of these application permissions, or one of these delegated scopes and at least this role."""
+    """What an operation needs: one of these application permissions, or one of these delegated scopes and at least
+    this role."""
 
     application: tuple[str, ...]
     delegated: tuple[str, ...]

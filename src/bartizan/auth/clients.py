@@ -180,7 +180,8 @@ def _thumbprint(text: str) -> str:
 
 
 def read_certificate(pem: bytes, now: float) -> Certificate:
-    """A certificate (PEM or DER) that an app will sign assertions with. BadRequest where it is none, not RSA, short, or expired."""
+    """A certificate (PEM or DER) that an app will sign assertions with. BadRequest where it is none, not RSA, short,
+    or expired."""
     try:
         certificate = (
             x509.load_pem_x509_certificate(pem) if b"-----BEGIN" in pem else x509.load_der_x509_certificate(pem)

@@ -1,168 +1,29 @@
-"""What operators do at the command line to tenants, apps, users, consents, tokens and keys; JSON out, also while a server runs."""
+"""What operators do at the command line to tenants, apps and users; JSON out, also while a server runs."""
 
 import asyncio
 import contextlib
-import difflib
-import functools
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
-import msgspec
 from msgspec.structs import replace
 
-from bartizan.auth import accounts, tls
+from bartizan.auth import accounts
 from bartizan.auth import audit as chain
-from bartizan.auth.accounts import EVERYONE, App, Consent, SourceToken, Tenant, User
-from bartizan.auth.authority import Authority
+from bartizan.auth.accounts import App, Consent, Tenant, User
 from bartizan.auth.caller import Role
 from bartizan.auth.clients import read_certificate
-from bartizan.auth.keys import SYSTEM
+from bartizan.auth.desk import Desk, command, shown_time, tenant_option
+from bartizan.auth.flow import usable_redirect
 from bartizan.auth.passwords import hash_password
-from bartizan.auth.signin import usable_redirect
 from bartizan.auth.transfer import export_tenant, restore_tenant
-from bartizan.errors import BadRequest, BartizanError, Conflict, NotFound
-from bartizan.model.times import from_ticks
-from bartizan.settings import BadSettings, Settings, load
-from bartizan.store import Collection, open_store
+from bartizan.errors import BadRequest, Conflict
 
 D = TypeVar("D", bound=accounts.Document)
 ROLES: tuple[Role, ...] = ("SecurityReader", "SecurityOperator", "SecurityAdministrator")
-
-
-class Around(Protocol):
-    """What rooms above tell the commands (`cli.Surroundings`)."""
-
-    def collections(self) -> tuple[Collection, ...]: ...
-
-    def permissions(self) -> tuple[frozenset[str], frozenset[str]] | None: ...
-
-
-class Desk:
-    """An authority that is open for one command."""
-
-    def __init__(self, authority: Authority, permissions: tuple[frozenset[str], frozenset[str]] | None) -> None:
-        self.authority = authority
-        self.accounts = authority.accounts
-        self.permissions = permissions
-        self.now = int(authority.clock())
-
-    async def tenant(self, reference: str | None) -> Tenant:
-        """The one that is named; the first one where none is."""
-        if reference is None:
-            return await self.accounts.first_tenant()
-        found = await self.accounts.tenant(reference)
-        if found is None:
-            raise NotFound(f"there is no tenant {reference}; see: bartizan tenant list")
-        return found
-
-    async def app(self, reference: str) -> App:
-        """By client id, or by a name that only one has."""
-        found = await self.accounts.get(App, reference.lower())
-        if found is not None:
-            return found
-        named = [a for a in await self.accounts.every(App) if a.name.lower() == reference.lower()]
-        if len(named) != 1:
-            raise NotFound(f"there {'are several apps' if named else 'is no app'} {reference}; see: bartizan app list")
-        return named[0]
-
-    async def user(self, upn: str) -> User:
-        found = await self.accounts.user_by_upn(upn)
-        if found is None:
-            raise NotFound(f"there is no user {upn}; see: bartizan user list")
-        return found
-
-    def checked(self, names: Iterable[str], kind: int) -> list[str]:
-        """The names as resources declare them (`kind` 0: application, 1: delegated). BadRequest for one that none declares."""
-        if self.permissions is None:
-            return list(names)
-        known = {name.lower(): name for name in self.permissions[kind]}
-        found = []
-        for name in names:
-            if name.lower() not in known:
-                near = difflib.get_close_matches(name, known.values(), n=3)
-                hint = f"; did you mean {', '.join(near)}?" if near else ""
-                raise BadRequest(
-                    f"no operation asks for the {'delegated scope' if kind else 'permission'} {name}{hint}"
-                )
-            found.append(known[name.lower()])
-        return found
-
-
-@contextlib.asynccontextmanager
-async def _opened(settings: Settings, around: Around) -> AsyncIterator[Desk]:
-    store = open_store(settings.store or settings.folder, around.collections())
-    await store.start()
-    try:
-        permissions = around.permissions()
-        authority = Authority(settings, store, permissions=(lambda: permissions) if permissions else None)
-        await authority.start()
-        yield Desk(authority, permissions)
-    finally:
-        await store.close()
-
-
-def _quiet() -> None:
-    """Standard output is for answers."""
-    import structlog
-
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr), wrapper_class=structlog.make_filtering_bound_logger(30)
-    )
-
-
-def _say(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-def _command(
-    group: click.Group | None, name: str
-) -> Callable[[Callable[..., Coroutine[Any, Any, Any]]], click.Command]:
-    """A command with --data and --store whose function gets a Desk and gives what is printed (None: nothing)."""
-
-    def make(work: Callable[..., Coroutine[Any, Any, Any]]) -> click.Command:
-        def run(around: Around, data: str | None, store: str | None, **options: Any) -> None:
-            _quiet()
-
-            async def main() -> Any:
-                async with _opened(load(data, store=store), around) as desk:
-                    return await work(desk, **options)
-
-            try:
-                answer = asyncio.run(main())
-            except BadSettings as error:
-                raise click.UsageError(str(error)) from None
-            except BartizanError as error:
-                raise click.ClickException(error.message) from None
-            except (OSError, ValueError) as error:
-                raise click.ClickException(str(error)) from None
-            if answer is not None:
-                _say(answer)
-
-        # `wraps` also carries over the options and the help text that stand at `work`.
-        made = click.command(name)(click.pass_obj(functools.update_wrapper(cast("Any", run), work)))
-        made.params += [
-            click.Option(["--data"], metavar="DIR", help="Folder of the server's own files."),
-            click.Option(["--store"], metavar="DSN", help="postgresql:// address of the database; SQLite if not said."),
-        ]
-        if group is not None:
-            group.add_command(made)
-        return made
-
-    return make
-
-
-_tenant_option = click.option(
-    "--tenant", "tenant_reference", metavar="TENANT", help="Id, domain or name; the first one if not said."
-)
-
-
-def _time(seconds: int) -> str | None:
-    return from_ticks(seconds * 10_000_000) if seconds else None
-
 
 # ---------------------------------------------------------------- tenants
 
@@ -178,11 +39,11 @@ def _tenant_view(found: Tenant) -> dict[str, Any]:
         "name": found.name,
         "domain": found.domain,
         "first": found.first,
-        "created": _time(found.created),
+        "created": shown_time(found.created),
     }
 
 
-@_command(tenant, "add")
+@command(tenant, "add")
 @click.argument("name")
 @click.option("--domain", help="Such as example.org; NAME.internal if not said.")
 @click.option("--id", help="A GUID, to keep the id of a tenant elsewhere.")
@@ -192,13 +53,13 @@ async def tenant_add(desk: Desk, name: str, domain: str | None, id: str | None) 
     return _tenant_view(made)
 
 
-@_command(tenant, "list")
+@command(tenant, "list")
 async def tenant_list(desk: Desk) -> Any:
     """List the tenants."""
     return [_tenant_view(t) for t in await desk.accounts.every(Tenant)]
 
 
-@_command(tenant, "remove")
+@command(tenant, "remove")
 @click.argument("reference", metavar="TENANT")
 async def tenant_remove(desk: Desk, reference: str) -> Any:
     """Remove a tenant with its consents: nobody gets in any more. Its documents stay until `tenant erase ID`."""
@@ -207,7 +68,7 @@ async def tenant_remove(desk: Desk, reference: str) -> Any:
     return {"tenantId": found.id, "removed": True}
 
 
-@_command(tenant, "erase")
+@command(tenant, "erase")
 @click.argument("reference", metavar="TENANT")
 @click.option("--yes", is_flag=True, help="Needed: there is no way back.")
 async def tenant_erase(desk: Desk, reference: str, yes: bool) -> Any:
@@ -221,11 +82,12 @@ async def tenant_erase(desk: Desk, reference: str, yes: bool) -> Any:
     return {"tenantId": id, "documents": await desk.authority.store.erase(id), "erased": True}
 
 
-@_command(tenant, "export")
+@command(tenant, "export")
 @click.argument("reference", metavar="TENANT")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 async def tenant_export(desk: Desk, reference: str, file: str) -> Any:
-    """Write a tenant as JSON lines to FILE (0600) or standard output: documents, consents, apps and accounts with hashed secrets."""
+    """Write a tenant as JSON lines to FILE (0600) or standard output: documents, consents, apps and accounts with
+    hashed secrets."""
     found = await desk.tenant(reference)
     if file == "-":
         async for line in export_tenant(desk.authority, found):
@@ -244,7 +106,7 @@ async def tenant_export(desk: Desk, reference: str, file: str) -> Any:
     return {"tenantId": found.id, "file": file, "lines": lines}
 
 
-@_command(tenant, "restore")
+@command(tenant, "restore")
 @click.argument("file", type=click.File("rb"))
 async def tenant_restore(desk: Desk, file: Any) -> Any:
     """Bring back what `tenant export` wrote; the tenant must be empty here."""
@@ -266,12 +128,12 @@ def _app_view(found: App) -> dict[str, Any]:
         "redirectUris": found.redirect_uris,
         "publicClient": found.public,
         "disabled": found.disabled,
-        "secrets": [{"secretId": s.id, "hint": s.hint, "expires": _time(s.expires)} for s in found.secrets],
-        "certificates": [{"thumbprint": c.id, "expires": _time(c.expires)} for c in found.certificates],
+        "secrets": [{"secretId": s.id, "hint": s.hint, "expires": shown_time(s.expires)} for s in found.secrets],
+        "certificates": [{"thumbprint": c.id, "expires": shown_time(c.expires)} for c in found.certificates],
     }
 
 
-@_command(app, "add")
+@command(app, "add")
 @click.argument("name")
 @click.option(
     "--permission", "permissions", multiple=True, metavar="P", help="Granted to the app, and as scope to its users."
@@ -279,7 +141,7 @@ def _app_view(found: App) -> dict[str, Any]:
 @click.option("--all", "everything", is_flag=True, help="Every permission that any operation asks for.")
 @click.option("--delegated", multiple=True, metavar="S", help="Scope granted to the app's signed-in users only.")
 @click.option("--redirect-uri", "redirect_uris", multiple=True, metavar="U", help="Where sign-ins lead back to.")
-@_tenant_option
+@tenant_option
 @click.option(
     "--certificate", "certificates", multiple=True, type=click.File("rb"), help="For assertions (PEM or DER)."
 )
@@ -288,10 +150,19 @@ def _app_view(found: App) -> dict[str, Any]:
 @click.option("--secret-days", type=click.IntRange(1, 36_500), default=730, help="Lifetime of the secret.")
 @click.option("--confidential", is_flag=True, help="Refuse public clients: every token request must prove the app.")
 async def app_add(
-    desk: Desk, name: str, permissions: tuple[str, ...], everything: bool, delegated: tuple[str, ...],
-    redirect_uris: tuple[str, ...], tenant_reference: str | None, certificates: tuple[Any, ...], client_id: str | None,
-    secret_stdin: bool, secret_days: int, confidential: bool,
-) -> Any:  # fmt: skip
+    desk: Desk,
+    name: str,
+    permissions: tuple[str, ...],
+    everything: bool,
+    delegated: tuple[str, ...],
+    redirect_uris: tuple[str, ...],
+    tenant_reference: str | None,
+    certificates: tuple[Any, ...],
+    client_id: str | None,
+    secret_stdin: bool,
+    secret_days: int,
+    confidential: bool,
+) -> Any:
     """Register an app and grant it permissions in a tenant. The secret is shown once."""
     where = await desk.tenant(tenant_reference)
     alone, shared = _split(desk, permissions, delegated, everything)
@@ -316,7 +187,7 @@ async def app_add(
         "tenantId": where.id,
         "name": name,
         "secretId": secret.id,
-        "expires": _time(secret.expires),
+        "expires": shown_time(secret.expires),
         "permissions": alone,
         "delegated": shared,
         "redirectUris": made.redirect_uris,
@@ -346,7 +217,7 @@ def _split(
     return sorted(alone), sorted(shared)
 
 
-@_command(app, "list")
+@command(app, "list")
 async def app_list(desk: Desk) -> Any:
     """List the apps; secrets are not kept and cannot be shown."""
     granted = await desk.accounts.every(Consent)
@@ -356,7 +227,7 @@ async def app_list(desk: Desk) -> Any:
     ]
 
 
-@_command(app, "remove")
+@command(app, "remove")
 @click.argument("reference", metavar="APP")
 async def app_remove(desk: Desk, reference: str) -> Any:
     """Remove an app with its consents; its tokens end now."""
@@ -365,7 +236,7 @@ async def app_remove(desk: Desk, reference: str) -> Any:
     return {"clientId": found.id, "removed": True}
 
 
-@_command(app, "rotate")
+@command(app, "rotate")
 @click.argument("reference", metavar="APP")
 @click.option(
     "--overlap-hours", type=click.IntRange(0, 24 * 365), default=0, help="How long the secrets of before still work."
@@ -392,11 +263,11 @@ async def app_rotate(desk: Desk, reference: str, overlap_hours: int, secret_days
     )
     view: dict[str, Any] = {"clientId": found.id, "tenantIds": tenants}
     if known is not None:
-        return view | {"thumbprint": known.id, "expires": _time(known.expires)}
-    return view | {"clientSecret": text, "secretId": secret.id, "expires": _time(secret.expires)}
+        return view | {"thumbprint": known.id, "expires": shown_time(known.expires)}
+    return view | {"clientSecret": text, "secretId": secret.id, "expires": shown_time(secret.expires)}
 
 
-@_command(app, "revoke")
+@command(app, "revoke")
 @click.argument("reference", metavar="APP")
 async def app_revoke(desk: Desk, reference: str) -> Any:
     """End every token that the app holds now; it can get new ones."""
@@ -426,8 +297,14 @@ def user() -> None:
 
 
 def _user_view(found: User) -> dict[str, Any]:
-    return {"id": found.id, "userPrincipalName": found.upn, "displayName": found.name, "disabled": found.disabled,
-            "roles": found.roles, "created": _time(found.created)}  # fmt: skip
+    return {
+        "id": found.id,
+        "userPrincipalName": found.upn,
+        "displayName": found.name,
+        "disabled": found.disabled,
+        "roles": found.roles,
+        "created": shown_time(found.created),
+    }
 
 
 def _from_stdin(what: str, least: int) -> str:
@@ -446,7 +323,7 @@ def _password(desk: Desk, from_stdin: bool) -> tuple[str, str | None]:
     return hash_password(text), None if from_stdin else text
 
 
-@_command(user, "add")
+@command(user, "add")
 @click.argument("upn", metavar="UPN")
 @click.option(
     "--role",
@@ -459,7 +336,7 @@ def _password(desk: Desk, from_stdin: bool) -> tuple[str, str | None]:
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input; else one is made and shown once."
 )
-@_tenant_option
+@tenant_option
 async def user_add(
     desk: Desk, upn: str, roles: tuple[Role, ...], name: str | None, password_stdin: bool, tenant_reference: str | None
 ) -> Any:
@@ -473,9 +350,13 @@ async def user_add(
         if where.id in known.roles:
             raise Conflict(f"there is already a user {known.upn} in the tenant {where.name}")
         changed = await desk.accounts.update(
-            User, known.id, lambda u: replace(u, roles=u.roles | {where.id: given}), actor=chain.OPERATOR,
-            activity="Add user to tenant", tenants=[where.id],
-        )  # fmt: skip
+            User,
+            known.id,
+            lambda u: replace(u, roles=u.roles | {where.id: given}),
+            actor=chain.OPERATOR,
+            activity="Add user to tenant",
+            tenants=[where.id],
+        )
         return _user_view(changed) | {"tenantId": where.id}
     hash, shown = await asyncio.to_thread(_password, desk, password_stdin)
     made = User(
@@ -490,13 +371,13 @@ async def user_add(
     return _user_view(made) | {"tenantId": where.id} | ({"password": shown} if shown else {})
 
 
-@_command(user, "list")
+@command(user, "list")
 async def user_list(desk: Desk) -> Any:
     """List the accounts."""
     return [_user_view(u) for u in await desk.accounts.every(User)]
 
 
-@_command(user, "remove")
+@command(user, "remove")
 @click.argument("upn", metavar="UPN")
 @click.option("--tenant", "tenant_reference", metavar="TENANT", help="Leave this tenant only.")
 async def user_remove(desk: Desk, upn: str, tenant_reference: str | None) -> Any:
@@ -507,13 +388,17 @@ async def user_remove(desk: Desk, upn: str, tenant_reference: str | None) -> Any
         return {"id": found.id, "userPrincipalName": found.upn, "removed": True}
     where = await desk.tenant(tenant_reference)
     changed = await desk.accounts.update(
-        User, found.id, lambda u: replace(u, roles={t: r for t, r in u.roles.items() if t != where.id}), actor=chain.OPERATOR,
-        activity="Remove user from tenant", tenants=[where.id],
-    )  # fmt: skip
+        User,
+        found.id,
+        lambda u: replace(u, roles={t: r for t, r in u.roles.items() if t != where.id}),
+        actor=chain.OPERATOR,
+        activity="Remove user from tenant",
+        tenants=[where.id],
+    )
     return _user_view(changed)
 
 
-@_command(user, "rotate")
+@command(user, "rotate")
 @click.argument("upn", metavar="UPN")
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input; else one is made and shown once."
@@ -523,223 +408,20 @@ async def user_rotate(desk: Desk, upn: str, password_stdin: bool) -> Any:
     found = await desk.user(upn)
     hash, shown = await asyncio.to_thread(_password, desk, password_stdin)
     await desk.accounts.update(
-        User, found.id, lambda u: replace(u, password=hash, epoch=u.epoch + 1), actor=chain.OPERATOR, activity="Reset password",
+        User,
+        found.id,
+        lambda u: replace(u, password=hash, epoch=u.epoch + 1),
+        actor=chain.OPERATOR,
+        activity="Reset password",
         tenants=found.roles,
-    )  # fmt: skip
+    )
     return {"id": found.id, "userPrincipalName": found.upn} | ({"password": shown} if shown else {})
 
 
-@_command(user, "revoke")
+@command(user, "revoke")
 @click.argument("upn", metavar="UPN")
 async def user_revoke(desk: Desk, upn: str) -> Any:
     """End every token and browser session of an account."""
     found = await desk.user(upn)
     await _raise_epoch(desk, User, found.id, found.roles)
     return {"id": found.id, "userPrincipalName": found.upn, "revoked": True}
-
-
-# ---------------------------------------------------------------- consents
-
-
-@click.group()
-def consent() -> None:
-    """What an app may do in a tenant."""
-
-
-def _consent_view(found: Consent) -> dict[str, Any]:
-    kind = "application" if not found.user else "delegated"
-    who = None if not found.user else ("everyone" if found.user == EVERYONE else found.user)
-    return {
-        "tenantId": found.tenant,
-        "clientId": found.app,
-        "kind": kind,
-        "user": who,
-        "permissions": found.permissions,
-    }
-
-
-def _consent_options(work: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--user", "upn", metavar="UPN", help="Delegated scopes for this account only."),
-        click.option("--delegated", multiple=True, metavar="S", help="Delegated scope."),
-        click.option("--permission", "permissions", multiple=True, metavar="P", help="Application permission."),
-        _tenant_option,
-        click.argument("reference", metavar="APP"),
-    ):
-        work = option(work)
-    return work
-
-
-async def _consent_change(
-    desk: Desk, reference: str, tenant_reference: str | None, permissions: tuple[str, ...], delegated: tuple[str, ...],
-    upn: str | None, withdraw: bool,
-) -> Any:  # fmt: skip
-    where, found = await desk.tenant(tenant_reference), await desk.app(reference)
-    who = (await desk.user(upn)).id if upn else EVERYONE
-    changed = []
-    for subject, names, kind in (("", permissions, 0), (who, delegated, 1)):
-        if names:
-            checked = list(names) if withdraw else desk.checked(names, kind)
-            changed.append(
-                await desk.accounts.grant(where.id, found.id, subject, checked, actor=chain.OPERATOR, withdraw=withdraw)
-            )
-    if not changed:
-        raise BadRequest("nothing to do: say --permission or --delegated")
-    return [_consent_view(c) for c in changed]
-
-
-@_command(consent, "add")
-@_consent_options
-async def consent_add(desk: Desk, **options: Any) -> Any:
-    """Grant an app permissions in a tenant."""
-    return await _consent_change(desk, **options, withdraw=False)
-
-
-@_command(consent, "remove")
-@_consent_options
-async def consent_remove(desk: Desk, **options: Any) -> Any:
-    """Withdraw permissions; tokens lose them at once."""
-    return await _consent_change(desk, **options, withdraw=True)
-
-
-@_command(consent, "list")
-@click.option("--tenant", "tenant_reference", metavar="TENANT", help="Of this tenant only.")
-async def consent_list(desk: Desk, tenant_reference: str | None) -> Any:
-    """List what was granted."""
-    only = (await desk.tenant(tenant_reference)).id if tenant_reference else None
-    return [_consent_view(c) for c in await desk.accounts.every(Consent) if only in (None, c.tenant)]
-
-
-# ---------------------------------------------------------------- source tokens
-
-
-@click.group()
-def token() -> None:
-    """Tokens that deliver records of named sources into one tenant."""
-
-
-@_command(token, "add")
-@click.option(
-    "--source", "sources", multiple=True, required=True, metavar="X", help="Source that it may deliver; * for any."
-)
-@click.option("--name", default="", help="What it is for.")
-@click.option("--days", type=click.IntRange(0, 36_500), default=0, help="Lifetime; 0 is for ever.")
-@_tenant_option
-async def token_add(desk: Desk, sources: tuple[str, ...], name: str, days: int, tenant_reference: str | None) -> Any:
-    """Make a token; it is shown once."""
-    where = await desk.tenant(tenant_reference)
-    made, text = await desk.accounts.add_source_token(where.id, sources, name, days, actor=chain.OPERATOR)
-    return _token_view(made) | {"token": text}
-
-
-def _token_view(found: SourceToken) -> dict[str, Any]:
-    return {"tokenId": found.id, "tenantId": found.tenant, "sources": found.sources, "name": found.name,
-            "created": _time(found.created), "expires": _time(found.expires)}  # fmt: skip
-
-
-@_command(token, "list")
-async def token_list(desk: Desk) -> Any:
-    """List the tokens; their text is not kept."""
-    return [_token_view(t) for t in await desk.accounts.every(SourceToken)]
-
-
-async def _source_token(desk: Desk, id: str) -> SourceToken:
-    found = await desk.accounts.get(SourceToken, id)
-    if found is None:
-        raise NotFound(f"there is no token {id}; see: bartizan token list")
-    return found
-
-
-@_command(token, "remove")
-@click.argument("id", metavar="TOKENID")
-async def token_remove(desk: Desk, id: str) -> Any:
-    """Remove a token; it ends now."""
-    found = await _source_token(desk, id)
-    await desk.accounts.remove(SourceToken, id, actor=chain.OPERATOR, tenants=[found.tenant])
-    return {"tokenId": id, "removed": True}
-
-
-@_command(token, "rotate")
-@click.argument("id", metavar="TOKENID")
-async def token_rotate(desk: Desk, id: str) -> Any:
-    """Make a new token for the same sources and end this one."""
-    old = await _source_token(desk, id)
-    days = max(1, (old.expires - old.created) // 86_400) if old.expires else 0
-    made, text = await desk.accounts.add_source_token(old.tenant, old.sources, old.name, days, actor=chain.OPERATOR)
-    await desk.accounts.remove(SourceToken, id, actor=chain.OPERATOR, tenants=[old.tenant])
-    return _token_view(made) | {"token": text}
-
-
-# ---------------------------------------------------------------- keys, certificates, audit, backup
-
-
-@click.group()
-def key() -> None:
-    """Keys that sign tokens."""
-
-
-@_command(key, "list")
-async def key_list(desk: Desk) -> Any:
-    """List the public keys."""
-    return [{name: k[name] for name in ("kid", "alg", "use")} for k in (await desk.authority.keys.jwks())["keys"]]
-
-
-@_command(key, "rotate")
-@click.option("--now", "at_once", is_flag=True, help="Sign with it at once instead of after key_lead_s.")
-@click.option(
-    "--withdraw", is_flag=True, help="A key was stolen: end all others now, with every token that they signed."
-)
-async def key_rotate(desk: Desk, at_once: bool, withdraw: bool) -> Any:
-    """Publish the next signing key."""
-    kid = await desk.authority.keys.rotate(at_once=at_once, withdraw=withdraw)
-    await desk.accounts.change(
-        lambda tx: None, actor=chain.OPERATOR, activity="Rotate signing key", category="KeyManagement", operation="Update",
-        targets=[chain.Target("Key", kid)],
-    )  # fmt: skip
-    return {"kid": kid, "withdrawn": withdraw}
-
-
-@click.group()
-def ca() -> None:
-    """The own certificate authority."""
-
-
-@ca.command("export")
-@click.option("--data", metavar="DIR", help="Folder of the server's own files.")
-@click.option("--store", metavar="DSN", hidden=True)
-def ca_export(data: str | None, store: str | None) -> None:
-    """Print the authority's certificate (PEM), for clients to trust."""
-    try:
-        settings = load(data, store=store)
-    except BadSettings as error:
-        raise click.UsageError(str(error)) from None
-    click.echo(tls.ca_pem(settings.folder).decode(), nl=False)
-
-
-@click.group()
-def audit() -> None:
-    """The chain of audit entries."""
-
-
-@_command(audit, "verify")
-@click.option("--tenant", "tenant_reference", metavar="TENANT", help="This one only; all and the system's if not said.")
-async def audit_verify(desk: Desk, tenant_reference: str | None) -> Any:
-    """Check that no entry was changed, removed, inserted or moved. Exit code 1 if one was."""
-    if tenant_reference is None:
-        ids = [SYSTEM, *(t.id for t in await desk.accounts.every(Tenant))]
-    else:
-        ids = [(await desk.tenant(tenant_reference)).id]
-    reports = [await chain.verify(desk.authority.store.tenant(id)) for id in ids]
-    _say({"ok": all(r.ok for r in reports), "tenants": reports})
-    if not all(r.ok for r in reports):
-        raise click.exceptions.Exit(1)
-
-
-@_command(None, "backup")
-@click.argument("file", type=click.Path(dir_okay=False))
-async def backup(desk: Desk, file: str) -> Any:
-    """Write a consistent copy of the SQLite database to FILE while serving (PostgreSQL: use pg_dump)."""
-    await desk.authority.store.backup(file)
-    folder = desk.authority.settings.folder
-    needed = [] if desk.authority.settings.master_key else [str(folder / "master.key")]
-    return {"file": file, "keepWithIt": [*needed, str(folder / "tls")]}

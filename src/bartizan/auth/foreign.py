@@ -1,4 +1,5 @@
-"""Tokens of issuers that the operator named: who asks is read from them, what is allowed from our own accounts and consents.
+"""Tokens of issuers that the operator named: who asks is read from them, what is allowed from our own accounts and
+consents.
 
 Source: OpenID Connect Discovery 1.0; RFC 7517 (JWK), RFC 8725 (JWT best current practices).
 """

@@ -40,7 +40,8 @@ class Form(Struct, frozen=True):
 
 
 def parse_form(body: bytes) -> Form:
-    """OAuthError where it is too long, not UTF-8, holds control characters, or names a field twice with different values."""
+    """OAuthError where it is too long, not UTF-8, holds control characters, or names a field twice with different
+    values."""
     if len(body) > MAX_BODY_BYTES:
         raise aadsts.bad_request(f"The body is longer than {MAX_BODY_BYTES} bytes.")
     try:
@@ -67,7 +68,8 @@ def parse_form(body: bytes) -> Form:
 
 
 def parse_basic(header: str) -> tuple[tuple[str, str], ...]:
-    """Readings of an Authorization header of the scheme Basic as (client id, secret): as it is, and with form decoding undone.
+    """Readings of an Authorization header of the scheme Basic as (client id, secret): as it is, and with form
+    decoding undone.
 
     Empty for any other scheme; OAuthError where it cannot be read.
     """

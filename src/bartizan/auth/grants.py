@@ -1,4 +1,5 @@
-"""What was granted and can be turned into tokens: authorization codes, device codes, refresh token families, browser sessions.
+"""What was granted and can be turned into tokens: authorization codes, device codes, refresh token families, browser
+sessions.
 
 Each is kept under the SHA-256 of the text that the client holds. Each step is one write, so that it happens once
 however many processes serve.
@@ -169,7 +170,8 @@ class Grants:
         return Redeemed(grant, family, f"1.{name}.{secret}" if "offline_access" in grant.oidc else "")
 
     async def rotate(self, token: str, *, app: str, confidential: bool) -> Redeemed:
-        """The next refresh token. One that was rotated away came back: one of two holders is a thief, so the family ends."""
+        """The next refresh token. One that was rotated away came back: one of two holders is a thief, so the family
+        ends."""
         parts = token.split(".")
         if len(parts) != 3 or parts[0] != "1":
             raise aadsts.bad_grant()

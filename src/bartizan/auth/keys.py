@@ -92,7 +92,8 @@ def unb64(text: str) -> bytes:
 
 
 class SigningKey(Struct, frozen=True, rename="camel"):
-    """A key pair. It signs in [signs_from, signs_until) and is published until `published_until`; seconds since 1970."""
+    """A key pair. It signs in [signs_from, signs_until) and is published until `published_until`; seconds since
+    1970."""
 
     kid: str
     sealed: bytes
@@ -127,7 +128,8 @@ class SigningKeys:
             self._loaded = time.monotonic()
 
     async def upkeep(self) -> None:
-        """Makes the first key, the next one in time, and forgets those that no token needs. Safe in several processes at once."""
+        """Makes the first key, the next one in time, and forgets those that no token needs. Safe in several
+        processes at once."""
         await self.load()
         now = int(self._clock())
         rotation_s = self._settings.key_rotation_days * 86_400
@@ -185,7 +187,8 @@ class SigningKeys:
         return {"keys": [k.public for k in sorted(keys, key=lambda k: k.signs_from)]}
 
     async def public(self, kid: str) -> rsa.RSAPublicKey | None:
-        """The key that `kid` names, unless it is past its time; one that is unknown is looked for again, at most once a second."""
+        """The key that `kid` names, unless it is past its time; one that is unknown is looked for again, at most
+        once a second."""
         await self.load(older_s=_RELOAD_S)
         if kid not in self._keys:
             await self.load(older_s=_UNKNOWN_RELOAD_S)

@@ -1,4 +1,5 @@
-"""The few pages that people see: sign-in, consent, device, what went wrong. Plain HTML without script, for every reader.
+"""The few pages that people see: sign-in, consent, device, what went wrong. Plain HTML without script, for every
+reader.
 
 Source: WCAG 2.2; Content Security Policy Level 3; RFC 9700, section 4.16 (clickjacking).
 """
@@ -41,7 +42,8 @@ def page(
 ) -> HTMLResponse:
     """`target` is where a form of the page may end up beside this server. `body` is HTML, escaped by its maker."""
     html = (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)} – Bartizan</title>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)} – Bartizan</title>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
@@ -81,10 +83,12 @@ def sign_in(
         f"{_alert(error)}<p>to continue to <strong>{escape(app)}</strong></p>\n"
         f'<form method="post" action="/signin">\n{_hidden({"flow": flow})}'
         '<label for="username">User name (such as ann@example.org)</label>\n'
-        f'<input id="username" name="username" type="text" inputmode="email" autocomplete="username" autocapitalize="none" '
+        f'<input id="username" name="username" type="text" inputmode="email" autocomplete="username" '
+        f'autocapitalize="none" '
         f'spellcheck="false" required maxlength="256" value="{escape(username)}"{described}{first}>\n'
         '<label for="password">Password</label>\n'
-        f'<input id="password" name="password" type="password" autocomplete="current-password" required maxlength="1024"'
+        f'<input id="password" name="password" type="password" autocomplete="current-password" required '
+        'maxlength="1024"'
         f"{described}{second}>\n"
         '<button type="submit">Sign in</button>\n</form>'
     )
@@ -130,9 +134,11 @@ def device_code(
 ) -> HTMLResponse:
     described = ' aria-describedby="error" aria-invalid="true"' if error else ""
     body = (
-        f"{_alert(error)}<p>Enter the code that your device or app shows. Never enter a code that somebody sent you.</p>\n"
+        f"{_alert(error)}<p>Enter the code that your device or app shows. Never enter a code that "
+        "somebody sent you.</p>\n"
         '<form method="post" action="/devicelogin">\n<label for="user_code">Code</label>\n'
-        f'<input id="user_code" name="user_code" type="text" autocomplete="off" autocapitalize="characters" spellcheck="false" '
+        f'<input id="user_code" name="user_code" type="text" autocomplete="off" autocapitalize="characters" '
+        f'spellcheck="false" '
         f'required maxlength="20" value="{escape(code)}"{described} autofocus>\n'
         '<button type="submit">Next</button>\n</form>'
     )
@@ -154,7 +160,8 @@ def device_approval(flow: str, *, app: str, tenant: str, upn: str, code: str, sc
 def form_post(redirect_uri: str, fields: Mapping[str, str]) -> HTMLResponse:
     """The answer to the app as a form that the user sends on: without script there is no other way."""
     body = (
-        "<p>You are signed in. Continue to the app.</p>\n"
+        f"<p>{'The app will say what went wrong.' if 'error' in fields else 'You are signed in.'} "
+        "Continue to the app.</p>\n"
         f'<form method="post" action="{escape(redirect_uri)}">\n{_hidden(fields)}'
         '<button type="submit" autofocus>Continue</button>\n</form>'
     )

@@ -37,7 +37,8 @@ class Passwords:
         return hash_password(secrets.token_urlsafe(16))
 
     async def check(self, password: str, hash: str) -> bool:
-        """An empty hash (no such account, or one that cannot sign in here) costs as much time as any and is never right."""
+        """An empty hash (no such account, or one that cannot sign in here) costs as much time as any and is never
+        right."""
         async with self._line:
             return await asyncio.to_thread(self._check, password, hash)
 

@@ -57,8 +57,8 @@ class Throttle:
 
         def work(tx: Tx) -> bool:
             now = self._clock()
-            # A list first: each key is to be counted.
-            return any([self._count(tx, key, limit, now) for key, limit in keys])
+            locks = [self._count(tx, key, limit, now) for key, limit in keys]  # each key is counted
+            return any(locks)
 
         return await self._system.write(work, actor="authority")
 

@@ -1,8 +1,10 @@
 """Https from the first start: an own certificate authority, made once, and a certificate that renews itself.
 
-RSA 2048 for the server and RSA 3072 for the authority: of the key types, every client in use takes RSA. Private keys are mode 0600.
+RSA 2048 for the server and RSA 3072 for the authority: of the key types, every client in use takes RSA. Private keys
+are mode 0600.
 
-Source: RFC 5280; CA/Browser Forum Baseline Requirements (lifetime, key usage), Apple's and Node's checks of private authorities.
+Source: RFC 5280; CA/Browser Forum Baseline Requirements (lifetime, key usage), Apple's and Node's checks of private
+authorities.
 """
 
 import ipaddress
@@ -32,8 +34,10 @@ def ca_pem(folder: Path) -> bytes:
 
 
 def server_files(settings: Settings, now: datetime | None = None) -> tuple[Path, Path]:
-    """Certificate chain and key to serve with. Own ones are made or renewed as needed: when a third of the lifetime is left,
-    when a name is missing, when the authority is another. The operator's are given as they are; ValueError where they are absent."""
+    """Certificate chain and key to serve with. Own ones are made or renewed as needed: when a third of the lifetime
+    is left,
+    when a name is missing, when the authority is another. The operator's are given as they are; ValueError where
+    they are absent."""
     if settings.tls == "files":
         files = Path(settings.tls_certificate_file), Path(settings.tls_key_file)
         for file in files:

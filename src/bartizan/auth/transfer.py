@@ -51,7 +51,8 @@ async def export_tenant(authority: Authority, tenant: Tenant) -> AsyncIterator[b
 
 
 async def restore_tenant(authority: Authority, lines: Iterable[bytes]) -> dict[str, Any]:
-    """Documents first, then the way in, so that nobody sees half a tenant. Apps and accounts that are here already stay as they are.
+    """Documents first, then the way in, so that nobody sees half a tenant. Apps and accounts that are here already
+    stay as they are.
 
     Conflict where the tenant holds anything, or its name or domain is taken.
     """

@@ -1,6 +1,7 @@
 """Who asks: an Authorization header becomes a Caller, or 401 with the reason in Graph's words.
 
-A token that was verified is remembered until it expires or until some right was withdrawn in any process. What a caller may
+A token that was verified is remembered until it expires or until some right was withdrawn in any process. What a
+caller may
 do is read from accounts and consents each time that it is verified; the token can only narrow it.
 
 Source: RFC 6750, RFC 8725; Microsoft identity platform, access tokens and claims challenges.

@@ -1,6 +1,7 @@
 """The authority's addresses: discovery, keys, tokens, device codes, user info, and the pages of `signin`.
 
-Source: OpenID Connect Discovery 1.0, RFC 8414; Microsoft identity platform v2.0 and v1.0 endpoints; Azure `/metadata/endpoints`.
+Source: OpenID Connect Discovery 1.0, RFC 8414; Microsoft identity platform v2.0 and v1.0 endpoints; Azure
+`/metadata/endpoints`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,9 +18,11 @@ from bartizan.auth import aadsts
 from bartizan.auth.aadsts import OAuthError
 from bartizan.auth.accounts import Tenant, User
 from bartizan.auth.authority import GRAPH, Ask, Authority
+from bartizan.auth.devices import Devices
+from bartizan.auth.flow import client_address
 from bartizan.auth.forms import MAX_BODY_BYTES, OIDC_SCOPES, Form, parse_form
 from bartizan.auth.grants import Grant
-from bartizan.auth.signin import SignIn, client_address
+from bartizan.auth.signin import SignIn
 from bartizan.errors import BartizanError, Unavailable
 from bartizan.settings import Settings
 
@@ -51,7 +54,7 @@ class Web:
         return answer
 
     def _document(self, base: str, reference: str, tenant: Tenant | None, version: str) -> dict[str, Any]:
-        """Addresses keep the tenant as it was asked for, the issuer has its id; MSAL takes both from here."""
+        """For common and organizations the issuer has a place for the tenant's id, which MSAL fills in."""
         here = f"{base}/{tenant.id if tenant else reference.lower()}"
         oauth = f"{here}/oauth2/v2.0" if version == "v2" else f"{here}/oauth2"
         issuer = tenant.id if tenant else "{tenantid}"
@@ -137,11 +140,10 @@ class Web:
                 "logAnalyticsResourceId": base,
                 "appInsightsResourceId": base,
                 "vmImageAliasDoc": "",
-                "suffixes": {
-                    name: netloc
-                    for name in ("acrLoginServer", "azureDataLakeStoreFileSystem", "keyVaultDns", "mhsmDns",
-                                 "sqlServerHostname", "storage", "storageSyncEndpointSuffix", "synapseAnalytics")
-                },
+                "suffixes": dict.fromkeys(("acrLoginServer", "azureDataLakeStoreFileSystem", "keyVaultDns", "mhsmDns",
+                                 "sqlServerHostname", "storage", "storageSyncEndpointSuffix", "synapseAnalytics"),
+                    netloc,
+                ),
             }
         )  # fmt: skip
 
@@ -211,6 +213,7 @@ class Web:
 def routes(authority: Authority) -> list[Route]:
     """All of them; mount them before anything that takes any first path segment."""
     web, pages = Web(authority), SignIn(authority)
+    devices = Devices(pages)
 
     def authorize(version: str) -> Endpoint:
         return lambda request: pages.authorize(request, version)
@@ -221,8 +224,8 @@ def routes(authority: Authority) -> list[Route]:
         Route("/oidc/userinfo", _guarded(web.userinfo), methods=["GET", "POST"]),
         Route("/signin", _guarded(pages.sign_in), methods=["POST"]),
         Route("/signin/consent", _guarded(pages.consent), methods=["POST"]),
-        Route("/devicelogin", _guarded(pages.device_page), methods=["GET", "POST"]),
-        Route("/devicelogin/answer", _guarded(pages.answer_device), methods=["POST"]),
+        Route("/devicelogin", _guarded(devices.device_page), methods=["GET", "POST"]),
+        Route("/devicelogin/answer", _guarded(devices.answer_device), methods=["POST"]),
         Route("/{tenant}/discovery/v2.0/keys", _guarded(web.keys), methods=["GET"]),
         Route("/{tenant}/discovery/keys", _guarded(web.keys), methods=["GET"]),
         Route("/{tenant}/adminconsent", _guarded(pages.admin_consent), methods=["GET"]),
@@ -257,7 +260,7 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
             body = {"error": "temporarily_unavailable" if isinstance(error, Unavailable) else "invalid_request",
                     "error_description": error.message}  # fmt: skip
             response = _json(body, status=error.status, headers={**error.headers, **_NO_STORE})
-        except Exception:
+        except Exception:  # noqa: BLE001 - the room's edge: logged, answered, served on
             _log.exception("authority failed", path=request.url.path)
             body = {
                 "error": "server_error",

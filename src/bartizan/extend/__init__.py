@@ -29,8 +29,8 @@ edited.
     users.navigation("memberOf", groups, roles, relation="members", reverse=True)  # by edges of the store
     groups.navigation("members", users, relation="members", link="Bartizan.Ingest.All")  # POST .../members/$ref
 
-Parameters and bodies arrive checked, as **inner form** (`model.edm`); `parameters=None` hands the JSON over as it came. What a
-declaration cannot say is a small hook:
+Parameters and bodies arrive checked, as **inner form** (`model.edm`); `parameters=None` hands the JSON over as it came.
+What a declaration cannot say is a small hook:
 
 - `@r.prepare` (ctx, inner) -> inner: fill in defaults, check, refuse, before a POST is stored.
 - `@r.merge` (ctx, before, given) -> after: what a PATCH makes of an object, in the writer; pure. Default: the named
@@ -40,9 +40,10 @@ declaration cannot say is a small hook:
   kinds of one set). It holds for lists, counts, GET, PATCH, DELETE and navigation alike.
 - `ctx.part(Kind)`: an object of another room that `app.build` lends to areas.
 
-An operation that is known and not served says why, and shows on the coverage page: `unserved={"DELETE": never("...")}` of a
-resource, or `unserved("security/cases/**", not_yet("..."))`; `not_yet` answers 501, `never` 405. An own write calls
-`api.wire.note.note` in its transaction, so that it is in the audit log; the default verbs do. Errors are raised from `errors`.
+An operation that is known and not served says why, and shows on the coverage page: `unserved={"DELETE": never("...")}`
+of a resource, or `unserved("security/cases/**", not_yet("..."))`; `not_yet` answers 501, `never` 405. An own write
+calls `api.wire.note.note` in its transaction, so that it is in the audit log; the default verbs do. Errors are raised
+from `errors`.
 """
 
 from bartizan.auth.caller import Access

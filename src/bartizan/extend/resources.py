@@ -1,4 +1,4 @@
-"""A resource: a set of Graph objects, declared once, from which all else follows. How to write one: `bartizan.extend`."""
+"""A resource: a set of Graph objects, declared once, from which all else follows. How to: see `bartizan.extend`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,8 +79,8 @@ class Context:
 class Answer:
     """What an operation answers.
 
-    `value` is inner form of the declared return type (a dict, a list, a scalar), a `Stored`, a list of `Stored`, or bytes
-    (wire JSON of an object, without @odata.context); None with 204.
+    `value` is inner form of the declared return type (a dict, a list, a scalar), a `Stored`, a list of `Stored`, or
+    bytes (wire JSON of an object, without @odata.context); None with 204.
     """
 
     status: int = 200
@@ -106,8 +106,8 @@ Code = TypeVar("Code", bound=Callable[..., Any])
 class Action:
     """A bound action (POST) or function (GET). Qualified and bare names route alike.
 
-    `parameters` maps names (read in any case) to types as in schema/: `Edm.String`, `Collection(Edm.String)!`; `!` means required.
-    None: the body is handed over as it is (any JSON).
+    `parameters` maps names (read in any case) to types as in schema/: `Edm.String`, `Collection(Edm.String)!`; `!`
+    means required. None: the body is handed over as it is (any JSON).
     """
 
     name: str
@@ -200,7 +200,9 @@ class Resource:
         versions: tuple[Version, ...] | None = None,
         function: bool = False,
     ) -> Callable[[Code], Code]:
-        """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a function `read`."""
+        """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a
+        function `read`.
+        """
         needs = self.read if function else self.write
         if access is not None:
             needs = access if isinstance(access, Access) else scopes(access, role=needs.role)
@@ -240,7 +242,8 @@ class Resource:
     ) -> None:
         """Declares a path behind one object: by a `column` of the target, or by a `relation` of the store.
 
-        A transitive walk names in `inside` the further collections that it passes through: groups, of a user's memberships.
+        A transitive walk names in `inside` the further collections that it passes through: groups, of a user's
+        memberships.
         """
         if (column is None) == (relation is None) or (link is not None and (relation is None or reverse or transitive)):
             raise ValueError(f"{self.path}/{name}: say either column or relation")
@@ -303,7 +306,9 @@ def scopes(names: str, *, role: Role = "SecurityReader") -> Access:
 def unserved(
     pattern: str, why: Unserved, *, verbs: str = "GET POST PATCH PUT DELETE", versions: tuple[Version, ...] = BOTH
 ) -> None:
-    """Declares known paths that are not served. `{}` stands for one segment, a final `**` for all that follow (none included)."""
+    """Declares known paths that are not served. `{}` stands for one segment, a final `**` for all that follow (none
+    included).
+    """
     UNSERVED.append((pattern.strip("/").lower(), tuple(verbs.split()), versions, why))
 
 
@@ -353,7 +358,9 @@ def collection(
     updated: str | None = None,
     keep: timedelta | None = None,
 ) -> Collection:
-    """A `Collection` from words: `columns`, `unique` and `fold` are property paths, `order` is such as `createdDateTime desc`."""
+    """A `Collection` from words: `columns`, `unique` and `fold` are property paths, `order` is such as
+    `createdDateTime desc`.
+    """
     alone, folded = set(unique.split()), set(fold.split())
     keys = tuple((key.split()[0], key.split()[-1] == "desc") for key in order.split(",") if key.strip())
     paths = dict.fromkeys([*columns.split(), *unique.split(), *fold.split(), *(path for path, _ in keys)])

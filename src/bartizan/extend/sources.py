@@ -34,7 +34,8 @@ class GraphObject(Struct, frozen=True):
 
 
 class Source:
-    """A format. Subclass it in a file of `sources/`; `normalise` is pure and never raises on odd input that it can describe.
+    """A format. Subclass it in a file of `sources/`; `normalise` is pure and never raises on odd input that it can
+    describe.
 
     A record that the source does not know becomes an Event of the table `name` guesses best, never nothing.
     """

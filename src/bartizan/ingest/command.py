@@ -1,11 +1,12 @@
 """The commands `bartizan ingest`, `bartizan normalise` and `bartizan sources`.
 
-Formats stand beside this room and are found by name: whoever calls has imported them, or they are imported here when first needed.
+Formats stand beside this room and are found by name: whoever calls has imported them, or they are imported here.
 """
 
 import asyncio
 import contextlib
 import importlib
+import logging
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import click
 import msgspec
+import structlog
 
 from bartizan.auth.accounts import Accounts
 from bartizan.errors import BartizanError, NotFound
@@ -24,3 +26,131 @@ from bartizan.settings import BadSettings, Settings, load
 from bartizan.store import open_store
 from bartizan.store.alerts import COLLECTIONS
 from bartizan.store.interface import Collection, Store
+
+ACTOR = "bartizan ingest"
+
+
+class Around(Protocol):
+    """What rooms above tell the commands (`cli.Surroundings`)."""
+
+    def collections(self) -> tuple[Collection, ...]:
+        """Of the whole program."""
+        ...
+
+    def sink(self, settings: Settings, store: Store) -> contextlib.AbstractAsyncContextManager[EventSink]:
+        """The lake."""
+        ...
+
+
+def _quiet() -> None:
+    """Standard output is for answers."""
+    structlog.configure(
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+
+
+def _find(name: str) -> Source:
+    if not SOURCES:
+        importlib.import_module("bartizan.sources")
+    try:
+        return find_source(name)
+    except NotFound as error:
+        raise click.BadParameter(error.message, param_hint="SOURCE") from None
+
+
+_file = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+_field = click.option("--field", metavar="NAME", help="Take each record from this member of the line's JSON object.")
+
+
+@click.command()
+@click.argument("source")
+@click.argument("file", type=_file)
+@_field
+def normalise(source: str, file: Path, field: str | None) -> None:
+    """Show what SOURCE makes of the records in FILE (- for standard input), a JSON line each. Stores nothing.
+
+    A line is {"record": n, "raw_sha256", "alerts", "events", "entities"}, or {"record": n, "error"}.
+    """
+    _quiet()
+    known = _find(source)
+    out, number = sys.stdout.buffer, 0
+    try:
+        with opened(file) as stream:
+            for batch in raws_of(stream):
+                for line in shown(known, batch, field=field, start=number + 1):
+                    out.write(line + b"\n")
+                number += len(batch)
+        out.flush()
+    except (BartizanError, OSError) as error:
+        raise click.ClickException(f"{file}: {error}") from None
+
+
+@click.command()
+@click.argument("source")
+@click.argument("files", nargs=-1, required=True, type=_file)
+@_field
+@click.option("--data", metavar="DIR", help="Folder of the server's own files.")
+@click.option("--store", metavar="DSN", help="postgresql:// address of the database; SQLite if not said.")
+@click.option("--tenant", metavar="TENANT", help="Id, domain or name; the first one if not said.")
+@click.pass_obj
+def ingest(
+    around: Around,
+    source: str,
+    files: tuple[Path, ...],
+    field: str | None,
+    data: str | None,
+    store: str | None,
+    tenant: str | None,
+) -> None:
+    """Store the records in FILES (- for standard input), one a line in the form of SOURCE, also while a server runs.
+
+    Prints {"accepted", "repeats", "events", "ids"}; doing it twice changes nothing. Exit code 1 if a line gave no
+    record.
+    """
+    _quiet()
+    known = _find(source)
+    try:
+        done = asyncio.run(_ingest(around, load(data, store=store), known, files, field, tenant))
+    except BadSettings as error:
+        raise click.UsageError(str(error)) from None
+    except (BartizanError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    for fault in done.faults:
+        click.echo(f"{fault.file}, record {fault.record}: {fault.error}", err=True)
+    click.echo(msgspec.json.encode(done.total.answer()).decode())
+    if done.faults:
+        sys.exit(1)
+
+
+@contextlib.asynccontextmanager
+async def opened_store(settings: Settings, around: Around) -> AsyncIterator[Store]:
+    sets = {each.name: each for each in (*around.collections(), *COLLECTIONS, MARKS)}
+    store = open_store(settings.store or settings.folder, tuple(sets.values()))
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _ingest(
+    around: Around, settings: Settings, source: Source, files: tuple[Path, ...], field: str | None, tenant: str | None
+) -> FilesReceipt:
+    async with opened_store(settings, around) as store, around.sink(settings, store) as sink:
+        accounts = Accounts(store)
+        owner = await accounts.first_tenant() if tenant is None else await accounts.tenant(tenant)
+        if owner is None:
+            raise NotFound(f"there is no tenant {tenant}; see: bartizan tenant list")
+        sets: dict[str, Any] = {each.name: each for each in around.collections()}
+        pipeline = Pipeline(store, sink, collections=sets)
+        return await ingest_files(pipeline, owner.id, source, files, field=field, actor=ACTOR)
+
+
+@click.command()
+def sources() -> None:
+    """List the sources that are understood: name, vendor, product."""
+    if not SOURCES:
+        importlib.import_module("bartizan.sources")
+    for name, source in sorted(SOURCES.items()):
+        click.echo(f"{name:24} {source.vendor}, {source.product}")

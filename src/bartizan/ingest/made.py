@@ -86,7 +86,7 @@ def make(source: Source, raw: bytes, tenant: str, received: str, collections: Ma
         )
     except Exception as error:  # noqa: BLE001 - the edge of the stage: sources meet whatever the world writes
         why = described(error)
-        _log.warning("ingest.record_kept_as_text", source=source.name, sha256=digest, error=why)
+        _log.debug("ingest.record_kept_as_text", source=source.name, sha256=digest, error=why)
         return generic(record, digest, source.name, received, why)
 
 

@@ -1,31 +1,21 @@
-"""`bartizan normalise`: what a source makes of records, as JSON lines, storing nothing; and `bartizan ingest` for
-files.
+"""`bartizan normalise`: what a source makes of records, as JSON lines; stores nothing.
 
 Source: JSON Lines (jsonlines.org).
 """
 
-import gzip
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from bartizan.errors import BadRequest, TooLarge
 from bartizan.extend import Source
 from bartizan.ingest import records
 from bartizan.ingest.made import Items, all_observed, described, normalised
-from bartizan.ingest.pipeline import Pipeline, Receipt
 from bartizan.model import faces
 from bartizan.model.edm import edm
 
 NO_TENANT = "00000000-0000-0000-0000-000000000000"  # normalise stores nothing, so nobody owns what it shows
-FILE_BATCH = 1_000  # lines that are handed over at once
-MAX_LINE_BYTES = 16 * records.MAX_RECORD_BYTES  # of a file: a record may stand in it as one member of many
-_BLOCK_BYTES = 4 * 2**20
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,15 +41,8 @@ def normalise(
             yield _encode({"record": number, "error": described(error)})
 
 
-def checked(raw: bytes) -> bytes:
-    """Unreadable above MAX_RECORD_BYTES."""
-    if len(raw) > records.MAX_RECORD_BYTES:
-        raise records.Unreadable(f"the record has {len(raw)} bytes; the most is {records.MAX_RECORD_BYTES}")
-    return raw
-
-
 def _shown(source: Source, raw: bytes, tenant: str) -> dict[str, Any]:
-    record = records.record(checked(raw))
+    record = records.record(records.checked(raw))
     digest = sha256(record.raw).hexdigest()
     items = normalised(source, record)
     states = [faces.provider_faces(alert, tenant, None, raw_sha256=digest) for alert in items.alerts]
@@ -81,88 +64,3 @@ def _faces(state: faces.AlertState) -> dict[str, Any]:
 def _events(items: Items) -> list[dict[str, Any]]:
     rows = [{"table": event.table, "row": event.row} for event in items.events]
     return rows + [{"table": one.collection, "row": edm("v1.0").render(one.type, one.body)} for one in items.objects]
-
-
-# ---------------------------------------------------------------- files
-
-
-class Fault(Struct, frozen=True):
-    """A line of a file that gave no record."""
-
-    file: str
-    record: int
-    error: str
-
-
-class FilesReceipt(Struct):
-    """What became of files."""
-
-    total: Receipt
-    faults: list[Fault]
-
-
-def raws_of(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines or array elements of a file in batches. A file up to MAX_BODY_BYTES may be whatever a body may be, a
-    larger one must be lines. TooLarge, BadRequest as for a body."""
-    head = stream.read(records.MAX_BODY_BYTES + 1)
-    if records.is_gzip(head):
-        if len(head) > records.MAX_BODY_BYTES:
-            raise BadRequest("the file is a large gzip: name it .gz so that it is read in parts")
-        head = records.gunzip(head)
-    if len(head) <= records.MAX_BODY_BYTES:
-        found = records.split(head, max_record_bytes=MAX_LINE_BYTES, max_records=len(head) + 1)
-        yield from (found[start : start + FILE_BATCH] for start in range(0, len(found), FILE_BATCH))
-        return
-    yield from _batches(head, stream)
-
-
-def _batches(head: bytes, stream: BinaryIO) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    for raw in _long_lines(head, stream):
-        batch.append(raw)
-        if len(batch) == FILE_BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _long_lines(rest: bytes, stream: BinaryIO) -> Iterator[bytes]:
-    while rest:
-        more = stream.read(_BLOCK_BYTES)
-        whole, newline, tail = rest.rpartition(b"\n") if more else (rest, b"", b"")
-        if newline or not more:
-            yield from records.lines(whole)
-        if len(tail) > MAX_LINE_BYTES:
-            raise TooLarge(f"a line has more than {MAX_LINE_BYTES} bytes")
-        rest = tail + more
-
-
-def opened(path: Path) -> BinaryIO:
-    """A file, what is inside a .gz, or standard input for `-`."""
-    if str(path) == "-":
-        return sys.stdin.buffer
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
-
-
-async def ingest_files(
-    pipeline: Pipeline, tenant: str, source: Source, paths: Sequence[Path], *, field: str | None = None, actor: str
-) -> FilesReceipt:
-    """Stores the records of files, in order. A line without the member `field` is a fault and hinders no other."""
-    done = FilesReceipt(Receipt(), [])
-    read = records.reader(field)
-    for path in paths:
-        number = 0
-        with opened(path) as stream:
-            for batch in raws_of(stream):
-                raws: list[bytes] = []
-                for line in batch:
-                    number += 1
-                    try:
-                        raws.append(checked(read(line)))
-                    except records.Unreadable as error:
-                        done.faults.append(Fault(str(path), number, str(error)))
-                done.total.add(await pipeline.take(tenant, source, raws, actor=actor))
-    return done

@@ -24,7 +24,7 @@ from bartizan.store.interface import Collection, Draft, Query, Store, TenantStor
 WRITE_RECORDS = 150  # of one write: at some 0.3 ms an alert the writer's lock is held under 50 ms
 KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
-MARKS = Collection(name="ingested", feed=False, keep=KEEP_MARKS)
+MARKS = Collection(name="ingested", order=(("id", False),), feed=False, keep=KEEP_MARKS)
 _MARK = b"{}"
 _log = structlog.get_logger(__name__)
 
@@ -110,9 +110,11 @@ class Pipeline:
             await self._sink.append(tenant, rows)
         receipt = await self._write(tenant, store, source.name, made, known, actor, received)
         receipt.events = len(rows)
-        receipt.warnings = sum(1 for one in new if one.warning)
-        if receipt.warnings:
-            _log.warning("ingest.records_kept_as_text", source=source.name, tenant=tenant, records=receipt.warnings)
+        odd = [one for one in new if one.warning]
+        receipt.warnings = len(odd)
+        if odd:
+            first = {"sha256": odd[0].sha256, "error": odd[0].warning}
+            _log.warning("ingest.records_kept_as_text", source=source.name, tenant=tenant, records=len(odd), **first)
         return receipt
 
     def _make(self, source: Source, raws: Sequence[bytes], tenant: str, received: str) -> list[Made]:

@@ -33,7 +33,7 @@ _BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Unreadable(ValueError):
-    """A line without the member that holds the record."""
+    """A line that gives no record: the member that holds it is missing, or it is too large."""
 
 
 def gunzip(content: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
@@ -85,8 +85,8 @@ def _parts(body: bytes) -> Iterator[bytes]:
     begin = body[:_LOOKED_AT].lstrip()[:1]
     if begin == b"[" and (found := _array(body)) is not None:
         return iter(found)
-    if begin == b"{" and (found := _objects(body)) is not None:
-        return iter(found)
+    if begin == b"{":
+        return iter(_objects(body))
     return lines(body)
 
 
@@ -126,18 +126,19 @@ def _one_array(text: bytes) -> list[bytes] | None:
         return None
 
 
-def _objects(body: bytes) -> list[bytes] | None:
-    """One object, or several that are printed over many lines. None where the body is lines."""
+def _objects(body: bytes) -> list[bytes]:
+    """One object, several that are printed over many lines, or lines of which most are JSON."""
     text = body.strip()
     if _is_json(text):
         return [text]
-    first, newline, _ = text.partition(b"\n")
-    if not newline or _is_json(first):
-        return None
-    found = _sequence(text)
-    if found is None and not any(_is_json(line) for line in lines(text)):
+    found = list(lines(body))
+    good = sum(1 for line in found if _is_json(line))
+    if good == len(found) or len(found) == 1:
+        return found
+    values = _sequence(text)
+    if values is None and good == 0:
         raise BadRequest("the body begins as a JSON object and is no valid JSON; nothing was stored")
-    return found
+    return found if values is None else values
 
 
 def _sequence(text: bytes) -> list[bytes] | None:
@@ -222,7 +223,7 @@ def _too_deep(data: Any, raw: bytes) -> bool:
     if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
         return False
     level: list[Any] = [data]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             item
             for value in level
@@ -250,6 +251,13 @@ def member(raw: bytes, field: str) -> bytes:
         quoted = _quoted(text)
         return text if quoted is None else quoted
     return text
+
+
+def checked(raw: bytes) -> bytes:
+    """Unreadable above MAX_RECORD_BYTES."""
+    if len(raw) > MAX_RECORD_BYTES:
+        raise Unreadable(f"the record has {len(raw)} bytes; the most is {MAX_RECORD_BYTES}")
+    return raw
 
 
 def reader(field: str | None) -> Callable[[bytes], bytes]:

@@ -48,7 +48,13 @@ DEAD_LETTERS = Collection(
     feed=False,
     keep=timedelta(days=30),
 )
-LIFECYCLE = Collection("notificationLifecycle", feed=False, keep=timedelta(days=7))
+LIFECYCLE = Collection(
+    "notificationLifecycle",
+    columns=(Column("at", "instant"),),
+    order=(("at", False),),
+    feed=False,
+    keep=timedelta(days=7),
+)
 COLLECTIONS = (SUBSCRIPTIONS, DEAD_LETTERS, LIFECYCLE)
 
 MAX_CLIENT_STATE = 128

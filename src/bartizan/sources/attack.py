@@ -10,6 +10,7 @@ from bartizan.extend import Record
 from bartizan.sources.fields import strings
 
 MAX_TECHNIQUES = 200
+_ONE_RECORD_CHARS = 65_536  # a longer text is a page of records: looking through it for each of them costs its square
 
 # Enterprise and mobile ids begin with T1, those of industrial control systems with T08. After a hyphen or letter it is
 # a part of a name.
@@ -77,7 +78,7 @@ def techniques_in(text: str) -> list[str]:
 
 def techniques(record: Record, data: Any) -> list[str]:
     """Every technique id that `data` (a part of the record) names, in ascending order."""
-    if not _MAYBE.search(record.text):
+    if len(record.text) <= _ONE_RECORD_CHARS and not _MAYBE.search(record.text):
         return []
     found = {name for text in strings(data) for name in techniques_in(text)}
     return sorted(found)[:MAX_TECHNIQUES]

@@ -117,7 +117,7 @@ class GuardDuty(Source):
             status="resolved" if archived else "new",
             threat_name=next(iter(_threat_names(finding)), None),
             evidence=evidence.items,
-            additional=_additional(finding, service),
+            additional=_additional(finding, service) | evidence.unsaid,
             fingerprint=(own_id,),
         )
 
@@ -172,7 +172,7 @@ def _resources(finding: Fields, evidence: Evidence) -> None:
     evidence.amazon(role.text("role"), kind="IAMRole", account=account)
     evidence.user(database.text("user"))
     if not evidence.items and account is not None:
-        evidence.amazon(None, kind=resource.text("resourceType") or "Account", account=account)
+        evidence.amazon(None, kind="Account", account=account)
 
 
 def _instance(instance: Fields, evidence: Evidence) -> None:

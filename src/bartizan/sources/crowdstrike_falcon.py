@@ -217,8 +217,10 @@ class CrowdStrike(Source):
             actor=body.text("actor_names", "Adversaries"),
             tags=_tags(body),
             evidence=evidence.items,
-            additional=body.rest(_USED) | {"eventType": kind},
-            fingerprint=(detector, where, body.text("SHA256String", "sha256") or "") if detector else (own_id,),
+            additional=body.rest(_USED) | {"eventType": kind} | evidence.unsaid,
+            fingerprint=(detector, where, (body.text("SHA256String", "sha256") or "").lower())
+            if detector
+            else (own_id,),
         )
 
 

@@ -65,6 +65,11 @@ class Evidence:
     def observed(self) -> tuple[Observed, ...]:
         return tuple(self._observed)
 
+    @property
+    def unsaid(self) -> dict[str, Any]:
+        """For additionalData: how many objects were beyond the bound."""
+        return {"evidenceOmitted": self.omitted} if self.omitted else {}
+
     def observe(self, kind: str, value: str | None, role: str = "") -> None:
         """An entry of the index alone."""
         if value and len(value) <= MAX_VALUE_CHARS and len(self._observed) < MAX_ENTITIES:
@@ -411,8 +416,8 @@ class Evidence:
         account: str | None = None,
         roles: Roles = (),
     ) -> graph.AmazonResourceEvidence | None:
-        """A resource of AWS by ARN or id, or by name; an account alone is one, too."""
-        if not (resource_id or name or account):
+        """A resource of AWS by ARN or id, or by name; with `kind` "Account" the account itself."""
+        if not (resource_id or name or (account and kind == "Account")):
             return None
         for value in dict.fromkeys((resource_id, name)):
             self.observe("resource", value)

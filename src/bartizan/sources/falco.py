@@ -111,7 +111,9 @@ class Falco(Source):
             last_activity=at,
             tags=[tag for tag in tags if not tag.lower().startswith("mitre_") and not attack.techniques_in(tag)],
             evidence=evidence.items,
-            additional=fields.rest(_USED) | ({"output_fields": kept} if (kept := seen.rest()) else {}),
+            additional=fields.rest(_USED)
+            | ({"output_fields": kept} if (kept := seen.rest()) else {})
+            | evidence.unsaid,
             fingerprint=(rule or "", where, seen.text("proc.name", "process") or ""),
         )
 

@@ -41,6 +41,17 @@ def whole(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def clean(value: Any, depth: int = REST_DEPTH) -> Any:
+    """A JSON value as it came, with whole text only; what lies deeper is left out."""
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, dict):
+        return {whole(str(key)): clean(item, depth - 1) for key, item in value.items()} if depth else None
+    if isinstance(value, list):
+        return [clean(item, depth - 1) for item in value] if depth else None
+    return value
+
+
 def as_text(value: Any) -> str | None:
     """Text, or a number as text; of a list its first such element. None where a vendor writes "-" or "N/A"."""
     if isinstance(value, str):

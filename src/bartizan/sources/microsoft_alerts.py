@@ -18,11 +18,12 @@ from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import attack, severity
 from bartizan.sources.evidence import MAX_EVIDENCE, Evidence, Roles
-from bartizan.sources.fields import Fields, as_text, content_id, inner_json
+from bartizan.sources.fields import Fields, as_text, clean, content_id, inner_json
 from bartizan.sources.times import first_time, when
 
 _S = TypeVar("_S", bound=Struct)
 _TYPE = "@odata.type"
+PROVIDER = "Microsoft Defender XDR"  # its products number their alerts together
 
 Status = Literal["new", "inProgress", "resolved"]
 _STATUS: dict[str, Status] = {
@@ -154,7 +155,7 @@ def _fields_of(cls: type[Struct]) -> tuple[tuple[str, Any], ...]:
 
 def lenient(cls: type[_S], data: Any) -> _S:
     """A struct of the schema from JSON: names in any case, wrong types left out, instants in wire form."""
-    fields, given = Fields(data), {}
+    fields, given = Fields(clean(data)), {}
     for name, type_ in _fields_of(cls):
         value = fields.raw(name)
         if value is None:
@@ -177,42 +178,46 @@ def _evidence_types() -> dict[str, type[graph.AlertEvidence]]:
 
 def graph_evidence(item: Any) -> graph.AlertEvidence | None:
     """Evidence in Graph's form; None where its type is not one that the schema has."""
-    data = _typed(item, 8)
+    data = _typed(clean(item))
     name = as_text(data.get(_TYPE)) if isinstance(data, dict) else None
     cls = _evidence_types().get((name or "").rpartition(".")[2].lower())
     return None if cls is None else lenient(cls, data)
 
 
-def _typed(value: Any, depth: int) -> Any:
+def _typed(value: Any) -> Any:
     """With the type under its own name: normalised exports write "at_sign_odata_type"."""
-    if depth and isinstance(value, dict):
-        return {
-            (_TYPE if key in ("at_sign_odata_type", "odata.type") else key): _typed(item, depth - 1)
-            for key, item in value.items()
-        }
-    return [_typed(item, depth - 1) for item in value] if depth and isinstance(value, list) else value
+    if isinstance(value, dict):
+        names = {"at_sign_odata_type": _TYPE, "odata.type": _TYPE}
+        return {names.get(key, key): _typed(item) for key, item in value.items()}
+    return [_typed(item) for item in value] if isinstance(value, list) else value
+
+
+def _passed_through(fields: Fields) -> tuple[list[graph.AlertEvidence], dict[str, Any]]:
+    """Evidence of types that the schema has; and, for additionalData, the others and how many were beyond the bound."""
+    given = inner_json(fields.raw("evidence"))
+    items = given if isinstance(given, list) else []
+    made = [(item, graph_evidence(item)) for item in items[:MAX_EVIDENCE]]
+    strange = [item for item, found in made if found is None and isinstance(item, dict)]
+    more: dict[str, Any] = Fields({"evidence": strange}).rest() if strange else {}
+    if len(items) > MAX_EVIDENCE:
+        more["evidenceOmitted"] = len(items) - MAX_EVIDENCE
+    return [found for _, found in made if found is not None], more
 
 
 def alert_v2(record: Record, fields: Fields) -> Alert:
     """`microsoft.graph.security.alert`."""
-    given = inner_json(fields.raw("evidence"))
-    items = given[:MAX_EVIDENCE] if isinstance(given, list) else []
-    made = [(item, graph_evidence(item)) for item in items]
-    strange = [item for item, found in made if found is None and isinstance(item, dict)]
+    evidence, strange = _passed_through(fields)
     service, product = product_of(fields.text("productName"), fields.text("serviceSource"))
     service = product_of(fields.text("serviceSource"))[0] if fields.has("serviceSource") else service
     created = first_time(fields, "createdDateTime")
     first = first_time(fields, "firstActivityDateTime", "createdDateTime")
     category = fields.text("category")
     own_id = fields.text("id", "providerAlertId") or content_id(fields.data)
-    more = fields.object("additionalData").rest() | fields.rest(_USED_V2)
-    if strange:
-        more["evidence"] = Fields({"evidence": strange}).rest().get("evidence")
-    if isinstance(given, list) and len(given) > MAX_EVIDENCE:
-        more["evidenceOmitted"] = len(given) - MAX_EVIDENCE
+    vendor = fields.text("vendorName") or "Microsoft"
     return Alert(
-        vendor=fields.text("vendorName") or "Microsoft",
+        vendor=vendor,
         product=product,
+        provider=PROVIDER if vendor == "Microsoft" else None,
         provider_alert_id=own_id,
         title=fields.text("title") or category or "Microsoft alert",
         description=fields.text("description"),
@@ -239,8 +244,8 @@ def alert_v2(record: Record, fields: Fields) -> Alert:
         actor=fields.text("actorDisplayName"),
         url=fields.text("alertWebUrl"),
         tags=fields.texts("systemTags"),
-        evidence=[found for _, found in made if found is not None],
-        additional=more,
+        evidence=evidence,
+        additional=fields.object("additionalData").rest() | fields.rest(_USED_V2) | strange,
         fingerprint=(own_id,),
     )
 
@@ -316,6 +321,7 @@ def alert_native(record: Record, fields: Fields, outer: Fields | None = None) ->
     return Alert(
         vendor="Microsoft",
         product=product,
+        provider=PROVIDER,
         provider_alert_id=own_id,
         title=fields.text("title", "threatName") or category or "Microsoft Defender alert",
         description=fields.text("description"),
@@ -340,7 +346,7 @@ def alert_native(record: Record, fields: Fields, outer: Fields | None = None) ->
         threat_family=fields.text("threatFamilyName"),
         actor=fields.text("actorName"),
         evidence=evidence.items,
-        additional=more | ({"incidentId": incident} if incident else {}),
+        additional=more | ({"incidentId": incident} if incident else {}) | evidence.unsaid,
         fingerprint=(own_id,),
     )
 

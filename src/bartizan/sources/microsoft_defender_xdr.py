@@ -13,9 +13,10 @@ from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import attack, severity
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, inner_json, objects_of
+from bartizan.sources.fields import Fields, clean, content_id, inner_json, objects_of, whole
 from bartizan.sources.generic import guess_event, line_event
 from bartizan.sources.microsoft_alerts import (
+    PROVIDER,
     alert_native,
     alert_v1,
     alert_v2,
@@ -142,6 +143,7 @@ def _part(record: Record, outer: Fields, row: Fields, table: str) -> Alert:
     return Alert(
         vendor="Microsoft",
         product=product,
+        provider=PROVIDER,
         provider_alert_id=own_id,
         title=row.text("Title") or "unknown",
         severity=severity.of_word(row.text("Severity")),
@@ -173,7 +175,7 @@ def _table_event(outer: Fields, row: Fields, table: str) -> Event:
         if value is None or value == "":
             continue
         timed = name.endswith("Time") or name == "Timestamp"
-        columns[name] = (when(value) or value) if timed else value
+        columns[whole(name)] = (when(value) if timed else None) or clean(value)
     if len(row.data) > MAX_COLUMNS:
         columns["AdditionalFields"] = {"cutFields": list(row.data)[MAX_COLUMNS : MAX_COLUMNS * 2]}
     columns.setdefault("TenantId", outer.text("tenantId"))

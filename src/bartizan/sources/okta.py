@@ -121,7 +121,7 @@ class Okta(Source):
             first_activity=at,
             last_activity=at,
             evidence=evidence.items,
-            additional=row.rest(frozenset({"displaymessage", "published", "uuid"})),
+            additional=row.rest(frozenset({"displaymessage", "published", "uuid"})) | evidence.unsaid,
             fingerprint=(kind, row.text("actor.id") or "", row.text("client.ipAddress") or ""),
         )
 

@@ -129,7 +129,7 @@ class SentinelOne(Source):
             status=status,
             classification=_classified(threat),
             threat_name=threat.text("threatName"),
-            evidence=evidence.items,
+            proof=evidence,
             fingerprint=(own_id,) if own_id else (storyline or "", sha1 or ""),
             vendor_category=threat.text("classification"),
             category_words=[threat.text("classification"), "malware"],
@@ -160,7 +160,7 @@ class SentinelOne(Source):
             source_updated=first_time(alert, "updatedAt"),
             status=_STATUS.get((alert.text("incidentStatus") or "").lower(), "new"),
             classification=_classified(alert),
-            evidence=evidence.items,
+            proof=evidence,
             fingerprint=(rule.text("id") or own_id, source.text("storyline") or "", source.text("fileHashSha1") or ""),
             vendor_category=alert.text("indicatorCategory", "eventType"),
             category_words=[alert.text("indicatorCategory"), "suspicious"],
@@ -202,8 +202,8 @@ class SentinelOne(Source):
             status=_STATUS.get((fields.text("status") or "").lower(), "new"),
             classification=_classified(fields),
             assigned_to=fields.text("assignee.email", "assignee.fullName", "assignee"),
-            evidence=evidence.items,
-            fingerprint=(storyline, sha1) if storyline and sha1 else (own_id,),
+            proof=evidence,
+            fingerprint=(storyline, sha1.lower()) if storyline and sha1 else (own_id,),
             vendor_category=fields.text("classification"),
             category_words=[fields.text("classification"), "suspicious"],
         )
@@ -213,6 +213,7 @@ class SentinelOne(Source):
         record: Record,
         fields: Fields,
         *,
+        proof: Evidence,
         category_words: list[str | None],
         sub_provider: str | None = None,
         **given: Any,
@@ -246,7 +247,10 @@ class SentinelOne(Source):
             category=categories[0],
             categories=categories,
             techniques=attack.techniques(record, fields.data),
-            additional=fields.rest(_USED) | {name: value for name, value in parts.items() if value is not None},
+            evidence=proof.items,
+            additional=fields.rest(_USED)
+            | {name: value for name, value in parts.items() if value is not None}
+            | proof.unsaid,
             **given,
         )
 

@@ -203,7 +203,7 @@ class Suricata(Source):
             last_activity=at,
             vulnerabilities=[_cve(text) for text in metadata.texts("cve")],
             evidence=evidence.items,
-            additional=_additional(eve, alert, sensor),
+            additional=_additional(eve, alert, sensor) | evidence.unsaid,
             fingerprint=(number or "", eve.text("src_ip") or "", eve.text("dest_ip") or ""),
         )
 

@@ -98,7 +98,7 @@ _READERS: dict[str, Callable[..., Any]] = {
 
 
 def columns(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
-    """Columns from a table such as {"RemotePort": "int dst.port.number dstPort"}: how to read it (else as text), paths."""
+    """Columns from a table such as {"RemotePort": "int dst.port.number dstPort"}: how to read (else as text), paths."""
     row: dict[str, Any] = {}
     for name, words in spec.items():
         first, *others = words.split()

@@ -127,7 +127,7 @@ class Wazuh(Source):
             last_activity=at,
             vulnerabilities=alert.texts("data.vulnerability.cve", "vulnerability.cve"),
             evidence=evidence.items,
-            additional=_additional(alert, rule, groups),
+            additional=_additional(alert, rule, groups) | evidence.unsaid,
             fingerprint=(number or "", alert.text("agent.id", "agentip", "hostname") or "", seen),
         )
 

@@ -92,7 +92,7 @@ class SqlStore(ABC):
         try:
             pen = self._open_pen()
             schema.prepare(pen, self.dialect, self.tables.values())
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again, as ours where it is an engine's
             if pen is not None:
                 pen.close()
             raise self.explained(error) or error from None

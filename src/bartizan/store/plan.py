@@ -24,6 +24,8 @@ REMEMBER_S = 30.0  # for how long a probe's "not small" is believed
 MAX_REMEMBERED = 2_048
 MAX_PAIRS = 64  # alternatives of one entity conjunct; more are not worth their probes
 
+# Keeps PostgreSQL from making a join of a test on each row: without statistics it would begin at the wrong end.
+FENCE = "LIMIT 1 OFFSET 0"
 _PAIR = "tenant = $? AND collection = $? AND kind = $? AND value = $?"
 _FLIPPED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 _OPERATOR = {"eq": "=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -134,7 +136,8 @@ class Planner:
                 continue
             any_of = " UNION ALL ".join([f"SELECT id FROM entities WHERE {_PAIR}"] * len(pairs))
             params = tuple(value for pair in pairs for value in self._pair(tenant, pair))
-            found.append(Driver("", True, f"t.id IN ({any_of})", params, self.table.pk, None, pairs))
+            among = f"t.id IN ({any_of})" if self.table.dialect.hints else f"t.id = ANY(ARRAY({any_of}))"
+            found.append(Driver("", True, among, params, self.table.pk, None, pairs))
         return found, rest
 
     def _pair(self, tenant: str, pair: tuple[str, str]) -> tuple[str, ...]:
@@ -186,9 +189,9 @@ class Planner:
     ) -> Plan:
         """`keys` None: the order does not matter (a count)."""
         drivers, rest = self.drivers(tenant, filter, ids)
-        chosen, small = self._choose(db, tenant, drivers, keys)
+        chosen = self._choose(db, tenant, drivers, keys)
         stream = None
-        if chosen is not None and chosen.pairs and not small and keys is not None and self._streams(chosen, keys):
+        if chosen is not None and keys is not None and self._streams(chosen, keys):
             stream = self._stream(tenant, chosen.pairs[0], keys)
         terms: list[tuple[str, Sequence[Any]]] = [("tenant = $?", (tenant,))]
         for driver in drivers:
@@ -214,33 +217,31 @@ class Planner:
     def _order_index(self, keys: Sequence[SortKey]) -> Index | None:
         return next((index for index in self._all if self.serves(index, keys)), None)
 
-    def _choose(
-        self, db: Db, tenant: str, drivers: Sequence[Driver], keys: Sequence[SortKey] | None
-    ) -> tuple[Driver | None, bool]:
-        """The driver, and whether it is known to give few rows; None: the order's own index."""
+    def _choose(self, db: Db, tenant: str, drivers: Sequence[Driver], keys: Sequence[SortKey] | None) -> Driver | None:
+        """None: the order's own index, or none at all."""
         known = [driver for driver in drivers if driver.size is not None]
         if known:
-            return min(known, key=lambda driver: driver.size or 0), True
+            return min(known, key=lambda driver: driver.size or 0)
         usable = list(drivers)
         if keys:  # a range on the first sort key is served by the order's own index
             usable = [d for d in usable if d.eq or d.path != keys[0].path or self._order_index(keys) is None]
         if not usable:
-            return None, False
+            return None
         if keys is None:
             in_order = usable
         else:
             in_order = [d for d in usable if self._streams(d, keys) or (d.eq and self.serves(d.index, keys, 1))]
         if len(usable) == 1 and in_order:
-            return usable[0], False
+            return usable[0]
         least, size = self._least(db, tenant, usable, SMALL)
         if size <= SMALL:
-            return least, True
+            return least
         if not in_order and keys is not None and self._order_index(keys) is not None:
-            return None, False
+            return None
         in_order = in_order or usable
         if len(in_order) == 1:
-            return in_order[0], False
-        return self._least(db, tenant, in_order, LARGE)[0], False
+            return in_order[0]
+        return self._least(db, tenant, in_order, LARGE)[0]
 
     def _least(self, db: Db, tenant: str, drivers: Sequence[Driver], limit: int) -> tuple[Driver, int]:
         sizes = [self._probe(db, tenant, driver, limit) for driver in drivers]
@@ -282,7 +283,8 @@ class Planner:
         """Rows in the order of the entity index, each once (an entity may have several roles in one document)."""
         once = (
             "NOT EXISTS (SELECT 1 FROM entities d WHERE d.tenant = e.tenant AND d.collection = e.collection AND "
-            "d.kind = e.kind AND d.value = e.value AND d.created = e.created AND d.id = e.id AND d.role < e.role)"
+            "d.kind = e.kind AND d.value = e.value AND d.created = e.created AND d.id = e.id AND d.role < e.role "
+            f"{FENCE})"
         )
         join = "CROSS JOIN" if self.table.dialect.hints else "JOIN"
         source = (
@@ -294,7 +296,7 @@ class Planner:
 
     def _touches(self, tenant: str, driver: Driver) -> tuple[str, tuple[Any, ...]]:
         """A cheap test on each row, before the filter has to open the document."""
-        one = f"EXISTS (SELECT 1 FROM entities e WHERE {_PAIR} AND e.created = t.created AND e.id = t.id)"
+        one = f"EXISTS (SELECT 1 FROM entities e WHERE {_PAIR} AND e.created = t.created AND e.id = t.id {FENCE})"
         params = tuple(value for pair in driver.pairs for value in self._pair(tenant, pair))
         return f"({' OR '.join([one] * len(driver.pairs))})", params
 

@@ -36,6 +36,18 @@ T = TypeVar("T")
 OLDEST = 150_000  # PostgreSQL 15
 WRITERS = 0x6261727469  # the advisory lock that orders all writers of a database
 RETRY_S = 0.2
+# Each statement is made for one plan: along an index, in its order, by nested loops (see `store.plan`). Left to itself and
+# without fresh statistics the planner sorts or hashes whole tables to answer a page. A plan for any tenant and any value
+# is a bad one for most, so that none is kept.
+PLANNER = {
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    **{
+        f"enable_{way}": "off"
+        for way in ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin", "hashagg")
+    },
+}
 
 log = structlog.get_logger(__name__)
 
@@ -69,11 +81,10 @@ def _text(sql: str) -> bytes:
 
 
 def connect(dsn: str, limits: Limits, *, writes: bool, statement_s: float) -> PostgresDb:
-    """Custom plans only: a plan for any tenant and any value is a bad one for most."""
     settings = {
+        **PLANNER,
         "statement_timeout": f"{int(statement_s * 1000)}",
         "lock_timeout": f"{int(limits.lock_s * 1000)}",
-        "plan_cache_mode": "force_custom_plan",
         "default_transaction_read_only": "off" if writes else "on",
         "default_transaction_isolation": "'read committed'",
         "synchronous_commit": "on",

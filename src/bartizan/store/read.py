@@ -1,6 +1,6 @@
 """What is read, in SQL that both engines understand; one tenant in every statement."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,10 +23,12 @@ class Set(NamedTuple):
     whole: str  # result columns with every text of a document
     v1: str  # those of a page, by version
     beta: str
+    places: Mapping[str | None, int]  # sort values that each row has: where they stand
 
 
 def read_set(table: Table) -> Set:
     out = table.dialect.doc_out
+    places = (("id", 0), (table.collection.created, 2), (table.collection.updated, 3))
     head = "t.id, t.seq, t.created, t.updated, t.evolvable"
     return Set(
         table,
@@ -34,6 +36,7 @@ def read_set(table: Table) -> Set:
         f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}",
         f"{head}, {out('t.doc')}",
         f"{head}, {out('coalesce(t.beta, t.doc)')}",
+        {path: place for path, place in places if path is not None},
     )
 
 
@@ -72,10 +75,9 @@ def page(db: Db, of: Set, tenant: str, query: Query) -> Page:
 
 def _places(of: Set, keys: Sequence[SortKey], width: int) -> Iterator[int]:
     """Where in a row the sort values stand: what every row has is not read twice."""
-    system = {"id": 0, of.table.collection.created: 2, of.table.collection.updated: 3}
     for key in keys:
-        if key.path in system:
-            yield system[key.path]
+        if key.path in of.places:
+            yield of.places[key.path]
         else:
             yield width
             width += 1
@@ -123,9 +125,8 @@ def _run(
     keys, direction = plan.keys, of.table.dialect.direction
     where = f"{plan.where}{after}"
     where_params = [*plan.source_params, *plan.params, *after_params]
-    system = ("id", of.table.collection.created, of.table.collection.updated)
     if plan.ordered and not skip:
-        extra = [key for key in keys if key.path not in system]
+        extra = [key for key in keys if key.path not in of.places]
         more = "".join(f", {key.sql}" for key in extra)
         params = [value for key in extra for value in key.params]
         order = ", ".join(f"{key.sql} {direction(key.descending)}" for key in keys)
@@ -136,11 +137,13 @@ def _run(
     value_params = [value for key in keys for value in key.params]
     order = ", ".join(f"k{i} {direction(key.descending)}" for i, key in enumerate(keys))
     outer = ", ".join(f"o.k{i} {direction(key.descending)}" for i, key in enumerate(keys))
-    more = "".join(f", o.k{i}" for i, key in enumerate(keys) if key.path not in system)
+    more = "".join(f", o.k{i}" for i, key in enumerate(keys) if key.path not in of.places)
     join = "CROSS JOIN" if of.table.dialect.hints else "JOIN"
+    found = f"SELECT t.id AS found, {values} FROM {plan.source} WHERE {where}"
+    if not plan.ordered and not of.table.dialect.hints:
+        found = f"SELECT * FROM ({found} OFFSET 0) a"  # a fence: the drivers' index, not one that gives the order
     sql = (
-        f"SELECT {columns}{more} FROM "
-        f"(SELECT t.id AS found, {values} FROM {plan.source} WHERE {where} ORDER BY {order} LIMIT $? OFFSET $?) o "
+        f"SELECT {columns}{more} FROM ({found} ORDER BY {order} LIMIT $? OFFSET $?) o "
         f"{join} {of.table.name} t ON t.tenant = $? AND t.id = o.found ORDER BY {outer}"
     )
     return db.rows(sql, (*value_params, *where_params, limit, skip, tenant))

@@ -142,7 +142,7 @@ class Table:
             if path is not None:
                 self.quoted.setdefault(path, system)
         self.order = tuple(Key(path, self._column(path), descending) for path, descending in collection.order)
-        self.pk = Index(f"pk_{collection.name}", (self._id,))
+        self.pk = Index(f"pk_{collection.name}", (self._id,), unique=True)
         self.indexes = self._declared_indexes()
 
     @property
@@ -191,7 +191,7 @@ class Table:
             f"created {d.text} NOT NULL, updated {d.text} NOT NULL, evolvable {d.whole} NOT NULL{own}, "
             f"doc {d.text} NOT NULL, beta {d.text}, state {d.text}, entities {d.text})"
         )
-        return [table, f'CREATE UNIQUE INDEX "{self.pk.name}" ON {self.name} (tenant, id)']
+        return [table, self.pk.ddl(d, self.name)]
 
     def add_column(self, column: Column) -> str:
         return f"ALTER TABLE {self.name} ADD COLUMN {self.quoted[column.path]} {self.dialect.type_of(column)}"
@@ -238,7 +238,7 @@ def migrations(d: Dialect) -> list[list[str]]:
     def keyed(name: str, key: str, columns: str) -> list[str]:
         if d.name == "sqlite":
             return [f"CREATE TABLE {name} ({columns}, PRIMARY KEY ({key})){rowless}"]
-        key = key.replace("DESC", "DESC NULLS LAST")
+        key = key.replace("created DESC, id", f"created {d.direction(True)}, id {d.direction(False)}")
         return [f"CREATE TABLE {name} ({columns})", f"CREATE UNIQUE INDEX pk_{name} ON {name} ({key})"]
 
     def nn(kind: str, *names: str) -> str:

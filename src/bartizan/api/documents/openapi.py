@@ -59,6 +59,10 @@ _ERROR: Schema = {
     },
 }
 _JSON = "application/json"
+_NUMBER: Schema = {
+    "description": "How many there are.",
+    "content": {"text/plain": {"schema": {"type": "string", "pattern": "^[0-9]+$"}}},
+}
 
 
 def document(router: Router, version: Version, server: str = "") -> dict[str, Any]:
@@ -186,58 +190,43 @@ class _Document:
         item[verb.lower()] = made
 
     def resource(self, resource: Resource, path: str) -> None:
-        short = resource.type.rpartition(".")[2]
-        one = self.of(resource.type)
-        can = resource.can
         there = path if resource.singleton else path + "/{id}"
-        if Can.LIST in can and not resource.singleton:
-            options = _list_options(resource)
-            self.operation(path, "GET", resource.read, f"List {short}s.", {"200": _json(_page(one))}, query=options)
-            counted = [each for each in options if each in ("filter", "search")]
-            number = {
-                "description": "How many there are.",
-                "content": {"text/plain": {"schema": {"type": "string", "pattern": "^[0-9]+$"}}},
-            }
-            self.operation(path + "/$count", "GET", resource.read, f"Count {short}s.", {"200": number}, query=counted)
-        if Can.CREATE in can:
-            new = self.writable(resource, None, resource.required)
-            many = {"type": "array", "items": new, "minItems": 1, "maxItems": MAX_BULK}
-            answers = {code: _json({"anyOf": [one, _page(one)]}) for code in ("200", "201")}
-            self.operation(
-                path,
-                "POST",
-                resource.create,
-                f"Create one {short}, or an array of them.",
-                answers,
-                body={"anyOf": [new, many]},
-            )
-        if Can.GET in can:
-            self.operation(
-                there,
-                "GET",
-                resource.read,
-                f"Get one {short}.",
-                {"200": _json(one)},
-                query=["select"] if resource.select else [],
-            )
-        if Can.PATCH in can:
-            done = {"200": _json(one), "204": {"description": "Done."}}
-            self.operation(
-                there,
-                "PATCH",
-                resource.write,
-                f"Change one {short}.",
-                done,
-                body=self.writable(resource, resource.patch, frozenset()),
-            )
-        if Can.DELETE in can:
-            self.operation(there, "DELETE", resource.delete, f"Delete one {short}.", {"204": {"description": "Gone."}})
+        self.of_set(resource, path)
+        self.of_one(resource, there)
         for action in resource.actions.values():
             if self.version in action.versions:
                 self.action(path if action.on_set else there, action)
         for navigation in resource.navigations.values():
             if self.version in navigation.versions:
                 self.navigation(there, navigation)
+
+    def of_set(self, resource: Resource, path: str) -> None:
+        short, one = resource.type.rpartition(".")[2], self.of(resource.type)
+        if Can.LIST in resource.can and not resource.singleton:
+            options = _list_options(resource)
+            answers = {"200": _json(_page(one))}
+            self.operation(path, "GET", resource.read, f"List {short}s.", answers, query=options)
+            counted = [each for each in options if each in ("filter", "search")]
+            self.operation(f"{path}/$count", "GET", resource.read, f"Count {short}s.", {"200": _NUMBER}, query=counted)
+        if Can.CREATE in resource.can:
+            new = self.writable(resource, None, resource.required)
+            many = {"type": "array", "items": new, "minItems": 1, "maxItems": MAX_BULK}
+            answers = {code: _json({"anyOf": [one, _page(one)]}) for code in ("200", "201")}
+            text = f"Create one {short}, or an array of them."
+            self.operation(path, "POST", resource.create, text, answers, body={"anyOf": [new, many]})
+
+    def of_one(self, resource: Resource, path: str) -> None:
+        short, one = resource.type.rpartition(".")[2], self.of(resource.type)
+        if Can.GET in resource.can:
+            query = ["select"] if resource.select else []
+            self.operation(path, "GET", resource.read, f"Get one {short}.", {"200": _json(one)}, query=query)
+        if Can.PATCH in resource.can:
+            done = {"200": _json(one), "204": {"description": "Done."}}
+            body = self.writable(resource, resource.patch, frozenset())
+            self.operation(path, "PATCH", resource.write, f"Change one {short}.", done, body=body)
+        if Can.DELETE in resource.can:
+            gone = {"204": {"description": "Gone."}}
+            self.operation(path, "DELETE", resource.delete, f"Delete one {short}.", gone)
 
     def action(self, path: str, action: Action) -> None:
         answers: dict[str, Schema] = {"204": {"description": "Done."}}

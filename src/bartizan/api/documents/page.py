@@ -64,7 +64,9 @@ const properties = (schema, depth) => {
       const row = make("tr", "", make("td", "", make("code", name)), cell);
       if (JSON.stringify(each).includes("$ref") && depth < 6) {
         const more = make("details", "", make("summary", typeOf(each)));
-        more.addEventListener("toggle", () => { if (more.open && more.children.length === 1) more.append(properties(each, depth + 1)); });
+        more.addEventListener("toggle", () => {
+          if (more.open && more.children.length === 1) more.append(properties(each, depth + 1));
+        });
         cell.textContent = "";
         cell.append(more);
       }
@@ -82,7 +84,8 @@ const body = (title, content) => {
   return part;
 };
 const operation = (path, verb, item) => {
-  const details = make("details", "", make("summary", "", make("b", verb.toUpperCase()), make("code", path), " " + (item.summary || "")));
+  const head = make("summary", "", make("b", verb.toUpperCase()), make("code", path), " " + (item.summary || ""));
+  const details = make("details", "", head);
   details.addEventListener("toggle", () => {
     if (!details.open || details.children.length > 1) return;
     details.append(make("p", item.description || ""));
@@ -90,7 +93,8 @@ const operation = (path, verb, item) => {
     if (given.length) {
       const table = make("table");
       for (const each of given) {
-        table.append(make("tr", "", make("td", "", make("code", each.name)), make("td", typeOf(each.schema)), make("td", each.description || "")));
+        const name = make("td", "", make("code", each.name));
+        table.append(make("tr", "", name, make("td", typeOf(each.schema)), make("td", each.description || "")));
       }
       details.append(make("h4", "Parameters"), table);
     }
@@ -108,7 +112,10 @@ const draw = () => {
   let shown = 0;
   for (const [path, item] of Object.entries(api.paths)) {
     for (const verb of ["get", "post", "patch", "put", "delete"]) {
-      if (item[verb] && path.toLowerCase().includes(wanted)) { main.append(operation(path, verb, item[verb])); shown += 1; }
+      if (item[verb] && path.toLowerCase().includes(wanted)) {
+        main.append(operation(path, verb, item[verb]));
+        shown += 1;
+      }
     }
   }
   state.textContent = shown ? shown + " operations." : "No operation has this in its path.";

@@ -1,4 +1,6 @@
-"""The documents at the root of a version: the service document, `$metadata`, OpenAPI with its page. Made once, kept as bytes."""
+"""The documents at the root of a version: the service document, `$metadata`, OpenAPI with its page. Made once, kept as
+bytes.
+"""
 
 from functools import lru_cache
 from typing import Literal

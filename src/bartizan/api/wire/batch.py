@@ -1,6 +1,7 @@
 """`$batch`: up to 20 requests in one, run in process with the caller's token, in the order that `dependsOn` asks for.
 
-Source: "Combine multiple requests in one HTTP call using JSON batching" (Microsoft Graph); OData JSON Format 4.01, section 19.
+Source: "Combine multiple requests in one HTTP call using JSON batching" (Microsoft Graph); OData JSON Format 4.01,
+section 19.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ def _part(outer: Request, version: str, item: Any) -> _Part:
         raise BadRequest(
             f"Invalid batch payload: request '{id[:50]}' has no id, or a method other than {', '.join(_METHODS)}."
         )
-    headers = item.get("headers") or {}
+    headers = {} if item.get("headers") is None else item["headers"]
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         raise BadRequest(f"Invalid batch payload: headers of request '{id[:50]}' are not an object of texts.")
     sent = {
@@ -112,7 +113,7 @@ def _part(outer: Request, version: str, item: Any) -> _Part:
         ip=outer.ip,
         caller=outer.caller,
     )
-    after = item.get("dependsOn") or []
+    after = [] if item.get("dependsOn") is None else item["dependsOn"]
     if not isinstance(after, list) or not all(isinstance(each, str) for each in after):
         raise BadRequest(f"Invalid batch payload: dependsOn of request '{id[:50]}' is not a list of ids.")
     return _Part(id, request, list(dict.fromkeys(after)))

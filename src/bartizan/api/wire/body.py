@@ -1,4 +1,4 @@
-"""Stored documents joined to the bytes of an answer; they are decoded only where $select, $expand or masking needs it."""
+"""Stored documents joined to the bytes of an answer; decoded only where $select, $expand or masking needs it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

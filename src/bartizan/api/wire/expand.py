@@ -1,7 +1,7 @@
 """`$expand`: what is related, written into the objects of a page.
 
-Bounds: `query.MAX_EACH` related objects in one parent, behind which `x@odata.nextLink` leads on; MAX_ALL in one answer, behind which the
-request is refused, since a shorter answer would be a wrong one.
+Bounds: `query.MAX_EACH` related objects in one parent, behind which `x@odata.nextLink` leads on; MAX_ALL in one answer,
+behind which the request is refused, since a shorter answer would be a wrong one.
 """
 
 from collections.abc import Sequence

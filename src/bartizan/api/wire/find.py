@@ -1,4 +1,6 @@
-"""The one object that a path names: by id, alternate key or as the caller's own; seen only where its set lets it be seen."""
+"""The one object that a path names: by id, alternate key or as the caller's own; seen only where its set lets it be
+seen.
+"""
 
 from bartizan.api.wire.route import Key, Target
 from bartizan.errors import BadRequest, NotFound
@@ -68,7 +70,9 @@ async def by_key(ctx: Context, resource: Resource, key: Key) -> Stored | None:
 
 
 async def found(ctx: Context, target: Target) -> Stored:
-    """The row that an object's path names. NotFound where there is none, also where there is one that the caller may not see."""
+    """The row that an object's path names. NotFound where there is none, also where there is one that the caller
+    may not see.
+    """
     resource, key = target.resource, target.key
     assert resource is not None
     if target.via is not None and key is None:  # users/x/manager
@@ -135,7 +139,7 @@ async def edges(ctx: Context, id: str, navigation: Navigation, *, limit: int | N
 def _bound(count: int, navigation: Navigation) -> None:
     if count > MAX_RELATED:
         raise BadRequest(
-            f"{navigation.name} leads to more than {MAX_RELATED} objects; ask for it without $filter, $orderby and $search."
+            f"{navigation.name} leads to more than {MAX_RELATED} objects, which is more than one answer looks at."
         )
 
 

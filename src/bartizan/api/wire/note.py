@@ -30,7 +30,9 @@ def note(
     changed: Mapping[str, tuple[Any, Any]] | None = None,
     reason: str | None = None,
 ) -> None:
-    """Records that this request did `activity` ("Update alerts_v2" if not said) to the objects; call it in `work(tx)`, where they change."""
+    """Records that this request did `activity` ("Update alerts_v2" if not said) to the objects; call it in
+    `work(tx)`, where they change.
+    """
     short = resource.type.rpartition(".")[2]
     modified = {name: (_text(old), _text(new)) for name, (old, new) in (changed or {}).items()}
     audit.record(

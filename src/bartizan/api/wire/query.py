@@ -114,7 +114,7 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
     skip = options.skip or 0
     if resource.max_skip is not None and skip > resource.max_skip:
         raise InvalidQuery(
-            f"$skip is {skip}; {resource.path} passes over at most {resource.max_skip}: narrow the query, or follow nextLink."
+            f"$skip is {skip}; {resource.path} passes over at most {resource.max_skip}: follow nextLink."
         )
     filter, order = _filter(of, resource, options), _order(of, resource, options.orderby)
     query = Query(top=top, filter=filter, order=order, skip=skip, count=bool(options.count), version=version)

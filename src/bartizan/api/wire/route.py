@@ -1,7 +1,8 @@
 """A raw request path made a `Target`: which set, object, property, navigation or operation it names.
 
 Segments are read in any case and percent-decoded one by one, so that a key may hold `%2F`. Keys stand as segments
-(`users/x`) or in parentheses (`users('x')`, `users(userPrincipalName='x')`); operations by bare or qualified name, with or without `()`.
+(`users/x`) or in parentheses (`users('x')`, `users(userPrincipalName='x')`); operations by bare or qualified name, with
+or without `()`.
 
 Source: OData 4.01 Part 2 (URL Conventions), sections 4.3 to 4.13; key-as-segment as Microsoft Graph has it.
 """
@@ -63,9 +64,9 @@ class Target:
     via: "Target | None" = None
     hidden: str = ""  # the path below /v1.0 in lower case with `{}` for keys: what coverage and metrics call it
 
-    @property
+    served: tuple[Verb, ...] = ()  # what may be sent here
+
     def verbs(self) -> tuple[Verb, ...]:
-        """What may be sent here."""
         if self.kind == "action":
             assert self.action is not None
             return ("GET",) if self.action.function else ("POST",)
@@ -156,7 +157,8 @@ class Router:
     def _resolve(self, path: str) -> Target:
         """The target of a raw path such as `/v1.0/security/alerts_v2/x`.
 
-        NotFound names the segment that nothing is known of; NotServed or MethodNotAllowed where a known path is declared unserved.
+        NotFound names the segment that nothing is known of; NotServed or MethodNotAllowed where a known path is
+        declared unserved.
         """
         if len(path) > MAX_PATH:
             raise BadRequest(f"The path is longer than {MAX_PATH} characters.", code="invalidPath")
@@ -229,14 +231,16 @@ class _Walk:
             return Target("root", self.version)
         first = self.segments[0].lower()
         if first in ("$metadata", "$batch") and len(self.segments) == 1:
-            return Target("metadata" if first == "$metadata" else "batch", self.version, hidden=first)
+            if first == "$metadata":
+                return Target("metadata", self.version, hidden=first, served=("GET",))
+            return Target("batch", self.version, hidden=first, served=("POST",))
         try:
             return self.node(self.router._roots[self.version])
         except NotFound:
             why = why_not("/".join([*self.shape, *(bare(s.lower()) for s in self.segments[self.at :])]), self.version)
             if why is None:
                 raise
-            raise refusal(why, "this operation") from None
+            raise refusal(why, "/".join(self.segments)[:200]) from None
 
     def lost(self) -> NotFound:
         segment = _decode(self.segments[self.at])
@@ -256,8 +260,13 @@ class _Walk:
         self.at += 1
         return self.at < len(self.segments)
 
+    def back(self) -> None:
+        """Undoes a step, so that errors name its segment."""
+        self.shape.pop()
+        self.at -= 1
+
     def done(self, target: Target) -> Target:
-        return replace(target, hidden="/".join(self.shape))
+        return replace(target, hidden="/".join(self.shape), served=target.verbs())
 
     def node(self, node: _Node) -> Target:
         while True:
@@ -273,13 +282,13 @@ class _Walk:
                 return self.object(node.own, Key("me", own=True), more, None)
             if given is not None:
                 if node.resource is None or not given:
-                    self.at -= 1
+                    self.back()
                     raise self.lost()
                 self.shape.append("{}")
                 return self.object(node.resource, self.key(node.resource, given), more, None)
             if not more:
                 if node.resource is None:
-                    self.at -= 1
+                    self.back()
                     raise self.lost()
                 return self.end(node.resource)
 
@@ -378,7 +387,7 @@ class _Walk:
             if name == "$ref":
                 return self.done(replace(target, kind="refs"))
             if not navigation.many:
-                self.at -= 1
+                self.back()
                 raise self.lost()
             return self.done(replace(target, kind="related_count"))
         if "." in name and cast is None:
@@ -443,7 +452,8 @@ def _pattern(pattern: str, literal: bool) -> re.Pattern[str]:
 def why_not(path: str, version: Version, verb: str | None = None, *, literal: bool = False) -> Unserved | None:
     """Why a known path (in lower case, without the version) is not served; None if nothing says so.
 
-    With `literal` keys are `{}` in the path as in the pattern, so that a pattern for keys does not take an operation's name.
+    With `literal` keys are `{}` in the path as in the pattern, so that a pattern for keys does not take an operation's
+    name.
     """
     for pattern, verbs, versions, why in UNSERVED:
         if version in versions and (verb is None or verb in verbs) and _pattern(pattern, literal).fullmatch(path):

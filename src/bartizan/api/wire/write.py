@@ -20,7 +20,9 @@ MAX_ID = 256  # characters of an id that a client chooses
 
 
 async def create(ctx: Context, target: Target, request: Request) -> Response:
-    """201 with the object and its address; an array is all or nothing. What is there already and says the same is left alone (200)."""
+    """201 with the object and its address; an array is all or nothing. What is there already and says the same is
+    left alone (200).
+    """
     resource = _resource(target)
     sent = request.json()
     many = isinstance(sent, list)

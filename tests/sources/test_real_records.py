@@ -1,14 +1,20 @@
-"""How well a source maps real records, measured without its own helpers: what the bars of the tests compare."""
+"""How well the sources map real records, measured without their own helpers, and the bars that hold.
+
+`python tests/sources/test_real_records.py FOLDER [SOURCE ...]` prints the figures and what is missing.
+"""
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 import bartizan.sources  # noqa: F401 - fills SOURCES
 from bartizan.extend import SOURCES, Event, GraphObject, Record
@@ -16,6 +22,16 @@ from bartizan.model import entities, evidence
 from bartizan.model.alert import Alert, Observed
 
 Out = Alert | Event | GraphObject
+FIRST_EIGHT = (
+    "suricata_eve",
+    "wazuh",
+    "crowdstrike_falcon",
+    "sentinelone",
+    "aws_guardduty",
+    "microsoft_defender_xdr",
+    "okta",
+    "falco",
+)
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
@@ -184,6 +200,7 @@ class Measure:
         )
 
 
+@cache
 def measure(shared: Path, source: str) -> Measure:
     result = Measure(source)
     for number, item in enumerate(records(shared, source)):
@@ -225,3 +242,86 @@ def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: li
         if not whole or not alert.evidence:
             result.missing.append(f"#{number} incomplete: {alert.title!r} {alert.first_activity} {len(alert.evidence)}")
         result.levels.append((alert.vendor_severity or "", alert.severity))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("source", FIRST_EIGHT)
+def test_every_record_is_mapped(shared: Path, source: str) -> None:
+    """Every record gives at least one alert, event or object, none raises, and mapping twice gives the same bytes."""
+    result = measure(shared, source)
+    assert result.mapped == result.records > 0
+    assert result.unstable == 0
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("source", FIRST_EIGHT)
+def test_alerts_are_complete(shared: Path, source: str) -> None:
+    """Alerts and findings become alerts, at least 95 % of them with title, severity, times and vendor."""
+    result = measure(shared, source)
+    assert result.alerts_made == result.alert_records
+    assert result.complete >= 0.95 * result.alert_records, result.missing
+    assert result.techniques_found == result.techniques
+
+
+@pytest.mark.shared
+def test_alerts_have_evidence(shared: Path) -> None:
+    """At least 95 % of all alerts and findings carry an evidence object; those that do not name no entity."""
+    results = [measure(shared, source) for source in FIRST_EIGHT]
+    made, proven = sum(result.alerts_made for result in results), sum(result.with_evidence for result in results)
+    assert proven >= 0.95 * made, [result.missing for result in results]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("source", FIRST_EIGHT)
+def test_entities_are_found(shared: Path, source: str) -> None:
+    """At least 90 % of the entities that another parser found; at most 5 % of our index is wrong."""
+    result = measure(shared, source)
+    assert result.found >= 0.9 * result.expected, result.missing
+    assert result.index_wrong <= 0.05 * result.index, result.strange
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("source", FIRST_EIGHT)
+def test_severity_keeps_the_order(shared: Path, source: str) -> None:
+    """Where a source's severity is a number, a higher one (lower, of Suricata) never gives a lower word."""
+    order = {"unknown": 0, "informational": 1, "low": 2, "medium": 3, "high": 4}
+    pairs = [
+        (float(said), order[ours])
+        for said, ours in measure(shared, source).levels
+        if said.replace(".", "", 1).isdigit()
+    ]
+    if source == "suricata_eve":
+        pairs = [(-said, ours) for said, ours in pairs]
+    for one, other in zip(sorted(pairs), sorted(pairs)[1:], strict=False):
+        assert one[1] <= other[1], (one, other)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("source", FIRST_EIGHT)
+def test_events_stay_events(shared: Path, source: str) -> None:
+    """A record of kind event becomes an alert only where the source itself calls it a detection."""
+    for item in records(shared, source):
+        made = [out for out in run(source, item["raw"]) if isinstance(out, Alert)]
+        if item["kind"] == "event" and made:
+            text = json.dumps(item["raw"])
+            said = (
+                "signature_id",
+                "DetectionSummaryEvent",
+                "AutomatedLead",
+                "IncidentSummary",
+                "threat.detected",
+                "phishing",
+            )
+            assert any(word in text for word in said), text[:500]
+
+
+def main(folder: str, *sources: str) -> None:
+    for source in sources or FIRST_EIGHT:
+        result = measure(Path(folder), source)
+        print(result)
+        for line in [*result.missing, *result.strange]:
+            print("   ", line)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,235 @@
+"""What operators do at the command line to consents, source tokens, keys, the audit chain and the database."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bartizan.auth import audit as chain
+from bartizan.auth import tls
+from bartizan.auth.accounts import EVERYONE, Consent, SourceToken, Tenant
+from bartizan.auth.desk import Desk, command, say, shown_time, tenant_option
+from bartizan.auth.keys import SYSTEM
+from bartizan.errors import BadRequest, NotFound
+from bartizan.settings import BadSettings, load
+
+# ---------------------------------------------------------------- consents
+
+
+@click.group()
+def consent() -> None:
+    """What an app may do in a tenant."""
+
+
+def _consent_view(found: Consent) -> dict[str, Any]:
+    kind = "application" if not found.user else "delegated"
+    who = None if not found.user else ("everyone" if found.user == EVERYONE else found.user)
+    return {
+        "tenantId": found.tenant,
+        "clientId": found.app,
+        "kind": kind,
+        "user": who,
+        "permissions": found.permissions,
+    }
+
+
+def _consent_options(work: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--user", "upn", metavar="UPN", help="Delegated scopes for this account only."),
+        click.option("--delegated", multiple=True, metavar="S", help="Delegated scope."),
+        click.option("--permission", "permissions", multiple=True, metavar="P", help="Application permission."),
+        tenant_option,
+        click.argument("reference", metavar="APP"),
+    ):
+        work = option(work)
+    return work
+
+
+async def _consent_change(
+    desk: Desk,
+    reference: str,
+    tenant_reference: str | None,
+    permissions: tuple[str, ...],
+    delegated: tuple[str, ...],
+    upn: str | None,
+    withdraw: bool,
+) -> Any:
+    where, found = await desk.tenant(tenant_reference), await desk.app(reference)
+    who = (await desk.user(upn)).id if upn else EVERYONE
+    changed = []
+    for subject, names, kind in (("", permissions, 0), (who, delegated, 1)):
+        if names:
+            checked = list(names) if withdraw else desk.checked(names, kind)
+            changed.append(
+                await desk.accounts.grant(where.id, found.id, subject, checked, actor=chain.OPERATOR, withdraw=withdraw)
+            )
+    if not changed:
+        raise BadRequest("nothing to do: say --permission or --delegated")
+    return [_consent_view(c) for c in changed]
+
+
+@command(consent, "add")
+@_consent_options
+async def consent_add(desk: Desk, **options: Any) -> Any:
+    """Grant an app permissions in a tenant."""
+    return await _consent_change(desk, **options, withdraw=False)
+
+
+@command(consent, "remove")
+@_consent_options
+async def consent_remove(desk: Desk, **options: Any) -> Any:
+    """Withdraw permissions; tokens lose them at once."""
+    return await _consent_change(desk, **options, withdraw=True)
+
+
+@command(consent, "list")
+@click.option("--tenant", "tenant_reference", metavar="TENANT", help="Of this tenant only.")
+async def consent_list(desk: Desk, tenant_reference: str | None) -> Any:
+    """List what was granted."""
+    only = (await desk.tenant(tenant_reference)).id if tenant_reference else None
+    return [_consent_view(c) for c in await desk.accounts.every(Consent) if only in (None, c.tenant)]
+
+
+# ---------------------------------------------------------------- source tokens
+
+
+@click.group()
+def token() -> None:
+    """Tokens that deliver records of named sources into one tenant."""
+
+
+@command(token, "add")
+@click.option(
+    "--source", "sources", multiple=True, required=True, metavar="X", help="Source that it may deliver; * for any."
+)
+@click.option("--name", default="", help="What it is for.")
+@click.option("--days", type=click.IntRange(0, 36_500), default=0, help="Lifetime; 0 is for ever.")
+@tenant_option
+async def token_add(desk: Desk, sources: tuple[str, ...], name: str, days: int, tenant_reference: str | None) -> Any:
+    """Make a token; it is shown once."""
+    where = await desk.tenant(tenant_reference)
+    made, text = await desk.accounts.add_source_token(where.id, sources, name, days, actor=chain.OPERATOR)
+    return _token_view(made) | {"token": text}
+
+
+def _token_view(found: SourceToken) -> dict[str, Any]:
+    return {
+        "tokenId": found.id,
+        "tenantId": found.tenant,
+        "sources": found.sources,
+        "name": found.name,
+        "created": shown_time(found.created),
+        "expires": shown_time(found.expires),
+    }
+
+
+@command(token, "list")
+async def token_list(desk: Desk) -> Any:
+    """List the tokens; their text is not kept."""
+    return [_token_view(t) for t in await desk.accounts.every(SourceToken)]
+
+
+async def _source_token(desk: Desk, id: str) -> SourceToken:
+    found = await desk.accounts.get(SourceToken, id)
+    if found is None:
+        raise NotFound(f"there is no token {id}; see: bartizan token list")
+    return found
+
+
+@command(token, "remove")
+@click.argument("id", metavar="TOKENID")
+async def token_remove(desk: Desk, id: str) -> Any:
+    """Remove a token; it ends now."""
+    found = await _source_token(desk, id)
+    await desk.accounts.remove(SourceToken, id, actor=chain.OPERATOR, tenants=[found.tenant])
+    return {"tokenId": id, "removed": True}
+
+
+@command(token, "rotate")
+@click.argument("id", metavar="TOKENID")
+async def token_rotate(desk: Desk, id: str) -> Any:
+    """Make a new token for the same sources and end this one."""
+    old = await _source_token(desk, id)
+    days = max(1, (old.expires - old.created) // 86_400) if old.expires else 0
+    made, text = await desk.accounts.add_source_token(old.tenant, old.sources, old.name, days, actor=chain.OPERATOR)
+    await desk.accounts.remove(SourceToken, id, actor=chain.OPERATOR, tenants=[old.tenant])
+    return _token_view(made) | {"token": text}
+
+
+# ---------------------------------------------------------------- keys, certificates, audit, backup
+
+
+@click.group()
+def key() -> None:
+    """Keys that sign tokens."""
+
+
+@command(key, "list")
+async def key_list(desk: Desk) -> Any:
+    """List the public keys."""
+    return [{name: k[name] for name in ("kid", "alg", "use")} for k in (await desk.authority.keys.jwks())["keys"]]
+
+
+@command(key, "rotate")
+@click.option("--now", "at_once", is_flag=True, help="Sign with it at once instead of after key_lead_s.")
+@click.option(
+    "--withdraw", is_flag=True, help="A key was stolen: end all others now, with every token that they signed."
+)
+async def key_rotate(desk: Desk, at_once: bool, withdraw: bool) -> Any:
+    """Publish the next signing key."""
+    kid = await desk.authority.keys.rotate(at_once=at_once, withdraw=withdraw)
+    await desk.accounts.change(
+        lambda tx: None,
+        actor=chain.OPERATOR,
+        activity="Rotate signing key",
+        category="KeyManagement",
+        operation="Update",
+        targets=[chain.Target("Key", kid)],
+    )
+    return {"kid": kid, "withdrawn": withdraw}
+
+
+@click.group()
+def ca() -> None:
+    """The own certificate authority."""
+
+
+@ca.command("export")
+@click.option("--data", metavar="DIR", help="Folder of the server's own files.")
+@click.option("--store", metavar="DSN", hidden=True)
+def ca_export(data: str | None, store: str | None) -> None:
+    """Print the authority's certificate (PEM), for clients to trust."""
+    try:
+        settings = load(data, store=store)
+    except BadSettings as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(tls.ca_pem(settings.folder).decode(), nl=False)
+
+
+@click.group()
+def audit() -> None:
+    """The chain of audit entries."""
+
+
+@command(audit, "verify")
+@click.option("--tenant", "tenant_reference", metavar="TENANT", help="This one only; all and the system's if not said.")
+async def audit_verify(desk: Desk, tenant_reference: str | None) -> Any:
+    """Check that no entry was changed, removed, inserted or moved. Exit code 1 if one was."""
+    if tenant_reference is None:
+        ids = [SYSTEM, *(t.id for t in await desk.accounts.every(Tenant))]
+    else:
+        ids = [(await desk.tenant(tenant_reference)).id]
+    reports = [await chain.verify(desk.authority.store.tenant(id)) for id in ids]
+    say({"ok": all(r.ok for r in reports), "tenants": reports})
+    if not all(r.ok for r in reports):
+        raise click.exceptions.Exit(1)
+
+
+@command(None, "backup")
+@click.argument("file", type=click.Path(dir_okay=False))
+async def backup(desk: Desk, file: str) -> Any:
+    """Write a consistent copy of the SQLite database to FILE while serving (PostgreSQL: use pg_dump)."""
+    await desk.authority.store.backup(file)
+    folder = desk.authority.settings.folder
+    needed = [] if desk.authority.settings.master_key else [str(folder / "master.key")]
+    return {"file": file, "keepWithIt": [*needed, str(folder / "tls")]}

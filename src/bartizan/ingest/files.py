@@ -1,0 +1,100 @@
+"""Records from files, for `bartizan ingest` and `bartizan normalise`."""
+
+import gzip
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from bartizan.errors import BadRequest, TooLarge
+from bartizan.extend import Source
+from bartizan.ingest import records
+from bartizan.ingest.pipeline import Pipeline, Receipt
+
+FILE_BATCH = 1_000  # lines that are handed over at once
+MAX_LINE_BYTES = 16 * records.MAX_RECORD_BYTES  # of a file: a record may stand in it as one member of many
+_BLOCK_BYTES = 4 * 2**20
+
+
+class Fault(Struct, frozen=True):
+    """A line of a file that gave no record."""
+
+    file: str
+    record: int
+    error: str
+
+
+class FilesReceipt(Struct):
+    """What became of files."""
+
+    total: Receipt
+    faults: list[Fault]
+
+
+def raws_of(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines or array elements of a file in batches. A file up to MAX_BODY_BYTES may be whatever a body may be, a
+    larger one must be lines. TooLarge, BadRequest as for a body."""
+    head = stream.read(records.MAX_BODY_BYTES + 1)
+    if records.is_gzip(head):
+        if len(head) > records.MAX_BODY_BYTES:
+            raise BadRequest("the file is a large gzip: name it .gz so that it is read in parts")
+        head = records.gunzip(head)
+    if len(head) <= records.MAX_BODY_BYTES:
+        found = records.split(head, max_record_bytes=MAX_LINE_BYTES, max_records=len(head) + 1)
+        yield from (found[start : start + FILE_BATCH] for start in range(0, len(found), FILE_BATCH))
+        return
+    yield from _batches(head, stream)
+
+
+def _batches(head: bytes, stream: BinaryIO) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    for raw in _long_lines(head, stream):
+        batch.append(raw)
+        if len(batch) == FILE_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _long_lines(rest: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    while rest:
+        more = stream.read(_BLOCK_BYTES)
+        whole, newline, tail = rest.rpartition(b"\n") if more else (rest, b"", b"")
+        if newline or not more:
+            yield from records.lines(whole)
+        if len(tail) > MAX_LINE_BYTES:
+            raise TooLarge(f"a line has more than {MAX_LINE_BYTES} bytes")
+        rest = tail + more
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file, what is inside a .gz, or standard input for `-`."""
+    if str(path) == "-":
+        return sys.stdin.buffer
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+async def ingest_files(
+    pipeline: Pipeline, tenant: str, source: Source, paths: Sequence[Path], *, field: str | None = None, actor: str
+) -> FilesReceipt:
+    """Stores the records of files, in order. A line without the member `field` is a fault and hinders no other."""
+    done = FilesReceipt(Receipt(), [])
+    read = records.reader(field)
+    for path in paths:
+        number = 0
+        with opened(path) as stream:
+            for batch in raws_of(stream):
+                raws: list[bytes] = []
+                for line in batch:
+                    number += 1
+                    try:
+                        raws.append(records.checked(read(line)))
+                    except records.Unreadable as error:
+                        done.faults.append(Fault(str(path), number, str(error)))
+                done.total.add(await pipeline.take(tenant, source, raws, actor=actor))
+    return done

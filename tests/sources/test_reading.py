@@ -1,0 +1,221 @@
+"""Reading what vendors write: fields, times, scales, techniques, accounts, evidence."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bartizan.extend import Record
+from bartizan.model.alert import Severity
+from bartizan.sources import attack, severity
+from bartizan.sources.countries import country_code
+from bartizan.sources.entities import Account, account, addresses, file_name, full_path, hashes_in
+from bartizan.sources.evidence import MAX_EVIDENCE, Evidence, Place
+from bartizan.sources.fields import REST_NODES, Fields, content_id
+from bartizan.sources.tables import TABLES, columns
+from bartizan.sources.times import when
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def test_fields_read_any_spelling() -> None:
+    """Keys in any case, dotted keys and nested objects, JSON in strings; what is no value counts as absent."""
+    fields = Fields(
+        {
+            "Agent": {"Name": "a1"},
+            "k8s.pod.name": "p1",
+            "more": '{"inner":{"list":["x",null,"-",7]}}',
+            "n": "N/A",
+            "port": "0x1F",
+            "yes": "TRUE",
+        }
+    )
+    assert fields.text("agent.name") == "a1"
+    assert fields.text("k8s.pod.name") == "p1"
+    assert fields.texts("more.inner.list") == ["x", "7"]
+    assert fields.text("n", "agent.name") == "a1"
+    assert fields.integer("port") == 31
+    assert fields.flag("yes") is True
+    assert fields.text("agent") is None
+
+
+def test_the_exact_spelling_wins() -> None:
+    """Of keys that differ only in case the one asked for is read."""
+    assert Fields({"eventtype": "a", "eventType": "b"}).text("eventType") == "b"
+    assert Fields({"eventtype": "a", "EVENTTYPE": "b"}).text("eventType") == "a"
+
+
+@given(data=st.dictionaries(st.text(max_size=8), VALUES, max_size=6), path=st.text(alphabet="ab.AB", max_size=8))
+def test_reading_never_raises(data: dict[str, Any], path: str) -> None:
+    """Every reader answers its type or nothing, whatever stands there."""
+    fields = Fields(data)
+    assert fields.text(path) is None or isinstance(fields.text(path), str)
+    assert fields.integer(path) is None or -(2**63) <= (fields.integer(path) or 0) < 2**63
+    assert all(isinstance(item, Fields) for item in fields.objects(path))
+    assert all(isinstance(text, str) for text in fields.texts(path))
+    msgspec.json.encode(fields.rest())
+    assert len(content_id(data)) == 64
+
+
+def test_rest_says_what_it_cut() -> None:
+    """Beyond its bounds a record's rest is cut, and names the keys that were."""
+    rest = Fields({"small": 1, "long": "x" * 10_000, "wide": list(range(10_000)), "empty": {}, "none": None}).rest()
+    assert rest["small"] == 1 and len(rest["long"]) < 10_000 and len(rest["wide"]) <= REST_NODES
+    assert set(rest["cutFields"]) == {"long", "wide"}
+    assert "empty" not in rest and "none" not in rest
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1772452800, "2026-03-02T12:00:00.0000000Z"),
+        (1772452800123, "2026-03-02T12:00:00.1230000Z"),
+        (1772452800123456, "2026-03-02T12:00:00.1234560Z"),
+        (1772452800123456789, "2026-03-02T12:00:00.1234567Z"),
+        ("1772452800.5", "2026-03-02T12:00:00.5000000Z"),
+        (134168400000000000, "2026-03-01T12:00:00.0000000Z"),
+        ("2026-03-01 10:15:30.123456+0100", "2026-03-01T09:15:30.1234560Z"),
+        ("2025-02-25 20:40:06.765", "2025-02-25T20:40:06.7650000Z"),
+        ("3/24/2022 2:42:35 PM", "2022-03-24T14:42:35.0000000Z"),
+        ("2016 Dec 13 12:00:00", "2016-12-13T12:00:00.0000000Z"),
+        ("Mon, 02 Mar 2026 12:00:00 +0000", "2026-03-02T12:00:00.0000000Z"),
+        ("2026-03-02 12:00:00 UTC", "2026-03-02T12:00:00.0000000Z"),
+        ("1970-01-01 00:00:00Z", None),
+        ("1601-01-01T00:00:00.000Z", None),
+        (0, None),
+        (-5, None),
+        ("redacted", None),
+        ("9999-12-31T23:59:59Z", None),
+        (True, None),
+        (10**40, None),
+    ],
+)
+def test_times(value: Any, expected: str | None) -> None:
+    """Epochs in any unit, Windows ticks, ISO and older forms; "never" is no time."""
+    assert when(value) == expected
+
+
+@given(VALUES)
+def test_times_never_raise(value: Any) -> None:
+    """A time is of the wire's width, or none."""
+    assert when(value) is None or len(when(value) or "") == 28
+
+
+@pytest.mark.parametrize(
+    ("scale", "values"),
+    [
+        (severity.of_hundred, [0, 19, 20, 39, 40, 69, 70, 100]),
+        (severity.of_five, [1, 2, 3, 4, 5]),
+        (severity.of_guardduty, [1, 3.9, 4, 6.9, 7, 9.5]),
+        (severity.of_cef, [0, 1, 3, 4, 6, 7, 10]),
+        (severity.of_syslog, [7, 6, 5, 4, 3, 0]),
+        (severity.of_suricata, [4, 3, 2, 1]),
+        (severity.of_wazuh, [0, 3, 4, 6, 7, 11, 12, 15]),
+        (severity.of_ocsf, [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_scales_rise(scale: Any, values: list[float]) -> None:
+    """Each scale, given in rising order, never falls, and ends high; what is off it is unknown."""
+    order: list[Severity] = ["unknown", "informational", "low", "medium", "high"]
+    ranks = [order.index(scale(value)) for value in values]
+    assert ranks == sorted(ranks) and 0 < ranks[0] < ranks[-1] == 4
+    assert scale(None) == "unknown" and scale(-1) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("Phishing (T1566), Link (T1566.002)", ["T1566", "T1566.002"]),
+        ("https://attack.mitre.org/techniques/T1055/012/", ["T1055", "T1055.012"]),
+        ("attack.t1003.001", ["T1003.001"]),
+        ("TA0006:T1528", ["T1528"]),
+        ("LAPTOP-T1234 XT1059 T10591 T9999 t1059", []),
+        ("seen\nT1098 - x", ["T1098"]),
+        ("T0855", ["T0855"]),
+    ],
+)
+def test_techniques(text: str, ids: list[str]) -> None:
+    """Ids in text, links and tags; no names of hosts and no numbers that are none."""
+    data = {"a": [{"b": text}]}
+    assert attack.techniques(Record(raw=b"", text=json.dumps(data), data=data), data) == ids
+
+
+def test_tactics() -> None:
+    """By name in any spelling, by id, from a tag; other words name none."""
+    found = attack.tactics(
+        "Defense Evasion", "TA0011", "mitre_lateral_movement", "defense-evasion", "Machine Learning", None
+    )
+    assert found == ["DefenseEvasion", "CommandAndControl", "LateralMovement"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CORP\\ann", Account(name="ann", domain="CORP")),
+        ("ann@corp.example", Account(name="ann", domain="corp.example", upn="ann@corp.example")),
+        ("<bob>", Account(name="bob")),
+        ("S-1-5-21-1-2-3-500", Account(sid="S-1-5-21-1-2-3-500")),
+        ("unknown", Account()),
+        ("", Account()),
+        (None, Account()),
+    ],
+)
+def test_accounts(text: str | None, expected: Account) -> None:
+    """An account in each of its spellings."""
+    assert account(text) == expected
+
+
+def test_small_readers() -> None:
+    """Several addresses in a text, hashes by kind, paths of both kinds, countries by name."""
+    assert addresses(["10.0.0.1, 10.0.0.2:80", "::ffff:1.2.3.4 0.0.0.0", None]) == ["10.0.0.1", "10.0.0.2", "1.2.3.4"]
+    assert hashes_in(["SHA1=" + "AB" * 20 + ",IMPHASH=" + "cd" * 16, "0" * 64, "zz"]) == {"sha1": "ab" * 20}
+    assert file_name("C:\\a\\b.exe") == "b.exe" and file_name("/usr/bin/") == "bin"
+    assert full_path("C:\\a", "b.exe") == "C:\\a\\b.exe" and full_path("/bin/", "sh") == "/bin/sh"
+    assert full_path("/bin/sh", "sh") == "/bin/sh"
+    assert [country_code(name) for name in ("United States", "fr", "The Netherlands", "Côte d'Ivoire", "Atlantis")] == [
+        "US",
+        "FR",
+        "NL",
+        "CI",
+        None,
+    ]
+
+
+def test_one_object_per_entity() -> None:
+    """The same host, account or address mentioned twice is one object with what both say."""
+    evidence = Evidence("2026-03-02T12:00:00.0000000Z")
+    evidence.host("web1.corp.example", addresses=["10.0.0.1"])
+    evidence.host("WEB1", os="linux", roles=("attacked",))
+    evidence.user("ann@corp.example")
+    evidence.user(upn="ANN@corp.example", sid="S-1-5-21-1-2-3-500")
+    evidence.ip("198.51.100.1", ("source",))
+    evidence.ip("198.51.100.1", ("attacker",), Place(country="France"))
+    built = msgspec.to_builtins(evidence.items)
+    assert len(built) == 3
+    assert built[0]["deviceDnsName"] == "web1.corp.example" and built[0]["osPlatform"] == "linux"
+    assert built[1]["userAccount"]["userSid"] == "S-1-5-21-1-2-3-500"
+    assert built[2]["roles"] == ["source", "attacker"] and built[2]["countryLetterCode"] == "FR"
+
+
+def test_evidence_is_bounded() -> None:
+    """More than MAX_EVIDENCE objects are counted, not kept."""
+    evidence = Evidence()
+    for number in range(MAX_EVIDENCE + 7):
+        evidence.ip(f"10.0.{number // 250}.{number % 250 + 1}")
+    assert len(evidence.items) == MAX_EVIDENCE and evidence.omitted == 7
+
+
+def test_columns_are_declared() -> None:
+    """A table of columns reads with its types."""
+    fields = Fields({"a": "5", "b": {"c": "x/y.exe"}, "t": 1772452800})
+    spec = {"A": "int a", "B": "name b.c", "C": "b.c", "T": "time t", "D": "missing"}
+    expected = {"A": 5, "B": "y.exe", "C": "x/y.exe", "T": "2026-03-02T12:00:00.0000000Z", "D": None}
+    assert columns(fields, spec) == expected
+    assert all("Timestamp" in table and "AdditionalFields" in table for table in TABLES.values())
