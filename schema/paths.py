@@ -2,8 +2,9 @@
 
     python schema/paths.py SURFACE.json
 
-writes `src/bartizan/model/paths.json`: version -> path -> [verbs], keys as `{}`, one line a path, sorted. The coverage page lists each of
-them as served, not yet or never. What the facts lack (sets of 2018 to 2021, `$batch`, aliases) is added from ADDED.
+writes `src/bartizan/model/paths.json`: version -> path -> [verbs], keys as `{}`, one line a path, sorted. The coverage
+page lists each of them as served, not yet or never. What the facts lack (sets of 2018 to 2021, `$batch`, aliases) is
+added from ADDED.
 """
 
 import json
@@ -68,7 +69,7 @@ def main() -> None:
         for version in BOTH
     ]
     OUT.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    print({version: len(paths) for version, paths in known.items()})
+    sys.stdout.write(f"{ {version: len(paths) for version, paths in known.items()} }\n")
 
 
 if __name__ == "__main__":

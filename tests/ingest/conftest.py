@@ -9,8 +9,10 @@ import pytest
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.ingest.pipeline import MARKS, Pipeline
+from bartizan.lake.tables import declare
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Observed
+from bartizan.sources.tables import TABLES
 from bartizan.store import Collection, Store, open_store
 from bartizan.store.alerts import COLLECTIONS
 
@@ -47,7 +49,8 @@ class Plain(Source):
                 evidence=[graph.DeviceEvidence(hostName=name) for name in data.get("hosts", [])],
             )
         if "event" in data:
-            yield Event("PlainEvents", {"Kind": data["event"]}, (Observed("user", data.get("user", "-")),))
+            row = {"Kind": data["event"]} | ({"Timestamp": data["at"]} if "at" in data else {})
+            yield Event(data.get("table", "PlainEvents"), row, (Observed("user", data.get("user", "-")),))
         if "signin" in data:
             body = {
                 "id": data["signin"],
@@ -57,6 +60,10 @@ class Plain(Source):
             yield GraphObject("signIns", "microsoft.graph.signIn", body, (Observed("user", "ann@example.org"),))
 
 
+for name in ("PlainEvents", "PlainText"):
+    declare(name, {"Timestamp": "datetime", "Kind": "string", "Message": "string", "AdditionalFields": "dynamic"})
+for name, columns in TABLES.items():
+    declare(name, columns)
 PLAIN = SOURCES.pop("plain_test")  # of these tests only
 
 

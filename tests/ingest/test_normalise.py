@@ -1,10 +1,10 @@
 """`bartizan normalise` and `bartizan ingest`: lines out, files in."""
 
+import asyncio
 import gzip
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from tests.ingest.conftest import PLAIN, SIGN_INS, Lake
+from tests.ingest.conftest import PLAIN, SIGN_INS
 
 from bartizan.extend import SOURCES
 from bartizan.ingest import command, files, records
 from bartizan.ingest.files import raws_of
 from bartizan.ingest.normalise import NO_TENANT, normalise
+from bartizan.lake.buffer import open_lake
 from bartizan.store import Collection
 
 LINES = [
@@ -100,19 +101,12 @@ def test_a_large_file_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Around:
-    """What the command line hands down, with a lake that remembers."""
-
-    def __init__(self) -> None:
-        self.lake = Lake()
+    """What the command line hands down."""
 
     def collections(self) -> tuple[Collection, ...]:
         from bartizan.auth import authority
 
         return (*authority.COLLECTIONS, SIGN_INS)
-
-    @asynccontextmanager
-    async def sink(self, settings: object, store: object) -> AsyncIterator[Lake]:
-        yield self.lake
 
 
 @pytest.fixture(autouse=True)
@@ -150,8 +144,19 @@ def test_the_command_ingest_stores_files_once(tmp_path: Path) -> None:
     assert first.exit_code == 0, first.output
     count = json.loads(first.stdout)
     assert (count["accepted"], count["repeats"], count["events"], len(count["ids"])) == (3, 0, 1, 2)
+    assert asyncio.run(rows_of(data)) == [{"Kind": "x"}]
     again = json.loads(run(around, "plain_test", one, two, "--data", data).stdout)
     assert again == {"accepted": 0, "repeats": 3, "events": 0, "ids": count["ids"]}
+
+
+async def rows_of(data: Path) -> list[dict[str, Any]]:
+    """What the lake holds, without the times that it gave."""
+    lake = open_lake(data)
+    await lake.start()
+    batches = await lake.read_after(0, limit_rows=10, limit_bytes=10_000)
+    await lake.close()
+    names = ("Kind", "Message")
+    return [{name: row[name] for name in names if row.get(name)} for batch in batches for row in batch.rows()]
 
 
 def test_a_line_without_the_field_fails_and_hinders_no_other(tmp_path: Path) -> None:

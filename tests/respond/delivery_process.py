@@ -1,4 +1,4 @@
-"""A process that delivers notifications from the store in a folder until it is killed; run as a module, with the folder."""
+"""A process that delivers notifications from the store in a folder until it is killed; run it as a module."""
 
 import asyncio
 import sys

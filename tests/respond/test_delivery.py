@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from tests.respond.conftest import (
     APP,
+    EVERY,
     GROUPS,
     LAB,
     OTHER,
@@ -31,9 +34,19 @@ from bartizan.respond.delivery import CURSOR
 from bartizan.respond.lines import MAX_QUEUE
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS, Subscriptions
 from bartizan.respond.watched import WATCHABLE
-from bartizan.store import Query, Store
+from bartizan.store import Query, Store, open_store
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """On both engines."""
+    target = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else tmp_path
+    store = open_store(target, EVERY)
+    await store.start()
+    yield store
+    await store.close()
 
 
 def ids(items: list[dict[str, Any]]) -> list[str]:

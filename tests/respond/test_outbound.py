@@ -22,6 +22,12 @@ pytestmark = pytest.mark.anyio
 JSON = "application/json"
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Workers run on uvloop; the gate has to hold there too."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
 async def test_posts(receiver: Receiver) -> None:
     async with Outbound(LAB) as outbound:
         reply = await outbound.post(f"{receiver.root}/a%2Fb?c=d%20e&f", b'{"value":[]}', content_type=JSON)

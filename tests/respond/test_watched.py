@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bartizan import api
 from bartizan.errors import BadRequest, InvalidQuery
+from bartizan.extend import RESOURCES
 from bartizan.respond.watched import WATCHABLE, required_access, watched
 
 PLAIN = "vendorInformation/provider eq 'ASC' and Status eq 'newAlert'"
@@ -118,3 +120,14 @@ def test_any_text(text: str, before: str) -> None:
     except BadRequest:
         return
     assert found.set in WATCHABLE and (found.key is None or found.filter is None)
+
+
+def test_agrees_with_the_api() -> None:
+    """Each set is declared by the API under that path, with that collection and type, readable by the same scopes."""
+    api.load()
+    declared = {each.path: each for each in RESOURCES}
+    for each in WATCHABLE:
+        resource = declared[each.path]
+        assert (resource.collection.name, resource.type) == (each.collection, each.type)
+        assert set(each.read.application) & set(resource.read.application)
+        assert required_access(each.path) == resource.read

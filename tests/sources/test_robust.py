@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.model.faces import provider_faces
 
@@ -62,6 +63,15 @@ def check(normalise: Normalise, source: str, raw: Any) -> None:
             provider_faces(out, "tenant", NOW)
             assert msgspec.json.encode(out.evidence)
             assert out.title
+            for value, members in (
+                (out.severity, graph.AlertSeverity),
+                (out.status, graph.AlertStatus),
+                (out.detection_source, graph.DetectionSource),
+                (out.service_source, graph.ServiceSource),
+                (out.classification or "unknown", graph.AlertClassification),
+                (out.determination or "unknown", graph.AlertDetermination),
+            ):
+                assert value in get_args(members)
 
 
 def cases() -> Iterator[tuple[str, Any]]:

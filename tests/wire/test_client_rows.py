@@ -4,6 +4,7 @@ One row per call that a published client makes (its name is the test's id). Path
 encoding, slashes and stray ampersands.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -178,8 +179,9 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def api(server: Running) -> httpx.Client:
-    return server.api()
+def api(server: Running) -> Iterator[httpx.Client]:
+    with server.api() as client:
+        yield client
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.client)

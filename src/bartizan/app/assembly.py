@@ -6,9 +6,8 @@ Source: ASGI 3.0, lifespan protocol 2.0.
 """
 
 import contextlib
-import importlib
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -28,20 +27,23 @@ from bartizan.api.wire.limits import Limit, Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
+from bartizan.app.logs import Access
 from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
-from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, NotServed, Unavailable
+from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import ingest_route
+from bartizan.lake import Lake, Sink, declare, open_lake
 from bartizan.respond.addresses import Rules
 from bartizan.respond.outbound import Policy
 from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
 from bartizan.respond.subscriptions import Subscriptions
 from bartizan.settings import Settings
+from bartizan.sources.tables import TABLES
 from bartizan.store import Collection, Store, open_store
 from bartizan.store.alerts import COLLECTIONS as ALERT_COLLECTIONS
 
@@ -51,7 +53,6 @@ _log = structlog.get_logger(__name__)
 def declared() -> tuple[Collection, ...]:
     """Every set of documents of the program, each once: what a store is opened with."""
     api.load()
-    importlib.import_module("bartizan.sources")  # each file of it registers what it understands
     every: Iterable[Collection] = (
         *AUTHORITY_COLLECTIONS,
         audit.declared(),
@@ -68,11 +69,11 @@ def store_of(settings: Settings) -> Store:
     return open_store(settings.store or settings.folder, declared())
 
 
-class _NoEvents:
-    """Where there is no lake, records that are events are refused, not dropped."""
-
-    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        raise NotServed(f"Event tables are not kept by this server; the records hold rows of {rows[0][0]}.")
+def lake_of(settings: Settings) -> Lake:
+    """Not started yet; knows the tables that sources fill."""
+    for name, columns in TABLES.items():
+        declare(name, columns)
+    return open_lake(settings.store or settings.folder)
 
 
 class App:
@@ -87,9 +88,11 @@ class App:
         limits: Mapping[str, Limit] | None = None,
         bounds: Bounds | None = None,
         sink: EventSink | None = None,
+        access: Access | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
+        self._access = access
         self.authority = Authority(settings, store, permissions=permissions, clock=lambda: clock().timestamp())
         self.router = Router(RESOURCES)
         self.documents = Documents(self.router)
@@ -106,9 +109,14 @@ class App:
             token_key=self.authority.vault.derive("skiptoken"),
             documents=lambda graph, target, request: self.documents.answer(target, request),
             parts=parts_of(settings),
+            tell=None if access is None else access.add,
         )
         fed = {each.name: each for each in declared() if each.type is not None}
-        self.pipeline = Pipeline(store, sink or _NoEvents(), collections=fed, clock=clock)
+        self.lake = None
+        if sink is None:
+            self.lake = lake_of(settings)
+            sink = Sink(self.lake)
+        self.pipeline = Pipeline(store, sink, collections=fed, clock=clock)
         self._rest = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,9 +135,15 @@ class App:
 
     async def start(self) -> None:
         await self.store.start()
+        if self.lake is not None:
+            await self.lake.start()
         await self.authority.start()
 
     async def stop(self) -> None:
+        if self._access is not None:
+            self._access.flush()
+        if self.lake is not None:
+            await self.lake.close()
         await self.store.close()
 
     @contextlib.asynccontextmanager
@@ -232,8 +246,12 @@ def _loopback(host: str) -> bool:
 
 def parts_of(settings: Settings) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
-    policy = Policy(Rules(allow_private=settings.allow_private_notifications))
-    return {Subscriptions: Subscriptions(policy)}
+    return {Subscriptions: Subscriptions(policy_of(settings))}
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Which endpoints may be notified."""
+    return Policy(Rules(allow_private=settings.allow_private_notifications))
 
 
 def build(
@@ -243,6 +261,7 @@ def build(
     limits: Mapping[str, Limit] | None = None,
     bounds: Bounds | None = None,
     sink: EventSink | None = None,
+    access: Access | None = None,
 ) -> App:
     """The program of one process over its store; nothing is opened before `start`."""
-    return App(settings, store_of(settings), clock=clock, limits=limits, bounds=bounds, sink=sink)
+    return App(settings, store_of(settings), clock=clock, limits=limits, bounds=bounds, sink=sink, access=access)

@@ -1,8 +1,11 @@
 """Logs: one JSON object a line on standard error; plain text where that is a terminal."""
 
+import asyncio
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
@@ -39,3 +42,32 @@ def configure(*, quiet: bool = False) -> None:
             cache_logger_on_first_use=True,
         )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+class Access:
+    """The access log: lines of JSON, written out a few times a second rather than one by one.
+
+    `add` is called on the event loop. What a killed process had not written yet is lost; the audit log is no part of it.
+    """
+
+    FLUSH_S = 0.25
+    MAX_LINES = 1_000
+
+    def __init__(self, out: BinaryIO, now: Callable[[], datetime]) -> None:
+        self._out = out
+        self._now = now
+        self._lines: list[bytes] = []
+
+    def add(self, line: dict[str, Any]) -> None:
+        line["timestamp"] = self._now().isoformat()
+        if not self._lines:
+            asyncio.get_running_loop().call_later(self.FLUSH_S, self.flush)
+        self._lines.append(msgspec.json.encode(line))
+        if len(self._lines) >= self.MAX_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            self._out.write(b"\n".join(lines) + b"\n")
+            self._out.flush()

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -62,7 +63,7 @@ def serve(settings: Settings) -> None:
     for each in group:
         each.start()
     try:
-        _serve_api(settings, listener, announce=True)
+        _serve_api(settings, listener, announce=True, quiet=quiet)
     finally:
         for each in group:
             each.stop()
@@ -78,7 +79,7 @@ def child(role: str) -> None:
     threading.Thread(target=_until_orphaned, daemon=True).start()
     if role == "api":
         assert handed.socket is not None
-        _serve_api(settings, socket.socket(fileno=handed.socket), announce=False)
+        _serve_api(settings, socket.socket(fileno=handed.socket), announce=False, quiet=handed.quiet)
     elif role == "work":
         from bartizan.app.work import run
 
@@ -88,7 +89,7 @@ def child(role: str) -> None:
 
 
 def _until_orphaned() -> None:
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_S)
@@ -219,11 +220,12 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
-def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool) -> None:
+def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool, quiet: bool) -> None:
     from bartizan.app.assembly import build
 
+    access = None if quiet else logs.Access(sys.stderr.buffer, lambda: datetime.now(UTC))
     config = uvicorn.Config(
-        build(settings),
+        build(settings, access=access),
         loop="uvloop",
         http=_Protocol,
         ws="none",

@@ -13,8 +13,9 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app.assembly import store_of
+from bartizan.app.assembly import policy_of, store_of
 from bartizan.auth.authority import Authority
+from bartizan.respond.stage import deliver
 from bartizan.settings import Settings
 from bartizan.store import Store
 
@@ -59,7 +60,11 @@ async def _main(settings: Settings) -> None:
 def stages(settings: Settings, store: Store) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
-    return {"retention": lambda: _retain(store), "keys": lambda: _keys(authority)}
+    return {
+        "retention": lambda: _retain(store),
+        "keys": lambda: _keys(authority),
+        "delivery": lambda: deliver(store, policy_of(settings)),
+    }
 
 
 async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:

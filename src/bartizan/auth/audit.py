@@ -188,7 +188,7 @@ def _bare(value: Any) -> Any:
 
 
 class Problem(Struct, frozen=True):
-    """`kind`: changed, missing, inserted, duplicate, broken (does not follow the one before), truncated."""
+    """`kind`: changed, missing, inserted, duplicate, broken (does not follow the one before), moved, truncated."""
 
     kind: str
     n: int
@@ -207,7 +207,7 @@ class Report(Struct, frozen=True):
 
 
 class _Check:
-    """Takes the entries in any order; memory grows by a bit for each and by those whose neighbour was not seen yet."""
+    """Takes the entries, newest first; memory grows by a bit for each and by those whose neighbour was not seen yet."""
 
     def __init__(self, limit: int) -> None:
         self.entries = 0
@@ -215,6 +215,7 @@ class _Check:
         self.problems: list[Problem] = []
         self.limit = limit
         self.highest = 0
+        self._time = "~"  # of the entry before; the newest comes first
         self._seen = bytearray(limit // 8 + 1)
         self._hashes: dict[int, str] = {0: _START}  # of n, until n + 1 came
         self._before: dict[int, tuple[str, str]] = {}  # what n names as its predecessor's, until n - 1 came
@@ -226,7 +227,11 @@ class _Check:
 
     def take(self, row: Stored) -> None:
         self.entries += 1
-        entry = msgspec.json.decode(row.wire("beta"), type=dict[str, Any])
+        try:
+            entry = msgspec.json.decode(row.wire("beta"), type=dict[str, Any])
+            other = entry if row.beta is None else msgspec.json.decode(row.doc, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return self.problem("changed", 0, row.id, "the content is not JSON")
         chain = {d.get("key"): str(d.get("value")) for d in entry.get("additionalDetails") or () if isinstance(d, dict)}
         number, before, digest = chain.get("chain.n", ""), chain.get("chain.prev", ""), chain.get("chain.hash", "")
         if not re.fullmatch(r"[1-9][0-9]{0,15}", number):
@@ -240,8 +245,11 @@ class _Check:
         self.highest = max(self.highest, n)
         if entry.get("id") != row.id or _hash(before, n, entry) != digest:
             self.problem("changed", n, row.id, "the content does not have the hash that was recorded")
-        elif row.beta is not None and _bare(msgspec.json.decode(row.doc)) != _bare(entry):
+        elif other is not entry and _bare(other) != _bare(entry):
             self.problem("changed", n, row.id, "the faces of the two versions differ")
+        elif str(entry.get("activityDateTime")) > self._time:
+            self.problem("moved", n, row.id, "it is listed before an entry that is later")
+        self._time = str(entry.get("activityDateTime"))
         self._link(n, row.id, before, digest)
         return None
 

@@ -133,6 +133,8 @@ class SignIn:
         if app is None:
             raise aadsts.unknown_app(flow.app, flow.tenant)
         path_tenant = await self.authority.tenant(flow.tenant)
+        # What cannot be granted is refused before anybody types a password.
+        resource, scope = self.authority.wanted(flow.scope if flow.kind != "admin" else "", flow.resource, app)
         if who is None:
             if flow.prompt == "none":
                 raise aadsts.login_required()
@@ -142,7 +144,6 @@ class SignIn:
         await self.authority.account(user.id, tenant.id)
         if flow.kind == "admin":
             return self._admin_page(request, flow, app, tenant, user)
-        resource, scope = self.authority.wanted(flow.scope, flow.resource, app)
         missing = await self.authority.missing_scopes(scope, tenant.id, app, user.id)
         if flow.kind == "device":
             return self._device_page(request, flow, app, tenant, user, scope, missing)

@@ -77,7 +77,7 @@ def _say(text: str) -> None:
 
 def _until_orphaned() -> None:
     """Ends with the server: it holds the other end of our standard input."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
         pass
     os._exit(0)
 

@@ -22,6 +22,8 @@ from bartizan.extend import SOURCES, Source
 from bartizan.ingest.files import FilesReceipt, ingest_files, opened, raws_of
 from bartizan.ingest.normalise import normalise as shown
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline, find_source
+from bartizan.lake.buffer import open_lake
+from bartizan.lake.tables import declare
 from bartizan.settings import BadSettings, Settings, load
 from bartizan.store import open_store
 from bartizan.store.alerts import COLLECTIONS
@@ -37,10 +39,6 @@ class Around(Protocol):
         """Of the whole program."""
         ...
 
-    def sink(self, settings: Settings, store: Store) -> contextlib.AbstractAsyncContextManager[EventSink]:
-        """The lake."""
-        ...
-
 
 def _quiet() -> None:
     """Standard output is for answers."""
@@ -50,9 +48,15 @@ def _quiet() -> None:
     )
 
 
+def _load() -> None:
+    """Every format, and the event tables that they fill."""
+    importlib.import_module("bartizan.sources")
+    for name, columns in importlib.import_module("bartizan.sources.tables").TABLES.items():
+        declare(name, columns)
+
+
 def _find(name: str) -> Source:
-    if not SOURCES:
-        importlib.import_module("bartizan.sources")
+    _load()
     try:
         return find_source(name)
     except NotFound as error:
@@ -82,6 +86,8 @@ def normalise(source: str, file: Path, field: str | None) -> None:
                     out.write(line + b"\n")
                 number += len(batch)
         out.flush()
+    except BrokenPipeError:
+        raise  # the reader of our output went away: main() knows
     except (BartizanError, OSError) as error:
         raise click.ClickException(f"{file}: {error}") from None
 
@@ -134,23 +140,32 @@ async def opened_store(settings: Settings, around: Around) -> AsyncIterator[Stor
         await store.close()
 
 
+@contextlib.asynccontextmanager
+async def opened_lake(settings: Settings) -> AsyncIterator[EventSink]:
+    lake = open_lake(settings.store or settings.folder)
+    await lake.start()
+    try:
+        yield lake
+    finally:
+        await lake.close()
+
+
 async def _ingest(
     around: Around, settings: Settings, source: Source, files: tuple[Path, ...], field: str | None, tenant: str | None
 ) -> FilesReceipt:
-    async with opened_store(settings, around) as store, around.sink(settings, store) as sink:
+    async with opened_store(settings, around) as store, opened_lake(settings) as lake:
         accounts = Accounts(store)
         owner = await accounts.first_tenant() if tenant is None else await accounts.tenant(tenant)
         if owner is None:
             raise NotFound(f"there is no tenant {tenant}; see: bartizan tenant list")
         sets: dict[str, Any] = {each.name: each for each in around.collections()}
-        pipeline = Pipeline(store, sink, collections=sets)
+        pipeline = Pipeline(store, lake, collections=sets)
         return await ingest_files(pipeline, owner.id, source, files, field=field, actor=ACTOR)
 
 
 @click.command()
 def sources() -> None:
     """List the sources that are understood: name, vendor, product."""
-    if not SOURCES:
-        importlib.import_module("bartizan.sources")
+    _load()
     for name, source in sorted(SOURCES.items()):
         click.echo(f"{name:24} {source.vendor}, {source.product}")

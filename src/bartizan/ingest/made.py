@@ -14,6 +14,7 @@ from msgspec import Struct
 from bartizan.errors import BartizanError
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.ingest import records
+from bartizan.lake import tables
 from bartizan.model import entities, faces
 from bartizan.model.alert import Alert, Observed
 from bartizan.store.alerts import Prepared, check_columns, prepare
@@ -23,6 +24,7 @@ from bartizan.store.sql import MAX_INDEXED_BYTES
 
 GENERIC_TABLE = "GenericEvents"
 MAX_ITEMS = 1_000  # alerts, events and objects of one record; a report with more findings is to be split
+MAX_TABLE_CHARS = 200  # of a name that no table has
 MAX_MESSAGE_CHARS = 32_768  # of the Message column; AdditionalFields.raw has it all
 
 _log = structlog.get_logger(__name__)
@@ -81,7 +83,7 @@ def make(source: Source, raw: bytes, tenant: str, received: str, collections: Ma
             raw=record.raw,
             sha256=digest,
             alerts=[prepared(alert, tenant, received, record.raw, digest) for alert in items.alerts],
-            rows=[(event.table, timed(event.row, received)) for event in items.events],
+            rows=[placed(event) for event in items.events],
             objects=[_object_draft(one, collections) for one in items.objects],
         )
     except Exception as error:  # noqa: BLE001 - the edge of the stage: sources meet whatever the world writes
@@ -120,13 +122,20 @@ def prepared(alert: Alert, tenant: str, received: str, raw: bytes, digest: str) 
     return made
 
 
-def timed(row: Mapping[str, Any], received: str) -> dict[str, Any]:
-    """A row without a time gets that of receipt, and says so."""
-    if "Timestamp" in row or "TimeGenerated" in row:
-        return dict(row)
-    more = row.get("AdditionalFields")
-    rest = dict(more) if isinstance(more, dict) else {} if more is None else {"value": more}
-    return {**row, "Timestamp": received, "AdditionalFields": {**rest, "timeSource": "received"}}
+def placed(event: Event) -> tuple[str, dict[str, Any]]:
+    """The row with its table; of a table that nobody declared (a record may name one) in GenericEvents. A row without a
+    time gets one from the lake."""
+    if tables.table(event.table) is not None or tables.table(GENERIC_TABLE) is None:
+        return event.table, event.row
+    return GENERIC_TABLE, {
+        "EventType": event.table[:MAX_TABLE_CHARS],
+        **_times(event.row),
+        "AdditionalFields": event.row,
+    }
+
+
+def _times(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in tables.TIMES if name in row}
 
 
 def _object_draft(item: GraphObject, collections: Mapping[str, Collection]) -> Draft:

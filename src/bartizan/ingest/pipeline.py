@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 class EventSink(Protocol):
     """Where events go: the lake. What has been appended is durable when this returns."""
 
-    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None: ...
+    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> object: ...
 
 
 class Receipt(Struct):

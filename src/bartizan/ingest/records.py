@@ -172,7 +172,7 @@ def record(raw: bytes) -> Record:
     """What a line or an array element holds. JSON that is deeper than MAX_DEPTH stays text."""
     begin = raw.lstrip()[:1]
     data: Any = None
-    if begin == b'"' and (quoted := _quoted(raw)) is not None:
+    if begin == b'"' and (quoted := _quoted(raw)) is not None and quoted.strip():
         return record(quoted) if quoted.lstrip()[:1] != b'"' else _text(quoted)
     if begin in (b"{", b"["):
         data = _json(raw)

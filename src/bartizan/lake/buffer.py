@@ -116,10 +116,14 @@ class Lake(Protocol):
         """The highest `last` of a stage's appends for a tenant; 0 if there was none."""
         ...
 
+    async def forget(self, tenant: str, stage: str) -> None:
+        """Drops what `once` remembers of a stage for a tenant: its input has been numbered anew."""
+        ...
+
     async def read_after(
         self, seq: int, *, limit_rows: int, limit_bytes: int, tenant: str | None = None, table: str | None = None
     ) -> list[Batch]:
-        """Whole batches behind `seq`, in order, while they stay within the limits (bytes as JSON lines); one at least."""
+        """Whole batches behind `seq`, in order, within the limits (bytes as JSON lines), but one at least."""
         ...
 
     async def drop_through(self, seq: int) -> int:

@@ -1,7 +1,7 @@
 """OData: text to tree, the tree over one object in memory, the query options."""
 
 from bartizan.odata.bind import bind, bind_order, bind_search
-from bartizan.odata.evaluate import compile_predicate, matches
+from bartizan.odata.evaluate import compile_predicate, matches, sort_key
 from bartizan.odata.options import Position, QueryOptions, decode_token, encode_token, parse_options
 from bartizan.odata.parse import Expand, parse_expand, parse_filter, parse_orderby, parse_search, parse_select
 
@@ -22,4 +22,5 @@ __all__ = [
     "parse_orderby",
     "parse_search",
     "parse_select",
+    "sort_key",
 ]

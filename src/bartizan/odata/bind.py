@@ -7,18 +7,19 @@ means the same to every reader of the tree.
 Source: OData 4.01 Part 2, section 5.1.1; the leniency is what real clients need.
 """
 
-import re
-from collections.abc import Iterable
+from typing import NamedTuple
 
 from bartizan.errors import InvalidQuery
-from bartizan.model import times
-from bartizan.model.edm import Edm, EnumType, Navigation, Property, StructuredType
+from bartizan.model.edm import Edm, EnumType, Navigation, Property
 from bartizan.odata import tree
-from bartizan.odata.parse import FUNCTIONS
+from bartizan.odata.evaluate import value_of
+from bartizan.odata.functions import SIGNATURES
+from bartizan.odata.literals import NUMBERS, comparable, converted, hint, listed, literal_of, named, short
+from bartizan.odata.shape import arithmetic_kind, assumed, kind_of
 from bartizan.odata.tree import Expr, Kind, Literal, Order, Path
 
 MAX_NODES = 1_000  # of one bound tree
-MAX_LISTED = 40  # names in an error
+MAX_ROOTED = 2  # lambdas inside one another that each start from the object: their work multiplies
 _EDM_KINDS: dict[str, Kind] = {
     "Edm.String": "text",
     "Edm.Binary": "text",
@@ -38,33 +39,18 @@ _EDM_KINDS: dict[str, Kind] = {
     "Edm.Int32": "int",
     "Edm.Int64": "int",
 }
-_NUMBERS = ("int", "real")
-_BOOLEAN = ("contains", "startswith", "endswith")
-_RESULTS: dict[str, Kind] = {
-    **dict.fromkeys(_BOOLEAN, "bool"),
-    **dict.fromkeys(("tolower", "toupper", "trim", "concat", "substring"), "text"),
-    **dict.fromkeys(
-        ("indexof", "length", "year", "month", "day", "hour", "minute", "second", "totaloffsetminutes"), "int"
-    ),
-    **dict.fromkeys(("fractionalseconds", "round", "floor", "ceiling"), "real"),
-    **dict.fromkeys(("now", "mindatetime", "maxdatetime"), "instant"),
-    "date": "date",
-    "time": "time",
-}
-# function -> kinds that each argument may have
-_TEXTS: tuple[Kind, ...] = ("text", "enum", "guid")
-_ARGUMENTS: dict[str, tuple[tuple[Kind, ...], ...]] = {
-    **dict.fromkeys((*_BOOLEAN, "indexof", "concat"), (_TEXTS, _TEXTS)),
-    **dict.fromkeys(("tolower", "toupper", "trim", "length"), (_TEXTS,)),
-    "substring": (_TEXTS, ("int",), ("int",)),
-    **dict.fromkeys(("year", "month", "day"), (("instant", "date"),)),
-    **dict.fromkeys(("hour", "minute", "second", "fractionalseconds"), (("instant", "time"),)),
-    **dict.fromkeys(("date", "time", "totaloffsetminutes"), (("instant",),)),
-    **dict.fromkeys(("round", "floor", "ceiling"), (("int", "real"),)),
-}
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_DURATION = re.compile(r"-?P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?", re.ASCII)
-_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,12})?)?", re.ASCII)
+_TESTS = {"lt": (-1,), "le": (-1, 0), "gt": (1,), "ge": (0, 1)}
+_FLIPPED: dict[str, tree.CompareOp] = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
+_ADJECTIVES = {"filter": "filterable", "sort": "sortable", "search": "searchable"}
+
+
+class _Found(NamedTuple):
+    """Where a path leads. `edm` None: the schema does not say the type for sure; `kind` None: nor what it is."""
+
+    names: tuple[str, ...]
+    edm: str | None
+    kind: Kind | None
+    collection: bool
 
 
 class Binder:
@@ -79,8 +65,11 @@ class Binder:
         self.fold = fold
         self.verb = verb  # "filter", "sort", "search": what errors say
         self.nodes = 0
-        self.scopes: dict[str, tuple[str, str]] = {}  # variable -> (type of the element, path of its collection)
-        self.casts: list[Expr] = []  # tests of the kind that the paths of the condition at hand ask for
+        self.rooted = 0  # lambdas around this place that start from the object
+        self.scopes: dict[
+            str, tuple[str | None, Kind | None, str]
+        ] = {}  # variable -> type, kind, path of its collection
+        self.casts: list[Expr] = []  # tests of the type that the paths of the condition at hand ask for
 
     # ------------------------------------------------------------ booleans
 
@@ -101,90 +90,146 @@ class Binder:
 
     def _leaf(self, expr: Expr) -> Expr:
         match expr:
-            case tree.Any(path, variable, body):
-                return self._any(path, variable, body)
-            case tree.All(path, name, every):
-                over, inside = self._quantified(path, name, every)
-                return tree.All(over, name, inside)
+            case tree.Any(path, None, _) | tree.Any(path, _, None):
+                return tree.Any(self._collection(path))
+            case tree.Any(path, str() as variable, body) if body is not None:
+                over, inside = self._quantified(path, variable, body)
+                return tree.Any(over, variable, inside)
+            case tree.All(path, variable, body):
+                over, inside = self._quantified(path, variable, body)
+                return tree.All(over, variable, inside)
             case tree.Compare(op, left, right):
                 return self._compare(op, left, right)
             case tree.In(left, values):
                 return self._in(left, values)
-            case tree.Call("isof", (Literal(str() as name),)):
-                return self._is_of(name)
-        bound = self.scalar(expr)
-        if _kind(bound) not in ("bool", "null"):
-            raise InvalidQuery(f"{_named(bound)} is not a condition; compare it with something.")
+            case tree.Call("isof", (Path() as at, Literal(str() as name))):
+                return self._is_of(at, name)
+        bound = assumed(self.scalar(expr), "bool")
+        if kind_of(bound) not in ("bool", "null"):
+            raise InvalidQuery(f"{named(bound)} is not a condition; compare it with something.")
         return bound
-
-    def _any(self, path: Path, variable: str | None, body: Expr | None) -> Expr:
-        if variable is None or body is None:
-            return tree.Any(self._collection(path))
-        found, inside = self._quantified(path, variable, body)
-        return tree.Any(found, variable, inside)
 
     def _quantified(self, path: Path, variable: str, body: Expr) -> tuple[Path, Expr]:
         bound = self._collection(path)
-        assert bound.edm is not None
+        self.rooted += path.variable is None
+        if self.rooted > MAX_ROOTED:
+            raise InvalidQuery(
+                f"more than {MAX_ROOTED} lambdas inside one another start from the object; start them from a variable."
+            )
         before = self.scopes.get(variable)
-        outer = self.scopes[path.variable][1] if path.variable is not None else ""
-        self.scopes[variable] = (bound.edm, "/".join(filter(None, (outer, *bound.names))))
+        outer = "" if path.variable is None else self.scopes[path.variable][2]
+        self.scopes[variable] = (bound.edm, bound.kind, "/".join(filter(None, (outer, *bound.names))))
         inside = self.condition(body)
+        self.rooted -= path.variable is None
         if before is None:
             del self.scopes[variable]
         else:
             self.scopes[variable] = before
-        return bound, inside
+        return Path(bound.names, bound.variable, bound.edm, None, True), inside
 
     def _collection(self, path: Path) -> Path:
-        bound = self._path(path)
-        if not bound.collection:
-            raise InvalidQuery(f"{_named(bound)} is not a collection; any and all need one.")
-        return bound
+        """Its `kind` is that of the elements."""
+        self._count()
+        found, full = self._follow(path, True)
+        if not found.collection and not (found.edm is None and found.kind is None):
+            raise InvalidQuery(f"'{short(full)}' is not a collection; any, all and $count need one.")
+        return Path(found.names, path.variable, found.edm, found.kind, True)
 
-    def _is_of(self, name: str) -> Expr:
-        full = self.edm.type_name(name)
-        if full is None:
-            raise InvalidQuery(f"isof knows no type '{name}'.")
-        kinds = (full, *self.edm.structured(full).derived)
-        values = tuple(Literal(f"#{kind}", "text") for kind in kinds)
-        return tree.In(Path(("@odata.type",), None, "Edm.String", "text"), values)
+    def _is_of(self, path: Path, name: str) -> Expr:
+        """A comparison of @odata.type; true where the schema alone says so."""
+        wanted = self.edm.type_name(name)
+        if wanted is None:
+            raise InvalidQuery(f"isof knows no type '{short(name)}'.")
+        if path.names:
+            found, _ = self._follow(path, False)
+            here, names = found.edm, found.names
+        else:
+            here, names = (self.type_name if path.variable is None else self.scopes[path.variable][0]), ()
+        if here is not None and wanted in self._line(here):
+            there = tree.Compare("ne", Path(names, path.variable, here), Literal(None, "null"))
+            return there if names else Literal(True, "bool")
+        kinds = (wanted, *self.edm.structured(wanted).derived)
+        return self._typed(names, path.variable, kinds)
+
+    @staticmethod
+    def _typed(names: tuple[str, ...], variable: str | None, kinds: tuple[str, ...]) -> Expr:
+        at = Path((*names, "@odata.type"), variable, "Edm.String", "text")
+        return tree.In(at, tuple(Literal(f"#{kind}", "text") for kind in kinds))
+
+    def _line(self, name: str) -> list[str]:
+        """A type and those above it."""
+        found: list[str] = []
+        here: str | None = name
+        while here is not None:
+            found.append(here)
+            try:
+                here = self.edm.structured(here).base
+            except KeyError:
+                break
+        return found
 
     # ------------------------------------------------------------ comparisons
 
     def _compare(self, op: tree.CompareOp, left: Expr, right: Expr) -> Expr:
-        one, other = self.operand(left), self.operand(right)
-        if isinstance(one, Literal) and not isinstance(other, Literal):
-            one = self._literal(one, other)
-        elif isinstance(other, Literal):
+        one, other = self._operand(left), self._operand(right)
+        if isinstance(one, Literal) and not isinstance(other, Literal) and op != "has":
+            one, other, op = other, one, _FLIPPED[op]
+        if isinstance(other, Literal):
             other = self._literal(other, one)
-        kinds = _kind(one), _kind(other)
+        one, other = assumed(one, kind_of(other)), assumed(other, kind_of(one))
+        kinds = kind_of(one), kind_of(other)
         if op == "has":
             return self._has(one, other)
-        if not _comparable(*kinds):
-            raise InvalidQuery(f"cannot compare {_named(one)} with {_named(other)}.")
-        if op not in ("eq", "ne") and "bool" in kinds:
-            raise InvalidQuery(f"{_named(one)} has no order; use eq or ne.")
-        return tree.Compare(op, one, other)
+        if None in kinds and not (op in ("eq", "ne") and "null" in kinds):
+            raise InvalidQuery(f"{named(one if kinds[0] is None else other)} is not a single value of a known type.")
+        if None not in kinds and not comparable(*kinds):
+            raise InvalidQuery(f"cannot compare {named(one)} with {named(other)}{hint(one, other)}.")
+        if op in ("eq", "ne") or "null" in kinds:
+            return tree.Compare(op, one, other)
+        if "bool" in kinds:
+            raise InvalidQuery(f"{named(one)} has no order; use eq or ne.")
+        return self._ordered_members(op, one, other) if "enum" in kinds else tree.Compare(op, one, other)
+
+    def _ordered_members(self, op: str, one: Expr, other: Expr) -> Expr:
+        """Members are ordered by their numbers: those beyond the given one, as a list."""
+        enum = self._enum(one)
+        if enum is None or enum.flags or not isinstance(other, Literal):
+            raise InvalidQuery(f"{named(one)} has no order; use eq, ne, in or has.")
+        at = enum.members[str(other.value)]
+        found: list[Literal] = []
+        for member, number in enum.members.items():
+            if at is None or number is None:
+                raise InvalidQuery(f"{enum.name} has no order; use eq, ne or in.")
+            if (number > at) - (number < at) in _TESTS[op] and member != enum.late_mark:
+                found.append(Literal(member, "enum"))
+        return tree.In(one, tuple(found))
 
     def _has(self, one: Expr, other: Expr) -> Expr:
-        if not isinstance(other, Literal) or _kind(one) not in ("enum", "text"):
+        if not isinstance(other, Literal) or other.value is None or kind_of(one) not in ("enum", "text"):
             raise InvalidQuery("has takes an enum property and one of its members.")
         return tree.Compare("has", one, other)
 
     def _in(self, left: Expr, values: tuple[Literal, ...]) -> Expr:
-        one = self.operand(left)
-        bound = tuple(self._literal(value, one) for value in values)
+        one = self._operand(left)
+        given = tuple(literal_of(v.kind, v.value) if isinstance(v.value, str) else v for v in values)
+        bound = tuple(self._literal(value, one) for value in given)
         for value in bound:
-            self._count()
-            if not _comparable(_kind(one), value.kind):
-                raise InvalidQuery(f"cannot compare {_named(one)} with {_named(value)}.")
+            one = assumed(one, value.kind)
+            kind = kind_of(one)
+            if value.value is not None and (kind is None or not comparable(kind, value.kind)):
+                raise InvalidQuery(f"cannot compare {named(one)} with {named(value)}{hint(one, value)}.")
         return tree.In(one, bound)
 
-    def operand(self, expr: Expr) -> Expr:
-        """One side of a comparison: a scalar, or a condition in brackets."""
-        if isinstance(expr, tree.And | tree.Or | tree.Not | tree.Any | tree.All | tree.Compare | tree.In):
-            return self.condition(expr)
+    def _operand(self, expr: Expr) -> Expr:
+        """One side of a comparison: a scalar, a structure (for null), or a condition in brackets."""
+        match expr:
+            case tree.And() | tree.Or() | tree.Not() | tree.Any() | tree.All() | tree.Compare() | tree.In():
+                return self.condition(expr)
+            case tree.Call("isof"):
+                return self.condition(expr)
+            case Path():
+                self._count()
+                return self._path(expr)
         return self.scalar(expr)
 
     # ------------------------------------------------------------ scalars
@@ -194,57 +239,65 @@ class Binder:
         match expr:
             case Path():
                 bound = self._path(expr)
-                if bound.collection or bound.kind is None:
-                    what = (
-                        "a collection: use any(...)"
-                        if bound.collection
-                        else "not a single value: name a property of it"
-                    )
-                    raise InvalidQuery(f"{_named(bound)} is {what}.")
+                if bound.kind is None and bound.edm is not None:
+                    raise InvalidQuery(f"{named(bound)} is not a single value: name a property of it.")
                 return bound
             case Literal(str() as value, kind):
-                return _literal_of(kind, value)
+                return literal_of(kind, value)
             case Literal():
                 return expr
             case tree.Size(path):
-                return tree.Size(self._collection(path))
-            case tree.Call():
-                return self._call(expr)
+                over = self._collection(path)
+                return tree.Size(Path(over.names, over.variable, over.edm, None, True))
+            case tree.Call(name, args):
+                return self._call(name, args)
             case tree.Arithmetic(op, left, right):
-                return tree.Arithmetic(op, self._number(left), self._number(right))
+                return self._arithmetic(op, left, right)
             case tree.Negative(operand):
-                return tree.Negative(self._number(operand))
+                number = self._number(operand, ("duration",))
+                return _folded(tree.Negative(number), number)
         raise InvalidQuery("a condition stands where a value is needed.")
 
-    def _number(self, expr: Expr) -> Expr:
-        bound = self.scalar(expr)
-        if _kind(bound) not in (*_NUMBERS, "null"):
-            raise InvalidQuery(f"{_named(bound)} is not a number.")
+    def _arithmetic(self, op: tree.ArithmeticOp, left: Expr, right: Expr) -> Expr:
+        one = self._number(left, ("duration", "instant"))
+        other = self._number(right, ("duration", "instant"))
+        if arithmetic_kind(op, kind_of(one), kind_of(other)) is None:
+            raise InvalidQuery(f"{named(one)} and {named(other)} cannot be put together by {op}.")
+        return _folded(tree.Arithmetic(op, one, other), one, other)
+
+    def _number(self, expr: Expr, more: tuple[Kind, ...]) -> Expr:
+        bound = assumed(self.scalar(expr), "real")
+        if kind_of(bound) not in (*NUMBERS, "null", *more):
+            raise InvalidQuery(f"{named(bound)} is not a number.")
         return bound
 
-    def _call(self, call: tree.Call) -> Expr:
-        if call.name not in FUNCTIONS:
-            raise InvalidQuery(f"{call.name} cannot stand here.")
-        args = tuple(self.scalar(arg) for arg in call.args)
-        for arg, kinds in zip(args, _ARGUMENTS.get(call.name, ()), strict=False):
-            if _kind(arg) not in (*kinds, "null"):
-                raise InvalidQuery(f"{call.name} takes {' or '.join(kinds)}, not {_named(arg)}.")
-        return tree.Call(call.name, args)
+    def _call(self, name: str, given: tuple[Expr, ...]) -> Expr:
+        if name not in SIGNATURES:
+            raise InvalidQuery(f"{name} cannot stand here.")
+        args: list[Expr] = []
+        for arg, kinds in zip(given, SIGNATURES[name].arguments, strict=False):
+            wanted: Kind = "text" if "text" in kinds else "instant" if "instant" in kinds else "real"
+            bound = assumed(self.scalar(arg), wanted)
+            if isinstance(bound, Literal) and bound.kind in ("text", "date") and "instant" in kinds:
+                bound = converted(bound, "instant", bound)
+            if kind_of(bound) not in kinds and kind_of(bound) != "null":
+                raise InvalidQuery(f"{name} takes {' or '.join(sorted(kinds))}, not {named(bound)}.")
+            args.append(bound)
+        call = tree.Call(name, tuple(args))
+        return call if name == "now" else _folded(call, *args)
 
     def _literal(self, literal: Literal, other: Expr) -> Literal:
         """The literal as the other side holds its values."""
         if literal.value is None:
             return literal
-        kind = _kind(other)
         enum = self._enum(other)
         if enum is not None:
-            member = enum.find(str(literal.value)) if isinstance(literal.value, str) else None
+            member = enum.find(literal.value) if isinstance(literal.value, str) else None
             if member is None:
-                raise InvalidQuery(f"'{literal.value}' is no member of {enum.name}; members: {_listed(enum.members)}.")
+                given = short(str(literal.value))
+                raise InvalidQuery(f"'{given}' is no member of {enum.name}; members: {listed(enum.members)}.")
             return Literal(member, "enum")
-        if isinstance(literal.value, str):
-            return _converted(literal, kind, other)
-        return literal
+        return converted(literal, kind_of(other), other)
 
     def _enum(self, expr: Expr) -> EnumType | None:
         return self.edm.enum(expr.edm) if isinstance(expr, Path) and expr.edm is not None else None
@@ -252,61 +305,121 @@ class Binder:
     # ------------------------------------------------------------ paths
 
     def _path(self, path: Path) -> Path:
-        self._count()
-        type_name, outer = (self.type_name, "") if path.variable is None else self.scopes[path.variable]
         if not path.names:
             if path.variable is None:
-                raise InvalidQuery(f"Cannot {self.verb} by $it, the object itself; name one of its properties.")
-            return Path((), path.variable, type_name, self._kind_of(type_name), False, outer in self.fold)
-        names, of, collection = self._walk(path, type_name)
-        full = "/".join(filter(None, (outer, *names)))
+                raise InvalidQuery(f"cannot {self.verb} by $it, the object itself; name one of its properties.")
+            of, kind, outer = self.scopes[path.variable]
+            return Path((), path.variable, of, kind, False, outer in self.fold)
+        found, full = self._follow(path, False)
+        if found.collection:
+            raise InvalidQuery(f"'{short(full)}' is a collection: use {found.names[-1]}/any(x: ...).")
+        return Path(found.names, path.variable, found.edm, found.kind, False, full in self.fold)
+
+    def _follow(self, path: Path, collection: bool) -> tuple[_Found, str]:
+        """Where a path leads, and its whole name from the object down. `collection`: what is preferred at its end."""
+        here, _, outer = (self.type_name, None, "") if path.variable is None else self.scopes[path.variable]
+        if not path.names:
+            raise InvalidQuery("a collection is named by a path such as hostStates.")
+        found = self._walk(path, here, collection)
+        full = "/".join(filter(None, (outer, *found.names)))
         self._allow(full)
-        return Path(names, path.variable, of, None if collection else self._kind_of(of), collection, full in self.fold)
+        return found, full
 
-    def _walk(self, path: Path, here: str) -> tuple[tuple[str, ...], str, bool]:
-        """Spelling, type, and whether it is a collection; casts on the way become tests of the kind."""
-        found: list[str] = []
-        collection = False
+    def _walk(self, path: Path, start: str | None, collection: bool) -> _Found:
+        """Spelling and type; casts on the way become tests. A name of several types leads on to all."""
+        names: list[str] = []
+        types = [] if start is None else [start]
+        loose = start is None  # the schema says nothing (more) about what stands here
+        members: list[Property | Navigation] = []
         for name in path.names:
-            if collection:
-                raise InvalidQuery(f"'{'/'.join(found)}' is a collection: use any(x: x/{name} ...).")
-            if name.lower() == "@odata.type":
-                found.append("@odata.type")
-                here = "Edm.String"
-                continue
+            if members and not types and not loose:
+                raise self._no_way(members, names, name)
             kind = self.edm.type_name(name) if "." in name else None
-            if kind is not None:
-                self._cast(path, found, here, kind)
-                here = kind
-                continue
-            member = self._member(here, name)
-            if member is None:
-                raise self._unknown("/".join((*found, name)), here)
-            found.append(member.name)
-            here, collection = member.type, member.collection
-        return tuple(found), here, collection
+            if name.lower() == "@odata.type":
+                names.append("@odata.type")
+                members, types = [Property("@odata.type", "Edm.String")], []
+            elif kind is not None and types:
+                self._cast(path, names, types, kind)
+                types = [kind]
+            elif loose:
+                names.append(self._open_name(name))
+            else:
+                members = self._members(types, name)
+                self._check_kept(members, "/".join((*names, name)))
+                if not members:
+                    loose, types = self._is_open(types, "/".join((*names, name))), []
+                    names.append(self._open_name(name))
+                    continue
+                names.append(members[0].name)
+                types = [m.type for m in members if not m.collection and self._has_properties(m.type)]
+        if loose:
+            return _Found(tuple(names), None, None, False)
+        if not members:
+            return _Found(tuple(names), types[0], None, False)  # a cast at the end
+        return self._end(tuple(names), members, collection)
 
-    def _cast(self, path: Path, found: list[str], here: str, kind: str) -> None:
-        if kind == here:
+    def _end(self, names: tuple[str, ...], members: list[Property | Navigation], collection: bool) -> _Found:
+        fitting = [member for member in members if member.collection == collection] or members
+        if not collection and len(fitting) > 1:
+            fitting = [member for member in fitting if not self._has_properties(member.type)] or fitting
+        of, many = fitting[0].type, fitting[0].collection
+        if len(members) == 1:
+            return _Found(names, of, self._kind_of(of), many)
+        kinds = {self._kind_of(member.type) for member in fitting}
+        if many and len(fitting) == 1:
+            return _Found(names, of, self._kind_of(of), True)
+        return _Found(names, None, kinds.pop() if len(kinds) == 1 else None, many)
+
+    def _members(self, types: list[str], name: str) -> list[Property | Navigation]:
+        """What the types declare by a name, else what those below them do (evidence of all types is in one list)."""
+        found: dict[tuple[str, bool], Property | Navigation] = {}
+        for of in types:
+            declared = self.edm.structured(of)
+            member = declared.find(name)
+            each = [member] if member is not None else [self.edm.structured(t).find(name) for t in declared.derived]
+            for one in each:
+                if one is not None:
+                    found.setdefault((one.type, one.collection), one)
+        return list(found.values())
+
+    def _check_kept(self, members: list[Property | Navigation], name: str) -> None:
+        """What is related stands in documents of its own; a filter that looked for it here would find nothing."""
+        listed_one = self.allowed is not None and name.lower() in self.allowed
+        if members and not listed_one and all(isinstance(member, Navigation) for member in members):
+            raise InvalidQuery(f"'{short(name)}' is a relationship, not a property; it cannot be used to {self.verb}.")
+
+    def _no_way(self, members: list[Property | Navigation], names: list[str], name: str) -> InvalidQuery:
+        full = short("/".join(names))
+        if any(member.collection for member in members):
+            return InvalidQuery(f"'{full}' is a collection: use {names[-1]}/any(x: x/{short(name)} ...).")
+        return InvalidQuery(f"'{full}' ({members[0].type}) has no property '{short(name)}'.")
+
+    def _has_properties(self, type_name: str) -> bool:
+        return not type_name.startswith("Edm.") and self.edm.enum(type_name) is None
+
+    def _is_open(self, types: list[str], full: str) -> bool:
+        """True, if what is asked for may stand there though no schema names it: an extension, or a key of a dictionary.
+
+        Extensions have an underscore in their name (contoso_courses, extension_1234_level); without one it is a slip.
+        """
+        for of in types:
+            declared = self.edm.structured(of)
+            if declared.dictionary or (declared.open and "_" in full.rpartition("/")[2].strip("_")):
+                return True
+        raise self._unknown(full, types[0])
+
+    @staticmethod
+    def _open_name(name: str) -> str:
+        if name.startswith(("$", "@")):
+            raise InvalidQuery(f"'{short(name)}' is not a property.")
+        return name
+
+    def _cast(self, path: Path, names: list[str], types: list[str], kind: str) -> None:
+        if any(kind in self._line(here) for here in types):
             return
-        if kind not in self._structured(here).derived:
-            raise InvalidQuery(f"{kind} is not a kind of {here}.")
-        values = tuple(Literal(f"#{each}", "text") for each in (kind, *self._structured(kind).derived))
-        self.casts.append(tree.In(Path((*found, "@odata.type"), path.variable, "Edm.String", "text"), values))
-
-    def _structured(self, name: str) -> StructuredType:
-        try:
-            return self.edm.structured(name)
-        except KeyError:
-            raise InvalidQuery(f"A value of {name} has no properties to {self.verb} by.") from None
-
-    def _member(self, type_name: str, name: str) -> Property | Navigation | None:
-        """A property of the type, or of one of its kinds (evidence of all kinds stands in one list)."""
-        declared = self._structured(type_name)
-        found = declared.find(name)
-        for kind in declared.derived if found is None else ():
-            found = found or self._structured(kind).find(name)
-        return found
+        if not any(kind in self.edm.structured(here).derived for here in types):
+            raise InvalidQuery(f"{kind} is not a kind of {types[0]}.")
+        self.casts.append(self._typed(tuple(names), path.variable, (kind, *self.edm.structured(kind).derived)))
 
     def _kind_of(self, type_name: str) -> Kind | None:
         if self.edm.enum(type_name) is not None:
@@ -314,118 +427,39 @@ class Binder:
         return _EDM_KINDS.get(type_name)
 
     def _allow(self, full: str) -> None:
-        """A listed path opens what lies below it."""
+        """A listed path opens what lies below it; of what stands above it, whether it is there may be asked."""
         if self.allowed is None:
             return
-        steps = full.lower().split("/")
-        if any("/".join(steps[: n + 1]) in self.allowed for n in range(len(steps))) or steps[-1] == "@odata.type":
+        low = full.lower()
+        steps = low.split("/")
+        if steps[-1] == "@odata.type" or any(name.startswith(low + "/") for name in self.allowed):
             return
-        names = _listed(self.allowed.values())
-        raise InvalidQuery(f"Cannot {self.verb} by '{full}'; what can be used: {names or 'nothing'}.")
+        if any("/".join(steps[: n + 1]) in self.allowed for n in range(len(steps))):
+            return
+        names = listed(self.allowed.values()) or "nothing"
+        raise InvalidQuery(f"cannot {self.verb} by '{short(full)}'; {_ADJECTIVES[self.verb]}: {names}.")
 
     def _unknown(self, name: str, type_name: str) -> InvalidQuery:
-        declared = self._structured(type_name)
-        names = (
-            self.allowed.values() if self.allowed is not None and type_name == self.type_name else declared.properties
-        )
-        return InvalidQuery(f"Could not find a property named '{name}' on {type_name}; it has: {_listed(names)}.")
+        if self.allowed is not None and type_name == self.type_name:
+            names = f"{_ADJECTIVES[self.verb]}: {listed(self.allowed.values()) or 'nothing'}"
+        else:
+            names = f"it has: {listed(self.edm.structured(type_name).properties)}"
+        return InvalidQuery(f"Could not find a property named '{short(name)}' on {type_name}; {names}.")
 
     def _count(self) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise InvalidQuery(f"The expression has more than {MAX_NODES} parts.")
+            raise InvalidQuery(f"the expression has more than {MAX_NODES} parts.")
 
 
-def _kind(expr: Expr) -> Kind | None:
-    match expr:
-        case Path() | Literal():
-            return expr.kind
-        case tree.Call(name):
-            return _RESULTS[name]
-        case tree.Size():
-            return "int"
-        case tree.Arithmetic() | tree.Negative():
-            return "real"
-    return "bool"
-
-
-def _comparable(one: Kind | None, other: Kind | None) -> bool:
-    if one is None or other is None:
-        return False
-    if "null" in (one, other) or one == other:
-        return True
-    return any(one in group and other in group for group in (_NUMBERS, ("text", "enum", "guid")))
-
-
-def _literal_of(kind: Kind, value: str) -> Literal:
-    """A literal by itself, in its one spelling."""
-    if "\0" in value:
-        raise InvalidQuery("A text with a NUL character matches nothing.")
-    if kind == "instant":
-        return Literal(_instant(value), "instant")
-    if kind == "guid":
-        return Literal(value.lower(), "guid")
-    return Literal(value, "text" if kind == "enum" else kind)
-
-
-def _converted(literal: Literal, kind: Kind | None, other: Expr) -> Literal:
-    """A literal of text or of a date as the kind that stands on the other side."""
-    value = str(literal.value)
-    if kind == "instant" and literal.kind in ("text", "date", "instant"):
-        return Literal(_instant(value), "instant")
-    if literal.kind in ("text", "enum") and kind in ("guid", "date", "time", "duration"):
-        return Literal(_checked(value, kind), kind)
-    if literal.kind == "enum":
-        return Literal(value, "text")
-    if kind in ("text", "enum") and literal.kind in ("date", "time", "instant", "duration"):
-        raise InvalidQuery(f"{_named(other)} is a text; write its value in quotes: '{value}'.")
-    return literal
-
-
-def _instant(text: str) -> str:
-    """A raw `+` of the offset may have been decoded to a space."""
-    whole = text.strip()
-    if len(whole) == len("2026-11-23"):
-        whole += "T00:00:00Z"
-    if whole[-6:-5] == " " and whole[-3:-2] == ":":
-        whole = f"{whole[:-6]}+{whole[-5:]}"
-    try:
-        return times.parse(whole)
-    except ValueError as error:
-        raise InvalidQuery(f"{error}.") from None
-
-
-def _checked(text: str, kind: Kind) -> str:
-    if kind == "guid" and _GUID.fullmatch(text.lower()):
-        return text.lower()
-    if kind == "duration" and _DURATION.fullmatch(text):
-        return text
-    if kind == "time" and _CLOCK.fullmatch(text):
-        return text
-    if kind == "date":
-        return _instant(text)[:10]
-    raise InvalidQuery(f"'{text[:60]}' is not a {kind}.")
-
-
-def _named(expr: Expr) -> str:
-    """How errors call a part of a query."""
-    match expr:
-        case Path():
-            kind = expr.edm.rpartition(".")[2] if expr.edm else "?"
-            return f"'{'/'.join(expr.names) or expr.variable}' ({kind})"
-        case Literal(value, kind):
-            return f"'{value}' ({kind})" if isinstance(value, str) else f"{value} ({kind})"
-        case tree.Call(name):
-            return f"{name}(...) ({_RESULTS[name]})"
-        case tree.Arithmetic() | tree.Negative() | tree.Size():
-            return "a number"
-    return "a condition"
-
-
-def _listed(names: Iterable[str]) -> str:
-    each = sorted(names)
-    more = f" and {len(each) - MAX_LISTED} more" if len(each) > MAX_LISTED else ""
-    return ", ".join(each[:MAX_LISTED]) + more
+def _folded(expr: Expr, *operands: Expr) -> Expr:
+    """A literal where all operands are, and null where one of them is."""
+    if any(isinstance(operand, Literal) and operand.value is None for operand in operands):
+        return Literal(None, "null")
+    if not all(isinstance(operand, Literal) for operand in operands):
+        return expr
+    value, kind = value_of(expr), kind_of(expr)
+    return Literal(value, "null" if value is None else kind or "text")
 
 
 def bind(
@@ -461,7 +495,8 @@ def bind_order(
     try:
         for key in keys:
             path = binder.scalar(key.path)
-            assert isinstance(path, Path)
+            if not isinstance(path, Path) or path.kind is None:
+                raise InvalidQuery(f"{named(path)} has no declared type; it cannot be sorted by.")
             if binder.casts:
                 raise InvalidQuery("a cast cannot be sorted by.")
             made.append(Order(path, key.descending))

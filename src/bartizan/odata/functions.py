@@ -1,4 +1,4 @@
-"""The functions of `$filter` on scalars, and their signatures: one meaning for the evaluator and for SQLite, which calls these.
+"""The functions of `$filter` on scalars, and their signatures: the evaluator runs them, and SQLite calls them.
 
 Given None they return None, and they never raise on scalars of the declared kinds.
 
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -114,31 +115,22 @@ def _clamped(number: float) -> int:
     return int(min(max(number, 0), 10**9))
 
 
-def search(text: str | None, prefix: str) -> bool | None:
-    """Whether a word starts with `prefix`, which is in lower case."""
+def word_starts(text: str | None, prefix: str) -> bool:
+    """Whether `prefix`, which is in lower case, stands where no letter or digit precedes it."""
     if text is None:
-        return None
-    low = text.lower()
-    if low.startswith(prefix):
-        return True
-    if not all(map(_wordly, prefix)):
         return False
-    at = low.find(prefix, 1)
+    low = text.lower()
+    at = low.find(prefix)
     while at > 0:
         if not _wordly(low[at - 1]):
             return True
         at = low.find(prefix, at + 1)
-    return False
+    return at == 0
 
 
 def _wordly(char: str) -> bool:
-    """Letters and decimal digits, as regular expressions of PostgreSQL with ICU see them."""
+    """Letters and decimal digits: [[:alnum:]] as PostgreSQL with ICU has it."""
     return char.isalpha() or char.isdecimal()
-
-
-def words(text: str) -> list[str]:
-    """The runs of letters and digits, in lower case."""
-    return "".join(char if _wordly(char) else " " for char in text.lower()).split()
 
 
 # ---------------------------------------------------------------- numbers
@@ -265,8 +257,6 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     "round": lambda number: rounded("round", number),
     "floor": lambda number: rounded("floor", number),
     "ceiling": lambda number: rounded("ceiling", number),
-} | {
-    name: (lambda text, _name=name: part(_name, text))
-    for name in ("year", "month", "day", "hour", "minute", "second", "fractionalseconds", "date", "time")
-    + ("totaloffsetminutes",)
+    **{name: partial(part, name) for name in (*_DAY_PARTS, *_CLOCK_PARTS, "fractionalseconds", "date", "time")},
+    "totaloffsetminutes": partial(part, "totaloffsetminutes"),
 }

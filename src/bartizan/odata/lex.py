@@ -1,9 +1,9 @@
-"""OData text to tokens: literals in every spelling that clients send, names, punctuation.
+"""OData text to tokens, in linear time: literals in every spelling that clients send, names, punctuation.
 
-Accepted beyond the standard, because clients send it (`graph clients`): strings in double quotes, a date whose `+` was
-decoded to a space, operators in any case, the `datetime'...'` of OData 2.
+Accepted beyond the standard, because clients send it: strings in double quotes, a date whose `+` was decoded to a
+space, any number of fraction digits, operators in any case, the typed literals of OData 2 (`datetime'...'`, `5L`).
 
-Source: OData 4.01 ABNF Construction Rules, section "literal".
+Source: OData 4.01 ABNF Construction Rules, section "literal"; OData 2 "Uri Conventions", section 6.
 """
 
 import re
@@ -20,50 +20,71 @@ class Token(NamedTuple):
     kind: TokenKind
     value: str
     at: int  # offset in the text
+    end: int  # offset behind it
 
 
-_DATE = r"\d{4}-\d\d-\d\d"
-_CLOCK = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
 _TOKEN = re.compile(
-    rf"""
-    (?P<space>\s+)
-  | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
+    rf"""\s*(?:
+    (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
   | (?P<guid>[0-9a-fA-F]{{8}}-[0-9a-fA-F]{{4}}-[0-9a-fA-F]{{4}}-[0-9a-fA-F]{{4}}-[0-9a-fA-F]{{12}}(?![\w-]))
-  | (?P<instant>{_DATE}[Tt]{_CLOCK}(?:[Zz]|\s?[+-]\d\d:?\d\d|\s\d\d:\d\d)?(?![\w:]))
+  | (?P<instant>{_DATE}[Tt]{_CLOCK}(?:[Zz]|\ ?[+-][0-9]{{2}}:?[0-9]{{2}}|\ [0-9]{{2}}:[0-9]{{2}})?(?![\w:]))
   | (?P<date>{_DATE}(?![\w-]))
-  | (?P<time>\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?![\w:]))
-  | (?P<real>\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)[dDfFmM]?(?![\w.])|(?:INF|NaN)(?!\w))
-  | (?P<int>\d+[lL]?(?![\w.]))
+  | (?P<time>{_CLOCK}(?![\w:]))
+  | (?P<real>[0-9]+(?:(?:\.[0-9]+)?[eE][+-]?[0-9]+|\.[0-9]+)[dDfFmM]?(?![\w.])|[0-9]+[dDfFmM](?![\w.]))
+  | (?P<int>[0-9]+[lL]?(?![\w.]))
   | (?P<name>[@$]?[^\W\d]\w*(?:\.[^\W\d]\w*)*)
   | (?P<mark>[(),/:*=\-;])
-    """,
+  | (?P<end>\Z)
+    )""",
     re.VERBOSE,
 )
 
 
-def tokens(text: str, what: str) -> list[Token]:
-    """All tokens and an end mark. InvalidQuery with the position of what cannot be read; `what` names the option."""
+def checked(text: str, what: str) -> str:
+    """The same text, within bounds and of characters that a document can hold; `what` names the option in the error."""
     if len(text) > MAX_CHARACTERS:
         raise InvalidQuery(f"{what}: {len(text)} characters are more than the {MAX_CHARACTERS} that are read.")
+    if "\0" in text:
+        raise InvalidQuery(f"{what}: a NUL character at position {text.index(chr(0))}; no property holds one.")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidQuery(f"{what}: half a surrogate pair at position {error.start}; send UTF-8.") from None
+    return text
+
+
+def tokens(text: str, what: str) -> list[Token]:
+    """All tokens and an end mark. InvalidQuery with the position of what cannot be read; `what` names the option."""
+    checked(text, what)
     found: list[Token] = []
     at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
+    match_at = _TOKEN.match
+    while True:
+        match = match_at(text, at)
         if match is None:
             raise unreadable(text, at, what)
-        kind = match.lastgroup
+        kind: TokenKind = match.lastgroup  # type: ignore[assignment]  # a group's name is a TokenKind
+        start, at = match.span(kind)
+        value = text[start:at]
         if kind == "text":
-            quote = match[0][0]
-            found.append(Token("text", match[0][1:-1].replace(quote * 2, quote), at))
-        elif kind != "space":
-            found.append(Token(kind, match[0], at))  # type: ignore[arg-type]  # a group's name is a TokenKind
-        at = match.end()
-    found.append(Token("end", "", len(text)))
-    return found
+            quote = value[0]
+            value = value[1:-1].replace(quote * 2, quote)
+        found.append(Token(kind, value, start, at))
+        if kind == "end":
+            return found
 
 
 def unreadable(text: str, at: int, what: str) -> InvalidQuery:
     """The error for a character that starts no token."""
+    while text[at].isspace():
+        at += 1
     if text[at] in "'\"":
         return InvalidQuery(f"{what}: the string that begins at position {at} is not closed.")
-    return InvalidQuery(f"{what}: cannot read '{text[at : at + 20]}' at position {at}.")
+    if text[at] in "‘’“”":
+        return InvalidQuery(f"{what}: '{text[at]}' at position {at}; a string stands between straight quotes: 'text'.")
+    return InvalidQuery(
+        f"{what}: cannot read '{text[at : at + 20]}' at position {at}; expected a property, an operator or a literal."
+    )

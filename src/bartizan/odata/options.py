@@ -1,7 +1,8 @@
 """The query options of one request, and the token that carries them on to the next page.
 
 Names are read in any case, with or without `$` (Graph takes both); a system option that is unknown or given twice is
-refused, other parameters are left alone.
+refused, other parameters are left alone. A field without `=` is no option, unless it is the name of one: a documented
+request of Graph has such a stray field (`$orderbydisplayName`) and is answered.
 
 Source: OData 4.01 Part 2, section 5.1; "Use query parameters to customize responses" of Microsoft Graph.
 """
@@ -53,7 +54,7 @@ def parse_options(raw_query: str) -> QueryOptions:
         name = _decoded(raw_name).strip()
         bare = name.removeprefix("$").lower()
         if bare not in SYSTEM:
-            if name.startswith("$"):
+            if name.startswith("$") and equals:
                 known = ", ".join(f"${each}" for each in SYSTEM)
                 raise InvalidQuery(f"Unknown query option '{name[:40]}'; known: {known}.", code="invalidQueryOption")
             continue
@@ -69,7 +70,7 @@ def _decoded(raw: str) -> str:
     """Percent-decoding; `+` is a space (a date whose offset lost its `+` so is read by `odata.lex`)."""
     try:
         return unquote_to_bytes(raw.replace("+", " ")).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise InvalidQuery(f"The query is not UTF-8 at '{raw[:40]}'.") from None
 
 
@@ -121,9 +122,15 @@ def encode_token(key: bytes, bound_to: Sequence[str], options: QueryOptions, pos
     """The text of `$skiptoken`: the whole query and where to go on, readable by whoever holds the key only in full.
 
     `bound_to` names what it is good for: tenant, path, version and whatever else must be the same next time.
+    InvalidQuery where a sort value is too long to be carried.
     """
     content = _encode(_Token(options, position))
-    return base64.urlsafe_b64encode(_mac(key, bound_to, content) + content).rstrip(b"=").decode()
+    text = base64.urlsafe_b64encode(_mac(key, bound_to, content) + content).rstrip(b"=").decode()
+    if len(text) > MAX_TOKEN_CHARACTERS:
+        raise InvalidQuery(
+            "The sort values at the end of this page are too long to continue from; sort by other properties."
+        )
+    return text
 
 
 def decode_token(key: bytes, bound_to: Sequence[str], text: str) -> tuple[QueryOptions, Position]:
@@ -136,6 +143,8 @@ def decode_token(key: bytes, bound_to: Sequence[str], text: str) -> tuple[QueryO
     except ValueError:
         raise wrong from None
     mac, content = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != text.encode():  # each token has one spelling
+        raise wrong
     if not hmac.compare_digest(mac, _mac(key, bound_to, content)):
         raise wrong
     try:

@@ -1,15 +1,18 @@
 """OData text to the tree of `odata.tree`, by precedence climbing. Names are as written; `odata.bind` knows them.
 
-Bounded: the text by `lex.MAX_CHARACTERS`, nesting by MAX_DEPTH, lists by MAX_LIST.
+Bounded: the text by `lex.MAX_CHARACTERS`, nesting by MAX_DEPTH and MAX_HEIGHT, lists by MAX_LIST.
 
 Source: OData 4.01 Part 2 (URL Conventions), sections 5.1.1 (filter) to 5.1.7 (search).
 """
 
+import math
 import re
 from typing import NamedTuple
 
 from bartizan.errors import InvalidQuery
-from bartizan.odata.lex import MAX_CHARACTERS, Token, tokens
+from bartizan.odata.functions import SIGNATURES
+from bartizan.odata.lex import Token, checked, tokens
+from bartizan.odata.shape import height
 from bartizan.odata.tree import (
     All,
     And,
@@ -29,44 +32,21 @@ from bartizan.odata.tree import (
     Size,
 )
 
-MAX_DEPTH = 64
+MAX_DEPTH = 64  # of brackets, lambdas and arguments
+MAX_HEIGHT = 100  # of the tree: `1 add 1 add 1 ...` nests without brackets
 MAX_LIST = 1_000
 MAX_KEYS = 20  # of $orderby and of $expand
 
-# name -> the numbers of arguments that it takes
-FUNCTIONS: dict[str, tuple[int, ...]] = {
-    "contains": (2,),
-    "startswith": (2,),
-    "endswith": (2,),
-    "indexof": (2,),
-    "length": (1,),
-    "substring": (2, 3),
-    "tolower": (1,),
-    "toupper": (1,),
-    "trim": (1,),
-    "concat": (2,),
-    "year": (1,),
-    "month": (1,),
-    "day": (1,),
-    "hour": (1,),
-    "minute": (1,),
-    "second": (1,),
-    "fractionalseconds": (1,),
-    "date": (1,),
-    "time": (1,),
-    "totaloffsetminutes": (1,),
-    "now": (0,),
-    "mindatetime": (0,),
-    "maxdatetime": (0,),
-    "round": (1,),
-    "floor": (1,),
-    "ceiling": (1,),
-}
 _PRECEDENCE = {"or": 1, "and": 2}
 _COMPARE = frozenset(("eq", "ne", "lt", "le", "gt", "ge", "has", "in"))
 _SUM = {"add": 5, "sub": 5, "mul": 6, "div": 6, "divby": 6, "mod": 6}
-_PREFIXED = {"datetime": "instant", "datetimeoffset": "instant", "guid": "guid", "duration": "duration", "time": "time"}
-_PREFIXED["date"] = "date"
+_MAX_INT = 2**63 - 1
+_PREFIXED = {
+    **dict.fromkeys(("datetime", "datetimeoffset"), "instant"),
+    **dict.fromkeys(("time", "timeofday"), "time"),
+    **dict.fromkeys(("binary", "x"), "text"),
+    **{kind: kind for kind in ("guid", "duration", "date")},
+}
 _WORDS = {"null": Literal(None, "null"), "true": Literal(True, "bool"), "false": Literal(False, "bool")}
 
 
@@ -166,7 +146,7 @@ class _Parser:
                 self.expect(",")
             item = self.expression(5)
             if not isinstance(item, Literal):
-                raise self.error("a literal in the list of 'in'")
+                raise self.error("a literal before this in the list of 'in'")
             values.append(item)
             if len(values) > MAX_LIST:
                 raise InvalidQuery(f"{self.what}: a list of more than {MAX_LIST} values.")
@@ -187,24 +167,29 @@ class _Parser:
 
     def literal(self, token: Token) -> Literal:
         if token.kind == "int":
-            return Literal(int(token.value.rstrip("lL")), "int")
-        if token.kind == "real":
-            return Literal(float(token.value.rstrip("dDfFmM") if token.value[0].isdigit() else token.value), "real")
+            digits = token.value.rstrip("lL")
+            if len(digits) <= 19 and int(digits) <= _MAX_INT:
+                return Literal(int(digits), "int")
+        if token.kind in ("int", "real"):
+            value = float(token.value.rstrip("lLdDfFmM"))
+            if math.isinf(value):
+                raise self.error("a number up to 1.7e308", token)
+            return Literal(value, "real")
         return Literal(token.value, token.kind)  # type: ignore[arg-type]  # the rest are kinds of literals too
 
     def named(self) -> Expr:
         token = self.take()
         following = self.token
-        if following.kind == "text" and following.at == token.at + len(token.value):
+        if following.kind == "text" and following.at == token.end:
             self.take()
-            kind = _PREFIXED.get(token.value.lower(), "enum" if "." in token.value else None)
+            kind = _PREFIXED.get(token.value.lower().removeprefix("edm."), "enum" if "." in token.value else None)
             if kind is None:
                 raise self.error("a qualified enum (namespace.type'member') or a prefix such as guid", token)
             return Literal(following.value, kind)  # type: ignore[arg-type]
         lower = token.value.lower()
         if following.kind == "mark" and following.value == "(":
             return self.call(token)
-        if lower in _WORDS and following.value != "/":
+        if lower in _WORDS and not (following.kind == "mark" and following.value == "/"):
             return _WORDS[lower]
         return self.path(token)
 
@@ -222,13 +207,17 @@ class _Parser:
             return self.is_of(token, args)
         if name == "substringof" and len(args) == 2:  # OData 2: the other way round
             return Call("contains", (args[1], args[0]))
-        if name not in FUNCTIONS:
+        known = SIGNATURES.get(name)
+        if known is None:
             raise InvalidQuery(
-                f"{self.what}: unknown function '{token.value}' at position {token.at}; known: {', '.join(FUNCTIONS)}."
+                f"{self.what}: unknown function '{token.value[:60]}' at position {token.at}; "
+                f"known: {', '.join(SIGNATURES)}, isof, any, all."
             )
-        if len(args) not in FUNCTIONS[name]:
-            wanted = " or ".join(map(str, FUNCTIONS[name]))
-            raise InvalidQuery(f"{self.what}: {token.value} takes {wanted} arguments, not {len(args)}.")
+        if not known.required <= len(args) <= len(known.arguments):
+            wanted = " or ".join(map(str, sorted({known.required, len(known.arguments)})))
+            raise InvalidQuery(
+                f"{self.what}: {token.value} at position {token.at} takes {wanted} arguments, not {len(args)}."
+            )
         return Call(name, tuple(args))
 
     def type_or_expression(self, function: str) -> Expr:
@@ -239,10 +228,12 @@ class _Parser:
         return self.expression()
 
     def is_of(self, token: Token, args: list[Expr]) -> Expr:
-        """`isof('microsoft.graph.x')`: the binder makes a comparison of @odata.type from it."""
-        if len(args) == 1 and isinstance(args[0], Literal) and isinstance(args[0].value, str):
-            return Call("isof", (args[0],))
-        raise self.error("isof('namespace.type') of the object itself", token)
+        """`isof('microsoft.graph.x')`, `isof(e, microsoft.graph.x)`; the binder makes a comparison of @odata.type."""
+        at: Expr = Path(()) if len(args) == 1 else args[0] if len(args) == 2 else Literal(None, "null")
+        name = args[-1] if args else at
+        if not isinstance(at, Path) or not isinstance(name, Literal) or not isinstance(name.value, str):
+            raise self.error("isof('namespace.type') or isof(path, 'namespace.type')", token)
+        return Call("isof", (at, name))
 
     def path(self, token: Token) -> Expr:
         names: list[str] = [] if token.value == "$it" else [token.value]
@@ -282,6 +273,10 @@ def parse_filter(text: str) -> Expr:
     parser = _Parser(text, "Invalid filter clause")
     made = parser.expression()
     parser.finish()
+    if height(made) > MAX_HEIGHT:
+        raise InvalidQuery(
+            f"Invalid filter clause: operators nest more than {MAX_HEIGHT} deep; use brackets and fewer."
+        )
     return made
 
 
@@ -391,7 +386,7 @@ def _option_text(parser: _Parser) -> str:
         parser.take()
 
 
-_SEARCH = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([()])|([^\s()"]+))')
+_SEARCH = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([()])|([^\s()"]+)|\Z)')
 
 
 def parse_search(text: str) -> Expr:
@@ -399,27 +394,33 @@ def parse_search(text: str) -> Expr:
 
     A term of several words asks for each of them. AND stands between terms where nothing does.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise InvalidQuery(f"Invalid $search: {len(text)} characters are more than the {MAX_CHARACTERS} that are read.")
-    words: list[tuple[str, str]] = []
+    checked(text, "Invalid $search")
+    words: list[_Word] = []
     at = 0
-    while text[at:].strip():
+    while at < len(text):
         match = _SEARCH.match(text, at)
         if match is None:
             raise InvalidQuery(f"Invalid $search: cannot read '{text[at : at + 20]}' at position {at}; quote the term.")
         quoted, bracket, bare = match.groups()
-        kind = "term" if quoted is not None else "mark" if bracket else bare if bare in ("AND", "OR", "NOT") else "term"
-        words.append((kind, bracket or bare or re.sub(r"\\(.)", r"\1", quoted)))
         at = match.end()
+        if quoted is not None:
+            words.append(("term", re.sub(r"\\(.)", r"\1", quoted)))
+        elif bracket:
+            words.append((bracket, bracket))
+        elif bare:
+            words.append((bare if bare in ("AND", "OR", "NOT") else "term", bare))
     if len(words) > MAX_DEPTH:
-        raise InvalidQuery(f"Invalid $search: more than {MAX_DEPTH} terms.")
+        raise InvalidQuery(f"Invalid $search: more than {MAX_DEPTH} terms and operators.")
     made, rest = _any_of(words)
     if rest:
         raise InvalidQuery("Invalid $search: the brackets do not balance.")
     return made
 
 
-def _any_of(words: list[tuple[str, str]]) -> tuple[Expr, list[tuple[str, str]]]:
+_Word = tuple[str, str]  # what it is: term, AND, OR, NOT, a bracket; and its text
+
+
+def _any_of(words: list[_Word]) -> tuple[Expr, list[_Word]]:
     first, rest = _all_of(words)
     parts = [first]
     while rest and rest[0][0] == "OR":
@@ -428,25 +429,25 @@ def _any_of(words: list[tuple[str, str]]) -> tuple[Expr, list[tuple[str, str]]]:
     return (Or(tuple(parts)) if len(parts) > 1 else first), rest
 
 
-def _all_of(words: list[tuple[str, str]]) -> tuple[Expr, list[tuple[str, str]]]:
+def _all_of(words: list[_Word]) -> tuple[Expr, list[_Word]]:
     first, rest = _one(words)
     parts = [first]
-    while rest and rest[0][0] != "OR" and rest[0][1] != ")":
+    while rest and rest[0][0] not in ("OR", ")"):
         part, rest = _one(rest[1:] if rest[0][0] == "AND" else rest)
         parts.append(part)
     return (And(tuple(parts)) if len(parts) > 1 else first), rest
 
 
-def _one(words: list[tuple[str, str]]) -> tuple[Expr, list[tuple[str, str]]]:
+def _one(words: list[_Word]) -> tuple[Expr, list[_Word]]:
     if not words:
         raise InvalidQuery("Invalid $search: a term is missing at the end.")
     (kind, value), rest = words[0], words[1:]
     if kind == "NOT":
         operand, rest = _one(rest)
         return Not(operand), rest
-    if value == "(" and kind == "mark":
+    if kind == "(":
         made, rest = _any_of(rest)
-        if not rest or rest[0] != ("mark", ")"):
+        if not rest or rest[0][0] != ")":
             raise InvalidQuery("Invalid $search: the brackets do not balance.")
         return made, rest[1:]
     if kind != "term":

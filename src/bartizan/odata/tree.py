@@ -13,12 +13,13 @@ must select the same objects. So the meaning is fixed here:
   so that text order is time order.
 - Enum members are compared by name; the binder has given the literal the spelling of the schema, and has made an `in`
   of what asks for an order of members.
-- A value whose JSON type is not the kind of its `Path` counts as null, and so does what lies behind a cast that fails.
+- A value whose JSON type is not the kind of its `Path` counts as null. A path without a kind takes that of the constant
+  that it is compared with.
 - Numbers compare exactly. Arithmetic is that of doubles; it gives null for a division by zero and for operands that
-  are not zero and not within 1e-150 to 1e150 (so that no engine overflows). `mod` is decimal, with the sign of the dividend.
+  are not zero and not within 1e-150 to 1e150 (so that no engine overflows). `mod` is decimal, with the dividend's sign.
 - Durations are whole numbers of 100 ns; an instant less an instant is one, an instant plus one is an instant, null
   outside the years 1 to 9999. `round` takes a half away from zero.
-- A string function counts code points; `substring` takes a negative start or length as 0; `trim` removes ASCII white space.
+- String functions count code points; `substring` takes a negative start or length as 0; `trim` removes ASCII spaces.
 
 Source: OData 4.01 Part 2 (URL Conventions), section 5.1.1.
 """
@@ -34,7 +35,7 @@ ArithmeticOp: TypeAlias = Lit["add", "sub", "mul", "div", "divby", "mod"]
 
 
 class Literal(Struct, frozen=True, tag=True):
-    """A constant. `value` is str for text, instants, dates, times, guids and enum members; int, float, bool or None else."""
+    """A constant. `value` is str for text, instants, dates, times, guids, enum members; int (ticks) for durations."""
 
     value: str | int | float | bool | None
     kind: Kind
@@ -44,7 +45,7 @@ class Path(Struct, frozen=True, tag=True):
     """A property: `names` from the object (or from the lambda's `variable`) down, spelt as in the schema once bound.
 
     `("vendorInformation", "provider")`, or `()` with a variable for the element of a collection of scalars.
-    `edm`, `collection`, `kind`, `fold` and `casts` are filled in by the binder. `edm` None: the schema does not say the
+    `edm`, `collection`, `kind` and `fold` are filled in by the binder. `edm` None: the schema does not say the
     type for sure (open types, properties that differ among derived types); `kind` is then what it is compared with.
     """
 
@@ -54,17 +55,6 @@ class Path(Struct, frozen=True, tag=True):
     kind: Kind | None = None
     collection: bool = False
     fold: bool = False
-    casts: tuple["Cast", ...] = ()
-
-    def __str__(self) -> str:
-        return "/".join(self.names if self.variable is None else (self.variable, *self.names))
-
-
-class Cast(Struct, frozen=True, tag=True):
-    """What stands before `names[depth:]` is an object of one of `types` (its `@odata.type`, without `#`)."""
-
-    depth: int
-    types: tuple[str, ...]
 
 
 class Size(Struct, frozen=True, tag=True):
@@ -129,17 +119,10 @@ class All(Struct, frozen=True, tag=True):
     body: "Expr"
 
 
-class IsOf(Struct, frozen=True, tag=True):
-    """Whether the object at `path` (no names: the object itself, or the lambda's element) is of one of `types`."""
-
-    path: Path
-    types: tuple[str, ...]
-
-
 class Search(Struct, frozen=True, tag=True):
-    """One term of `$search`: some word of the property starts with `prefix`, case folded.
+    """One term of `$search`: `prefix` (in lower case) stands in the property where no letter or digit precedes it.
 
-    Words are runs of letters and digits (Unicode); the value itself counts as a word too.
+    So it finds the beginning of the value and of each of its words; it is true or false, never null.
     """
 
     path: Path

@@ -41,7 +41,7 @@ from bartizan.store import Change, Query, Store, Tx, draft
 log = structlog.get_logger(__name__)
 
 CURSOR = "notifications"
-LEASE = "notifications"
+LEASE = "notification-delivery"  # not the name that a runner of stages may lease for it
 READ_ROWS = 1000
 REFILL_ROWS = 500
 REFILLS_AT_ONCE = 4

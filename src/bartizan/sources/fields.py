@@ -120,44 +120,58 @@ class Fields:
 
     def __init__(self, data: Any) -> None:
         self.data: dict[str, Any] = data if isinstance(data, dict) else {}
-        self._folded: dict[str, str] | None = None
-        self._inner: dict[str, Fields] = {}
+        self._folded: dict[str, str] | None = None  # lower-case key -> key
+        self._inner: dict[str, Fields] | None = None  # path -> the object there
 
     def __bool__(self) -> bool:
         return bool(self.data)
 
-    def _key(self, name: str) -> Any:
-        value = self.data.get(name)
+    def _at(self, path: str) -> Any:
+        data = self.data
+        if not data:
+            return None
+        value = data.get(path)
         if value is not None:
             return value
         if self._folded is None:
-            self._folded = {key.lower(): key for key in reversed(self.data) if isinstance(key, str)}
-        key = self._folded.get(name.lower())
-        return None if key is None else self.data[key]
-
-    def _at(self, path: str) -> Any:
-        value = self._key(path)
-        if value is not None or "." not in path:
-            return value
-        head, _, tail = path.partition(".")
-        inner = self.object(head)
-        return inner._at(tail) if inner.data else None
+            self._folded = {key.lower(): key for key in reversed(data) if isinstance(key, str)}
+        key = self._folded.get(path.lower())
+        if key is not None and data[key] is not None:
+            return data[key]
+        head, dot, tail = path.partition(".")
+        return self.object(head)._at(tail) if dot else None
 
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
-        return next((value for path in paths if (value := self._at(path)) is not None), None)
+        for path in paths if self.data else ():
+            value = self._at(path)
+            if value is not None:
+                return value
+        return None
 
     def has(self, *paths: str) -> bool:
-        return any(self._at(path) is not None for path in paths)
+        return self.raw(*paths) is not None
 
     def text(self, *paths: str) -> str | None:
-        return next((text for path in paths if (text := as_text(self._at(path))) is not None), None)
+        for path in paths if self.data else ():
+            value = self._at(path)
+            if value is not None and (text := as_text(value)) is not None:
+                return text
+        return None
 
     def number(self, *paths: str) -> float | None:
-        return next((value for path in paths if (value := as_number(self._at(path))) is not None), None)
+        for path in paths if self.data else ():
+            number = as_number(self._at(path))
+            if number is not None:
+                return number
+        return None
 
     def integer(self, *paths: str) -> int | None:
-        return next((value for path in paths if (value := as_integer(self._at(path))) is not None), None)
+        for path in paths if self.data else ():
+            number = as_integer(self._at(path))
+            if number is not None:
+                return number
+        return None
 
     def flag(self, *paths: str) -> bool | None:
         for path in paths:
@@ -170,21 +184,25 @@ class Fields:
 
     def object(self, *paths: str) -> "Fields":
         """An object (the first of a list of them), also one in a string of JSON; an empty one where there is none."""
-        for path in paths:
+        for path in paths if self.data else ():
+            if self._inner is None:
+                self._inner = {}
             found = self._inner.get(path)
             if found is None:
                 value = inner_json(self._at(path))
                 if isinstance(value, list):
                     value = next((item for item in value[:MAX_ITEMS] if isinstance(item, dict)), None)
-                found = self._inner[path] = Fields(value)
+                found = self._inner[path] = Fields(value) if isinstance(value, dict) else _NO_FIELDS
             if found.data:
                 return found
-        return Fields(None)
+        return _NO_FIELDS
 
     def objects(self, *paths: str) -> list["Fields"]:
         """The objects of a list (at most MAX_ITEMS), or one object alone; also written as JSON in a string."""
-        for path in paths:
+        for path in paths if self.data else ():
             value = inner_json(self._at(path))
+            if value is None:
+                continue
             items = value[:MAX_ITEMS] if isinstance(value, list) else [value]
             found = [Fields(item) for item in map(inner_json, items) if isinstance(item, dict)]
             if found:
@@ -193,8 +211,10 @@ class Fields:
 
     def texts(self, *paths: str) -> list[str]:
         """The texts of a list (also one in a string), or one text alone; each once, in order."""
-        for path in paths:
+        for path in paths if self.data else ():
             value = inner_json(self._at(path))
+            if value is None:
+                continue
             items = value[:MAX_ITEMS] if isinstance(value, list) else [value]
             found = [text for item in items if not isinstance(item, list) and (text := as_text(item)) is not None]
             if found:
@@ -217,6 +237,9 @@ class Fields:
         if cut:
             kept["cutFields"] = [whole(key) for key in dict.fromkeys(cut)][:MAX_ITEMS]
         return kept
+
+
+_NO_FIELDS = Fields(None)
 
 
 def _cut(value: Any, depth: int, budget: list[int], note: Callable[[], None]) -> Any:

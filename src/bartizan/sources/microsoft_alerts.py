@@ -128,7 +128,8 @@ def detection_source(word: str | None) -> str:
     """Graph's member for what a record says, by name or by the short names of the products' own APIs."""
     plain = folded(word)
     members = {member.lower(): member for member in get_args(graph.DetectionSource)}
-    return members.get(plain) or _DETECTION_SOURCES.get(plain) or product_of(word)[0]
+    named = members.get(plain) or _DETECTION_SOURCES.get(plain) or members.get(product_of(word)[0].lower())
+    return named or "unknown"
 
 
 def status_of(word: str | None) -> Status:
@@ -475,6 +476,8 @@ def _located(item: Fields, evidence: Evidence, roles: Roles, kind: str) -> graph
         device_id=item.text("deviceId"),
         roles=roles if kind in ("machine", "device") else (),
     )
+    if not item.has("deviceName", "deviceDnsName", "deviceId"):
+        evidence.ip(item.text("localIP"))
     made: graph.AlertEvidence | None = evidence.ip(item.text("ipAddress", "remoteIP"), roles)
     url = item.text("url", "remoteUrl")
     made = evidence.url(url, roles) or evidence.domain(url, roles=roles) or made

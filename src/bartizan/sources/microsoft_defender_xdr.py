@@ -5,6 +5,7 @@ joined where alerts are stored, in whatever order they come. Rows of all tables 
 Source: Microsoft Defender XDR, "Streaming API", "Advanced hunting schema tables".
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ from bartizan.sources.times import first_time, when
 from bartizan.sources.unified_audit import audit_event, is_audit
 
 _PREFIX = "advancedhunting-"
+_TABLE = re.compile(r"[A-Za-z]\w{0,62}", re.ASCII)  # the name comes from outside
 MAX_COLUMNS = 400  # of one row; the widest table has some 90
 _ROLES: dict[str, graph.EvidenceRole] = {
     "related": "contextual",
@@ -60,15 +62,16 @@ class DefenderXdr(Source):
     def _one(self, record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
         category = fields.text("category") or ""
         if category.lower().startswith(_PREFIX) and fields.object("properties"):
-            yield from _row(record, fields, category[len(_PREFIX) :])
-        elif fields.has("incidentId", "displayName", "incidentName") and _is_incident(fields):
+            table = category[len(_PREFIX) :]
+            yield from _row(record, fields, table if _TABLE.fullmatch(table) else "DefenderEvents")
+        elif _is_incident(fields):
             yield from _incident(record, fields)
         elif fields.has("vendorInformation") and fields.has("eventDateTime", "title"):
             yield alert_v1(record, fields)
         elif fields.has("machineId", "alertCreationTime") and fields.has("title", "threatName"):
             yield alert_native(record, fields)
         elif fields.has("title") and fields.has(
-            "serviceSource", "productName", "providerAlertId", "firstActivityDateTime"
+            "severity", "serviceSource", "providerAlertId", "firstActivityDateTime"
         ):
             yield alert_v2(record, fields)
         elif is_audit(fields):
@@ -78,10 +81,10 @@ class DefenderXdr(Source):
 
 
 def _is_incident(fields: Fields) -> bool:
-    if fields.has("alertId", "providerAlertId", "machineId", "firstActivityDateTime", "alertCreationTime"):
+    if fields.has("title", "alertId", "providerAlertId", "machineId", "serviceSource", "firstActivityDateTime"):
         return False
-    return fields.has(
-        "incidentName", "incidentWebUrl", "incidentUri", "createdTime", "createdDateTime", "redirectIncidentId"
+    return fields.has("incidentName", "incidentWebUrl", "incidentUri", "redirectIncidentId") or (
+        fields.has("displayName") and fields.has("severity") and fields.has("status")
     )
 
 
@@ -212,7 +215,9 @@ def _row_entities(row: Fields, evidence: Evidence, table: str) -> None:
             object_id=row.text(f"{side}ObjectId"),
         )
         user = user or found
-    evidence.user(row.text("AccountId") if row.text("AccountName") is None else None)
+    if not row.has("AccountName", "AccountUpn"):
+        evidence.user(row.text("AccountId"))
+        evidence.observe("user", row.text("AccountDisplayName"))
     _row_processes(row, evidence, table, user)
     _row_network(row, evidence)
     for name in ("SenderFromAddress", "SenderMailFromAddress", "RecipientEmailAddress"):

@@ -239,6 +239,8 @@ def _hosts(alert: Fields, evidence: Evidence) -> None:
 
 def _audit(audit: Fields, evidence: Evidence) -> None:
     """Linux audit: who ran what on which file."""
+    if not audit:
+        return
     line = " ".join(text for key in ("a0", "a1", "a2", "a3") if (text := audit.text(f"execve.{key}")) is not None)
     evidence.process(
         line or audit.text("command"),
@@ -302,6 +304,10 @@ def _windows(win: Fields, evidence: Evidence) -> None:
 
 def _integrations(data: Fields, evidence: Evidence) -> None:
     """What Wazuh's own modules bring in: AWS, Office 365, VirusTotal, Docker, GitHub, YARA."""
+    if (path := data.text("yara_scanned_file", "YARA.scanned_file", "file")) is not None and "/" in path:
+        evidence.file(None, path)
+    if not data.has("aws", "office365", "docker", "github", "virustotal"):
+        return
     aws, office, docker = data.object("aws"), data.object("office365"), data.object("docker")
     evidence.user(aws.text("userIdentity.userName", "userIdentity.principalId"))
     evidence.ip(
@@ -326,8 +332,6 @@ def _integrations(data: Fields, evidence: Evidence) -> None:
     evidence.user(data.text("github.actor"))
     found = data.object("virustotal")
     evidence.file(None, found.text("source.file"), [found.text("source.sha1"), found.text("source.md5")])
-    if (path := data.text("yara_scanned_file", "YARA.scanned_file", "file")) is not None and "/" in path:
-        evidence.file(None, path)
 
 
 def _additional(alert: Fields, rule: Fields, groups: list[str]) -> dict[str, Any]:

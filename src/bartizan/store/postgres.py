@@ -36,9 +36,11 @@ T = TypeVar("T")
 OLDEST = 150_000  # PostgreSQL 15
 WRITERS = 0x6261727469  # the advisory lock that orders all writers of a database
 RETRY_S = 0.2
-# Each statement is made for one plan: along an index, in its order, by nested loops (see `store.plan`). Left to itself and
-# without fresh statistics the planner sorts or hashes whole tables to answer a page. A plan for any tenant and any value
-# is a bad one for most, so that none is kept.
+SAVEPOINT = "SAVEPOINT request"
+MAX_POSTED = 200  # statements of one round trip
+# Each statement is made for one plan: along an index, in its order, by nested loops (see `store.plan`). Left to itself
+# and without fresh statistics the planner sorts or hashes whole tables to answer a page. A plan for any tenant and any
+# value is a bad one for most, so that none is kept.
 PLANNER = {
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
@@ -55,24 +57,46 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class PostgresDb:
-    """One connection. Each statement is a transaction of its own unless one has been begun."""
+    """One connection. Each statement is a transaction of its own unless one has been begun.
+
+    Posted statements wait for the next one that has an answer and travel with it, in one round trip.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._posted: list[tuple[bytes, Params | None]] = []
 
     def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
-        with self.connection.cursor(binary=True) as cursor:
-            return cursor.execute(_text(sql), cleaned(params) or None).fetchall()
+        return self._execute(sql, cleaned(params), binary=True).fetchall()
 
     def run(self, sql: str, params: Params = ()) -> int:
-        with self.connection.cursor() as cursor:
-            return cursor.execute(_text(sql), params or None).rowcount
+        return self._execute(sql, params, binary=False).rowcount
+
+    def post(self, sql: str, params: Params = ()) -> None:
+        self._posted.append((_text(sql), params or None))
+        if len(self._posted) >= MAX_POSTED:
+            self.run("SELECT 1")
 
     def many(self, sql: str, params: Iterable[Params]) -> None:
-        rows = list(params)
-        if rows:
-            with self.connection.cursor() as cursor:
-                cursor.executemany(_text(sql), rows)
+        for row in params:
+            self.post(sql, row)
+
+    def forget(self, since: str = "") -> bool:
+        """Drops what was posted and has not gone out; whether `since` was among it (then only from there on)."""
+        places = [place for place, (text, _) in enumerate(self._posted) if text == since.encode()]
+        del self._posted[places[-1] if places else 0 :]
+        return bool(places)
+
+    def _execute(self, sql: str, params: Params, *, binary: bool) -> psycopg.Cursor[tuple[Any, ...]]:
+        posted, self._posted = self._posted, []
+        cursor = self.connection.cursor(binary=binary)
+        if not posted:
+            return cursor.execute(_text(sql), params or None)
+        with self.connection.pipeline():
+            for text, values in posted:
+                self.connection.execute(text, values)
+            cursor.execute(_text(sql), params or None)
+        return cursor
 
 
 def _text(sql: str) -> bytes:
@@ -137,38 +161,45 @@ class PostgresPen:
 
     def lock(self) -> None:
         """The lock first, in a statement of its own: the next one sees what its last holder has committed."""
-        sql = f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS})"
         db = self._open()
         try:
-            db.run(sql)
+            self._lock(db)
         except psycopg.Error:
             if not db.connection.closed:
                 raise
-            self._open().run(sql)  # it was lost while nothing was under way
+            self._lock(self._open())  # it was lost while nothing was under way
+
+    @staticmethod
+    def _lock(db: PostgresDb) -> None:
+        db.post("BEGIN")
+        db.run(f"SELECT pg_advisory_xact_lock({WRITERS})")
 
     def begin(self) -> Clock:
         self.lock()
         return Clock(self._open(), self._now)
 
     def savepoint(self) -> None:
-        self._open().run("SAVEPOINT request")
+        self._open().post(SAVEPOINT)
 
     def release(self) -> None:
         self._open().run("RELEASE request")
 
     def undo(self) -> None:
-        self._open().run("ROLLBACK TO request")
+        db = self._open()
+        if not db.forget(SAVEPOINT):
+            db.run("ROLLBACK TO request; RELEASE request")
 
     def commit(self, clock: Clock) -> bool:
         """If the connection is lost under way, a row that the transaction writes tells whether it was committed."""
         db = self._open()
         grown = clock.save(db)
         self._group += 1
-        db.run(
+        db.post(
             f"INSERT INTO writers (owner, last, at) VALUES ($?, $?, {POSTGRES.clock_s}) "
             "ON CONFLICT (owner) DO UPDATE SET last = excluded.last, at = excluded.at",
             (self._owner, self._group),
         )
+        db.run("SELECT 1")  # whatever fails does so before the commit goes out
         try:
             db.run("COMMIT")
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -197,6 +228,7 @@ class PostgresPen:
         db = self._db
         if db is None:
             return
+        db.forget()
         try:
             if not db.connection.closed:
                 db.run("ROLLBACK")

@@ -155,7 +155,7 @@ def _fill(db: Db, table: Table, pending: _Pending, stored: Stored, tenant: str, 
     if pending.columns:
         sets = ", ".join(f"{table.quoted[path]} = $?" for path in pending.columns)
         wanted = [_plain(values[path], table) for path in pending.columns]
-        db.run(f"UPDATE {table.name} SET {sets} WHERE tenant = $? AND id = $?", (*wanted, tenant, stored.id))
+        db.post(f"UPDATE {table.name} SET {sets} WHERE tenant = $? AND id = $?", (*wanted, tenant, stored.id))
     if not pending.entities:
         return
     had = {tuple(row) for row in msgspec.json.decode(listed or "[]")}
@@ -163,7 +163,7 @@ def _fill(db: Db, table: Table, pending: _Pending, stored: Stored, tenant: str, 
     new = sorted(row for row in found - had if row[1])
     if new:
         everything = _json(sorted(had | found))
-        db.run(f"UPDATE {table.name} SET entities = $? WHERE tenant = $? AND id = $?", (everything, tenant, stored.id))
+        db.post(f"UPDATE {table.name} SET entities = $? WHERE tenant = $? AND id = $?", (everything, tenant, stored.id))
         db.many(
             "INSERT INTO entities (tenant, collection, kind, value, created, id, role) "
             "VALUES ($?, $?, $?, $?, $?, $?, $?) ON CONFLICT DO NOTHING",

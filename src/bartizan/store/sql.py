@@ -37,6 +37,10 @@ class Db(Protocol):
         """Returns how many rows were changed."""
         ...
 
+    def post(self, sql: str, params: Params = ()) -> None:
+        """A change whose outcome nobody waits for: it may go out with the next statement, and fail with it."""
+        ...
+
     def many(self, sql: str, params: Iterable[Params]) -> None: ...
 
 

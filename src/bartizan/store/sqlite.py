@@ -56,6 +56,9 @@ class SqliteDb:
         self.connection.execute(SQLITE.native(sql), params)
         return self.connection.changes()
 
+    def post(self, sql: str, params: Params = ()) -> None:
+        self.connection.execute(SQLITE.native(sql), params)
+
     def many(self, sql: str, params: Iterable[Params]) -> None:
         self.connection.executemany(SQLITE.native(sql), params)
 
@@ -136,7 +139,7 @@ class SqlitePen:
     def undo(self) -> None:
         db = self._open()
         db.deadline = float("inf")
-        db.run("ROLLBACK TO request")
+        db.run("ROLLBACK TO request; RELEASE request")
 
     def commit(self, clock: Clock) -> bool:
         db = self._open()

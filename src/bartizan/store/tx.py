@@ -48,7 +48,7 @@ class Clock:
     def save(self, db: Db) -> bool:
         """Whether the feed has grown."""
         if (self.seq, self.stamp, self.feed) != self._kept:
-            db.run("UPDATE clock SET seq = $?, stamp = $?, feed = $?", (self.seq, self.stamp, self.feed))
+            db.post("UPDATE clock SET seq = $?, stamp = $?, feed = $?", (self.seq, self.stamp, self.feed))
         return self.feed != self._kept[2]
 
 
@@ -159,7 +159,7 @@ class SqlTx:
             f"INSERT INTO {table.name} (tenant, id, seq, created, updated, evolvable{names}, doc, beta, state, "
             f"entities) VALUES ({marks}, {text}, {text}, {text}, $?)"
         )
-        self._db.run(sql, (self.tenant, id, *row))
+        self._db.post(sql, (self.tenant, id, *row))
 
     def _update(self, table: Table, id: str, row: tuple[Any, ...], old: tuple[Any, ...]) -> None:
         """Only what differs is set, since each column that is set costs its indexes two writes."""
@@ -172,7 +172,7 @@ class SqlTx:
                 sets.append(f"{name} = $?")
                 values.append(new)
         sql = f"UPDATE {table.name} SET {', '.join(sets)} WHERE tenant = $? AND id = $?"
-        self._db.run(sql, (*values, self.tenant, id))
+        self._db.post(sql, (*values, self.tenant, id))
 
     def delete(self, collection: str, id: str, *, if_match: str | None = None) -> bool:
         table = self._sets[collection].table
@@ -181,12 +181,12 @@ class SqlTx:
             _check_match(collection, id, None if old is None else old[0], if_match)
         if old is None:
             return False
-        self._db.run(f"DELETE FROM {table.name} WHERE tenant = $? AND id = $?", (self.tenant, id))
+        self._db.post(f"DELETE FROM {table.name} WHERE tenant = $? AND id = $?", (self.tenant, id))
         self._index_entities(table, id, old[1], [], old[-1])
-        self._db.run(
+        self._db.post(
             "DELETE FROM attachments WHERE tenant = $? AND collection = $? AND id = $?", (self.tenant, collection, id)
         )
-        self._db.run(
+        self._db.post(
             "DELETE FROM relations WHERE tenant = $? AND target_collection = $? AND target = $?",
             (self.tenant, collection, id),
         )
@@ -218,7 +218,7 @@ class SqlTx:
         if not table.collection.feed:
             return
         told = None if changed is None else _encode(changed).replace(b"\\u0000", b"\\ufffd").decode()
-        self._db.run(
+        self._db.post(
             "INSERT INTO changes (seq, tenant, collection, id, op, at, actor, changed) "
             "VALUES ($?, $?, $?, $?, $?, $?, $?, $?)",
             (seq, self.tenant, table.collection.name, id, op, at, self._actor, told),
@@ -246,7 +246,7 @@ class SqlTx:
     def attach(self, collection: str, id: str, name: str, content: bytes) -> None:
         if len(content) > MAX_ATTACHMENT_BYTES:
             raise TooLarge(f"'{name}' has {len(content)} bytes; the most is {MAX_ATTACHMENT_BYTES}")
-        self._db.run(
+        self._db.post(
             "INSERT INTO attachments (tenant, collection, id, name, content) VALUES ($?, $?, $?, $?, $?) "
             "ON CONFLICT (tenant, collection, id, name) DO UPDATE SET content = excluded.content",
             (self.tenant, collection, checked_id(id), checked_id(name, "name"), content),
@@ -257,11 +257,11 @@ class SqlTx:
 
     def set_value(self, key: str, value: bytes | None) -> None:
         if value is None:
-            self._db.run("DELETE FROM tenant_values WHERE tenant = $? AND key = $?", (self.tenant, key))
+            self._db.post("DELETE FROM tenant_values WHERE tenant = $? AND key = $?", (self.tenant, key))
             return
         if len(value) > MAX_DOCUMENT_BYTES:
             raise TooLarge(f"the value '{key}' has {len(value)} bytes; the most is {MAX_DOCUMENT_BYTES}")
-        self._db.run(
+        self._db.post(
             "INSERT INTO tenant_values (tenant, key, value) VALUES ($?, $?, $?) "
             "ON CONFLICT (tenant, key) DO UPDATE SET value = excluded.value",
             (self.tenant, checked_id(key, "key"), value),
@@ -273,7 +273,7 @@ class SqlTx:
 
 def advance(db: Db, cursor: str, seq: int) -> None:
     """Never backwards."""
-    db.run(
+    db.post(
         "INSERT INTO cursors (name, seq) VALUES ($?, $?) "
         "ON CONFLICT (name) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq",
         (checked_id(cursor, "cursor"), seq),

@@ -249,7 +249,7 @@ def _put_document(store: "SqlStore", db: Db, clock: Clock, tenant: str, document
     names = "".join(f", {name}" for name in table.names)
     marks = ", ".join(["$?"] * (6 + len(columns)))
     doc_in = table.dialect.doc_in
-    db.run(
+    db.post(
         f"INSERT INTO {table.name} (tenant, id, seq, created, updated, evolvable{names}, doc, beta, state, entities) "
         f"VALUES ({marks}, {doc_in}, {doc_in}, {doc_in}, $?)",
         (

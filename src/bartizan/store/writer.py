@@ -51,7 +51,7 @@ class Pen(Protocol):
     def release(self) -> None: ...
 
     def undo(self) -> None:
-        """Back to the savepoint."""
+        """Back to the savepoint, and ends it."""
         ...
 
     def commit(self, clock: Clock) -> bool:
@@ -209,6 +209,7 @@ class Writer:
         pen.savepoint()
         try:
             job.result = job.work(pen.db, clock)
+            pen.release()
         except BaseException as error:
             ours, fatal = pen.explain(error)
             if fatal:
@@ -216,7 +217,6 @@ class Writer:
             pen.undo()
             clock.feed = feed
             job.error = ours or error
-        pen.release()
 
     def _explained(self, error: BaseException) -> BartizanError:
         ours, _ = self._pen.explain(error)

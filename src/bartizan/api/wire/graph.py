@@ -209,23 +209,25 @@ class Graph:
 
     def _told(self, request: Request, response: Response, size: int, seconds: float) -> None:
         caller = request.caller
+        method = request.method if request.method in _METHODS else "other"
         if self.meter is not None:
-            self.meter.request(
-                request.method if request.method in _METHODS else "other", response.target, response.status, seconds
+            self.meter.request(method, response.target, response.status, seconds)
+        if self.tell is not None:
+            self.tell(
+                {
+                    "event": "request",
+                    "method": method,
+                    "path": request.path[:500],
+                    "status": response.status,
+                    "ms": round(seconds * 1000, 2),
+                    "bytes": size,
+                    "tenant": None if caller is None else caller.tenant,
+                    "app": None if caller is None else caller.app,
+                    "user": None if caller is None else caller.user,
+                    "ip": request.ip,
+                    "request_id": request.id,
+                }
             )
-        _log.info(
-            "request",
-            method=request.method,
-            path=request.path[:500],
-            status=response.status,
-            ms=round(seconds * 1000, 2),
-            bytes=size,
-            tenant=None if caller is None else caller.tenant,
-            app=None if caller is None else caller.app,
-            user=None if caller is None else caller.user,
-            ip=request.ip,
-            request_id=request.id,
-        )
 
     # ------------------------------------------------------------ one request, HTTP or inside a batch
 

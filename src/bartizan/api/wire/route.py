@@ -47,9 +47,9 @@ class Key:
     own: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Target:
-    """What a path names. `via` leads to it: the object whose navigation was followed."""
+    """What a path names; not changed once it is resolved. `via` is the object whose navigation leads to it."""
 
     kind: Kind
     version: Version
@@ -101,6 +101,8 @@ _ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=\s*)?('(?:[^']|'')*'|[^,']*?)\s
 
 
 def _decode(segment: str) -> str:
+    if "%" not in segment:
+        return segment
     try:
         return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
@@ -130,6 +132,10 @@ class Router:
         self._roots: dict[Version, _Node] = {"v1.0": _Node(), "beta": _Node()}
         self._by_set: dict[tuple[Version, str, str], Resource] = {}
         self.resources = tuple(resources)
+        self.unserved: dict[Version, dict[str, Unserved]] = {"v1.0": {}, "beta": {}}
+        for pattern, _, versions, why in UNSERVED:
+            for version in versions:
+                self.unserved[version].setdefault(pattern.removesuffix("/**"), why)
         for each in self.resources:
             self._add(each)
         self.resolve = lru_cache(CACHED_PATHS)(self._resolve)
@@ -249,7 +255,7 @@ class _Walk:
     def call(self) -> tuple[str, str, dict[str, str] | None]:
         """The segment as (decoded, its name in lower case, arguments if it has parentheses)."""
         segment = _decode(self.segments[self.at])
-        match = _CALL.fullmatch(segment)
+        match = _CALL.fullmatch(segment) if segment.endswith(")") else None
         if match is None:
             return segment, segment.lower(), None
         return segment, match[1].lower(), arguments(match[2])
@@ -266,7 +272,9 @@ class _Walk:
         self.at -= 1
 
     def done(self, target: Target) -> Target:
-        return replace(target, hidden="/".join(self.shape), served=target.verbs())
+        target.hidden = "/".join(self.shape)
+        target.served = target.verbs()
+        return target
 
     def node(self, node: _Node) -> Target:
         while True:
@@ -326,8 +334,8 @@ class _Walk:
         if found is not None:
             return self.action(resource, None, found, None)
         segment, name, _ = self.call()
-        why = why_not("/".join([*self.shape, bare(name)]), self.version, literal=True)
-        if why is not None and segment.lower() != "$count":
+        why = self.router.unserved[self.version].get("/".join([*self.shape, bare(name)]))
+        if why is not None:  # an operation that is known and not served is not the key of an object
             raise refusal(why, "/".join([*self.shape, bare(name)]))
         if segment.lower() == "$count":
             if self.step("$count"):
@@ -440,23 +448,17 @@ def bare(name: str) -> str:
 
 
 @lru_cache(2048)
-def _pattern(pattern: str, literal: bool) -> re.Pattern[str]:
-    text = re.escape(pattern)
-    if not literal:
-        text = text.replace(r"\{\}", r"[^/]+")
+def _pattern(pattern: str) -> re.Pattern[str]:
+    text = re.escape(pattern).replace(r"\{\}", r"[^/]+")
     if text.endswith(r"/\*\*"):
         text = text[: -len(r"/\*\*")] + r"(/.*)?"
     return re.compile(text)
 
 
-def why_not(path: str, version: Version, verb: str | None = None, *, literal: bool = False) -> Unserved | None:
-    """Why a known path (in lower case, without the version) is not served; None if nothing says so.
-
-    With `literal` keys are `{}` in the path as in the pattern, so that a pattern for keys does not take an operation's
-    name.
-    """
+def why_not(path: str, version: Version, verb: str | None = None) -> Unserved | None:
+    """Why a known path (in lower case, without the version) is not served; None if nothing says so."""
     for pattern, verbs, versions, why in UNSERVED:
-        if version in versions and (verb is None or verb in verbs) and _pattern(pattern, literal).fullmatch(path):
+        if version in versions and (verb is None or verb in verbs) and _pattern(pattern).fullmatch(path):
             return why
     return None
 

@@ -1,0 +1,135 @@
+"""The program assembled in process, and as the group of processes that `serve` starts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bartizan.app.assembly import App, build, declared
+from bartizan.settings import Settings
+
+START_S = 30
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    async with build(Settings(data=str(tmp_path))).running() as made:
+        yield made
+
+
+def client(app: App, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1)), base_url="https://localhost:8443")
+
+
+@pytest.mark.anyio
+async def test_what_stands_beside_the_api(app: App) -> None:
+    """Health, metrics to this machine only, OpenAPI with its page, discovery; errors in Graph's envelope."""
+    async with client(app) as http, client(app, "192.0.2.1") as stranger:
+        assert (await http.get("/healthz")).text == "ready\n"
+        assert (await http.get("/v1.0/users")).json()["error"]["code"] == "InvalidAuthenticationToken"
+        metrics = (await http.get("/metrics")).text
+        assert 'bartizan_requests_total{path="",status="401",verb="GET"} 1.0' in metrics
+        assert (await stranger.get("/metrics")).status_code == 404
+        assert (await http.get("/openapi", follow_redirects=True)).headers["content-type"].startswith("text/html")
+        assert (await http.get("/openapi/beta.json")).json()["openapi"] == "3.1.0"
+        missing = await http.get("/openapi/nope")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "ResourceNotFound")
+        assert (await http.get("/nothing/at/all/here")).json()["error"]["message"]
+        assert (await http.post("/healthz")).json()["error"]["code"] == "MethodNotAllowed"
+        assert (await http.post("/ingest/wazuh", content=b"{}")).status_code == 401
+        found = (await http.get("/common/v2.0/.well-known/openid-configuration")).json()
+        assert found["jwks_uri"].startswith("https://localhost:8443/")
+
+
+@pytest.mark.anyio
+async def test_unauthenticated_requests_say_where_to_go(app: App) -> None:
+    async with client(app) as http:
+        answer = await http.get("/v1.0/users", headers={"authorization": "Bearer nonsense"})
+    assert answer.status_code == 401
+    assert "authorization_uri" in answer.headers["www-authenticate"]
+
+
+def test_collections_have_one_name_each() -> None:
+    names = [each.name for each in declared()]
+    assert len(names) == len(set(names))
+
+
+# ---------------------------------------------------------------- processes
+
+RUN = "from bartizan.app import serve; from bartizan.settings import load; import sys; serve(load(sys.argv[1], port=0))"
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(what: str, reached: "object") -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        if reached():  # type: ignore[operator]
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not reached within {START_S} s: {what}")
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(tmp_path / "data")], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    try:
+        assert line.startswith("Bartizan answers at https://localhost:"), (tmp_path / "log").read_text()
+        yield process, line.split()[-1]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_the_group(group: tuple[subprocess.Popen[str], str]) -> None:
+    """It answers when it says so; a worker that dies is started again; SIGTERM ends the whole group in order."""
+    process, root = group
+    assert httpx.get(f"{root}/healthz", verify=False).status_code == 200
+    (worker,) = children(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    wait_for("another worker", lambda: [pid for pid in children(process.pid) if pid != worker and alive(pid)])
+    (second,) = [pid for pid in children(process.pid) if alive(pid)]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    assert not alive(second)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_no_orphans(group: tuple[subprocess.Popen[str], str]) -> None:
+    """A parent that is killed leaves nobody behind."""
+    process, _ = group
+    (worker,) = children(process.pid)
+    process.kill()
+    wait_for("the worker's end", lambda: not alive(worker))

@@ -1,0 +1,206 @@
+"""The chain of directoryAudits: written with what it records, and no tampering goes unseen."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bartizan.auth import audit
+from bartizan.auth.audit import Actor, Target
+from bartizan.auth.caller import Caller
+from bartizan.errors import Conflict
+from bartizan.store import Query, Store, Tx, open_store
+
+pytestmark = pytest.mark.anyio
+TENANT = "0c0c0c0c-0000-0000-0000-000000000000"
+WHO = Caller(tenant=TENANT, app="app-1", app_name="App", user="user-1", upn="ann@x.y", name="Ann")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    target = tmp_path if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
+    made = open_store(target, [audit.declared()])
+    await made.start()
+    yield made
+    await made.close()
+
+
+def entry(tx: Tx, n: int = 0, **fields: Any) -> str:
+    known: dict[str, Any] = {
+        "actor": WHO,
+        "activity": f"Update alert {n}",
+        "category": "Security",
+        "targets": [Target("Alert", f"a-{n}", modified={"status": ('"new"', '"resolved"'), "assignedTo": (None, "null")})],
+        "correlation_id": "c-1",
+        "address": "192.0.2.1",
+        "details": {"face": "legacy"},
+    }
+    return audit.record(tx, **(known | fields))
+
+
+async def fill(store: Store, count: int) -> list[str]:
+    def work(tx: Tx) -> list[str]:
+        return [entry(tx, n) for n in range(count)]
+
+    made = []
+    for _ in range(2):  # in two transactions
+        made += await store.tenant(TENANT).write(work, actor="ann@x.y")
+    return made
+
+
+async def test_an_entry(store: Store) -> None:
+    """It is a whole directoryAudit on both versions."""
+    (id, _) = await fill(store, 1)
+    row = await store.tenant(TENANT).get("directoryAudits", id)
+    assert row is not None
+    for version in ("v1.0", "beta"):
+        doc = msgspec.json.decode(row.wire(version))
+        assert doc["activityDisplayName"] == "Update alert 0" and doc["result"] == "success"
+        assert doc["initiatedBy"]["user"]["userPrincipalName"] == "ann@x.y"
+        assert doc["initiatedBy"]["user"]["ipAddress"] == "192.0.2.1"
+        assert doc["initiatedBy"]["app"]["appId"] == "app-1"
+        assert doc["targetResources"][0]["modifiedProperties"][0] == {
+            "displayName": "status", "oldValue": '"new"', "newValue": '"resolved"',
+        }  # fmt: skip
+        assert [d["key"] for d in doc["additionalDetails"]] == ["face", "chain.n", "chain.prev", "chain.hash"]
+
+
+async def test_whole_chain(store: Store) -> None:
+    await fill(store, 700)
+    report = await audit.verify(store.tenant(TENANT))
+    assert (report.ok, report.entries, report.head, report.problems) == (True, 1400, 1400, [])
+    empty = await audit.verify(store.tenant("other"))
+    assert empty.ok and empty.entries == 0
+
+
+async def test_what_is_undone_leaves_no_entry(store: Store) -> None:
+    def work(tx: Tx) -> None:
+        entry(tx)
+        raise Conflict("no")
+
+    with pytest.raises(Conflict):
+        await store.tenant(TENANT).write(work, actor="x")
+    await fill(store, 1)
+    assert (await audit.verify(store.tenant(TENANT))).head == 2
+
+
+async def test_many_writers(store: Store) -> None:
+    """Entries of writers that race form one chain, also while it is read."""
+
+    async def one(n: int) -> None:
+        await store.tenant(TENANT).write(lambda tx: entry(tx, n), actor="x")
+
+    *_, report = await asyncio.gather(*(one(n) for n in range(40)), audit.verify(store.tenant(TENANT)))
+    assert report.ok, report.problems
+    assert (await audit.verify(store.tenant(TENANT))).entries == 40
+
+
+ODD = st.text(max_size=40) | st.none() | st.sampled_from(["\ud800", "a\0b", "é" * 2000, "#x", "@y", ""])
+
+
+@given(text=ODD, key=st.text(max_size=10).filter(lambda k: not k.startswith("chain.")), user=ODD)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, text: str | None, key: str, user: str | None) -> None:
+    """Whatever outsiders put into names, the entry is stored and its hash holds."""
+
+    async def main() -> None:
+        made = open_store(tmp_path_factory.mktemp("odd"), [audit.declared()])
+        await made.start()
+
+        def work(tx: Tx) -> str:
+            return audit.record(
+                tx, actor=Actor(app="x", upn=user, name=text), activity="Sign in", category="Authentication",
+                reason=text, targets=[Target("User", text, text, text, {key: (text, text)})], details={key: text or ""},
+            )  # fmt: skip
+
+        await made.tenant(TENANT).write(work, actor="x")
+        report = await audit.verify(made.tenant(TENANT))
+        await made.close()
+        assert report.ok, report.problems
+
+    asyncio.run(main())
+
+
+TAMPERINGS: dict[str, tuple[str, str]] = {
+    "changed text": ("changed", "UPDATE c_directoryAudits SET doc = replace(doc, 'ann@x.y', 'bob@x.y'), "
+                     "beta = replace(beta, 'ann@x.y', 'bob@x.y') WHERE id = :fifth"),
+    "changed in one version only": ("changed", "UPDATE c_directoryAudits SET doc = replace(doc, 'ann@x.y', 'bob@x.y') WHERE id = :fifth"),
+    "changed time": ("changed", "UPDATE c_directoryAudits SET doc = replace(doc, '\"activityDateTime\":\"2', '\"activityDateTime\":\"1'), "
+                     "beta = replace(beta, '\"activityDateTime\":\"2', '\"activityDateTime\":\"1') WHERE id = :fifth"),
+    "no longer JSON": ("changed", "UPDATE c_directoryAudits SET doc = 'x', beta = 'x' WHERE id = :fifth"),
+    "removed": ("missing", "DELETE FROM c_directoryAudits WHERE id = :fifth"),
+    "first removed": ("missing", "DELETE FROM c_directoryAudits WHERE id = :first"),
+    "tail cut": ("truncated", "DELETE FROM c_directoryAudits WHERE id = :last"),
+    "all removed": ("truncated", "DELETE FROM c_directoryAudits"),
+    "head removed": ("inserted", "DELETE FROM tenant_values WHERE key = 'audit.head'"),
+    "head set back": ("inserted", "UPDATE tenant_values SET value = CAST('{\"n\":3,\"hash\":\"x\"}' AS BLOB) WHERE key = 'audit.head'"),
+    "entry copied": ("changed", "INSERT INTO c_directoryAudits SELECT tenant, 'copy', seq, created, updated, evolvable, "
+                     "x_activityDateTime, doc, beta, state, entities FROM c_directoryAudits WHERE id = :fifth"),
+    "entry without chain": ("inserted", "UPDATE c_directoryAudits SET doc = replace(doc, 'chain.n\"', 'chain.x\"'), "
+                            "beta = replace(beta, 'chain.n\"', 'chain.x\"') WHERE id = :fifth"),
+    "listed elsewhere": ("moved", "UPDATE c_directoryAudits SET x_activityDateTime = '2999' WHERE id = :first"),
+    "contents swapped": ("changed", "UPDATE c_directoryAudits SET doc = (SELECT doc FROM c_directoryAudits WHERE id = :first), "
+                         "beta = (SELECT beta FROM c_directoryAudits WHERE id = :first) WHERE id = :fifth"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+async def test_tampering(tmp_path: Path, what: str) -> None:
+    """Someone with the database file in hand."""
+    store = open_store(tmp_path, [audit.declared()])
+    await store.start()
+    ids = await fill(store, 5)
+    await store.close()
+    kind, sql = TAMPERINGS[what]
+    with sqlite3.connect(tmp_path / "state.db") as database:
+        done = database.execute(sql, {k: v for k, v in {"first": ids[0], "fifth": ids[4], "last": ids[-1]}.items() if f":{k}" in sql})
+        assert done.rowcount > 0
+    database.close()
+    store = open_store(tmp_path, [audit.declared()])
+    await store.start()
+    report = await audit.verify(store.tenant(TENANT))
+    await store.close()
+    assert not report.ok and kind in {p.kind for p in report.problems}, report
+
+
+async def test_recomputed_entry_breaks_the_chain(tmp_path: Path) -> None:
+    """An entry that was changed and hashed anew no longer fits the one after it."""
+    store = open_store(tmp_path, [audit.declared()])
+    await store.start()
+    ids = await fill(store, 5)
+
+    def forge(tx: Tx) -> None:
+        old = tx.get("directoryAudits", ids[4])
+        head = tx.value("audit.head")
+        assert old is not None
+        chain = {d["key"]: d["value"] for d in msgspec.json.decode(old.doc)["additionalDetails"]}
+        tx.set_value("audit.head", msgspec.json.encode({"n": int(chain["chain.n"]) - 1, "hash": chain["chain.prev"]}))
+        tx.delete("directoryAudits", ids[4])
+        entry(tx, 99)
+        tx.set_value("audit.head", head)
+
+    await store.tenant(TENANT).write(forge, actor="x")
+    report = await audit.verify(store.tenant(TENANT))
+    await store.close()
+    assert "broken" in {p.kind for p in report.problems}
+
+
+async def test_details_cannot_pose_as_the_chain(store: Store) -> None:
+    with pytest.raises(ValueError, match="the chain's own"):
+        await store.tenant(TENANT).write(lambda tx: entry(tx, details={"chain.n": "1"}), actor="x")
+
+
+async def test_order_of_the_list(store: Store) -> None:
+    """Newest first, as clients read it."""
+    ids = await fill(store, 1)
+    page = await store.tenant(TENANT).page("directoryAudits", Query(top=10))
+    assert [row.id for row in page.rows] == list(reversed(ids))
+
+
