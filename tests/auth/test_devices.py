@@ -24,7 +24,9 @@ async def _poll(world: World, device: dict[str, Any], *, wait_s: float = 5, **fo
     return await world.token(grant_type=GRANT, device_code=device["device_code"], **form)
 
 
-async def _answer(world: World, device: dict[str, Any], decision: str, upn: str = "ann@default.internal") -> httpx.Response:
+async def _answer(
+    world: World, device: dict[str, Any], decision: str, upn: str = "ann@default.internal"
+) -> httpx.Response:
     page = await world.http.post("/devicelogin", data={"user_code": device["user_code"].lower().replace("-", " ")})
     if "password" in page.text:
         page = await world.sign_in(page, upn)
@@ -35,7 +37,9 @@ async def _answer(world: World, device: dict[str, Any], decision: str, upn: str 
 async def test_approved(world: World) -> None:
     device = await _start(world)
     assert device["interval"] == 5 and device["expires_in"] == 900
-    assert device["verification_uri"] == "https://localhost:8443/devicelogin" and device["user_code"] in device["message"]
+    assert (
+        device["verification_uri"] == "https://localhost:8443/devicelogin" and device["user_code"] in device["message"]
+    )
     pending = await _poll(world, device)
     assert (pending.status_code, pending.json()["error"]) == (400, "authorization_pending")
     assert "Approved" in (await _answer(world, device, "accept")).text

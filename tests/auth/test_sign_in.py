@@ -113,9 +113,7 @@ async def test_refresh_rotates_and_reuse_ends_the_family(world: World) -> None:
     one = await world.user_tokens()
 
     async def refresh(token: str, **form: str) -> httpx.Response:
-        return await world.token(
-            grant_type="refresh_token", refresh_token=token, client_secret=world.secret, **form
-        )
+        return await world.token(grant_type="refresh_token", refresh_token=token, client_secret=world.secret, **form)
 
     two = (await refresh(one["refresh_token"])).json()
     assert two["refresh_token"] != one["refresh_token"]
@@ -283,13 +281,14 @@ async def test_admin_consent(world: World) -> None:
     assert "SecurityAlert.Read.All (by itself)" in page.text
     done = answer_of(await world.submit(page, decision="accept"))
     assert (done["admin_consent"], done["tenant"], done["state"]) == ("True", other.id, "s")
-    assert await world.authority.accounts.consented(other.id, world.app.id) == {"SecurityAlert.Read.All"}
+    assert await world.authority.accounts.consented(other.id, world.app.id) == frozenset({"SecurityAlert.Read.All"})
 
 
 async def test_logout(world: World) -> None:
     await world.code()
     gone = await world.http.get(
-        "/common/oauth2/v2.0/logout", params={"post_logout_redirect_uri": REDIRECT, "client_id": world.app.id, "state": "z"}
+        "/common/oauth2/v2.0/logout",
+        params={"post_logout_redirect_uri": REDIRECT, "client_id": world.app.id, "state": "z"},
     )
     assert gone.headers["location"] == f"{REDIRECT}?state=z"
     assert (await world.authorize()).status_code == 200
@@ -316,7 +315,9 @@ async def test_revoked_account_loses_session_and_tokens(world: World) -> None:
 async def test_userinfo(world: World) -> None:
     tokens = await world.user_tokens()
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-    assert (await world.http.get("/oidc/userinfo", headers=headers)).json()["preferred_username"] == "ann@default.internal"
+    assert (await world.http.get("/oidc/userinfo", headers=headers)).json()[
+        "preferred_username"
+    ] == "ann@default.internal"
     assert (await world.http.get("/oidc/userinfo")).status_code == 401
     token = await world.app_token()
     assert (await world.http.get("/oidc/userinfo", headers={"Authorization": token})).status_code == 403
@@ -346,7 +347,9 @@ async def test_pages_are_accessible_and_guarded(world: World) -> None:
     shown = await world.http.get(f"/{world.tenant.id}/oauth2/v2.0/authorize", params={"client_id": "<script>"})
     for page in (login, wrong, consent, device, shown):
         found = _Page(page.text)
-        assert found.of("html")[0]["lang"] == "en" and found.of("title") and len(found.of("h1")) == 1 and found.of("main")
+        assert (
+            found.of("html")[0]["lang"] == "en" and found.of("title") and len(found.of("h1")) == 1 and found.of("main")
+        )
         assert not found.of("script") and "<script>" not in page.text and "<b>x" not in page.text
         labels = {label["for"] for label in found.of("label")}
         visible = [i for i in found.of("input") if i["type"] != "hidden"]

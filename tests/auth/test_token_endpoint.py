@@ -180,9 +180,9 @@ async def test_app_of_another_tenant(world: World) -> None:
     await world.authority.accounts.grant(other.id, world.app.id, "", ["SecurityEvents.Read.All"], actor=audit.OPERATOR)
     answer = await world.token(tenant="other.internal", **CREDENTIALS, client_secret=world.secret)
     caller = await world.authority.verifier.authenticate(answer.json()["access_token"])
-    assert (caller.tenant, caller.permissions) == (other.id, {"SecurityEvents.Read.All"})
+    assert caller.tenant == other.id and caller.permissions == {"SecurityEvents.Read.All"}
     home = await world.authority.verifier.authenticate(await world.app_token())
-    assert (home.tenant, home.permissions) == (world.tenant.id, {"SecurityAlert.Read.All"})
+    assert home.tenant == world.tenant.id and home.permissions == {"SecurityAlert.Read.All"}
     await _refused(
         await world.token(tenant="common", **CREDENTIALS, client_secret=world.secret), "invalid_request", 50059
     )

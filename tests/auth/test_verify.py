@@ -59,7 +59,17 @@ async def test_with_and_without_the_word_bearer(world: World) -> None:
 async def test_no_token(world: World) -> None:
     for header in (None, "", "Bearer", "Bearer ", "   "):
         await _refused(world, header, "Access token is empty.")
-    for header in ("x", "Bearer a.b", "Bearer a.b.c.d", "Basic YTpi", "Bearer a b", "Bearer ä.b.c", "a.b.c", "..", "e30.W10.x"):
+    for header in (
+        "x",
+        "Bearer a.b",
+        "Bearer a.b.c.d",
+        "Basic YTpi",
+        "Bearer a b",
+        "Bearer ä.b.c",
+        "a.b.c",
+        "..",
+        "e30.W10.x",
+    ):
         await _refused(world, header, "CompactToken parsing failed")
     await _refused(world, "Bearer " + "a" * 20_000, "longer than")
 
@@ -148,7 +158,9 @@ async def test_withdrawn_rights_count_at_once_in_every_process(world: World) -> 
     for verifier in (authority.verifier, second):
         assert (await verifier.authenticate(app_token)).permissions == {"SecurityAlert.Read.All"}
         assert (await verifier.authenticate(tokens["access_token"])).roles == {"SecurityReader"}
-    await accounts.grant(world.tenant.id, world.app.id, "", ["SecurityAlert.Read.All"], actor=audit.OPERATOR, withdraw=True)
+    await accounts.grant(
+        world.tenant.id, world.app.id, "", ["SecurityAlert.Read.All"], actor=audit.OPERATOR, withdraw=True
+    )
     await accounts.update(
         User, user.id, lambda u: replace(u, roles={world.tenant.id: []}), actor=audit.OPERATOR, activity="Change roles"
     )
@@ -243,7 +255,13 @@ class Elsewhere:
         r, e = self.rsa.public_key().public_numbers(), self.ec.public_key().public_numbers()
         keys = [
             {"kty": "RSA", "kid": "r", "use": "sig", "n": b64(r.n.to_bytes(256, "big")), "e": "AQAB"},
-            {"kty": "EC", "kid": "e", "crv": "P-256", "x": b64(e.x.to_bytes(32, "big")), "y": b64(e.y.to_bytes(32, "big"))},
+            {
+                "kty": "EC",
+                "kid": "e",
+                "crv": "P-256",
+                "x": b64(e.x.to_bytes(32, "big")),
+                "y": b64(e.y.to_bytes(32, "big")),
+            },
             {"kty": "oct", "kid": "s", "k": b64(b"symmetric secret in a public set")},
         ]
         self.file = folder / "jwks.json"
@@ -252,7 +270,9 @@ class Elsewhere:
     def token(self, kid: str = "r", algorithm: str = "RS256", **claims: Any) -> str:
         now = int(time.time())
         body = {"iss": self.name, "aud": "bartizan", "exp": now + 600, "tid": "theirs", **claims}
-        signed = f"{_encode({'alg': algorithm, 'kid': kid})}.{_encode({k: v for k, v in body.items() if v is not None})}"
+        signed = (
+            f"{_encode({'alg': algorithm, 'kid': kid})}.{_encode({k: v for k, v in body.items() if v is not None})}"
+        )
         if algorithm == "ES256":
             pair = decode_dss_signature(self.ec.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
             mark = b"".join(n.to_bytes(32, "big") for n in pair)
@@ -271,7 +291,9 @@ async def test_foreign_issuer(tmp_path: Path) -> None:
     other = await world.authority.accounts.add_tenant("Other", "other.internal", actor=audit.OPERATOR)
     app, ann = {"azp": world.app.id}, {"preferred_username": "ANN@default.internal"}
     caller = await world.authority.verifier.authenticate(
-        them.token(**app, **ann, scope="SecurityAlert.Read.All Directory.ReadWrite.All", roles=["SecurityAdministrator"])
+        them.token(
+            **app, **ann, scope="SecurityAlert.Read.All Directory.ReadWrite.All", roles=["SecurityAdministrator"]
+        )
     )
     assert (caller.tenant, caller.upn) == (world.tenant.id, "ann@default.internal")
     assert caller.permissions == {"SecurityAlert.Read.All"} and caller.roles == {"SecurityReader"}
@@ -315,6 +337,6 @@ async def test_foreign_issuer_of_one_tenant(tmp_path: Path) -> None:
     world = await make_world(tmp_path, issuers=(issuer,))
     token = them.token(azp=world.app.id, preferred_username="service-account-x", tid="anything")
     caller = await world.authority.verifier.authenticate(token)
-    assert (caller.tenant, caller.permissions) == (world.tenant.id, {"SecurityAlert.Read.All"})
+    assert caller.tenant == world.tenant.id and caller.permissions == {"SecurityAlert.Read.All"}
     await world.http.aclose()
     await world.authority.store.close()

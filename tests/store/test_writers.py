@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.store.conftest import Opener, alert, note, putting
+from tests.store.conftest import COLLECTIONS, Opener, alert, note, putting
 from tests.store.writer_process import JOBS, TENANT
 
 from bartizan.odata.tree import And, Compare, Literal, Order
@@ -173,3 +173,25 @@ async def test_a_range_of_stamps_is_stable(opened: Opener) -> None:
     before = [row.id for row in (await tenant.page("alerts", Query(100, window))).rows]
     await other.tenant("t1").write(putting(*(alert(f"b{i}") for i in range(30))), actor="me")
     assert [row.id for row in (await tenant.page("alerts", Query(100, window))).rows] == before
+
+
+async def test_lanes_take_turns(store: Store) -> None:
+    """A tenant that floods the queue does not hold up another, whose request is among the next to be committed."""
+    flood = [asyncio.create_task(store.tenant("loud").write(putting(note(f"n{i}")), actor="me")) for i in range(2_000)]
+    await asyncio.sleep(0)
+    answer = (await store.tenant("quiet").write(putting(note("n")), actor="me"))[0]
+    await asyncio.gather(*flood)
+    before = [change for change in await all_changes(store) if answer is not None and change.seq < answer.seq]
+    assert len(before) < 1_000
+
+
+async def test_several_processes_make_a_store(target: str, tmp_path: Path) -> None:
+    """All that start at once on nothing find one database, made once."""
+    stores = [open_store(target, COLLECTIONS) for _ in range(6)]
+    await asyncio.gather(*(store.start() for store in stores))
+    await asyncio.gather(
+        *(store.tenant("t").write(putting(note(f"n{i}")), actor="x") for i, store in enumerate(stores))
+    )
+    assert await stores[0].tenant("t").count("notes") == 6
+    for store in stores:
+        await store.close()

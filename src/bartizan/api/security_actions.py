@@ -80,4 +80,4 @@ async def cancel(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         note(ctx, tx, actions, [id], activity="Cancel securityAction")
 
     await ctx.store.write(work, actor=ctx.caller.actor)
-    return Answer(200)
+    return Answer(200, b"")

@@ -198,7 +198,7 @@ async def _each(ctx: Context, items: list[Any], step: Callable[[Tx, Any], list[s
         return bodies, whole
 
     bodies, whole = await ctx.store.write(work, actor=ctx.caller.actor)
-    return Answer(200 if whole else 206, b'{"value":[' + b",".join(bodies) + b"]}")
+    return Answer(200 if whole else 206, bodies)
 
 
 def _mine(ctx: Context, tx: Tx, id: str) -> dict[str, Any]:

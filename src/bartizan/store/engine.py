@@ -38,8 +38,8 @@ class Limits(Struct, frozen=True):
     connect_s: float = 10.0  # PostgreSQL: a connection
     readers: int = 4  # threads and connections for reads that do not end at once
     group_requests: int = 256  # writes of one commit
-    group_ms: float = 40.0
-    queue: int = 10_000  # writes that may wait
+    group_ms: float = 20.0
+    queue: int = 10_000  # writes that may wait; of one tenant a quarter of it
     feed_keep: timedelta = timedelta(days=7)  # changes are kept that long, and until every cursor has passed them
 
 
@@ -115,11 +115,11 @@ class SqlStore(ABC):
     def tenant(self, tenant: str) -> "SqlTenant":
         return SqlTenant(self, tenant)
 
-    async def write(self, work: Work[T]) -> T:
-        """For the rooms of the store: any tenant's rows."""
+    async def write(self, work: Work[T], lane: str = "") -> T:
+        """For the rooms of the store: any tenant's rows. Lanes take turns."""
         if self._writer is None:
             raise RuntimeError("the store has not been started")
-        return await self._writer.run(work)
+        return await self._writer.run(work, lane)
 
     # ------------------------------------------------------------ feed
 
@@ -252,7 +252,7 @@ class SqlTenant:
 
     async def write(self, work: Callable[[Tx], T], *, actor: str) -> T:
         sets, tenant = self._sets, self.tenant
-        return await self._store.write(lambda db, clock: work(SqlTx(db, clock, sets, tenant, actor)))
+        return await self._store.write(lambda db, clock: work(SqlTx(db, clock, sets, tenant, actor)), tenant)
 
 
 def _resolve(future: "asyncio.Future[None]") -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from bartizan.errors import InvalidQuery
 from bartizan.odata import tree
 from bartizan.odata.tree import Expr, Order
 from bartizan.store.compile import candidates, compile_scalar, compile_where
@@ -22,6 +23,7 @@ SMALL = 1_000  # candidates that are read and sorted rather than scanned in orde
 LARGE = 30_000  # how far a second probe counts, to tell a rather rare value from a common one
 REMEMBER_S = 30.0  # for how long a probe's "not small" is believed
 MAX_REMEMBERED = 2_048
+MAX_IDS = 10_000  # of one page; SQLite takes 32,766 parameters
 MAX_PAIRS = 64  # alternatives of one entity conjunct; more are not worth their probes
 
 # Keeps PostgreSQL from making a join of a test on each row: without statistics it would begin at the wrong end.
@@ -128,6 +130,8 @@ class Planner:
             else:
                 found.append(driver)
         if ids is not None:
+            if len(ids) > MAX_IDS:
+                raise InvalidQuery(f"{len(ids)} ids are asked for at once; the most is {MAX_IDS}")
             marks = ", ".join(["$?"] * len(ids)) or "NULL"
             found.append(Driver("id", False, f"t.id IN ({marks})", tuple(ids), self.table.pk, len(ids)))
         for alternatives in candidates(filter, self.table):

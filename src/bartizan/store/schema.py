@@ -213,6 +213,18 @@ def _present_indexes(db: Db, dialect: Dialect, table: Table) -> set[str]:
     return {row[0] for row in rows}
 
 
+def collection_tables(db: Db, dialect: Dialect) -> list[str]:
+    """The tables of all collections that the database has ever had."""
+    if dialect.name == "sqlite":
+        rows = db.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'c_*'")
+    else:
+        sql = (
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() AND starts_with(tablename, 'c_')"
+        )
+        rows = db.rows(sql)
+    return sorted(str(row[0]) for row in rows)
+
+
 def _pending(db: Db, name: str) -> _Pending | None:
     text = _meta(db, f"backfill:{name}")
     return None if text is None else msgspec.json.decode(text, type=_Pending)

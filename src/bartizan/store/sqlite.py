@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,8 @@ FILE = "state.db"
 PAGE_BYTES = 8_192
 WAL_PAGES = 2_000  # the log is written back at 16 MB ...
 WAL_KEEP_BYTES = 64 * 2**20  # ... and its file cut to this
-CACHE_KIB = 32_768  # of each connection, as far as it is used
+CACHE_KIB = 16_384  # of the writer and of reads on the event loop, as far as it is used; the system caches the file
+SLOW_CACHE_KIB = 4_096  # of a connection for reads that take longer
 STEPS = 500  # virtual machine steps between two looks at the clock: some 10 us of plain work
 
 log = structlog.get_logger(__name__)
@@ -63,7 +65,7 @@ class SqliteDb:
         self.connection.executemany(SQLITE.native(sql), params)
 
 
-def connect(path: Path, *, writes: bool, lock_s: float) -> SqliteDb:
+def connect(path: Path, *, writes: bool, lock_s: float, cache_kib: int = SLOW_CACHE_KIB) -> SqliteDb:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if writes else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=256)
     connection.set_busy_handler(_Patience(lock_s))
@@ -71,13 +73,25 @@ def connect(path: Path, *, writes: bool, lock_s: float) -> SqliteDb:
         connection.create_scalar_function(name, function, arguments, deterministic=True)
     if writes:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        _make_log(connection, lock_s)
         connection.execute("PRAGMA synchronous = FULL")
         connection.wal_autocheckpoint(WAL_PAGES)
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}").fetchall()
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
     return SqliteDb(connection)
+
+
+def _make_log(connection: apsw.Connection, lock_s: float) -> None:
+    """SQLite does not wait by itself while another process makes the same new file."""
+    patience = _Patience(lock_s)
+    for tries in count():
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except apsw.BusyError:
+            if not patience(tries):
+                raise
+        else:
+            return
 
 
 class _Patience:
@@ -110,7 +124,7 @@ class SqlitePen:
 
     def _open(self) -> SqliteDb:
         if self._db is None:
-            self._db = connect(self._path, writes=True, lock_s=self._lock_s)
+            self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=CACHE_KIB)
         return self._db
 
     @property
@@ -226,30 +240,32 @@ class SqliteStore(SqlStore):
     def explained(self, error: BaseException) -> BartizanError | None:
         return explained(error, self.limits.read_s)
 
-    def _reader(self) -> SqliteDb:
+    def _reader(self, cache_kib: int) -> SqliteDb:
         """This thread's connection."""
         db: SqliteDb | None = getattr(self._local, "db", None)
         if db is None:
-            db = self._local.db = connect(self.path, writes=False, lock_s=self.limits.lock_s)
+            db = self._local.db = connect(self.path, writes=False, lock_s=self.limits.lock_s, cache_kib=cache_kib)
             with self._guard:
                 self._readers.append(db)
         return db
 
     async def read(self, work: Callable[[Db], T]) -> T:
         try:
-            return self._bounded(work, self.limits.inline_ms / 1000)
+            return self._bounded(work, self.limits.inline_ms / 1000, CACHE_KIB)
         except apsw.InterruptError:
             pass
         except apsw.Error as error:
             raise self.explained(error) or error from error
         limit = self.limits.read_s
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._bounded, work, limit)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._bounded, work, limit, SLOW_CACHE_KIB
+            )
         except apsw.Error as error:
             raise self.explained(error) or error from error
 
-    def _bounded(self, work: Callable[[Db], T], seconds: float) -> T:
-        db = self._reader()
+    def _bounded(self, work: Callable[[Db], T], seconds: float, cache_kib: int) -> T:
+        db = self._reader(cache_kib)
         db.deadline = time.monotonic() + seconds
         try:
             return work(db)

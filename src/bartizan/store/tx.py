@@ -217,7 +217,7 @@ class SqlTx:
     ) -> None:
         if not table.collection.feed:
             return
-        told = None if changed is None else _encode(changed).replace(b"\\u0000", b"\\ufffd").decode()
+        told = None if changed is None else _encode(changed).decode()
         self._db.post(
             "INSERT INTO changes (seq, tenant, collection, id, op, at, actor, changed) "
             "VALUES ($?, $?, $?, $?, $?, $?, $?, $?)",

@@ -18,6 +18,7 @@ from bartizan.store import read
 from bartizan.store.draft import column_values
 from bartizan.store.draft import inner as inner_of
 from bartizan.store.interface import Stored
+from bartizan.store.schema import collection_tables
 from bartizan.store.sql import Db, Table
 from bartizan.store.tx import Clock, SqlTx
 
@@ -320,8 +321,8 @@ def _put_other(store: "SqlStore", db: Db, clock: Clock, tenant: str, head: _Kind
 async def erase(store: "SqlStore", tenant: str) -> int:
     """In small transactions; a second call finishes what a crash cut short."""
     documents = 0
-    for of in store.sets.values():
-        while count := await store.write(partial(_remove, name=of.table.name, keys=("tenant", "id"), tenant=tenant)):
+    for name in await store.read(partial(collection_tables, dialect=store.dialect)):  # those of other programs too
+        while count := await store.write(partial(_remove, name=f'"{name}"', keys=("tenant", "id"), tenant=tenant)):
             documents += count
     for name, keys in _KEYS.items():
         while await store.write(partial(_remove, name=name, keys=keys, tenant=tenant)):

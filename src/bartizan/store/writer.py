@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -24,6 +24,8 @@ from bartizan.store.tx import Clock
 
 T = TypeVar("T")
 Work = Callable[[Db, Clock], T]
+
+LANE_SHARE = 4  # one lane may fill this part of the queue
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +73,7 @@ class Pen(Protocol):
 
 class Bounds(Struct, frozen=True):
     group_requests: int = 256
-    group_s: float = 0.040
+    group_s: float = 0.020
     queue: int = 10_000
 
 
@@ -101,21 +103,29 @@ class Writer:
         self._pen = pen
         self._bounds = bounds
         self._grown = grown
-        self._queue: deque[_Job[Any]] = deque()
+        self._lanes: OrderedDict[str, deque[_Job[Any]]] = OrderedDict()  # none is empty
+        self._waiting = 0
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="bartizan-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], lane: str = "") -> T:
+        """Lanes take turns, so that a tenant with many requests does not hold up the others."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._wake:
             if self._closing:
                 raise Unavailable("the store is closed")
-            if len(self._queue) >= self._bounds.queue:
-                raise Unavailable(f"{len(self._queue)} writes are waiting; try again", retry_after_s=5)
-            self._queue.append(_Job(work, loop, future))
+            queue = self._lanes.get(lane)
+            if self._waiting >= self._bounds.queue or (
+                queue and len(queue) >= max(1, self._bounds.queue // LANE_SHARE)
+            ):
+                raise Unavailable(f"{self._waiting} writes are waiting; try again", retry_after_s=5)
+            if queue is None:
+                queue = self._lanes[lane] = deque()
+            queue.append(_Job(work, loop, future))
+            self._waiting += 1
             self._wake.notify()
         return await future
 
@@ -135,9 +145,9 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._queue and not self._closing:
+                while not self._lanes and not self._closing:
                     self._wake.wait()
-                if not self._queue:
+                if not self._lanes:
                     break
             jobs: list[_Job[Any]] = []
             try:
@@ -153,11 +163,17 @@ class Writer:
         self._pen.close()
 
     def _take(self) -> _Job[Any] | None:
-        while self._queue:
-            job = self._queue.popleft()
-            if not job.future.cancelled():
-                return job
-        return None
+        """The next request of the lane whose turn it is."""
+        with self._wake:
+            while self._lanes:
+                lane, queue = self._lanes.popitem(last=False)
+                job = queue.popleft()
+                self._waiting -= 1
+                if queue:
+                    self._lanes[lane] = queue
+                if not job.future.cancelled():
+                    return job
+            return None
 
     def _group(self, jobs: list[_Job[Any]]) -> None:
         """One transaction over as many requests as wait, within the bounds. `jobs` receives those that were taken."""

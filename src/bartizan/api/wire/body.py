@@ -123,6 +123,8 @@ def outcome(ctx: Context, request: Request, returns: str | None, answer: Answer)
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.status == 204 or (returns is None and answer.value is None):
         return Response(204 if answer.status == 200 else answer.status, headers=headers)
+    if answer.value == b"":  # nothing to say, and not 204: some actions answer 200 without a body
+        return Response(answer.status, headers=headers)
     name = (returns or "Edm.Untyped").removesuffix("!")
     many = name.startswith("Collection(")
     name = name.removeprefix("Collection(").removesuffix(")")

@@ -17,6 +17,8 @@ from bartizan.extend import Context, Navigation, Resource
 from bartizan.odata.tree import Expr
 from bartizan.store.interface import Page, Stored
 
+MARK_BYTES = 120  # of a document: within them stands its own @odata.type, behind the ETag
+
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -196,7 +198,12 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
 
 
 def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
-    return bodies.document(ctx, _type(target, row), row, request, select)
+    """Where objects of several types stand side by side, each says which it is."""
+    kind = _type(target, row)
+    made = bodies.document(ctx, kind, row, request, select)
+    if made.startswith(b'{"@odata.type"') or b',"@odata.type":"#microsoft.graph.' in made[:MARK_BYTES]:
+        return made
+    return b'{"@odata.type":"#%b"%b' % (kind.encode(), b"," + made[1:] if made != b"{}" else b"}")
 
 
 async def related_count(ctx: Context, target: Target, request: Request) -> Response:

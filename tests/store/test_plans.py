@@ -1,0 +1,155 @@
+"""How rows are reached: a page of many comes along an index, without a sort, on both engines."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from tests.store.conftest import putting
+
+from bartizan.odata.tree import And, Compare, Expr, Literal, Order, Path
+from bartizan.odata.tree import Any as AnyOf
+from bartizan.store import Collection, Column, Query, draft, open_store, read
+from bartizan.store.engine import SqlStore
+from bartizan.store.plan import SMALL
+from bartizan.store.sql import Db, Params
+
+pytestmark = pytest.mark.anyio
+
+CASES = Collection(
+    "cases",
+    columns=(Column("at", "instant"), Column("severity", "enum"), Column("owner"), Column("size", "int")),
+    order=(("at", True),),
+    entities={"hosts/name": "host"},
+    created="at",
+)
+ROWS = SMALL + 700  # so that what all share is not few
+
+
+class Watched:
+    """Passes statements on, and keeps how the engine would run each."""
+
+    def __init__(self, db: Db, postgres: bool) -> None:
+        self._db = db
+        self._explain = "EXPLAIN " if postgres else "EXPLAIN QUERY PLAN "
+        self._told = 0 if postgres else 3
+        self.plans: list[str] = []
+
+    def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        self.plans.append("\n".join(str(row[self._told]) for row in self._db.rows(self._explain + sql, params)))
+        return self._db.rows(sql, params)
+
+    def run(self, sql: str, params: Params = ()) -> int:
+        return self._db.run(sql, params)
+
+    def post(self, sql: str, params: Params = ()) -> None:
+        self._db.post(sql, params)
+
+    def many(self, sql: str, params: Iterable[Params]) -> None:
+        self._db.many(sql, params)
+
+
+def eq(name: str, value: Any, kind: Any = "text") -> Expr:
+    return Compare("eq", Path((name,)), Literal(value, kind))
+
+
+def on(host: str) -> Expr:
+    return AnyOf(Path(("hosts",)), "h", Compare("eq", Path(("name",), "h", fold=True), Literal(host, "text")))
+
+
+def by(*keys: tuple[str, bool]) -> tuple[Order, ...]:
+    return tuple(Order(Path((name,)), down) for name, down in keys)
+
+
+@pytest.fixture
+async def store(target: str) -> Any:
+    store = open_store(target, (CASES,))
+    await store.start()
+    bodies: list[dict[str, Any]] = [
+        {
+            "severity": "high",
+            "owner": f"o{i % 3}",
+            "size": i % 9,
+            "hosts": [{"name": "shared"}, *([{"name": "rare"}] if i % 800 == 1 else [])],
+        }
+        for i in range(ROWS)
+    ]
+    for first in range(0, ROWS, 500):
+        some = [draft(CASES, body, f"c{first + i}") for i, body in enumerate(bodies[first : first + 500])]
+        await store.tenant("t").write(putting(*some), actor="me")
+    yield store
+    await store.close()
+
+
+QUERIES: dict[str, Query] = {
+    "default": Query(20),
+    "default, backwards": Query(20, order=by(("at", False))),
+    "equality": Query(20, eq("severity", "high", "enum")),
+    "equality, backwards": Query(20, eq("severity", "high", "enum"), by(("at", False))),
+    "two equalities": Query(20, And((eq("severity", "high", "enum"), eq("owner", "o1")))),
+    "by a column": Query(20, order=by(("owner", False))),
+    "by a column, backwards": Query(20, order=by(("owner", True))),
+    "by a column and the default": Query(20, order=by(("size", False), ("at", True))),
+    "a range on the order": Query(20, Compare("gt", Path(("at",)), Literal("2000", "instant"))),
+    "by a column, another filtered": Query(20, eq("severity", "high", "enum"), by(("owner", True))),
+    "by id": Query(20, order=by(("id", False))),
+    "shared entity": Query(20, on("shared")),
+    "shared entity, backwards": Query(20, on("shared"), by(("at", False))),
+    "shared entity by a column": Query(20, on("shared"), by(("owner", False))),
+    "shared entity, filtered": Query(20, And((on("shared"), eq("severity", "high", "enum")))),
+}
+
+
+async def pages(store: SqlStore, query: Query) -> list[str]:
+    """The plans of the first page and of the one behind it."""
+    postgres = store.dialect.name == "postgres"
+
+    def work(db: Db) -> list[str]:
+        watched, of = Watched(db, postgres), store.sets["cases"]
+        first = read.page(watched, of, "t", query)
+        assert len(first.rows) == query.top and first.more
+        behind = Query(query.top, query.filter, query.order, first.last)
+        assert len(read.page(watched, of, "t", behind).rows) == query.top
+        return [
+            plan
+            for plan in watched.plans
+            if "convert_to" in plan or "Limit" in plan or "SEARCH" in plan or "SCAN" in plan
+        ]
+
+    return await store.read(work)
+
+
+@pytest.mark.parametrize("name", list(QUERIES))
+async def test_no_sort_and_no_scan(store: SqlStore, name: str) -> None:
+    """Neither the first page nor the next one sorts or reads the table as a whole."""
+    for plan in await pages(store, QUERIES[name]):
+        assert "TEMP B-TREE" not in plan and "Sort" not in plan, plan
+        assert "SCAN t" not in plan and "Seq Scan" not in plan and "Hash" not in plan, plan
+
+
+async def test_few_candidates_are_read_and_sorted(store: SqlStore) -> None:
+    """A rare entity in an order that it does not give: its documents alone are read."""
+    query = Query(2, on("rare"), by(("owner", True)))
+    plans = await store.read(lambda db: few(store, db, query))
+    assert any("entities" in plan for plan in plans) and not any(
+        "SCAN t" in plan or "Seq Scan" in plan for plan in plans
+    )
+
+
+def few(store: SqlStore, db: Db, query: Query) -> list[str]:
+    watched = Watched(db, store.dialect.name == "postgres")
+    page = read.page(watched, store.sets["cases"], "t", query)
+    assert len(page.rows) == 2 and page.more
+    return watched.plans
+
+
+async def test_counting_reads_no_documents(store: SqlStore) -> None:
+    """Without a filter, or with one that an index holds, only the index is read."""
+
+    def work(db: Db) -> list[str]:
+        watched, of = Watched(db, store.dialect.name == "postgres"), store.sets["cases"]
+        assert read.count(watched, of, "t", Query(0)) == ROWS
+        assert read.count(watched, of, "t", Query(0, eq("severity", "high", "enum"))) == ROWS
+        return watched.plans
+
+    for plan in await store.read(work):
+        assert "COVERING INDEX" in plan or "Index Only Scan" in plan, plan
