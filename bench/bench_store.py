@@ -1,11 +1,12 @@
-"""The store against the floor that the same engine gives without it, in one run: `python -m bench.bench_store --rows N`.
+"""The store against the floor that the same engine gives without it, in one run.
 
+`python -m bench.bench_store --rows N [--store DSN]`, on its own or as a part of `make bench`.
 Floors: raw inserts of the same rows, the same page as hand-written SQL, the same changes in raw transactions.
 """
 
 import argparse
 import asyncio
-import shutil
+import hashlib
 import statistics
 import tempfile
 import time
@@ -38,12 +39,17 @@ ALERTS = Collection(
     created="createdDateTime",
     updated="lastModifiedDateTime",
 )
-SHARED, RARE = "gateway.example.org", "patient-zero.example.org"
+SHARED, RARE, MIDDLE = "gateway.example.org", "patient-zero.example.org", "middle.example.org"
 SHARE = 0.9  # of all alerts name the shared host
 RARE_EVERY = 100_000
 MIDDLE_EVERY = 200  # alerts that name a host of middling frequency
 FILLING = "An alert's description, its evidence and its remediation steps take about three kilobytes. " * 30
 BATCH = 500
+
+
+def chance(n: int, salt: int, choices: int) -> int:
+    """The same for the same row in every run, and independent of its other columns."""
+    return int.from_bytes(hashlib.blake2b(f"{n}/{salt}".encode(), digest_size=4).digest()) % choices
 
 
 def alert(n: int) -> Draft:
@@ -53,16 +59,16 @@ def alert(n: int) -> Draft:
     if n % RARE_EVERY == 5:
         hosts.append(RARE)
     if n % MIDDLE_EVERY == 7:
-        hosts.append("middle.example.org")
+        hosts.append(MIDDLE)
     body = {
         "@odata.etag": f'W/"{ETAG}"',
         "id": f"alert-{n:08}",
         "createdDateTime": CREATED,
         "lastModifiedDateTime": UPDATED,
-        "severity": ("low", "medium", "high", "informational")[n * 7 % 4],
-        "status": "resolved" if n * 2_654_435_761 % 2**32 % 20 else "newAlert",
-        "category": f"category {n % 40}",
-        "assignedTo": f"analyst{n % 30}@example.org" if n % 3 else None,
+        "severity": ("low", "medium", "high", "informational")[chance(n, 1, 4)],
+        "status": "resolved" if chance(n, 2, 20) else "newAlert",
+        "category": f"category {chance(n, 3, 40)}",
+        "assignedTo": f"analyst{chance(n, 4, 30)}@example.org" if chance(n, 5, 3) else None,
         "title": f"Suspicious thing {n % 900} on {hosts[0]}",
         "hostStates": [{"fqdn": host, "privateIpAddress": f"10.0.{n % 250}.{n % 199}"} for host in hosts],
         "description": FILLING,
@@ -96,7 +102,7 @@ PAGES: dict[str, Query] = {
         100, eq("severity", "high"), (Order(Property(("lastModifiedDateTime",)), True),)
     ),
     "lambda rare": Query(100, on_host(RARE)),
-    "lambda middling": Query(100, on_host("middle.example.org")),
+    "lambda middling": Query(100, on_host(MIDDLE)),
     "lambda shared by 90%": Query(100, on_host(SHARED)),
     "lambda shared, severity, by category": Query(
         100, And((on_host(SHARED), eq("severity", "high"))), (Order(Property(("category",))),)
@@ -133,20 +139,27 @@ def put(drafts: list[Draft], tx: Tx) -> None:
         tx.put(one)
 
 
+RAW_TABLES = (
+    "CREATE TABLE a (tenant, id, seq, created, updated, severity, status, category, assigned, title, doc)",
+    "CREATE UNIQUE INDEX a0 ON a (tenant, id)",
+    "CREATE INDEX a1 ON a (tenant, created DESC, id)",
+    *(
+        f"CREATE INDEX a_{name} ON a (tenant, {name}, created DESC, id)"
+        for name in ("updated", "severity", "status", "category", "assigned")
+    ),
+    "CREATE TABLE e (tenant, collection, kind, value, created, id, role, "
+    "PRIMARY KEY (tenant, collection, kind, value, created DESC, id, role)) WITHOUT ROWID",
+    "CREATE TABLE f (seq INTEGER PRIMARY KEY, tenant, collection, id, op, at, actor, changed)",
+    "CREATE INDEX f1 ON f (collection, seq)",
+)
+
+
 def raw_insert(folder: Path, rows: int) -> float:
     """The same rows into the same tables by plain executemany: what the disk and SQLite cost."""
     connection = apsw.Connection(str(folder / "raw.db"))
     connection.execute("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-    names = "tenant, id, seq, created, updated, severity, status, category, assigned, title, doc"
-    connection.execute(
-        f"CREATE TABLE a ({names}); CREATE UNIQUE INDEX a0 ON a (tenant, id);"
-        "CREATE INDEX a1 ON a (tenant, created DESC, id); CREATE INDEX a2 ON a (tenant, updated, created DESC, id);"
-        "CREATE INDEX a3 ON a (tenant, severity, created DESC, id); CREATE INDEX a4 ON a (tenant, status, created DESC, id);"
-        "CREATE INDEX a5 ON a (tenant, category, created DESC, id); CREATE INDEX a6 ON a (tenant, assigned, created DESC, id);"
-        "CREATE TABLE e (tenant, collection, kind, value, created, id, role, PRIMARY KEY (tenant, collection, kind, value, "
-        "created DESC, id, role)) WITHOUT ROWID; CREATE TABLE f (seq INTEGER PRIMARY KEY, tenant, collection, id, op, at, "
-        "actor, changed); CREATE INDEX f1 ON f (collection, seq)"
-    )
+    for statement in RAW_TABLES:
+        connection.execute(statement)
     spent = 0.0
     for first in range(0, rows, BATCH):
         drafts = [alert(n) for n in range(first, min(first + BATCH, rows))]
@@ -246,49 +259,52 @@ def raw_page(file: Path) -> Callable[[], Awaitable[Any]]:
 
 
 async def pages(store: Store) -> dict[str, tuple[float, float]]:
-    tenant = store.tenant("t1")
-    return {name: await timed(lambda query=query: tenant.page("alerts", query)) for name, query in PAGES.items()}  # type: ignore[misc]
+    tenant, found = store.tenant("t1"), {}
+    for name, query in PAGES.items():
+        found[name] = await timed(partial(tenant.page, "alerts", query))
+    return found
 
 
-async def run(target: str | None, rows: int) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="bartizan-bench-"))
-    try:
-        small = open_store(target or folder / "small", (ALERTS,))
-        await small.start()
-        few = min(rows, 10_000)
-        rate = await load(small, few)
-        at_few = await pages(small)
-        print(f"load {few} rows: {rate:,.0f}/s")
-        if target is None:
-            raw = raw_insert(folder, few)
-            print(f"raw insert of {few} rows: {raw:,.0f}/s; store/raw = {rate / raw:.2f}")
-            floor = await timed(raw_page(folder / "small" / "state.db"))
-            ours = at_few["severity eq high"]
-            print(f"page of 100: raw {floor[0]:.3f} ms (CPU {floor[1]:.3f}), store {ours[0]:.3f} (CPU {ours[1]:.3f})")
-            for callers in (1, 8, 64):
-                rate = await patch_rate(small, callers, few)
-                alone, grouped = (raw_patch_rate(folder / "small" / "state.db", few, size) for size in (1, callers))
-                print(
-                    f"PATCH by {callers}: {rate:,.0f}/s; raw one a commit {alone:,.0f}/s, {callers} a commit {grouped:,.0f}/s"
-                )
-        await small.close()
-        big = open_store(target or folder / "big", (ALERTS,))
-        await big.start()
-        if target is not None:
-            await big.erase("t1")
-        rate = await load(big, rows)
-        print(f"load {rows} rows: {rate:,.0f}/s")
-        at_many = await pages(big)
-        for name in PAGES:
-            one, many = at_few[name], at_many[name]
-            print(f"{name:40} {few}: {one[0]:8.3f} ms   {rows}: {many[0]:8.3f} ms   x{many[0] / one[0]:.1f}")
-        tenant = big.tenant("t1")
-        for name, filter in (("all", None), ("high", eq("severity", "high")), ("shared host", on_host(SHARED))):
-            wall, _ = await timed(lambda filter=filter: tenant.count("alerts", filter), 0.1, 1)  # type: ignore[misc]
-            print(f"count {name}: {wall:.1f} ms")
-        await big.close()
-    finally:
-        shutil.rmtree(folder)
+async def floors(store: Store, file: Path, rows: int, rate: float, page: tuple[float, float]) -> None:
+    """What bare SQLite does in the same minute."""
+    raw = raw_insert(file.parent, rows)
+    print(f"raw insert of {rows} rows: {raw:,.0f}/s; the store gives {rate / raw:.2f} of it")
+    bare = await timed(raw_page(file))
+    print(f"page of 100, ms: bare {bare[0]:.3f} (CPU {bare[1]:.3f}), store {page[0]:.3f} (CPU {page[1]:.3f})")
+    for callers in (1, 8, 64):
+        rate = await patch_rate(store, callers, rows)
+        alone, together = (raw_patch_rate(file, rows, size) for size in (1, callers))
+        print(
+            f"PATCH by {callers}: {rate:,.0f}/s; bare {alone:,.0f}/s one a commit, {together:,.0f}/s {callers} a commit"
+        )
+
+
+async def run(target: str | None, rows: int, folder: Path) -> None:
+    """`folder` may hold the large store of an earlier run."""
+    few = min(rows, 10_000)
+    small = open_store(target or folder / "small", (ALERTS,))
+    await small.start()
+    await small.erase("t1")
+    rate = await load(small, few)
+    print(f"load of {few} rows: {rate:,.0f}/s")
+    at_few = await pages(small)
+    if target is None:
+        await floors(small, folder / "small" / "state.db", few, rate, at_few["severity eq high"])
+    await small.erase("t1")
+    await small.close()
+    big = open_store(target or folder / "big", (ALERTS,))
+    await big.start()
+    tenant = big.tenant("t1")
+    if await tenant.count("alerts") != rows:
+        await big.erase("t1")
+        print(f"load of {rows} rows: {await load(big, rows):,.0f}/s", flush=True)
+    for name, query in PAGES.items():
+        one, many = at_few[name][0], (await timed(partial(tenant.page, "alerts", query)))[0]
+        print(f"{name:40} {few}: {one:8.3f} ms   {rows}: {many:8.3f} ms   x{many / one:.1f}", flush=True)
+    for name, filter in (("all", None), ("high", eq("severity", "high")), ("middling host", on_host(MIDDLE))):
+        wall, _ = await timed(partial(tenant.count, "alerts", filter), 0.1, 1)
+        print(f"count of {name}: {wall:.1f} ms")
+    await big.close()
 
 
 def main() -> None:
@@ -297,8 +313,10 @@ def main() -> None:
     options.add_argument(
         "--store", help="a PostgreSQL DSN of an empty database; without it SQLite in a temporary folder"
     )
+    options.add_argument("--keep", type=Path, help="a folder for the SQLite files, used again by the next run")
     chosen = options.parse_args()
-    asyncio.run(run(chosen.store, chosen.rows))
+    with tempfile.TemporaryDirectory(prefix="bartizan-bench-") as folder:
+        asyncio.run(run(chosen.store, chosen.rows, chosen.keep or Path(folder)))
 
 
 if __name__ == "__main__":

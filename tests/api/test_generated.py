@@ -22,7 +22,7 @@ from bartizan.model.edm import Version
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 api.load()
 VERSIONS: tuple[Version, ...] = ("v1.0", "beta")
-EXAMPLES = 30  # of each operation
+EXAMPLES = 4  # of each operation
 
 
 def operations(version: Version) -> list[Any]:

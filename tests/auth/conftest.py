@@ -1,12 +1,14 @@
 """An authority on a temporary store, spoken to in process; and one behind TLS for the official clients."""
 
 import asyncio
+import datetime as dt
 import json
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -14,19 +16,24 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 
 from bartizan.auth import audit, tls
 from bartizan.auth.accounts import App, Tenant, User, new_app_secret, new_id
 from bartizan.auth.authority import COLLECTIONS, Authority
 from bartizan.auth.caller import Role
-from bartizan.auth.passwords import hash_password
+from bartizan.auth.keys import unb64
 from bartizan.auth.web import routes
 from bartizan.settings import Settings
 from bartizan.store import open_store
 
 PASSWORD = "a long enough password"
-HASH = hash_password(PASSWORD)
+HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)  # the least work; tests sign in often
 REDIRECT = "https://app.example.org/callback"
 LOOPBACK = "http://localhost:5000/login/authorized"
 APPLICATION = frozenset({"SecurityEvents.Read.All", "SecurityAlert.Read.All", "SecurityAlert.ReadWrite.All"})
@@ -55,7 +62,8 @@ class Clock:
 
 @dataclass
 class World:
-    """An authority with a tenant, an app that was consented to, and accounts; and a browser or client that speaks to it."""
+    """An authority with a tenant, an app that was consented to, and accounts; and a browser or client that speaks to
+    it."""
 
     authority: Authority
     clock: Clock
@@ -140,7 +148,6 @@ class World:
 
 def form_of(html: str) -> tuple[str, dict[str, str]]:
     """Where a page's form goes, and its hidden fields."""
-    from html.parser import HTMLParser
 
     class Reader(HTMLParser):
         def __init__(self) -> None:
@@ -169,9 +176,20 @@ def answer_of(response: httpx.Response) -> dict[str, str]:
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    from bartizan.auth.keys import unb64
-
     return dict(json.loads(unb64(token.split(".")[1])))
+
+
+def key_pair() -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
+    """An app's key and its certificate of its own."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sample app")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=9))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    return key, certificate
 
 
 async def make_world(tmp_path: Path, **settings: Any) -> World:
@@ -242,7 +260,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         server = uvicorn.Server(config)
         ready.extend([server, world, asyncio.get_running_loop()])
         task = asyncio.create_task(server.serve())
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         started.set()
         await task

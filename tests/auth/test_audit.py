@@ -2,8 +2,7 @@
 
 import asyncio
 import sqlite3
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -152,29 +151,42 @@ def test_any_text_survives(
     asyncio.run(main())
 
 
+TABLE = "c_directoryAudits"
+
+
+def swap(old: str, new: str, *faces: str) -> str:
+    """SQL that changes the fifth entry's text, in both faces if none is named."""
+    named = ", ".join(f"{face} = replace({face}, '{old}', '{new}')" for face in faces or ("doc", "beta"))
+    return f"UPDATE {TABLE} SET {named} WHERE id = :fifth"
+
+
+COLUMNS = "seq, created, updated, evolvable, x_activityDateTime, doc, beta, state, entities"
+HEAD = 'UPDATE tenant_values SET value = CAST(\'{"n":3,"hash":"x"}\' AS BLOB) WHERE key = \'audit.head\''
+FIRST = f"FROM {TABLE} WHERE id = :first"
 TAMPERINGS: dict[str, tuple[str, str]] = {
-    "changed text": ("changed", "UPDATE c_directoryAudits SET doc = replace(doc, 'ann@x.y', 'bob@x.y'), "
-                     "beta = replace(beta, 'ann@x.y', 'bob@x.y') WHERE id = :fifth"),
-    "changed in one version only": ("changed", "UPDATE c_directoryAudits SET doc = replace(doc, 'ann@x.y', 'bob@x.y') WHERE id = :fifth"),
-    "changed time": ("changed", "UPDATE c_directoryAudits SET doc = replace(doc, '\"activityDateTime\":\"2', '\"activityDateTime\":\"1'), "
-                     "beta = replace(beta, '\"activityDateTime\":\"2', '\"activityDateTime\":\"1') WHERE id = :fifth"),
-    "something added": ("changed", "UPDATE c_directoryAudits SET doc = replace(doc, '\"groupType\":null', '\"groupType\":\"unified\"'), "
-                        "beta = replace(beta, '\"groupType\":null', '\"groupType\":\"unified\"') WHERE id = :fifth"),
-    "no longer JSON": ("changed", "UPDATE c_directoryAudits SET doc = 'x', beta = 'x' WHERE id = :fifth"),
-    "removed": ("missing", "DELETE FROM c_directoryAudits WHERE id = :fifth"),
-    "first removed": ("missing", "DELETE FROM c_directoryAudits WHERE id = :first"),
-    "tail cut": ("truncated", "DELETE FROM c_directoryAudits WHERE id = :last"),
-    "all removed": ("truncated", "DELETE FROM c_directoryAudits"),
+    "changed text": ("changed", swap("ann@x.y", "bob@x.y")),
+    "changed in v1.0 only": ("changed", swap("ann@x.y", "bob@x.y", "doc")),
+    "changed in beta only": ("changed", swap("ann@x.y", "bob@x.y", "beta")),
+    "changed time": ("changed", swap('"activityDateTime":"2', '"activityDateTime":"1')),
+    "something added": ("changed", swap('"groupType":null', '"groupType":"unified"')),
+    "no longer JSON": ("changed", f"UPDATE {TABLE} SET doc = 'x', beta = 'x' WHERE id = :fifth"),
+    "removed": ("missing", f"DELETE FROM {TABLE} WHERE id = :fifth"),
+    "first removed": ("missing", f"DELETE FROM {TABLE} WHERE id = :first"),
+    "tail cut": ("truncated", f"DELETE FROM {TABLE} WHERE id = :last"),
+    "all removed": ("truncated", f"DELETE FROM {TABLE}"),
     "head removed": ("inserted", "DELETE FROM tenant_values WHERE key = 'audit.head'"),
-    "head set back": ("inserted", "UPDATE tenant_values SET value = CAST('{\"n\":3,\"hash\":\"x\"}' AS BLOB) WHERE key = 'audit.head'"),
-    "entry copied": ("inserted", "INSERT INTO c_directoryAudits SELECT tenant, 'copy', seq, created, updated, evolvable, "
-                     "x_activityDateTime, doc, beta, state, entities FROM c_directoryAudits WHERE id = :fifth"),
-    "entry without chain": ("inserted", "UPDATE c_directoryAudits SET doc = replace(doc, 'chain.n\"', 'chain.x\"'), "
-                            "beta = replace(beta, 'chain.n\"', 'chain.x\"') WHERE id = :fifth"),
-    "listed elsewhere": ("moved", "UPDATE c_directoryAudits SET x_activityDateTime = '2999' WHERE id = :first"),
-    "contents swapped": ("inserted", "UPDATE c_directoryAudits SET doc = (SELECT doc FROM c_directoryAudits WHERE id = :first), "
-                         "beta = (SELECT beta FROM c_directoryAudits WHERE id = :first) WHERE id = :fifth"),
-}  # fmt: skip
+    "head set back": ("inserted", HEAD),
+    "entry copied": (
+        "inserted",
+        f"INSERT INTO {TABLE} (tenant, id, {COLUMNS}) SELECT tenant, 'copy', {COLUMNS} {FIRST}",
+    ),
+    "entry without chain": ("inserted", swap('chain.n"', 'chain.x"')),
+    "listed elsewhere": ("moved", f"UPDATE {TABLE} SET x_activityDateTime = '2999' WHERE id = :first"),
+    "contents swapped": (
+        "inserted",
+        f"UPDATE {TABLE} SET doc = (SELECT doc {FIRST}), beta = (SELECT beta {FIRST}) WHERE id = :fifth",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", TAMPERINGS)

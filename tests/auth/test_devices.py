@@ -4,7 +4,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from tests.auth.conftest import World, claims_of
 
 pytestmark = pytest.mark.anyio

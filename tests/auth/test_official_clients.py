@@ -20,10 +20,8 @@ from azure.identity import (
 )
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
-from tests.auth.conftest import LOOPBACK, PASSWORD, Served, answer_of, claims_of, form_of
+from tests.auth.conftest import LOOPBACK, PASSWORD, Served, answer_of, claims_of, form_of, key_pair
 
 from bartizan.auth import audit
 from bartizan.auth.accounts import App
@@ -57,22 +55,10 @@ def _browser(served: Served) -> httpx.Client:
     return httpx.Client(base_url=served.base, verify=ssl.create_default_context(cafile=str(served.ca)))
 
 
-def _key_pair() -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sample app")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=9))
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    return key, certificate
-
-
 @pytest.fixture(scope="module")
 def pair(served: Served) -> tuple[bytes, bytes]:
     """A key and a certificate that the sample app has registered (PEM)."""
-    key, certificate = _key_pair()
+    key, certificate = key_pair()
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     known = read_certificate(pem, 0)
     served.run(

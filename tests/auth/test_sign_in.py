@@ -1,16 +1,18 @@
 """Authorization codes, sign-in and consent pages, refresh, logout: as browsers and clients see them."""
 
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from msgspec.structs import replace
+from tests.auth.conftest import LOOPBACK, PASSWORD, REDIRECT, World, answer_of, claims_of, form_of, make_world
 
 from bartizan.auth import audit
 from bartizan.auth.accounts import User
 from bartizan.auth.grants import challenge_of
-from tests.auth.conftest import LOOPBACK, PASSWORD, REDIRECT, World, answer_of, claims_of, form_of
+from bartizan.errors import Unauthenticated
 
 pytestmark = pytest.mark.anyio
 VERIFIER = "v" * 43
@@ -323,6 +325,24 @@ async def test_userinfo(world: World) -> None:
     assert (await world.http.get("/oidc/userinfo", headers={"Authorization": token})).status_code == 403
 
 
+@pytest.mark.postgres
+async def test_the_same_on_postgresql(postgres_dsn: str, tmp_path: Path) -> None:
+    """Sign-in, rotation and reuse detection do not depend on the engine."""
+    world = await make_world(tmp_path, store=postgres_dsn)
+    one = await world.user_tokens()
+    form = {"grant_type": "refresh_token", "client_secret": world.secret}
+    two = (await world.token(**form, refresh_token=one["refresh_token"])).json()
+    assert await world.authority.verifier.authenticate(two["access_token"])
+    assert _code(await world.token(**form, refresh_token=one["refresh_token"])) == 50173
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await world.authority.verifier.authenticate(two["access_token"])
+    for _ in range(10):
+        await world.token(grant_type="client_credentials", scope="a/.default", client_secret="guess")
+    assert (await world.token(**form, refresh_token="x")).status_code == 429
+    await world.http.aclose()
+    await world.authority.store.close()
+
+
 class _Page(HTMLParser):
     """What a screen reader and a browser's guard would look at."""
 
@@ -339,7 +359,8 @@ class _Page(HTMLParser):
 
 
 async def test_pages_are_accessible_and_guarded(world: World) -> None:
-    """Every page: language, title, heading, labels, one autofocus, no script; never cached, framed or fed from elsewhere."""
+    """Every page: language, title, heading, labels, one autofocus, no script; never cached, framed or fed from
+    elsewhere."""
     login = await world.authorize()
     wrong = await world.submit(login, username="<b>x@y.z", password="no such password")
     consent = await world.sign_in(await world.authorize(scope="openid User.Read"))

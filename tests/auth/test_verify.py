@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.auth.conftest import World, claims_of, make_world
 
 from bartizan.auth import audit
 from bartizan.auth.accounts import App, Tenant, User
@@ -24,7 +25,6 @@ from bartizan.auth.keys import b64, unb64
 from bartizan.auth.verify import Verifier
 from bartizan.errors import Forbidden, Unauthenticated
 from bartizan.settings import Issuer, Settings
-from tests.auth.conftest import World, claims_of, make_world
 
 pytestmark = pytest.mark.anyio
 EXPIRED = "Access token has expired or is not yet valid."
@@ -284,7 +284,8 @@ class Elsewhere:
 
 
 async def test_foreign_issuer(tmp_path: Path) -> None:
-    """It says who asks; tenant, permissions and roles come from here. A foreign tid chooses only among the named ones."""
+    """It says who asks; tenant, permissions and roles come from here. A foreign tid chooses only among the named
+    ones."""
     them = Elsewhere(tmp_path)
     issuer = Issuer(them.name, ("bartizan",), {"theirs": "default"}, jwks_file=str(them.file))
     world = await make_world(tmp_path, issuers=(issuer,))

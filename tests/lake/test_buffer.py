@@ -237,8 +237,7 @@ async def test_a_full_queue_is_refused(opened: Opener) -> None:
 async def test_closing_finishes_what_is_queued(opened: Opener) -> None:
     lake = await opened()
     appends = [asyncio.create_task(lake.append("t", [event(n)])) for n in range(50)]
-    while not any(append.done() for append in appends):
-        await asyncio.sleep(0)
+    await asyncio.wait(appends, return_when=asyncio.FIRST_COMPLETED)
     await lake.close()
     results = await asyncio.gather(*appends, return_exceptions=True)
     stored = [n for n, result in enumerate(results) if isinstance(result, int)]

@@ -85,21 +85,22 @@ class Rows:
             )
         return made
 
-    def memory(self, text: str) -> list[str]:
-        predicate = compile_predicate(bound(text, self.type_name))
+    def memory(self, asked: Expr) -> list[str]:
+        predicate = compile_predicate(asked)
         return [id for id, item in self.objects.items() if predicate(item)]
 
-    def by_sqlite(self, text: str) -> list[str]:
-        sql, params = self._statement(self.sqlite, text)
+    def by_sqlite(self, asked: Expr) -> list[str]:
+        sql, params = self._statement(self.sqlite, asked)
         return [str(row[0]) for row in self.lite.execute(sql, params)]
 
-    def by_postgres(self, text: str) -> list[str]:
+    def by_postgres(self, asked: Expr) -> list[str]:
         assert self.pg is not None
-        sql, params = self._statement(self.postgres, text)
+        sql, params = self._statement(self.postgres, asked)
         return [str(row[0]) for row in self.pg.execute(sql, params).fetchall()]
 
-    def _statement(self, table: Table, text: str) -> tuple[str, list[Any]]:
-        sql, params = compile_where(bound(text, self.type_name), table)
+    @staticmethod
+    def _statement(table: Table, asked: Expr) -> tuple[str, list[Any]]:
+        sql, params = compile_where(asked, table)
         return table.dialect.native(f"SELECT id FROM {table.name} t WHERE {sql} ORDER BY id"), params
 
     def sorted_by(self, table: Table, order: Sequence[Order]) -> list[str]:

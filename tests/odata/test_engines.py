@@ -7,11 +7,13 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from tests.odata.engines import Rows, ordered, some
-from tests.odata.objects import ALERT, EVIDENCE, MAKERS, SCORE, USER, filters
+from tests.odata.engines import Rows, bound, ordered, some
+from tests.odata.objects import ALERT, EVIDENCE, MAKERS, SCORE, TEXTS, USER, filters
 
 from bartizan.errors import InvalidQuery
-from bartizan.odata import sort_key
+from bartizan.model.edm import edm
+from bartizan.odata import bind_search, parse_search, sort_key
+from bartizan.odata.tree import Expr
 
 TYPES = [ALERT, SCORE, EVIDENCE, USER]
 CASES = st.sampled_from(TYPES).flatmap(lambda name: st.tuples(st.just(name), filters(name)))
@@ -30,14 +32,15 @@ def both(held: dict[str, Rows], postgres_dsn: str) -> Iterator[dict[str, Rows]]:
         yield held
 
 
-def agree(rows: Rows, text: str, ask: Callable[[str], list[str]]) -> None:
+def agree(rows: Rows, text: str, ask: Callable[[Expr], list[str]]) -> None:
     try:
-        wanted = rows.memory(text)
+        asked = bound(text, rows.type_name)
     except InvalidQuery as refused:
         event(f"refused: {refused.message[:60]}")
         return
+    wanted = rows.memory(asked)
     event("some" if 0 < len(wanted) < len(rows.objects) else "all or none")
-    assert ask(text) == wanted, text
+    assert ask(asked) == wanted, text
 
 
 @settings(max_examples=400, deadline=None)
@@ -63,6 +66,38 @@ def test_fresh_objects(case: tuple[str, str], chance: Any) -> None:
     """The same holds over objects that are new each time."""
     rows = Rows(case[0], [MAKERS[case[0]](chance) for _ in range(5)])
     agree(rows, case[1], rows.by_sqlite)
+
+
+WORDS = st.sampled_from(
+    [*(t.strip() for t in TEXTS if t.strip(' "')), "q", "B", "y", "s", "ss", "contoso", "b c", "\u00b2"]
+)
+TERMS = st.tuples(st.sampled_from(["", "title:", "category:"]), WORDS).map(
+    lambda t: '"' + (t[0] + t[1]).replace('"', '\\"') + '"'
+)
+SEARCHES = st.lists(TERMS, min_size=1, max_size=3).flatmap(
+    lambda t: st.sampled_from([" AND ", " OR ", " ", " NOT "]).map(lambda op: op.join(t))
+)
+
+
+def found(text: str) -> Expr:
+    return bind_search(parse_search(text), edm("beta"), ALERT, searchable=("title", "category"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=SEARCHES)
+def test_sqlite_searches_as_the_evaluator(held: dict[str, Rows], text: str) -> None:
+    """$search finds the same objects."""
+    rows, asked = held[ALERT], found(text)
+    assert rows.by_sqlite(asked) == rows.memory(asked)
+
+
+@pytest.mark.postgres
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=SEARCHES)
+def test_postgres_searches_as_the_evaluator(both: dict[str, Rows], text: str) -> None:
+    """$search finds the same objects on PostgreSQL, whose regular expressions find the words."""
+    rows, asked = both[ALERT], found(text)
+    assert rows.by_postgres(asked) == rows.memory(asked)
 
 
 ORDERS = [

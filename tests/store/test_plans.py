@@ -44,6 +44,9 @@ class Watched:
     def post(self, sql: str, params: Params = ()) -> None:
         self._db.post(sql, params)
 
+    def unhurried(self) -> None:
+        self._db.unhurried()
+
     def many(self, sql: str, params: Iterable[Params]) -> None:
         self._db.many(sql, params)
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +227,26 @@ async def test_a_migration_goes_on_where_it_stopped(opened: Opener) -> None:
     stores = await asyncio.gather(*(opened((NEW,)) for _ in range(3)))
     for store in stores:
         assert await store.tenant("t1").count("notes", Compare("ge", Property(("n",)), Literal(0.0, "real"))) == 1_000
+
+
+async def test_a_start_waits_for_a_migration(opened: Opener) -> None:
+    """One that starts while another holds the lock beyond its bound waits for it; a long restore is not cut."""
+    store = await opened(work_s=0.2)
+    await store.tenant("t1").write(putting(*(note(f"n{i}") for i in range(300))), actor="me")
+    lines = [line async for line in store.export("t1")]
+    begun = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        for number, line in enumerate(lines):
+            begun.set()
+            if number % 100 == 0:
+                time.sleep(0.2)
+            yield line
+
+    restoring = asyncio.create_task(store.restore("t2", slowly()))
+    await asyncio.to_thread(begun.wait, 10)
+    late = await opened(lock_s=0.1)
+    assert await restoring == 300 and await late.tenant("t2").count("notes") == 300
 
 
 async def test_starting_twice_changes_nothing(opened: Opener) -> None:

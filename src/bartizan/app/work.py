@@ -72,8 +72,8 @@ async def _delivered(settings: Settings, store: Store) -> None:
     while True:
         try:
             await deliver(store, policy_of(settings))
-        except Exception as problem:
-            _log.error("stage.failed", stage="delivery", exc_info=problem)
+        except Exception:
+            _log.exception("stage.failed", stage="delivery")
         await asyncio.sleep(PAUSES_S[0])
 
 
@@ -93,7 +93,7 @@ async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
         except asyncio.CancelledError:
             await asyncio.shield(store.release(name, owner))
             raise
-        except Exception as problem:  # noqa: BLE001 - the edge of a stage; logged, then started again
+        except Exception as problem:
             _log.error("stage.failed", stage=name, exc_info=problem)
         pause_s = PAUSES_S[min(tries, len(PAUSES_S) - 1)]
         tries += 1

@@ -132,7 +132,8 @@ def record(
     address: str | None = None,
     details: Mapping[str, str] | None = None,
 ) -> str:
-    """Adds an entry to the chain of the transaction's tenant; its id. `operation` is Add, Update, Delete, Assign, ..."""
+    """Adds an entry to the chain of the transaction's tenant; its id. `operation` is Add, Update, Delete, Assign,
+    ..."""
     if any(key.startswith("chain.") for key in details or ()):
         raise ValueError("details named chain.* are the chain's own")
     known = tx.value(_HEAD)
@@ -257,7 +258,8 @@ def _beta(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _facts(entry: Mapping[str, Any]) -> tuple[_Facts, dict[str, str]]:
-    """Back from a face: the facts, and what the chain says. ValueError, TypeError, KeyError or AttributeError where it is none."""
+    """Back from a face: the facts, and what the chain says. ValueError, TypeError, KeyError or AttributeError where
+    it is none."""
     details = [(d.get("key"), d.get("value")) for d in entry["additionalDetails"]]
     chain = {key: value for key, value in details if str(key).startswith("chain.")}
     who = entry["initiatedBy"]

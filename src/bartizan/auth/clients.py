@@ -73,10 +73,13 @@ class Clients:
             if app.disabled:
                 raise aadsts.disabled_app(app.id)
             secrets = tuple(secret for _, secret in basic) + form.secret_forms("client_secret")
-            return await self._proved(app, secrets, assertion, form, address, audiences)
+            client = await self._proved(app, secrets, assertion, form, address, audiences)
         except aadsts.OAuthError:
             await self._throttle.failed(id, address, known=app is not None)
             raise
+        if client.confidential:
+            await self._throttle.succeeded(id, address)
+        return client
 
     async def _proved(
         self, app: App, secrets: tuple[str, ...], assertion: str, form: Form, address: str, audiences: Iterable[str]

@@ -60,7 +60,10 @@ class Flow(Struct, frozen=True, omit_defaults=True):
 def usable_redirect(uri: str) -> str:
     """The redirect URI as it will be compared. BadRequest unless it is https, http on loopback, or an app's own
     scheme."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise BadRequest(f"{uri!r} is not an address") from None
     name = parts.hostname or ""
     fine = (
         (parts.scheme == "https" and name)

@@ -4,7 +4,7 @@ What has no column, or does not fit the type of its column, goes to the table's 
 has none, to `_Extra`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from bartizan.errors import BadRequest
 from bartizan.lake import tables
 from bartizan.lake.plain import plain, put
 from bartizan.lake.scalars import MISFIT, OF
-from bartizan.lake.tables import TIMES, KustoType, Table
+from bartizan.lake.tables import TIMES, Table
 from bartizan.model.times import instant
 
 TIME_SOURCE = "timeSource"  # in the rest of a row: "received" where the row had no time of its own
@@ -36,21 +36,28 @@ def coerce(table: Table | str, row: Mapping[str, Any], *, received: str | None =
     coercing again changes nothing. BadRequest if there is no such table.
     """
     of = table if isinstance(table, Table) else find(table)
+    to = _conversions(of)
     made: dict[str, Any] = {}
     rest: list[tuple[str, Any]] = []
-    strays: list[tuple[str, Any]] = []
+    strays: list[tuple[str, str, Any]] = []  # under another name than their column's
     for name, value in row.items():
-        kind = of.columns.get(name)
-        if kind is None:
-            strays.append((name, value))
-        else:
-            _place(made, rest, name, kind, name, value)
-    for name, value in strays:
-        column = _column(of, name)
-        if column is None or made.get(column) is not None:
+        if name not in to:
+            column = _column(of, name)
+            if column is None:
+                rest.append((name, value))
+            else:
+                strays.append((column, name, value))
+        elif value is None:
+            made[name] = None
+        elif (fitting := to[name](value)) is MISFIT:
             rest.append((name, value))
         else:
-            _place(made, rest, column, of.columns.get(column, "dynamic"), name, value)
+            made[name] = fitting
+    for column, name, value in strays:
+        if made.get(column) is not None or (fitting := _fitting(to[column], value)) is MISFIT:
+            rest.append((name, value))
+        else:
+            made[column] = fitting
     if of.time is not None and _fill_time(of, of.time, made, received):
         rest.append((TIME_SOURCE, "received"))
     if rest:
@@ -58,36 +65,40 @@ def coerce(table: Table | str, row: Mapping[str, Any], *, received: str | None =
     return made
 
 
-def _place(
-    made: dict[str, Any], rest: list[tuple[str, Any]], column: str, kind: KustoType, name: str, value: Any
-) -> None:
-    if value is None:
-        made[column] = None
-        return
-    fitting = OF[kind](value)
-    if fitting is MISFIT:
-        rest.append((name, value))
-    else:
-        made[column] = fitting
+def _conversions(of: Table) -> Mapping[str, Callable[[Any], Any]]:
+    """By column; the rest is one. Made once for each table."""
+    known = _CONVERSIONS.get(of.name)
+    if known is None or known[0] is not of:
+        made = {name: OF[kind] for name, kind in of.columns.items()} | {of.rest: OF["dynamic"]}
+        known = _CONVERSIONS[of.name] = (of, made)
+    return known[1]
+
+
+_CONVERSIONS: dict[str, tuple[Table, Mapping[str, Callable[[Any], Any]]]] = {}
+
+
+def _fitting(to: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else to(value)
 
 
 def _column(of: Table, name: str) -> str | None:
-    if name == of.rest:
-        return name
     column = of.column(name)
     return of.time if column is None and name.lower() in _FOLDED_TIMES else column
 
 
 def _fill_time(of: Table, time: str, made: dict[str, Any], received: str | None) -> bool:
     """Whether the time had to be that of receipt."""
-    other = next((each for each in TIMES if each != time and of.columns.get(each) == "datetime"), None)
-    if made.get(time) is None and other is not None and made.get(other) is not None:
-        made[time] = made[other]
-    missing = made.get(time) is None
+    at = made.get(time)
+    other = of.other_time
+    if other is not None:
+        twin = made.get(other)
+        at = twin if at is None else at
+    missing = at is None
     if missing:
-        made[time] = received or instant(datetime.now(UTC))
-    if other is not None and made.get(other) is None:
-        made[other] = made[time]
+        at = received or instant(datetime.now(UTC))
+    made[time] = at
+    if other is not None and twin is None:
+        made[other] = at
     return missing
 
 

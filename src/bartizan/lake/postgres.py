@@ -115,6 +115,10 @@ class PostgresPen:
             self._db = PostgresDb(self._dsn, self._limits, writes=True)
         return self._db
 
+    @property
+    def db_lost(self) -> bool:
+        return self._db is not None and bool(self._db.connection.closed)
+
     def create(self) -> None:
         """The tables, unless they are there. Of several processes one makes them and the others wait."""
         version = self.db.connection.info.server_version
@@ -135,7 +139,13 @@ class PostgresPen:
         self.db.run(f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS})")
 
     def begin(self) -> Clock:
-        self._lock()
+        """A connection that was lost while nothing was under way is opened again."""
+        try:
+            self._lock()
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            if not self.db_lost:
+                raise
+            self._lock()
         return Clock(self.db.rows("SELECT seq FROM lake_clock")[0][0])
 
     def commit(self, clock: Clock) -> None:

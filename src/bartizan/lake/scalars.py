@@ -55,7 +55,21 @@ _NANOSECONDS = (10**17, 10**19)
 
 
 def _string(value: Any) -> Any:
-    return text(value) if isinstance(value, str) else json_text(value)
+    if isinstance(value, str):
+        return value if value.isascii() else text(value)
+    return json_text(value)
+
+
+def _int(value: Any) -> Any:
+    if type(value) is int and -(2**31) <= value < 2**31:
+        return value
+    return _whole(value, 32)
+
+
+def _long(value: Any) -> Any:
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    return _whole(value, 64)
 
 
 def _whole(value: Any, bits: int) -> Any:
@@ -202,8 +216,8 @@ OF: dict[KustoType, Callable[[Any], Any]] = {
     "datetime": _datetime,
     "dynamic": _dynamic,
     "guid": _guid,
-    "int": lambda value: _whole(value, 32),
-    "long": lambda value: _whole(value, 64),
+    "int": _int,
+    "long": _long,
     "real": _real,
     "string": _string,
     "timespan": _timespan,

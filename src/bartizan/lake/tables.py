@@ -33,6 +33,7 @@ class Table(Struct, frozen=True):
     columns: Mapping[str, KustoType]  # in the order of a query's result
     folded: Mapping[str, str]  # columns by name in lower case; of two that differ only in case the first
     time: str | None  # "Timestamp" or "TimeGenerated"; None: a table of states, without time
+    other_time: str | None  # the other of the two, where a table has both
     rest: str  # the dynamic column that takes what has no column: AdditionalFields, or EXTRA
 
     def column(self, name: str) -> str | None:
@@ -44,9 +45,10 @@ def _table(name: str, columns: Mapping[str, KustoType]) -> Table:
     folded: dict[str, str] = {}
     for column in columns:
         folded.setdefault(column.lower(), column)
-    time = next((each for each in TIMES if columns.get(each) == "datetime"), None)
+    times = [each for each in TIMES if columns.get(each) == "datetime"]
+    time, other = (*times, None, None)[:2]
     rest = ADDITIONAL if columns.get(ADDITIONAL) == "dynamic" else EXTRA
-    return Table(name, columns, folded, time, rest)
+    return Table(name, columns, folded, time, other, rest)
 
 
 class _Catalogue(Mapping[str, Table]):

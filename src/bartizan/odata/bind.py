@@ -205,7 +205,8 @@ class Binder:
         return tree.In(one, tuple(found))
 
     def _has(self, one: Expr, other: Expr) -> Expr:
-        if not isinstance(other, Literal) or other.value is None or kind_of(one) not in ("enum", "text"):
+        member = isinstance(other, Literal) and other.kind in ("enum", "text")
+        if not member or kind_of(one) not in ("enum", "text"):
             raise InvalidQuery("has takes an enum property and one of its members.")
         return tree.Compare("has", one, other)
 
@@ -459,6 +460,8 @@ def _folded(expr: Expr, *operands: Expr) -> Expr:
     if not all(isinstance(operand, Literal) for operand in operands):
         return expr
     value, kind = value_of(expr), kind_of(expr)
+    if kind == "int" and isinstance(value, float):
+        value, kind = (int(value), "int") if value.is_integer() and abs(value) < 2**53 else (value, "real")
     return Literal(value, "null" if value is None else kind or "text")
 
 

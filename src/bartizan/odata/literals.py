@@ -84,6 +84,7 @@ def whole_instant(text: str) -> str:
     """A date is its first instant; before an offset, a space was a `+` that a client did not escape."""
     if _DATE.fullmatch(text):
         return text + "T00:00:00Z"
+    text = text[:10] + text[10:].upper()
     if text[-6:-5] == " " and text[-3:-2] == ":" and len(text) > len("2026-11-23 04:50"):
         text = f"{text[:-6]}+{text[-5:]}"
     return _LONG_FRACTION.sub(r"\1", text)

@@ -69,8 +69,8 @@ def folds(*parts: Expr) -> bool:
 
 
 def assumed(expr: Expr, kind: Kind | None) -> Expr:
-    """A path without a kind takes the one that its neighbour has."""
-    if isinstance(expr, Path) and expr.kind is None and kind not in (None, "null"):
+    """A path of which the schema says nothing takes the kind that its neighbour has."""
+    if isinstance(expr, Path) and expr.kind is None and expr.edm is None and kind not in (None, "null"):
         return Path(expr.names, expr.variable, expr.edm, "real" if kind == "int" else kind, False, expr.fold)
     return expr
 

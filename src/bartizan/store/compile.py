@@ -218,7 +218,7 @@ class _Compiler:
         text = "/".join(path.names)
         column = self.table.by_path.get(text)
         stored = path.variable is None and text in self.table.quoted and (column is None or fold or not column.fold)
-        sql = f"t.{self.table.quoted[text]}" if stored else self._json(path)
+        sql = _qualified(self.table.quoted[text]) if stored else self._json(path)
         if path.kind == "duration":
             return f"o_duration({sql})" if self.sqlite else _PG_DURATION.format(sql)
         if not fold or (stored and column is not None and column.fold) or kind_of(path) not in _TEXTS:
@@ -358,7 +358,7 @@ _PG_DURATION = (
     "coalesce(m[3], '0')::numeric) * 60 + coalesce(m[4], '0')::numeric) * 60 + coalesce(m[5], '0')::numeric) "
     "* 10000000 + rpad(left(coalesce(m[6], ''), 7), 7, '0')::numeric) FROM regexp_match({0}, "
     "'^(-?)P(?=.)(?:([0-9]{{1,9}})D)?(?:T(?=.)(?:([0-9]{{1,9}})H)?(?:([0-9]{{1,9}})M)?"
-    "(?:([0-9]{{1,9}})(?:\\.([0-9]{{1,12}}))?S)?)?$') m)"
+    "(?:([0-9]{{1,9}})(?:\\.([0-9]{{1,12}}))?S)?)?$') m WHERE m IS NOT NULL)"
 )
 _PG_INSTANT = (
     "(SELECT CASE WHEN n BETWEEN -621355968000000000 AND 2534023007999999999 THEN "
@@ -422,6 +422,11 @@ def _filled(template: str, parts: Sequence[Sql]) -> Sql:
     order = [int(number) for number in re.findall(r"(?<!\{)\{(\d)\}(?!\})", template)]
     sql = template.format(*(sql for sql, _ in parts))
     return sql, [value for number in order for value in parts[number][1]]
+
+
+def _qualified(column: str) -> str:
+    """The elements of a lambda have columns of their own, `id` among them."""
+    return column if column.startswith("t.") else f"t.{column}"
 
 
 def _joined(word: str, parts: Sequence[Sql]) -> Sql:

@@ -71,6 +71,7 @@ class Planner:
         self.table = table
         self._all = (*table.indexes, table.pk)
         self._large: dict[tuple[Any, ...], tuple[float, int]] = {}
+        self._reached: dict[tuple[Any, ...], tuple[float, Any]] = {}
 
     # ------------------------------------------------------------ order
 
@@ -245,12 +246,44 @@ class Planner:
         in_order = in_order or usable
         if len(in_order) == 1:
             return in_order[0]
+        if keys is not None and in_order is not usable:
+            return self._farthest(db, tenant, in_order, keys)
         return self._least(db, tenant, in_order, LARGE)[0]
 
     def _least(self, db: Db, tenant: str, drivers: Sequence[Driver], limit: int) -> tuple[Driver, int]:
         sizes = [self._probe(db, tenant, driver, limit) for driver in drivers]
         least = min(range(len(sizes)), key=sizes.__getitem__)
         return drivers[least], sizes[least]
+
+    def _farthest(self, db: Db, tenant: str, drivers: Sequence[Driver], keys: Sequence[SortKey]) -> Driver:
+        """Of drivers that all give the order, the one that comes farthest with the same number of rows: the rarest."""
+        down = keys[0].descending
+        reached = [self._reach(db, tenant, driver, keys) for driver in drivers]
+        places = sorted(range(len(drivers)), key=lambda i: (reached[i] is not None, reached[i]), reverse=not down)
+        return drivers[places[0]]
+
+    def _reach(self, db: Db, tenant: str, driver: Driver, keys: Sequence[SortKey]) -> Any:
+        """The first sort value of the driver's entry number SMALL."""
+        direction = self.table.dialect.direction
+        key = (tenant, driver.sql, driver.params, tuple((one.sql, one.descending) for one in keys))
+        kept = self._reached.get(key)
+        if kept is not None and kept[0] > time.monotonic():
+            return kept[1]
+        if driver.pairs:
+            order = f"created {direction(keys[0].descending)}, id {direction(keys[1].descending)}"
+            sql = f"SELECT created FROM entities WHERE {_PAIR} ORDER BY {order} LIMIT 1 OFFSET $?"
+            rows = db.rows(sql, (*self._pair(tenant, driver.pairs[0]), SMALL))
+        else:
+            source = f"{self.table.name} t{self.table.dialect.hint(driver.index.name)}"
+            order = ", ".join(f"{one.sql} {direction(one.descending)}" for one in keys)
+            where = f"tenant = $? AND {driver.sql}"
+            sql = f"SELECT {keys[0].sql} FROM {source} WHERE {where} ORDER BY {order} LIMIT 1 OFFSET $?"
+            rows = db.rows(sql, (tenant, *driver.params, SMALL))
+        value = rows[0][0] if rows else None
+        if len(self._reached) >= MAX_REMEMBERED:
+            self._reached.clear()
+        self._reached[key] = (time.monotonic() + REMEMBER_S, value)
+        return value
 
     def _probe(self, db: Db, tenant: str, driver: Driver, limit: int) -> int:
         """How many index entries, counted to no more than `limit` + 1 (for each alternative)."""

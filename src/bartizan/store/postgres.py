@@ -23,7 +23,7 @@ from bartizan.store.engine import SLOW_READ, Limits, SqlStore
 from bartizan.store.interface import Collection
 from bartizan.store.sql import POSTGRES, Db, Params, cleaned
 from bartizan.store.tx import Clock, wall
-from bartizan.store.writer import Unknown
+from bartizan.store.writer import Busy, Unknown
 
 try:
     import psycopg
@@ -80,6 +80,9 @@ class PostgresDb:
     def many(self, sql: str, params: Iterable[Params]) -> None:
         for row in params:
             self.post(sql, row)
+
+    def unhurried(self) -> None:
+        self.post("SET LOCAL statement_timeout = 0")
 
     def forget(self, since: str = "") -> bool:
         """Drops what was posted and has not gone out; whether `since` was among it (then only from there on)."""
@@ -175,8 +178,18 @@ class PostgresPen:
         db.run(f"SELECT pg_advisory_xact_lock({WRITERS})")
 
     def begin(self) -> Clock:
-        self.lock()
-        return Clock(self._open(), self._now)
+        """In one round trip: statements begin one after the other, and each sees what is committed by then."""
+        try:
+            return self._begun(self._open())
+        except psycopg.Error:
+            if self._db is not None and not self._db.connection.closed:
+                raise
+            return self._begun(self._open())
+
+    def _begun(self, db: PostgresDb) -> Clock:
+        db.post("BEGIN")
+        db.post(f"SELECT pg_advisory_xact_lock({WRITERS})")
+        return Clock(db, self._now)
 
     def savepoint(self) -> None:
         self._open().post(SAVEPOINT)
@@ -199,7 +212,6 @@ class PostgresPen:
             "ON CONFLICT (owner) DO UPDATE SET last = excluded.last, at = excluded.at",
             (self._owner, self._group),
         )
-        db.run("SELECT 1")  # whatever fails does so before the commit goes out
         try:
             db.run("COMMIT")
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -257,7 +269,7 @@ def explained(error: BaseException, limit_s: float) -> BartizanError | None:
     if isinstance(error, pg.QueryCanceled):
         return Timeout(SLOW_READ.format(limit=limit_s))
     if isinstance(error, pg.LockNotAvailable):
-        return Unavailable("another process is writing for too long; try again", retry_after_s=2)
+        return Busy("another process is writing for too long; try again", retry_after_s=2)
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return Unavailable("the database is read-only for the moment", retry_after_s=10)
     if isinstance(error, pg.UniqueViolation):

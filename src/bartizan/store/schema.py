@@ -4,6 +4,7 @@ Base tables move by numbered migrations. A collection's columns follow its decla
 from the documents, in batches that any process can take up where another stopped.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -17,8 +18,9 @@ from bartizan.store.draft import column_values, found_entities
 from bartizan.store.draft import inner as inner_of
 from bartizan.store.interface import Stored
 from bartizan.store.sql import META, Db, Dialect, Table, entity_key, migrations
-from bartizan.store.writer import Pen
+from bartizan.store.writer import Busy, Pen
 
+WAIT_S = 900.0  # for another process's migration
 BATCH = 200  # documents of one back-fill transaction
 
 log = structlog.get_logger(__name__)
@@ -43,7 +45,8 @@ def prepare(pen: Pen, dialect: Dialect, tables: Iterable[Table]) -> None:
 
 
 def _in_transaction(pen: Pen, work: Any) -> Any:
-    pen.lock()
+    _lock(pen)
+    pen.db.unhurried()
     try:
         result = work(pen.db)
         pen.db.run("COMMIT")
@@ -51,6 +54,22 @@ def _in_transaction(pen: Pen, work: Any) -> Any:
         pen.abort()
         raise
     return result
+
+
+def _lock(pen: Pen) -> None:
+    """Waits while another process migrates, which may take minutes."""
+    end = time.monotonic() + WAIT_S
+    while True:
+        try:
+            pen.lock()
+        except Exception as error:
+            ours, _ = pen.explain(error)
+            pen.abort()
+            if not isinstance(ours, Busy) or time.monotonic() > end:
+                raise
+            log.info("store.start.waiting", reason=ours.message)
+        else:
+            return
 
 
 def _migrate(db: Db, dialect: Dialect, tables: list[Table]) -> None:

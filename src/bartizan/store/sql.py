@@ -43,6 +43,10 @@ class Db(Protocol):
 
     def many(self, sql: str, params: Iterable[Params]) -> None: ...
 
+    def unhurried(self) -> None:
+        """Lifts the bound on time from the transaction at hand: upkeep that takes as long as there are rows."""
+        ...
+
 
 class Dialect(Struct, frozen=True):
     """An engine's words."""
@@ -148,6 +152,13 @@ class Table:
         self.order = tuple(Key(path, self._column(path), descending) for path, descending in collection.order)
         self.pk = Index(f"pk_{collection.name}", (self._id,), unique=True)
         self.indexes = self._declared_indexes()
+        own, one = "".join(f", {name}" for name in self.names), f"{self.name} WHERE tenant = $? AND id = $?"
+        self.select_old = f"SELECT seq, created, evolvable{own}, entities FROM {one}"
+        marks, text = ", ".join(["$?"] * (6 + len(self.names))), dialect.doc_in
+        self.insert = (
+            f"INSERT INTO {self.name} (tenant, id, seq, created, updated, evolvable{own}, doc, beta, state, entities) "
+            f"VALUES ({marks}, {text}, {text}, {text}, $?)"
+        )
 
     @property
     def _id(self) -> Key:

@@ -26,6 +26,7 @@ from bartizan.store.engine import SLOW_READ, Limits, SqlStore
 from bartizan.store.interface import Collection
 from bartizan.store.sql import SQLITE, Db, Params, cleaned
 from bartizan.store.tx import Clock, wall
+from bartizan.store.writer import Busy
 
 T = TypeVar("T")
 
@@ -63,6 +64,9 @@ class SqliteDb:
 
     def many(self, sql: str, params: Iterable[Params]) -> None:
         self.connection.executemany(SQLITE.native(sql), params)
+
+    def unhurried(self) -> None:
+        self.deadline = float("inf")
 
 
 def connect(path: Path, *, writes: bool, lock_s: float, cache_kib: int = SLOW_CACHE_KIB) -> SqliteDb:
@@ -198,7 +202,7 @@ def explained(error: BaseException, limit_s: float) -> BartizanError | None:
     if isinstance(error, apsw.InterruptError):
         return Timeout(SLOW_READ.format(limit=limit_s))
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return Unavailable("another process is writing for too long; try again", retry_after_s=2)
+        return Busy("another process is writing for too long; try again", retry_after_s=2)
     if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
         return Unavailable("the database cannot be written: check its folder and permissions", retry_after_s=30)
     if isinstance(error, apsw.IOError):

@@ -11,7 +11,7 @@ from bartizan.errors import BadRequest, Conflict, PreconditionFailed, TooLarge
 from bartizan.model.times import from_ticks
 from bartizan.odata.tree import Expr, Order
 from bartizan.store import read
-from bartizan.store.interface import CREATED, ETAG, UPDATED, Draft, Entity, Op, Query, Stored
+from bartizan.store.interface import CREATED, ETAG, UPDATED, Column, Draft, Entity, Op, Query, Stored
 from bartizan.store.sql import MAX_INDEXED_BYTES, Db, Scalar, Table, checked_id, entity_key
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # one text of a document
@@ -62,9 +62,17 @@ class SqlTx:
         self._clock = clock
         self._sets = sets
         self._actor = actor
+        self._known: dict[tuple[str, str], tuple[Any, ...] | None] = {}  # what get() has seen and nobody has changed
 
     def get(self, collection: str, id: str) -> Stored | None:
-        return read.get(self._db, self._sets[collection], self.tenant, id)
+        """Reads along what a put of the same document has to know, so that a change asks once."""
+        of = self._sets[collection]
+        columns = "".join(f", t.{name}" for name in of.table.names)
+        sql = f"SELECT {of.whole}, t.entities{columns} FROM {of.table.name} t WHERE t.tenant = $? AND t.id = $?"
+        rows = self._db.rows(sql, (self.tenant, id))
+        row = rows[0] if rows else None
+        self._known[collection, id] = None if row is None else (row[1], row[2], row[4], *row[9:], row[8])
+        return None if row is None else read.stored(collection, row)
 
     def find(self, collection: str, filter: Expr | None, *, limit: int, order: tuple[Order, ...] = ()) -> list[Stored]:
         return read.find(self._db, self._sets[collection], self.tenant, Query(limit, filter, order))
@@ -110,7 +118,7 @@ class SqlTx:
         listed = _encode(entities).decode() if entities else None
         row = (seq, created, at, int(draft.evolvable), *columns, doc, beta, state or None, listed)
         if old is None:
-            self._insert(table, id, row)
+            self._db.post(table.insert, (self.tenant, id, *row))
         else:
             self._update(table, id, row, old)
         self._index_entities(table, id, created, entities, None if old is None else old[-1])
@@ -119,9 +127,10 @@ class SqlTx:
 
     def _old(self, table: Table, id: str) -> tuple[Any, ...] | None:
         """seq, created, evolvable, the columns, entities."""
-        names = "".join(f"{name}, " for name in table.names)
-        sql = f"SELECT seq, created, evolvable, {names}entities FROM {table.name} WHERE tenant = $? AND id = $?"
-        rows = self._db.rows(sql, (self.tenant, id))
+        key = (table.collection.name, id)
+        if key in self._known:
+            return self._known.pop(key)
+        rows = self._db.rows(table.select_old, (self.tenant, id))
         return rows[0] if rows else None
 
     def _columns(self, table: Table, draft: Draft, fill: "_Fill") -> list[Scalar]:
@@ -133,9 +142,7 @@ class SqlTx:
         for column in table.columns:
             value = given.get(column.path)
             if isinstance(value, str):
-                value = fill.value(value.lower() if column.fold else value).replace("\0", "\ufffd")
-                if (column.index or column.unique) and len(value.encode()) > MAX_INDEXED_BYTES:
-                    raise BadRequest(f"'{column.path}' is longer than {MAX_INDEXED_BYTES} bytes")
+                value = _stored_text(column, fill.value(value))
             elif isinstance(value, bool) and table.dialect.truth == table.dialect.whole:
                 value = int(value)
             values.append(value)
@@ -150,16 +157,6 @@ class SqlTx:
             if any(row[0] != id for row in self._db.rows(sql, (self.tenant, value))):
                 name = table.collection.name
                 raise Conflict(f"another object of {name} has the same value for '{column.path}': {value}")
-
-    def _insert(self, table: Table, id: str, row: tuple[Any, ...]) -> None:
-        text = table.dialect.doc_in
-        names = "".join(f", {name}" for name in table.names)
-        marks = ", ".join(["$?"] * (6 + len(table.names)))
-        sql = (
-            f"INSERT INTO {table.name} (tenant, id, seq, created, updated, evolvable{names}, doc, beta, state, "
-            f"entities) VALUES ({marks}, {text}, {text}, {text}, $?)"
-        )
-        self._db.post(sql, (self.tenant, id, *row))
 
     def _update(self, table: Table, id: str, row: tuple[Any, ...], old: tuple[Any, ...]) -> None:
         """Only what differs is set, since each column that is set costs its indexes two writes."""
@@ -284,7 +281,7 @@ class _Fill:
     """Puts stamps and change number where a renderer left their places: whole JSON texts, never parts of one."""
 
     def __init__(self, created: str, updated: str, seq: int) -> None:
-        self._created, self._updated = created, updated
+        self._stamps = {CREATED: created, UPDATED: updated}
         self._pairs = (
             (_CREATED, f'"{created}"'.encode()),
             (_UPDATED, f'"{updated}"'.encode()),
@@ -299,7 +296,19 @@ class _Fill:
         return raw
 
     def value(self, text: str) -> str:
-        return self._created if text == CREATED else self._updated if text == UPDATED else text
+        return self._stamps.get(text, text)
+
+
+def _stored_text(column: Column, text: str) -> str:
+    if column.fold:
+        text = text.lower()
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    if len(text) > MAX_INDEXED_BYTES // 4 and (column.index or column.unique):
+        size = len(text.encode())
+        if size > MAX_INDEXED_BYTES:
+            raise BadRequest(f"'{column.path}' has {size} bytes; the most is {MAX_INDEXED_BYTES}")
+    return text
 
 
 def _check_match(collection: str, id: str, seq: int | None, if_match: str | None) -> None:

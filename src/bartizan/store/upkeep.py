@@ -210,6 +210,7 @@ async def restore(store: "SqlStore", tenant: str, lines: Iterable[bytes]) -> int
 
 
 def _restore(store: "SqlStore", db: Db, clock: Clock, tenant: str, lines: Iterable[bytes]) -> int:
+    db.unhurried()
     for name in (*(of.table.name for of in store.sets.values()), *_KEYS):
         if db.rows(f"SELECT 1 FROM {name} WHERE tenant = $? LIMIT 1", (tenant,)):
             raise Conflict(f"the tenant {tenant} is not empty; erase it first, or restore under another id")
@@ -247,12 +248,8 @@ def _put_document(store: "SqlStore", db: Db, clock: Clock, tenant: str, document
     texts = [_renumbered(text, document.seq, seq) for text in (document.doc, document.beta, document.state)]
     columns = _columns_of(table, document)
     entities = sorted(set(document.entities))
-    names = "".join(f", {name}" for name in table.names)
-    marks = ", ".join(["$?"] * (6 + len(columns)))
-    doc_in = table.dialect.doc_in
     db.post(
-        f"INSERT INTO {table.name} (tenant, id, seq, created, updated, evolvable{names}, doc, beta, state, entities) "
-        f"VALUES ({marks}, {doc_in}, {doc_in}, {doc_in}, $?)",
+        table.insert,
         (
             *(tenant, document.id, seq, document.created, document.updated, int(document.evolvable)),
             *columns,

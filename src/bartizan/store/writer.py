@@ -30,6 +30,10 @@ LANE_SHARE = 4  # one lane may fill this part of the queue
 log = structlog.get_logger(__name__)
 
 
+class Busy(Unavailable):
+    """The lock that orders writers was not to be had in time."""
+
+
 class Unknown(Exception):
     """The connection was lost while a commit was under way."""
 

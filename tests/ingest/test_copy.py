@@ -1,0 +1,289 @@
+"""Sign-ins and audits on their way from the store to the lake."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bartizan.errors import StorageFull, TooLarge, Unavailable
+from bartizan.ingest import copy
+from bartizan.ingest.copy import CopyStage
+from bartizan.lake import Lake, open_lake
+from bartizan.store import Change, Collection, Draft, Store, Tx, draft, inner, open_store
+
+pytestmark = pytest.mark.anyio
+
+SIGN_INS = Collection("signIns", "microsoft.graph.signIn")
+AUDITS = Collection("directoryAudits", "microsoft.graph.directoryAudit")
+NOTES = Collection("notes")
+AT = "2026-11-23T04:50:30.0000000Z"
+TABLES_OF_ONE = 3  # SigninLogs, EntraIdSignInEvents, AADSignInEventsBeta
+
+
+class Crash(BaseException):
+    """As if the process had died here."""
+
+
+@pytest.fixture
+async def lake(target: str) -> AsyncIterator[Lake]:
+    lake = open_lake(target)
+    await lake.start()
+    yield lake
+    await lake.close()
+
+
+@pytest.fixture
+async def store(target: str) -> AsyncIterator[Store]:
+    store = open_store(target, (SIGN_INS, AUDITS, NOTES))
+    await store.start()
+    yield store
+    await store.close()
+
+
+def sign_in(id: str, **more: Any) -> Draft:
+    return draft(SIGN_INS, {"createdDateTime": AT, "userPrincipalName": "ann@example.org", **more}, id)
+
+
+def audit(id: str) -> Draft:
+    return draft(AUDITS, {"activityDateTime": AT, "activityDisplayName": "Do"}, id)
+
+
+async def put(store: Store, tenant: str, *drafts: Draft) -> None:
+    def work(tx: Tx) -> None:
+        for each in drafts:
+            tx.put(each)
+
+    await store.tenant(tenant).write(work, actor="test")
+
+
+async def copied(lake: Lake, tenant: str, table: str = "SigninLogs") -> list[str]:
+    batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30, tenant=tenant, table=table)
+    return [row["Id"] for batch in batches for row in batch.rows()]
+
+
+async def all_steps(stage: CopyStage) -> int:
+    taken = 0
+    while count := await stage.step():
+        taken += count
+    return taken
+
+
+async def test_what_is_created_is_copied_to_its_tenants_tables(store: Store, lake: Lake) -> None:
+    await put(store, "t1", sign_in("s1"), audit("a1"))
+    await put(store, "t2", sign_in("s2", riskState="atRisk"))
+    await put(store, "t1", sign_in("s3"), draft(NOTES, {"x": 1}, "n1"))
+    assert await all_steps(CopyStage(store, lake)) == 4
+    assert await copied(lake, "t1") == ["s1", "s3"] and await copied(lake, "t2") == ["s2"]
+    assert await copied(lake, "t1", "AuditLogs") == ["a1"]
+    (batch,) = await lake.read_after(0, limit_rows=9, limit_bytes=2**20, tenant="t2", table="SigninLogs")
+    (row,) = batch.rows()
+    assert (row["TimeGenerated"], row["RiskState"], row["AADTenantId"]) == (AT, "atRisk", "t2")
+    assert await CopyStage(store, lake).step() == 0
+
+
+async def test_only_creation_is_copied(store: Store, lake: Lake) -> None:
+    stage = CopyStage(store, lake)
+    await put(store, "t1", sign_in("s1"), sign_in("gone"))
+    await put(store, "t1", sign_in("s1", riskState="dismissed"))
+    await store.tenant("t1").write(lambda tx: tx.delete("signIns", "gone"), actor="test")
+    await all_steps(stage)
+    await put(store, "t1", sign_in("s1", riskState="confirmedSafe"))
+    assert await all_steps(stage) > 0
+    assert await copied(lake, "t1") == ["s1"]
+
+
+class Dies:
+    """A store in which the stage dies before its cursor moves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def advance(self, name: str, seq: int) -> None:
+        if seq:
+            raise Crash
+
+
+async def test_a_crash_between_append_and_advance(store: Store, lake: Lake) -> None:
+    """What was appended is not appended again, though more has come and the next batch has other bounds."""
+    await put(store, "t1", sign_in("s1"), sign_in("s2"))
+    await put(store, "t2", sign_in("s3"))
+    with pytest.raises(Crash):
+        await CopyStage(Dies(store), lake).step()
+    assert await copied(lake, "t1") == ["s1", "s2"]
+    await put(store, "t1", sign_in("s4"))
+    await put(store, "t3", sign_in("s5"))
+    with pytest.raises(Crash):
+        await CopyStage(Dies(store), lake).step()
+    await all_steps(CopyStage(store, lake))
+    assert [await copied(lake, tenant) for tenant in ("t1", "t2", "t3")] == [["s1", "s2", "s4"], ["s3"], ["s5"]]
+
+
+class DiesAtSecond:
+    """A lake at whose second append the process dies: one tenant's rows are there, the other's are not."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._appends = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lake, name)
+
+    async def append(self, *args: Any, **more: Any) -> int:
+        self._appends += 1
+        if self._appends == 2:
+            raise Crash
+        return await self._lake.append(*args, **more)
+
+
+async def test_a_crash_between_two_tenants(store: Store, lake: Lake) -> None:
+    await put(store, "t1", sign_in("s1"))
+    await put(store, "t2", sign_in("s2"))
+    await put(store, "t1", sign_in("s3"))
+    with pytest.raises(Crash):
+        await CopyStage(store, DiesAtSecond(lake)).step()
+    assert (await copied(lake, "t1"), await copied(lake, "t2")) == (["s1", "s3"], [])
+    await all_steps(CopyStage(store, lake))
+    assert (await copied(lake, "t1"), await copied(lake, "t2")) == (["s1", "s3"], ["s2"])
+
+
+async def test_two_stages_at_once_copy_once(store: Store, lake: Lake) -> None:
+    for number in range(30):
+        await put(store, "t1", sign_in(f"s{number:02}"))
+    first, second = CopyStage(store, lake), CopyStage(store, lake)
+    await asyncio.gather(first.step(), second.step(), return_exceptions=True)
+    await all_steps(first)
+    assert sorted(await copied(lake, "t1")) == [f"s{number:02}" for number in range(30)]
+
+
+async def test_many_are_taken_in_bounded_steps(store: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy, "STEP_CHANGES", 7)
+    await put(store, "t1", *(sign_in(f"s{number:02}") for number in range(20)))
+    stage = CopyStage(store, lake)
+    assert [await stage.step() for _ in range(4)] == [7, 7, 6, 0]
+    assert await copied(lake, "t1") == [f"s{number:02}" for number in range(20)]
+
+
+async def test_the_cursor_follows_others_changes_so_that_retention_can(
+    store: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy, "IDLE_CHANGES", 10)
+    stage = CopyStage(store, lake)
+    assert await stage.step() == 0 and await store.cursor("copy") == 0
+    await put(store, "t1", *(draft(NOTES, {"x": n}, f"n{n}") for n in range(9)))
+    assert await stage.step() == 0 and await store.cursor("copy") == 0
+    await put(store, "t1", draft(NOTES, {"x": 1}, "n9"))
+    assert await stage.step() == 0 and await store.cursor("copy") == await store.head()
+
+
+async def test_a_store_that_was_set_back_is_copied_anew(tmp_path: Path, lake: Lake) -> None:
+    """Restored from a backup, its numbers are given again: its documents are copied all the same."""
+    old = open_store(tmp_path / "old", (SIGN_INS,))
+    await old.start()
+    for number in range(8):
+        await put(old, "t1", sign_in(f"old{number}"))
+    await all_steps(CopyStage(old, lake))
+    await old.close()
+    new = open_store(tmp_path / "new", (SIGN_INS,))
+    await new.start()
+    for number in range(3):
+        await put(new, "t1", sign_in(f"new{number}"))
+    await all_steps(CopyStage(new, lake))
+    await new.close()
+    assert (await copied(lake, "t1"))[8:] == ["new0", "new1", "new2"]
+
+
+class Refuses:
+    """A lake that refuses one document."""
+
+    def __init__(self, lake: Lake, bad: str) -> None:
+        self._lake = lake
+        self._bad = bad
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lake, name)
+
+    async def append(self, tenant: str, rows: Sequence[tuple[str, Any]], **more: Any) -> int:
+        if any(row.get("Id") == self._bad for _, row in rows):
+            raise TooLarge("a row is too large")
+        return await self._lake.append(tenant, rows, **more)
+
+
+async def test_one_that_the_lake_refuses_holds_up_no_other(store: Store, lake: Lake) -> None:
+    await put(store, "t1", *(sign_in(f"s{number}") for number in range(7)))
+    await all_steps(CopyStage(store, Refuses(lake, "s4")))
+    assert await copied(lake, "t1") == ["s0", "s1", "s2", "s3", "s5", "s6"]
+
+
+class Fails:
+    """A lake that is full, then away, then well."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self.errors: list[Exception] = [StorageFull("the disk is full"), Unavailable("away")]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lake, name)
+
+    async def append(self, *args: Any, **more: Any) -> int:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await self._lake.append(*args, **more)
+
+
+async def test_it_runs_until_it_is_cancelled_and_waits_out_what_passes(
+    store: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy, "PAUSE_S", 0.01)
+    monkeypatch.setattr(copy, "MAX_PAUSE_S", 0.01)
+    failing = Fails(lake)
+    running = asyncio.create_task(CopyStage(store, failing).run())
+    for number in range(3):
+        await put(store, "t1", sign_in(f"s{number}"))
+        async with asyncio.timeout(10):
+            while await lake.head() < TABLES_OF_ONE * (number + 1):
+                await store.changed()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not failing.errors and await copied(lake, "t1") == ["s0", "s1", "s2"]
+
+
+async def test_what_the_store_keeps_beyond_its_wire_is_there_too(store: Store, lake: Lake) -> None:
+    """The inner form is copied, as the store gives it."""
+    await put(store, "t1", sign_in("s1", status={"errorCode": 0}, deviceDetail={"browser": "Edge"}))
+    row = await store.tenant("t1").get("signIns", "s1")
+    assert row is not None and inner(row)["deviceDetail"]["browser"] == "Edge"
+    await all_steps(CopyStage(store, lake))
+    (batch,) = await lake.read_after(0, limit_rows=9, limit_bytes=2**20, table="SigninLogs")
+    (made,) = batch.rows()
+    assert made["DeviceDetail"]["browser"] == "Edge" and made["ResultType"] == "0"
+
+
+async def test_a_feed_that_was_cut_is_a_gap_not_a_standstill(lake: Lake) -> None:
+    """Where retention has passed the cursor, the stage says so and goes on with what comes."""
+
+    class Cut:
+        def __init__(self) -> None:
+            self.moved: list[int] = []
+
+        async def cursor(self, name: str) -> int:
+            return 3
+
+        async def head(self) -> int:
+            return 9
+
+        async def changes(self, after: int, **more: Any) -> list[Change]:
+            from bartizan.errors import Gone
+
+            raise Gone("retention has passed it")
+
+        async def advance(self, name: str, seq: int) -> None:
+            self.moved.append(seq)
+
+    cut = Cut()
+    assert await CopyStage(cut, lake).step() == 1 and cut.moved == [9]  # type: ignore[arg-type]
