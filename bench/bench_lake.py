@@ -15,8 +15,7 @@ from typing import Any
 
 import apsw
 
-from bartizan.lake import open_lake
-from bartizan.lake.buffer import Packed, pack
+from bartizan.lake.buffer import Packed, open_lake, pack
 
 ROUNDS = 3
 LANES = 16  # callers at once

@@ -106,7 +106,7 @@ def _sources() -> str:
 
 
 def _tables() -> str:
-    rows = [(f"`{name}`", str(len(table.columns)), table.time) for name, table in sorted(TABLES.items())]
+    rows = [(f"`{name}`", str(len(table.columns)), table.time or "") for name, table in sorted(TABLES.items())]
     intro = "Event tables that telemetry goes to; they are read by hunting."
     return _page("Event tables", intro, ("name", "columns", "time column"), rows)
 

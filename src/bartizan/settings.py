@@ -113,6 +113,7 @@ class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"`algorithms` has {', '.join(bad)}; allowed: {', '.join(_ASYMMETRIC)}")
 
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s/@:*?#\[\]\\]{1,253})(:\d{1,5})?")
 _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 
 Count = Annotated[int, Meta(ge=1)]
@@ -243,6 +244,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             parts = urlsplit(self.address)
             if parts.scheme not in ("https", "http") or not parts.hostname or parts.path.strip("/") or parts.query:
                 raise ValueError(f"address is {self.address!r}; expected such as https://graph.example.org:8443")
+        if bad := [h for h in self.hosts if not _HOST.fullmatch(h)]:
+            raise ValueError(
+                f"hosts has {bad[0]!r}; expected names such as graph.microsoft.com, with a port if need be"
+            )
         if self.master_key and not re.fullmatch(r"[0-9a-fA-F]{64}", self.master_key.reveal()):
             raise ValueError("master_key is not 64 hex digits (32 bytes); make one with: openssl rand -hex 32")
 

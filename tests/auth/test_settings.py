@@ -38,6 +38,8 @@ FOREIGN = {"issuer": "i", "audiences": ["a"]}
         ("", {"BARTIZAN_ALLOW_PRIVATE_NOTIFICATIONS": "maybe"}, {}, "expected true or false"),
         ("", {"BARTIZAN_ISSUERS": "[{"}, {}, "BARTIZAN_ISSUERS is not JSON"),
         ("", {"BARTIZAN_MASTER_KEY": "short"}, {}, "master_key is not 64 hex digits"),
+        ("", {"BARTIZAN_HOSTS": "ok.example,*.example"}, {}, "hosts has .*expected names"),
+        ("", {"BARTIZAN_HOSTS": "https://x"}, {}, "hosts has"),
         ("", {"BARTIZAN_TLS": "files"}, {}, "needs tls_certificate_file"),
         ("", {"BARTIZAN_ADDRESS": "graph.example.org"}, {}, "expected such as https://"),
         ("", {}, {"issuers": [FOREIGN | {"tenants": {}}]}, "issuers"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -23,7 +24,7 @@ from bartizan.auth.accounts import App, Tenant, User
 from bartizan.auth.caller import Access
 from bartizan.auth.keys import b64, unb64
 from bartizan.auth.verify import Verifier
-from bartizan.errors import Forbidden, Unauthenticated
+from bartizan.errors import Forbidden, Unauthenticated, Unavailable
 from bartizan.settings import Issuer, Settings
 
 pytestmark = pytest.mark.anyio
@@ -339,5 +340,58 @@ async def test_foreign_issuer_of_one_tenant(tmp_path: Path) -> None:
     token = them.token(azp=world.app.id, preferred_username="service-account-x", tid="anything")
     caller = await world.authority.verifier.authenticate(token)
     assert caller.tenant == world.tenant.id and caller.permissions == {"SecurityAlert.Read.All"}
+    await world.http.aclose()
+    await world.authority.store.close()
+
+
+class Idp:
+    """A foreign issuer's web server, in whatever state a test wants it."""
+
+    def __init__(self, them: Elsewhere) -> None:
+        self.them = them
+        self.asked: list[str] = []
+        self.name = ""
+        self.status = 200
+        self.padding = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        if self.status == 302:
+            raise web.HTTPFound("/elsewhere")
+        if request.path.endswith("openid-configuration"):
+            found = {"issuer": self.name, "jwks_uri": f"{self.name}/keys", "x": "x" * self.padding}
+            return web.json_response(found, status=self.status)
+        return web.Response(body=self.them.file.read_bytes(), status=self.status, content_type="application/json")
+
+
+async def test_keys_of_a_foreign_issuer_are_fetched(tmp_path: Path) -> None:
+    """By discovery, once; a wrong name, a redirect, an error or a flood of bytes is 503, never a token taken."""
+    them = Elsewhere(tmp_path)
+    idp = Idp(them)
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", idp.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    idp.name = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    them.name = idp.name
+    issuer = Issuer(idp.name, ("bartizan",), {"theirs": "default"})
+    world = await make_world(tmp_path, issuers=(issuer,))
+    token = them.token(azp=world.app.id, idtyp="app", roles="SecurityAlert.Read.All")
+    for fault in ({"status": 500}, {"status": 302}, {"padding": 2_000_000}, {"name": "https://other.example"}):
+        kept = {name: getattr(idp, name) for name in fault}
+        for name, value in fault.items():
+            setattr(idp, name, value)
+        with pytest.raises(Unavailable):
+            await world.authority.verifier.authenticate(token)
+        for name, value in kept.items():
+            setattr(idp, name, value)
+    idp.asked.clear()
+    for _ in range(3):
+        assert (await world.authority.verifier.authenticate(token)).permissions == {"SecurityAlert.Read.All"}
+        await _refused(world, them.token("unknown", azp=world.app.id), "Invalid signature")
+    assert idp.asked == ["/.well-known/openid-configuration", "/keys"]
+    await runner.cleanup()
     await world.http.aclose()
     await world.authority.store.close()

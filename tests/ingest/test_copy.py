@@ -10,7 +10,7 @@ import pytest
 from bartizan.errors import StorageFull, TooLarge, Unavailable
 from bartizan.ingest import copy
 from bartizan.ingest.copy import CopyStage
-from bartizan.lake import Lake, open_lake
+from bartizan.lake.buffer import Lake, open_lake
 from bartizan.store import Change, Collection, Draft, Store, Tx, draft, inner, open_store
 
 pytestmark = pytest.mark.anyio

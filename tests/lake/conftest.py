@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bartizan.lake import Lake, open_lake
+from bartizan.lake.buffer import Lake, open_lake
 
 Opener = Callable[..., Awaitable[Lake]]
 

@@ -8,8 +8,9 @@ import pytest
 from tests.lake.conftest import Opener
 
 from bartizan.errors import BadRequest, Conflict, TooLarge, Unavailable
-from bartizan.lake import Batch, Lake, Sink, Sizes, coerce
-from bartizan.lake.buffer import BATCH_BYTES, MAX_APPEND_ROWS, MAX_ROW_BYTES
+from bartizan.lake.buffer import BATCH_BYTES, MAX_APPEND_ROWS, MAX_ROW_BYTES, Batch, Lake, Sizes
+from bartizan.lake.coerce import coerce
+from bartizan.lake.sink import Sink
 
 pytestmark = pytest.mark.anyio
 

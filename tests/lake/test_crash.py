@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.lake.writer_process import ROWS
 
-from bartizan.lake import open_lake
+from bartizan.lake.buffer import open_lake
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

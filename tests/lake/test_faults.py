@@ -11,7 +11,7 @@ import pytest
 from tests.lake.test_buffer import event, numbers
 
 from bartizan.errors import StorageFull, Unavailable
-from bartizan.lake import Lake, open_lake
+from bartizan.lake.buffer import Lake, open_lake
 
 pytestmark = pytest.mark.anyio
 

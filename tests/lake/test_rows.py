@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.lake.test_coerce import values
 
-from bartizan.lake import TABLES, coerce
+from bartizan.lake.coerce import coerce
 from bartizan.lake.rows import audit_rows, sign_in_rows
+from bartizan.lake.tables import TABLES
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 SIGN_IN: dict[str, Any] = {

@@ -9,8 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from bartizan.lake import TABLES, declare, table
-from bartizan.lake.tables import KUSTO_TYPES
+from bartizan.lake.tables import KUSTO_TYPES, TABLES, declare, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,6 +72,14 @@ def test_what_cannot_be_declared(name: str, columns: dict[str, str], why: str) -
     with pytest.raises(ValueError, match=why):
         declare(name, columns)
     assert table("LakeTestOther") is None
+
+
+def test_the_package_gives_what_it_names() -> None:
+    import bartizan.lake as lake
+
+    assert [name for name in lake.__all__ if not hasattr(lake, name)] == []
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = lake.nothing
 
 
 def test_the_catalogue_is_read_when_it_is_asked_for() -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import bartizan.lake.sqlite  # noqa: F401 - imported before the fork, so that a writer starts at once
-from bartizan.lake import Lake, open_lake
+from bartizan.lake.buffer import Lake, open_lake
 
 LANES = 8  # appends under way at once
 ROWS = 5  # of one append, in two tables

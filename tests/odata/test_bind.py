@@ -167,6 +167,8 @@ REFUSED = [
     ("microsoft.graph.user/title eq 'x'", ALERT, "microsoft.graph.user is not a kind of microsoft.graph.alert"),
     ("$it eq 'x'", ALERT, "$it, the object itself"),
     ("assignedLicenses/any(a: a/skuId eq 'x')", USER, "'x' is not a guid"),
+    ("id eq guid'x'", USER, "'x' is not a guid"),
+    ("createdDateTime gt datetime'x'", ALERT, "not a date and time"),
     ("ext_a eq ext_b", USER, "not a single value of a known type"),
 ]
 

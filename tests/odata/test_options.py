@@ -94,6 +94,7 @@ positions: st.SearchStrategy[Position] = st.lists(
 ).map(tuple)
 
 
+@settings(deadline=None)
 @given(options=queries, position=positions)
 def test_a_token_carries_the_whole_query(options: QueryOptions, position: Position) -> None:
     """Query and position come back as they were, types included, from a text that fits a URL as it is."""
@@ -104,7 +105,7 @@ def test_a_token_carries_the_whole_query(options: QueryOptions, position: Positi
     assert [type(value) for value in at] == [type(value) for value in position]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(options=queries, position=positions, at=st.integers(0, 10_000), char=st.sampled_from("AZaz09-_+/=. é\0"))
 def test_a_changed_token_is_refused(options: QueryOptions, position: Position, at: int, char: str) -> None:
     """Any other text is no token, whichever character was changed, and also one that is longer or shorter."""
@@ -134,6 +135,7 @@ def test_a_token_is_bound(key: bytes, bound: tuple[str, ...]) -> None:
         decode_token(key, bound, token)
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=80) | st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_other_texts_are_no_tokens(text: str) -> None:
     """Whatever is sent as $skiptoken, the only refusal is a 400."""

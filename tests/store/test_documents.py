@@ -390,3 +390,30 @@ def test_declarations_are_checked() -> None:
         with pytest.raises(ValueError):
             open_store("/nowhere", collections)
     assert Column("a").index
+
+
+async def test_a_write_that_changes_one_document_again_and_again(store: Store) -> None:
+    """What was read before counts only until the next change: entities, stamps and feed follow each step."""
+    tenant = store.tenant("t1")
+
+    def on(host: str) -> Draft:
+        return draft(ALERTS, {}, "a1", entities=(Entity("host", host),))
+
+    await tenant.write(putting(on("h0")), actor="me")
+
+    def work(tx: Tx) -> list[Any]:
+        first = tx.get("alerts", "a1")
+        one, two = tx.put(on("h1")), tx.put(on("h2"))
+        again = tx.get("alerts", "a1")
+        gone = tx.delete("alerts", "a1"), tx.delete("alerts", "a1"), tx.get("alerts", "a1")
+        new = tx.put(on("h3"))
+        assert first is not None and one is not None and two is not None and new is not None
+        assert (again, gone) == (two, (True, False, None))
+        assert first.created == one.created == two.created < new.created
+        return [first.seq, one.seq, two.seq, new.seq]
+
+    numbers = await tenant.write(work, actor="me")
+    assert numbers == sorted(set(numbers))
+    assert [await tenant.entity("host", f"h{i}") != [] for i in range(4)] == [False, False, False, True]
+    told = [change.op for change in await store.changes(0, limit=9)]
+    assert told == ["created", "updated", "updated", "deleted", "created"]

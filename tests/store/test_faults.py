@@ -1,7 +1,6 @@
 """What the world does to a store: full disks, read-only folders, lost connections, damaged files."""
 
 import asyncio
-import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 from tests.store.conftest import COLLECTIONS, Opener, alert, note, putting
 
 from bartizan.errors import Conflict, StorageFull, Unavailable
-from bartizan.store import Limits, Query, Store, Tx, open_store
+from bartizan.store import Query, Store, Tx, open_store
 from bartizan.store.sql import Db
 from bartizan.store.writer import Bounds, Unknown, Writer
 
@@ -94,6 +93,24 @@ async def test_a_full_disk_at_the_checkpoint(small_disk: Path) -> None:
     await again.start()
     assert await whole(again) == stored
     await again.close()
+
+
+async def test_a_bound_on_the_file(tmp_path: Path) -> None:
+    """Without a file system of its own: SQLite's bound on the file is met like a full disk, and is as harmless."""
+    store = open_store(tmp_path, COLLECTIONS)
+    await store.start()
+
+    def bound(db: Db, _: Any) -> None:
+        [(pages,)] = db.rows("PRAGMA page_count")
+        db.rows(f"PRAGMA max_page_count = {pages + 100}")
+
+    await store.write(bound)  # type: ignore[attr-defined]
+    stored = await fill_up(store)
+    assert stored > 3 and await whole(store) == stored
+    await store.write(lambda db, _: db.rows("PRAGMA max_page_count = 1000000"))  # type: ignore[attr-defined]
+    await store.tenant("t").write(putting(note("after"), alert("after")), actor="me")
+    assert await whole(store) == stored + 1
+    await store.close()
 
 
 async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path) -> None:
@@ -332,4 +349,3 @@ async def test_an_outcome_that_cannot_be_told_is_not_tried_again() -> None:
         await writer.run(work)
     assert pen.runs == 1
     await asyncio.to_thread(writer.close)
-    assert Limits().queue > 0 and os.name == "posix"

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.store.conftest import COLLECTIONS, PEOPLE, Opener, alert, person, putting
+from tests.store.conftest import COLLECTIONS, Opener, alert, person, putting
 
 from bartizan.errors import Timeout
 from bartizan.odata.tree import And, Call, Compare, Expr, In, Literal, Not, Or, Order, Path
@@ -298,8 +298,3 @@ async def test_a_read_that_takes_too_long_is_refused(opened: Opener) -> None:
     with pytest.raises(Timeout, match="createdDateTime"):
         await store.tenant("t1").page("hosts", Query(5, Or(tuple(words))))
     assert await store.tenant("t1").get("hosts", "h0001") is not None
-
-
-async def test_people_default_order() -> None:
-    """The declarations of these tests are what the tests say."""
-    assert PEOPLE.order == (("upn", False),)

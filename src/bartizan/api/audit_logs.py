@@ -6,10 +6,12 @@ Source: Microsoft Graph, resources signIn and directoryAudit; the filterable pro
 from typing import Any
 
 from bartizan.api.wire.note import note
+from bartizan.api.identity_protection import STANDING, close
 from bartizan.auth import audit
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, not_yet, resource, unserved
+from bartizan.odata.tree import In, Literal, Path
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Tx
 
@@ -45,18 +47,28 @@ sign_ins = resource(
 
 @sign_ins.prepare
 def new_sign_in(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
-    unset = {
+    unset: dict[str, Any] = {
         "riskDetail": "none",
         "riskLevelAggregated": "none",
         "riskLevelDuringSignIn": "none",
         "riskState": "none",
         "isInteractive": True,
     }
-    return {**unset, **{name: value for name, value in given.items() if value is not None}}
+    kept = {name: value for name, value in given.items() if value is not None}
+    types = kept.get("signInEventTypes")
+    if types:
+        unset["isInteractive"] = "interactiveUser" in types
+    else:
+        kept["signInEventTypes"] = ["interactiveUser" if kept.get("isInteractive", True) else "nonInteractiveUser"]
+    return {**unset, **kept}
 
 
 def _decision(name: str, risk: dict[str, str]) -> None:
-    """Declares one decision on sign-ins: 204, all of them or none, twice changes nothing more."""
+    """Declares one decision on sign-ins: 204, all of them or none, twice changes nothing more.
+
+    The risk detections of the sign-ins take its state after it, some at a time.
+    """
+    told = {"riskState": risk["riskState"], "riskDetail": risk["riskDetail"]}
 
     @sign_ins.action(name, on="set", parameters={"requestIds": "Collection(Edm.String)!"}, access=_DECIDE)
     async def decide(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
@@ -79,6 +91,8 @@ def _decision(name: str, risk: dict[str, str]) -> None:
                 note(ctx, tx, sign_ins, moved, activity=f"{name} sign-in risk")
 
         await ctx.store.write(work, actor=ctx.caller.actor)
+        of = In(Path(("requestId",), kind="text"), tuple(Literal(each, "text") for each in ids))
+        await close(ctx, of, told, tuple(state for state in STANDING if state != risk["riskState"]))
         return Answer(204)
 
 

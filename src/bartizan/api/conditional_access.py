@@ -73,7 +73,7 @@ def _check_location(inner: dict[str, Any]) -> None:
         wrong = [c for c in countries if not (isinstance(c, str) and len(c) == _COUNTRY_LETTERS and c.isalpha())]
         if wrong or not countries:
             raise BadRequest(f"countriesAndRegions takes two-letter codes of ISO 3166; got {wrong or 'none'}")
-    else:
+    elif not kind.endswith(".compliantNetworkNamedLocation"):
         raise BadRequest("say @odata.type: #microsoft.graph.ipNamedLocation or #microsoft.graph.countryNamedLocation")
 
 
@@ -86,8 +86,20 @@ def new_policy(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
 
 @policies.merge
 def change_policy(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    after = {**before, **given, "modifiedDateTime": instant(ctx.clock())}
+    """Complex values merge, as OData has it: PATCH of conditions/signInRiskLevels leaves conditions/users alone."""
+    after = _merged(before, given)
+    if after == before:
+        return before
     _check_policy(after)
+    return {**after, "modifiedDateTime": instant(ctx.clock())}
+
+
+def _merged(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    after = dict(before)
+    for name, value in given.items():
+        known = before.get(name)
+        both = isinstance(known, dict) and isinstance(value, dict)
+        after[name] = _merged(known, value) if both and isinstance(known, dict) else value
     return after
 
 
@@ -95,7 +107,11 @@ def change_policy(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -
 def new_location(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
     _check_location(inner)
     at = instant(ctx.clock())
-    return {**inner, "createdDateTime": at, "modifiedDateTime": at}
+    unset: dict[str, Any] = {"isTrusted": False}
+    if inner["@odata.type"].endswith(".countryNamedLocation"):
+        unset = {"includeUnknownCountriesAndRegions": False, "countryLookupMethod": "clientIpAddress"}
+    kept = {name: value for name, value in inner.items() if value is not None}
+    return {**unset, **kept, "createdDateTime": at, "modifiedDateTime": at}
 
 
 @locations.merge
@@ -103,9 +119,11 @@ def change_location(ctx: Context, before: dict[str, Any], given: dict[str, Any])
     kind = given.get("@odata.type")
     if kind is not None and kind != before.get("@odata.type"):
         raise BadRequest("the kind of a named location cannot change; create another")
-    after = {**before, **given, "modifiedDateTime": instant(ctx.clock())}
+    if all(before.get(name) == value for name, value in given.items()):
+        return before
+    after = {**before, **given}
     _check_location(after)
-    return after
+    return {**after, "modifiedDateTime": instant(ctx.clock())}
 
 
 _EVALUATION = not_yet("policies are kept and served; their evaluation needs the identity engine")

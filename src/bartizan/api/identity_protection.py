@@ -4,16 +4,21 @@ Source: Microsoft Graph, resources riskyUser, riskyUserHistoryItem and riskDetec
 """
 
 from typing import Any
+from uuid import uuid4
 
 from bartizan.api.wire.note import note
-from bartizan.errors import BadRequest, NotFound
+from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.extend import Answer, Can, Context, collection, resource
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
+from bartizan.odata.tree import Expr, In, Literal, Path
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Tx
+from bartizan.store.interface import Stored, Tx
+from bartizan.store.risk import close_detections, put_detection
 
 MAX_USERS = 1_000  # of one decision: one transaction
+STANDING = ("atRisk", "confirmedCompromised")  # states of detections that a later decision changes
+CHUNK = 50  # detections that one transaction closes: the writer's lock stays short
 
 _READ = "IdentityRiskyUser.Read.All"
 _WRITE = "IdentityRiskyUser.ReadWrite.All"
@@ -72,15 +77,43 @@ def new_user(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {**stamped, **{name: value for name, value in given.items() if value is not None}}
 
 
-@risk_detections.prepare
-def new_detection(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+@risk_detections.on_create
+async def bring(ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
+    """Each detection with its risk event of 2018. One that is there and says the same is left alone."""
+    collection = risk_detections.collection
     now = instant(ctx.clock())
     stamped = {"activityDateTime": now, "detectedDateTime": now, "lastUpdatedDateTime": now}
-    return {**stamped, **{name: value for name, value in given.items() if value is not None}}
+    sent = [{name: value for name, value in each.items() if value is not None} for each in given]
+    ids = [str(each.get("id") or uuid4()) for each in sent]
+    if len(set(ids)) < len(ids):
+        raise BadRequest("two objects of the array have the same id.")
+
+    def work(tx: Tx) -> list[Stored]:
+        rows: list[Stored] = []
+        fresh: list[str] = []
+        for id, each in zip(ids, sent, strict=True):
+            row = put_detection(tx, collection, {**stamped, **each}, id, unless_exists=True)
+            if row is not None:
+                fresh.append(id)
+            else:
+                row = tx.get(collection.name, id)
+                known = {} if row is None else inner(row)
+                if row is None or any(known.get(name) != value for name, value in each.items()):
+                    raise Conflict(f"risk detection '{id}' exists, with other values.", code="nameAlreadyExists")
+            rows.append(row)
+        if fresh:
+            note(ctx, tx, risk_detections, fresh, operation="Add")
+        return rows
+
+    return await ctx.store.write(work, actor=ctx.caller.actor)
 
 
 def _decision(name: str, level: str, state: str, detail: str) -> None:
-    """Declares one decision: 204, doing it twice changes nothing more, all of the users or none."""
+    """Declares one decision: 204, doing it twice changes nothing more, all of the users or none.
+
+    A decision that takes the risk from users closes their standing detections after it, some at a time; a second call
+    completes what a crash cut short.
+    """
 
     @risky_users.action(name, on="set", parameters={"userIds": "Collection(Edm.String)!"})
     async def decide(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
@@ -98,7 +131,20 @@ def _decision(name: str, level: str, state: str, detail: str) -> None:
                     _detected(tx, user)
 
         await ctx.store.write(work, actor=ctx.caller.actor)
+        if level == "none":
+            of = In(Path(("userId",), kind="text"), tuple(Literal(user, "text") for user in ids))
+            await close(ctx, of, {"riskState": state, "riskDetail": detail})
         return Answer(204)
+
+
+async def close(ctx: Context, of: Expr, risk: dict[str, Any], standing: tuple[str, ...] = STANDING) -> None:
+    """Gives the risk to the detections that match `of` and stand in one of those states."""
+
+    def work(tx: Tx) -> int:
+        return close_detections(tx, risk_detections.collection, of, risk, standing, limit=CHUNK)
+
+    while await ctx.store.write(work, actor=ctx.caller.actor):
+        pass
 
 
 _decision("confirmCompromised", "high", "confirmedCompromised", "adminConfirmedUserCompromised")
@@ -154,4 +200,4 @@ def _detected(tx: Tx, user: str) -> None:
         "userDisplayName": of.get("userDisplayName"),
         "userPrincipalName": of.get("userPrincipalName"),
     }
-    tx.put(draft(risk_detections.collection, body, stable_id("riskDetection", tx.tenant, user, tx.now)))
+    put_detection(tx, risk_detections.collection, body, stable_id("riskDetection", tx.tenant, user, tx.now))

@@ -12,6 +12,7 @@ from bartizan.model.times import instant
 _READ = "SecurityEvents.Read.All"
 _WRITE = "SecurityEvents.ReadWrite.All"
 _STATES = ("Default", "Ignored", "ThirdParty", "Reviewed")
+_FLAT = ("assignedTo", "comment", "state", "tenantNote")  # the body of 2018
 
 scores = resource(
     "security/secureScores",
@@ -44,7 +45,11 @@ profiles = resource(
 
 @scores.prepare
 def stamp_score(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
-    return {**inner, "azureTenantId": ctx.caller.tenant}
+    """One a day and provider: the id says so where the sender gives none, so that sending it again changes nothing."""
+    day = str(inner["createdDateTime"])[:10]
+    provider = (inner.get("vendorInformation") or {}).get("provider")
+    named = "_".join(part for part in (ctx.caller.tenant, day, provider) if part)
+    return {**inner, "id": inner.get("id") or named, "azureTenantId": ctx.caller.tenant}
 
 
 @profiles.prepare
@@ -58,19 +63,25 @@ def update_state(ctx: Context, before: dict[str, Any], given: dict[str, Any]) ->
     if not (given.get("vendorInformation") or {}).get("vendor"):
         raise BadRequest("PATCH of a control profile needs vendorInformation with vendor and provider")
     updates = list(before.get("controlStateUpdates") or [])
-    flat: dict[str, Any] = {
-        name: given[name] for name in ("assignedTo", "comment", "state", "tenantNote") if name in given
-    }
+    flat = {name: given[name] for name in _FLAT if name in given}
     fresh = list(given.get("controlStateUpdates") or [])
     if flat:
         comment = flat.get("comment") or flat.get("tenantNote")
         fresh.append({"assignedTo": flat.get("assignedTo"), "comment": comment, "state": flat.get("state")})
     at = instant(ctx.clock())
     for entry in fresh:
-        if entry in updates:
-            continue  # a client that sends the whole list back adds nothing
         state = entry.get("state")
         if state is not None and state not in _STATES:
             raise BadRequest(f"state {state!r} of a control is none of {', '.join(_STATES)}")
+        if entry in updates or (updates and _said(entry) == _said(updates[-1])):
+            continue  # a client that sends the whole list back, or the same again, adds nothing
         updates.append({**entry, "updatedBy": entry.get("updatedBy") or ctx.caller.actor, "updatedDateTime": at})
-    return {**before, **flat, "controlStateUpdates": updates, "lastModifiedDateTime": at}
+    after = {**before, **flat, "controlStateUpdates": updates}
+    same = all(before.get(name) == after[name] for name in flat) and len(updates) == len(
+        before.get("controlStateUpdates") or []
+    )
+    return before if same else {**after, "lastModifiedDateTime": at}
+
+
+def _said(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry.get(name) for name in ("assignedTo", "comment", "state"))

@@ -61,4 +61,6 @@ def stamp_setting(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
 
 @settings.merge
 def switch(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    if all(before.get(name) == value for name, value in given.items()):
+        return before
     return {**before, **given, "lastModifiedDateTime": instant(ctx.clock())}

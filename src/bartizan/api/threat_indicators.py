@@ -4,7 +4,6 @@ Source: Microsoft Graph beta, resource tiIndicator.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
 from uuid import uuid4
@@ -16,12 +15,13 @@ from bartizan.api.wire.request import encode
 from bartizan.errors import BadRequest, BartizanError, NotFound
 from bartizan.extend import Answer, Can, Context, collection, resource
 from bartizan.model.times import instant
-from bartizan.odata.tree import Compare, Expr, Literal, Path
+from bartizan.odata.tree import And, Compare, Expr, Literal, Path
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Column, Tx
 
 MOST_IN_A_CALL = 100  # documented for submit, update and delete
 DESCRIPTION_CHARACTERS = 100
+_MOST_OF_ONE = 1_000  # indicators that share one externalId, deleted in one transaction
 _ENDPOINT_PRODUCTS = ("microsoft defender atp", "windows defender atp", "microsoft defender for endpoint")
 _THREATS = "Botnet C2 CryptoMining Darknet DDoS MaliciousUrl Malware Phishing Proxy PUA WatchList".split()
 _ENDPOINT_OBSERVABLES = "domainName url networkDestinationIPv4 networkDestinationIPv6 fileHashValue".split()
@@ -96,14 +96,12 @@ def complete(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
         "ingestedDateTime": instant(ctx.clock()),
     }
     check(made)
-    if made["expirationDateTime"] <= instant(ctx.clock() - timedelta(minutes=5)):
-        raise BadRequest("expirationDateTime lies in the past")
     return made
 
 
 # ---------------------------------------------------------------- the set
 
-_OWNER = "@bartizan.owner"  # client id of who submitted it; an annotation, which no client can set
+_OWNER = "@bartizan.owner"  # client id of who submitted it; kept in the state, never sent, and no client can set it
 _SCOPES = "ThreatIndicators.ReadWrite.OwnedBy"
 
 _indicators = collection(
@@ -147,7 +145,8 @@ indicators = resource(
 
 @indicators.prepare
 def new_indicator(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
-    return {**complete(ctx, inner), _OWNER: ctx.caller.app}
+    """Its id is ours: a client's could belong to another's indicator."""
+    return {**complete(ctx, inner), "id": str(uuid4()), _OWNER: ctx.caller.app}
 
 
 @indicators.merge
@@ -212,9 +211,9 @@ def _mine(ctx: Context, tx: Tx, id: str) -> dict[str, Any]:
 @indicators.action("submitTiIndicators", on="set", parameters=_SOME, returns="Collection(microsoft.graph.tiIndicator)")
 async def submit(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     def step(tx: Tx, item: dict[str, Any]) -> list[str]:
-        name = str(uuid4())
-        tx.put(draft(indicators.collection, new_indicator(ctx, {**item, "id": name}), name))
-        return [name]
+        made = new_indicator(ctx, item)
+        tx.put(draft(indicators.collection, made, made["id"]))
+        return [made["id"]]
 
     return await _each(ctx, _bounded(given["value"]), step, "Submit indicators")
 
@@ -231,7 +230,10 @@ async def update(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         fixed = sorted(key for key in item if key not in allowed and not key.startswith("@"))
         if fixed:
             raise BadRequest(f"cannot change {', '.join(fixed)}", code="propertyNotUpdateable")
-        tx.put(draft(indicators.collection, change_indicator(ctx, before, item), item["id"]))
+        after = change_indicator(ctx, before, {key: value for key, value in item.items() if key != "id"})
+        changed = {key: (before.get(key), value) for key, value in after.items() if before.get(key) != value}
+        if changed:
+            tx.put(draft(indicators.collection, after, item["id"]), changed=changed)
         return [item["id"]]
 
     return await _each(ctx, _bounded(given["value"]), step, "Update indicators")
@@ -252,10 +254,12 @@ async def delete(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
 )
 async def delete_by_external_id(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     def step(tx: Tx, item: str) -> list[str]:
-        wanted = Compare("eq", Path(("externalId",), kind="text"), Literal(item, "text"))
-        found = [row for row in tx.find("tiIndicators", wanted, limit=1_000) if inner(row)[_OWNER] == ctx.caller.app]
+        of = Compare("eq", Path(("externalId",), kind="text"), Literal(item, "text"))
+        found = tx.find("tiIndicators", And((_own(ctx), of)), limit=_MOST_OF_ONE + 1)
         if not found:
             raise NotFound(f"There is no indicator with externalId '{item[:100]}'.")
+        if len(found) > _MOST_OF_ONE:
+            raise BadRequest(f"More than {_MOST_OF_ONE} indicators have the externalId; delete them by id.")
         for row in found:
             tx.delete("tiIndicators", row.id)
         return [row.id for row in found]

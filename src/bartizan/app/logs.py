@@ -47,7 +47,7 @@ def configure(*, quiet: bool = False) -> None:
 class Access:
     """The access log: lines of JSON, written out a few times a second rather than one by one.
 
-    `add` is called on the event loop. What a killed process had not written yet is lost; the audit log is no part of it.
+    `add` is called on the event loop. What a killed process had not written is lost; the audit log is no part of it.
     """
 
     FLUSH_S = 0.25

@@ -141,7 +141,12 @@ class SignIn:
             return self._sign_in_page(request, flow, app)
         user, auth_time = who
         tenant = path_tenant or await self.tenant_of(user, app)
-        await self.authority.account(user.id, tenant.id)
+        try:
+            await self.authority.account(user.id, tenant.id)
+        except OAuthError as error:
+            if flow.prompt == "none":
+                raise
+            return self._sign_in_page(request, flow, app, error=error)  # as somebody else
         if flow.kind == "admin":
             return self._admin_page(request, flow, app, tenant, user)
         missing = await self.authority.missing_scopes(scope, tenant.id, app, user.id)

@@ -28,8 +28,8 @@ _SHOWN = """
 
 In another terminal (pip install msgraph-sdk azure-identity aiohttp), then run the snippet of README.md:
 
-  export BARTIZAN_ADDRESS={address} BARTIZAN_TENANT_ID={tenantId}
-  export BARTIZAN_CLIENT_ID={clientId} BARTIZAN_CLIENT_SECRET={clientSecret}
+  export GRAPH_ADDRESS={address} AZURE_TENANT_ID={tenantId}
+  export AZURE_CLIENT_ID={clientId} AZURE_CLIENT_SECRET={clientSecret}
   export SSL_CERT_FILE={ca} REQUESTS_CA_BUNDLE={ca}
 
 The same without an SDK:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from bartizan.demo.organisation import DOMAIN, OFFICES, Organisation, sample_id
+from bartizan.demo.organisation import DOMAIN, OFFICES, Organisation, Person, sample_id
 from bartizan.demo.telemetry import stamp
 
 Batch = tuple[str, list[dict[str, Any]]]  # path of a set, objects to create there (one atomic POST)
@@ -102,8 +102,10 @@ def policies() -> Iterator[Batch]:
     )
 
 
+_VENDOR = {"vendor": "Bartizan", "provider": "SecureScore"}
+
+
 def scores(org: Organisation, now: datetime) -> Iterator[Batch]:
-    vendor = {"vendor": "Bartizan", "provider": "SecureScore"}
     yield (
         "/v1.0/security/secureScoreControlProfiles",
         [
@@ -120,103 +122,56 @@ def scores(org: Organisation, now: datetime) -> Iterator[Batch]:
                 "service": "Sample",
                 "deprecated": False,
                 "threats": ["Account breach"],
-                "vendorInformation": vendor,
+                "vendorInformation": _VENDOR,
             }
             for rank, (name, title, category, most, cost, tier) in enumerate(_CONTROLS)
         ],
     )
-    days = []
-    for back in range(30, -1, -1):
-        day = (now - timedelta(days=back)).replace(hour=0, minute=0, second=0, microsecond=0)
-        reached = {
-            name: most * min(1.0, 0.4 + (30 - back) / 60 + i / 20)
-            for i, (name, _, _, most, _, _) in enumerate(_CONTROLS)
-        }
-        days.append(
-            {
-                "id": f"{DOMAIN}_{day:%Y-%m-%d}",
-                "createdDateTime": stamp(day),
-                "currentScore": round(sum(reached.values()), 2),
-                "maxScore": sum(c[3] for c in _CONTROLS),
-                "activeUserCount": len(org.people),
-                "licensedUserCount": len(org.people),
-                "enabledServices": ["HasIdentity"],
-                "vendorInformation": vendor,
-                "controlScores": [
-                    {
-                        "controlName": name,
-                        "controlCategory": category,
-                        "score": round(reached[name], 2),
-                        "description": title,
-                    }
-                    for name, title, category, _, _, _ in _CONTROLS
-                ],
-                "averageComparativeScores": [{"basis": "AllTenants", "averageScore": 19.5}],
-            }
-        )
-    yield "/v1.0/security/secureScores", days
+    yield "/v1.0/security/secureScores", [_score(org, now, back) for back in range(30, -1, -1)]
+
+
+def _score(org: Organisation, now: datetime, back: int) -> dict[str, Any]:
+    """The score of a day: it has grown slowly for a month."""
+    day = (now - timedelta(days=back)).replace(hour=0, minute=0, second=0, microsecond=0)
+    reached = {
+        control[0]: control[3] * min(1.0, 0.4 + (30 - back) / 60 + i / 20) for i, control in enumerate(_CONTROLS)
+    }
+    return {
+        "id": f"{DOMAIN}_{day:%Y-%m-%d}",
+        "createdDateTime": stamp(day),
+        "currentScore": round(sum(reached.values()), 2),
+        "maxScore": sum(control[3] for control in _CONTROLS),
+        "activeUserCount": len(org.people),
+        "licensedUserCount": len(org.people),
+        "enabledServices": ["HasIdentity"],
+        "vendorInformation": _VENDOR,
+        "controlScores": [
+            {"controlName": name, "controlCategory": category, "score": round(reached[name], 2), "description": title}
+            for name, title, category, _, _, _ in _CONTROLS
+        ],
+        "averageComparativeScores": [{"basis": "AllTenants", "averageScore": 19.5}],
+    }
+
+
+_RISKS = (
+    ("unfamiliarFeatures", "medium", "realtime"),
+    ("unlikelyTravel", "low", "offline"),
+    ("leakedCredentials", "high", "offline"),
+)
 
 
 def risks(org: Organisation, now: datetime) -> Iterator[Batch]:
     """Risk records of the past weeks, as an identity provider would have sent them."""
-    detections, users = [], []
-    kinds = (
-        ("unfamiliarFeatures", "medium", "realtime"),
-        ("unlikelyTravel", "low", "offline"),
-        ("leakedCredentials", "high", "offline"),
-    )
-    for number, person in enumerate(org.people[3:12:3]):
-        kind, level, timing = kinds[number]
-        at = now - timedelta(days=2 + number, hours=number)
-        detections.append(
-            {
-                "id": sample_id("riskDetection", person.id),
-                "requestId": sample_id("request", person.id),
-                "correlationId": sample_id("riskCorrelation", person.id),
-                "riskEventType": kind,
-                "riskState": "atRisk",
-                "riskLevel": level,
-                "riskDetail": "none",
-                "source": "IdentityProtection",
-                "detectionTimingType": timing,
-                "activity": "user" if kind == "leakedCredentials" else "signin",
-                "tokenIssuerType": "AzureAD",
-                "ipAddress": person.home_address,
-                "activityDateTime": stamp(at),
-                "detectedDateTime": stamp(at + timedelta(minutes=2)),
-                "lastUpdatedDateTime": stamp(at + timedelta(minutes=2)),
-                "userId": person.id,
-                "userDisplayName": person.name,
-                "userPrincipalName": person.upn,
-                "location": {
-                    "city": person.office.city,
-                    "state": person.office.state,
-                    "countryOrRegion": person.office.country,
-                },
-            }
-        )
-        users.append(
-            {
-                "id": person.id,
-                "isDeleted": False,
-                "isProcessing": False,
-                "riskLevel": level,
-                "riskState": "atRisk",
-                "riskDetail": "none",
-                "riskLastUpdatedDateTime": stamp(at + timedelta(minutes=2)),
-                "userDisplayName": person.name,
-                "userPrincipalName": person.upn,
-            }
-        )
-    yield "/v1.0/identityProtection/riskDetections", detections
-    yield "/v1.0/identityProtection/riskyUsers", users
-    name = org.applications[4][1]
+    chosen = [(person, now - timedelta(days=2 + n, hours=n), _RISKS[n]) for n, person in enumerate(org.people[3:12:3])]
+    yield "/v1.0/identityProtection/riskDetections", [_detection(*each) for each in chosen]
+    yield "/v1.0/identityProtection/riskyUsers", [_risky_user(*each) for each in chosen]
+    app_id, name = org.applications[4]
     yield (
         "/v1.0/identityProtection/riskyServicePrincipals",
         [
             {
                 "id": sample_id("servicePrincipal", name),
-                "appId": org.applications[4][0],
+                "appId": app_id,
                 "displayName": name,
                 "isEnabled": True,
                 "isProcessing": False,
@@ -228,6 +183,46 @@ def risks(org: Organisation, now: datetime) -> Iterator[Batch]:
             }
         ],
     )
+
+
+def _detection(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict[str, Any]:
+    kind, level, timing = risk
+    place = person.office
+    return {
+        "id": sample_id("riskDetection", person.id),
+        "requestId": sample_id("request", person.id),
+        "correlationId": sample_id("riskCorrelation", person.id),
+        "riskEventType": kind,
+        "riskState": "atRisk",
+        "riskLevel": level,
+        "riskDetail": "none",
+        "source": "IdentityProtection",
+        "detectionTimingType": timing,
+        "activity": "user" if kind == "leakedCredentials" else "signin",
+        "tokenIssuerType": "AzureAD",
+        "ipAddress": person.home_address,
+        "activityDateTime": stamp(at),
+        "detectedDateTime": stamp(at + timedelta(minutes=2)),
+        "lastUpdatedDateTime": stamp(at + timedelta(minutes=2)),
+        "userId": person.id,
+        "userDisplayName": person.name,
+        "userPrincipalName": person.upn,
+        "location": {"city": place.city, "state": place.state, "countryOrRegion": place.country},
+    }
+
+
+def _risky_user(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict[str, Any]:
+    return {
+        "id": person.id,
+        "isDeleted": False,
+        "isProcessing": False,
+        "riskLevel": risk[1],
+        "riskState": "atRisk",
+        "riskDetail": "none",
+        "riskLastUpdatedDateTime": stamp(at + timedelta(minutes=2)),
+        "userDisplayName": person.name,
+        "userPrincipalName": person.upn,
+    }
 
 
 def indicators(now: datetime) -> list[dict[str, Any]]:

@@ -154,38 +154,35 @@ def _exfiltration(at: datetime, victim: Person) -> Item:
     return Item(at, "/ingest/aws_guardduty", body)
 
 
+_WRONG = "Error validating credentials due to invalid username or password."
+
+
+def _far_sign_in(org: Organisation, who: Person, at: datetime, *, error: int = 0) -> Item:
+    return sign_in(
+        org,
+        who,
+        at,
+        address=_FAR.address,
+        place=_FAR,
+        error=error,
+        reason=_WRONG if error else "",
+        browser="Python Requests 2.32",
+        system="Linux",
+        trusted=False,
+    )
+
+
 def attack(org: Organisation, start: datetime, number: int = 0) -> Iterator[Item]:
     """The steps in order of time; `number` picks another victim."""
     people = org.people
     victim = people[(number * 13 + 4) % len(people)]
     at = start
     for i in range(12):
-        target = people[(number * 13 + i) % len(people)]
         at += timedelta(seconds=4)
-        yield sign_in(
-            org,
-            target,
-            at,
-            address=_FAR.address,
-            place=_FAR,
-            error=50126,
-            reason="Error validating credentials due to invalid username or password.",
-            browser="Python Requests 2.32",
-            system="Linux",
-            trusted=False,
-        )
+        yield _far_sign_in(org, people[(number * 13 + i) % len(people)], at, error=50126)
     step = timedelta(seconds=_SECONDS_A_STEP)
     at += step
-    yield sign_in(
-        org,
-        victim,
-        at,
-        address=_FAR.address,
-        place=_FAR,
-        browser="Python Requests 2.32",
-        system="Linux",
-        trusted=False,
-    )
+    yield _far_sign_in(org, victim, at)
     yield _okta_threat(at := at + step, victim)
     yield _falcon(
         at := at + step,

@@ -33,6 +33,8 @@ def literal_of(kind: Kind, value: str) -> Literal:
     """A literal by itself, in its one spelling."""
     if kind in ("instant", "date", "time", "duration"):
         return Literal(checked(value, kind), kind)
+    if kind == "guid":
+        checked(value, kind)  # and kept as it is: a text that it is compared with may be in capitals
     return Literal(value, "text" if kind == "enum" else kind)
 
 

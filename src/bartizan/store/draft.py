@@ -13,6 +13,7 @@ MAX_ENTITIES = 2_000  # index rows of one document; the longest real alert (a wo
 
 _ETAG_KEY = "@odata.etag"
 _TYPE_KEY = "@odata.type"
+_OWN = "@bartizan."  # what keys of this server's own begin with: kept in the state, never rendered
 _ETAG_VALUE = f'W/"{ETAG}"'
 _MAX_INT = 2**63 - 1
 
@@ -71,7 +72,7 @@ def _rendered(collection: Collection, whole: dict[str, Any], id: str, state: byt
 
 
 def _wire(type_name: str, version: Any, whole: dict[str, Any], id: str) -> dict[str, Any]:
-    body = edm(version).render(type_name, whole)
+    body = edm(version).render(type_name, {key: value for key, value in whole.items() if not key.startswith(_OWN)})
     first = {_ETAG_KEY: _ETAG_VALUE}
     if _TYPE_KEY in body:
         first[_TYPE_KEY] = body[_TYPE_KEY]

@@ -3,10 +3,13 @@
 Source: Microsoft Graph, resources riskDetection and (beta documentation of 2018) identityRiskEvent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bartizan.store.draft import draft
+import msgspec
+
+from bartizan.odata.tree import And, Expr, In, Literal, Path
+from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, Column, Stored, Tx
 
 RISK_EVENTS = Collection(
@@ -44,6 +47,11 @@ _STATUS = {
     "confirmedSafe": "dismissedAsFalsePositive",
 }
 _LEVELS = ("low", "medium", "high")
+_MORE = {
+    "impossibleTravelRiskEvent": ("userAgent", "deviceInformation"),
+    "malwareRiskEvent": ("deviceInformation", "malwareName"),
+}
+_pairs = msgspec.json.Decoder(list[Any]).decode
 
 
 def risk_event(detection: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,14 +73,51 @@ def risk_event(detection: Mapping[str, Any]) -> dict[str, Any]:
     }
     if kind not in ("identityRiskEvent", "leakedCredentialsRiskEvent"):
         event |= {"ipAddress": detection.get("ipAddress"), "location": detection.get("location")}
+    more = _MORE.get(kind)
+    if more:
+        said = _said(detection.get("additionalInfo"))
+        event |= {name: said[name] for name in more if name in said}
     return event
 
 
+def _said(additional: Any) -> dict[str, str]:
+    """The texts of a detection's additionalInfo: a JSON string of [{"Key": ..., "Value": ...}]; {} if it is not."""
+    try:
+        pairs = _pairs(additional) if isinstance(additional, str) else []
+    except msgspec.DecodeError:
+        return {}
+    return {
+        str(pair["Key"]): pair["Value"]
+        for pair in pairs
+        if isinstance(pair, dict) and "Key" in pair and isinstance(pair.get("Value"), str)
+    }
+
+
 def put_detection(
-    tx: Tx, collection: Collection, detection: Mapping[str, Any], id: str, *, unless_exists: bool = False
+    tx: Tx,
+    collection: Collection,
+    detection: Mapping[str, Any],
+    id: str,
+    *,
+    unless_exists: bool = False,
+    changed: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Stored | None:
     """Stores a detection and its risk event under one id; None if it was there and `unless_exists`."""
-    stored = tx.put(draft(collection, detection, id), unless_exists=unless_exists)
+    stored = tx.put(draft(collection, detection, id), unless_exists=unless_exists, changed=changed)
     if stored is not None:
         tx.put(draft(RISK_EVENTS, risk_event(detection), id))
     return stored
+
+
+def close_detections(
+    tx: Tx, collection: Collection, of: Expr, risk: Mapping[str, Any], states: Sequence[str], *, limit: int
+) -> int:
+    """Gives detections that match `of` and stand in one of `states` another risk; how many, at most `limit`."""
+    standing = In(Path(("riskState",), kind="enum"), tuple(Literal(state, "enum") for state in states))
+    rows = tx.find(collection.name, And((standing, of)), limit=limit)
+    for row in rows:
+        before = inner(row)
+        after = {**before, **risk, "lastUpdatedDateTime": tx.now}
+        changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
+        put_detection(tx, collection, after, row.id, changed=changed)
+    return len(rows)
