@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,43 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="damaged"):
         await open_store(tmp_path, COLLECTIONS).start()
     assert file.read_bytes() == b"not a database at all" * 1_000
+
+
+async def test_the_file_is_private(tmp_path: Path) -> None:
+    """Neither the database nor its log nor a copy can be read by others."""
+    store = open_store(tmp_path / "data", COLLECTIONS)
+    await store.start()
+    await store.tenant("t").write(putting(note("n")), actor="me")
+    await store.backup(str(tmp_path / "data" / "copy.db"))
+    files = list((tmp_path / "data").iterdir())
+    assert len(files) >= 3 and all(file.stat().st_mode & 0o077 == 0 for file in files)
+    await store.close()
+
+
+async def test_an_index_that_another_program_has_replaced(tmp_path: Path) -> None:
+    """A process of the old program answers on, without the index."""
+    store = open_store(tmp_path, COLLECTIONS)
+    await store.start()
+    await store.tenant("t").write(putting(alert("a1"), alert("a2")), actor="me")
+
+    def drop(db: Db, _: Any) -> None:
+        for (name,) in db.rows("SELECT name FROM sqlite_schema WHERE name GLOB 'ix_alerts_*'"):
+            db.run(f'DROP INDEX "{name}"')
+
+    await store.write(drop)  # type: ignore[attr-defined]
+    assert [row.id for row in (await store.tenant("t").page("alerts", Query(5))).rows] == ["a2", "a1"]
+    await store.close()
+
+
+def test_postgresql_is_an_extra() -> None:
+    """Without its package the error says what to install."""
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from bartizan.store import open_store\n"
+        "open_store('postgresql://localhost/x', ())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'bartizan[postgres]'" in done.stderr
 
 
 async def test_a_writer_that_waits_too_long(opened: Opener) -> None:

@@ -5,8 +5,8 @@ Source: Microsoft Graph, resources signIn and directoryAudit; the filterable pro
 
 from typing import Any
 
-from bartizan.api.wire.note import note
 from bartizan.api.identity_protection import STANDING, close
+from bartizan.api.wire.note import note
 from bartizan.auth import audit
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest, NotFound

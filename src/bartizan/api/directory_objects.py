@@ -80,7 +80,7 @@ service_principals = resource(
     search="displayName",
     advanced=True,
     keys="appId",
-    required="appId displayName",
+    required="appId",
     throttle="directory",
     unserved=_UNWRITABLE,
 )
@@ -95,6 +95,39 @@ LICENSES = collection(
     "licenseDetails", "microsoft.graph.licenseDetails", columns="skuPartNumber", order="skuPartNumber"
 )
 GRANTS = collection("oauth2PermissionGrants", "microsoft.graph.oAuth2PermissionGrant", columns="clientId principalId")
+
+# What Graph contains in users and service principals comes in by sets of their own.
+resource(
+    "appRoleAssignments",
+    "microsoft.graph.appRoleAssignment",
+    collection=ROLE_ASSIGNMENTS,
+    can=Can.READ | Can.CREATE,
+    read=f"Application.Read.All Application.ReadWrite.All {_ALL}",
+    create=_INGEST,
+    required="principalId resourceId appRoleId",
+    throttle="directory",
+)
+resource(
+    "licenseDetails",
+    "microsoft.graph.licenseDetails",
+    collection=LICENSES,
+    can=Can.READ | Can.CREATE,
+    read=f"User.Read.All User.ReadWrite.All {_ALL}",
+    create=_INGEST,
+    required="skuId",
+    throttle="directory",
+)
+resource(
+    "oauth2PermissionGrants",
+    "microsoft.graph.oAuth2PermissionGrant",
+    collection=GRANTS,
+    can=Can.READ | Can.CREATE,
+    read=_ALL,
+    create=_INGEST,
+    required="clientId resourceId consentType",
+    throttle="directory",
+    unserved=_UNWRITABLE,
+)
 
 
 @groups.prepare
@@ -151,11 +184,16 @@ users.navigation("directReports", users, type="microsoft.graph.directoryObject",
 users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True)
 users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True)
 users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
-users.navigation("licenseDetails", LICENSES, relation="licenseDetails")
+service_principals.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
+users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST)
 users.navigation("oauth2PermissionGrants", GRANTS, column="principalId")
 for each in (users, groups, service_principals):
     each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId")
 
+for name in ("users", "groups", "servicePrincipals"):
+    unserved(f"{name}/{{}}/appRoleAssignments/**", _NOBODY, verbs="POST DELETE")
+unserved("servicePrincipals/{}/appRoleAssignedTo/**", _NOBODY, verbs="POST DELETE")
+unserved("users/{}/manager/$ref", _NOBODY, verbs="PUT DELETE")
 for name in ("groups", "devices", "servicePrincipals"):
     unserved(f"{name}/delta", not_yet("directory delta queries come last"))
 unserved("users/{}/authentication/**", not_yet("authentication methods come with a directory connector"))

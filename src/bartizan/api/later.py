@@ -66,15 +66,11 @@ _all(("users/{}/devices/**",), never("an early form of registeredDevices and own
 _all(
     (
         "users/getByIds",
-        "users/{}/getMemberObjects",
         "users/{}/createdObjects/**",
         "users/{}/serviceProvisioningErrors/**",
         "users/{}/licenseDetails/getTeamsLicensingDetails",
         "servicePrincipals/{}/createdObjects/**",
-        "servicePrincipals/{}/ownedObjects/**",
         "servicePrincipals/{}/synchronization/**",
     ),
     _DIRECTORY,
 )
-for _kind in ("users", "groups", "devices", "servicePrincipals"):
-    _all((f"{_kind}/{{}}/checkMemberGroups", f"{_kind}/{{}}/getMemberGroups"), _DIRECTORY)

@@ -5,11 +5,13 @@ Source: Microsoft Graph, resources riskyServicePrincipal and servicePrincipalRis
 
 from typing import Any
 
+from bartizan.api.identity_protection import CHUNK, STANDING
 from bartizan.api.wire.note import note
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, collection, not_yet, resource, unserved
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
+from bartizan.odata.tree import And, In, Literal, Path
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Tx
 
@@ -82,8 +84,12 @@ def _decision(name: str, level: str, state: str, detail: str) -> None:
             moved = [each for each in ids if _decided(ctx, tx, each, risk)]
             if moved:
                 note(ctx, tx, principals, moved, activity=f"{name} service principal risk")
+            for each in moved if level == "high" else ():
+                _detected(tx, each, risk)
 
         await ctx.store.write(work, actor=ctx.caller.actor)
+        if level == "none":
+            await _close(ctx, ids, {"riskState": state, "riskDetail": detail})
         return Answer(204)
 
 
@@ -111,6 +117,45 @@ def _decided(ctx: Context, tx: Tx, id: str, risk: dict[str, Any]) -> bool:
     }
     tx.put(draft(HISTORY, item, stable_id("riskyServicePrincipalHistory", tx.tenant, id, tx.now)))
     return True
+
+
+def _detected(tx: Tx, id: str, risk: dict[str, Any]) -> None:
+    """As for users: what an administrator confirms is a detection too."""
+    row = tx.get(principals.collection.name, id)
+    assert row is not None
+    of = inner(row)
+    body = {
+        "riskEventType": "adminConfirmedServicePrincipalCompromised",
+        **{name: risk[name] for name in ("riskLevel", "riskState", "riskDetail")},
+        "activity": "servicePrincipal",
+        "detectionTimingType": "offline",
+        "source": "Bartizan",
+        "activityDateTime": tx.now,
+        "detectedDateTime": tx.now,
+        "lastUpdatedDateTime": tx.now,
+        "servicePrincipalId": id,
+        "servicePrincipalDisplayName": of.get("displayName"),
+        "appId": of.get("appId"),
+    }
+    tx.put(draft(detections.collection, body, stable_id("servicePrincipalRiskDetection", tx.tenant, id, tx.now)))
+
+
+async def _close(ctx: Context, ids: list[str], risk: dict[str, Any]) -> None:
+    """Gives the risk to the standing detections of these principals, some at a time."""
+    standing = In(Path(("riskState",), kind="enum"), tuple(Literal(state, "enum") for state in STANDING))
+    of = In(Path(("servicePrincipalId",), kind="text"), tuple(Literal(id, "text") for id in ids))
+
+    def work(tx: Tx) -> int:
+        rows = tx.find(detections.collection.name, And((standing, of)), limit=CHUNK)
+        for row in rows:
+            before = inner(row)
+            changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
+            after = {**before, **risk, "lastUpdatedDateTime": tx.now}
+            tx.put(draft(detections.collection, after, row.id), changed=changed)
+        return len(rows)
+
+    while await ctx.store.write(work, actor=ctx.caller.actor):
+        pass
 
 
 _decision("confirmCompromised", "high", "confirmedCompromised", "adminConfirmedServicePrincipalCompromised")

@@ -9,6 +9,7 @@ Source: SQLite "Write-Ahead Logging", "PRAGMA synchronous"; apsw.
 import asyncio
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,6 +39,8 @@ CACHE_KIB = 16_384  # of the writer and of reads on the event loop, as far as it
 SLOW_CACHE_KIB = 4_096  # of a connection for reads that take longer
 STEPS = 500  # virtual machine steps between two looks at the clock: some 10 us of plain work
 
+_HINT = re.compile(r' INDEXED BY "\w+"')
+
 log = structlog.get_logger(__name__)
 
 
@@ -53,7 +56,13 @@ class SqliteDb:
         return time.monotonic() > self.deadline
 
     def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
-        return self.connection.execute(SQLITE.native(sql), cleaned(params)).fetchall()
+        try:
+            return self.connection.execute(SQLITE.native(sql), cleaned(params)).fetchall()
+        except apsw.SQLError as error:
+            if not str(error).startswith("no such index"):
+                raise
+        # a newer program has replaced the index meanwhile: slower until this one is replaced too, but right
+        return self.connection.execute(_HINT.sub("", SQLITE.native(sql)), cleaned(params)).fetchall()
 
     def run(self, sql: str, params: Params = ()) -> int:
         self.connection.execute(SQLITE.native(sql), params)
@@ -83,6 +92,11 @@ def connect(path: Path, *, writes: bool, lock_s: float, cache_kib: int = SLOW_CA
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}").fetchall()
     connection.execute(f"PRAGMA cache_size = -{cache_kib}")
     return SqliteDb(connection)
+
+
+def _private(path: Path) -> None:
+    """It holds secrets: its owner's alone, and so are the log and the index that SQLite puts beside it."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _make_log(connection: apsw.Connection, lock_s: float) -> None:
@@ -238,7 +252,11 @@ class SqliteStore(SqlStore):
         self._threads = ThreadPoolExecutor(self.limits.readers, "bartizan-read")
 
     def _open_pen(self) -> SqlitePen:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _private(self.path)
+        except OSError as error:
+            raise Unavailable(f"the database cannot be written: {error}", retry_after_s=30) from error
         return SqlitePen(self.path, self.limits.lock_s, self.limits.work_s, self.now)
 
     def explained(self, error: BaseException) -> BartizanError | None:
@@ -316,6 +334,7 @@ class SqliteStore(SqlStore):
     def _backup(self, path: Path) -> None:
         partial = path.with_name(path.name + ".partial")
         partial.unlink(missing_ok=True)
+        _private(partial)
         source = connect(self.path, writes=False, lock_s=self.limits.lock_s)
         target = apsw.Connection(str(partial))
         try:

@@ -46,8 +46,8 @@ class Clock:
         return self.seq
 
     def save(self, db: Db) -> bool:
-        """Whether the feed has grown."""
-        if (self.seq, self.stamp, self.feed) != self._kept:
+        """Whether the feed has grown. What put nothing leaves nothing to write."""
+        if self.seq != self._kept[0]:
             db.post("UPDATE clock SET seq = $?, stamp = $?, feed = $?", (self.seq, self.stamp, self.feed))
         return self.feed != self._kept[2]
 

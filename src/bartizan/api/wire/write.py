@@ -11,12 +11,16 @@ from bartizan.api.wire.note import note
 from bartizan.api.wire.request import Request, Response
 from bartizan.api.wire.route import Target
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge
-from bartizan.extend import Context, Resource
+from bartizan.extend import Context, Navigation, Resource
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Stored, Tx
 
 MAX_BULK = 1_000  # objects of one POST: one transaction, lock held under 50 ms with small documents
 MAX_ID = 256  # characters of an id that a client chooses
+MAX_BOUND = 20  # references of one new object, as documented for groups
+_BIND = "@odata.bind"
+
+Bound = list[tuple[Navigation, list[str]]]  # what a new object refers to: ids
 
 
 async def create(ctx: Context, target: Target, request: Request) -> Response:
@@ -29,11 +33,12 @@ async def create(ctx: Context, target: Target, request: Request) -> Response:
     items = sent if isinstance(sent, list) else [sent]
     if not items or len(items) > MAX_BULK:
         raise (TooLarge if items else BadRequest)(f"POST takes 1 to {MAX_BULK} objects; got {len(items)}.")
+    bound = [_bound(ctx, resource, item) for item in items]
     given = [_accepted(ctx, resource, item, f"[{at}]" if many else "") for at, item in enumerate(items)]
     if resource.creates is not None:
         rows, fresh = await resource.creates(ctx, given), True
     else:
-        rows, fresh = await _create(ctx, resource, given)
+        rows, fresh = await _create(ctx, resource, given, bound)
     if many:
         wires = bodies.documents(ctx, resource.type, rows, request)
         return Response(201 if fresh else 200, bodies.page(bodies.context(ctx, resource.name), wires, None, None))
@@ -51,9 +56,44 @@ def _resource(target: Target) -> Resource:
     return target.resource
 
 
+def _bound(ctx: Context, resource: Resource, item: Any) -> Bound:
+    """Takes `members@odata.bind` and its like out of a new object. Where references cannot be added, it stays and is
+    refused with what else is unknown.
+    """
+    found: Bound = []
+    for name in [name for name in item if name.lower().endswith(_BIND)] if isinstance(item, dict) else []:
+        navigation = resource.navigations.get(name[: -len(_BIND)].lower())
+        if navigation is None or navigation.link is None or resource.creates is not None:
+            continue
+        ctx.caller.require(navigation.link)
+        value = item.pop(name)
+        addresses = value if navigation.many else [value]
+        if not isinstance(addresses, list) or not all(isinstance(each, str) for each in addresses):
+            raise BadRequest(f"{name}: expected {'addresses' if navigation.many else 'an address'} of objects.")
+        found.append((navigation, [_id_of(each) for each in addresses]))
+    if sum(len(ids) for _, ids in found) > MAX_BOUND:
+        raise BadRequest(f"at most {MAX_BOUND} references come with a new object; add the others by POST to .../$ref.")
+    return found
+
+
+def _id_of(address: str) -> str:
+    """`https://.../users/{id}`, or `.../users('{id}')`."""
+    last = unquote(address.rstrip("/").partition("?")[0].rpartition("/")[2])
+    return last.partition("('")[2].removesuffix("')") if last.endswith("')") else last
+
+
+def _refuse_inside(ctx: Context, resource: Resource, given: Mapping[str, Any]) -> None:
+    """What stands behind a navigation is an object of its own set, never part of this document."""
+    kind = ctx.edm.structured(resource.type)
+    inside = sorted(name for name, value in given.items() if name in kind.navigation and value is not None)
+    if inside:
+        raise BadRequest(f"{', '.join(inside)}: objects of their own; send them to their own path.")
+
+
 def _accepted(ctx: Context, resource: Resource, item: Any, where: str) -> dict[str, Any]:
     try:
         given = ctx.edm.accept(resource.type, item)
+        _refuse_inside(ctx, resource, given)
         missing = sorted(name for name in resource.required if given.get(name) is None)
         if missing:
             raise BadRequest(
@@ -76,7 +116,9 @@ def _prepared(ctx: Context, resource: Resource, given: dict[str, Any], where: st
         raise
 
 
-async def _create(ctx: Context, resource: Resource, given: list[dict[str, Any]]) -> tuple[list[Stored], bool]:
+async def _create(
+    ctx: Context, resource: Resource, given: list[dict[str, Any]], bound: list[Bound]
+) -> tuple[list[Stored], bool]:
     collection = resource.collection
     ids = [str(each.get("id") or uuid4()) for each in given]
     if len(set(ids)) < len(ids):
@@ -86,7 +128,7 @@ async def _create(ctx: Context, resource: Resource, given: list[dict[str, Any]])
     def work(tx: Tx) -> tuple[list[Stored], bool]:
         rows: list[Stored] = []
         fresh: list[str] = []
-        for one, sent in zip(drafts, given, strict=True):
+        for one, sent, links in zip(drafts, given, bound, strict=True):
             row = tx.put(one, unless_exists=True)
             if row is not None:
                 fresh.append(one.id)
@@ -95,11 +137,23 @@ async def _create(ctx: Context, resource: Resource, given: list[dict[str, Any]])
                 if row is None or not _says(inner(row), sent, collection.created, collection.updated):
                     raise Conflict(f"{resource.path} '{one.id}' exists, with other values.", code="nameAlreadyExists")
             rows.append(row)
+            for navigation, targets in links:
+                for target in targets:
+                    _linked(tx, navigation, one.id, target)
         if fresh:
             note(ctx, tx, resource, fresh, operation="Add")
         return rows, bool(fresh)
 
     return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _linked(tx: Tx, navigation: Navigation, parent: str, id: str) -> None:
+    """Twice changes nothing more."""
+    assert navigation.relation is not None
+    to = next((to for to in navigation.to if tx.get(to.name, id) is not None), None)
+    if to is None:
+        raise BadRequest(f"{navigation.name}: there is no object '{id[:100]}'.")
+    tx.relate(navigation.relation, parent, to.name, id)
 
 
 def _says(known: Any, given: Any, *stamps: str | None) -> bool:
@@ -219,7 +273,7 @@ async def link(ctx: Context, target: Target, request: Request) -> Response:
     at = body.get("@odata.id") if isinstance(body, dict) else None
     if not isinstance(at, str):
         raise BadRequest('expected {"@odata.id": "https://.../users/{id}"}.')
-    id = unquote(at.rstrip("/").rpartition("/")[2].partition("?")[0])
+    id = _id_of(at)
     for to in navigation.to:
         row = await ctx.store.get(to.name, id)
         if row is not None:
