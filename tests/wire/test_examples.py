@@ -80,7 +80,75 @@ ALSO: dict[str, dict[str, Any]] = {
 }
 
 # What is wrong today, each with its reason; a cause that goes away must leave this list.
-KNOWN: dict[str, str] = {}
+_ITEM = "microsoft.graph."
+_LOCATED = "anonymousIp impossibleTravel leakedCredentials located malware suspiciousIp".split()
+KNOWN: dict[str, list[str]] = {
+    "the page's answer does not fit the query of its own request": [
+        "not given back: /users?$filter=endswith(mail,'a@contoso.com')&$orderby=userPrincipalName&$count=true",
+        "not given back: /users?$filter=startswith(displayName,'Eric')&$select=displayName,signInActivity",
+        'not given back: /users?$search="displayName:wa" OR "displayName:ad"&$orderbydisplayName&$count=true',
+        *(
+            f"lacks {_ITEM}user/{name}"
+            for name in "mail mailNickname otherMails proxyAddresses userPrincipalName".split()
+        ),
+        *(f"lacks {_ITEM}group/membershipRule{name}" for name in ("", "ProcessingState", "ProcessingStatus")),
+        f"lacks {_ITEM}group/id",
+    ],
+    "$search takes words as they are written; the service also splits them where the case changes": [
+        'not given back: /servicePrincipals?$search="displayName:Team"&$count=true',
+        'not given back: /users?$search="displayName:wa" OR "displayName:ad"&$orderby=displayName&$count=true',
+    ],
+    "mail is not kept here, so it cannot be watched": [
+        "400 instead of 201: cannot subscribe to 'me/mailFolders('Inbox')"
+    ],
+    "the page forgets the header; its twin of v1.0 has it": [
+        "400 instead of 200: not needs the header ConsistencyLevel: eventual (and $count=true) here."
+    ],
+    "we keep users whole, so that skills can be selected": ["200 instead of 501: "],
+    "properties of beta, or of neither metadata, on pages of v1.0 or of former years": [
+        *(f"lacks {_ITEM}group/{name}" for name in "createdByAppId creationOptions writebackConfiguration".split()),
+        f"lacks {_ITEM}servicePrincipal/api",
+        f"lacks {_ITEM}servicePrincipal/publisherName",
+        f"lacks {_ITEM}riskyUserHistoryItem/isGuest",
+        f"lacks {_ITEM}conditionalAccessPolicy/conditions/times",
+        f"lacks {_ITEM}conditionalAccessPolicy/conditions/applications/includeProtectionLevels",
+        "refused identityProtection/riskDetections: riskType: microsoft.graph.riskDetection has it only in beta",
+        "refused subscriptions: notificationContentType: microsoft.graph.subscription has it only in beta",
+        "refused security/incidents: tags: no such property of microsoft.graph.security.incident",
+    ],
+    "slips of the page: names, words and types that no metadata ever had": [
+        f"lacks {_ITEM}security.incident/comments/createdBy",
+        f"lacks {_ITEM}security.incident/comments/createdTime",
+        f"{_ITEM}riskyUser/isGuest is boolean, documented as string",
+        f"{_ITEM}riskyUser/isDeleted is boolean, documented as string",
+        "refused auditLogs/directoryAudits: targetResource: no such property of microsoft.graph.directoryAudit",
+        "refused auditLogs/signIns: authenticationContextClassReferences[0].details: no such property of "
+        "microsoft.graph.authenticationContext",
+        "refused auditLogs/signIns: incomingTokenType: expected an array",
+        "refused auditLogs/signIns: conditionalAccessStatus: expected a member of microsoft.graph.conditionalAccessStatus",
+        "refused identityProtection/servicePrincipalRiskDetections: lastUpdatedDateTime: not a date and time: "
+        "'2021-10-26T16:28:17.8202975Z)'",
+    ],
+    "risk events of 2016: riskType became riskEventType, and the place, a string at first, an object": [
+        *(
+            f"refused {of}RiskEvents: riskType: no such property of {_ITEM}{kind}RiskEvent"
+            for of, kind in [
+                *((kind, kind) for kind in _LOCATED if kind != "located"),
+                ("located", "suspiciousIp"),
+                ("identity", "malware"),
+                ("identity", "unfamiliarLocation"),
+            ]
+        ),
+        *(
+            f"refused {of}RiskEvents: location: expected an object of {_ITEM}signInLocation"
+            for of in "identity impossibleTravel located malware suspiciousIp".split()
+        ),
+        f"refused impossibleTravelRiskEvents: previousLocation: expected an object of {_ITEM}signInLocation",
+    ],
+    "the server stamps it: a policy that was just made has not been modified": [
+        f"{_ITEM}conditionalAccessPolicy/modifiedDateTime is null, documented as string"
+    ],
+}
 
 
 # ---------------------------------------------------------------- an example and what became of it
@@ -312,7 +380,7 @@ class Seed:
 
 
 def _brief(message: str) -> str:
-    return re.split(r"; |, not ", message)[0][:150]
+    return re.split(r"; |, not |/messages'", message)[0][:170]
 
 
 def _put(made: Draft, tx: Tx) -> None:
@@ -372,7 +440,7 @@ async def tried(world: World, example: Example, target: Target, receiver: str, f
     found.statuses[f"{example.request['method']} {answer.status_code}"] += 1
     if answer.status_code != wanted if wanted is not None else not answer.is_success:
         said = answer.json()["error"]["message"] if answer.content and not answer.is_success else ""
-        found.add(f"{answer.status_code} instead of {wanted}: {said[:160]}", example)
+        found.add(f"{answer.status_code} instead of {wanted}: {_brief(said)}", example)
         return
     if answer.is_success and answer.content and answer.headers["content-type"].startswith("application/json"):
         for cause in compared(example, target, answer.json(), seed, found):
@@ -419,8 +487,12 @@ def echoed(shown: Any, sent: Any) -> Any:
 
 def counterpart(shown: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Ours of the same id; without an id, the one that says the most of the same."""
-    same = [each for each in items if shown.get("id") is None or len(items) == 1 or each.get("id") == shown["id"]]
-    return max(same, key=lambda each: sum(each.get(name) == value for name, value in shown.items()), default=None)
+    if len(items) == 1 or shown.get("id") is not None:
+        return next((each for each in items if len(items) == 1 or each.get("id") == shown["id"]), None)
+    says = {name: value for name, value in shown.items() if value is not None and name in {n for i in items for n in i}}
+    scores = [(sum(each.get(name) == value for name, value in says.items()), at) for at, each in enumerate(items)]
+    best, at = max(scores, default=(0, 0))
+    return items[at] if best or (items and not says) else None
 
 
 # ---------------------------------------------------------------- names and types
@@ -522,10 +594,21 @@ async def test_documented_requests_are_answered_as_documented(world: World, shar
     for example, target in examples(shared, world.graph.router):
         number += 1
         await tried(world, example, target, receiver, found)
+    report(number, found)
+    assert number >= LEAST_TRIED and found.compared >= LEAST_COMPARED
+    known = {cause for causes in KNOWN.values() for cause in causes}
+    assert set(found.wrong) - known == set(), "wrong, and not for a reason that is known"
+    assert known - set(found.wrong) == set(), "right by now: take it off the list"
+
+
+def report(number: int, found: Found) -> None:
+    """What -s or a failure shows: a table of causes."""
     wrong = {each for names in found.wrong.values() for each in names}
     print(f"\ntried {number}, right {number - len(wrong)}, wrong {len(wrong)}; properties compared {found.compared}")
     print("statuses:", dict(sorted(found.statuses.items())))
-    for cause, names in sorted(found.wrong.items(), key=lambda item: -len(item[1])):
-        print(f"{len(names):4} {cause}  [{'; '.join(sorted(set(names))[:3])}]")
-    assert number >= LEAST_TRIED and found.compared >= LEAST_COMPARED
-    assert set(found.wrong) == set(KNOWN)
+    reasons = {cause: reason for reason, causes in KNOWN.items() for cause in causes}
+    by_reason: dict[str, set[str]] = defaultdict(set)
+    for cause, names in found.wrong.items():
+        by_reason[reasons.get(cause, f"NOT KNOWN: {cause}")] |= set(names)
+    for reason, names_of in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        print(f"{len(names_of):4} {reason}  [{'; '.join(sorted(names_of)[:3])}]")

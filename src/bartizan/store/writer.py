@@ -122,9 +122,8 @@ class Writer:
             if self._closing:
                 raise Unavailable("the store is closed")
             queue = self._lanes.get(lane)
-            if self._waiting >= self._bounds.queue or (
-                queue and len(queue) >= max(1, self._bounds.queue // LANE_SHARE)
-            ):
+            full = queue is not None and len(queue) >= max(1, self._bounds.queue // LANE_SHARE)
+            if full or self._waiting >= self._bounds.queue:
                 raise Unavailable(f"{self._waiting} writes are waiting; try again", retry_after_s=5)
             if queue is None:
                 queue = self._lanes[lane] = deque()
@@ -156,9 +155,7 @@ class Writer:
             jobs: list[_Job[Any]] = []
             try:
                 self._group(jobs)
-            except (
-                Exception
-            ) as error:  # the stage's edge: whatever it was, callers must hear of it and the thread live on
+            except Exception as error:  # the edge: callers must hear of it, and the thread must live on
                 log.exception("store.writer", jobs=len(jobs))
                 self._pen.abort()
                 for job in jobs:

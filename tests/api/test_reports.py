@@ -1,0 +1,39 @@
+"""Who has registered for multifactor authentication: today's report and that of 2019."""
+
+from typing import Any
+
+import pytest
+from tests.api.conftest import World
+
+pytestmark = pytest.mark.anyio
+TODAY = "/v1.0/reports/authenticationMethods/userRegistrationDetails"
+OLD = "/beta/reports/credentialUserRegistrationDetails"
+
+
+def row(n: int, **more: Any) -> dict[str, Any]:
+    return {"id": f"u{n}", "userPrincipalName": f"User{n}@contoso.example", "isMfaRegistered": n % 2 == 0, **more}
+
+
+async def test_today(world: World) -> None:
+    methods = ["mobilePhone", "microsoftAuthenticatorPush"]
+    await world.post(TODAY, [row(n, isAdmin=n == 2, methodsRegistered=methods[:n]) for n in range(3)])
+    first = (await world.get(f"{TODAY}?$filter=userPrincipalName eq 'user2@CONTOSO.example'"))["value"][0]
+    assert (first["isAdmin"], first["methodsRegistered"], first["defaultMfaMethod"]) == (True, methods, None)
+    for wanted, ids in (
+        ("isMfaRegistered eq false", ["u1"]),
+        ("isAdmin eq true and isMfaRegistered eq true", ["u2"]),
+        ("methodsRegistered/any(m: m eq 'mobilePhone')", ["u1", "u2"]),
+    ):
+        assert [each["id"] for each in (await world.get(f"{TODAY}?$filter={wanted}"))["value"]] == ids, wanted
+    assert (await world.get("/beta/reports/authenticationMethods/userRegistrationDetails/u1"))["id"] == "u1"
+
+
+async def test_old(world: World) -> None:
+    """Read whole by old connectors; beta only."""
+    await world.post(OLD, [row(n, authMethods=["email"]) for n in range(3)])
+    found = (await world.get(OLD))["value"]
+    assert [(each["userPrincipalName"], each["isMfaRegistered"]) for each in found] == [
+        (f"User{n}@contoso.example", n % 2 == 0) for n in range(3)
+    ]
+    await world.refused("GET", OLD.replace("beta", "v1.0"), status=404)
+    await world.refused("POST", OLD, {"id": "u"}, status=400, says="userPrincipalName")
