@@ -236,6 +236,35 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         Meta(description="Notifications may go to loopback and private addresses, and by http; for labs and tests."),
     ] = False
+    notification_networks: Annotated[
+        tuple[str, ...], Meta(description="Private networks (CIDR) that notifications may reach by https.")
+    ] = ()
+    notification_ca_file: Annotated[
+        str, Meta(description="PEM of further authorities that endpoints of notifications may be certified by.")
+    ] = ""
+    notification_retry_s: Annotated[
+        int, Meta(ge=60, description="Seconds for which a notification is tried before it becomes a dead letter.")
+    ] = 4 * 3600
+    subscriptions_per_app: Annotated[Count, Meta(description="Subscriptions of one application in one tenant.")] = 100
+    subscriptions_per_tenant: Annotated[Count, Meta(description="Subscriptions of one tenant.")] = 1000
+
+    # --- requests
+    rate_limits: Annotated[
+        Literal["off", "graph"], Meta(description="Limits of requests: off, or those that Microsoft Graph documents.")
+    ] = "off"
+    body_bytes: Annotated[Count, Meta(description="Largest JSON body of a request in bytes, decompressed.")] = 4 << 20
+    answer_s: Annotated[Count, Meta(description="Seconds after which an unanswered request ends in 504.")] = 100
+    query_s: Annotated[Count, Meta(description="Seconds that one read of the store may take.")] = 10
+    access_log: Annotated[bool, Meta(description="Write a line for each request.")] = True
+
+    # --- ingestion
+    ingest_body_bytes: Annotated[Count, Meta(description="Largest body of POST /ingest in bytes, decompressed.")] = (
+        64 << 20
+    )
+    ingest_in_flight_bytes: Annotated[
+        Count, Meta(description="Bytes of records that a process holds at once; beyond, 503.")
+    ] = 256 << 20
+    ingest_tenant_bytes: Annotated[Count, Meta(description="One tenant's share of that; beyond, 429.")] = 128 << 20
 
     def __post_init__(self) -> None:
         if self.tls == "files" and not (self.tls_certificate_file and self.tls_key_file):

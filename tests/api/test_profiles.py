@@ -10,9 +10,9 @@ PROFILES: dict[str, dict[str, Any]] = {
     "fileSecurityProfiles": {"fileType": "exe", "riskScore": "90", "malwareStates": [{"name": "EICAR"}]},
     "hostSecurityProfiles": {"fqdn": "pc.contoso.example", "os": "Windows", "logonUsers": [{"accountName": "ada"}]},
     "ipSecurityProfiles": {"address": "203.0.113.9", "riskScore": "10", "tags": ["tor"]},
-    "userSecurityProfiles": {"userPrincipalName": "ada@contoso.example", "accounts": [{"accountName": "ada"}]},
-    "domainSecurityProfiles": {"name": "contoso.example", "categories": [{"name": "x"}]},
-    "cloudAppSecurityProfiles": {"name": "Mail", "isPermissionsRequired": "true"},
+    "userSecurityProfiles": {"userPrincipalName": "ada@contoso.example", "accounts": [{"displayName": "ada"}]},
+    "domainSecurityProfiles": {"name": "contoso.example", "domainCategories": [{"name": "x"}]},
+    "cloudAppSecurityProfiles": {"name": "Mail", "permissionsRequired": "administrator"},
 }
 SETTINGS = "/beta/security/providerTenantSettings"
 

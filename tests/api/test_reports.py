@@ -18,7 +18,7 @@ async def test_today(world: World) -> None:
     methods = ["mobilePhone", "microsoftAuthenticatorPush"]
     await world.post(TODAY, [row(n, isAdmin=n == 2, methodsRegistered=methods[:n]) for n in range(3)])
     first = (await world.get(f"{TODAY}?$filter=userPrincipalName eq 'user2@CONTOSO.example'"))["value"][0]
-    assert (first["isAdmin"], first["methodsRegistered"], first["defaultMfaMethod"]) == (True, methods, None)
+    assert (first["isAdmin"], first["methodsRegistered"], first["isSsprCapable"]) == (True, methods, None)
     for wanted, ids in (
         ("isMfaRegistered eq false", ["u1"]),
         ("isAdmin eq true and isMfaRegistered eq true", ["u2"]),

@@ -40,6 +40,9 @@ def new_user(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {**stamped, **kept}
 
 
-for action in ("revokeSignInSessions", "invalidateAllRefreshTokens", "changePassword"):
-    unserved(f"users/{{}}/{action}", _NOBODY)
+for one in ("users/{}", "me"):
+    for action in ("revokeSignInSessions", "invalidateAllRefreshTokens", "changePassword", "assignLicense"):
+        unserved(f"{one}/{action}", _NOBODY)
+    unserved(f"{one}/authentication/**", not_yet("authentication methods come with a directory connector"))
+    unserved(f"{one}/photo/**", not_yet("photos are not kept"))
 unserved("users/delta", not_yet("directory delta queries come last"))

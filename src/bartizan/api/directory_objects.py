@@ -196,5 +196,3 @@ unserved("servicePrincipals/{}/appRoleAssignedTo/**", _NOBODY, verbs="POST DELET
 unserved("users/{}/manager/$ref", _NOBODY, verbs="PUT DELETE")
 for name in ("groups", "devices", "servicePrincipals"):
     unserved(f"{name}/delta", not_yet("directory delta queries come last"))
-unserved("users/{}/authentication/**", not_yet("authentication methods come with a directory connector"))
-unserved("users/{}/photo/**", not_yet("photos are not kept"))

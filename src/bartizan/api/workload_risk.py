@@ -59,8 +59,10 @@ detections = resource(
 
 @principals.prepare
 def new_principal(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
-    stamped = {"isEnabled": True, "isProcessing": False, "riskLastUpdatedDateTime": instant(ctx.clock())}
-    return {**stamped, **{name: value for name, value in given.items() if value is not None}}
+    stamped = {"isProcessing": False, "riskLastUpdatedDateTime": instant(ctx.clock())}
+    kept = {name: value for name, value in given.items() if value is not None}
+    enabled = kept.get("isEnabled", kept.get("accountEnabled", True))  # beta has both names
+    return {"isEnabled": enabled, "accountEnabled": enabled, **stamped, **kept}
 
 
 @detections.prepare
@@ -102,7 +104,8 @@ def _decided(ctx: Context, tx: Tx, id: str, risk: dict[str, Any]) -> bool:
         if principal is None:
             raise NotFound(f"There is no service principal '{id[:100]}'.")
         of = inner(principal)
-        before = {"id": id, "isEnabled": of.get("accountEnabled"), "appId": of.get("appId")}
+        before = {"id": id, "isEnabled": of.get("accountEnabled"), "appId": of.get("appId"), "isProcessing": False}
+        before["accountEnabled"] = before["isEnabled"]
         before |= {"displayName": of.get("displayName"), "servicePrincipalType": of.get("servicePrincipalType")}
     changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
     if not changed:

@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from bartizan import api
 from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
-from bartizan.api.wire.limits import Limit, Limits
+from bartizan.api.wire.limits import PRESETS, Limit, Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
@@ -36,12 +36,12 @@ from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFoun
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
-from bartizan.ingest.web import ingest_route
+from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, Sink, declare, open_lake
 from bartizan.respond.addresses import Rules
 from bartizan.respond.outbound import Policy
 from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
-from bartizan.respond.subscriptions import Subscriptions
+from bartizan.respond.subscriptions import Quota, Subscriptions
 from bartizan.settings import Settings
 from bartizan.sources.tables import TABLES
 from bartizan.store import Collection, Store, open_store
@@ -66,7 +66,7 @@ def declared() -> tuple[Collection, ...]:
 
 def store_of(settings: Settings) -> Store:
     """Not started yet."""
-    return open_store(settings.store or settings.folder, declared())
+    return open_store(settings.store or settings.folder, declared(), read_s=float(settings.query_s))
 
 
 def lake_of(settings: Settings) -> Lake:
@@ -103,8 +103,8 @@ class App:
             self._authenticate,
             settings.base,
             clock=clock,
-            limits=Limits(limits, monotonic) if limits else None,
-            bounds=bounds,
+            limits=Limits(limits, monotonic) if (limits := limits or PRESETS[settings.rate_limits]) else None,
+            bounds=bounds or Bounds(body_bytes=settings.body_bytes, answer_s=float(settings.answer_s)),
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),
             documents=lambda graph, target, request: self.documents.answer(target, request),
@@ -183,7 +183,12 @@ class App:
 
     def _starlette(self) -> Starlette:
         own: list[BaseRoute] = [
-            ingest_route(self.pipeline, self._deliverer),
+            ingest_route(
+                self.pipeline,
+                self._deliverer,
+                flow=Flow(self.settings.ingest_in_flight_bytes, self.settings.ingest_tenant_bytes),
+                max_body_bytes=self.settings.ingest_body_bytes,
+            ),
             Route("/healthz", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/openapi", self._openapi, methods=["GET"]),
@@ -246,12 +251,14 @@ def _loopback(host: str) -> bool:
 
 def parts_of(settings: Settings) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
-    return {Subscriptions: Subscriptions(policy_of(settings))}
+    quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
+    return {Subscriptions: Subscriptions(policy_of(settings), quota)}
 
 
 def policy_of(settings: Settings) -> Policy:
     """Which endpoints may be notified."""
-    return Policy(Rules(allow_private=settings.allow_private_notifications))
+    rules = Rules(allow_private=settings.allow_private_notifications, networks=settings.notification_networks)
+    return Policy(rules, ca_file=settings.notification_ca_file)
 
 
 def build(

@@ -32,6 +32,7 @@ from bartizan.settings import Secret, Settings
 HEADERS_S = 30  # for a client to send the head of a request, and from connecting to its first
 KEEP_ALIVE_S = 75
 GRACE_S = 10  # for running requests when the server stops
+FAREWELL_S = 0.5  # for a client to close its side of TLS then; pooled connections, which nobody reads, never do
 STOP_S = 15  # for a child to stop before it is killed
 CONNECTIONS = 4_096  # at once in one process; more get 503
 RESTART_S = (0.2, 1.0, 5.0, 15.0)  # pauses before a child that ended is started again
@@ -197,6 +198,17 @@ class _Protocol(HttpToolsProtocol):
         self._arrived()
         super().on_headers_complete()
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._part()
+
+    def _part(self) -> None:
+        """Ends the connection for good once its answer is out."""
+        if self.transport.is_closing():
+            self.loop.call_later(FAREWELL_S, self.transport.abort)
+        else:
+            self.loop.call_later(FAREWELL_S, self._part)
+
     def _expect(self) -> None:
         self._arrived()
         self._late = self.loop.call_later(HEADERS_S, self.transport.close)
@@ -223,7 +235,7 @@ class _Server(uvicorn.Server):
 def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool, quiet: bool) -> None:
     from bartizan.app.assembly import build
 
-    access = None if quiet else logs.Access(sys.stderr.buffer, lambda: datetime.now(UTC))
+    access = None if quiet or not settings.access_log else logs.Access(sys.stderr.buffer, lambda: datetime.now(UTC))
     config = uvicorn.Config(
         build(settings, access=access),
         loop="uvloop",

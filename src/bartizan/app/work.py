@@ -13,8 +13,11 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app.assembly import policy_of, store_of
+from bartizan.app.assembly import lake_of, policy_of, store_of
 from bartizan.auth.authority import Authority
+from bartizan.ingest.copy import CopyStage
+from bartizan.lake import Lake
+from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
 from bartizan.settings import Settings
 from bartizan.store import Store
@@ -41,13 +44,14 @@ async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    store = store_of(settings)
+    store, lake = store_of(settings), lake_of(settings)
     await store.start()
+    await lake.start()
     try:
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store).items()
+            for name, stage in stages(settings, store, lake).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
@@ -55,15 +59,17 @@ async def _main(settings: Settings) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     finally:
+        await lake.close()
         await store.close()
 
 
-def stages(settings: Settings, store: Store) -> Mapping[str, Stage]:
+def stages(settings: Settings, store: Store, lake: Lake) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
     return {
         "retention": lambda: _retain(store),
         "keys": lambda: _keys(authority),
+        "copy": CopyStage(store, lake).run,
     }
 
 
@@ -71,7 +77,7 @@ async def _delivered(settings: Settings, store: Store) -> None:
     """Delivery takes a lease of its own, a shorter one. The stage's edge, as in `_kept`."""
     while True:
         try:
-            await deliver(store, policy_of(settings))
+            await deliver(store, policy_of(settings), Times(horizon_s=float(settings.notification_retry_s)))
         except Exception:
             _log.exception("stage.failed", stage="delivery")
         await asyncio.sleep(PAUSES_S[0])

@@ -21,6 +21,7 @@ from bartizan.auth.flow import usable_redirect
 from bartizan.auth.passwords import hash_password
 from bartizan.auth.transfer import export_tenant, restore_tenant
 from bartizan.errors import BadRequest, Conflict
+from bartizan.lake import open_lake
 
 D = TypeVar("D", bound=accounts.Document)
 ROLES: tuple[Role, ...] = ("SecurityReader", "SecurityOperator", "SecurityAdministrator")
@@ -72,14 +73,22 @@ async def tenant_remove(desk: Desk, reference: str) -> Any:
 @click.argument("reference", metavar="TENANT")
 @click.option("--yes", is_flag=True, help="Needed: there is no way back.")
 async def tenant_erase(desk: Desk, reference: str, yes: bool) -> Any:
-    """Erase a tenant: every document, its history and audit entries, its consents."""
+    """Erase a tenant: every document, event, its history and audit entries, its consents."""
     found = await desk.accounts.tenant(reference)
     id = found.id if found else accounts.new_id(reference)
     if not yes:
         raise BadRequest(f"this erases everything of the tenant {id}; say --yes")
     if found is not None:
         await desk.accounts.remove(Tenant, id, actor=chain.OPERATOR)
-    return {"tenantId": id, "documents": await desk.authority.store.erase(id), "erased": True}
+    documents = await desk.authority.store.erase(id)
+    settings = desk.authority.settings
+    lake = open_lake(settings.store or settings.folder)
+    await lake.start()
+    try:
+        events = await lake.erase(id)
+    finally:
+        await lake.close()
+    return {"tenantId": id, "documents": documents, "events": events, "erased": True}
 
 
 @command(tenant, "export")

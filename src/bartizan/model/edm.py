@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from bartizan.model.accept import Acceptor
-from bartizan.model.render import Masker, Renderer
+from bartizan.model.render import Done, Masker, Renderer
 from bartizan.model.schema import (
     EnumType,
     Navigation,
@@ -61,15 +61,17 @@ class Edm:
         """The type that an @odata.type names, in any case, with or without `#`; None if there is none."""
         return self._schema.type_name(text)
 
-    def render(self, type_name: str, inner: Mapping[str, Any]) -> dict[str, Any]:
+    def render(self, type_name: str, inner: Mapping[str, Any], done: Done | None = None) -> dict[str, Any]:
         """The documented shape: every property of the type, null (or [] for a collection) where unset, none that the
         version lacks (an open type keeps what neither version declares), `@odata.type` first in families, nested values
         alike. Enum members that the version lacks become unknownFutureValue. Navigation and annotations go out only
         where inner has them.
 
-        The result shares what it does not change with `inner`: encode it, do not change it in place.
+        The result shares what it does not change with `inner`: encode it, do not change it in place. Where the same
+        object is rendered for both versions, one `done` ({}) for both spares the second what both show alike; where
+        that is all, the results are one object.
         """
-        rendered: dict[str, Any] = self._renderer.of(type_name)(inner)
+        rendered: dict[str, Any] = self._renderer.of(type_name)(inner, {} if done is None else done)
         return rendered
 
     def accept(self, type_name: str, body: Any, *, partial: bool = False) -> dict[str, Any]:

@@ -113,9 +113,10 @@ def _kind(item: Mapping[str, Any]) -> str:
 
 
 def _at(item: Mapping[str, Any], path: str) -> str | None:
-    value: Any = item
-    for name in path.split("/"):
-        value = value.get(name) if isinstance(value, dict) else None
+    head, _, tail = path.partition("/")
+    value = item.get(head)
+    if tail:
+        return _at(value, tail) if isinstance(value, dict) else None
     return value.lower() if isinstance(value, str) and value else None
 
 

@@ -8,10 +8,11 @@ Source: the resource types hostSecurityState, userSecurityState, networkConnecti
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from bartizan.model.entities import url_host
+from bartizan.model.entities import MAX_REMEMBERED, url_host
 
 Item = dict[str, Any]
 State = tuple[str, Item]  # property of the legacy alert, one object of it
@@ -181,8 +182,13 @@ def _device(item: Item) -> Iterator[State]:
 
 
 def _public(text: Any) -> bool:
+    return _is_public(str(text))
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _is_public(text: str) -> bool:
     try:
-        return ip_address(str(text)).is_global
+        return ip_address(text).is_global
     except ValueError:
         return False
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from bartizan.model.schema import LATE_MARK, EnumType, Property, Schema, StructuredType
 
-Render = Callable[[Any], Any]
+Done = dict[int, tuple[str, Any, Any]]  # id of an inner value -> its type, itself (it must live on), what became of it
+Render = Callable[[Any, Done], Any]
 _TYPE = "@odata.type"
 
 
@@ -20,6 +21,7 @@ class Renderer:
         self._other = other
         self._exact: dict[str, Render] = {}
         self._any: dict[str, Render] = {}
+        self._alike: dict[str, bool] = {}
 
     def of(self, name: str) -> Render:
         """For a value that is declared as `name`: of it or, by its @odata.type, of a type below it."""
@@ -41,16 +43,16 @@ class Renderer:
         by_mark: dict[Any, Render] = {None: own, "#" + kind.name: own}
         below = frozenset("#" + lower for lower in kind.derived)
 
-        def render(value: Any) -> Any:
+        def render(value: Any, done: Done) -> Any:
             if not isinstance(value, dict):
                 return value
             mark = value.get(_TYPE)
             found = by_mark.get(mark)
             if found is None:
                 if mark not in below:
-                    return self._unknown(kind, mark)(value)
+                    return self._unknown(kind, mark)(value, done)
                 found = by_mark[mark] = self._one(self._schema.structured(mark[1:]))
-            return found(value)
+            return found(value, done)
 
         return render
 
@@ -67,8 +69,8 @@ class Renderer:
         inner = self._one(self._schema.structured(name))
         mark = "#" + name
 
-        def render(value: dict[str, Any]) -> Any:
-            return inner({**value, _TYPE: mark})
+        def render(value: dict[str, Any], done: Done) -> Any:
+            return inner({**value, _TYPE: mark}, done)
 
         return render
 
@@ -78,11 +80,13 @@ class Renderer:
         lists = tuple(prop.name for prop in kind.properties.values() if prop.collection and not prop.input)
         scalars, others = self._split(kind)
         family, is_open = kind.family, kind.open
-        foreign = self._foreign(kind)
+        foreign, name, alike = self._foreign(kind), kind.name, self.alike(kind.name)
 
-        def render(value: Any) -> Any:
+        def render(value: Any, done: Done) -> Any:
             if not isinstance(value, dict):
                 return value
+            if alike and (found := done.get(id(value))) is not None and found[0] == name:
+                return found[2]
             out = template.copy()
             if not family and _TYPE in value:
                 out = {_TYPE: value[_TYPE], **out}
@@ -91,7 +95,7 @@ class Renderer:
                     out[key] = item
                 elif key in others:
                     if item is not None:
-                        out[key] = others[key](item)
+                        out[key] = others[key](item, done)
                     elif key not in out:
                         out[key] = None
                 elif "@odata." in key:
@@ -102,9 +106,60 @@ class Renderer:
             for key in lists:
                 if out[key] is None:
                     out[key] = []
+            if alike:
+                done[id(value)] = name, value, out
             return out
 
         return render
+
+    def alike(self, name: str) -> bool:
+        """Whether both versions render what is of this very type to the same, and have the same members to mask in
+        it."""
+        known = self._alike.get(name)
+        if known is None:
+            known = self._alike[name] = self._find_alike(name)
+        return known
+
+    def _find_alike(self, name: str) -> bool:
+        """Looks at the type and at those of the values in it, at any depth."""
+        seen, todo, declared = {name}, [name], set[str]()
+        while todo:
+            here = todo.pop()
+            if not self._same(here):
+                return False
+            for prop in self._schema.structured(here).members():
+                if prop.type in declared or prop.type.startswith("Edm.") or self._schema.enum(prop.type) is not None:
+                    continue
+                declared.add(prop.type)
+                below = self._below(self._schema, prop.type)
+                if below != self._below(self._other, prop.type):
+                    return False
+                todo += below - seen
+                seen |= below
+        return True
+
+    @staticmethod
+    def _below(schema: Schema, name: str) -> frozenset[str]:
+        """The types that a value which is declared as `name` is rendered as; none where the version lacks it."""
+        try:
+            kind = schema.structured(name)
+        except KeyError:
+            return frozenset()
+        return frozenset((name,) if kind.dictionary else (name, *kind.derived))
+
+    def _same(self, name: str) -> bool:
+        """Whether both versions declare the same of the type itself, as far as it shows."""
+        kind = self._schema.structured(name)
+        try:
+            there = self._other.structured(name)
+        except KeyError:
+            return False
+        if _shown(kind) != _shown(there):
+            return False
+        pairs = ((self._schema.enum(prop.type), self._other.enum(prop.type)) for prop in kind.properties.values())
+        return all(
+            one is None or (other is not None and list(one.members) == list(other.members)) for one, other in pairs
+        )
 
     def _foreign(self, kind: StructuredType) -> frozenset[str]:
         """Properties that the other version declares and this one does not."""
@@ -140,15 +195,16 @@ class Renderer:
     def _nested(self, name: str, collection: bool) -> Render:
         made: list[Render] = []
 
-        def one(value: Any) -> Any:
+        def one(value: Any, done: Done) -> Any:
             if not made:
                 made.append(self.of(name))
-            return made[0](value)
+            return made[0](value, done)
 
-        def many(value: Any) -> Any:
+        def many(value: Any, done: Done) -> Any:
             if not made:
                 made.append(self.of(name))
-            return [made[0](item) for item in value] if isinstance(value, list) else value
+            render = made[0]
+            return [render(item, done) for item in value] if isinstance(value, list) else value
 
         return many if collection else one
 
@@ -160,13 +216,20 @@ class Renderer:
         return _over(_known_only(enum), collection)
 
 
-def _keep(value: Any) -> Any:
+def _shown(kind: StructuredType) -> Any:
+    """What decides how values of a type are rendered, but for their properties' own types. The order counts."""
+    properties = [(prop.name, prop.type, prop.collection, prop.input) for prop in kind.properties.values()]
+    navigation = {(nav.name, nav.type, nav.collection) for nav in kind.navigation.values()}
+    return properties, navigation, kind.family, kind.open, kind.dictionary
+
+
+def _keep(value: Any, done: Done) -> Any:
     return value
 
 
 def _over(one: Render, collection: bool) -> Render:
-    def many(value: Any) -> Any:
-        return [one(item) for item in value] if isinstance(value, list) else value
+    def many(value: Any, done: Done) -> Any:
+        return [one(item, done) for item in value] if isinstance(value, list) else value
 
     return many if collection else one
 
@@ -175,7 +238,7 @@ def _known_only(enum: EnumType) -> Render:
     """A member that this version lacks becomes unknownFutureValue, or null where the enum has no such member."""
     instead = enum.late_mark
 
-    def known(value: Any) -> Any:
+    def known(value: Any, done: Done) -> Any:
         if value in enum.members:
             return value
         if enum.flags and isinstance(value, str):

@@ -141,7 +141,7 @@ def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | No
 def _drafts(state: AlertState) -> tuple[Draft, Draft]:
     named = [Entity(one.kind, one.value, one.role) for one in state.entities]
     v2 = draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
-    return v2, draft(ALERTS, faces.of_old(state), state.id)
+    return v2, draft(ALERTS, faces.of_old(state), state.id, state=None)
 
 
 def state_of(stored: Stored) -> AlertState:

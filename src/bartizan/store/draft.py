@@ -7,6 +7,7 @@ import msgspec
 
 from bartizan.errors import BadRequest
 from bartizan.model.edm import edm
+from bartizan.model.render import Done
 from bartizan.store.interface import CREATED, ETAG, UPDATED, Collection, Column, Draft, Entity, Stored
 
 MAX_ENTITIES = 2_000  # index rows of one document; the longest real alert (a worm's victims) had some hundred
@@ -28,17 +29,19 @@ def draft(
     inner: Mapping[str, Any],
     id: str,
     *,
-    state: bytes = b"",
+    state: bytes | None = b"",
     entities: Sequence[Entity] = (),
     columns: Mapping[str, Scalar] | None = None,
 ) -> Draft:
     """Renders `inner` for the collection's versions, with placeholders where the store puts stamps and ETag.
 
     `columns` adds to or replaces what the declared paths find; `entities` are kept beside those that
-    `Collection.entities` finds. BadRequest above MAX_ENTITIES or where a value cannot be stored.
+    `Collection.entities` finds. Without `state` what no version shows is kept in it; None: it is kept elsewhere.
+    BadRequest above MAX_ENTITIES or where a value cannot be stored.
     The NUL character, which PostgreSQL's text cannot hold, becomes U+FFFD.
     """
-    whole = {key: value for key, value in inner.items() if key != _ETAG_KEY}
+    whole = dict(inner)
+    whole.pop(_ETAG_KEY, None)
     if collection.created is not None:
         whole[collection.created] = CREATED
     if collection.updated is not None:
@@ -57,26 +60,33 @@ def draft(
     return made
 
 
-def _rendered(collection: Collection, whole: dict[str, Any], id: str, state: bytes) -> Draft:
+def _rendered(collection: Collection, whole: dict[str, Any], id: str, state: bytes | None) -> Draft:
     if collection.type is None:
         return Draft(collection=collection.name, id=id, doc=_encode(whole))
-    whole = {**whole, "id": id}
-    wires = [_wire(collection.type, version, whole, id) for version in collection.versions]
-    texts = [_encode(wire) for wire in wires]
-    doc, last = texts[0], texts[-1]
-    if not state and not covers(wires[-1], whole):
+    whole["id"] = id
+    shown = {key: value for key, value in whole.items() if not key.startswith(_OWN)}
+    done: Done = {}
+    bodies = [edm(version).render(collection.type, shown, done) for version in collection.versions]
+    alike = bodies[0] is bodies[-1]  # rendered once for both versions, and masked alike
+    wire = _wire(bodies[-1], id)
+    last = _encode(wire)
+    doc = last if alike else _encode(_wire(bodies[0], id))
+    if state == b"" and not covers(wire, whole):
         state = _encode(whole)
-    evolvable = any(edm(version).evolvable(collection.type, whole) for version in collection.versions)
+    asked = collection.versions[:1] if alike else collection.versions
+    evolvable = any(edm(version).evolvable(collection.type, shown) for version in asked)
     beta = last if last != doc else None
-    return Draft(collection=collection.name, id=id, doc=doc, beta=beta, state=state, evolvable=evolvable)
+    return Draft(collection=collection.name, id=id, doc=doc, beta=beta, state=state or b"", evolvable=evolvable)
 
 
-def _wire(type_name: str, version: Any, whole: dict[str, Any], id: str) -> dict[str, Any]:
-    body = edm(version).render(type_name, {key: value for key, value in whole.items() if not key.startswith(_OWN)})
-    first = {_ETAG_KEY: _ETAG_VALUE}
+def _wire(body: dict[str, Any], id: str) -> dict[str, Any]:
+    """ETag, type and id before the rest."""
+    wire = {_ETAG_KEY: _ETAG_VALUE}
     if _TYPE_KEY in body:
-        first[_TYPE_KEY] = body[_TYPE_KEY]
-    return {**first, "id": id, **{key: value for key, value in body.items() if key not in first and key != "id"}}
+        wire[_TYPE_KEY] = body[_TYPE_KEY]
+    wire["id"] = id
+    wire.update(body)
+    return wire
 
 
 def inner(stored: Stored) -> dict[str, Any]:
@@ -132,20 +142,24 @@ def values_at(value: Any, names: Sequence[str]) -> Iterator[Any]:
 
 def column_values(collection: Collection, whole: Mapping[str, Any]) -> dict[str, Scalar]:
     """The declared columns of an inner object."""
-    return {column.path: _scalar(column, whole) for column in collection.columns}
+    found: dict[str, Scalar] = {}
+    for column in collection.columns:
+        head, _, tail = column.path.partition("/")
+        value = whole.get(head)
+        for name in tail.split("/") if tail else ():
+            value = value.get(name) if isinstance(value, Mapping) else None
+        found[column.path] = None if value is None else _scalar(column, value)
+    return found
 
 
-def _scalar(column: Column, whole: Mapping[str, Any]) -> Scalar:
-    value: Any = whole
-    for name in column.path.split("/"):
-        value = value.get(name) if isinstance(value, Mapping) else None
+def _scalar(column: Column, value: Any) -> Scalar:
+    if isinstance(value, str):
+        if column.kind in ("int", "real", "bool"):
+            return None
+        return value.lower() if column.fold else value
     if isinstance(value, bool):
         return value if column.kind == "bool" else None
-    if isinstance(value, int | float):
-        return _number(column, value)
-    if isinstance(value, str) and column.kind not in ("int", "real", "bool"):
-        return value.lower() if column.fold else value
-    return None
+    return _number(column, value) if isinstance(value, int | float) else None
 
 
 def _number(column: Column, value: float) -> Scalar:
@@ -161,7 +175,11 @@ def _number(column: Column, value: float) -> Scalar:
 def found_entities(collection: Collection, whole: Mapping[str, Any]) -> Iterator[Entity]:
     """What the declared entity paths find."""
     for path, kind in collection.entities.items():
-        for value in values_at(whole, path.split("/")):
+        head, _, tail = path.partition("/")
+        inside = whole.get(head)
+        if not inside:
+            continue
+        for value in values_at(inside, tail.split("/") if tail else ()):
             if isinstance(value, str):
                 yield Entity(kind, value)
 

@@ -1,0 +1,259 @@
+"""The directory: users, groups, devices, roles and service principals, and how they hang together."""
+
+from typing import Any
+
+import pytest
+from tests.api.conftest import BASE, World
+
+pytestmark = pytest.mark.anyio
+V1 = "/v1.0"
+EVENTUAL = {"consistencylevel": "eventual"}
+
+
+def at(path: str) -> dict[str, str]:
+    return {"@odata.id": f"https://graph.microsoft.com/v1.0/{path}"}
+
+
+@pytest.fixture
+async def staff(world: World) -> World:
+    """ada is in dev, dev in all; ben manages ada and owns dev; pc is ada's; the job owns itself."""
+    people = [
+        {"id": name, "userPrincipalName": f"{name.title()}@contoso.example", "displayName": name.title(), **more}
+        for name, more in (
+            ("ada", {"mail": "Ada@mail.example", "department": "R&D", "employeeId": "7"}),
+            ("ben", {"accountEnabled": False, "userType": "Guest", "businessPhones": ["1"]}),
+            ("eve", {"proxyAddresses": ["SMTP:eve@contoso.example"], "jobTitle": "Analyst"}),
+        )
+    ]
+    await world.post(f"{V1}/users", people)
+    named = [{"id": name, "displayName": name.title(), "mailNickname": name} for name in ("dev", "all")]
+    await world.post(f"{V1}/groups", [*named, {"id": "list", "displayName": "Post", "securityEnabled": False}])
+    await world.post(f"{V1}/devices", {"id": "pc", "deviceId": "guid-pc", "displayName": "PC-1", "isCompliant": True})
+    await world.post(f"{V1}/servicePrincipals", {"id": "job", "appId": "app-job", "displayName": "Nightly job"})
+    await world.post(f"{V1}/directoryRoles", {"id": "ga", "displayName": "Global Administrator", "roleTemplateId": "t"})
+    for path, target in (
+        ("groups/dev/members", "users/ada"),
+        ("groups/all/members", "groups/dev"),
+        ("groups/list/members", "users/ada"),
+        ("groups/dev/members", "devices/pc"),
+        ("groups/dev/owners", "users/ben"),
+        ("directoryRoles/ga/members", "users/ben"),
+        ("directoryRoles/ga/members", "groups/all"),
+        ("users/ada/manager", "users/ben"),
+        ("devices/pc/registeredOwners", "users/ada"),
+        ("devices/pc/registeredUsers", "users/ada"),
+        ("servicePrincipals/job/owners", "users/eve"),
+    ):
+        answer = await world.call("POST", f"{V1}/{path}/$ref", at(target))
+        assert answer.status_code == 204, (path, answer.text)
+    return world
+
+
+async def ids(world: World, path: str, **headers: str) -> list[str]:
+    return sorted(each["id"] for each in (await world.get(path, **headers))["value"])
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("users/ada/memberOf", "dev list"),
+        ("users/ada@contoso.example/memberOf", "dev list"),
+        ("users/ada/transitiveMemberOf", "all dev ga list"),
+        ("users/ada/transitiveMemberOf/microsoft.graph.group", "all dev list"),
+        ("users/ada/transitiveMemberOf/microsoft.graph.directoryRole", "ga"),
+        ("users/ben/memberOf", "ga"),
+        ("groups/dev/memberOf", "all"),
+        ("groups/dev/members", "ada pc"),
+        ("groups/dev/members/microsoft.graph.user", "ada"),
+        ("groups/all/members", "dev"),
+        ("groups/all/transitiveMembers", "ada dev pc"),
+        ("groups/dev/owners", "ben"),
+        ("devices/pc/memberOf", "dev"),
+        ("devices/pc/transitiveMemberOf", "all dev ga"),
+        ("devices/pc/registeredOwners", "ada"),
+        ("devices/pc/registeredUsers", "ada"),
+        ("devices(deviceId='guid-pc')/registeredOwners", "ada"),
+        ("users/ada/ownedDevices", "pc"),
+        ("users/ada/registeredDevices", "pc"),
+        ("users/ben/directReports", "ada"),
+        ("users/ben/ownedObjects", "dev"),
+        ("users/eve/ownedObjects", "job"),
+        ("servicePrincipals(appId='app-job')/owners", "eve"),
+        ("directoryRoles/ga/members", "all ben"),
+        ("directoryRoles(roleTemplateId='t')/members", "all ben"),
+        ("users/eve/memberOf", ""),
+    ],
+)
+async def test_navigation(staff: World, path: str, found: str) -> None:
+    """What an investigation walks, each target with its type."""
+    assert await ids(staff, f"{V1}/{path}") == found.split()
+
+
+async def test_mixed_targets_say_their_type(staff: World) -> None:
+    body = await staff.get(f"{V1}/groups/dev/members?$select=id,displayName")
+    assert body["@odata.context"] == f"{BASE}/v1.0/$metadata#directoryObjects(id,displayName)"
+    kinds = {each["id"]: each["@odata.type"] for each in body["value"]}
+    assert kinds == {"ada": "#microsoft.graph.user", "pc": "#microsoft.graph.device"}
+
+
+async def test_manager(staff: World) -> None:
+    """One object; 404 where there is none; in $expand too."""
+    found = await staff.get(f"{V1}/users/ada/manager")
+    assert (found["id"], found["accountEnabled"]) == ("ben", False)
+    await staff.refused("GET", f"{V1}/users/eve/manager", status=404)
+    expanded = await staff.get(f"{V1}/users/ada?$expand=manager($select=id,displayName)")
+    assert (expanded["manager"]["id"], "mail" in expanded["manager"]) == ("ben", False)
+    await staff.refused("GET", f"{V1}/users?$expand=nothing", status=400, says="manager")
+
+
+async def test_references(staff: World) -> None:
+    """$ref lists, adds (409 the second time) and removes; with the ingestion scope only."""
+    path = f"{V1}/groups/all/members"
+    assert [each["@odata.id"] for each in (await staff.get(f"{path}/$ref"))["value"]] == [
+        f"{BASE}/v1.0/directoryObjects/dev"
+    ]
+    await staff.refused("POST", f"{path}/$ref", at("directoryObjects/eve"), by="reader", status=403)
+    assert (await staff.call("POST", f"{path}/$ref", at("directoryObjects/eve"))).status_code == 204
+    await staff.refused("POST", f"{path}/$ref", at("users/eve"), status=409, says="already exist")
+    await staff.refused("POST", f"{path}/$ref", at("users/nobody"), status=404)
+    await staff.refused("POST", f"{path}/$ref", {"id": "eve"}, status=400, says="@odata.id")
+    assert await ids(staff, path) == ["dev", "eve"]
+    await staff.refused("DELETE", f"{path}/eve/$ref", by="reader", status=403)
+    assert (await staff.call("DELETE", f"{path}/eve/$ref")).status_code == 204
+    await staff.refused("DELETE", f"{path}/eve/$ref", status=404)
+    assert await ids(staff, path) == ["dev"]
+    assert (await staff.get(f"{V1}/users/eve"))["id"] == "eve"
+
+
+async def test_counts(staff: World) -> None:
+    assert (await staff.call("GET", f"{V1}/groups/dev/members/$count", **EVENTUAL)).text == "2"
+    assert (await staff.call("GET", f"{V1}/users/$count", **EVENTUAL)).text == "3"
+    await staff.refused("GET", f"{V1}/users/$count", status=400, says="ConsistencyLevel")
+    page = await staff.get(f"{V1}/users/ada/transitiveMemberOf/microsoft.graph.group?$count=true", **EVENTUAL)
+    assert page["@odata.count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("users?$filter=(userPrincipalName eq 'ADA@contoso.example') or (mail eq 'x') or (employeeId eq '9')", "ada"),
+        ("users?$filter=mail eq 'ada@mail.example'", "ada"),
+        ("users?$filter=startswith(displayName,'b') or startswith(displayName,'B')", "ben"),
+        ("users?$filter=accountEnabled eq false", "ben"),
+        ("users?$filter=userType eq 'Guest'", "ben"),
+        ("users?$filter=id in ('ada','eve')", "ada eve"),
+        ("users?$filter=proxyAddresses/any(p:startswith(p,'SMTP:eve'))", "eve"),
+        ("users?$filter=department eq 'R%26D'", "ada"),
+        ("groups?$filter=displayName eq 'DEV'", "dev"),
+        ("groups?$filter=securityEnabled eq false", "list"),
+        ("devices?$filter=isCompliant eq true", "pc"),
+        ("devices?$filter=deviceId eq 'guid-pc'", "pc"),
+        ("servicePrincipals?$filter=appId eq 'app-job'", "job"),
+    ],
+)
+async def test_filters(staff: World, path: str, found: str) -> None:
+    """What connectors ask, without the header that only advanced queries need."""
+    assert await ids(staff, f"{V1}/{path}") == found.split()
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ('users?$search="displayName:Ad"', "ada"),
+        ('users?$search="displayName:Ad" OR "mail:nobody"', "ada"),
+        ('groups?$search="displayName:po"', "list"),
+        ('devices?$search="displayName:PC"', "pc"),
+        ("users?$filter=displayName ne 'Ada'&$count=true", "ben eve"),
+        ("users?$filter=endswith(mail,'@mail.example')&$count=true", "ada"),
+        ("users?$filter=jobTitle eq 'Analyst'&$orderby=displayName&$count=true", "eve"),
+        ("groups?$filter=not(startswith(displayName,'D'))&$count=true", "all list"),
+        ("servicePrincipals?$count=true&$filter=startswith(displayName,'night')", "job"),
+    ],
+)
+async def test_advanced_queries(staff: World, path: str, found: str) -> None:
+    """Refused without the header, answered with it."""
+    problem = await staff.refused("GET", f"{V1}/{path}", status=400, says="ConsistencyLevel")
+    assert problem["code"] == "Request_UnsupportedQuery"
+    assert await ids(staff, f"{V1}/{path}", **EVENTUAL) == found.split()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "found"),
+    [
+        ("users/ada/getMemberGroups", {"securityEnabledOnly": False}, "all dev list"),
+        ("users/ada/getMemberGroups", {"securityEnabledOnly": True}, "all dev"),
+        ("users/ada/microsoft.graph.getMemberGroups", {}, "all dev list"),
+        ("users/ada/getMemberObjects", {"securityEnabledOnly": False}, "all dev ga list"),
+        ("users/ada/checkMemberGroups", {"groupIds": ["all", "nothing", "ga"]}, "all"),
+        ("users/ada/checkMemberObjects", {"ids": ["all", "nothing", "ga"]}, "all ga"),
+        ("groups/dev/checkMemberGroups", {"groupIds": ["all", "list"]}, "all"),
+        ("devices/pc/getMemberGroups", {"securityEnabledOnly": False}, "all dev"),
+    ],
+)
+async def test_memberships_by_action(staff: World, path: str, body: dict[str, Any], found: str) -> None:
+    answer = await staff.post(f"{V1}/{path}", body, by="reader")
+    assert sorted(answer["value"]) == found.split()
+    assert answer["@odata.context"].endswith("#Collection(Edm.String)")
+
+
+async def test_memberships_are_bounded(staff: World) -> None:
+    body = {"groupIds": [str(n) for n in range(21)]}
+    await staff.refused("POST", f"{V1}/users/ada/checkMemberGroups", body, status=400, says="1 to 20")
+    await staff.refused("POST", f"{V1}/users/nobody/getMemberGroups", {}, status=404)
+    await staff.refused("POST", f"{V1}/users/ada/getMemberGroups", {}, status=403, by="none")
+
+
+async def test_circles_end(staff: World) -> None:
+    """Groups that contain each other are walked once."""
+    assert (await staff.call("POST", f"{V1}/groups/dev/members/$ref", at("groups/all"))).status_code == 204
+    assert await ids(staff, f"{V1}/groups/all/transitiveMembers") == ["ada", "dev", "pc"]
+    assert await ids(staff, f"{V1}/users/ada/transitiveMemberOf") == ["all", "dev", "ga", "list"]
+
+
+async def test_what_is_contained_comes_in_by_its_own_set(staff: World) -> None:
+    """Role assignments, grants and licences: POST to a set of their own, read behind their principal."""
+    role = "00000000-0000-0000-0000-000000000001"
+    ada, job = "6b8c2f0e-0000-4000-8000-00000000000a", "6b8c2f0e-0000-4000-8000-00000000000b"
+    await staff.post(f"{V1}/users", {"id": ada, "userPrincipalName": "a2@contoso.example"})
+    await staff.post(f"{V1}/servicePrincipals", {"id": job, "appId": "app-2"})
+    await staff.post(
+        f"{V1}/appRoleAssignments", {"id": "ra", "principalId": ada, "resourceId": job, "appRoleId": role}
+    )
+    await staff.post(
+        f"{V1}/oauth2PermissionGrants",
+        {"id": "gr", "clientId": job, "principalId": ada, "resourceId": "x", "consentType": "Principal", "scope": "a"},
+    )
+    await staff.post(f"{V1}/licenseDetails", {"id": "li", "skuId": role, "skuPartNumber": "ENTERPRISE"})
+    answer = await staff.call("POST", f"{V1}/users/{ada}/licenseDetails/$ref", at("licenseDetails/li"))
+    assert answer.status_code == 204, answer.text
+    for path, found in (
+        (f"users/{ada}/appRoleAssignments", "ra"),
+        (f"servicePrincipals/{job}/appRoleAssignedTo", "ra"),
+        (f"users/{ada}/oauth2PermissionGrants", "gr"),
+        (f"servicePrincipals/{job}/oauth2PermissionGrants", "gr"),
+        (f"users/{ada}/licenseDetails", "li"),
+        (f"users/{ada}/appRoleAssignments?$filter=resourceId eq {job}", "ra"),
+    ):
+        assert await ids(staff, f"{V1}/{path}") == [found], path
+
+
+async def test_me(staff: World) -> None:
+    """The signed-in user's own memberships; an application has no me."""
+    await staff.post(f"{V1}/users", {"id": "id-of-analyst", "userPrincipalName": "analyst@contoso.example"})
+    await staff.call("POST", f"{V1}/groups/dev/members/$ref", at("users/id-of-analyst"))
+    me = await staff.get(f"{V1}/me?$select=id,userPrincipalName", by="analyst")
+    assert (me["id"], me["userPrincipalName"]) == ("id-of-analyst", "analyst@contoso.example")
+    assert await ids(staff, f"{V1}/me/memberOf", by="analyst") == ["dev"]
+    assert sorted((await staff.post(f"{V1}/me/getMemberGroups", {}, by="analyst"))["value"]) == ["all", "dev"]
+    await staff.refused("GET", f"{V1}/me/memberOf", status=400, says="delegated")
+
+
+async def test_every_key_is_there(staff: World) -> None:
+    user = await staff.get(f"{V1}/users/eve")
+    assert (user["mail"], user["businessPhones"], user["proxyAddresses"]) == (None, [], ["SMTP:eve@contoso.example"])
+    group = await staff.get(f"{V1}/groups/dev")
+    assert (group["groupTypes"], group["mailEnabled"], group["securityEnabled"]) == ([], False, True)
+    for kind, body in (("users", {"userPrincipalName": "x"}), ("devices", {"deviceId": "x", "displayName": "x"})):
+        await staff.refused("POST", f"{V1}/{kind}", {**body, "nope": 1}, status=400, says="nope")
+    await staff.refused("POST", f"{V1}/users", {"userPrincipalName": "ADA@contoso.example"}, status=409)
+    await staff.refused("GET", f"{V1}/users/delta", status=501, says="delta")
