@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,9 +86,8 @@ def wait_ready(process: subprocess.Popen[bytes], data: Path, port: int) -> None:
         if process.poll() is not None:
             break
         try:
-            if (
-                httpx.get(f"https://localhost:{port}/healthz", verify=False).status_code == 200
-            ):  # the CA is made at start
+            # not verified: the authority is made at this start
+            if httpx.get(f"https://localhost:{port}/healthz", verify=False).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.1)
@@ -105,12 +105,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    data = tmp_path_factory.mktemp("data")
+    with seeded(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@contextmanager
+def seeded(data: Path, *store: str) -> Iterator[Running]:
+    """A server with the sample organisation in it; `store` is such as ("--store", DSN)."""
     port = free_port()
-    process = start(data, port, "--allow-private-notifications")
+    process = start(data, port, "--allow-private-notifications", *store)
     try:
         wait_ready(process, data, port)
-        app = json.loads(run("app", "add", "wire tests", "--all", data=data))
+        app = json.loads(run("app", "add", "wire tests", "--all", *store, data=data))
         ca = data / "wire-ca.pem"
         ca.write_text(run("ca", "export", data=data))
         running = Running(
