@@ -1,7 +1,9 @@
-"""The API against a bare ASGI application that runs the same SQL on the same file and writes the same bytes.
+"""The API against floors of the same run: a bare ASGI application that executes the same SQL on the same file and
+writes the same bytes, and the store alone making the same changes.
 
-Server CPU a request (user and system time of the server's process over the requests that it answered) is what counts:
-it does not suffer from other work on the machine. Both run under uvicorn with uvloop and httptools, without TLS.
+Server CPU a request (user and system time of the server's process over the requests that it answered) is what counts
+for reads: it does not suffer from other work on the machine. Both run under uvicorn with uvloop and httptools, without
+TLS. Changes are compared by rate, from equally many callers, in turn.
 
 `python -m bench.bench_api [--rows N] [--seconds S]`
 """
@@ -12,31 +14,47 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import structlog
 
+from bartizan.app.assembly import declared
+from bartizan.auth import audit
 from bartizan.demo.organisation import Organisation
+from bartizan.model.workflow import Who
+from bartizan.store import open_store, read
+from bartizan.store.alerts import ALERTS_V2, change_alert
+from bartizan.store.interface import Query, Tx
+from bartizan.store.sql import SQLITE, Params, Table
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 LANES = 16
 WRITERS = 32
+ROUNDS = 5  # own and floor in turn, so that a drift of the machine meets both; the median counts
+VICTIM_S = 0.02  # between two requests of each lane of the tenant whose latency is measured
+VICTIM_LANES = 4
+FLOOD_LANES = 32
+IDLE_S = 5.0
 
 _BARE = """
-import apsw, sys
-path, tenant = sys.argv[1:3]
-db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-PAGE = ("SELECT CAST(doc AS BLOB) FROM c_alerts_v2 WHERE tenant = ? ORDER BY created DESC, id LIMIT 101", (tenant,))
-ONE = "SELECT CAST(doc AS BLOB) FROM c_alerts_v2 WHERE tenant = ? AND id = ?"
-HEAD = b'{"@odata.context":"http://localhost/v1.0/$metadata#security/alerts_v2","value":['
-KIND = (b"content-type", b"application/json")
+import apsw, json, sys
+told = json.load(sys.stdin)
+db = apsw.Connection(told["file"], flags=apsw.SQLITE_OPEN_READONLY)
+(page, page_values), (one, (tenant, _)) = told["page"], told["one"]
+page_values = tuple(page_values)
+HEAD, LINE = (told[name].encode() for name in ("page_head", "one_head"))
+PAGE_HEADERS = [(name.encode(), value.encode()) for name, value in told["page_headers"]]
+ONE_HEADERS = [(name.encode(), value.encode()) for name, value in told["one_headers"]]
 
 async def app(scope, receive, send):
     if scope["type"] != "http":
@@ -46,17 +64,23 @@ async def app(scope, receive, send):
             if event["type"].endswith("shutdown"):
                 return
     path = scope["path"]
-    if path.endswith("alerts_v2"):
-        rows = db.execute(*PAGE).fetchall()
-        body = HEAD + b",".join([row[0] for row in rows[:100]]) + b"]}"
+    if path == "/v1.0/":
+        body, headers = b"", []
+    elif path.endswith("alerts_v2"):
+        rows = db.execute(page, page_values).fetchall()
+        body = b"".join((HEAD, b",".join([row[5] for row in rows[:100]]), b"]}"))
+        headers = PAGE_HEADERS
     else:
-        body = db.execute(ONE, (tenant, path.rpartition("/")[2])).fetchall()[0][0]
-    await send({"type": "http.response.start", "status": 200,
-                "headers": [KIND, (b"content-length", str(len(body)).encode())]})
+        row = db.execute(one, (tenant, path.rpartition("/")[2])).fetchall()[0]
+        body = LINE + row[5][1:]
+        headers = [*ONE_HEADERS, (b"etag", b'W/"%016x"' % row[1])]
+    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 import uvicorn
-uvicorn.run(app, port=int(sys.argv[3]), loop="uvloop", http="httptools", access_log=False, log_level="error")
+uvicorn.run(app, port=told["port"], loop="uvloop", http="httptools", access_log=False, log_level="error",
+            server_header=False, date_header=False)
 """
 
 
@@ -101,25 +125,41 @@ def cpu_s(pid: int) -> float:
 
 
 @contextmanager
-def running(command: list[str], port: int) -> Iterator[int]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def running(command: list[str], port: int, told: str = "") -> Iterator[int]:
+    """A server in a process of its own; `told` is its standard input."""
+    pipe = subprocess.PIPE if told else subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    if process.stdin is not None:
+        process.stdin.write(told)
+        process.stdin.close()
     try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+        wait_for(port)
         yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 
 
-async def load(pid: int, seconds: float, ask: Callable[[int], Awaitable[None]], lanes: int) -> tuple[float, float]:
+def wait_for(port: int) -> None:
+    """Until something answers, be it with an error: a port that only accepts is no server yet."""
+    for _ in range(2_000):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as probe:
+                probe.sendall(b"GET /v1.0/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                if probe.recv(1):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.01)
+    raise SystemExit("the server does not answer")
+
+
+async def load(
+    pid: int, seconds: float, ask: Callable[[int], Awaitable[None]], lanes: int, warm: int = 20
+) -> tuple[float, float]:
     """(microseconds of server CPU a request, requests a second)."""
     done = 0
-    for n in range(50):
+    for n in range(warm):
         await ask(n)
     until = time.monotonic() + seconds
 
@@ -141,14 +181,85 @@ def bartizan(*args: str, data: Path) -> Any:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-async def fill(session: aiohttp.ClientSession, root: str, rows: int) -> float:
-    began = time.monotonic()
+def serve_command(data: Path, port: int) -> list[str]:
+    return [sys.executable, "-m", "bartizan", "serve", "--data", str(data), "--port", str(port)]
+
+
+@asynccontextmanager
+async def signed_in(root: str, app: dict[str, Any]) -> Any:
+    """A session with a token of the app in its tenant."""
+    form = {"grant_type": "client_credentials", "client_id": app["clientId"], "client_secret": app["clientSecret"]}
+    form["scope"] = "https://graph.microsoft.com/.default"
+    async with (
+        aiohttp.ClientSession() as plain,
+        plain.post(f"{root}/{app['tenantId']}/oauth2/v2.0/token", data=form) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+        token = (await answer.json())["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        yield session
+
+
+async def fill(session: aiohttp.ClientSession, root: str, rows: int) -> None:
     every = list(records(rows))
     for start in range(0, rows, 1000):
         body = "\n".join(json.dumps(each) for each in every[start : start + 1000])
         async with session.post(f"{root}/ingest/crowdstrike_falcon", data=body) as answer:
             assert answer.status < 300, await answer.text()
-    return rows / (time.monotonic() - began)
+
+
+def verdict(what: str, ratio: float, bar: float, *, least: bool = False, told: str = "") -> None:
+    """One line: the ratio, its bar, and whether it is met."""
+    met = ratio >= bar if least else ratio <= bar
+    print(
+        f"{what}: {ratio:.2f} (bar {'>=' if least else '<='} {bar:g}) {'ok' if met else 'MISSED'}; {told}", flush=True
+    )
+
+
+# ---------------------------------------------------------------- reads against bare SQL
+
+
+class _Recorder:
+    """A connection that answers nothing and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[Any]]] = []
+
+    def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        self.asked.append((SQLITE.native(sql), list(params)))
+        return []
+
+
+def own_sql(tenant: str) -> dict[str, tuple[str, list[Any]]]:
+    """The statements that the store executes for a page of 100 and for one object."""
+    of, recorder = read.read_set(Table(ALERTS_V2, SQLITE)), _Recorder()
+    read.page(recorder, of, tenant, Query(100))  # type: ignore[arg-type]
+    read.get(recorder, of, tenant, "id")  # type: ignore[arg-type]
+    page, one = recorder.asked
+    return {"page": page, "one": one}
+
+
+async def fetched(session: aiohttp.ClientSession, url: str) -> tuple[bytes, list[tuple[str, str]]]:
+    async with session.get(url) as answer:
+        assert answer.status == 200
+        return await answer.read(), [(name.decode(), value.decode()) for name, value in answer.raw_headers]
+
+
+async def bare_told(session: aiohttp.ClientSession, root: str, data: Path, tenant: str, port: int) -> dict[str, Any]:
+    """What the bare application needs to write the same bytes: statements, heads, headers."""
+    page, page_headers = await fetched(session, f"{root}/v1.0/security/alerts_v2")
+    first = json.loads(page)["value"][0]["id"]
+    one, one_headers = await fetched(session, f"{root}/v1.0/security/alerts_v2/{first}")
+    return {
+        "file": str(data / "state.db"),
+        "port": port,
+        **own_sql(tenant),
+        "page_head": page[: page.index(b'"value":[') + 9].decode(),
+        "one_head": one[: one.index(b'"@odata.etag"')].decode(),
+        "page_headers": [pair for pair in page_headers if pair[0].lower() != "content-length"],
+        "one_headers": [pair for pair in one_headers if pair[0].lower() not in ("content-length", "etag")],
+    }
 
 
 def asker(session: aiohttp.ClientSession, urls: list[str]) -> Callable[[int], Awaitable[None]]:
@@ -160,81 +271,221 @@ def asker(session: aiohttp.ClientSession, urls: list[str]) -> Callable[[int], Aw
     return ask
 
 
-async def measure(data: Path, rows: int, seconds: float) -> None:
-    app = bartizan("app", "add", "bench", "--all", data=data)
-    port, bare_port = free_port(), free_port()
-    serve = [sys.executable, "-m", "bartizan", "serve", "--data", str(data), "--port", str(port)]
-    root, bare_root = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{bare_port}"
-    os.environ["BARTIZAN_TLS"] = "off"
-    with running(serve, port) as pid:
-        async with aiohttp.ClientSession() as plain:
-            form = {
-                "grant_type": "client_credentials",
-                "client_id": app["clientId"],
-                "client_secret": app["clientSecret"],
-            }
-            form["scope"] = "https://graph.microsoft.com/.default"
-            async with plain.post(f"{root}/{app['tenantId']}/oauth2/v2.0/token", data=form) as answer:
-                token = (await answer.json())["access_token"]
-        headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
-        async with aiohttp.ClientSession(headers=headers) as session:
-            rate = await fill(session, root, rows)
-            print(f"ingest over HTTP: {rate:.0f} alerts/s, {rows} alerts of CrowdStrike")
-            async with session.get(f"{root}/v1.0/security/alerts_v2?$top=100") as answer:
-                page = await answer.json()
-            ids = [item["id"] for item in page["value"]]
-            bare = [sys.executable, "-c", _BARE, str(data / "state.db"), app["tenantId"], str(bare_port)]
-            with running(bare, bare_port) as bare_pid:
-                await compare(session, "page of 100", pid, bare_pid, [f"{root}/v1.0/security/alerts_v2"],
-                              [f"{bare_root}/v1.0/security/alerts_v2"], seconds, 1.5)  # fmt: skip
-                ones = [f"/v1.0/security/alerts_v2/{id}" for id in ids]
-                await compare(session, "one alert", pid, bare_pid, [root + one for one in ones],
-                              [bare_root + one for one in ones], seconds, 2.0)  # fmt: skip
-            await patches(session, root, pid, ids, seconds)
+async def reads(session: aiohttp.ClientSession, root: str, pid: int, data: Path, tenant: str, seconds: float) -> None:
+    port = free_port()
+    told = await bare_told(session, root, data, tenant, port)
+    bare_root = f"http://127.0.0.1:{port}"
+    page = "/v1.0/security/alerts_v2"
+    ids = [item["id"] for item in json.loads((await fetched(session, root + page))[0])["value"]]
+    ones = [f"{page}/{id}" for id in ids]
+    with running([sys.executable, "-c", _BARE], port, json.dumps(told)) as bare_pid:
+        for path in (page, ones[0]):
+            assert (await fetched(session, root + path))[0] == (await fetched(session, bare_root + path))[0]
+        for what, paths, bar in (("page of 100", [page], 1.5), ("one alert", ones, 2.0)):
+            ratios = []
+            for _ in range(ROUNDS):
+                own = await load(pid, seconds / ROUNDS, asker(session, [root + path for path in paths]), LANES)
+                floor = await load(bare_pid, seconds / ROUNDS, asker(session, [bare_root + p for p in paths]), LANES)
+                ratios.append((own[0] / floor[0], own, floor))
+            ratio, own, floor = sorted(ratios)[len(ratios) // 2]
+            used = f"{own[0]:.0f} us of server CPU against {floor[0]:.0f} bare"
+            verdict(what, ratio, bar, told=f"{used}; {own[1]:.0f} against {floor[1]:.0f}/s")
 
 
-async def compare(
-    session: aiohttp.ClientSession,
-    what: str,
-    pid: int,
-    bare_pid: int,
-    urls: list[str],
-    bare_urls: list[str],
-    seconds: float,
-    bar: float,
-) -> None:
-    """In turn, several times, so that a drift of the machine meets both."""
-    ratios = []
-    for _ in range(5):
-        own, own_rate = await load(pid, seconds / 5, asker(session, urls), LANES)
-        floor, floor_rate = await load(bare_pid, seconds / 5, asker(session, bare_urls), LANES)
-        ratios.append((own / floor, own, floor, own_rate, floor_rate))
-    ratio, own, floor, own_rate, floor_rate = sorted(ratios)[len(ratios) // 2]
-    print(
-        f"{what}: {own:.0f} us of server CPU against {floor:.0f} bare, ratio {ratio:.2f} (bar {bar}); "
-        f"{own_rate:.0f} against {floor_rate:.0f} requests/s"
-    )
+# ---------------------------------------------------------------- changes against the store alone
 
 
-async def patches(session: aiohttp.ClientSession, root: str, pid: int, ids: list[str], seconds: float) -> None:
+def patch_of(n: int) -> dict[str, Any]:
+    """Each one changes the alert."""
+    return {"status": ("new", "inProgress")[n // 997 % 2], "assignedTo": f"analyst{n}@northwall.example"}
+
+
+async def patch_rate(
+    session: aiohttp.ClientSession, root: str, pid: int, ids: list[str], at: int, seconds: float
+) -> Any:
     async def ask(n: int) -> None:
-        body = {"status": ("new", "inProgress")[n // len(ids) % 2], "assignedTo": f"analyst{n}@northwall.example"}
-        async with session.patch(f"{root}/v1.0/security/alerts_v2/{ids[n % len(ids)]}", json=body) as answer:
+        url = f"{root}/v1.0/security/alerts_v2/{ids[n % len(ids)]}"
+        async with session.patch(url, json=patch_of(at + n)) as answer:
             await answer.read()
             assert answer.status == 200
 
-    used, rate = await load(pid, seconds, ask, WRITERS)
-    print(f"durable PATCH over HTTP: {rate:.0f}/s from {WRITERS} callers, {used:.0f} us of server CPU each")
+    return await load(pid, seconds, ask, WRITERS)
+
+
+async def alone_rate(data: Path, tenant: str, ids: list[str], at: int, seconds: float) -> tuple[float, float]:
+    """The same changes with their audit entries, by as many callers, in this process."""
+    store = open_store(data, declared())
+    await store.start()
+    one = store.tenant(tenant)
+
+    def change(tx: Tx, id: str, patch: dict[str, Any]) -> None:
+        kept = change_alert(tx, id, patch, "v2", Who("bench"))
+        modified = {name: (str(old), str(new)) for name, (old, new) in (kept.changed or {}).items()}
+        target = audit.Target("alert", id, modified=modified)
+        audit.record(tx, actor=audit.OPERATOR, activity="Update alert", category="Security", targets=[target])
+
+    async def ask(n: int) -> None:
+        await one.write(partial(change, id=ids[n % len(ids)], patch=patch_of(at + n)), actor="bench")
+
+    try:
+        return await load(os.getpid(), seconds, ask, WRITERS)
+    finally:
+        await store.close()
+
+
+async def patches(session: aiohttp.ClientSession, root: str, pid: int, data: Path, tenant: str, seconds: float) -> None:
+    page = json.loads((await fetched(session, f"{root}/v1.0/security/alerts_v2?$top=1000"))[0])
+    ids = [item["id"] for item in page["value"]]
+    ratios = []
+    for turn in range(ROUNDS):
+        own = await patch_rate(session, root, pid, ids, turn * 2_000_003, seconds / ROUNDS)
+        alone = await alone_rate(data, tenant, ids, turn * 2_000_003 + 1_000_000, seconds / ROUNDS)
+        ratios.append((own[1] / alone[1], own, alone))
+    ratio, own, alone = sorted(ratios)[len(ratios) // 2]
+    verdict(
+        "durable PATCH against the store alone",
+        ratio,
+        0.5,
+        least=True,
+        told=f"{own[1]:.0f}/s at {own[0]:.0f} us of server CPU against {alone[1]:.0f}/s at {alone[0]:.0f} us, "
+        f"{WRITERS} callers each",
+    )
+
+
+# ---------------------------------------------------------------- one tenant floods
+
+
+async def latencies(session: aiohttp.ClientSession, root: str, ids: Sequence[str], seconds: float) -> dict[str, float]:
+    """p99 in ms of GET and PATCH, at a steady pace."""
+    took: dict[str, list[float]] = {"GET": [], "PATCH": []}
+    until = time.monotonic() + seconds
+
+    async def lane(number: int) -> None:
+        n = number
+        while time.monotonic() < until:
+            method = ("GET", "PATCH")[n % 2]
+            url = f"{root}/v1.0/security/alerts_v2/{ids[n % len(ids)]}"
+            body = patch_of(time.monotonic_ns()) if method == "PATCH" else None
+            began = time.perf_counter()
+            async with session.request(method, url, json=body) as answer:
+                await answer.read()
+                assert answer.status == 200
+            took[method].append((time.perf_counter() - began) * 1e3)
+            n += 1
+            await asyncio.sleep(VICTIM_S)
+
+    await asyncio.gather(*(lane(number * 7) for number in range(VICTIM_LANES)))
+    return {method: statistics.quantiles(times, n=100)[98] for method, times in took.items()}
+
+
+async def flood(root: str, app: dict[str, Any], seconds: float) -> None:
+    """What a client without manners does: pages, and bulks of records, as fast as they are answered."""
+    os.nice(19)  # its own work is not what the others should suffer from
+    until = time.monotonic() + seconds
+    done = 0
+    async with signed_in(root, app) as session:
+
+        async def lane(number: int) -> None:
+            nonlocal done
+            every = list(records(50))
+            while time.monotonic() < until:
+                if number % 8:
+                    request = session.get(f"{root}/v1.0/security/alerts_v2?$top=100")
+                else:
+                    for each in every:
+                        each["event"]["CompositeId"] = f"flood:{number}:{time.monotonic_ns()}:{id(each)}"
+                    body = "\n".join(json.dumps(each) for each in every)
+                    request = session.post(f"{root}/ingest/crowdstrike_falcon", data=body)
+                async with request as answer:
+                    await answer.read()
+                    done += answer.status == 200
+
+        await asyncio.gather(*(lane(number) for number in range(FLOOD_LANES)))
+    print(f"  the flood was answered {done / seconds:.0f} times a second")
+
+
+async def fairness(session: aiohttp.ClientSession, root: str, data: Path, ids: list[str], seconds: float) -> None:
+    bartizan("tenant", "add", "flooder", data=data)
+    other = bartizan("app", "add", "flooder", "--all", "--tenant", "flooder", data=data)
+    quiet = await latencies(session, root, ids, seconds)
+    command = [sys.executable, "-m", "bench.bench_api", "--flood", root, "--seconds", str(seconds + 2)]
+    flooder = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
+    telling = asyncio.create_task(flooder.communicate(json.dumps(other).encode()))
+    await asyncio.sleep(2)
+    loud = await latencies(session, root, ids, seconds)
+    await telling
+    for method in quiet:
+        told = f"p99 {quiet[method]:.1f} ms alone, {loud[method]:.1f} ms while another tenant floods"
+        verdict(f"{method} while another tenant floods", loud[method] / quiet[method], 1.2, told=told)
+
+
+# ---------------------------------------------------------------- start and idle
+
+
+def group_of(pid: int) -> list[int]:
+    """The process and all below it."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+        except (OSError, ValueError, IndexError):
+            continue  # it has ended
+    found = [pid]
+    for each in found:
+        found += parents.get(each, [])
+    return found
+
+
+def pss_mb(pid: int) -> float:
+    total = 0
+    for each in group_of(pid):
+        lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
+def cold_start(folder: Path) -> None:
+    """On a fresh folder: until the first answer, and what the idle group holds."""
+    port, began = free_port(), time.monotonic()
+    with running(serve_command(folder / "cold", port), port) as pid:
+        seconds = time.monotonic() - began
+        time.sleep(IDLE_S)
+        memory, count = pss_mb(pid), len(group_of(pid))
+    verdict("cold start, seconds", seconds, 2.0, told="a fresh folder, until the first answer")
+    verdict("idle memory, MB", memory, 150.0, told=f"PSS of {count} processes after {IDLE_S:g} s")
+
+
+# ---------------------------------------------------------------- all of it
+
+
+async def measure(data: Path, rows: int, seconds: float) -> None:
+    app = bartizan("app", "add", "bench", "--all", data=data)
+    port = free_port()
+    root = f"http://127.0.0.1:{port}"
+    with running(serve_command(data, port), port) as pid:
+        async with signed_in(root, app) as session:
+            await fill(session, root, rows)
+            await reads(session, root, pid, data, app["tenantId"], seconds)
+            await patches(session, root, pid, data, app["tenantId"], seconds)
+            page = json.loads((await fetched(session, f"{root}/v1.0/security/alerts_v2"))[0])
+            await fairness(session, root, data, [item["id"] for item in page["value"]], seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--flood", help=argparse.SUPPRESS)  # the address that a process of its own floods
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        print(f"{time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores, SQLite")
-        asyncio.run(measure(Path(folder), asked.rows, asked.seconds))
+    if asked.flood:
+        asyncio.run(flood(asked.flood, json.load(sys.stdin), asked.seconds))
+        return
+    os.environ["BARTIZAN_TLS"] = "off"
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    with tempfile.TemporaryDirectory(prefix="bartizan-bench-") as folder:
+        print(f"{time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores, SQLite, {asked.rows} alerts")
+        cold_start(Path(folder))
+        asyncio.run(measure(Path(folder) / "data", asked.rows, asked.seconds))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ ALERTS = Collection(
         Column("status", "enum"),
         Column("category"),
         Column("assignedTo"),
+        Column("feedback", "enum"),
         Column("title", index=False),
     ),
     order=(("createdDateTime", True),),
@@ -43,6 +44,7 @@ SHARED, RARE, MIDDLE = "gateway.example.org", "patient-zero.example.org", "middl
 SHARE = 0.9  # of all alerts name the shared host
 RARE_EVERY = 100_000
 MIDDLE_EVERY = 200  # alerts that name a host of middling frequency
+CATEGORIES = sorted(f"category {n}" for n in range(40))
 FILLING = "An alert's description, its evidence and its remediation steps take about three kilobytes. " * 30
 BATCH = 500
 
@@ -68,6 +70,7 @@ def alert(n: int) -> Draft:
         "severity": ("low", "medium", "high", "informational")[chance(n, 1, 4)],
         "status": "resolved" if chance(n, 2, 20) else "newAlert",
         "category": f"category {chance(n, 3, 40)}",
+        "feedback": feedback(f"category {chance(n, 3, 40)}"),
         "assignedTo": f"analyst{chance(n, 4, 30)}@example.org" if chance(n, 5, 3) else None,
         "title": f"Suspicious thing {n % 900} on {hosts[0]}",
         "hostStates": [{"fqdn": host, "privateIpAddress": f"10.0.{n % 250}.{n % 199}"} for host in hosts],
@@ -81,6 +84,12 @@ def alert(n: int) -> Draft:
         columns=columns,
         entities=tuple(Entity("host", host) for host in hosts),
     )
+
+
+def feedback(category: str) -> str:
+    """It goes with the category, so that what has it stands last in the order of categories."""
+    place = CATEGORIES.index(category)
+    return "truePositive" if place == 39 else "benignPositive" if place >= 30 else "falsePositive"
 
 
 def eq(name: str, value: str) -> Expr:
@@ -106,6 +115,12 @@ PAGES: dict[str, Query] = {
     "lambda shared by 90%": Query(100, on_host(SHARED)),
     "lambda shared, severity, by category": Query(
         100, And((on_host(SHARED), eq("severity", "high"))), (Order(Property(("category",))),)
+    ),
+    "shared, of the last category, by it": Query(
+        100, And((on_host(SHARED), eq("feedback", "truePositive"))), (Order(Property(("category",))),)
+    ),
+    "shared, of the last quarter, by it": Query(
+        100, And((on_host(SHARED), eq("feedback", "benignPositive"))), (Order(Property(("category",))),)
     ),
     "lambda of nobody": Query(100, on_host("nobody.example.org")),
 }

@@ -51,7 +51,11 @@ async def test_cancel(world: World) -> None:
 async def test_lists(world: World) -> None:
     await world.post(ACTIONS, BLOCK)
     await world.post(ACTIONS, {**BLOCK, "name": "Isolate"})
-    for wanted in ("name eq 'Isolate'", "status eq 'failed' and name eq 'Isolate'", "parameters/any(p: p/name eq 'IP')"):
+    for wanted in (
+        "name eq 'Isolate'",
+        "status eq 'failed' and name eq 'Isolate'",
+        "parameters/any(p: p/name eq 'IP')",
+    ):
         found = (await world.get(f"{ACTIONS}?$filter={wanted}"))["value"]
         assert "Isolate" in [each["name"] for each in found], wanted
     await world.refused("GET", "/v1.0/security/securityActions", status=404)

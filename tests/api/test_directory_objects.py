@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
-from tests.api.conftest import BASE, World
+from tests.api.conftest import BASE, A, World
+
+from bartizan.auth.caller import Caller
 
 pytestmark = pytest.mark.anyio
 V1 = "/v1.0"
@@ -216,9 +218,7 @@ async def test_what_is_contained_comes_in_by_its_own_set(staff: World) -> None:
     ada, job = "6b8c2f0e-0000-4000-8000-00000000000a", "6b8c2f0e-0000-4000-8000-00000000000b"
     await staff.post(f"{V1}/users", {"id": ada, "userPrincipalName": "a2@contoso.example"})
     await staff.post(f"{V1}/servicePrincipals", {"id": job, "appId": "app-2"})
-    await staff.post(
-        f"{V1}/appRoleAssignments", {"id": "ra", "principalId": ada, "resourceId": job, "appRoleId": role}
-    )
+    await staff.post(f"{V1}/appRoleAssignments", {"id": "ra", "principalId": ada, "resourceId": job, "appRoleId": role})
     await staff.post(
         f"{V1}/oauth2PermissionGrants",
         {"id": "gr", "clientId": job, "principalId": ada, "resourceId": "x", "consentType": "Principal", "scope": "a"},
@@ -253,7 +253,24 @@ async def test_every_key_is_there(staff: World) -> None:
     assert (user["mail"], user["businessPhones"], user["proxyAddresses"]) == (None, [], ["SMTP:eve@contoso.example"])
     group = await staff.get(f"{V1}/groups/dev")
     assert (group["groupTypes"], group["mailEnabled"], group["securityEnabled"]) == ([], False, True)
-    for kind, body in (("users", {"userPrincipalName": "x"}), ("devices", {"deviceId": "x", "displayName": "x"})):
-        await staff.refused("POST", f"{V1}/{kind}", {**body, "nope": 1}, status=400, says="nope")
+    kept = await staff.post(f"{V1}/users", {"userPrincipalName": "x@contoso.example", "extension_a_badge": 7})
+    assert (await staff.get(f"{V1}/users/{kept['id']}"))[
+        "extension_a_badge"
+    ] == 7  # an open type keeps what it is given
+    grant = {"clientId": "a", "resourceId": "b", "consentType": "AllPrincipals", "nope": 1}
+    await staff.refused("POST", f"{V1}/oauth2PermissionGrants", grant, status=400, says="nope")
     await staff.refused("POST", f"{V1}/users", {"userPrincipalName": "ADA@contoso.example"}, status=409)
     await staff.refused("GET", f"{V1}/users/delta", status=501, says="delta")
+
+
+async def test_who_may_see_memberships(staff: World) -> None:
+    """A scope for memberships alone opens memberships alone; one's own need only User.Read."""
+    staff.known["basic"] = Caller(A, "app", "App", permissions=frozenset({"GroupMember.ReadBasic.All"}))
+    for path in ("members", "memberOf", "transitiveMembers", "transitiveMemberOf"):
+        await staff.get(f"{V1}/groups/dev/{path}", by="basic")
+    await staff.refused("GET", f"{V1}/groups/dev", by="basic", status=403)
+    await staff.refused("GET", f"{V1}/users/ada/memberOf", by="basic", status=403)
+    await staff.post(f"{V1}/users", {"id": "id-of-guest", "userPrincipalName": "guest@contoso.example"})
+    await staff.call("POST", f"{V1}/groups/dev/members/$ref", at("users/id-of-guest"))
+    assert await ids(staff, f"{V1}/me/memberOf", by="guest") == ["dev"]
+    await staff.refused("GET", f"{V1}/users/id-of-guest/memberOf", by="guest", status=403)

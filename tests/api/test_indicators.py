@@ -185,6 +185,5 @@ async def test_filters_of_connectors(world: World) -> None:
         ("domainName eq 'bad.example'", 2),
         ("emailSenderAddress eq 'a@bad.example'", 1),
         ("threatType eq 'WatchList' and expirationDateTime gt 2026-11-23T00:00:00Z", 2),
-
     ):
         assert len((await world.get(f"{SET}?$filter={wanted}"))["value"]) == count, wanted

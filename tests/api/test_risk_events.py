@@ -39,12 +39,12 @@ def detection(kind: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_each_detection_is_a_risk_event(world: World) -> None:
-    """Single or in bulk; the general set has all, each of the six its kind, locatedRiskEvents by id what has a place."""
+    """Single or in bulk; one set has all, six have their kind, locatedRiskEvents gives by id what has a place."""
     first, *others = [detection(kind) for kind in KINDS]
     assert (await world.call("POST", DETECTIONS, first)).status_code == 201
     await world.post(DETECTIONS, others)
     for version in ("v1.0", "beta"):
-        whole = (await world.get(f"/{version}/identityRiskEvents?$count=true"))
+        whole = await world.get(f"/{version}/identityRiskEvents?$count=true")
         assert whole["@odata.count"] == len(KINDS)
         for today, kind in KINDS.items():
             if kind == "identity":

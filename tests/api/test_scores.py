@@ -80,10 +80,19 @@ async def test_control_patch(world: World, version: str) -> None:
     """204, or 200 with the profile if preferred; today's body and that of 2018 become an entry of the updates."""
     await world.post(CONTROLS, CONTROL)
     path = f"/{version}/security/secureScoreControlProfiles/AdminMFAV2"
-    today = {"vendorInformation": VENDOR, "controlStateUpdates": [{"state": "Ignored", "comment": "later"}]}
+    today: dict[str, Any] = {
+        "vendorInformation": VENDOR,
+        "controlStateUpdates": [{"state": "Ignored", "comment": "later"}],
+    }
     answer = await world.call("PATCH", path, today, by="operator")
     assert (answer.status_code, answer.content) == (204, b"")
-    flat = {"vendorInformation": VENDOR, "assignedTo": "", "comment": "ours", "state": "Reviewed", "tenantNote": "n"}
+    flat: dict[str, Any] = {
+        "vendorInformation": VENDOR,
+        "assignedTo": "",
+        "comment": "ours",
+        "state": "Reviewed",
+        "tenantNote": "n",
+    }
     flat = flat if version == "beta" else {**today, "controlStateUpdates": [{"state": "Reviewed", "comment": "ours"}]}
     changed = await world.patch(path, flat, prefer="return=representation")
     assert [each["state"] for each in changed["controlStateUpdates"]] == ["Ignored", "Reviewed"]

@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -298,3 +299,22 @@ async def test_a_read_that_takes_too_long_is_refused(opened: Opener) -> None:
     with pytest.raises(Timeout, match="createdDateTime"):
         await store.tenant("t1").page("hosts", Query(5, Or(tuple(words))))
     assert await store.tenant("t1").get("hosts", "h0001") is not None
+
+
+SHORT_LIVED = Collection("shortLived", columns=(Column("owner"),), keep=timedelta(days=1))
+
+
+async def test_a_set_without_an_order_comes_by_id(opened: Opener) -> None:
+    """Also where its rows expire: neither the index for their age nor that of a column gives the order."""
+    store = await opened((SHORT_LIVED,))
+    tenant = store.tenant("t")
+    bodies = {"b": "x", "c": "y", "a": "z", "d": "x"}
+    await tenant.write(putting(*(draft(SHORT_LIVED, {"owner": owner}, id) for id, owner in bodies.items())), actor="me")
+    first = await tenant.page("shortLived", Query(2, count=True))
+    assert [row.id for row in first.rows] == ["a", "b"] and first.more and first.last == ("b",) and first.count == 4
+    assert [row.id for row in (await tenant.page("shortLived", Query(5, after=first.last))).rows] == ["c", "d"]
+    of_x = Compare("eq", Path(("owner",)), Literal("x", "text"))
+    assert [row.id for row in (await tenant.page("shortLived", Query(5, of_x))).rows] == ["b", "d"]
+    assert [row.id for row in (await tenant.page("shortLived", Query(5, skip=1))).rows] == ["b", "c", "d"]
+    found = await tenant.write(lambda tx: tx.find("shortLived", None, limit=3), actor="me")
+    assert [row.id for row in found] == ["a", "b", "c"]

@@ -38,6 +38,9 @@ class Watched:
         self.plans.append("\n".join(str(row[self._told]) for row in self._db.rows(self._explain + sql, params)))
         return self._db.rows(sql, params)
 
+    def rows_within(self, sql: str, params: Params, seconds: float) -> list[tuple[Any, ...]] | None:
+        return self.rows(sql, params)
+
     def run(self, sql: str, params: Params = ()) -> int:
         return self._db.run(sql, params)
 

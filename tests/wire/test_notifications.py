@@ -93,7 +93,7 @@ def subscribed(api: httpx.Client, url: str, resource: str, **more: Any) -> dict[
 
 def alert(api: httpx.Client, severity: str) -> str:
     vendor = {"vendor": "Contoso", "provider": "Contoso"}
-    body = {"title": f"a {severity} one", "severity": severity, "vendorInformation": vendor}
+    body = {"title": f"{severity}, {time.monotonic_ns()}", "severity": severity, "vendorInformation": vendor}
     answer = api.post("/v1.0/security/alerts", json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])

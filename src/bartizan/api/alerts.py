@@ -86,7 +86,8 @@ incidents.navigation("alerts", alerts_v2, column="incidentId", expand=True)
 
 
 def who(ctx: Context) -> Who:
-    return Who(ctx.caller.app, ctx.caller.upn, ctx.caller.name)
+    name = ctx.caller.app_name if ctx.caller.user is None else ctx.caller.name
+    return Who(ctx.caller.app, ctx.caller.upn, name)
 
 
 # ---------------------------------------------------------------- alerts
@@ -250,6 +251,8 @@ def new_incident(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
 def change_incident(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     if before.get("redirectIncidentId"):
         raise BadRequest(f"This incident was merged; change incident '{before['redirectIncidentId']}' instead.")
+    if "displayName" in given and not given["displayName"]:
+        raise BadRequest("displayName: an incident has a name.")
     if given.get("status") == "redirected" or ("status" in given and given["status"] is None):
         raise BadRequest("status: expected active, inProgress, resolved or awaitingAction; merging redirects.")
     if all(before.get(name) == value for name, value in given.items()):

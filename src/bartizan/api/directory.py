@@ -6,7 +6,6 @@ Source: Microsoft Graph, resource user; "Advanced query capabilities on Microsof
 from typing import Any
 
 from bartizan.extend import Can, Context, not_yet, resource, unserved
-from bartizan.model.times import instant
 
 _NOBODY = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
 
@@ -35,7 +34,8 @@ users = resource(
 
 @users.prepare
 def new_user(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
-    stamped = {"accountEnabled": True, "userType": "Member", "createdDateTime": instant(ctx.clock())}
+    """When the account was made is for its directory to say: createdDateTime stays null where nobody did."""
+    stamped = {"accountEnabled": True, "userType": "Member"}
     kept = {name: value for name, value in given.items() if value is not None and name != "passwordProfile"}
     return {**stamped, **kept}
 

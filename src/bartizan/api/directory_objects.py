@@ -8,19 +8,22 @@ Source: Microsoft Graph, resources group, device, directoryRole, servicePrincipa
 from typing import Any
 
 from bartizan.api.directory import users
-from bartizan.extend import Can, Context, Resource, collection, not_yet, resource, unserved
-from bartizan.model.times import instant
+from bartizan.extend import Can, Context, Resource, collection, not_yet, resource, scopes, unserved
 
 _NOBODY = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
 _UNWRITABLE = {"PATCH": _NOBODY, "DELETE": _NOBODY}
 _INGEST = "Bartizan.Ingest.All"
 _ALL = "Directory.Read.All Directory.ReadWrite.All"
+_GROUPS = f"GroupMember.Read.All Group.ReadBasic.All Group.Read.All Group.ReadWrite.All {_ALL}"
+MEMBERS = f"GroupMember.ReadBasic.All {_GROUPS}"  # who is in which group
+_ASSIGNED = f"AppRoleAssignment.ReadWrite.All Application.Read.All {_ALL}"
+_LICENSED = f"LicenseAssignment.Read.All User.Read.All User.ReadWrite.All {_ALL}"
 
 groups = resource(
     "groups",
     "microsoft.graph.group",
     can=Can.READ | Can.CREATE,
-    read=f"GroupMember.Read.All Group.ReadBasic.All Group.Read.All Group.ReadWrite.All {_ALL}",
+    read=_GROUPS,
     create=_INGEST,
     columns="mailEnabled securityEnabled createdDateTime description visibility",
     fold="displayName mail mailNickname",
@@ -102,7 +105,7 @@ resource(
     "microsoft.graph.appRoleAssignment",
     collection=ROLE_ASSIGNMENTS,
     can=Can.READ | Can.CREATE,
-    read=f"Application.Read.All Application.ReadWrite.All {_ALL}",
+    read=_ASSIGNED,
     create=_INGEST,
     required="principalId resourceId appRoleId",
     throttle="directory",
@@ -112,7 +115,7 @@ resource(
     "microsoft.graph.licenseDetails",
     collection=LICENSES,
     can=Can.READ | Can.CREATE,
-    read=f"User.Read.All User.ReadWrite.All {_ALL}",
+    read=_LICENSED,
     create=_INGEST,
     required="skuId",
     throttle="directory",
@@ -132,7 +135,7 @@ resource(
 
 @groups.prepare
 def new_group(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
-    return _dated(ctx, {"securityEnabled": True, "mailEnabled": False, "groupTypes": [], **_set(given)})
+    return {"securityEnabled": True, "mailEnabled": False, "groupTypes": [], **_set(given)}
 
 
 @devices.prepare
@@ -141,17 +144,14 @@ def new_principal(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {"accountEnabled": True, **_set(given)}
 
 
-def _dated(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
-    return {"createdDateTime": instant(ctx.clock()), **given}
-
-
 def _set(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
 def _member(of: Resource) -> None:
     """What may be a member of groups and roles."""
-    of.navigation("memberOf", groups, roles, relation="members", reverse=True)
+    access = scopes(MEMBERS) if of is groups else of.read
+    of.navigation("memberOf", groups, roles, relation="members", reverse=True, access=access)
     of.navigation(
         "transitiveMemberOf",
         groups,
@@ -160,14 +160,17 @@ def _member(of: Resource) -> None:
         reverse=True,
         transitive=True,
         inside="groups directoryRoles",
+        access=access,
     )
 
 
 for each in (users, groups, devices, service_principals):
     _member(each)
 _PRINCIPALS = (users, groups, devices, service_principals)
-groups.navigation("members", *_PRINCIPALS, relation="members", link=_INGEST, expand=True)
-groups.navigation("transitiveMembers", *_PRINCIPALS, relation="members", transitive=True, inside="groups")
+groups.navigation("members", *_PRINCIPALS, relation="members", link=_INGEST, expand=True, access=MEMBERS)
+groups.navigation(
+    "transitiveMembers", *_PRINCIPALS, relation="members", transitive=True, inside="groups", access=MEMBERS
+)
 groups.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 roles.navigation("members", users, groups, service_principals, relation="members", link=_INGEST, expand=True)
 service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST)
@@ -185,10 +188,11 @@ users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=T
 users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True)
 users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
 service_principals.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
-users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST)
+users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST, access=_LICENSED)
 users.navigation("oauth2PermissionGrants", GRANTS, column="principalId")
 for each in (users, groups, service_principals):
-    each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId")
+    access = scopes(" ".join(dict.fromkeys([*_ASSIGNED.split(), *each.read.application])))
+    each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId", access=access)
 
 for name in ("users", "groups", "servicePrincipals"):
     unserved(f"{name}/{{}}/appRoleAssignments/**", _NOBODY, verbs="POST DELETE")

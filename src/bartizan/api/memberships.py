@@ -30,26 +30,28 @@ def _groups(rows: list[Stored], *, secure: bool = False) -> list[str]:
 
 
 def _declare(of: Resource) -> None:
-    @of.action("getMemberGroups", parameters={"securityEnabledOnly": "Edm.Boolean"}, returns=_IDS, access=of.read)
+    access = of.navigations["memberof"].access
+
+    @of.action("getMemberGroups", parameters={"securityEnabledOnly": "Edm.Boolean"}, returns=_IDS, access=access)
     async def member_groups(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         assert id is not None
         return Answer(200, _groups(await _containers(ctx, of, id), secure=bool(given["securityEnabledOnly"])))
 
-    @of.action("getMemberObjects", parameters={"securityEnabledOnly": "Edm.Boolean"}, returns=_IDS, access=of.read)
+    @of.action("getMemberObjects", parameters={"securityEnabledOnly": "Edm.Boolean"}, returns=_IDS, access=access)
     async def member_objects(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         assert id is not None
         rows = await _containers(ctx, of, id)
         secure = bool(given["securityEnabledOnly"])
         return Answer(200, _groups(rows, secure=True) if secure else [row.id for row in rows])
 
-    @of.action("checkMemberGroups", parameters={"groupIds": f"{_IDS}!"}, returns=_IDS, access=of.read)
+    @of.action("checkMemberGroups", parameters={"groupIds": f"{_IDS}!"}, returns=_IDS, access=access)
     async def check_groups(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         assert id is not None
         asked = _asked(given["groupIds"], "groupIds")
         inside = set(_groups(await _containers(ctx, of, id)))
         return Answer(200, [each for each in asked if each in inside])
 
-    @of.action("checkMemberObjects", parameters={"ids": f"{_IDS}!"}, returns=_IDS, access=of.read)
+    @of.action("checkMemberObjects", parameters={"ids": f"{_IDS}!"}, returns=_IDS, access=access)
     async def check_objects(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         assert id is not None
         asked = _asked(given["ids"], "ids")

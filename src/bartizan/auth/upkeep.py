@@ -1,6 +1,7 @@
 """What operators do at the command line to consents, source tokens, keys, the audit chain and the database."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from bartizan.auth.accounts import EVERYONE, Consent, SourceToken, Tenant
 from bartizan.auth.desk import Desk, command, say, shown_time, tenant_option
 from bartizan.auth.keys import SYSTEM
 from bartizan.errors import BadRequest, NotFound
+from bartizan.lake import open_lake
 from bartizan.settings import BadSettings, load
 
 # ---------------------------------------------------------------- consents
@@ -228,8 +230,33 @@ async def audit_verify(desk: Desk, tenant_reference: str | None) -> Any:
 @command(None, "backup")
 @click.argument("file", type=click.Path(dir_okay=False))
 async def backup(desk: Desk, file: str) -> Any:
-    """Write a consistent copy of the SQLite database to FILE while serving (PostgreSQL: use pg_dump)."""
-    await desk.authority.store.backup(file)
-    folder = desk.authority.settings.folder
-    needed = [] if desk.authority.settings.master_key else [str(folder / "master.key")]
-    return {"file": file, "keepWithIt": [*needed, str(folder / "tls")]}
+    """Copy the SQLite databases while serving: the state to FILE, the buffer of events to FILE.events.
+
+    With PostgreSQL use pg_dump.
+    """
+    settings, state, events = desk.authority.settings, Path(file), Path(f"{file}.events")
+    made = state.with_name(state.name + ".made")
+    lake = open_lake(settings.store or settings.folder)
+    try:
+        # The state first: what it says of events that were taken in is then true of the copy of the events.
+        await desk.authority.store.backup(str(made))
+        await lake.start()
+        await lake.backup(str(events))
+        made.replace(state)
+    finally:
+        made.unlink(missing_ok=True)
+        await lake.close()
+    needed = [] if settings.master_key else [str(settings.folder / "master.key")]
+    return {
+        "file": file,
+        "copied": [_copied("state.db", state), _copied("buffer.db", events)],
+        "keepWithIt": [*needed, str(settings.folder / "tls")],
+        "note": "Without the master key nobody can open the secrets in the copy."
+        if needed
+        else "Keep the setting master_key too: without it nobody can open the secrets in the copy.",
+    }
+
+
+def _copied(name: str, path: Path) -> dict[str, Any]:
+    """`restoreAs`: its name in the data folder."""
+    return {"file": str(path), "restoreAs": name, "bytes": path.stat().st_size}

@@ -92,16 +92,29 @@ class Pipeline:
         return await self.take(tenant, known, raws, actor=actor)
 
     async def take(self, tenant: str, source: Source, raws: Sequence[bytes], *, actor: str) -> Receipt:
-        """Raw records, in writes of WRITE_RECORDS."""
+        """Raw records, in writes of WRITE_RECORDS. While one is written the next is made."""
         receipt = Receipt()
-        for start in range(0, len(raws), WRITE_RECORDS):
-            receipt.add(await self._chunk(tenant, source, raws[start : start + WRITE_RECORDS], actor))
+        chunks = [raws[start : start + WRITE_RECORDS] for start in range(0, len(raws), WRITE_RECORDS)]
+        ahead = [asyncio.create_task(self._make(source, chunk, tenant)) for chunk in chunks[:1]]
+        try:
+            for number in range(len(chunks)):
+                received, made = await ahead.pop()
+                ahead += [asyncio.create_task(self._make(source, chunk, tenant)) for chunk in chunks[number + 1 :][:1]]
+                receipt.add(await self._keep(tenant, source, made, actor, received))
+        finally:
+            for task in ahead:
+                task.cancel()
         return receipt
 
-    async def _chunk(self, tenant: str, source: Source, raws: Sequence[bytes], actor: str) -> Receipt:
-        received = instant(self._clock())
+    async def _make(self, source: Source, raws: Sequence[bytes], tenant: str) -> tuple[str, list[Made]]:
+        """With the time of receipt."""
         async with self._making:
-            made = await asyncio.to_thread(self._make, source, raws, tenant, received)
+            received = instant(self._clock())
+            return received, await asyncio.to_thread(
+                lambda: [make(source, raw, tenant, received, self._collections) for raw in raws]
+            )
+
+    async def _keep(self, tenant: str, source: Source, made: Sequence[Made], actor: str, received: str) -> Receipt:
         store = self._store.tenant(tenant)
         known = await self._known(store, source.name, made)
         new = _unknown(source.name, made, known)
@@ -116,9 +129,6 @@ class Pipeline:
             first = {"sha256": odd[0].sha256, "error": odd[0].warning}
             _log.warning("ingest.records_kept_as_text", source=source.name, tenant=tenant, records=len(odd), **first)
         return receipt
-
-    def _make(self, source: Source, raws: Sequence[bytes], tenant: str, received: str) -> list[Made]:
-        return [make(source, raw, tenant, received, self._collections) for raw in raws]
 
     async def _known(self, store: TenantStore, source: str, made: Sequence[Made]) -> frozenset[str]:
         """Marks of those records whose events are in the lake already."""

@@ -140,6 +140,10 @@ class Lake(Protocol):
 
     async def sizes(self) -> Sizes: ...
 
+    async def backup(self, path: str) -> None:
+        """A consistent copy while serving (SQLite: online backup to `path`; PostgreSQL: NotServed, use pg_dump)."""
+        ...
+
 
 def span(once: str) -> Span:
     match = _ONCE.fullmatch(once)

@@ -71,6 +71,9 @@ class SqlLake(ABC):
         """Runs a read on this thread's connection. Raises ours."""
 
     @abstractmethod
+    async def backup(self, path: str) -> None: ...
+
+    @abstractmethod
     def _close_readers(self) -> None: ...
 
     # ------------------------------------------------------------ life

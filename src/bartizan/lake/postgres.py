@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bartizan.errors import BartizanError, StorageFull, Timeout, Unavailable
+from bartizan.errors import BartizanError, NotServed, StorageFull, Timeout, Unavailable
 from bartizan.lake.engine import FORMAT, Limits, SqlLake
 from bartizan.lake.writer import Clock, Db, Params, Unknown
 
@@ -267,6 +267,9 @@ class PostgresLake(SqlLake):
         with self._guard:
             self._readers.remove(db)
         db.connection.close()
+
+    async def backup(self, path: str) -> None:
+        raise NotServed("a PostgreSQL database is backed up by its own tools: pg_dump, or a base backup with its log")
 
     def _close_readers(self) -> None:
         with self._guard:

@@ -3,7 +3,9 @@
 Source: SQLite "Write-Ahead Logging", "PRAGMA synchronous"; apsw.
 """
 
+import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -204,3 +206,28 @@ class SqliteLake(SqlLake):
             readers, self._readers = self._readers, []
         for db in readers:
             db.connection.close(True)
+
+    async def backup(self, path: str) -> None:
+        """A consistent copy of the file, made in one go beside `path` and moved there when it is durable."""
+        try:
+            await asyncio.to_thread(self._backup, Path(path))
+        except (apsw.Error, OSError) as error:
+            raise explained(error) or error from error
+
+    def _backup(self, path: Path) -> None:
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_RDWR, 0o600))
+        source = SqliteDb(self.path, writes=False, lock_s=self.limits.lock_s)
+        source.deadline = float("inf")
+        target = apsw.Connection(str(partial))
+        try:
+            with target.backup("main", source.connection, "main") as copy:
+                copy.step(-1)
+            target.execute("PRAGMA journal_mode = DELETE").fetchall()  # one file, no log beside it
+        finally:
+            target.close(True)
+            source.connection.close(True)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)

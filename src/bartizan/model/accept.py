@@ -117,7 +117,10 @@ class Acceptor:
             kind = self._schema.structured(name)
             return kind, ("#" + name if kind.family or name != declared.name else None)
         if declared.derived and not declared.entity:
-            return None, "#" + mark.rpartition("#")[2]
+            unknown = mark.rpartition("#")[2]
+            if not re.fullmatch(r"[A-Za-z_][\w.]{0,199}", unknown):
+                raise Wrong(f"expected the name of a type, not '{_short(mark)}'").within(_TYPE)
+            return None, "#" + unknown
         return declared, ("#" + declared.name if declared.family and not declared.abstract else None)
 
     def _object(self, kind: StructuredType, mark: str | None, value: dict[str, Any], depth: int) -> dict[str, Any]:

@@ -87,24 +87,26 @@ def _fold(old: Sequence[Item], new: Iterable[Item], *, newer: bool) -> list[Item
     kept: list[Item] = []
     by_key: dict[tuple[str, ...], list[int]] = {}
 
-    def note(index: int, item: Item) -> None:
-        for key in _keys(item):
+    def note(index: int, keys: Sequence[tuple[str, ...]]) -> None:
+        for key in keys:
             places = by_key.setdefault(key, [])
             if index not in places:
                 places.append(index)
 
     for item in old:
-        note(len(kept), item)
+        note(len(kept), _keys(item))
         kept.append(item)
     for item in new:
-        candidates = (index for key in _keys(item) for index in by_key.get(key, ()))
+        keys = _keys(item)
+        candidates = (index for key in keys for index in by_key.get(key, ()))
         same = next((index for index in candidates if not _contradict(kept[index], item)), None)
         if same is None:
             same = len(kept)
             kept.append(item)
         else:
             kept[same] = _filled(kept[same], item, newer=newer)
-        note(same, kept[same])
+            keys = _keys(kept[same])
+        note(same, keys)
     return kept
 
 

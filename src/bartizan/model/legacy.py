@@ -74,7 +74,7 @@ def states(evidence: Sequence[Item], extras: Mapping[str, Any] | None = None) ->
     _logon(found, evidence)
     for name in STATES:
         given = (extras or {}).get(name)
-        if isinstance(given, list):
+        if isinstance(given, list) and given:
             _join(found.setdefault(name, []), name, [one for one in given if isinstance(one, dict)])
     return {name: found[name] for name in STATES if found.get(name)}
 

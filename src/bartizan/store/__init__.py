@@ -23,11 +23,13 @@ from bartizan.store.interface import (
     TenantStore,
     Tx,
 )
+from bartizan.store.schema import RENDER, Release
 from bartizan.store.tx import wall
 
 __all__ = [
     "CREATED",
     "ETAG",
+    "RENDER",
     "UPDATED",
     "Change",
     "Collection",
@@ -37,6 +39,7 @@ __all__ = [
     "Limits",
     "Page",
     "Query",
+    "Release",
     "Store",
     "Stored",
     "TenantStore",
@@ -49,19 +52,25 @@ __all__ = [
 
 
 def open_store(
-    target: str | Path, collections: Sequence[Collection], *, now: Callable[[], int] = wall, **limits: Any
+    target: str | Path,
+    collections: Sequence[Collection],
+    *,
+    now: Callable[[], int] = wall,
+    release: Release | None = None,
+    **limits: Any,
 ) -> Store:
     """A store that has not been started. `target`: a PostgreSQL DSN, a folder (its state.db) or a SQLite file.
 
-    `limits` are the fields of `Limits`; `now` gives the clock in steps of 100 ns since 1970.
+    `limits` are the fields of `Limits`; `now` gives the clock in steps of 100 ns since 1970; `release` is this
+    program's unless another is played.
     """
     bounds = Limits(**limits)
     if str(target).startswith(("postgresql://", "postgres://")):
         from bartizan.store.postgres import PostgresStore
 
-        return PostgresStore(str(target), collections, bounds, now)
+        return PostgresStore(str(target), collections, bounds, now, release)
     from bartizan.store.sqlite import FILE, SqliteStore
 
     path = Path(target)
     file = path if path.suffix in (".db", ".sqlite") and not path.is_dir() else path / FILE
-    return SqliteStore(file, collections, bounds, now)
+    return SqliteStore(file, collections, bounds, now, release)

@@ -127,6 +127,7 @@ class Kept(Struct, frozen=True):
     changed: Changes | None
     changed_legacy: Changes | None = None
     repeat: bool = False  # the record was known
+    incident: str | None = None  # that it belongs to
 
     def face(self, which: Face) -> Stored:
         return self.v2 if which == "v2" else self.legacy
@@ -157,10 +158,11 @@ def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
     id = prepared.state.id
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
-        kept = Kept(_put(tx, prepared.v2, None), _put(tx, prepared.legacy, None), None)
+        incident = prepared.state.incident
+        kept = Kept(_put(tx, prepared.v2, None), _put(tx, prepared.legacy, None), None, incident=incident)
         _attach(tx, prepared, RAW)
-        if touch and prepared.state.incident:
-            touch_incident(tx, prepared.state.incident)
+        if touch and incident is not None:
+            touch_incident(tx, incident)
         return kept
     before = state_of(stored)
     after = faces.revise(before, prepared.state, tx.now)
@@ -173,16 +175,9 @@ def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
 def store_alerts(tx: Tx, prepared: Iterable[Prepared]) -> list[Kept]:
     """Several at once; an incident of many of them is touched once."""
     kept = [store_alert(tx, one, touch=False) for one in prepared]
-    moved = {_incident(one.v2): None for one in kept if not one.repeat}
-    for incident in moved:
-        if incident is not None:
-            touch_incident(tx, incident)
+    for incident in {one.incident: None for one in kept if not one.repeat and one.incident is not None}:
+        touch_incident(tx, incident)
     return kept
-
-
-def _incident(stored: Stored) -> str | None:
-    value = inner(stored).get("incidentId")
-    return value if isinstance(value, str) else None
 
 
 def change_alert(
@@ -229,7 +224,9 @@ def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = Tru
     changed = _differences(faces.today(before), faces.today(after))
     changed_legacy = _differences(faces.of_old(before), faces.of_old(after))
     changed_legacy.pop("historyStates", None)  # it grows with every change, and the feed tells the same
-    kept = Kept(_put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy)
+    kept = Kept(
+        _put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident
+    )
     if touch and after.incident is not None:
         touch_incident(tx, after.incident)
     return kept
@@ -275,5 +272,7 @@ def check_columns(prepared: Prepared, limit_bytes: int) -> None:
     for made, collection in ((prepared.v2, ALERTS_V2), (prepared.legacy, ALERTS)):
         for column in collection.columns:
             value = made.columns.get(column.path)
-            if column.index and isinstance(value, str) and len(value.encode(errors="replace")) > limit_bytes:
+            if not column.index or not isinstance(value, str) or len(value) * 4 <= limit_bytes:
+                continue  # a character has at most four bytes
+            if len(value.encode(errors="replace")) > limit_bytes:
                 raise BadRequest(f"'{column.path}' is longer than {limit_bytes} bytes")

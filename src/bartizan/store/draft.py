@@ -129,15 +129,15 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def values_at(value: Any, names: Sequence[str]) -> Iterator[Any]:
+def values_at(value: Any, names: Sequence[str]) -> list[Any]:
     """What a path finds, walking into lists."""
-    if isinstance(value, list):
-        for item in value:
-            yield from values_at(item, names)
-    elif not names:
-        yield value
-    elif isinstance(value, Mapping):
-        yield from values_at(value.get(names[0]), names[1:])
+    for at, name in enumerate(names):
+        if isinstance(value, list):
+            return [found for item in value for found in values_at(item, names[at:])]
+        if not isinstance(value, Mapping):
+            return []
+        value = value.get(name)
+    return [found for item in value for found in values_at(item, ())] if isinstance(value, list) else [value]
 
 
 def column_values(collection: Collection, whole: Mapping[str, Any]) -> dict[str, Scalar]:

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from bartizan.errors import BartizanError
+from bartizan.errors import BartizanError, Timeout
 from bartizan.odata.tree import Expr
 from bartizan.store import read, schema, upkeep
 from bartizan.store.interface import Change, Collection, Page, Query, Stored, Tx
+from bartizan.store.schema import Release
 from bartizan.store.sql import Db, Dialect, tables
 from bartizan.store.tx import Clock, SqlTx, advance, wall
 from bartizan.store.writer import Bounds, Pen, Work, Writer
@@ -47,11 +48,17 @@ class SqlStore(ABC):
     """A `Store`. Start it before anything else; close it at the end."""
 
     def __init__(
-        self, dialect: Dialect, collections: Sequence[Collection], limits: Limits, now: Callable[[], int] = wall
+        self,
+        dialect: Dialect,
+        collections: Sequence[Collection],
+        limits: Limits,
+        now: Callable[[], int] = wall,
+        release: Release | None = None,
     ) -> None:
         self.dialect = dialect
         self.limits = limits
         self.now = now
+        self._release = release or Release()
         self.tables = tables(collections, dialect)
         self.sets = {name: read.read_set(table) for name, table in self.tables.items()}
         self._writer: Writer | None = None
@@ -91,7 +98,7 @@ class SqlStore(ABC):
         pen: Pen | None = None
         try:
             pen = self._open_pen()
-            schema.prepare(pen, self.dialect, self.tables.values())
+            schema.prepare(pen, self.dialect, self.tables.values(), self._release)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again, as ours where it is an engine's
             if pen is not None:
                 pen.close()
@@ -215,11 +222,27 @@ class SqlTenant:
 
     async def page(self, collection: str, query: Query) -> Page:
         of, tenant = self._sets[collection], self.tenant
-        return await self._store.read(lambda db: read.page(db, of, tenant, query))
+        try:
+            return await self._store.read(lambda db: read.page(db, of, tenant, query))
+        except Timeout as error:
+            raise self._too_slow(of) from error
 
     async def count(self, collection: str, filter: Expr | None = None) -> int:
         of, tenant, query = self._sets[collection], self.tenant, Query(0, filter)
-        return await self._store.read(lambda db: read.count(db, of, tenant, query))
+        try:
+            return await self._store.read(lambda db: read.count(db, of, tenant, query))
+        except Timeout as error:
+            raise self._too_slow(of) from error
+
+    def _too_slow(self, of: read.Set) -> Timeout:
+        columns = of.table.columns
+        times = [column.path for column in columns if column.index and column.kind == "instant"]
+        first = next((path for path, _ in of.table.collection.order if path in times), next(iter(times), None))
+        ways = [f"narrow it by time ({first} ge 2026-01-31T00:00:00Z)"] if first else []
+        others = sorted(column.path for column in columns if column.index and column.path not in times)
+        ways += [f"filter by more of {', '.join(others)}"] if others else []
+        asked = "; or ".join([*ways, "leave out the order and the count"])
+        return Timeout(f"the query took longer than {self._store.limits.read_s:g} s: {asked}")
 
     async def related(
         self, relation: str, source: str, *, limit: int, after: tuple[str, str] | None = None

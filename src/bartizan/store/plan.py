@@ -2,7 +2,9 @@
 
 The whole filter is checked on each row; beside it stand the conjuncts that an index can serve. Few candidates (a
 bounded probe counts index entries) are read and sorted; otherwise rows come in the order of an index and are checked
-until the page is full, so that a page costs the same at any number of documents.
+until the page is full, so that a page costs the same at any number of documents. Where values go together, the first
+that match may stand far behind in that order: after PATIENCE_S the candidates of the rarest conjunct are read and
+sorted instead, if they are not too many.
 
 Source: SQLite "The Query Planner"; keyset paging as in Markus Winand, "We need tool support for keyset pagination".
 """
@@ -20,6 +22,8 @@ from bartizan.store.compile import candidates, compile_scalar, compile_where
 from bartizan.store.sql import Db, Index, Scalar, Table, entity_key
 
 SMALL = 1_000  # candidates that are read and sorted rather than scanned in order: some ms at most
+PATIENCE_S = 0.1  # for a page in the order of an index where other conjuncts could give candidates instead
+GATHERED = 500_000  # candidates that are read and sorted where the order's index did not come to a full page by then
 LARGE = 30_000  # how far a second probe counts, to tell a rather rare value from a common one
 REMEMBER_S = 30.0  # for how long a probe's "not small" is believed
 MAX_REMEMBERED = 2_048
@@ -62,6 +66,7 @@ class Plan(NamedTuple):
     params: tuple[Any, ...]
     keys: tuple[SortKey, ...]
     ordered: bool  # rows come in the order of the keys without a sort
+    other: bool = False  # there is another way (`gather`) where this one does not come to a full page soon
 
 
 class Planner:
@@ -71,6 +76,7 @@ class Planner:
         self.table = table
         self._all = (*table.indexes, table.pk)
         self._large: dict[tuple[Any, ...], tuple[float, int]] = {}
+        self._poor: dict[tuple[Any, ...], float] = {}  # plans that came to no full page in time, until when
         self._reached: dict[tuple[Any, ...], tuple[float, Any]] = {}
 
     # ------------------------------------------------------------ order
@@ -87,6 +93,8 @@ class Planner:
                 given.append(self._key(path, item.descending))
         if not order:
             given = [self._key(key.path, key.descending) for key in self.table.order]
+        if not given:  # a collection without an order of its own: by id alone
+            return [self._key("id", False)]
         if any(key.path == "id" for key in given):
             return given
         for index in self._all:
@@ -195,8 +203,53 @@ class Planner:
         """`keys` None: the order does not matter (a count)."""
         drivers, rest = self.drivers(tenant, filter, ids)
         chosen = self._choose(db, tenant, drivers, keys)
+        plan = self._planned(tenant, drivers, rest, chosen, keys)
+        other = plan.ordered and any(driver is not chosen for driver in drivers)
+        if other and self._poor.get(_told(plan), 0.0) > time.monotonic():
+            return self._gathered(db, tenant, drivers, rest, chosen, keys) or plan
+        return plan._replace(other=other)
+
+    def gather(
+        self, db: Db, tenant: str, filter: Expr | None, keys: Sequence[SortKey], poor: Plan, ids: Sequence[str] | None
+    ) -> Plan | None:
+        """The candidates of the rarest conjunct, read and sorted, where `poor` came to no full page in time.
+
+        None where there are too many, or where `poor` goes along them already.
+        """
+        drivers, rest = self.drivers(tenant, filter, ids)
+        found = self._gathered(db, tenant, drivers, rest, self._choose(db, tenant, drivers, keys), keys)
+        if found is not None:
+            if len(self._poor) >= MAX_REMEMBERED:
+                self._poor.clear()
+            self._poor[_told(poor)] = time.monotonic() + REMEMBER_S
+        return found
+
+    def _gathered(
+        self,
+        db: Db,
+        tenant: str,
+        drivers: Sequence[Driver],
+        rest: Sequence[Expr],
+        chosen: Driver | None,
+        keys: Sequence[SortKey] | None,
+    ) -> Plan | None:
+        least, size = self._least(db, tenant, drivers, GATHERED)
+        if size > GATHERED or least is chosen:
+            return None
+        return self._planned(tenant, drivers, rest, least, keys, sort=True)
+
+    def _planned(
+        self,
+        tenant: str,
+        drivers: Sequence[Driver],
+        rest: Sequence[Expr],
+        chosen: Driver | None,
+        keys: Sequence[SortKey] | None,
+        *,
+        sort: bool = False,
+    ) -> Plan:
         stream = None
-        if chosen is not None and keys is not None and self._streams(chosen, keys):
+        if not sort and chosen is not None and keys is not None and self._streams(chosen, keys):
             stream = self._stream(tenant, chosen.pairs[0], keys)
         terms: list[tuple[str, Sequence[Any]]] = [("tenant = $?", (tenant,))]
         for driver in drivers:
@@ -214,7 +267,10 @@ class Planner:
             index = self._order_index(keys)
         fixed = 1 if chosen is not None and chosen.eq and not chosen.pairs else 0
         ordered = (
-            keys is not None and index is not None and (self.serves(index, keys) or self.serves(index, keys, fixed))
+            not sort
+            and keys is not None
+            and index is not None
+            and (self.serves(index, keys) or self.serves(index, keys, fixed))
         )
         hint = self.table.dialect.hint(index.name if index is not None else None)
         return Plan(f"{self.table.name} t{hint}", (), where, values, tuple(keys or ()), ordered)
@@ -336,6 +392,12 @@ class Planner:
         one = f"EXISTS (SELECT 1 FROM entities e WHERE {_PAIR} AND e.created = t.created AND e.id = t.id {FENCE})"
         params = tuple(value for pair in driver.pairs for value in self._pair(tenant, pair))
         return f"({' OR '.join([one] * len(driver.pairs))})", params
+
+
+def _told(plan: Plan) -> tuple[Any, ...]:
+    """What tells a plan from others of its table."""
+    order = tuple((key.sql, key.params, key.descending) for key in plan.keys)
+    return (plan.source, plan.source_params, plan.where, plan.params, order)
 
 
 def conjuncts(filter: Expr | None) -> Iterator[Expr]:

@@ -21,6 +21,7 @@ import structlog
 from bartizan.errors import BartizanError, Conflict, InvalidQuery, NotServed, StorageFull, Timeout, Unavailable
 from bartizan.store.engine import SLOW_READ, Limits, SqlStore
 from bartizan.store.interface import Collection
+from bartizan.store.schema import Release
 from bartizan.store.sql import POSTGRES, Db, Params, cleaned
 from bartizan.store.tx import Clock, wall
 from bartizan.store.writer import Busy, Unknown
@@ -68,6 +69,24 @@ class PostgresDb:
 
     def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
         return self._execute(sql, cleaned(params), binary=True).fetchall()
+
+    def rows_within(self, sql: str, params: Params, seconds: float) -> list[tuple[Any, ...]] | None:
+        """Within a transaction there is no bound of its own: what is cancelled would end it."""
+        if self._posted or self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            return self.rows(sql, params)
+        self.post("BEGIN")
+        self.post(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
+        try:
+            found = self.rows(sql, params)
+        except pg.QueryCanceled:
+            self.run("ROLLBACK")
+            return None
+        except psycopg.Error:
+            if not self.connection.closed:
+                self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
+        return found
 
     def run(self, sql: str, params: Params = ()) -> int:
         return self._execute(sql, params, binary=False).rowcount
@@ -294,8 +313,9 @@ class PostgresStore(SqlStore):
         collections: Sequence[Collection],
         limits: Limits | None = None,
         now: Callable[[], int] = wall,
+        release: Release | None = None,
     ) -> None:
-        super().__init__(POSTGRES, collections, limits or Limits(), now)
+        super().__init__(POSTGRES, collections, limits or Limits(), now, release)
         self._dsn = dsn
         self._local = threading.local()
         self._readers: list[PostgresDb] = []

@@ -7,7 +7,7 @@ import msgspec
 
 from bartizan.errors import Gone
 from bartizan.store.interface import Change, Page, Query, Stored
-from bartizan.store.plan import Plan, Planner, SortKey
+from bartizan.store.plan import PATIENCE_S, Plan, Planner, SortKey
 from bartizan.store.sql import Db, Scalar, Table, entity_key
 
 PAGE_COLUMNS = 6  # of a page's row, before sort values that are not among them
@@ -99,20 +99,35 @@ def _select(
     db: Db, of: Set, tenant: str, query: Query, columns: str
 ) -> tuple[list[tuple[Any, ...]], Sequence[SortKey]]:
     """Up to top + 1 rows, each followed by those sort values that are not among its columns."""
-    plan = of.planner.plan(db, tenant, query.filter, of.planner.keys(query.order), query.ids)
-    if query.after is not None and len(query.after) != len(plan.keys):
+    keys = of.planner.keys(query.order)
+    if query.after is not None and len(query.after) != len(keys):
         raise ValueError("`after` does not belong to this order")
+    plan = of.planner.plan(db, tenant, query.filter, keys, query.ids)
+    if plan.other:
+        found = _walk(db, of, tenant, plan, query, columns, PATIENCE_S)
+        if found is not None:
+            return found, plan.keys
+        plan = of.planner.gather(db, tenant, query.filter, keys, plan, query.ids) or plan
+    return _walk(db, of, tenant, plan, query, columns) or [], plan.keys
+
+
+def _walk(
+    db: Db, of: Set, tenant: str, plan: Plan, query: Query, columns: str, seconds: float | None = None
+) -> list[tuple[Any, ...]] | None:
+    """None if it takes longer than that."""
     rows: list[tuple[Any, ...]] = []
-    for sql, params in _segments(plan.keys, query):
-        wanted = query.top + 1 - len(rows)
-        rows += _run(db, of, tenant, plan, columns, sql, params, wanted, query.skip)
+    for after, params in _segments(plan.keys, query):
+        sql, values = _statement(of, tenant, plan, columns, after, params, query.top + 1 - len(rows), query.skip)
+        found = db.rows(sql, values) if seconds is None else db.rows_within(sql, values, seconds)
+        if found is None:
+            return None
+        rows += found
         if len(rows) > query.top:
             break
-    return rows, plan.keys
+    return rows
 
 
-def _run(
-    db: Db,
+def _statement(
     of: Set,
     tenant: str,
     plan: Plan,
@@ -121,7 +136,7 @@ def _run(
     after_params: Sequence[Any],
     limit: int,
     skip: int,
-) -> list[tuple[Any, ...]]:
+) -> tuple[str, tuple[Any, ...]]:
     keys, direction = plan.keys, of.table.dialect.direction
     where = f"{plan.where}{after}"
     where_params = [*plan.source_params, *plan.params, *after_params]
@@ -131,7 +146,7 @@ def _run(
         params = [value for key in extra for value in key.params]
         order = ", ".join(f"{key.sql} {direction(key.descending)}" for key in keys)
         sql = f"SELECT {columns}{more} FROM {plan.source} WHERE {where} ORDER BY {order} LIMIT $?"
-        return db.rows(sql, (*params, *where_params, limit))
+        return sql, (*params, *where_params, limit)
     # sorted or skipped over without dragging the documents along
     values = ", ".join(f"{key.sql} AS k{i}" for i, key in enumerate(keys))
     value_params = [value for key in keys for value in key.params]
@@ -146,7 +161,7 @@ def _run(
         f"SELECT {columns}{more} FROM ({found} ORDER BY {order} LIMIT $? OFFSET $?) o "
         f"{join} {of.table.name} t ON t.tenant = $? AND t.id = o.found ORDER BY {outer}"
     )
-    return db.rows(sql, (*value_params, *where_params, limit, skip, tenant))
+    return sql, (*value_params, *where_params, limit, skip, tenant)
 
 
 def _segments(keys: Sequence[SortKey], query: Query) -> list[tuple[str, list[Any]]]:

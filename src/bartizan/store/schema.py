@@ -1,46 +1,46 @@
 """The tables as this program needs them: made, migrated and back-filled when a store starts.
 
-Base tables move by numbered migrations. A collection's columns follow its declaration: what is new is added and filled
-from the documents, in batches that any process can take up where another stopped.
+Base tables move by numbered migrations. A collection's columns follow its declaration, its wire bytes the program's
+rendering: what is new is added and filled from the documents (`backfill`).
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from bartizan.errors import Unavailable
-from bartizan.store import read
-from bartizan.store.draft import column_values, found_entities
-from bartizan.store.draft import inner as inner_of
-from bartizan.store.interface import Stored
-from bartizan.store.sql import META, Db, Dialect, Table, entity_key, migrations
+from bartizan.store import backfill
+from bartizan.store.sql import META, Db, Dialect, Table, migrations
 from bartizan.store.writer import Busy, Pen
 
 WAIT_S = 900.0  # for another process's migration
-BATCH = 200  # documents of one back-fill transaction
+# Of the wire bytes that are stored. Raise it with any release in which `Edm.render`, `model.faces` or `store.draft`
+# makes other bytes of the same inner form: the first start then renders every document anew.
+RENDER = 1
 
 log = structlog.get_logger(__name__)
 
 
-class _Pending(msgspec.Struct):
-    """A back-fill under way: which columns, whether entities too, and behind which row it goes on."""
+class Release(Struct, frozen=True):
+    """What a program makes of a database: its numbered migrations, and the version of its rendering."""
 
-    columns: list[str]  # paths
-    entities: bool = False
-    after: tuple[str, str] | None = None
+    migrations: Callable[[Dialect], list[list[str]]] = migrations
+    render: int = RENDER
 
 
-def prepare(pen: Pen, dialect: Dialect, tables: Iterable[Table]) -> None:
+def prepare(pen: Pen, dialect: Dialect, tables: Iterable[Table], release: Release) -> None:
     """Unavailable if the database was made by a newer program."""
     ordered = list(tables)
-    _in_transaction(pen, lambda db: _migrate(db, dialect, ordered))
+    _in_transaction(pen, lambda db: _migrate(db, dialect, ordered, release))
+    by_name = {table.collection.name: table for table in ordered}
     for table in ordered:
-        while _in_transaction(pen, partial(_fill_batch, table=table)):
-            pass
+        while _in_transaction(pen, partial(_fill_batch, table=table, tables=by_name)):
+            time.sleep(backfill.PAUSE_S)
     _in_transaction(pen, lambda db: _indexes(db, dialect, ordered))
 
 
@@ -72,9 +72,9 @@ def _lock(pen: Pen) -> None:
             return
 
 
-def _migrate(db: Db, dialect: Dialect, tables: list[Table]) -> None:
+def _migrate(db: Db, dialect: Dialect, tables: list[Table], release: Release) -> None:
     db.run(META.format(text=dialect.text))
-    steps = migrations(dialect)
+    steps = release.migrations(dialect)
     version = int(_meta(db, "schema") or 0)
     if version > len(steps):
         raise Unavailable(
@@ -87,10 +87,10 @@ def _migrate(db: Db, dialect: Dialect, tables: list[Table]) -> None:
             db.run(statement)
         _set_meta(db, "schema", str(number))
     for table in tables:
-        _declare(db, dialect, table)
+        _declare(db, dialect, table, release)
 
 
-def _declare(db: Db, dialect: Dialect, table: Table) -> None:
+def _declare(db: Db, dialect: Dialect, table: Table, release: Release) -> None:
     name = table.collection.name
     declared, entities = table.declaration(), dict(table.collection.entities)
     present = _columns(db, dialect, table)
@@ -99,6 +99,7 @@ def _declare(db: Db, dialect: Dialect, table: Table) -> None:
             db.run(statement)
         _set_meta(db, f"columns:{name}", _json(declared))
         _set_meta(db, f"entities:{name}", _json(entities))
+        _set_meta(db, f"render:{name}", str(release.render))
         return
     kept: dict[str, str] = msgspec.json.decode(_meta(db, f"columns:{name}") or "{}")
     kept_entities: dict[str, str] = msgspec.json.decode(_meta(db, f"entities:{name}") or "{}")
@@ -114,12 +115,12 @@ def _declare(db: Db, dialect: Dialect, table: Table) -> None:
         if quoted.strip('"') not in present:
             db.run(table.add_column(column))
     more = any(kept_entities.get(path) != kind for path, kind in entities.items())
-    if fresh or more:
-        old = _pending(db, name)
-        if old is not None:  # one was under way: begin again with both
-            fresh, more = sorted({*fresh, *old.columns} & table.by_path.keys()), more or old.entities
-        log.info("store.backfill", collection=name, columns=fresh, entities=more)
-        _set_meta(db, f"backfill:{name}", _json(_Pending(fresh, more)))
+    rendered = int(_meta(db, f"render:{name}") or 0)
+    stale = rendered < release.render and table.collection.type is not None
+    if fresh or more or stale:
+        _begin(db, table, fresh, more, stale)
+    if rendered != release.render:  # an older program notes its own: what it puts is rendered by the next newer one
+        _set_meta(db, f"render:{name}", str(release.render))
     if declared != kept:
         _set_meta(db, f"columns:{name}", _json(declared))
     if entities != kept_entities:
@@ -137,61 +138,30 @@ def _drop_column(db: Db, dialect: Dialect, table: Table, quoted: str) -> None:
     db.run(f"ALTER TABLE {table.name} DROP COLUMN {quoted}")
 
 
-def _fill_batch(db: Db, table: Table) -> bool:
-    """Fills the columns of the next documents; False when there is nothing left to fill."""
+def _begin(db: Db, table: Table, fresh: list[str], entities: bool, render: bool) -> None:
+    """Notes what is to be filled; with what was under way already, from the beginning."""
+    name = table.collection.name
+    if render:  # other bytes may come of another inner form, which columns and entities follow
+        fresh, entities = list(table.by_path), True
+    old = _pending(db, name)
+    if old is not None:
+        fresh = sorted({*fresh, *old.columns} & table.by_path.keys())
+        entities, render = entities or old.entities, render or old.render
+    log.info("store.backfill", collection=name, columns=fresh, entities=entities, render=render)
+    since = int(db.rows("SELECT seq FROM clock")[0][0])
+    _set_meta(db, f"backfill:{name}", _json(backfill.Pending(fresh, entities, render, since=since)))
+
+
+def _fill_batch(db: Db, table: Table, tables: Mapping[str, Table]) -> bool:
     name = table.collection.name
     pending = _pending(db, name)
     if pending is None:
         return False
-    out = table.dialect.doc_out
-    behind = "WHERE (tenant, id) > ($?, $?)" if pending.after is not None else ""
-    sql = (
-        f"SELECT id, seq, created, updated, evolvable, {out('doc')}, {out('beta')}, {out('state')}, tenant, entities "
-        f"FROM {table.name} {behind} ORDER BY tenant, id LIMIT $?"
-    )
-    rows = db.rows(sql, (*(pending.after or ()), BATCH))
-    for row in rows:
-        _fill(db, table, pending, read.stored(name, row), row[8], row[9])
-    if len(rows) < BATCH:
-        db.run("DELETE FROM meta WHERE key = $?", (f"backfill:{name}",))
-        return False
-    pending.after = (rows[-1][8], rows[-1][0])
-    _set_meta(db, f"backfill:{name}", _json(pending))
-    return True
-
-
-def _fill(db: Db, table: Table, pending: _Pending, stored: Stored, tenant: str, listed: str | None) -> None:
-    try:
-        whole = inner_of(stored)
-    except msgspec.DecodeError:
-        log.warning("store.backfill.unreadable", collection=stored.collection, id=stored.id)
-        return
-    collection = table.collection
-    values = column_values(collection, whole)
-    for path, stamp in ((collection.created, stored.created), (collection.updated, stored.updated)):
-        if path in values:
-            values[path] = stamp
-    if pending.columns:
-        sets = ", ".join(f"{table.quoted[path]} = $?" for path in pending.columns)
-        wanted = [_plain(values[path], table) for path in pending.columns]
-        db.post(f"UPDATE {table.name} SET {sets} WHERE tenant = $? AND id = $?", (*wanted, tenant, stored.id))
-    if not pending.entities:
-        return
-    had = {tuple(row) for row in msgspec.json.decode(listed or "[]")}
-    found = {(entity.kind, entity_key(entity.value), entity.role) for entity in found_entities(collection, whole)}
-    new = sorted(row for row in found - had if row[1])
-    if new:
-        everything = _json(sorted(had | found))
-        db.post(f"UPDATE {table.name} SET entities = $? WHERE tenant = $? AND id = $?", (everything, tenant, stored.id))
-        db.many(
-            "INSERT INTO entities (tenant, collection, kind, value, created, id, role) "
-            "VALUES ($?, $?, $?, $?, $?, $?, $?) ON CONFLICT DO NOTHING",
-            [(tenant, collection.name, kind, value, stored.created, stored.id, role) for kind, value, role in new],
-        )
-
-
-def _plain(value: Any, table: Table) -> Any:
-    return int(value) if isinstance(value, bool) and table.dialect.truth == table.dialect.whole else value
+    if backfill.batch(db, table, pending, tables):
+        _set_meta(db, f"backfill:{name}", _json(pending))
+        return True
+    db.run("DELETE FROM meta WHERE key = $?", (f"backfill:{name}",))
+    return False
 
 
 def _indexes(db: Db, dialect: Dialect, tables: list[Table]) -> None:
@@ -244,9 +214,9 @@ def collection_tables(db: Db, dialect: Dialect) -> list[str]:
     return sorted(str(row[0]) for row in rows)
 
 
-def _pending(db: Db, name: str) -> _Pending | None:
+def _pending(db: Db, name: str) -> backfill.Pending | None:
     text = _meta(db, f"backfill:{name}")
-    return None if text is None else msgspec.json.decode(text, type=_Pending)
+    return None if text is None else msgspec.json.decode(text, type=backfill.Pending)
 
 
 def _meta(db: Db, key: str) -> str | None:
@@ -261,5 +231,5 @@ def _set_meta(db: Db, key: str, value: str) -> None:
     )
 
 
-def _json(value: Mapping[str, Any] | list[Any] | _Pending) -> str:
+def _json(value: Mapping[str, Any] | list[Any] | backfill.Pending) -> str:
     return msgspec.json.encode(value).decode()

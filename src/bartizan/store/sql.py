@@ -33,6 +33,10 @@ class Db(Protocol):
 
     def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]: ...
 
+    def rows_within(self, sql: str, params: Params, seconds: float) -> list[tuple[Any, ...]] | None:
+        """None if it takes longer: there may be a better way to ask."""
+        ...
+
     def run(self, sql: str, params: Params = ()) -> int:
         """Returns how many rows were changed."""
         ...

@@ -25,6 +25,7 @@ from bartizan.errors import BartizanError, Conflict, InvalidQuery, StorageFull, 
 from bartizan.store.compile import SQLITE_FUNCTIONS
 from bartizan.store.engine import SLOW_READ, Limits, SqlStore
 from bartizan.store.interface import Collection
+from bartizan.store.schema import Release
 from bartizan.store.sql import SQLITE, Db, Params, cleaned
 from bartizan.store.tx import Clock, wall
 from bartizan.store.writer import Busy
@@ -63,6 +64,18 @@ class SqliteDb:
                 raise
         # a newer program has replaced the index meanwhile: slower until this one is replaced too, but right
         return self.connection.execute(_HINT.sub("", SQLITE.native(sql)), cleaned(params)).fetchall()
+
+    def rows_within(self, sql: str, params: Params, seconds: float) -> list[tuple[Any, ...]] | None:
+        outer = self.deadline
+        self.deadline = min(outer, time.monotonic() + seconds)
+        try:
+            return self.rows(sql, params)
+        except apsw.InterruptError:
+            if time.monotonic() > outer:
+                raise
+            return None
+        finally:
+            self.deadline = outer
 
     def run(self, sql: str, params: Params = ()) -> int:
         self.connection.execute(SQLITE.native(sql), params)
@@ -243,8 +256,9 @@ class SqliteStore(SqlStore):
         collections: Sequence[Collection],
         limits: Limits | None = None,
         now: Callable[[], int] = wall,
+        release: Release | None = None,
     ) -> None:
-        super().__init__(SQLITE, collections, limits or Limits(), now)
+        super().__init__(SQLITE, collections, limits or Limits(), now, release)
         self.path = path
         self._local = threading.local()
         self._readers: list[SqliteDb] = []

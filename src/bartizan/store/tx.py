@@ -108,7 +108,7 @@ class SqlTx:
         _check_match(draft.collection, id, None if old is None else old[0], if_match)
         at, seq = self._clock.tick(), self._clock.number()
         created = at if old is None else str(old[1])
-        fill = _Fill(created, at, seq)
+        fill = Fill(created, at, seq)
         doc = fill.text(draft.doc)
         beta = None if draft.beta is None or draft.beta == draft.doc else fill.text(draft.beta)
         state = fill.text(draft.state)
@@ -133,7 +133,7 @@ class SqlTx:
         rows = self._db.rows(table.select_old, (self.tenant, id))
         return rows[0] if rows else None
 
-    def _columns(self, table: Table, draft: Draft, fill: "_Fill") -> list[Scalar]:
+    def _columns(self, table: Table, draft: Draft, fill: "Fill") -> list[Scalar]:
         given = draft.columns
         if not given.keys() <= table.by_path.keys():
             unknown = ", ".join(sorted(given.keys() - table.by_path.keys()))
@@ -277,7 +277,7 @@ def advance(db: Db, cursor: str, seq: int) -> None:
     )
 
 
-class _Fill:
+class Fill:
     """Puts stamps and change number where a renderer left their places: whole JSON texts, never parts of one."""
 
     def __init__(self, created: str, updated: str, seq: int) -> None:

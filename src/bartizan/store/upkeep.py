@@ -19,7 +19,7 @@ from bartizan.store.draft import column_values
 from bartizan.store.draft import inner as inner_of
 from bartizan.store.interface import Stored
 from bartizan.store.schema import collection_tables
-from bartizan.store.sql import Db, Table
+from bartizan.store.sql import Db, Dialect, Table
 from bartizan.store.tx import Clock, SqlTx
 
 if TYPE_CHECKING:
@@ -318,19 +318,21 @@ def _put_other(store: "SqlStore", db: Db, clock: Clock, tenant: str, head: _Kind
 async def erase(store: "SqlStore", tenant: str) -> int:
     """In small transactions; a second call finishes what a crash cut short."""
     documents = 0
-    for name in await store.read(partial(collection_tables, dialect=store.dialect)):  # those of other programs too
-        while count := await store.write(partial(_remove, name=f'"{name}"', keys=("tenant", "id"), tenant=tenant)):
-            documents += count
-    for name, keys in _KEYS.items():
-        while await store.write(partial(_remove, name=name, keys=keys, tenant=tenant)):
-            pass
+    own = await store.read(partial(collection_tables, dialect=store.dialect))  # those of other programs too
+    for name, keys in {**{f'"{name}"': ("tenant", "id") for name in own}, **_KEYS}.items():
+        remove = partial(_remove, dialect=store.dialect, name=name, keys=keys, tenant=tenant)
+        while count := await store.write(remove):
+            documents += count if name not in _KEYS else 0
     after = 0
     while (step := await store.write(partial(_remove_changes, tenant=tenant, after=after))) is not None:
         after = step
     return documents
 
 
-def _remove(db: Db, _: Clock, name: str, keys: tuple[str, ...], tenant: str) -> int:
+def _remove(db: Db, _: Clock, dialect: Dialect, name: str, keys: tuple[str, ...], tenant: str) -> int:
+    if dialect.name == "postgres":  # left to choose, it compares each row of the tenant with each of the batch
+        some = f"SELECT ctid FROM {name} WHERE tenant = $? LIMIT $?"
+        return db.run(f"DELETE FROM {name} WHERE ctid = ANY(ARRAY({some}))", (tenant, BATCH))
     columns = ", ".join(keys)
     some = f"SELECT {columns} FROM {name} WHERE tenant = $? LIMIT $?"
     return db.run(f"DELETE FROM {name} WHERE tenant = $? AND ({columns}) IN ({some})", (tenant, tenant, BATCH))

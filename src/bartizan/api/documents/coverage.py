@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from bartizan.api.wire.route import Router, Target, why_not
+from bartizan.api.wire.route import Router, unserved_verb, why_not
 from bartizan.errors import BartizanError, MethodNotAllowed, NotServed
 from bartizan.extend import Unserved
 from bartizan.model.edm import Version
@@ -63,14 +63,10 @@ def _line(router: Router, version: Version, path: str, verb: str) -> Line:
         return _named(why_not(shape, version, verb), version, path, verb)
     if verb in target.served:
         return Line(version, path, verb, "served")
-    why = _unserved(target, verb) or why_not(target.hidden, version, verb)
+    why = unserved_verb(target, verb) or why_not(target.hidden, version, verb)
     if why is None and verb != "GET":
         return Line(version, path, verb, "never", UNDOCUMENTED)
     return _named(why, version, path, verb)
-
-
-def _unserved(target: Target, verb: str) -> Unserved | None:
-    return None if target.resource is None or target.via is not None else target.resource.unserved.get(verb)
 
 
 def _named(why: Unserved | None, version: Version, path: str, verb: str) -> Line:

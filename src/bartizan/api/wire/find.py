@@ -74,10 +74,11 @@ async def found(ctx: Context, target: Target) -> Stored:
     may not see.
     """
     resource, key = target.resource, target.key
-    assert resource is not None
     if target.via is not None and key is None:  # users/x/manager
         return await only_related(ctx, target)
     assert key is not None
+    if resource is None:  # groups/x/members/y
+        return await _member(ctx, target, key)
     row = await by_key(ctx, resource, key)
     what = "me" if key.own else key.value or resource.path
     if row is None:
@@ -92,6 +93,16 @@ async def found(ctx: Context, target: Target) -> Stored:
     if not await visible(ctx, resource, row, scope):
         raise lost(what)
     return row
+
+
+async def _member(ctx: Context, target: Target, key: Key) -> Stored:
+    """One of the objects of several sets that a relation leads to."""
+    assert target.via is not None
+    parent, navigation = await _parent(ctx, target.via)
+    if key.value in {id for _, id in await edges(ctx, parent.id, navigation)}:
+        for row in await fetched(ctx, navigation, [key.value]):
+            return row
+    raise lost(key.value)
 
 
 async def _parent(ctx: Context, link: Target) -> tuple[Stored, Navigation]:

@@ -22,7 +22,7 @@ from bartizan.api.wire import act, batch, read, write
 from bartizan.api.wire.limits import Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Clock, Header, Request, Response, error
-from bartizan.api.wire.route import Router, Target, refusal, why_not
+from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not
 from bartizan.auth.caller import Access, Caller
 from bartizan.errors import (
     BadRequest,
@@ -288,10 +288,7 @@ class Graph:
 
     def _refused(self, target: Target, verb: Verb) -> BartizanError:
         allow = tuple(_allow(target.served).split(", "))
-        why = None
-        if target.resource is not None and target.via is None:
-            why = target.resource.unserved.get(verb)
-        why = why or why_not(target.hidden, target.version, verb)
+        why = unserved_verb(target, verb) or why_not(target.hidden, target.version, verb)
         what = f"{verb} {target.hidden}"
         return refusal(why or never(f"allowed here: {', '.join(allow) or 'nothing'}"), what, allow)
 

@@ -102,7 +102,10 @@ async def one(ctx: Context, target: Target, request: Request) -> Response:
     expand: Sequence[queries.Expanded] = ()
     if request.query:
         select, expand = queries.asked_of_one(ctx, request, resource, type)
-    document = bodies.document(ctx, type, row, request, select)
+    if resource is None:
+        document = _mixed_item(ctx, target, row, request, select)
+    else:
+        document = bodies.document(ctx, type, row, request, select)
     if expand and resource is not None:
         (document,) = await expanded(ctx, request, resource, [row], [document], expand)
     response = Response(200, bodies.single(bodies.context(ctx, name, select, one=True), document))

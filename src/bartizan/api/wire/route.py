@@ -463,6 +463,15 @@ def why_not(path: str, version: Version, verb: str | None = None) -> Unserved | 
     return None
 
 
+def unserved_verb(target: Target, verb: str) -> Unserved | None:
+    """What its resource says of a verb that it does not serve: of objects, but for POST, which is of the set."""
+    if target.resource is None or target.via is not None:
+        return None
+    if verb != "GET" and target.kind != ("set" if verb == "POST" else "object"):
+        return None
+    return target.resource.unserved.get(verb)
+
+
 def refusal(why: Unserved, what: str, allow: tuple[str, ...] = ()) -> NotServed | MethodNotAllowed:
     if why.later:
         return NotServed(f"Not served yet: {what}: {why.why}.")

@@ -16,6 +16,7 @@ from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Stored, Tx
 
 MAX_BULK = 1_000  # objects of one POST: one transaction, lock held under 50 ms with small documents
+INGEST = "Bartizan.Ingest.All"
 MAX_ID = 256  # characters of an id that a client chooses
 MAX_BOUND = 20  # references of one new object, as documented for groups
 _BIND = "@odata.bind"
@@ -34,17 +35,21 @@ async def create(ctx: Context, target: Target, request: Request) -> Response:
     if not items or len(items) > MAX_BULK:
         raise (TooLarge if items else BadRequest)(f"POST takes 1 to {MAX_BULK} objects; got {len(items)}.")
     bound = [_bound(ctx, resource, item) for item in items]
-    given = [_accepted(ctx, resource, item, f"[{at}]" if many else "") for at, item in enumerate(items)]
+    sent_items = [_accepted(ctx, resource, item, f"[{at}]" if many else "") for at, item in enumerate(items)]
+    given = [_prepared(ctx, resource, item, f"[{at}]" if many else "") for at, item in enumerate(sent_items)]
+    wanted = request.prefers.get("resolution", "").lower()
+    merge = wanted == "merge-duplicates" and INGEST in resource.create.application
     if resource.creates is not None:
-        rows, fresh = await resource.creates(ctx, given), True
+        rows, fresh, merge = await resource.creates(ctx, given), True, False
     else:
-        rows, fresh = await _create(ctx, resource, given, bound)
+        rows, fresh = await _create(ctx, resource, sent_items, given, bound, merge)
     if many:
         wires = bodies.documents(ctx, resource.type, rows, request)
-        return Response(201 if fresh else 200, bodies.page(bodies.context(ctx, resource.name), wires, None, None))
-    response = bodies.answered(ctx, request, resource, rows[0], 201 if fresh else 200)
-    response.headers.append((b"location", address(ctx, resource, rows[0].id).encode("latin-1")))
-    return response
+        response = Response(201 if fresh else 200, bodies.page(bodies.context(ctx, resource.name), wires, None, None))
+    else:
+        response = bodies.answered(ctx, request, resource, rows[0], 201 if fresh else 200)
+        response.headers.append((b"location", address(ctx, resource, rows[0].id).encode("latin-1")))
+    return bodies.applied(response, *(["resolution=merge-duplicates"] if merge else []))
 
 
 def address(ctx: Context, resource: Resource, id: str) -> str:
@@ -104,21 +109,28 @@ def _accepted(ctx: Context, resource: Resource, item: Any, where: str) -> dict[s
             raise BadRequest(f"id: expected 1 to {MAX_ID} printable characters.")
     except BadRequest as problem:
         raise type(problem)(f"{where}: {problem.message}" if where else problem.message, code=problem.code) from None
-    return given if resource.prepares is None else _prepared(ctx, resource, given, where)
+    return given
 
 
 def _prepared(ctx: Context, resource: Resource, given: dict[str, Any], where: str) -> dict[str, Any]:
-    assert resource.prepares is not None
     try:
-        return resource.prepares(ctx, given)
+        return given if resource.prepares is None else resource.prepares(ctx, given)
     except BartizanError as problem:
         problem.message = f"{where}: {problem.message}" if where else problem.message
         raise
 
 
 async def _create(
-    ctx: Context, resource: Resource, given: list[dict[str, Any]], bound: list[Bound]
+    ctx: Context,
+    resource: Resource,
+    sent: list[dict[str, Any]],
+    given: list[dict[str, Any]],
+    bound: list[Bound],
+    merge: bool,
 ) -> tuple[list[Stored], bool]:
+    """What is there already is compared with what was sent, not with what `prepare` stamped; with `merge` it takes the
+    sent values.
+    """
     collection = resource.collection
     ids = [str(each.get("id") or uuid4()) for each in given]
     if len(set(ids)) < len(ids):
@@ -128,14 +140,13 @@ async def _create(
     def work(tx: Tx) -> tuple[list[Stored], bool]:
         rows: list[Stored] = []
         fresh: list[str] = []
-        for one, sent, links in zip(drafts, given, bound, strict=True):
+        for one, asked, whole, links in zip(drafts, sent, given, bound, strict=True):
             row = tx.put(one, unless_exists=True)
             if row is not None:
                 fresh.append(one.id)
             else:
-                row = tx.get(collection.name, one.id)
-                if row is None or not _says(inner(row), sent, collection.created, collection.updated):
-                    raise Conflict(f"{resource.path} '{one.id}' exists, with other values.", code="nameAlreadyExists")
+                asked = {name: whole[name] for name in asked if name in whole}
+                row = _standing(ctx, tx, resource, one.id, asked, merge)
             rows.append(row)
             for navigation, targets in links:
                 for target in targets:
@@ -154,6 +165,22 @@ def _linked(tx: Tx, navigation: Navigation, parent: str, id: str) -> None:
     if to is None:
         raise BadRequest(f"{navigation.name}: there is no object '{id[:100]}'.")
     tx.relate(navigation.relation, parent, to.name, id)
+
+
+def _standing(ctx: Context, tx: Tx, resource: Resource, id: str, asked: dict[str, Any], merge: bool) -> Stored:
+    """The object that has the id already, if it says what is asked, or with `merge` once it does."""
+    collection = resource.collection
+    row = tx.get(collection.name, id)
+    before = {} if row is None else inner(row)
+    if row is not None and _says(before, asked, collection.created, collection.updated):
+        return row
+    if row is None or not merge:
+        raise Conflict(f"{resource.path} '{id}' exists, with other values.", code="nameAlreadyExists")
+    changed = {name: (before.get(name), value) for name, value in asked.items() if before.get(name) != value}
+    put = tx.put(draft(collection, {**before, **asked}, id), changed=changed)
+    assert put is not None
+    note(ctx, tx, resource, [id], changed=changed)
+    return put
 
 
 def _says(known: Any, given: Any, *stamps: str | None) -> bool:
@@ -283,8 +310,13 @@ async def link(ctx: Context, target: Target, request: Request) -> Response:
     relation, resource = navigation.relation, link.resource
 
     def work(tx: Tx) -> bool:
+        if not navigation.many:  # a second manager takes the place of the first
+            for name, other in tx.related(relation, parent.id, limit=MAX_BULK):
+                if (name, other) != (to.name, id):
+                    tx.unrelate(relation, parent.id, name, other)
         made = tx.relate(relation, parent.id, to.name, id)
         if made:
+            _touch(tx, resource, parent.id, navigation.name, (None, id))
             note(ctx, tx, resource, [parent.id], operation="Assign", changed={navigation.name: (None, id)})
         return made
 
@@ -294,6 +326,13 @@ async def link(ctx: Context, target: Target, request: Request) -> Response:
             f"'{navigation.name}'."
         )
     return Response(204)
+
+
+def _touch(tx: Tx, resource: Resource, id: str, name: str, change: tuple[str | None, str | None]) -> None:
+    """Its references are a part of an object: whoever watches it hears of the change."""
+    row = tx.get(resource.collection.name, id)
+    if row is not None:
+        tx.put(draft(resource.collection, inner(row), id), changed={f"{name}@delta": change})
 
 
 async def unlink(ctx: Context, target: Target, request: Request) -> Response:
@@ -309,6 +348,7 @@ async def unlink(ctx: Context, target: Target, request: Request) -> Response:
 
     def work(tx: Tx) -> None:
         if tx.unrelate(relation, parent.id, names[0], key.value):
+            _touch(tx, resource, parent.id, navigation.name, (key.value, None))
             note(ctx, tx, resource, [parent.id], operation="Unassign", changed={navigation.name: (key.value, None)})
 
     await ctx.store.write(work, actor=ctx.caller.actor)
