@@ -273,6 +273,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             parts = urlsplit(self.address)
             if parts.scheme not in ("https", "http") or not parts.hostname or parts.path.strip("/") or parts.query:
                 raise ValueError(f"address is {self.address!r}; expected such as https://graph.example.org:8443")
+        if self.store and not self.store.startswith(("postgresql://", "postgres://")):
+            raise ValueError("store is no PostgreSQL address; expected such as postgresql://user@host/database")
         if bad := [h for h in self.hosts if not _HOST.fullmatch(h)]:
             raise ValueError(
                 f"hosts has {bad[0]!r}; expected names such as graph.microsoft.com, with a port if need be"
@@ -385,7 +387,7 @@ def load(data: str | None = None, *, environ: Mapping[str, str] | None = None, *
     except msgspec.ValidationError as error:
         name = match[1] if (match := re.search(r"\$\.(\w+)", str(error))) else ""
         where = f" (from {source[name]})" if name in source else ""
-        raise BadSettings(f"setting {name or 'values'}{where}: {error}") from None
+        raise BadSettings(f"setting {name}{where}: {error}" if name else f"setting {error}") from None
 
 
 def _decode(kind: type, value: Any) -> Any:
@@ -411,6 +413,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         return {}
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{path}: {error}") from None
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
     if "data" in values:
         raise BadSettings(f"{path}: data cannot be set here, since this file is found through it")
     return values

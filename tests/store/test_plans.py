@@ -1,5 +1,6 @@
 """How rows are reached: a page of many comes along an index, without a sort, on both engines."""
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -159,3 +160,76 @@ async def test_counting_reads_no_documents(store: SqlStore) -> None:
 
     for plan in await store.read(work):
         assert "COVERING INDEX" in plan or "Index Only Scan" in plan, plan
+
+
+# ---------------------------------------------------------------- where the order's index does not come to a full page
+
+
+class Impatient(Watched):
+    """No statement with a bound of its own comes to an end."""
+
+    def rows_within(self, sql: str, params: Params, seconds: float) -> list[tuple[Any, ...]] | None:
+        self.plans.append("given up")
+        return None
+
+
+COMBINED: dict[str, Query] = {
+    "shared entity by a column": Query(20, And((on("shared"), eq("severity", "high", "enum"))), by(("owner", False))),
+    "backwards": Query(20, And((on("shared"), eq("owner", "o1"))), by(("size", True))),
+    "a column": Query(20, eq("owner", "o2"), by(("size", False), ("at", False))),
+    "in the order of creation": Query(20, And((on("shared"), eq("owner", "o0")))),
+    "skipping": Query(20, And((on("shared"), eq("owner", "o0"))), by(("size", False)), skip=7),
+    "none": Query(20, And((on("shared"), eq("owner", "o1"), eq("size", 99, "int"))), by(("severity", False))),
+}
+
+
+@pytest.mark.parametrize("name", list(COMBINED))
+async def test_candidates_give_the_same_rows(store: SqlStore, name: str) -> None:
+    """Read and sorted, the candidates of another conjunct make the same pages as the order's index."""
+
+    def work(db: Db) -> None:
+        of, query = store.sets["cases"], COMBINED[name]
+        for _ in range(3):
+            right = read.page(db, of, "t", query)
+            hasty = Impatient(db, store.dialect.name == "postgres")
+            found = read.page(hasty, read.read_set(of.table), "t", query)
+            assert [row.id for row in found.rows] == [row.id for row in right.rows]
+            assert (found.more, found.last) == (right.more, right.last)
+            if right.last is None or not right.more:
+                break
+            query = Query(query.top, query.filter, query.order, right.last)
+
+    await store.read(work)
+
+
+async def test_a_poor_way_is_not_tried_again_at_once(store: SqlStore) -> None:
+    """What gave no full page in time is remembered, for this filter, these values and this order."""
+
+    def work(db: Db) -> None:
+        of, query = read.read_set(store.sets["cases"].table), COMBINED["shared entity by a column"]
+        hasty = Impatient(db, store.dialect.name == "postgres")
+        for _ in range(3):
+            read.page(hasty, of, "t", query)
+        assert hasty.plans.count("given up") == 1
+        read.page(hasty, of, "t", Query(20, query.filter, by(("owner", True))))
+        assert hasty.plans.count("given up") == 2
+
+    await store.read(work)
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n WHERE i < 0"
+
+
+async def test_a_bounded_statement_gives_up(store: SqlStore) -> None:
+    """In time, and the connection goes on."""
+
+    def work(db: Db) -> None:
+        begun = time.monotonic()
+        assert db.rows_within(ENDLESS, (), 0.05) is None
+        assert time.monotonic() - begun < 2
+        assert db.rows_within("SELECT $?", ("a",), 5.0) == [("a",)] and db.rows("SELECT 1") == [(1,)]
+
+    try:
+        await store.read(work)
+    finally:
+        assert await store.tenant("t").count("cases") == ROWS

@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bartizan.app import logs
 from bartizan.auth import tls
+from bartizan.errors import BartizanError, Unavailable
 from bartizan.settings import Secret, Settings
 
 HEADERS_S = 30  # for a client to send the head of a request, and from connecting to its first
@@ -56,9 +57,7 @@ def serve(settings: Settings) -> None:
     settings = replace(settings, port=listener.getsockname()[1])
     quiet = sys.stderr.isatty()
     logs.configure(quiet=quiet)
-    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if settings.tls != "off":
-        tls.server_files(settings)  # once, before the children look for them
+    _prepare(settings)
     group = [_Child("work", settings, None, quiet)]
     group += [_Child("api", settings, listener, quiet) for _ in range(settings.processes - 1)]
     for each in group:
@@ -70,6 +69,25 @@ def serve(settings: Settings) -> None:
             each.stop()
         for each in group:
             each.join()
+
+
+def _prepare(settings: Settings) -> None:
+    """Makes what the children look for: folder, certificate, schema. SystemExit says why that cannot be done."""
+    from bartizan.app.assembly import lake_of, store_of
+
+    async def opened() -> None:
+        for each in (store_of(settings), lake_of(settings)):
+            await each.start()
+            await each.close()
+
+    try:
+        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if settings.tls != "off":
+            tls.server_files(settings)
+        asyncio.run(opened())
+    except (BartizanError, OSError, ValueError, ImportError) as problem:
+        below = problem.__context__ if isinstance(problem, Unavailable) else None  # what the database said
+        raise SystemExit("cannot start: " + " - ".join(str(each) for each in (problem, below) if each)) from None
 
 
 def child(role: str) -> None:

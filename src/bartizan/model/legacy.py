@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from bartizan.model.entities import MAX_REMEMBERED, url_host
+from bartizan.model.registry import hive, value_type
 
 Item = dict[str, Any]
 State = tuple[str, Item]  # property of the legacy alert, one object of it
@@ -398,46 +399,7 @@ def _int32(value: Any) -> int | None:
     return value if isinstance(value, int) and -(2**31) <= value < 2**31 else None
 
 
-_HIVE_PARTS = {
-    "sam": "localMachineSam",
-    "security": "localMachineSecurity",
-    "software": "localMachineSoftware",
-    "system": "localMachineSystem",
-}
-_VALUE_TYPES = {
-    "binary": "binary",
-    "dword": "dword",
-    "dwordlittleendian": "dwordLittleEndian",
-    "dwordbigendian": "dwordBigEndian",
-    "expandsz": "expandSz",
-    "expandstring": "expandSz",
-    "link": "link",
-    "multisz": "multiSz",
-    "multistring": "multiSz",
-    "none": "none",
-    "qword": "qword",
-    "qwordlittleendian": "qwordlittleEndian",
-    "sz": "sz",
-    "string": "sz",
-}
-
-
-def hive(name: Any, key: Any) -> str | None:
-    """The member of registryHive for HKEY_... and the key's first part; None where none fits."""
-    text = str(name or "").upper()
-    if text in ("HKEY_LOCAL_MACHINE", "HKLM"):
-        return _HIVE_PARTS.get(str(key or "").strip("\\").partition("\\")[0].lower(), "unknown")
-    if text in ("HKEY_CURRENT_USER", "HKCU"):
-        return "currentUser"
-    if text in ("HKEY_CURRENT_CONFIG", "HKCC"):
-        return "currentConfig"
-    if text in ("HKEY_USERS", "HKU"):
-        return "usersDefault" if str(key or "").strip("\\").lower().startswith(".default") else "unknown"
-    return "unknown" if text else None
-
-
 def _registry(item: Item) -> Iterator[State]:
-    kind = str(item.get("registryValueType") or "").lower().removeprefix("reg_").replace("_", "")
     roles = _roles(item)
     yield (
         "registryKeyStates",
@@ -446,7 +408,7 @@ def _registry(item: Item) -> Iterator[State]:
             "key": item.get("registryKey"),
             "valueName": item.get("registryValueName"),
             "valueData": item.get("registryValue"),
-            "valueType": _VALUE_TYPES.get(kind, "unknown") if kind else None,
+            "valueType": value_type(item.get("registryValueType")),
             "operation": "create" if "created" in roles else "modify" if "edited" in roles else None,
         },
     )
