@@ -1,6 +1,7 @@
 """The command `bartizan`. Rooms bring their own commands; each is imported when it is called, so that help is there
 at once."""
 
+import difflib
 import importlib
 import sys
 from pathlib import Path
@@ -18,15 +19,15 @@ class Commands(click.Group):
         "ingest": ("bartizan.ingest.command:ingest", "Store records of a source from files."),
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
         "sources": ("bartizan.ingest.command:sources", "List the sources that are understood."),
-        "tenant": ("bartizan.auth.commands:tenant", "Tenants: add, list, remove, export, restore, erase."),
-        "app": ("bartizan.auth.commands:app", "Applications: add, list, remove, rotate, revoke."),
-        "user": ("bartizan.auth.commands:user", "Accounts: add, list, remove, rotate, revoke."),
-        "consent": ("bartizan.auth.upkeep:consent", "What apps may do in tenants: add, list, remove."),
-        "token": ("bartizan.auth.upkeep:token", "Tokens that deliver records of sources: add, list, remove, rotate."),
-        "key": ("bartizan.auth.upkeep:key", "Keys that sign tokens: list, rotate."),
-        "ca": ("bartizan.auth.upkeep:ca", "The own certificate authority: export."),
-        "audit": ("bartizan.auth.upkeep:audit", "The chain of audit entries: verify."),
-        "backup": ("bartizan.auth.upkeep:backup", "Copy the database while serving."),
+        "tenant": ("bartizan.auth.commands:tenant", "Manage tenants: add, list, remove, export, restore, erase."),
+        "app": ("bartizan.auth.commands:app", "Manage applications: add, list, remove, rotate, revoke."),
+        "user": ("bartizan.auth.commands:user", "Manage accounts of people: add, list, remove, rotate, revoke."),
+        "consent": ("bartizan.auth.upkeep:consent", "Manage what apps may do in tenants: add, list, remove."),
+        "token": ("bartizan.auth.upkeep:token", "Manage tokens that deliver records: add, list, remove, rotate."),
+        "key": ("bartizan.auth.upkeep:key", "Manage the keys that sign tokens: list, rotate."),
+        "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
+        "audit": ("bartizan.auth.upkeep:audit", "Verify the chain of audit entries."),
+        "backup": ("bartizan.auth.upkeep:backup", "Copy the database, also while the server runs."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -40,6 +41,14 @@ class Commands(click.Group):
         found = getattr(importlib.import_module(module), attribute)
         assert isinstance(found, click.Command)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.lazy:
+            near = difflib.get_close_matches(args[0], self.lazy, n=1)
+            ctx.fail(f"there is no command {args[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -69,27 +78,51 @@ class Surroundings:
         return permissions()
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """\b
+Examples:
+  bartizan demo                                     try it out with a sample organisation
+  bartizan serve --data /srv/bartizan --port 8443   run it
+  bartizan app add "My SIEM" --permission SecurityAlert.Read.All --data /srv/bartizan
+  bartizan ingest suricata_eve eve.json --data /srv/bartizan
+"""
+
+
+@click.group(
+    cls=Commands,
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="bartizan")
 @click.pass_context
 def bartizan(ctx: click.Context) -> None:
-    """A self-hosted security graph. Every command takes --data DIR, the server's folder."""
+    """A self-hosted security graph: a server that speaks the Microsoft Graph security APIs.
+
+    Commands that read or change a server's state take --data DIR, its folder (bartizan-data if not said); they work
+    while it runs. COMMAND --help says more.
+    """
     ctx.obj = Surroundings()
 
 
 @click.command()
-@click.option("--data", metavar="DIR", help="Folder of the server's own files; made if it is not there.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 8443 if not said.")
-@click.option("--host", help="Address to listen on; 127.0.0.1 if not said.")
+@click.option("--data", metavar="DIR", help="Folder of the server's own files; bartizan-data if not said.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 8443 if not said, 0 for any free one.")
+@click.option("--host", metavar="ADDRESS", help="Network address to listen on; 127.0.0.1 if not said.")
 @click.option("--address", metavar="URL", help="Public address, such as https://graph.example.org.")
-@click.option("--host-name", "hosts", multiple=True, help="Further name that clients use, such as graph.microsoft.com.")
+@click.option(
+    "--host-name", "hosts", metavar="NAME", multiple=True,
+    help="Further name that clients use, such as graph.microsoft.com; may be repeated.",
+)  # fmt: skip
 @click.option("--store", metavar="DSN", help="postgresql:// address of the database; SQLite if not said.")
-@click.option("--processes", type=int, help="API processes.")
+@click.option("--processes", type=click.IntRange(1), help="API processes; 1 if not said.")
 @click.option(
     "--allow-private-notifications", is_flag=True, default=None, help="Notify loopback and private addresses too."
 )
 def serve(data: str | None, **options: Any) -> None:
-    """Start the server. Further settings: bartizan.toml in DIR, or BARTIZAN_* in the environment."""
+    """Start the server, with its own database, keys and certificate authority at the first start.
+
+    It prints its address when it answers; SIGTERM or Ctrl-C stops it. Further settings come from bartizan.toml in DIR
+    or from BARTIZAN_* in the environment; all of them are in docs/reference/settings.md.
+    """
     from bartizan.settings import BadSettings, load
 
     options["hosts"] = options["hosts"] or None
@@ -107,6 +140,11 @@ def main() -> None:
         bartizan(prog_name="bartizan")
     except BrokenPipeError:  # the reader of our output went away
         sys.stderr.close()
+        sys.exit(1)
+    except ImportError as error:
+        if error.__cause__ is None:  # a fault of ours; else an extra package that a setting needs
+            raise
+        sys.stderr.write(f"Error: {error}\n")
         sys.exit(1)
 
 

@@ -15,7 +15,7 @@ from tests.ingest.conftest import TENANT, Lake
 from bartizan.auth.caller import Caller
 from bartizan.errors import BartizanError, StorageFull, TooManyRequests, Unauthenticated, Unavailable
 from bartizan.ingest.pipeline import Pipeline
-from bartizan.ingest.web import PERMISSION, Flow, ingest_route
+from bartizan.ingest.web import ACCESS, PERMISSION, Flow, ingest_route
 from bartizan.store import Store
 from bartizan.store.alerts import ALERTS_V2
 
@@ -29,7 +29,9 @@ async def authenticate(request: Request) -> Caller:
     tenant, _, permission = request.headers.get("authorization", "").partition(" ")
     if not tenant:
         raise Unauthenticated("no token")
-    return Caller(tenant=tenant, app="app-1", app_name="Sender", permissions=frozenset([permission]))
+    caller = Caller(tenant=tenant, app="app-1", app_name="Sender", permissions=frozenset([permission]))
+    caller.require(ACCESS)
+    return caller
 
 
 async def answer(request: Request, error: Exception) -> Response:

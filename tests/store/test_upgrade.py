@@ -1,12 +1,16 @@
 """What a new release does to the database of an older one: its tables, and the bytes that the older one rendered."""
 
 import asyncio
+import json
 from collections.abc import Sequence
+from pathlib import Path as Files
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from tests.store.conftest import COLLECTIONS, NOTES, Opener, alert, note, putting
 
+from bartizan.cli import bartizan
 from bartizan.errors import Unavailable
 from bartizan.model import faces
 from bartizan.model.alert import Alert, Observed
@@ -227,6 +231,38 @@ async def test_one_unreadable_document_stops_nothing(opened: Opener) -> None:
     assert await kept(new, "alerts", ["a", "c"]) == before
     broken = await new.tenant("t").get("alerts", "b")
     assert broken is not None and broken.doc == b"no json"
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("source", ["crowdstrike_falcon", "microsoft_defender_xdr", "wazuh"])
+async def test_real_records_are_rendered_alike_again(shared: Files, tmp_path: Files, source: str) -> None:
+    """What was made of a vendor's records, spoilt and rendered anew, is the same byte for byte."""
+    files = [str(file) for file in sorted((shared / "alerts" / source).glob("*.jsonl"))]
+    args = ["ingest", source, *files, "--field", "raw", "--data", str(tmp_path)]
+    done = await asyncio.to_thread(lambda: CliRunner().invoke(bartizan, args, prog_name="bartizan"))
+    assert done.exit_code == 0, done.output
+    tenant = json.loads(await asyncio.to_thread(tenants, tmp_path))[0]["tenantId"]
+
+    async def documents(store: Store) -> list[Stored | None]:
+        pages = [(await store.tenant(tenant).page(name, Query(1_000))).rows for name in ("alerts", "alerts_v2")]
+        return [await store.tenant(tenant).get(row.collection, row.id) for page in pages for row in page]
+
+    store = open_store(tmp_path, BOTH)
+    await store.start()
+    right = await documents(store)
+    assert len(right) >= 8
+    for table in ("alerts", "alerts_v2"):
+        await doctor(store, table, '"createdDateTime"', '"made"')
+    assert await documents(store) != right
+    await store.close()
+    new = open_store(tmp_path, BOTH, release=NEXT)
+    await new.start()
+    assert await documents(new) == right
+    await new.close()
+
+
+def tenants(data: Files) -> str:
+    return CliRunner().invoke(bartizan, ["tenant", "list", "--data", str(data)], prog_name="bartizan").stdout
 
 
 # ---------------------------------------------------------------- numbered migrations

@@ -15,7 +15,7 @@ import requests
 from azure.identity import CertificateCredential
 from cryptography.hazmat.primitives import serialization
 from tests.auth.conftest import LOOPBACK, PASSWORD, claims_of, form_of, key_pair
-from tests.wire.conftest import Running
+from tests.wire.conftest import Running, run
 
 SCOPE = "https://graph.microsoft.com/.default"
 DELEGATED = ["SecurityAlert.ReadWrite.All", "SecurityIncident.Read.All", "AuditLog.Read.All", "User.Read"]
@@ -256,3 +256,21 @@ def test_no_token_no_answer(server: Running) -> None:
     context = ssl.create_default_context()
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(server.root + ALERTS, verify=context)
+
+
+def test_a_source_token_delivers_its_source_only(server: Running) -> None:
+    """What `bartizan token add` prints delivers records of its source, and nothing else."""
+    made = json.loads(run("token", "add", "--source", "suricata_eve", data=server.data))
+    record = {
+        "timestamp": "2026-03-01T10:15:00.000000+0000",
+        "event_type": "alert",
+        "src_ip": "203.0.113.7",
+        "dest_ip": "10.0.0.5",
+        "proto": "TCP",
+        "alert": {"signature_id": 2019401, "signature": "ET POLICY Vulnerable Java", "severity": 2},
+    }
+    with server.http(Authorization=f"Bearer {made['token']}") as sender:
+        taken = sender.post("/ingest/suricata_eve", json=record)
+        assert (taken.status_code, taken.json()["accepted"]) == (200, 1), taken.text
+        refused(sender.post("/ingest/falco", json=record), 403, "Forbidden")
+        refused(sender.get(ALERTS), 401, "InvalidAuthenticationToken")

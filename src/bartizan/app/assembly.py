@@ -233,7 +233,7 @@ def _of_starlette(problem: HTTPException) -> BartizanError:
     if problem.status_code == 405:
         return MethodNotAllowed("This method is not served here.", headers=headers)
     if problem.status_code == 404:
-        return NotFound("There is nothing here: the API is under /v1.0 and /beta.")
+        return NotFound("There is nothing here: the API is under /v1.0 and /beta, its reference at /openapi/.")
     return BadRequest(str(problem.detail), headers=headers)
 
 

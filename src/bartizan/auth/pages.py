@@ -12,19 +12,27 @@ from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse
 
+# Contrast: text at least 7 : 1, borders and focus at least 3 : 1, in both schemes.
 _STYLE = (
-    "body{font:1rem/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;margin:0}"
-    "main{max-width:26rem;margin:3rem auto;padding:0 1rem}"
-    "h1{font-size:1.5rem}label{display:block;margin:1rem 0 .25rem}label.inline{display:inline}"
-    "input[type=text],input[type=password],input[type=email]{box-sizing:border-box;width:100%;padding:.5rem;font:inherit;"
-    "border:1px solid #595959;border-radius:.25rem}"
-    "button{margin:1.5rem .5rem 0 0;padding:.5rem 1.25rem;font:inherit;border:1px solid #0b4a8f;border-radius:.25rem;"
-    "background:#0b4a8f;color:#fff}button.second{background:#fff;color:#0b4a8f}"
-    ":focus-visible{outline:3px solid #b35900;outline-offset:2px}"
-    "[role=alert]{border-left:.3rem solid #b00020;padding:.5rem .75rem;background:#fdecee}"
+    ":root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--edge:#595959;--act:#0b4a8f;--focus:#b35900;"
+    "--bad:#b00020;--badpaper:#fdecee}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#f2f2f2;--paper:#161616;--edge:#a0a0a0;--act:#a8cbff;--focus:#ffb366;"
+    "--bad:#ff9aa8;--badpaper:#3a1d21}}"
+    "body{font:1rem/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0}"
+    "header,main{max-width:26rem;margin:0 auto;padding:0 1rem;overflow-wrap:anywhere}"
+    "header{margin-top:2.5rem;font-weight:600;letter-spacing:.03em}"
+    "h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 1rem}"
+    "label{display:block;margin:1rem 0 .25rem}label.inline{display:inline}"
+    "input[type=text],input[type=password]{box-sizing:border-box;width:100%;padding:.6rem;font:inherit;"
+    "color:inherit;background:var(--paper);border:1px solid var(--edge);border-radius:.25rem}"
+    "input[aria-invalid=true]{border:2px solid var(--bad)}"
+    "input[type=checkbox]{width:1.25rem;height:1.25rem;vertical-align:middle}"
+    "button{margin:1.5rem .75rem 1.5rem 0;padding:.6rem 1.5rem;font:inherit;cursor:pointer;border:1px solid var(--act);"
+    "border-radius:.25rem;background:var(--act);color:var(--paper)}"
+    "button.second{background:var(--paper);color:var(--act)}a{color:var(--act)}"
+    ":focus-visible{outline:3px solid var(--focus);outline-offset:2px}"
+    "[role=alert]{border-left:.3rem solid var(--bad);padding:.5rem .75rem;background:var(--badpaper)}"
     "code{font-size:1.2em;letter-spacing:.1em}"
-    "@media(prefers-color-scheme:dark){body{color:#f2f2f2;background:#161616}input{color:inherit;background:#262626}"
-    "button.second{background:#161616;color:#a8cbff;border-color:#a8cbff}[role=alert]{background:#3a1d21}}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
@@ -38,14 +46,21 @@ def form_target(redirect_uri: str) -> str:
 
 
 def page(
-    title: str, body: str, *, status: int = 200, target: str = "", headers: Mapping[str, str] | None = None
+    title: str,
+    body: str,
+    *,
+    status: int = 200,
+    failed: bool = False,
+    target: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """`target` is where a form of the page may end up beside this server. `body` is HTML, escaped by its maker."""
+    """`failed` puts "Error" before the title of the window, which is what is read out first. `target` is where a form
+    of the page may end up beside this server. `body` is HTML, escaped by its maker."""
     html = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{escape(title)} – Bartizan</title>\n"
+        f"<title>{'Error: ' if failed else ''}{escape(title)} – Bartizan</title>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<header>Bartizan</header>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
     policy = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self' {target}".rstrip()
@@ -80,7 +95,7 @@ def sign_in(
     described = ' aria-describedby="error" aria-invalid="true"' if error else ""
     first, second = (" autofocus", "") if not username else ("", " autofocus")
     body = (
-        f"{_alert(error)}<p>to continue to <strong>{escape(app)}</strong></p>\n"
+        f"{_alert(error)}<p>To continue to <strong>{escape(app)}</strong></p>\n"
         f'<form method="post" action="/signin">\n{_hidden({"flow": flow})}'
         '<label for="username">User name (such as ann@example.org)</label>\n'
         f'<input id="username" name="username" type="text" inputmode="email" autocomplete="username" '
@@ -92,8 +107,7 @@ def sign_in(
         f"{described}{second}>\n"
         '<button type="submit">Sign in</button>\n</form>'
     )
-    title = "Sign in"
-    return page(f"Error: {title}" if error else title, body, status=status, target=target, headers=headers)
+    return page("Sign in", body, status=status, failed=bool(error), target=target, headers=headers)
 
 
 def _items(words: Iterable[str]) -> str:
@@ -142,7 +156,7 @@ def device_code(
         f'required maxlength="20" value="{escape(code)}"{described} autofocus>\n'
         '<button type="submit">Next</button>\n</form>'
     )
-    return page("Error: Enter code" if error else "Enter code", body, status=status, headers=headers)
+    return page("Enter code", body, status=status, failed=bool(error), headers=headers)
 
 
 def device_approval(flow: str, *, app: str, tenant: str, upn: str, code: str, scopes: Iterable[str]) -> HTMLResponse:

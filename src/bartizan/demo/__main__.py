@@ -26,19 +26,24 @@ _SHOWN = """
   analyst        {user}  password {password}
   authority      {ca}
 
-In another terminal (pip install msgraph-sdk azure-identity aiohttp), then run the snippet of README.md:
+Leave this running. In another terminal:
 
-  export GRAPH_ADDRESS={address} AZURE_TENANT_ID={tenantId}
-  export AZURE_CLIENT_ID={clientId} AZURE_CLIENT_SECRET={clientSecret}
+  export GRAPH_ADDRESS={address}
+  export AZURE_TENANT_ID={tenantId}
+  export AZURE_CLIENT_ID={clientId}
+  export AZURE_CLIENT_SECRET={clientSecret}
   export SSL_CERT_FILE={ca} REQUESTS_CA_BUNDLE={ca}
 
-The same without an SDK:
+  token=$(curl -s --cacert "$SSL_CERT_FILE" "$GRAPH_ADDRESS/$AZURE_TENANT_ID/oauth2/v2.0/token" \\
+    -d grant_type=client_credentials -d client_id="$AZURE_CLIENT_ID" \\
+    -d client_secret="$AZURE_CLIENT_SECRET" -d scope=https://graph.microsoft.com/.default |
+    python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])')
+  curl -s --cacert "$SSL_CERT_FILE" -H "Authorization: Bearer $token" \\
+    "$GRAPH_ADDRESS/v1.0/security/incidents?\\$expand=alerts" | python3 -m json.tool
 
-  token=$(curl -s --cacert $SSL_CERT_FILE {address}/{tenantId}/oauth2/v2.0/token \\
-    -d grant_type=client_credentials -d client_id={clientId} -d client_secret={clientSecret} \\
-    -d scope=https://graph.microsoft.com/.default | python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])')
-  curl -s --cacert $SSL_CERT_FILE -H "Authorization: Bearer $token" '{address}/v1.0/security/incidents?$expand=alerts'
-"""  # noqa: E501 - a command to be copied
+README.md has the same with Microsoft's SDK; {address}/openapi/ shows every operation.
+Ctrl-C stops it; started again, it goes on with the same data and credentials.
+"""
 
 
 async def _play(known: dict[str, str], days: int) -> None:
@@ -48,10 +53,13 @@ async def _play(known: dict[str, str], days: int) -> None:
         await _ready(session, known["address"])
         server = Server(session, known["address"], known["tenantId"], known["clientId"], known["clientSecret"])
         _say("Filling in the sample organisation ...")
-        await fill(server, organisation, datetime.now(UTC), days=days)
-        _say(_SHOWN.format(**known))
+        filled = False
         while True:
             try:
+                if not filled:
+                    await fill(server, organisation, datetime.now(UTC), days=days)
+                    filled = True
+                    _say(_SHOWN.format(**known))
                 await live(server, organisation)
             except (Refused, aiohttp.ClientError) as problem:  # a restart of the server is no reason to end
                 structlog.get_logger(__name__).warning("demo.feed", problem=str(problem))

@@ -17,18 +17,26 @@ ANALYST = "analyst@northwall.example"
 
 
 @click.command()
-@click.option("--data", metavar="DIR", default="demo-data", help="Folder of the server's own files.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 8443 if not said.")
+@click.option(
+    "--data", metavar="DIR", default="demo-data", show_default=True,
+    help="Folder of the server's own files; made if it is not there.",
+)  # fmt: skip
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; 8443 if not said.")
 @click.option("--store", metavar="DSN", help="postgresql:// address of the database; SQLite if not said.")
-@click.option("--days", type=click.IntRange(0, 30), default=7, help="Days of history to begin with.")
+@click.option("--days", type=click.IntRange(0, 30), default=7, show_default=True, help="Days of history to begin with.")
 def demo(data: str, port: int | None, store: str | None, days: int) -> None:
-    """Start a server with a living sample organisation; prints address and credentials. For trying out only."""
+    """Start a server with a living sample organisation; prints address and credentials. For trying out only.
+
+    Started again on the same folder it goes on with the same data and credentials. It writes no access log.
+    """
     try:
-        settings = load(data, port=port, store=store, allow_private_notifications=True)
+        settings = load(data, port=port, store=store, allow_private_notifications=True, access_log=False)
+        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        known = _credentials(settings)
     except BadSettings as error:
         raise click.UsageError(str(error)) from None
-    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = _credentials(settings)
+    except (OSError, ValueError) as error:  # ValueError: a FILE that is not JSON
+        raise click.ClickException(f"cannot use the folder {data}: {error}") from None
     command = [sys.executable, "-m", "bartizan.demo", str(known), str(days)]
     from bartizan import app
 

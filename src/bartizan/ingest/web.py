@@ -116,13 +116,13 @@ def ingest_route(
     max_body_bytes: int = records.MAX_BODY_BYTES,
     actor: Callable[[Caller], str] = lambda caller: caller.actor,
 ) -> Route:
-    """`authenticate` gives the caller of a source token or of a Graph token, or raises Unauthenticated; the caller's
-    tenant is the only one that it can write to. Errors are raised as BartizanError, for the application to answer."""
+    """`authenticate` gives the caller of a source token, or of a Graph token with ACCESS, or raises Unauthenticated or
+    Forbidden; the caller's tenant is the only one that it can write to. Errors are raised as BartizanError, for the
+    application to answer."""
     bounds = flow or Flow()
 
     async def receive(request: Request) -> Response:
         caller = await authenticate(request)
-        caller.require(ACCESS)
         name: Any = request.path_params["source"]
         find_source(str(name), pipeline.sources)
         with bounds.request(caller.tenant) as reserve:

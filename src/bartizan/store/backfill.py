@@ -53,8 +53,10 @@ def batch(db: Db, table: Table, pending: Pending, tables: Mapping[str, Table]) -
         pending.since = rows[done - 1][1] if pending.last else pending.since
     if done < len(rows) or len(rows) == BATCH:
         return True
-    finished, pending.last = pending.last or not table.collection.feed, True
-    return not finished
+    if pending.last or not table.collection.feed:
+        return False
+    pending.last = True
+    return time.monotonic() > end or batch(db, table, pending, tables)
 
 
 def _select(table: Table) -> str:

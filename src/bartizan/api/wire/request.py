@@ -100,7 +100,11 @@ def decode(body: bytes) -> Any:
         body = body[3:]
     try:
         value = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise BadRequest("Unable to read JSON request payload. It is not UTF-8.") from None
+    except RecursionError:
+        raise BadRequest(f"Unable to read JSON request payload. It nests deeper than {MAX_DEPTH} levels.") from None
+    except msgspec.DecodeError as error:
         raise BadRequest(f"Unable to read JSON request payload. {error}.") from None
     if _deeper(value, MAX_DEPTH):
         raise BadRequest(f"Unable to read JSON request payload. It nests deeper than {MAX_DEPTH} levels.")
