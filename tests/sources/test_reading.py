@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from bartizan.extend import Record
 from bartizan.model.alert import Severity
 from bartizan.sources import attack, severity
+from bartizan.sources.collector import MAX_EVIDENCE
 from bartizan.sources.countries import country_code
 from bartizan.sources.entities import Account, account, addresses, file_name, full_path, hashes_in
-from bartizan.sources.evidence import MAX_EVIDENCE, Evidence, Place
+from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import REST_NODES, Fields, content_id
 from bartizan.sources.tables import TABLES, columns
 from bartizan.sources.times import when

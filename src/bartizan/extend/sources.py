@@ -45,7 +45,8 @@ class Source:
     product: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        SOURCES[cls.name] = cls()
+        if "name" in vars(cls):  # a shape that several formats share has none
+            SOURCES[cls.name] = cls()
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         raise NotImplementedError

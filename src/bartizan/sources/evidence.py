@@ -5,21 +5,16 @@ are. Objects stand in the order of first mention.
 Values that are no such entity (an address that is none) give None.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from bartizan.model import security as graph
-from bartizan.model.alert import Observed
-from bartizan.model.entities import MAX_ENTITIES, MAX_VALUE_CHARS, url_host
+from bartizan.model.entities import url_host
 from bartizan.sources import entities as names
+from bartizan.sources.cloud_evidence import CloudEvidence
+from bartizan.sources.collector import Roles
 from bartizan.sources.countries import country_code
-
-MAX_EVIDENCE = 200  # objects of one record
-
-Roles = Sequence[graph.EvidenceRole]
-_E = TypeVar("_E", bound=graph.AlertEvidence)
 
 _HIVES = {
     "hklm": "HKEY_LOCAL_MACHINE",
@@ -42,53 +37,8 @@ class Place(Struct, frozen=True):
     longitude: float | None = None
 
 
-class Evidence:
+class Evidence(CloudEvidence):
     """Collects. `items` go to `Alert.evidence`, `observed` to `Event.entities`."""
-
-    def __init__(
-        self,
-        at: str | None = None,
-        verdict: graph.EvidenceVerdict = "unknown",
-        remediation: graph.EvidenceRemediationStatus = "none",
-    ) -> None:
-        self._given: dict[str, Any] = {"createdDateTime": at, "verdict": verdict, "remediationStatus": remediation}
-        self._items: list[graph.AlertEvidence] = []
-        self._by_key: dict[tuple[str, ...], graph.AlertEvidence] = {}
-        self._observed: dict[Observed, None] = {}
-        self.omitted = 0  # objects beyond MAX_EVIDENCE
-
-    @property
-    def items(self) -> list[graph.AlertEvidence]:
-        return list(self._items)
-
-    @property
-    def observed(self) -> tuple[Observed, ...]:
-        return tuple(self._observed)
-
-    @property
-    def unsaid(self) -> dict[str, Any]:
-        """For additionalData: how many objects were beyond the bound."""
-        return {"evidenceOmitted": self.omitted} if self.omitted else {}
-
-    def observe(self, kind: str, value: str | None, role: str = "") -> None:
-        """An entry of the index alone."""
-        if value and len(value) <= MAX_VALUE_CHARS and len(self._observed) < MAX_ENTITIES:
-            self._observed.setdefault(Observed(kind, value, role))
-
-    def add(self, item: _E, *keys: tuple[str, ...]) -> _E:
-        """The object of one of the keys with what is new filled in, or the item itself, kept under all keys."""
-        for key in keys:
-            old = self._by_key.get(key)
-            if type(old) is type(item):
-                _fill(old, item)
-                self._by_key.update({key: old for key in keys if key not in self._by_key})
-                return old
-        if len(self._items) >= MAX_EVIDENCE:
-            self.omitted += 1
-            return item
-        self._items.append(item)
-        self._by_key.update({key: item for key in keys if key not in self._by_key})
-        return item
 
     # ------------------------------------------------------------ who and where
 
@@ -396,117 +346,92 @@ class Evidence:
         )
         return self.add(item, ("mailbox", read.upn.lower()))
 
-    # ------------------------------------------------------------ cloud, containers
-
-    def app(
-        self, name: str | None, app_id: int | None = None, roles: Roles = ()
-    ) -> graph.CloudApplicationEvidence | None:
-        if not name:
-            return None
-        self.observe("resource", name)
-        item = graph.CloudApplicationEvidence(**self._given, roles=list(roles), displayName=name, appId=app_id)
-        return self.add(item, ("app", name.lower()))
-
-    def amazon(
+    def message(
         self,
-        resource_id: str | None,
+        network_id: str | None = None,
         *,
-        name: str | None = None,
-        kind: str | None = None,
-        account: str | None = None,
+        internet_id: str | None = None,
+        sender: str | None = None,
+        envelope_sender: str | None = None,
+        recipient: str | None = None,
+        sender_ip: str | None = None,
+        subject: str | None = None,
+        received: str | None = None,
+        urls: Iterable[str | None] = (),
+        threats: Iterable[str] = (),
+        action: str | None = None,
+        direction: str | None = None,
         roles: Roles = (),
-    ) -> graph.AmazonResourceEvidence | None:
-        """A resource of AWS by ARN or id, or by name; with `kind` "Account" the account itself."""
-        if not (resource_id or name or (account and kind == "Account")):
+    ) -> graph.AnalyzedMessageEvidence | None:
+        """A mail to one recipient. `sender` is that of the header (P2), `envelope_sender` that of the envelope (P1)."""
+        if not (network_id or internet_id or sender or envelope_sender or recipient):
             return None
-        for value in dict.fromkeys((resource_id, name)):
-            self.observe("resource", value)
-        item = graph.AmazonResourceEvidence(
+        header, envelope, to = names.account(sender), names.account(envelope_sender), names.account(recipient)
+        address = names.address(sender_ip)
+        links = [text for text in urls if text and names.is_url(text)]
+        for value, role in ((header.upn, "sender"), (envelope.upn, "sender"), (to.upn, "recipient")):
+            self.observe("mailbox", value, role)
+        for mail in (header, envelope):
+            self.observe("domain", names.domain(mail.domain), "sender")
+        self.observe("address", address, "source")
+        for text in links:
+            self.observe("url", text)
+            self.observe("domain", names.domain(url_host(text)))
+        item = graph.AnalyzedMessageEvidence(
             **self._given,
             roles=list(roles),
-            amazonResourceId=resource_id,
-            resourceName=name,
-            resourceType=kind,
-            amazonAccountId=account,
+            networkMessageId=network_id,
+            internetMessageId=internet_id,
+            p1Sender=_sender(envelope),
+            p2Sender=_sender(header),
+            recipientEmailAddress=to.upn,
+            senderIp=address,
+            subject=subject,
+            receivedDateTime=received,
+            urls=list(dict.fromkeys(links)),
+            threats=list(threats),
+            deliveryAction=action,
+            antiSpamDirection=direction,
         )
-        return self.add(item, ("amazon", resource_id or name or account or "", kind or ""))
+        return self.add(item, ("message", network_id or internet_id or "", (to.upn or "").lower(), sender or ""))
 
-    def container(
-        self,
-        container_id: str | None,
-        name: str | None = None,
-        image: str | None = None,
-        *,
-        privileged: bool | None = None,
-        pod: graph.KubernetesPodEvidence | None = None,
-    ) -> graph.ContainerEvidence | None:
-        if not (container_id or name):
-            return None
-        self.observe("resource", container_id)
-        self.observe("resource", name)
-        self.observe("resource", image, "image")
-        pulled = graph.ContainerImageEvidence(**self._given, imageId=image) if image else None
-        item = graph.ContainerEvidence(
-            **self._given, containerId=container_id, name=name, image=pulled, isPrivileged=privileged, pod=pod
-        )
-        return self.add(item, ("container", container_id or name or ""))
-
-    def cluster(self, name: str | None) -> graph.KubernetesClusterEvidence | None:
-        if not name:
-            return None
-        self.observe("resource", name)
-        return self.add(graph.KubernetesClusterEvidence(**self._given, name=name), ("cluster", name))
-
-    def pod(
+    def iot(
         self,
         name: str | None,
-        namespace: str | None = None,
         *,
-        cluster: str | None = None,
-        controller: str | None = None,
-        controller_kind: str | None = None,
-        service_account: str | None = None,
-    ) -> graph.KubernetesPodEvidence | None:
-        if not name:
-            return None
-        self.observe("resource", name)
-        inside = None
-        if namespace:
-            home = graph.KubernetesClusterEvidence(**self._given, name=cluster) if cluster else None
-            inside = graph.KubernetesNamespaceEvidence(**self._given, name=namespace, cluster=home)
-        item = graph.KubernetesPodEvidence(**self._given, name=name, namespace=inside)
-        if controller:
-            item.controller = graph.KubernetesControllerEvidence(
-                **self._given, name=controller, type=controller_kind, namespace=inside
-            )
-        if service_account:
-            item.serviceAccount = graph.KubernetesServiceAccountEvidence(
-                **self._given, name=service_account, namespace=inside
-            )
-        return self.add(item, ("pod", namespace or "", name))
-
-    def session(
-        self,
-        session_id: str | None,
-        user: graph.UserEvidence | None = None,
-        *,
-        browser: str | None = None,
+        device_id: str | None = None,
+        address: str | None = None,
+        mac: str | None = None,
+        kind: str | None = None,
+        vendor: str | None = None,
+        model: str | None = None,
         os: str | None = None,
-        device: str | None = None,
-        user_agent: str | None = None,
-    ) -> graph.CloudLogonSessionEvidence | None:
-        if not session_id or session_id.lower() == "unknown":
+        zone: str | None = None,
+        roles: Roles = (),
+    ) -> graph.IoTDeviceEvidence | None:
+        """A device of an industrial or building network."""
+        own = self.ip(address, alone=False)
+        if not (name or device_id or mac or own):
             return None
-        item = graph.CloudLogonSessionEvidence(
+        self.observe("host", name)
+        item = graph.IoTDeviceEvidence(
             **self._given,
-            sessionId=session_id,
-            account=user,
-            browser=browser,
+            roles=list(roles),
+            deviceName=name,
+            deviceId=device_id,
+            ipAddress=own,
+            macAddress=mac,
+            deviceType=kind,
+            manufacturer=vendor,
+            model=model,
             operatingSystem=os,
-            deviceName=device,
-            userAgent=user_agent,
+            zone=zone,
         )
-        return self.add(item, ("session", session_id))
+        return self.add(item, ("iot", (device_id or mac or name or str(own and own.ipAddress)).lower()))
+
+
+def _sender(mail: names.Account) -> graph.EmailSender | None:
+    return graph.EmailSender(emailAddress=mail.upn, domainName=mail.domain) if mail.upn else None
 
 
 def _user_keys(account: graph.UserAccount) -> list[tuple[str, ...]]:
@@ -521,18 +446,6 @@ def _user_keys(account: graph.UserAccount) -> list[tuple[str, ...]]:
         name = account.accountName.lower()
         keys.append(("account", (account.domainName or "").lower(), name))
     return keys
-
-
-def _fill(old: Any, new: Any) -> None:
-    """Sets what `old` lacks; roles and other lists grow by what is new."""
-    for name in old.__struct_fields__:
-        before, after = getattr(old, name), getattr(new, name)
-        if isinstance(before, list) and isinstance(after, list):
-            setattr(old, name, before + [item for item in after if item not in before])
-        elif before is None:
-            setattr(old, name, after)
-        elif isinstance(before, Struct) and type(before) is type(after):
-            _fill(before, after)
 
 
 def _port(value: int | None) -> int | None:

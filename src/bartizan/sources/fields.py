@@ -210,16 +210,33 @@ class Fields:
         return []
 
     def texts(self, *paths: str) -> list[str]:
-        """The texts of a list (also one in a string), or one text alone; each once, in order."""
+        """The texts of a list (also one in a string), or one text alone; each once, in order.
+
+        A path leads through lists of objects: "attacks.tactic" gives the tactic of each.
+        """
         for path in paths if self.data else ():
-            value = inner_json(self._at(path))
-            if value is None:
+            items = self._each(path)
+            if not items:
                 continue
-            items = value[:MAX_ITEMS] if isinstance(value, list) else [value]
             found = [text for item in items if not isinstance(item, list) and (text := as_text(item)) is not None]
             if found:
                 return list(dict.fromkeys(found))
         return []
+
+    def _each(self, path: str) -> list[Any]:
+        """The values at a path, of every object where it leads through lists; at most MAX_ITEMS."""
+        value = inner_json(self._at(path))
+        head, dot, tail = path.partition(".")
+        within = inner_json(self._at(head)) if dot else None
+        if isinstance(within, list):
+            found = [item for inside in self.objects(head) for item in inside._each(tail)]
+            if found:
+                return found[:MAX_ITEMS]
+        if value is None and dot and isinstance(within, dict):
+            return self.object(head)._each(tail)
+        if value is None:
+            return []
+        return value[:MAX_ITEMS] if isinstance(value, list) else [value]
 
     def rest(self, used: frozenset[str] = frozenset()) -> dict[str, Any]:
         """What stays under the vendor's names: the keys not in `used` (lower case), without empty values, cut to size.

@@ -5,7 +5,8 @@ Source: RFC 3164 and RFC 5424 (syslog headers); Elastic Common Schema (names of 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
@@ -79,42 +80,49 @@ _FACILITIES = (
 _LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
-def guess_event(fields: Fields, table: str) -> Event:
-    """An event of a table of ours, from the key names that are common."""
-    evidence = Evidence()
-    host, user = fields.text(*_HOST), fields.text(*_USER)
-    source, target = fields.text(*_SOURCE), fields.text(*_TARGET)
-    command, image = fields.text(*_COMMAND), fields.text(*_IMAGE)
-    url, name = fields.text(*_URL), fields.text(*_DOMAIN)
-    evidence.host(host)
-    evidence.user(user)
-    evidence.ip(source, ("source",))
-    evidence.ip(target, ("destination",))
-    for text in addresses(text for path in _LISTS for text in fields.texts(path)):
-        evidence.ip(text)
-    evidence.process(command, path=image)
-    evidence.file(hashes=[fields.text(path) for path in _HASHES])
-    evidence.url(url)
-    evidence.domain(name)
-    columns = {
+def guess_event(
+    fields: Fields, table: str, evidence: Evidence | None = None, columns: Mapping[str, Any] | None = None
+) -> Event:
+    """An event of a table of ours, from the key names that are common; a source that knows better gives the entities,
+    or some columns."""
+    if evidence is None:
+        evidence = guess_entities(fields)
+    guessed = {
         "EventId": fields.text(*_ID),
         "EventType": fields.text(*_KIND),
         "Message": fields.text(*_TEXT),
         "Severity": fields.text("severity", "level", "priority", "log.level"),
-        "HostName": host,
-        "UserName": user,
-        "SourceIP": source,
+        "HostName": fields.text(*_HOST),
+        "UserName": fields.text(*_USER),
+        "SourceIP": fields.text(*_SOURCE),
         "SourcePort": fields.integer(*_SOURCE_PORT),
-        "DestinationIP": target,
+        "DestinationIP": fields.text(*_TARGET),
         "DestinationPort": fields.integer(*_TARGET_PORT),
         "Protocol": fields.text("network.transport", "proto", "protocol"),
-        "ProcessName": image,
-        "ProcessCommandLine": command,
+        "ProcessName": fields.text(*_IMAGE),
+        "ProcessCommandLine": fields.text(*_COMMAND),
         "SHA256": fields.text("file.hash.sha256", "sha256"),
-        "Url": url,
-        "DomainName": domain(name),
+        "Url": fields.text(*_URL),
+        "DomainName": domain(fields.text(*_DOMAIN)),
     }
-    return event(table, first_time(fields, *_TIME), columns, evidence, fields.rest())
+    known = {name: value for name, value in (columns or {}).items() if value is not None}
+    return event(table, first_time(fields, *_TIME), guessed | known, evidence, fields.rest())
+
+
+def guess_entities(fields: Fields) -> Evidence:
+    """The entities under the key names that are common."""
+    evidence = Evidence()
+    evidence.host(fields.text(*_HOST))
+    evidence.user(fields.text(*_USER))
+    evidence.ip(fields.text(*_SOURCE), ("source",))
+    evidence.ip(fields.text(*_TARGET), ("destination",))
+    for text in addresses(text for path in _LISTS for text in fields.texts(path)):
+        evidence.ip(text)
+    evidence.process(fields.text(*_COMMAND), path=fields.text(*_IMAGE))
+    evidence.file(hashes=[fields.text(path) for path in _HASHES])
+    evidence.url(fields.text(*_URL))
+    evidence.domain(fields.text(*_DOMAIN))
+    return evidence
 
 
 def line_event(text: str, table: str) -> Event:

@@ -17,7 +17,8 @@ from bartizan.model import graph as old
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import attack, severity
-from bartizan.sources.evidence import MAX_EVIDENCE, Evidence, Roles
+from bartizan.sources.collector import MAX_EVIDENCE, Roles
+from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, clean, content_id, inner_json
 from bartizan.sources.times import first_time, when
 

@@ -84,17 +84,33 @@ TABLES: dict[str, dict[str, str]] = {
     "FalcoEvents": _COMMON | {"ContainerId": "string", "PodName": "string", "Namespace": "string"} | _REST,
 }
 
+_TYPES = {"int": "int", "long": "long", "real": "real", "time": "datetime", "flag": "bool", "list": "dynamic"}
+
+
+def declare_table(name: str, spec: Mapping[str, str]) -> None:
+    """A table of one source: the common columns and those of `spec`, whose readers give their types."""
+    own = {column: _TYPES.get(words.split(maxsplit=1)[0], "string") for column, words in spec.items()}
+    TABLES[name] = {**TABLES.get(name, _COMMON), **own, **_REST}
+
+
 # Microsoft's tables of Log Analytics have TimeGenerated alone; those of Defender have both.
 _TIME_GENERATED_ONLY = frozenset({"OfficeActivity", "DnsEvents", "Syslog", "CommonSecurityLog", "SecurityEvent"})
 
 
 _READERS: dict[str, Callable[..., Any]] = {
-    "int": Fields.integer,
+    "int": lambda fields, *paths: _small(fields.integer(*paths)),
+    "long": Fields.integer,
+    "list": lambda fields, *paths: fields.texts(*paths) or None,
     "real": Fields.number,
     "time": first_time,
     "flag": Fields.flag,
     "name": lambda fields, *paths: file_name(fields.text(*paths)),
 }
+
+
+def _small(value: int | None) -> int | None:
+    """Kusto's int has 32 bits."""
+    return value if value is not None and -(2**31) <= value < 2**31 else None
 
 
 def columns(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
