@@ -186,6 +186,7 @@ class App:
             ingest_route(
                 self.pipeline,
                 self._deliverer,
+                turns=self.graph.turns,
                 flow=Flow(self.settings.ingest_in_flight_bytes, self.settings.ingest_tenant_bytes),
                 max_body_bytes=self.settings.ingest_body_bytes,
             ),

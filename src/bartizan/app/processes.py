@@ -32,6 +32,7 @@ from bartizan.settings import Secret, Settings
 
 HEADERS_S = 30  # for a client to send the head of a request, and from connecting to its first
 KEEP_ALIVE_S = 75
+SWITCH_S = 0.0005  # threads that make records of an ingest must not keep the event loop waiting for the interpreter
 GRACE_S = 10  # for running requests when the server stops
 FAREWELL_S = 0.5  # for a client to close its side of TLS then; pooled connections, which nobody reads, never do
 STOP_S = 15  # for a child to stop before it is killed
@@ -253,6 +254,7 @@ class _Server(uvicorn.Server):
 def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool, quiet: bool) -> None:
     from bartizan.app.assembly import build
 
+    sys.setswitchinterval(SWITCH_S)
     access = None if quiet or not settings.access_log else logs.Access(sys.stderr.buffer, lambda: datetime.now(UTC))
     config = uvicorn.Config(
         build(settings, access=access),

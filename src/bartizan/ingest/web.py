@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bartizan.auth.caller import Access, Caller
+from bartizan.auth.turns import Turns
 from bartizan.errors import (
     BadRequest,
     Timeout,
@@ -113,13 +114,14 @@ def ingest_route(
     authenticate: Authenticate,
     *,
     flow: Flow | None = None,
+    turns: Turns | None = None,
     max_body_bytes: int = records.MAX_BODY_BYTES,
     actor: Callable[[Caller], str] = lambda caller: caller.actor,
 ) -> Route:
     """`authenticate` gives the caller of a source token, or of a Graph token with ACCESS, or raises Unauthenticated or
     Forbidden; the caller's tenant is the only one that it can write to. Errors are raised as BartizanError, for the
     application to answer."""
-    bounds = flow or Flow()
+    bounds, queue = flow or Flow(), turns or Turns()
 
     async def receive(request: Request) -> Response:
         caller = await authenticate(request)
@@ -127,7 +129,8 @@ def ingest_route(
         find_source(str(name), pipeline.sources)
         with bounds.request(caller.tenant) as reserve:
             body = await body_of(request, reserve, max_body_bytes)
-            receipt = await pipeline.receive(caller.tenant, str(name), body, actor=actor(caller))
+            async with queue.of(caller.tenant, "ingest"):
+                receipt = await pipeline.receive(caller.tenant, str(name), body, actor=actor(caller))
         return Response(_encode(receipt.answer()), media_type="application/json")
 
     return Route("/ingest/{source}", receive, methods=["POST"])

@@ -24,6 +24,7 @@ from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Clock, Header, Request, Response, error
 from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not
 from bartizan.auth.caller import Access, Caller
+from bartizan.auth.turns import Turns
 from bartizan.errors import (
     BadRequest,
     BartizanError,
@@ -84,7 +85,9 @@ class Graph:
         documents: Callable[["Graph", Target, Request], Response] | None = None,
         parts: Mapping[type, Any] | None = None,
         tell: Callable[[dict[str, Any]], None] | None = None,
+        turns: Turns | None = None,
     ) -> None:
+        self.turns = turns or Turns()
         self.router = router
         self.store = store
         self.authenticate = authenticate
@@ -121,8 +124,7 @@ class Graph:
             client_id=_plain(headers.get(b"client-request-id")) or id,
             ip=client[0] if client else None,
         )
-        response = await self._answered(request, receive)
-        body, compressed = await self._compressed(request, response)
+        response, body, compressed = await self._answered(request, receive)
         size = len(body)
         out: list[Header] = [
             (b"request-id", id.encode()),
@@ -150,8 +152,9 @@ class Graph:
             self._bases[host] = found
         return found
 
-    async def _answered(self, request: Request, receive: Receive) -> Response:
-        """Authentication first, then the body: nobody without a token makes the server read one."""
+    async def _answered(self, request: Request, receive: Receive) -> tuple[Response, bytes, bool]:
+        """Authentication first, then the body: nobody without a token makes the server read one. With the body to send
+        and whether it is compressed."""
         try:
             if request.method not in _METHODS:
                 raise MethodNotAllowed(
@@ -162,11 +165,15 @@ class Graph:
                 request.caller = await self.authenticate(request.headers)
             if request.method in ("POST", "PATCH", "PUT"):
                 request.body = await self._body(request.headers, receive)
+            tenant = "" if request.caller is None else request.caller.tenant
+            async with self.turns.of(tenant, "read" if request.method in ("GET", "HEAD") else "write"):
+                response = await self.answer(request)
+                return response, *await self._compressed(request, response)
         except BartizanError as problem:
-            return error(request, problem, self.clock())
+            response = error(request, problem, self.clock())
         except Exception:  # noqa: BLE001 - the edge of the API; logged with its trace
-            return self._failed(request)
-        return await self.answer(request)
+            response = self._failed(request)
+        return response, response.body, False
 
     def _open(self, path: str) -> bool:
         """What needs no token: metadata and the root document, as in Graph."""

@@ -1,0 +1,143 @@
+"""Tenants take turns: alone without bounds, together each its share, and no place is ever lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bartizan.auth import turns
+from bartizan.auth.turns import Kind, Turns
+from bartizan.errors import TooManyRequests
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Crowd:
+    """Requests that run until they are let go."""
+
+    def __init__(self, max_waiting: int = turns.MAX_WAITING) -> None:
+        self.clock = Clock()
+        self.turns = Turns(self.clock, max_waiting=max_waiting)
+        self.running: list[str] = []
+
+    @asynccontextmanager
+    async def request(self, tenant: str, kind: Kind = "read") -> AsyncIterator[asyncio.Event]:
+        gate = asyncio.Event()
+
+        async def run() -> None:
+            async with self.turns.of(tenant, kind):
+                self.running.append(tenant)
+                try:
+                    await gate.wait()
+                finally:
+                    self.running.remove(tenant)
+
+        task = asyncio.create_task(run())
+        await settled()
+        try:
+            yield gate
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.asyncio
+async def test_a_tenant_alone_is_not_held_up() -> None:
+    crowd = Crowd()
+    async with crowd.request("a"), crowd.request("a"), crowd.request("a"):
+        assert crowd.running == ["a", "a", "a"]
+
+
+@pytest.mark.asyncio
+async def test_together_one_waits_behind_itself_alone() -> None:
+    """With a second tenant asking, reads of the first run one at a time; the second's runs at once."""
+    crowd = Crowd()
+    async with crowd.request("b") as first:
+        first.set()
+    crowd.clock.now += turns.LOOK_S
+    async with crowd.request("a") as one, crowd.request("a"), crowd.request("a"), crowd.request("b"):
+        assert crowd.running == ["a", "b"]
+        one.set()  # it took no time by the clock, so the next does not rest
+        await settled()
+        assert crowd.running == ["b", "a"]
+    assert crowd.running == []
+
+
+@pytest.mark.asyncio
+async def test_a_greedy_tenant_rests_as_long_as_it_ran() -> None:
+    crowd = Crowd()
+    async with crowd.request("b") as first:
+        first.set()
+    crowd.clock.now += turns.LOOK_S
+    async with crowd.request("a") as one, crowd.request("a") as two:
+        crowd.clock.now += 0.01
+        one.set()
+        await settled()
+        assert crowd.running == []
+        for _ in range(200):
+            await asyncio.sleep(0.001)
+            if crowd.running:
+                break
+        assert crowd.running == ["a"]
+        two.set()
+
+
+@pytest.mark.asyncio
+async def test_after_the_others_have_gone_nobody_waits() -> None:
+    crowd = Crowd()
+    async with crowd.request("b") as first:
+        first.set()
+    crowd.clock.now += turns.RECENT_S + turns.LOOK_S
+    async with crowd.request("a"), crowd.request("a"):
+        assert crowd.running == ["a", "a"]
+
+
+@pytest.mark.asyncio
+async def test_too_many_waiting_are_told_to_come_back() -> None:
+    crowd = Crowd(max_waiting=2)
+    async with crowd.request("b") as first:
+        first.set()
+    crowd.clock.now += turns.LOOK_S
+    async with crowd.request("a"), crowd.request("a"), crowd.request("a"):
+        with pytest.raises(TooManyRequests):
+            async with crowd.turns.of("a", "read"):
+                raise AssertionError("it must not run")
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["read", "write"]), st.booleans()), max_size=40))
+def test_no_place_is_lost(steps: list[tuple[str, Kind, bool]]) -> None:
+    """However requests end, done or cancelled while waiting, all that follow run."""
+
+    async def run() -> None:
+        crowd = Crowd()
+        tasks = []
+
+        async def one(tenant: str, kind: Kind) -> None:
+            async with crowd.turns.of(tenant, kind):
+                await asyncio.sleep(0)
+
+        for tenant, kind, cancelled in steps:
+            tasks.append(asyncio.create_task(one(tenant, kind)))
+            crowd.clock.now += 0.02
+            await asyncio.sleep(0)
+            if cancelled:
+                tasks[len(tasks) // 2].cancel()
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+        for tenant in "ab":
+            await asyncio.wait_for(asyncio.gather(*(one(tenant, "read") for _ in range(3))), 10)
+
+    asyncio.run(run())
