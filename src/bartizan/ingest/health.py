@@ -43,7 +43,8 @@ MAX_SOURCES = 500  # of one tenant
 ACTOR = "ingest.health"
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
-_USUAL, _HOUR, _COUNT = "@bartizan.usual", "@bartizan.hour", "@bartizan.count"
+STEADY = 0.8  # share of the weeks, the newest counting most, in which an hour had records: then it is expected to
+_USUAL, _SHARE, _HOUR, _COUNT = "@bartizan.usual", "@bartizan.share", "@bartizan.hour", "@bartizan.count"
 
 _log = structlog.get_logger(__name__)
 
@@ -140,14 +141,18 @@ def rolled(state: dict[str, Any], now: datetime) -> None:
     when a record has come: while a source is silent, its silence must not become what is usual."""
     hour = hour_of(now)
     usual: list[float | None] = state.get(_USUAL) or [None] * HOURS
+    share: list[float] = state.get(_SHARE) or [0.0] * HOURS
     then = int(state.get(_HOUR, hour))
     if hour > then:
         counts = {then: int(state.get(_COUNT) or 0)}
         for passed in range(max(then, hour - HOURS), hour):
-            known, count = usual[passed % HOURS], counts.get(passed, 0)
-            usual[passed % HOURS] = float(count) if known is None else round((1 - LEARN) * known + LEARN * count, 3)
+            slot, count = passed % HOURS, counts.get(passed, 0)
+            known = usual[slot]
+            usual[slot] = float(count) if known is None else round((1 - LEARN) * known + LEARN * count, 3)
+            seen = 1.0 if count else 0.0
+            share[slot] = seen if known is None else round((1 - LEARN) * share[slot] + LEARN * seen, 3)
         state[_COUNT] = 0
-    state[_USUAL], state[_HOUR] = usual, max(hour, then)
+    state[_USUAL], state[_SHARE], state[_HOUR] = usual, share, max(hour, then)
     state["recordsUsualInThisHour"] = expected_in(usual, hour)
 
 
@@ -163,13 +168,15 @@ def expected_in(usual: list[float | None], hour: int) -> float | None:
 def missing(state: dict[str, Any], now: datetime) -> float:
     """How many records should have come since the last one."""
     usual: list[float | None] = state.get(_USUAL) or [None] * HOURS
+    share: list[float] = state.get(_SHARE) or [0.0] * HOURS
+    sure = [0.0 if known is not None and part < STEADY else known for known, part in zip(usual, share, strict=True)]
     last = _at(state.get("lastReceivedDateTime"))
     if last is None:
         return 0.0
     total, at = 0.0, max(last, now - timedelta(hours=HOURS))
     while at < now:
         end = min(now, _START + timedelta(hours=hour_of(at) + 1))
-        total += (expected_in(usual, hour_of(at)) or 0.0) * ((end - at) / timedelta(hours=1))
+        total += (expected_in(sure, hour_of(at)) or 0.0) * ((end - at) / timedelta(hours=1))
         at = end
     return total
 

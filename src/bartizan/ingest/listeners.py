@@ -75,7 +75,7 @@ def listener(text: str) -> Listener:
     if unknown := set(asked) - {"tenant", "source", "from"}:
         raise ValueError(f"{text!r}: unknown {', '.join(sorted(unknown))}; known: tenant, source, from")
     try:
-        networks = tuple(ipaddress.ip_network(each) for each in asked.get("from", "").split("+") if each)
+        networks = tuple(ipaddress.ip_network(each) for each in asked.get("from", "").replace("+", " ").split())
     except ValueError as error:
         raise ValueError(f"{text!r}: from: {error}") from None
     return Listener(
