@@ -26,7 +26,7 @@ from bartizan.store.alerts import ALERTS, ALERTS_V2
 
 pytestmark = pytest.mark.shared
 assert bartizan.sources  # imported so that they stand in SOURCES
-NAMES = sorted(set(SOURCES) - {"generic"})
+NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 VERSIONS: tuple[Version, ...] = ("v1.0", "beta")
 MUTANTS = 150  # of each source, in the default run
 NO_LIMIT = 2**30

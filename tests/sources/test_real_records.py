@@ -22,7 +22,7 @@ from bartizan.model import entities, evidence
 from bartizan.model.alert import Alert, Observed
 
 Out = Alert | Event | GraphObject
-NAMES = sorted(set(SOURCES) - {"generic"})
+NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 # Sources of which records of kind event become alerts -> what in such a record is the source's own verdict.
 VERDICTS: dict[str, tuple[str, ...]] = {
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
