@@ -23,6 +23,7 @@ _BAR = re.compile(r"(?<!\\)(?:\\\\)*\|")
 _ESCAPE = re.compile(r"\\([\\|=nr\"])")
 _PATH = re.compile(r"\"?(?:[A-Za-z]:\\[^\\]|\\\\[^\\]{1,255}\\[^\\=|])")
 _CUSTOM = re.compile(r"(?:c(?:s|n|fp|6a)|flexString|flexNumber|flexDate|deviceCustom[A-Z]\w{3,15})\d{1,2}", re.ASCII)
+_LETTER = re.compile(r"[^\W\d_]")
 _WHITE = {"n": "\n", "r": "\n"}
 
 # Short keys -> their full names.
@@ -81,7 +82,7 @@ _SHORT = {long.lower(): short for short, long in _FULL.items()} | {"filehash": "
 class Cef(NamedTuple):
     """One event. `fields` has the header's parts (deviceVendor, deviceProduct, deviceVersion, deviceEventClassId, name,
     deviceSeverity) and the extension, by short and full names. A custom field with a label stands under the label, and
-    can be read by its own key as well.
+    can be read by its own key as well; host and time of the syslog header can as syslogHost and syslogTime.
     """
 
     vendor: str
@@ -113,8 +114,10 @@ def read(text: str) -> Cef | None:
     parts += [""] * (len(_HEADER) - len(parts))
     data: dict[str, Any] = dict(zip(_HEADER, parts, strict=True))
     beside = {"severity": parts[-1]} | _extension(rest[at:], data)
+    header = syslog.read(before)
+    beside |= {"syslogHost": header.host, "syslogTime": header.time}
     vendor, product, version, signature, name, severity = parts
-    return Cef(vendor, product, version, signature, name, severity, Fields(data, beside), syslog.read(before))
+    return Cef(vendor, product, version, signature, name, severity, Fields(data, beside), header)
 
 
 def records(record: Record, *keys: str) -> list[Cef]:
@@ -146,11 +149,16 @@ def _extension(text: str, data: dict[str, Any]) -> dict[str, Any]:
         if label is not None:
             beside |= {key: value, f"{key}Label": label}
             for name, one in _paired(label, value):
-                pairs.put(data, name if name and name not in said and name not in _HEADER else key, one)
+                pairs.put(data, name if _names(name, said) else key, one)
         elif not (key.endswith("Label") and _labels(key, said)):
             for one in value if isinstance(value, list) else [value]:
                 pairs.put(data, key, one)
     return beside
+
+
+def _names(label: Any, said: dict[str, Any]) -> bool:
+    """Whether a label can be a name: some vendors put a second value there."""
+    return _LETTER.search(label) is not None and label not in said and label not in _HEADER
 
 
 def _labels(key: str, said: dict[str, Any]) -> bool:

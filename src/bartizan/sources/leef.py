@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bartizan.extend import Record
 from bartizan.model.times import instant
 from bartizan.sources import pairs, syslog
-from bartizan.sources.fields import MAX_ITEMS, Fields, texts_of
+from bartizan.sources.fields import MAX_ITEMS, Fields, as_text, texts_of
 from bartizan.sources.syslog import Syslog
 from bartizan.sources.times import when
 
@@ -21,6 +21,15 @@ _MAX_FORMAT_CHARS = 80
 _HEADER = ("deviceVendor", "deviceProduct", "deviceVersion", "eventId")
 _START = re.compile(r"LEEF:\s?([12])(?:\.\d)?\|", re.ASCII)
 _RECORD = re.compile(r"\n(?=[^\n]{0,512}LEEF:\s?[12](?:\.\d)?\|)", re.ASCII)
+# Predefined attributes -> the keys of CEF that say the same, by which they can be read as well.
+_CEF = {
+    "srcPort": "spt", "dstPort": "dpt", "usrName": "suser", "srcMAC": "smac", "dstMAC": "dmac", "domain": "sntdom",
+    "srcPreNAT": "sourceAddress", "srcPostNAT": "sourceTranslatedAddress", "dstPostNAT": "destinationTranslatedAddress",
+    "dstPreNAT": "destinationAddress", "srcPostNATPort": "sourceTranslatedPort", "url": "request", "resource": "dhost",
+    "dstPostNATPort": "destinationTranslatedPort", "identHostName": "shost", "identSrc": "dvc", "srcBytes": "out",
+    "dstBytes": "in", "policy": "cs1", "action": "act", "eventId": "deviceEventClassId", "sev": "deviceSeverity",
+    "accountName": "suid", "msg": "message",
+}  # fmt: skip
 _CODE = re.compile(r"(?:0x|\\x|x)([0-9A-Fa-f]{2,4})", re.ASCII)
 _WORDS = {"\\t": "\t", "tab": "\t", "<tab>": "\t", "\\s": " "}
 
@@ -39,7 +48,7 @@ _ZONE_LETTERS = frozenset("zZX")
 
 class Leef(NamedTuple):
     """One event. `fields` has the header's parts (deviceVendor, deviceProduct, deviceVersion, eventId) and the
-    attributes; `time` is devTime in its own format, as wire text."""
+    attributes, predefined ones also by CEF's keys; `time` (also under "rt") is devTime in its own format, as wire text."""
 
     vendor: str
     product: str
@@ -67,10 +76,12 @@ def read(text: str) -> Leef | None:
     data: dict[str, Any] = dict(zip(_HEADER, parts, strict=True))
     for key, value in _attributes(rest, delimiter):
         pairs.put(data, key, value.replace("\\=", "="))
-    fields = Fields(data)
-    time = dev_time(fields.text("devTime"), fields.text("devTimeFormat"))
+    time = dev_time(as_text(data.get("devTime")), as_text(data.get("devTimeFormat")))
+    header = syslog.read(text[: head.start()])
+    beside = {name: data[key] for key, name in _CEF.items() if key in data}
+    beside |= {"rt": time, "syslogHost": header.host, "syslogTime": header.time}
     vendor, product, version, event_id = parts
-    return Leef(vendor, product, version, event_id, time, fields, syslog.read(text[: head.start()]))
+    return Leef(vendor, product, version, event_id, time, Fields(data, beside), header)
 
 
 def records(record: Record, *keys: str) -> list[Leef]:
