@@ -23,6 +23,8 @@ _WORDS: dict[str, Severity] = {
     "high": "high",
     "critical": "high",
     "severe": "high",
+    "very-high": "high",
+    "very high": "high",
 }
 
 
