@@ -162,6 +162,8 @@ def wrong(entry: Observed, text: str) -> bool:
         return not all(part in text for part in rest.split("/", 1))
     if entry.kind == "mailbox" and "@" not in value:
         return True
+    if entry.kind == "process" and "\\" in value:  # a vendor may give the folder and the name apart
+        return not all(part in text for part in value.rsplit("\\", 1))
     return value not in text
 
 

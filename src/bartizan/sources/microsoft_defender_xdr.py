@@ -16,6 +16,7 @@ from bartizan.sources import attack, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, clean, content_id, inner_json, objects_of, whole
 from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.graph_types import lenient
 from bartizan.sources.microsoft_alerts import (
     PROVIDER,
     alert_native,
@@ -25,7 +26,6 @@ from bartizan.sources.microsoft_alerts import (
     entity,
     folded,
     incident_alert,
-    lenient,
     product_of,
 )
 from bartizan.sources.tables import event

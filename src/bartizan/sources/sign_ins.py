@@ -62,7 +62,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
     """One attempt. Unset: the provider did not say it."""
 
     provider: str  # the source's name
-    id: str | None  # the provider's own; of one that numbers its records, our id derives from it
+    id: str  # the provider's own; of one that numbers its records, our id derives from it
     at: str | None  # wire text
     upn: str | None = None
     user_id: str | None = None
@@ -148,9 +148,9 @@ def sign_in(said: SignIn, entities: tuple[Observed, ...]) -> Iterator[GraphObjec
     yield GraphObject("signIns", "microsoft.graph.signIn", body, entities)
 
 
-def sign_in_id(provider: str, given: str | None) -> str:
+def sign_in_id(provider: str, given: str) -> str:
     """A GUID as it is; of anything else, which two providers may both use, one that derives from both."""
-    return given.lower() if given and _GUID.fullmatch(given) else stable_id(provider, given or "")
+    return given.lower() if _GUID.fullmatch(given) else stable_id(provider, given)
 
 
 def method(word: str) -> str:

@@ -28,6 +28,7 @@ _FORMS = (
     "%a %b %d %H:%M:%S %Y",
 )
 _ZONE_WORD = re.compile(r"\s*(?:UTC|GMT)$")
+_ONE_DIGIT_HOUR = re.compile(r"(?<=\d[T ])(\d)(?=:\d\d)")  # 2023-10-26T5:32:08Z
 
 
 def when(value: Any) -> str | None:
@@ -68,7 +69,7 @@ def _of_number(number: float, value: Any) -> str | None:
 
 def _of_text(text: str) -> str | None:
     try:
-        return parse(_ZONE_WORD.sub("Z", text))
+        return parse(_ONE_DIGIT_HOUR.sub(r"0\1", _ZONE_WORD.sub("Z", text), count=1))
     except (ValueError, OverflowError):
         pass
     plain = " ".join(text.split())
