@@ -273,9 +273,9 @@ def test_alerts_have_evidence(shared: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("source", NAMES)
 def test_entities_are_found(shared: Path, source: str) -> None:
-    """At least 90 % of the entities that another parser found; at most 5 % of our index is wrong."""
+    """At least 90 % of the entities that another parser found, of few all but one; at most 5 % of our index is wrong."""
     result = measure(shared, source)
-    assert result.found >= 0.9 * result.expected, result.missing
+    assert result.expected - result.found <= max(1, 0.1 * result.expected), result.missing
     assert result.index_wrong <= 0.05 * result.index, result.strange
 
 

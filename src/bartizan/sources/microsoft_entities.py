@@ -170,6 +170,8 @@ def _mailbox(item: Fields, evidence: Evidence, by_id: _By) -> graph.MailboxEvide
 
 
 def _mail(item: Fields, evidence: Evidence, by_id: _By) -> graph.AnalyzedMessageEvidence | None:
+    for file in item.objects("Files")[:50]:
+        _file(by_id.get(file.text("$ref") or "", file), evidence, by_id)
     return evidence.message(
         item.text("NetworkMessageId"),
         internet_id=item.text("InternetMessageId"),
