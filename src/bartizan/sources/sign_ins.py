@@ -126,6 +126,19 @@ _METHODS = {
     "remember": "Previously satisfied",
     "trusteddevice": "Previously satisfied",
 }
+# Words of a provider's reason that say why; the first that is there counts.
+_WHY: tuple[tuple[re.Pattern[str], int], ...] = tuple(
+    (re.compile(words, re.IGNORECASE), code)
+    for words, code in (
+        (r"\block(?:ed|out)?\b|temporarily|too many", Code.LOCKED_OUT),
+        (r"suspend|inactive|deactivated|\bdisabled", Code.DISABLED),
+        (r"password.{0,20}expired|expired.{0,20}password", Code.PASSWORD_EXPIRED),
+        (r"not.found|no such user|unknown user|invalid user\b|does not exist", Code.UNKNOWN_USER),
+        (r"\b[th]?otp\b|\bmfa\b|2fa|factor|push", Code.FACTOR_FAILED),
+        (r"not (?:authorized|allowed|assigned)|no access", Code.NOT_ASSIGNED),
+        (r"polic|conditional|ip address|blocked", Code.BLOCKED),
+    )
+)
 _LETTERS = re.compile(r"[^a-z0-9]+")
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MAX_ASN = 2**31  # Graph's Int32
@@ -146,6 +159,12 @@ def sign_in(said: SignIn, entities: tuple[Observed, ...]) -> Iterator[GraphObjec
         status=_some(errorCode=int(said.code), **_words(said)),
     )
     yield GraphObject("signIns", "microsoft.graph.signIn", body, entities)
+
+
+def why(reason: str | None, otherwise: int = Code.WRONG_PASSWORD) -> int:
+    """The code of a failure that a provider tells in words."""
+    text = (reason or "")[:1_000]
+    return next((code for words, code in _WHY if words.search(text)), otherwise)
 
 
 def sign_in_id(provider: str, given: str) -> str:
