@@ -25,8 +25,12 @@ Out = Alert | Event | GraphObject
 NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 # Sources of which records of kind event become alerts -> what in such a record is the source's own verdict.
 VERDICTS: dict[str, tuple[str, ...]] = {
+    "auth0": ("signup_pwd_leak", "pwd_leak", "limit_", "reused refresh token"),
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
+    "duo": ("fraud", "FRAUD", "anomalous_push"),
     "okta": ("threat.detected", "phishing"),
+    "push_security": ("PASSWORD_PHISHING", "FINDING"),
+    "slack_audit": ("anomaly", "file_malicious_content_detected"),
     "suricata_eve": ("signature_id",),
 }
 
@@ -162,6 +166,8 @@ def wrong(entry: Observed, text: str) -> bool:
         return not all(part in text for part in rest.split("/", 1))
     if entry.kind == "mailbox" and "@" not in value:
         return True
+    if entry.kind == "process" and "\\" in value:  # a vendor may give the folder and the name apart
+        return not all(part in text for part in value.rsplit("\\", 1))
     return value not in text
 
 
@@ -271,9 +277,9 @@ def test_alerts_have_evidence(shared: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("source", NAMES)
 def test_entities_are_found(shared: Path, source: str) -> None:
-    """At least 90 % of the entities that another parser found; at most 5 % of our index is wrong."""
+    """At least 90 % of the entities that another parser found (of few, all but one); at most 5 % of ours are wrong."""
     result = measure(shared, source)
-    assert result.found >= 0.9 * result.expected, result.missing
+    assert result.expected - result.found <= max(1, 0.1 * result.expected), result.missing
     assert result.index_wrong <= 0.05 * result.index, result.strange
 
 

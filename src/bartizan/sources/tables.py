@@ -95,7 +95,11 @@ def declare_table(name: str, spec: Mapping[str, str]) -> None:
 
 # Microsoft's tables of Log Analytics have TimeGenerated alone; those of Defender have both.
 _TIME_GENERATED_ONLY = frozenset(
-    {"OfficeActivity", "DnsEvents", "Syslog", "CommonSecurityLog", "SecurityEvent", "Event"}
+    """
+    OfficeActivity DnsEvents Syslog CommonSecurityLog SecurityEvent Event AADUserRiskEvents AADRiskyUsers
+    AADServicePrincipalRiskEvents AADRiskyServicePrincipals MicrosoftGraphActivityLogs SigninLogs AuditLogs
+    IntuneAuditLogs IntuneDevices SecurityAlert SecurityIncident
+    """.split()
 )
 
 

@@ -41,6 +41,7 @@ _ZONE = re.compile(r"\s*(?:\(?(UTC|GMT|Z|CES?T|[ECMP][SD]T)\)?)?\s?(?:([+-])(\d\
 _ZONE_HOURS = {  # RFC 5322, section 4.3, and Central Europe's
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
 }  # fmt: skip
+_ONE_DIGIT_HOUR = re.compile(r"(?<=\d[T ])(\d)(?=:\d\d)")  # 2023-10-26T5:32:08Z
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 
@@ -82,7 +83,7 @@ def _of_number(number: float, value: Any) -> str | None:
 
 def _of_text(text: str) -> str | None:
     try:
-        return parse(text)
+        return parse(_ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
     except (ValueError, OverflowError):
         pass
     plain, offset = _without_zone(" ".join(text.split()))
