@@ -26,11 +26,16 @@ Out = Alert | Event | GraphObject
 NAMES = sorted(set(SOURCES) - {"generic"})
 # Sources of which records of kind event become alerts -> what in such a record is the source's own verdict.
 VERDICTS: dict[str, tuple[str, ...]] = {
+    "gcp_audit": ("account_warning",),
+    "google_workspace": ("account_warning", "attack_warning", "malware_family", "rule_name", "COMPROMISED"),
     "aws_waf": ('"XSS"', '"SQL_INJECTION"', "AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet"),
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
     "okta": ("threat.detected", "phishing"),
     "suricata_eve": ("signature_id",),
 }
+# Records of these sources may say of no time that is the finding's own: the report around them, or the entry of the log,
+# has it. The time of receipt stands for it.
+TIMELESS = frozenset({"gcp_scc", "trivy"})
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
@@ -242,7 +247,8 @@ def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: li
     result.techniques += len(ids)
     result.techniques_found += len(ids & {name for alert in alerts for name in alert.techniques})
     for alert in alerts[:1]:
-        whole = alert.title and alert.severity and alert.vendor and alert.first_activity and alert.last_activity
+        timed = (alert.first_activity and alert.last_activity) or result.source in TIMELESS
+        whole = alert.title and alert.severity and alert.vendor and timed
         result.complete += bool(whole)
         result.with_evidence += bool(alert.evidence)
         if not whole or not alert.evidence:
