@@ -155,9 +155,9 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     _process(fields, evidence, "dproc", "dpid")
     evidence.url(web_address(fields))
     for key in ("destinationDnsDomain", "sourceDnsDomain", "dhost", "host", "destinationServiceName"):
-        name = domain(fields.text(key))
-        if name is not None and (key != "dhost" or fields.has("request", "requestMethod")):
-            evidence.domain(name)
+        found = domain(fields.text(key))
+        if found is not None and (key != "dhost" or fields.has("request", "requestMethod")):
+            evidence.domain(found)
 
 
 def people(texts: Iterable[str]) -> list[str]:

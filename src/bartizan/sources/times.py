@@ -33,6 +33,8 @@ _FORMS = (
     "%Y/%m/%d %H:%M:%S",
     "%Y:%m:%d-%H:%M:%S",  # Sophos UTM
     "%d %b %Y %H:%M:%S",
+    "%d-%b-%Y %H:%M:%S",  # ESET: 06-May-2024 14:39:17
+    "%a %b %d %H:%M:%S UTC %Y",
     "%d%b%Y %H:%M:%S",  # Check Point
     "%Y%m%d %H:%M:%S",
     "%m/%d/%y %H:%M",  # 9/16/19 10:00
