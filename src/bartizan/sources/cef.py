@@ -149,7 +149,10 @@ def _extension(text: str, data: dict[str, Any]) -> dict[str, Any]:
         if label is not None:
             beside |= {key: value, f"{key}Label": label}
             for name, one in _paired(label, value):
-                pairs.put(data, name if _names(name, said) else key, one)
+                named = _names(name, said)
+                pairs.put(data, name if named else key, one)
+                if not named:
+                    pairs.put(data, f"{key}Label", name)
         elif not (key.endswith("Label") and _labels(key, said)):
             for one in value if isinstance(value, list) else [value]:
                 pairs.put(data, key, one)
