@@ -57,6 +57,11 @@ def of_guardduty(score: float | None) -> Severity:
     return _steps(score, 0, 4, 7) if score else "unknown"
 
 
+def of_asff(normalized: float | None) -> Severity:
+    """Security Hub's 0 to 100: nothing, from 1, 40 and 70 on."""
+    return _steps(normalized, 1, 40, 70)
+
+
 def of_cef(level: float | None) -> Severity:
     return _steps(level, 1, 4, 7)
 
