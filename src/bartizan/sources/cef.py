@@ -21,7 +21,7 @@ _BARE_START = re.compile(
 _RECORD = re.compile(r"\n(?=[^\n]{0,512}CEF:\s?\d{1,2}\|)", re.ASCII)
 _BAR = re.compile(r"(?<!\\)(?:\\\\)*\|")
 _ESCAPE = re.compile(r"\\([\\|=nr\"])")
-_PATH = re.compile(r"\"?(?:[A-Za-z]:\\[^\\]|\\\\[^\\]{1,255}\\[^\\=|])")
+_PATH = re.compile(r"\"?(?:[A-Za-z]:\\[^\\=|]|\\\\[^\\]{1,255}\\[^\\=|])")
 _CUSTOM = re.compile(r"(?:c(?:s|n|fp|6a)|flexString|flexNumber|flexDate|deviceCustom[A-Z]\w{3,15})\d{1,2}", re.ASCII)
 _LETTER = re.compile(r"[^\W\d_]")
 _WHITE = {"n": "\n", "r": "\n"}

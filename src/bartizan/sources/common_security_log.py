@@ -27,7 +27,7 @@ _SPEC = {
     "DeviceProduct": "deviceProduct",
     "DeviceVersion": "deviceVersion",
     "DeviceEventClassID": "deviceEventClassId",
-    "Activity": "name eventName EventMessage Action",
+    "Activity": "text name eventName EventMessage Action",
     "LogSeverity": "deviceSeverity",
     "OriginalLogSeverity": "severity",
     "DeviceAction": "act",
@@ -190,7 +190,8 @@ def web_address(fields: Fields) -> str | None:
     said = fields.text("request")
     if said is None or is_url(said):
         return said
-    host = domain(fields.text("host", "dhost", "destinationDnsDomain", "destinationServiceName"))
+    names = (fields.text(key) for key in ("host", "dhost", "destinationDnsDomain", "destinationServiceName"))
+    host = next(filter(None, map(domain, names)), None) or address(fields.text("dst"))
     if said.startswith("/") and host is not None:
         secure = fields.integer("dpt") == 443 or (fields.text("app") or "").lower() == "https"
         return f"{'https' if secure else 'http'}://{host}{said}"

@@ -13,9 +13,10 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources import cef, common_security_log, leef, pairs, syslog
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of, texts_of
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
-# Security Center's own scale, in CEF and in syslog.
+# Security Center's own scale; other products write CEF's.
 _LEVELS: Mapping[str, Severity] = {"1": "informational", "2": "medium", "3": "low", "4": "high"}
 _FOUND = re.compile(
     r"detected|malicious|infected|virus|trojan|ransom|attack|exploit|threat|suspicious|phishing|intrusion",
@@ -31,10 +32,11 @@ _PARAMETERS = {
     "hip": "IP address",
     "tdn": "Application",
     "gn": "Group",
+    "p1": "SHA256",
     "p2": "Object path",
     "p5": "Detected",
     "p7": "User",
-    "p8": "Result",
+    "p8": "Type",
 }
 
 
@@ -110,7 +112,9 @@ class Kaspersky(Shape):
         said = fields.text("deviceSeverity", "level") or ""
         word = fields.text("Threat level", "Danger level")
         guess: Severity = "high" if found and threat else "medium" if found else "low"
-        alert.severity = _LEVELS.get(said) or _WORDS.get((word or "").lower()) or guess
+        own = "center" in (fields.text("deviceProduct") or "center").lower()
+        number = _LEVELS.get(said, "unknown") if own else of_cef(fields.number("deviceSeverity"))
+        alert.severity = (number if number != "unknown" else None) or _WORDS.get((word or "").lower()) or guess
         alert.vendor_severity = word or said or None
         alert.detector_id = fields.text("eventId", "deviceEventClassId") or kind
         alert.category = "Malware" if threat else "SuspiciousActivity"
@@ -130,9 +134,10 @@ def _threat(fields: Fields) -> str | None:
     """Its name stands under "Name", where an event about a program has the program's."""
     if fields.has("Application path", "Process path"):
         return fields.text("Detected", "Threat name", "Virus name", "cs1")
-    return fields.text("Detected", "Threat name", "Virus name", "Name") or (
-        fields.text("cs1") if "VIRUS" in (fields.text("deviceEventClassId") or "") else None
-    )
+    if fields.has("deviceVendor"):
+        virus = "VIRUS" in (fields.text("deviceEventClassId") or "")
+        return fields.text("VName", "Virus name") or (fields.text("cs1") if virus else None)
+    return fields.text("Detected", "Threat name", "Virus name", "Name")
 
 
 def _labelled(text: str) -> Fields | None:
