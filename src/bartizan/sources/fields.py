@@ -130,6 +130,10 @@ class Fields:
     def __bool__(self) -> bool:
         return bool(self.data)
 
+    def also(self, names: dict[str, Any]) -> "Fields":
+        """The same, which can be read under further names as well."""
+        return Fields(self.data, {**(self._beside.data if self._beside is not None else {}), **names})
+
     def _at(self, path: str) -> Any:
         data = self.data
         if not data:

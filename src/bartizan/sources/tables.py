@@ -116,6 +116,7 @@ _TIME_GENERATED_ONLY = frozenset(
 
 
 _READERS: dict[str, Callable[..., Any]] = {
+    "text": Fields.text,
     "int": lambda fields, *paths: _small(fields.integer(*paths)),
     "long": Fields.integer,
     "list": lambda fields, *paths: fields.texts(*paths) or None,
