@@ -19,6 +19,7 @@ class Commands(click.Group):
         "ingest": ("bartizan.ingest.command:ingest", "Store records of a source from files."),
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
         "sources": ("bartizan.ingest.command:sources", "List the sources that are understood."),
+        "correlate": ("bartizan.correlate.command:correlate", "Make incidents of a recorded stream of alerts."),
         "tenant": ("bartizan.auth.commands:tenant", "Manage tenants: add, list, remove, export, restore, erase."),
         "app": ("bartizan.auth.commands:app", "Manage applications: add, list, remove, rotate, revoke."),
         "user": ("bartizan.auth.commands:user", "Manage accounts of people: add, list, remove, rotate, revoke."),

@@ -1,0 +1,359 @@
+"""Alerts one by one in, incidents out: a state machine without a store, a clock or a look ahead.
+
+Each alert passes: the fold (a repeat joins its first) -> the guard (what fires all the time neither links nor opens)
+-> the best link over entities that are rare in this tenant -> its incident, or a candidate of its own. A candidate
+opens when the rarity of its distinct detectors passes a bar. When an incident has been quiet for minutes it is compared
+with its neighbours, and joins one that already has all that it has. The cost of an alert depends on its own entities,
+never on how many incidents there are.
+
+Source: design of correlation in docs/explanation/correlation.md.
+"""
+
+import heapq
+from collections import OrderedDict, deque
+from math import log2
+from typing import Any
+
+from bartizan.correlate.incident import (
+    Ended,
+    Evidence,
+    Facts,
+    Incident,
+    Link,
+    Merged,
+    Node,
+    Opened,
+    Placed,
+    Step,
+)
+from bartizan.correlate.popularity import Habits, Popularity, chance, observed, share
+from bartizan.correlate.rules import (
+    HOUR_S,
+    MAX_DETECTORS,
+    MAX_FOLDS,
+    MAX_HEAT_HOURS,
+    MAX_INCIDENT_DETECTORS,
+    MAX_INCIDENT_NODES,
+    MAX_KEYS,
+    MAX_NODES,
+    MAX_PLACES,
+    MAX_STORIES,
+    MIN_GAP_S,
+    PERSONS,
+    PRINCIPALS,
+    PRIOR_DETECTOR_HOURS,
+    PRIOR_HOURS,
+    PRIOR_HOURS_ELSE,
+    SHARED_KINDS,
+    Rules,
+)
+
+_REASON = {  # of microsoft.graph.security.correlationReason, by the kind of entity that is shared
+    "user": "sameActor",
+    "mailbox": "sameTargetedAsset",
+    "host": "sameTargetedAsset",
+    "resource": "sameTargetedAsset",
+    "address": "sameThreatSource",
+}
+_WORSE = {"unknown": 0, "informational": 1, "low": 2, "medium": 3, "high": 4}
+
+
+class Engine:
+    """Of one tenant. Alerts may come late or out of order: each is judged as of its own time, with what was learned."""
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.now = float("-inf")  # the latest time that an alert told
+        self._since = float("inf")
+        self._folded = 0
+        self._folds: OrderedDict[tuple[str, tuple[Node, ...]], _Fold] = OrderedDict()
+        self._detectors = Popularity(MAX_DETECTORS)
+        self._here = Popularity(MAX_KEYS)  # (detector, host or user)
+        self._nodes = Popularity(MAX_KEYS)
+        self._habits = Habits(MAX_DETECTORS)
+        self._latest: OrderedDict[Node, deque[Incident]] = OrderedDict()  # of an entity, newest last
+        self._stories: OrderedDict[str, deque[Incident]] = OrderedDict()  # of a detector, newest last
+        self._places: OrderedDict[str, OrderedDict[Node, float]] = OrderedDict()  # where a detector fired last
+        self._heat: OrderedDict[int, dict[str, float]] = OrderedDict()  # hour -> bits of the detectors of incidents
+        self._due: list[tuple[float, int, Incident]] = []
+        self._made = 0
+
+    def take(self, facts: Facts) -> list[Step]:
+        """What this alert changes. An alert that only repeats, or says nothing, changes nothing."""
+        steps = self.advance(facts.at)
+        nodes = tuple(sorted(set(facts.nodes), key=lambda node: (node[0] not in PRINCIPALS, node))[:MAX_NODES])
+        fold = self._repeated(facts, nodes)
+        if fold is not None:
+            if fold.incident is not None:
+                incident = fold.incident.root()
+                incident.last = max(incident.last, facts.at)
+                steps.append(Placed(facts.key, incident, None, repeat=True))
+            return steps
+        story = self._story(facts, nodes, steps)
+        self._folds[facts.detector, nodes] = _Fold(facts.at, story)
+        if len(self._folds) > MAX_FOLDS:
+            self._folds.popitem(last=False)
+        return steps
+
+    def advance(self, now: float) -> list[Step]:
+        """Time has passed; what was waiting for silence is done."""
+        self.now = max(self.now, now)
+        steps: list[Step] = []
+        while self._due and self._due[0][0] <= self.now:
+            _, _, incident = heapq.heappop(self._due)
+            self._look(incident, steps)
+        return steps
+
+    def company(self, incident: Incident) -> float:
+        """Bits that trouble elsewhere in the tenant adds, around the hour when most of this incident came.
+
+        Attacks touch several places within hours and unrelated oddities seldom do, so what else was rare at that time
+        speaks for it. It saturates: half of the most is reached with five never-seen detectors.
+        """
+        peak = incident.peak_hour()
+        if peak not in self._heat:
+            return incident.company
+        others: dict[str, float] = {}
+        for hour in (peak - 1, peak, peak + 1):
+            for detector, bits in self._heat.get(hour, {}).items():
+                if detector not in incident.evidence:
+                    others[detector] = max(bits, others.get(detector, 0.0))
+        heat, most = sum(others.values()), self.rules.company_bits
+        return most * heat / (heat + 2 * most) if heat else 0.0
+
+    def _repeated(self, facts: Facts, nodes: tuple[Node, ...]) -> "_Fold | None":
+        fold = self._folds.get((facts.detector, nodes))
+        if fold is None:
+            return None
+        gap, span = abs(facts.at - fold.last), abs(facts.at - fold.first)
+        if gap > self.rules.fold_gap_s or span > self.rules.fold_cap_s:
+            return None
+        fold.last = max(fold.last, facts.at)
+        self._folds.move_to_end((facts.detector, nodes))
+        return fold
+
+    def _story(self, facts: Facts, nodes: tuple[Node, ...], steps: list[Step]) -> Incident | None:
+        """The incident that an alert joins or begins; None where the guard holds it back."""
+        self._folded += 1
+        self._since = min(self._since, facts.at)
+        hour, watched = int(facts.at // HOUR_S), observed((facts.at - self._since) / HOUR_S)
+        place = next(iter(nodes), ("", ""))
+        popularity = share(self._detectors.hours(facts.detector, hour), watched, PRIOR_DETECTOR_HOURS)
+        here = share(self._here.hours((facts.detector, place), hour), watched, PRIOR_DETECTOR_HOURS)
+        self._detectors.note(facts.detector, hour)
+        self._here.note((facts.detector, place), hour)
+        if popularity > self.rules.common_share and facts.severity != "high":
+            return None
+        incident, link = self._linked(facts, nodes, hour, watched)
+        for node in nodes:
+            self._nodes.note(node, hour)
+        if incident is None:
+            incident = Incident(facts.key, facts.at, facts.at)
+        self._grow(incident, facts, nodes)
+        steps.append(Placed(facts.key, incident, link))
+        self._weigh(incident, facts, place, popularity, here)
+        if incident.state == "candidate" and incident.bits >= self.rules.open_bits:
+            incident.state = "open"
+            steps.append(Opened(incident))
+            for each in incident.evidence.values():
+                self._tell(incident, each)
+        self._schedule(incident)
+        return incident
+
+    def _linked(
+        self, facts: Facts, nodes: tuple[Node, ...], hour: int, watched: float
+    ) -> tuple[Incident | None, Link | None]:
+        """The strongest link that passes the bar, if any: of the latest incident of each entity."""
+        limit = self._limit()
+        found: dict[int, tuple[Incident, list[tuple[float, float, float, Node]]]] = {}
+        for node in nodes:
+            incident = next(iter(reversed(self._latest.get(node, ()))), None)
+            if incident is None or not incident.grows(facts.at, limit, self.rules):
+                continue
+            popularity = share(self._nodes.hours(node, hour), watched, PRIOR_HOURS.get(node[0], PRIOR_HOURS_ELSE))
+            gap = max(abs(facts.at - incident.nodes.get(node, incident.last)), MIN_GAP_S) / HOUR_S
+            entry = found.setdefault(id(incident), (incident, []))
+            entry[1].append((-log2(chance(popularity, gap)), popularity, gap, node))
+        best: tuple[float, int, Incident, Link] | None = None
+        for incident, ways in found.values():
+            bits, popularity, gap, node = max(ways)
+            alone = all(way[3][0] in SHARED_KINDS for way in ways) and _strangers(incident, nodes)
+            strangers = self.rules.stranger_bits if alone else 0.0
+            link = Link(node, len(ways), popularity, gap, strangers, bits - strangers, _reasons(node))
+            if link.bits >= self.rules.link_bits and (best is None or (link.bits, len(ways)) > best[:2]):
+                best = (link.bits, len(ways), incident, link)
+        return (None, None) if best is None else (best[2], best[3])
+
+    def _limit(self) -> int:
+        """Folded alerts that one incident may hold by now."""
+        relative = max(self.rules.largest_floor, int(self.rules.largest_share * self._folded))
+        return min(self.rules.largest, relative)
+
+    def _grow(self, incident: Incident, facts: Facts, nodes: tuple[Node, ...]) -> None:
+        incident.folds += 1
+        incident.first = min(incident.first, facts.at)
+        incident.last = max(incident.last, facts.at)
+        incident.settled = False
+        if _WORSE.get(facts.severity, 0) > _WORSE.get(incident.severity, 0):
+            incident.severity = facts.severity
+        for node in nodes:
+            if node in incident.nodes or len(incident.nodes) < MAX_INCIDENT_NODES:
+                incident.nodes[node] = max(facts.at, incident.nodes.get(node, facts.at))
+                _remember(self._latest, node, incident, MAX_KEYS)
+
+    def _weigh(self, incident: Incident, facts: Facts, place: Node, popularity: float, here: float) -> None:
+        places = self._places.setdefault(facts.detector, OrderedDict())
+        places[place] = facts.at
+        places.move_to_end(place)
+        if len(places) > MAX_PLACES:
+            places.popitem(last=False)
+        if len(self._places) > MAX_DETECTORS:
+            self._places.popitem(last=False)
+        if facts.detector in incident.evidence or len(incident.evidence) >= MAX_INCIDENT_DETECTORS:
+            return
+        rarity, weight = (popularity * here) ** 0.5, self.rules.explained_weight
+        by, explained = "", 0.0
+        for other in incident.evidence:
+            count, both = self._habits.together(other, facts.detector)
+            often = (both + weight * rarity) / (count + weight)
+            if often > max(rarity, explained):
+                by, explained = other, often
+        bits = -log2(max(rarity, explained))
+        each = Evidence(facts.detector, facts.title, facts.at, popularity, here, by, explained, bits)
+        incident.evidence[facts.detector] = each
+        if incident.state == "open":
+            self._tell(incident, each)
+
+    def _tell(self, incident: Incident, evidence: Evidence) -> None:
+        """An incident has this detector: others are compared with it, and rank by its company."""
+        _remember(self._stories, evidence.detector, incident, MAX_DETECTORS)
+        heat = self._heat.setdefault(int(evidence.at // HOUR_S), {})
+        if evidence.detector in heat or len(heat) < MAX_DETECTORS:
+            heat[evidence.detector] = max(evidence.bits, heat.get(evidence.detector, 0.0))
+        if len(self._heat) > MAX_HEAT_HOURS:
+            del self._heat[min(self._heat)]
+
+    def _look(self, incident: Incident, steps: list[Step]) -> None:
+        """It was due: settle it after minutes of quiet, learn from it after hours; else look again later."""
+        incident.due = 0.0
+        quiet_s = self.now - incident.last
+        if not incident.settled and quiet_s >= self.rules.settle_s:
+            incident.settled = True
+            if incident.state == "open" and not incident.held:
+                self._settle(incident, steps)
+        if quiet_s < self.rules.learn_s:
+            self._schedule(incident)
+        elif not incident.learned:
+            incident.learned = True
+            self._habits.learn(list(incident.evidence))
+            if incident.state == "open":
+                incident.company = self.company(incident)
+                steps.append(Ended(incident))
+
+    def _schedule(self, incident: Incident) -> None:
+        if incident.due == 0.0:
+            incident.due = incident.last + (self.rules.learn_s if incident.settled else self.rules.settle_s)
+            self._made += 1
+            heapq.heappush(self._due, (incident.due, self._made, incident))
+
+    def _settle(self, incident: Incident, steps: list[Step]) -> None:
+        """Joins a story that already has all that this one has: of the same entities, or of one sweep over hosts."""
+        target = self._recurred(incident)
+        if target is not None:
+            for node, at in incident.nodes.items():
+                target.nodes[node] = max(at, target.nodes.get(node, at))
+                _remember(self._latest, node, target, MAX_KEYS)
+            self._merge(incident, target, ("repeatedAlertOccurrence", "sameTargetedAsset"), steps)
+            return
+        target = self._swept(incident)
+        if target is not None:  # it gets no nodes: the hosts that were touched may have stories of their own to come
+            self._merge(incident, target, ("similarTTPsOrBehavior", "timeFrame"), steps)
+
+    def _merge(self, incident: Incident, target: Incident, reasons: tuple[str, ...], steps: list[Step]) -> None:
+        target.folds += incident.folds
+        target.last = max(target.last, incident.last)
+        if _WORSE.get(incident.severity, 0) > _WORSE.get(target.severity, 0):
+            target.severity = incident.severity
+        incident.state, incident.into = "merged", target
+        steps.append(Merged(incident, target, reasons))
+
+    def _recurred(self, incident: Incident) -> Incident | None:
+        """The latest earlier incident of the same entities that has all its detectors."""
+        rules, best = self.rules, None
+        asked = incident.principals or set(incident.nodes)
+        for node in sorted(asked)[:MAX_NODES]:
+            for other in self._latest.get(node, ()):
+                if (
+                    self._takes(other, incident)
+                    and (other.first, other.key) < (incident.first, incident.key)
+                    and incident.first - other.last <= rules.recur_s
+                    and incident.last - other.first <= rules.age_s
+                    and asked <= other.nodes.keys()
+                    and (best is None or (other.last, other.key) > (best.last, best.key))
+                ):
+                    best = other
+        return best
+
+    def _swept(self, incident: Incident) -> Incident | None:
+        """The strongest incident of a sweep of which this one is a part and no more."""
+        rules, evidence = self.rules, incident.evidence
+        if len(evidence) > rules.sweep_detectors or any(node[0] in PERSONS for node in incident.nodes):
+            return None
+        for detector in evidence:
+            near = [at for at in self._places[detector].values() if abs(at - incident.last) <= rules.settle_s]
+            if len(near) < rules.sweep_places:
+                return None
+        best = incident
+        for other in self._stories.get(max(evidence, key=lambda each: evidence[each].bits), ()):
+            if (
+                self._takes(other, incident)
+                and other.first - rules.settle_s <= incident.last
+                and incident.first - rules.settle_s <= other.last
+                and (other.bits, -other.first, other.key) > (best.bits, -best.first, best.key)
+            ):
+                best = other
+        return None if best is incident else best
+
+    def _takes(self, other: Incident, incident: Incident) -> bool:
+        return (
+            other is not incident
+            and other.state == "open"
+            and not other.held
+            and other.folds + incident.folds <= self._limit()
+            and incident.evidence.keys() <= other.evidence.keys()
+        )
+
+
+class _Fold:
+    """Repeats of one alert: same detector, same entities, no longer silence between them."""
+
+    __slots__ = ("first", "incident", "last")
+
+    def __init__(self, at: float, incident: Incident | None) -> None:
+        self.first = self.last = at
+        self.incident = incident  # None where the guard held the first back
+
+
+def _remember(table: "OrderedDict[Any, deque[Incident]]", key: Node | str, incident: Incident, keys: int) -> None:
+    """As the newest; a table's oldest key goes when there are too many."""
+    known = table.get(key)
+    if known is None:
+        if len(table) >= keys:
+            table.popitem(last=False)
+        table[key] = deque((incident,), maxlen=MAX_STORIES)
+        return
+    table.move_to_end(key)
+    if known[-1] is not incident:
+        if incident in known:
+            known.remove(incident)
+        known.append(incident)
+
+
+def _strangers(incident: Incident, nodes: tuple[Node, ...]) -> bool:
+    """Both sides name users or hosts, and none of them is the same."""
+    ours, theirs = {node for node in nodes if node[0] in PRINCIPALS}, incident.principals
+    return bool(ours and theirs) and not ours & theirs
+
+
+def _reasons(node: Node) -> tuple[str, ...]:
+    return (_REASON.get(node[0], "similarArtifacts"), "timeFrame")
