@@ -12,7 +12,7 @@ Source: design of correlation in docs/explanation/correlation.md.
 import heapq
 from collections import OrderedDict, deque
 from math import log2
-from typing import Any
+from typing import Any, TypeAlias
 
 from bartizan.correlate.incident import (
     Ended,
@@ -87,6 +87,9 @@ class Engine:
             if fold.incident is not None:
                 incident = fold.incident.root()
                 incident.last = max(incident.last, facts.at)
+                for node in nodes:
+                    if node in incident.nodes:
+                        incident.nodes[node] = max(facts.at, incident.nodes[node])
                 steps.append(Placed(facts.key, incident, None, repeat=True))
             return steps
         story = self._story(facts, nodes, steps)
@@ -138,11 +141,13 @@ class Engine:
         self._since = min(self._since, facts.at)
         hour, watched = int(facts.at // HOUR_S), observed((facts.at - self._since) / HOUR_S)
         place = next(iter(nodes), ("", ""))
-        popularity = share(self._detectors.hours(facts.detector, hour), watched, PRIOR_DETECTOR_HOURS)
+        seen = self._detectors.hours(facts.detector, hour)
+        popularity = share(seen, watched, PRIOR_DETECTOR_HOURS)
         here = share(self._here.hours((facts.detector, place), hour), watched, PRIOR_DETECTOR_HOURS)
         self._detectors.note(facts.detector, hour)
         self._here.note((facts.detector, place), hour)
-        if popularity > self.rules.common_share and facts.severity != "high":
+        common = popularity > self.rules.common_share and seen >= self.rules.common_hours
+        if common and facts.severity != "high":
             return None
         incident, link = self._linked(facts, nodes, hour, watched)
         for node in nodes:
@@ -165,24 +170,33 @@ class Engine:
     ) -> tuple[Incident | None, Link | None]:
         """The strongest link that passes the bar, if any: of the latest incident of each entity."""
         limit = self._limit()
-        found: dict[int, tuple[Incident, list[tuple[float, float, float, Node]]]] = {}
+        found: dict[int, tuple[Incident, list[_Way]]] = {}
         for node in nodes:
             incident = next(iter(reversed(self._latest.get(node, ()))), None)
             if incident is None or not incident.grows(facts.at, limit, self.rules):
                 continue
             popularity = share(self._nodes.hours(node, hour), watched, PRIOR_HOURS.get(node[0], PRIOR_HOURS_ELSE))
-            gap = max(abs(facts.at - incident.nodes.get(node, incident.last)), MIN_GAP_S) / HOUR_S
-            entry = found.setdefault(id(incident), (incident, []))
-            entry[1].append((-log2(chance(popularity, gap)), popularity, gap, node))
+            gap_s = abs(facts.at - incident.nodes.get(node, incident.last))
+            found.setdefault(id(incident), (incident, []))[1].append((popularity, gap_s, node))
         best: tuple[float, int, Incident, Link] | None = None
         for incident, ways in found.values():
-            bits, popularity, gap, node = max(ways)
-            alone = all(way[3][0] in SHARED_KINDS for way in ways) and _strangers(incident, nodes)
-            strangers = self.rules.stranger_bits if alone else 0.0
-            link = Link(node, len(ways), popularity, gap, strangers, bits - strangers, _reasons(node))
+            link = self._link(incident, nodes, ways)
             if link.bits >= self.rules.link_bits and (best is None or (link.bits, len(ways)) > best[:2]):
                 best = (link.bits, len(ways), incident, link)
         return (None, None) if best is None else (best[2], best[3])
+
+    def _link(self, incident: Incident, nodes: tuple[Node, ...], ways: "list[_Way]") -> Link:
+        """Over the entity that is least likely shared by chance. That two users or hosts are behind one address at
+        one time says nothing, so that it counts there for how exclusive it is, not for how near in time.
+        """
+        alone = all(node[0] in SHARED_KINDS for _, _, node in ways) and _strangers(incident, nodes)
+        least_s = HOUR_S if alone else MIN_GAP_S
+        strangers = self.rules.stranger_bits if alone else 0.0
+        bits, popularity, gap, node = max(
+            (-log2(chance(popularity, max(gap_s, least_s) / HOUR_S)), popularity, max(gap_s, least_s) / HOUR_S, node)
+            for popularity, gap_s, node in ways
+        )
+        return Link(node, len(ways), popularity, gap, strangers, bits - strangers, _reasons(node))
 
     def _limit(self) -> int:
         """Folded alerts that one incident may hold by now."""
@@ -322,6 +336,9 @@ class Engine:
             and other.folds + incident.folds <= self._limit()
             and incident.evidence.keys() <= other.evidence.keys()
         )
+
+
+_Way: TypeAlias = tuple[float, float, Node]  # an entity's popularity, seconds since the incident had it, the entity
 
 
 class _Fold:

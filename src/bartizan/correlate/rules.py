@@ -13,6 +13,7 @@ class Rules:
     fold_gap_s: float = 300.0  # a repeat after a longer silence is news; the default of most alert queues
     fold_cap_s: float = 3_600.0  # one that never falls silent counts again each hour, so that its rhythm is seen
     common_share: float = 0.2  # a detector that fires in more of the hours says nothing about this one
+    common_hours: float = 6.0  # fewer are no habit yet, though a tenant may have been watched for a day only
     link_bits: float = 4.0  # the same entity twice by chance within the gap: less than once in 16
     open_bits: float = 3.0  # what is likelier than once in 8 hours waits for more before it is an incident
     explained_weight: float = 2.0  # past stories that a detector's own rarity outweighs when others explain it
