@@ -11,20 +11,29 @@ Source: design of correlation in docs/explanation/correlation.md.
 
 import heapq
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from math import log2
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from bartizan.correlate.incident import (
     Ended,
     Evidence,
     Facts,
+    Handled,
     Incident,
     Link,
     Merged,
+    Moved,
     Node,
     Opened,
+    Pass,
     Placed,
+    Seen,
     Step,
+    Take,
+    Told,
 )
 from bartizan.correlate.popularity import Habits, Popularity, chance, observed, share
 from bartizan.correlate.rules import (
@@ -35,9 +44,11 @@ from bartizan.correlate.rules import (
     MAX_INCIDENT_DETECTORS,
     MAX_INCIDENT_NODES,
     MAX_KEYS,
+    MAX_KNOWN,
     MAX_NODES,
     MAX_PLACES,
     MAX_STORIES,
+    MAX_WAITING,
     MIN_GAP_S,
     PERSONS,
     PRINCIPALS,
@@ -61,12 +72,16 @@ _WORSE = {"unknown": 0, "informational": 1, "low": 2, "medium": 3, "high": 4}
 class Engine:
     """Of one tenant. Alerts may come late or out of order: each is judged as of its own time, with what was learned."""
 
-    def __init__(self, rules: Rules | None = None) -> None:
+    def __init__(self, rules: Rules | None = None, *, named: Callable[[str], str] = str) -> None:
+        """`named` makes an incident's key of its first alert's."""
         self.rules = rules or Rules()
+        self._named = named
         self.now = float("-inf")  # the latest time that an alert told
         self._since = float("inf")
         self._folded = 0
-        self._folds: OrderedDict[tuple[str, tuple[Node, ...]], _Fold] = OrderedDict()
+        self._folds: OrderedDict[tuple[str, tuple[Node, ...]], Fold] = OrderedDict()
+        self._heads: dict[str, tuple[str, tuple[Node, ...]]] = {}  # first alert of a fold -> the fold
+        self._incidents: OrderedDict[str, Incident] = OrderedDict()  # by key, those that are shown
         self._detectors = Popularity(MAX_DETECTORS)
         self._here = Popularity(MAX_KEYS)  # (detector, host or user)
         self._nodes = Popularity(MAX_KEYS)
@@ -78,25 +93,48 @@ class Engine:
         self._due: list[tuple[float, int, Incident]] = []
         self._made = 0
 
+    def tell(self, told: Told) -> list[Step]:
+        match told:
+            case Take(facts):
+                return self.take(facts)
+            case Pass(now):
+                return self.advance(now)
+            case Seen(node, at):
+                self._nodes.note(node, int(at // HOUR_S))
+            case Moved():
+                self._moved(told)
+            case Handled():
+                self._handled(told)
+        return []
+
     def take(self, facts: Facts) -> list[Step]:
-        """What this alert changes. An alert that only repeats, or says nothing, changes nothing."""
+        """What this alert changes. An alert that only repeats, or says nothing, opens nothing."""
         steps = self.advance(facts.at)
-        nodes = tuple(sorted(set(facts.nodes), key=lambda node: (node[0] not in PRINCIPALS, node))[:MAX_NODES])
+        nodes = _ordered(facts.nodes)
         fold = self._repeated(facts, nodes)
         if fold is not None:
             if fold.incident is not None:
-                incident = fold.incident.root()
-                incident.last = max(incident.last, facts.at)
-                for node in nodes:
-                    if node in incident.nodes:
-                        incident.nodes[node] = max(facts.at, incident.nodes[node])
-                steps.append(Placed(facts.key, incident, None, repeat=True))
+                self._repeat(facts, nodes, fold.incident.root(), steps)
             return steps
         story = self._story(facts, nodes, steps)
-        self._folds[facts.detector, nodes] = _Fold(facts.at, story)
+        self._forget_fold(self._folds.pop((facts.detector, nodes), None))
+        self._folds[facts.detector, nodes] = Fold(facts.key, facts.at, facts.at, story)
+        self._heads[facts.key] = (facts.detector, nodes)
         if len(self._folds) > MAX_FOLDS:
-            self._folds.popitem(last=False)
+            self._forget_fold(self._folds.popitem(last=False)[1])
         return steps
+
+    def known(self, key: str) -> Incident | None:
+        """An incident that was shown not long ago."""
+        return self._incidents.get(key)
+
+    def due(self) -> float:
+        """When `advance` has something to do next."""
+        return self._due[0][0] if self._due else float("inf")
+
+    def seen(self, node: Node, at: float) -> bool:
+        """Whether `Seen` would say nothing new."""
+        return self._nodes.last(node) >= int(at // HOUR_S)
 
     def advance(self, now: float) -> list[Step]:
         """Time has passed; what was waiting for silence is done."""
@@ -124,12 +162,80 @@ class Engine:
         heat, most = sum(others.values()), self.rules.company_bits
         return most * heat / (heat + 2 * most) if heat else 0.0
 
-    def _repeated(self, facts: Facts, nodes: tuple[Node, ...]) -> "_Fold | None":
+    def _forget_fold(self, fold: "Fold | None") -> None:
+        if fold is not None:
+            self._heads.pop(fold.key, None)
+
+    def _repeat(self, facts: Facts, nodes: tuple[Node, ...], incident: Incident, steps: list[Step]) -> None:
+        incident.last = max(incident.last, facts.at)
+        for node in nodes:
+            if node in incident.nodes:
+                incident.nodes[node] = max(facts.at, incident.nodes[node])
+        steps.append(Placed(facts.key, incident, None, incident.state != "candidate", repeat=True))
+        self._wait(incident, facts.key, None, steps)
+
+    def _wait(self, incident: Incident, key: str, link: Link | None, steps: list[Step]) -> None:
+        """A candidate keeps its alerts until it opens: at the bar, or when it has too many to be nothing."""
+        if incident.state != "candidate":
+            return
+        incident.waiting.append((key, link))
+        if incident.bits >= self.rules.open_bits or len(incident.waiting) >= MAX_WAITING:
+            incident.state = "open"
+            steps.append(Opened(incident, tuple(incident.waiting)))
+            incident.waiting.clear()
+            self._keep(incident)
+            for each in incident.evidence.values():
+                self._tell(incident, each)
+
+    def _keep(self, incident: Incident) -> None:
+        self._incidents[incident.key] = incident
+        if len(self._incidents) > MAX_KNOWN:
+            self._incidents.popitem(last=False)
+
+    def _foreign(self, key: str, facts: Facts | None = None) -> Incident:
+        """An incident by its key; one that is not known was made by somebody else."""
+        incident = self._incidents.get(key)
+        if incident is None:
+            at = self.now if facts is None else facts.at
+            incident = Incident(key, at, at, state="open", foreign=True, held=True)
+            self._keep(incident)
+        return incident
+
+    def _moved(self, moved: Moved) -> None:
+        """What somebody arranged is left as it is: neither incident is merged by itself from now on, and repeats of
+        the alert go where it is."""
+        nodes = _ordered(moved.facts.nodes)
+        source = self._incidents.get(moved.source)
+        if source is not None:
+            source.held = True
+        target = self._foreign(moved.target, moved.facts) if moved.target else None
+        if target is not None:
+            target.held = True
+            self._grow(target, moved.facts, nodes)
+        head = self._heads.get(moved.facts.key)
+        if head is not None:
+            self._folds[head].incident = target
+
+    def _handled(self, handled: Handled) -> None:
+        incident = self._foreign(handled.key)
+        if handled.state == "merged":
+            target = self._foreign(handled.into)
+            if target.root() is not incident:
+                incident.state, incident.into, target.held = "merged", target, True
+                for node, at in incident.nodes.items():
+                    target.nodes[node] = max(at, target.nodes.get(node, at))
+                    _remember(self._latest, node, target, MAX_KEYS)
+        elif incident.state != "merged":
+            incident.state = handled.state
+
+    def _repeated(self, facts: Facts, nodes: tuple[Node, ...]) -> "Fold | None":
         fold = self._folds.get((facts.detector, nodes))
         if fold is None:
             return None
         gap, span = abs(facts.at - fold.last), abs(facts.at - fold.first)
         if gap > self.rules.fold_gap_s or span > self.rules.fold_cap_s:
+            return None
+        if fold.incident is not None and fold.incident.root().state == "resolved":
             return None
         fold.last = max(fold.last, facts.at)
         self._folds.move_to_end((facts.detector, nodes))
@@ -152,16 +258,13 @@ class Engine:
         incident, link = self._linked(facts, nodes, hour, watched)
         for node in nodes:
             self._nodes.note(node, hour)
-        if incident is None:
-            incident = Incident(facts.key, facts.at, facts.at)
+        if incident is None or incident.state == "resolved":
+            follows = "" if incident is None else incident.key
+            incident, link = Incident(self._named(facts.key), facts.at, facts.at, follows=follows), None
         self._grow(incident, facts, nodes)
-        steps.append(Placed(facts.key, incident, link))
+        steps.append(Placed(facts.key, incident, link, incident.state != "candidate"))
         self._weigh(incident, facts, place, popularity, here)
-        if incident.state == "candidate" and incident.bits >= self.rules.open_bits:
-            incident.state = "open"
-            steps.append(Opened(incident))
-            for each in incident.evidence.values():
-                self._tell(incident, each)
+        self._wait(incident, facts.key, link, steps)
         self._schedule(incident)
         return incident
 
@@ -210,6 +313,10 @@ class Engine:
         incident.settled = False
         if _WORSE.get(facts.severity, 0) > _WORSE.get(incident.severity, 0):
             incident.severity = facts.severity
+        for told, many in ((facts.tactics, incident.tactics), ((facts.product,), incident.products)):
+            for each in told:
+                if each and (each in many or len(many) < MAX_INCIDENT_DETECTORS):
+                    many[each] = min(facts.at, many.get(each, facts.at))
         for node in nodes:
             if node in incident.nodes or len(incident.nodes) < MAX_INCIDENT_NODES:
                 incident.nodes[node] = max(facts.at, incident.nodes.get(node, facts.at))
@@ -285,6 +392,9 @@ class Engine:
 
     def _merge(self, incident: Incident, target: Incident, reasons: tuple[str, ...], steps: list[Step]) -> None:
         target.folds += incident.folds
+        for its, more in ((target.tactics, incident.tactics), (target.products, incident.products)):
+            for each, at in more.items():
+                its[each] = min(at, its.get(each, at))
         target.last = max(target.last, incident.last)
         if _WORSE.get(incident.severity, 0) > _WORSE.get(target.severity, 0):
             target.severity = incident.severity
@@ -341,14 +451,18 @@ class Engine:
 _Way: TypeAlias = tuple[float, float, Node]  # an entity's popularity, seconds since the incident had it, the entity
 
 
-class _Fold:
+class Fold(Struct):
     """Repeats of one alert: same detector, same entities, no longer silence between them."""
 
-    __slots__ = ("first", "incident", "last")
+    key: str  # of the first
+    first: float
+    last: float
+    incident: Incident | None  # None where the guard held the first back
 
-    def __init__(self, at: float, incident: Incident | None) -> None:
-        self.first = self.last = at
-        self.incident = incident  # None where the guard held the first back
+
+def _ordered(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """Each once, those that an attack is against before the others."""
+    return tuple(sorted(set(nodes), key=lambda node: (node[0] not in PRINCIPALS, node))[:MAX_NODES])
 
 
 def _remember(table: "OrderedDict[Any, deque[Incident]]", key: Node | str, incident: Incident, keys: int) -> None:

@@ -1,8 +1,9 @@
 """What the engine takes and makes: the facts of an alert, links, evidence, incidents."""
 
-from dataclasses import dataclass, field
 from math import log2
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
 
 from bartizan.correlate.popularity import chance
 from bartizan.correlate.rules import HOUR_S, PRINCIPALS, SEVERITY_BITS, Rules
@@ -10,8 +11,7 @@ from bartizan.correlate.rules import HOUR_S, PRINCIPALS, SEVERITY_BITS, Rules
 Node: TypeAlias = tuple[str, str]  # kind and value of an entity, aliases resolved
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Of one alert, all that is looked at."""
 
     key: str  # its id
@@ -20,10 +20,11 @@ class Facts:
     nodes: tuple[Node, ...]
     title: str = ""
     severity: str = "unknown"  # as Graph has it
+    tactics: tuple[str, ...] = ()  # of ATT&CK, as Graph spells them
+    product: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """Why an alert joined an incident; `bits` follows from the other figures."""
 
     node: Node  # the rarest entity that both have
@@ -38,8 +39,7 @@ class Link:
         return -log2(chance(self.popularity, self.gap_hours)) - self.strangers
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What one detector adds to an incident; `bits` follows from the other figures."""
 
     detector: str
@@ -55,18 +55,22 @@ class Evidence:
         return -log2(max((self.popularity * self.popularity_here) ** 0.5, self.explained))
 
 
-@dataclass(slots=True)
-class Incident:
+class Incident(Struct, eq=False):
     """A story that grows. Below the bar of `Rules.open_bits` it is a candidate, which nobody sees."""
 
-    key: str  # of its first alert
+    key: str  # made of its first alert's
     first: float
     last: float
     nodes: dict[Node, float] = field(default_factory=dict)  # when each was last seen in it
     evidence: dict[str, Evidence] = field(default_factory=dict)  # by detector, in order of arrival
     severity: str = "unknown"
+    tactics: dict[str, float] = field(default_factory=dict)  # when each was first seen in it
+    products: dict[str, float] = field(default_factory=dict)
     folds: int = 0
+    waiting: list[tuple[str, Link | None]] = field(default_factory=list)  # alerts of a candidate, and why they joined
+    follows: str = ""  # key of a resolved incident that it would have joined
     state: Literal["candidate", "open", "resolved", "merged"] = "candidate"
+    foreign: bool = False  # made by an analyst or a provider: what it says of itself is theirs
     held: bool = False  # an analyst has arranged it: it is not merged by itself
     due: float = 0.0  # when it is looked at next
     settled: bool = False  # since it last grew
@@ -83,9 +87,9 @@ class Incident:
         return {node for node in self.nodes if node[0] in PRINCIPALS}
 
     def grows(self, at: float, limit: int, rules: Rules) -> bool:
-        """Whether one more alert of this time may join."""
+        """Whether one more alert of this time may join, were it not resolved."""
         return (
-            self.state in ("candidate", "open")
+            self.state != "merged"
             and at - self.last <= rules.idle_s
             and abs(at - self.first) <= rules.age_s
             and self.folds < limit
@@ -99,41 +103,81 @@ class Incident:
         return here
 
     def peak_hour(self) -> int:
-        """The hour in which most of what speaks for it came."""
+        """The hour in which most of what speaks for it came; the last where nothing does."""
         by_hour: dict[int, float] = {}
         for each in self.evidence.values():
             hour = int(each.at // HOUR_S)
             by_hour[hour] = by_hour.get(hour, 0.0) + each.bits
-        return max(by_hour, key=lambda hour: (by_hour[hour], -hour))
+        return max(by_hour, key=lambda hour: (by_hour[hour], -hour), default=int(self.last // HOUR_S))
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """This alert is in that incident now, which may still be a candidate; without a link it is its first, or repeats
-    one that is in it."""
+# ---------------------------------------------------------------- what the engine is told, besides time
+
+
+class Take(Struct, frozen=True, tag=True):
+    """An alert has come."""
+
+    facts: Facts
+
+
+class Pass(Struct, frozen=True, tag=True):
+    """Time has passed without one."""
+
+    now: float
+
+
+class Seen(Struct, frozen=True, tag=True):
+    """An entity was in use, without an alert: a sign-in from an address."""
+
+    node: Node
+    at: float
+
+
+class Moved(Struct, frozen=True, tag=True):
+    """Somebody put an alert into an incident, or took it out ("")."""
+
+    facts: Facts
+    source: str
+    target: str
+
+
+class Handled(Struct, frozen=True, tag=True):
+    """Somebody resolved, reopened or merged an incident."""
+
+    key: str
+    state: Literal["open", "resolved", "merged"]
+    into: str = ""
+
+
+Told: TypeAlias = Take | Pass | Seen | Moved | Handled
+
+# ---------------------------------------------------------------- what the engine says
+
+
+class Placed(Struct, frozen=True, eq=False):
+    """This alert is in that incident now; without a link it is its first, or repeats one that is in it."""
 
     key: str
     incident: Incident
     link: Link | None
+    shown: bool  # False: of a candidate; `Opened` tells of it if it comes to that
     repeat: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A candidate has enough to be shown."""
+class Opened(Struct, frozen=True, eq=False):
+    """A candidate has enough to be shown, with the alerts that waited in it."""
 
     incident: Incident
+    alerts: tuple[tuple[str, Link | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True, eq=False):
     """Nothing came for long; its rank is final unless it grows again."""
 
     incident: Incident
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True, eq=False):
     """The alerts of one incident are the other's now."""
 
     source: Incident

@@ -26,6 +26,10 @@ class Popularity:
         weight, last = known
         return max(0.0, weight - 1.0) if last >= hour else weight * math.exp(-_FORGET * (hour - last))
 
+    def last(self, key: Hashable) -> int:
+        """The last hour in which it was seen; -1 if it was not."""
+        return self._hours.get(key, (0.0, -1))[1]
+
     def note(self, key: Hashable, hour: int) -> None:
         """Seen in this hour; a second time, or late, changes nothing."""
         known = self._hours.get(key)

@@ -55,3 +55,5 @@ MAX_DETECTORS = 20_000
 MAX_PLACES = 32  # where one detector fired last
 MAX_STORIES = 16  # latest incidents of one entity or detector that are compared
 MAX_HEAT_HOURS = 72
+MAX_WAITING = 1_000  # alerts of a candidate; as many are worth a look, however common
+MAX_KNOWN = 20_000  # incidents that were shown last
