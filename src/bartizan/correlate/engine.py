@@ -10,12 +10,10 @@ Source: design of correlation in docs/explanation/correlation.md.
 """
 
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from math import log2
-from typing import Any, TypeAlias
-
-from msgspec import Struct
+from typing import TypeAlias
 
 from bartizan.correlate.incident import (
     Ended,
@@ -35,7 +33,8 @@ from bartizan.correlate.incident import (
     Take,
     Told,
 )
-from bartizan.correlate.popularity import Habits, Popularity, chance, observed, share
+from bartizan.correlate.memory import Fold, Memory, remember
+from bartizan.correlate.popularity import chance, observed, share
 from bartizan.correlate.rules import (
     HOUR_S,
     MAX_DETECTORS,
@@ -47,7 +46,6 @@ from bartizan.correlate.rules import (
     MAX_KNOWN,
     MAX_NODES,
     MAX_PLACES,
-    MAX_STORIES,
     MAX_WAITING,
     MIN_GAP_S,
     PERSONS,
@@ -72,26 +70,18 @@ _WORSE = {"unknown": 0, "informational": 1, "low": 2, "medium": 3, "high": 4}
 class Engine:
     """Of one tenant. Alerts may come late or out of order: each is judged as of its own time, with what was learned."""
 
-    def __init__(self, rules: Rules | None = None, *, named: Callable[[str], str] = str) -> None:
-        """`named` makes an incident's key of its first alert's."""
+    def __init__(
+        self, rules: Rules | None = None, *, named: Callable[[str], str] = str, memory: Memory | None = None
+    ) -> None:
+        """`named` makes an incident's key of its first alert's; `memory` is that of an engine before."""
         self.rules = rules or Rules()
         self._named = named
-        self.now = float("-inf")  # the latest time that an alert told
-        self._since = float("inf")
-        self._folded = 0
-        self._folds: OrderedDict[tuple[str, tuple[Node, ...]], Fold] = OrderedDict()
-        self._heads: dict[str, tuple[str, tuple[Node, ...]]] = {}  # first alert of a fold -> the fold
-        self._incidents: OrderedDict[str, Incident] = OrderedDict()  # by key, those that are shown
-        self._detectors = Popularity(MAX_DETECTORS)
-        self._here = Popularity(MAX_KEYS)  # (detector, host or user)
-        self._nodes = Popularity(MAX_KEYS)
-        self._habits = Habits(MAX_DETECTORS)
-        self._latest: OrderedDict[Node, deque[Incident]] = OrderedDict()  # of an entity, newest last
-        self._stories: OrderedDict[str, deque[Incident]] = OrderedDict()  # of a detector, newest last
-        self._places: OrderedDict[str, OrderedDict[Node, float]] = OrderedDict()  # where a detector fired last
-        self._heat: OrderedDict[int, dict[str, float]] = OrderedDict()  # hour -> bits of the detectors of incidents
+        self.memory = memory or Memory()
         self._due: list[tuple[float, int, Incident]] = []
         self._made = 0
+        for incident in self.memory.unsettled():
+            incident.due = 0.0
+            self._schedule(incident)
 
     def tell(self, told: Told) -> list[Step]:
         match told:
@@ -100,7 +90,7 @@ class Engine:
             case Pass(now):
                 return self.advance(now)
             case Seen(node, at):
-                self._nodes.note(node, int(at // HOUR_S))
+                self.memory.nodes.note(node, int(at // HOUR_S))
             case Moved():
                 self._moved(told)
             case Handled():
@@ -117,16 +107,16 @@ class Engine:
                 self._repeat(facts, nodes, fold.incident.root(), steps)
             return steps
         story = self._story(facts, nodes, steps)
-        self._forget_fold(self._folds.pop((facts.detector, nodes), None))
-        self._folds[facts.detector, nodes] = Fold(facts.key, facts.at, facts.at, story)
-        self._heads[facts.key] = (facts.detector, nodes)
-        if len(self._folds) > MAX_FOLDS:
-            self._forget_fold(self._folds.popitem(last=False)[1])
+        self._forget_fold(self.memory.folds.pop((facts.detector, nodes), None))
+        self.memory.folds[facts.detector, nodes] = Fold(facts.key, facts.at, facts.at, story)
+        self.memory.heads[facts.key] = (facts.detector, nodes)
+        if len(self.memory.folds) > MAX_FOLDS:
+            self._forget_fold(self.memory.folds.popitem(last=False)[1])
         return steps
 
     def known(self, key: str) -> Incident | None:
         """An incident that was shown not long ago."""
-        return self._incidents.get(key)
+        return self.memory.incidents.get(key)
 
     def due(self) -> float:
         """When `advance` has something to do next."""
@@ -134,13 +124,13 @@ class Engine:
 
     def seen(self, node: Node, at: float) -> bool:
         """Whether `Seen` would say nothing new."""
-        return self._nodes.last(node) >= int(at // HOUR_S)
+        return self.memory.nodes.last(node) >= int(at // HOUR_S)
 
     def advance(self, now: float) -> list[Step]:
         """Time has passed; what was waiting for silence is done."""
-        self.now = max(self.now, now)
+        self.memory.now = max(self.memory.now, now)
         steps: list[Step] = []
-        while self._due and self._due[0][0] <= self.now:
+        while self._due and self._due[0][0] <= self.memory.now:
             _, _, incident = heapq.heappop(self._due)
             self._look(incident, steps)
         return steps
@@ -152,11 +142,11 @@ class Engine:
         speaks for it. It saturates: half of the most is reached with five never-seen detectors.
         """
         peak = incident.peak_hour()
-        if peak not in self._heat:
+        if peak not in self.memory.heat:
             return incident.company
         others: dict[str, float] = {}
         for hour in (peak - 1, peak, peak + 1):
-            for detector, bits in self._heat.get(hour, {}).items():
+            for detector, bits in self.memory.heat.get(hour, {}).items():
                 if detector not in incident.evidence:
                     others[detector] = max(bits, others.get(detector, 0.0))
         heat, most = sum(others.values()), self.rules.company_bits
@@ -164,7 +154,7 @@ class Engine:
 
     def _forget_fold(self, fold: "Fold | None") -> None:
         if fold is not None:
-            self._heads.pop(fold.key, None)
+            self.memory.heads.pop(fold.key, None)
 
     def _repeat(self, facts: Facts, nodes: tuple[Node, ...], incident: Incident, steps: list[Step]) -> None:
         incident.last = max(incident.last, facts.at)
@@ -188,15 +178,15 @@ class Engine:
                 self._tell(incident, each)
 
     def _keep(self, incident: Incident) -> None:
-        self._incidents[incident.key] = incident
-        if len(self._incidents) > MAX_KNOWN:
-            self._incidents.popitem(last=False)
+        self.memory.incidents[incident.key] = incident
+        if len(self.memory.incidents) > MAX_KNOWN:
+            self.memory.incidents.popitem(last=False)
 
     def _foreign(self, key: str, facts: Facts | None = None) -> Incident:
         """An incident by its key; one that is not known was made by somebody else."""
-        incident = self._incidents.get(key)
+        incident = self.memory.incidents.get(key)
         if incident is None:
-            at = self.now if facts is None else facts.at
+            at = self.memory.now if facts is None else facts.at
             incident = Incident(key, at, at, state="open", foreign=True, held=True)
             self._keep(incident)
         return incident
@@ -205,16 +195,16 @@ class Engine:
         """What somebody arranged is left as it is: neither incident is merged by itself from now on, and repeats of
         the alert go where it is."""
         nodes = _ordered(moved.facts.nodes)
-        source = self._incidents.get(moved.source)
+        source = self.memory.incidents.get(moved.source)
         if source is not None:
             source.held = True
         target = self._foreign(moved.target, moved.facts) if moved.target else None
         if target is not None:
             target.held = True
             self._grow(target, moved.facts, nodes)
-        head = self._heads.get(moved.facts.key)
+        head = self.memory.heads.get(moved.facts.key)
         if head is not None:
-            self._folds[head].incident = target
+            self.memory.folds[head].incident = target
 
     def _handled(self, handled: Handled) -> None:
         incident = self._foreign(handled.key)
@@ -224,12 +214,12 @@ class Engine:
                 incident.state, incident.into, target.held = "merged", target, True
                 for node, at in incident.nodes.items():
                     target.nodes[node] = max(at, target.nodes.get(node, at))
-                    _remember(self._latest, node, target, MAX_KEYS)
+                    remember(self.memory.latest, node, target, MAX_KEYS)
         elif incident.state != "merged":
             incident.state = handled.state
 
     def _repeated(self, facts: Facts, nodes: tuple[Node, ...]) -> "Fold | None":
-        fold = self._folds.get((facts.detector, nodes))
+        fold = self.memory.folds.get((facts.detector, nodes))
         if fold is None:
             return None
         gap, span = abs(facts.at - fold.last), abs(facts.at - fold.first)
@@ -238,26 +228,26 @@ class Engine:
         if fold.incident is not None and fold.incident.root().state == "resolved":
             return None
         fold.last = max(fold.last, facts.at)
-        self._folds.move_to_end((facts.detector, nodes))
+        self.memory.folds.move_to_end((facts.detector, nodes))
         return fold
 
     def _story(self, facts: Facts, nodes: tuple[Node, ...], steps: list[Step]) -> Incident | None:
         """The incident that an alert joins or begins; None where the guard holds it back."""
-        self._folded += 1
-        self._since = min(self._since, facts.at)
-        hour, watched = int(facts.at // HOUR_S), observed((facts.at - self._since) / HOUR_S)
+        self.memory.folded += 1
+        self.memory.since = min(self.memory.since, facts.at)
+        hour, watched = int(facts.at // HOUR_S), observed((facts.at - self.memory.since) / HOUR_S)
         place = next(iter(nodes), ("", ""))
-        seen = self._detectors.hours(facts.detector, hour)
+        seen = self.memory.detectors.hours(facts.detector, hour)
         popularity = share(seen, watched, PRIOR_DETECTOR_HOURS)
-        here = share(self._here.hours((facts.detector, place), hour), watched, PRIOR_DETECTOR_HOURS)
-        self._detectors.note(facts.detector, hour)
-        self._here.note((facts.detector, place), hour)
+        here = share(self.memory.here.hours((facts.detector, place), hour), watched, PRIOR_DETECTOR_HOURS)
+        self.memory.detectors.note(facts.detector, hour)
+        self.memory.here.note((facts.detector, place), hour)
         common = popularity > self.rules.common_share and seen >= self.rules.common_hours
         if common and facts.severity != "high":
             return None
         incident, link = self._linked(facts, nodes, hour, watched)
         for node in nodes:
-            self._nodes.note(node, hour)
+            self.memory.nodes.note(node, hour)
         if incident is None or incident.state == "resolved":
             follows = "" if incident is None else incident.key
             incident, link = Incident(self._named(facts.key), facts.at, facts.at, follows=follows), None
@@ -275,10 +265,10 @@ class Engine:
         limit = self._limit()
         found: dict[int, tuple[Incident, list[_Way]]] = {}
         for node in nodes:
-            incident = next(iter(reversed(self._latest.get(node, ()))), None)
+            incident = next(iter(reversed(self.memory.latest.get(node, ()))), None)
             if incident is None or not incident.grows(facts.at, limit, self.rules):
                 continue
-            popularity = share(self._nodes.hours(node, hour), watched, PRIOR_HOURS.get(node[0], PRIOR_HOURS_ELSE))
+            popularity = share(self.memory.nodes.hours(node, hour), watched, PRIOR_HOURS.get(node[0], PRIOR_HOURS_ELSE))
             gap_s = abs(facts.at - incident.nodes.get(node, incident.last))
             found.setdefault(id(incident), (incident, []))[1].append((popularity, gap_s, node))
         best: tuple[float, int, Incident, Link] | None = None
@@ -303,7 +293,7 @@ class Engine:
 
     def _limit(self) -> int:
         """Folded alerts that one incident may hold by now."""
-        relative = max(self.rules.largest_floor, int(self.rules.largest_share * self._folded))
+        relative = max(self.rules.largest_floor, int(self.rules.largest_share * self.memory.folded))
         return min(self.rules.largest, relative)
 
     def _grow(self, incident: Incident, facts: Facts, nodes: tuple[Node, ...]) -> None:
@@ -320,22 +310,22 @@ class Engine:
         for node in nodes:
             if node in incident.nodes or len(incident.nodes) < MAX_INCIDENT_NODES:
                 incident.nodes[node] = max(facts.at, incident.nodes.get(node, facts.at))
-                _remember(self._latest, node, incident, MAX_KEYS)
+                remember(self.memory.latest, node, incident, MAX_KEYS)
 
     def _weigh(self, incident: Incident, facts: Facts, place: Node, popularity: float, here: float) -> None:
-        places = self._places.setdefault(facts.detector, OrderedDict())
+        places = self.memory.places.setdefault(facts.detector, OrderedDict())
         places[place] = facts.at
         places.move_to_end(place)
         if len(places) > MAX_PLACES:
             places.popitem(last=False)
-        if len(self._places) > MAX_DETECTORS:
-            self._places.popitem(last=False)
+        if len(self.memory.places) > MAX_DETECTORS:
+            self.memory.places.popitem(last=False)
         if facts.detector in incident.evidence or len(incident.evidence) >= MAX_INCIDENT_DETECTORS:
             return
         rarity, weight = (popularity * here) ** 0.5, self.rules.explained_weight
         by, explained = "", 0.0
         for other in incident.evidence:
-            count, both = self._habits.together(other, facts.detector)
+            count, both = self.memory.habits.together(other, facts.detector)
             often = (both + weight * rarity) / (count + weight)
             if often > max(rarity, explained):
                 by, explained = other, often
@@ -347,17 +337,17 @@ class Engine:
 
     def _tell(self, incident: Incident, evidence: Evidence) -> None:
         """An incident has this detector: others are compared with it, and rank by its company."""
-        _remember(self._stories, evidence.detector, incident, MAX_DETECTORS)
-        heat = self._heat.setdefault(int(evidence.at // HOUR_S), {})
+        remember(self.memory.stories, evidence.detector, incident, MAX_DETECTORS)
+        heat = self.memory.heat.setdefault(int(evidence.at // HOUR_S), {})
         if evidence.detector in heat or len(heat) < MAX_DETECTORS:
             heat[evidence.detector] = max(evidence.bits, heat.get(evidence.detector, 0.0))
-        if len(self._heat) > MAX_HEAT_HOURS:
-            del self._heat[min(self._heat)]
+        if len(self.memory.heat) > MAX_HEAT_HOURS:
+            del self.memory.heat[min(self.memory.heat)]
 
     def _look(self, incident: Incident, steps: list[Step]) -> None:
         """It was due: settle it after minutes of quiet, learn from it after hours; else look again later."""
         incident.due = 0.0
-        quiet_s = self.now - incident.last
+        quiet_s = self.memory.now - incident.last
         if not incident.settled and quiet_s >= self.rules.settle_s:
             incident.settled = True
             if incident.state == "open" and not incident.held:
@@ -366,7 +356,7 @@ class Engine:
             self._schedule(incident)
         elif not incident.learned:
             incident.learned = True
-            self._habits.learn(list(incident.evidence))
+            self.memory.habits.learn(list(incident.evidence))
             if incident.state == "open":
                 incident.company = self.company(incident)
                 steps.append(Ended(incident))
@@ -383,7 +373,7 @@ class Engine:
         if target is not None:
             for node, at in incident.nodes.items():
                 target.nodes[node] = max(at, target.nodes.get(node, at))
-                _remember(self._latest, node, target, MAX_KEYS)
+                remember(self.memory.latest, node, target, MAX_KEYS)
             self._merge(incident, target, ("repeatedAlertOccurrence", "sameTargetedAsset"), steps)
             return
         target = self._swept(incident)
@@ -406,7 +396,7 @@ class Engine:
         rules, best = self.rules, None
         asked = incident.principals or set(incident.nodes)
         for node in sorted(asked)[:MAX_NODES]:
-            for other in self._latest.get(node, ()):
+            for other in self.memory.latest.get(node, ()):
                 if (
                     self._takes(other, incident)
                     and (other.first, other.key) < (incident.first, incident.key)
@@ -424,11 +414,11 @@ class Engine:
         if len(evidence) > rules.sweep_detectors or any(node[0] in PERSONS for node in incident.nodes):
             return None
         for detector in evidence:
-            near = [at for at in self._places[detector].values() if abs(at - incident.last) <= rules.settle_s]
+            near = [at for at in self.memory.places[detector].values() if abs(at - incident.last) <= rules.settle_s]
             if len(near) < rules.sweep_places:
                 return None
         best = incident
-        for other in self._stories.get(max(evidence, key=lambda each: evidence[each].bits), ()):
+        for other in self.memory.stories.get(max(evidence, key=lambda each: evidence[each].bits), ()):
             if (
                 self._takes(other, incident)
                 and other.first - rules.settle_s <= incident.last
@@ -451,33 +441,9 @@ class Engine:
 _Way: TypeAlias = tuple[float, float, Node]  # an entity's popularity, seconds since the incident had it, the entity
 
 
-class Fold(Struct):
-    """Repeats of one alert: same detector, same entities, no longer silence between them."""
-
-    key: str  # of the first
-    first: float
-    last: float
-    incident: Incident | None  # None where the guard held the first back
-
-
 def _ordered(nodes: Iterable[Node]) -> tuple[Node, ...]:
     """Each once, those that an attack is against before the others."""
     return tuple(sorted(set(nodes), key=lambda node: (node[0] not in PRINCIPALS, node))[:MAX_NODES])
-
-
-def _remember(table: "OrderedDict[Any, deque[Incident]]", key: Node | str, incident: Incident, keys: int) -> None:
-    """As the newest; a table's oldest key goes when there are too many."""
-    known = table.get(key)
-    if known is None:
-        if len(table) >= keys:
-            table.popitem(last=False)
-        table[key] = deque((incident,), maxlen=MAX_STORIES)
-        return
-    table.move_to_end(key)
-    if known[-1] is not incident:
-        if incident in known:
-            known.remove(incident)
-        known.append(incident)
 
 
 def _strangers(incident: Incident, nodes: tuple[Node, ...]) -> bool:

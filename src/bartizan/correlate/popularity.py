@@ -1,7 +1,8 @@
 """How common something is in a tenant: the share of hours in which it was seen, learned as alerts come."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from typing import Any
 
 from bartizan.correlate.rules import HALF_LIFE_HOURS, MAX_INCIDENT_DETECTORS, PRIOR_SPAN_HOURS
 
@@ -41,6 +42,17 @@ class Popularity:
         elif len(self._hours) >= self._entries:
             del self._hours[next(iter(self._hours))]
         self._hours[key] = (seen + 1.0, hour)
+
+    def dump(self) -> list[Any]:
+        return [(key, weight, last) for key, (weight, last) in self._hours.items()]
+
+    def load(self, kept: Iterable[Any]) -> None:
+        self._hours = {_hashable(key): (float(weight), int(last)) for key, weight, last in kept}
+
+
+def _hashable(key: Any) -> Hashable:
+    """What is written down knows no tuples."""
+    return tuple(_hashable(each) for each in key) if isinstance(key, list) else key
 
 
 def observed(hours: float) -> float:
@@ -90,3 +102,9 @@ class Habits:
         """(past incidents with `given`, those of them that had `detector` too)."""
         count, others = self._past.get(given, (0.0, {}))
         return count, others.get(detector, 0.0)
+
+    def dump(self) -> dict[str, tuple[float, dict[str, float]]]:
+        return self._past
+
+    def load(self, kept: dict[str, tuple[float, dict[str, float]]]) -> None:
+        self._past = kept

@@ -88,7 +88,7 @@ def replay(alerts: list[Facts], rules: Rules | None = None) -> list[dict[str, An
                 where[int(step.key)] = step.incident
                 if step.link is not None:
                     links.setdefault(step.incident.key, []).append(_link(step))
-    engine.advance(engine.now + engine.rules.settle_s)
+    engine.advance(engine.memory.now + engine.rules.settle_s)
     members: dict[str, list[int]] = {}
     held: dict[tuple[str, str], list[int]] = {}
     for number, incident in enumerate(where):
