@@ -32,6 +32,7 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
@@ -58,6 +59,7 @@ def declared() -> tuple[Collection, ...]:
         audit.declared(),
         *ALERT_COLLECTIONS,
         MARKS,
+        LINKS,
         *RESPOND_COLLECTIONS,
         *collections(),
     )

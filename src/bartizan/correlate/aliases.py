@@ -35,37 +35,45 @@ class Aliases:
         self._into: dict[str, str] = {}  # two that turned out to be one
         self._former: dict[str, list[str]] = {}
         self._kinds: dict[str, list[str]] = {}  # of the strong names that one is known by
+        self._shown: dict[str, Token] = {}
 
     def learn(self, tokens: Sequence[Token], at: float) -> str | None:
         """These name one thing, says a record of this time. None where nothing but a bare name is known."""
         strong = [each for each in tokens if not each.startswith(f"{BARE}:")]
         if not strong:
             return None
+        kinds = {each.partition(":")[0] for each in strong}
         fixed = [owner for each in strong if _fixed(each) and (owner := self._owner(each, at)) is not None]
-        named = [owner for each in strong if not _fixed(each) and (owner := self._owner(each, at)) is not None]
-        if fixed:
-            whole = fixed[0]
-            for other in fixed[1:]:
-                self._unite(whole, other)
-            for other in named:
-                if not self._is_fixed(other):  # known by a name only, until now
-                    self._unite(whole, other)
-        elif named and not (any(map(_fixed, strong)) and self._is_fixed(named[0])):
-            whole = named[0]
-            for other in named[1:]:
-                if not (self._is_fixed(other) and self._is_fixed(whole)):
-                    self._unite(*((other, whole) if self._is_fixed(other) else (whole, other)))
-        else:  # a fixed id that nobody has: whoever has the name by another fixed id had it before
-            whole = self._likely(strong) or min(strong, key=_strength)
+        # whoever has such a name by another id of the same kind had it before, or will
+        named = [
+            owner
+            for each in strong
+            if not _fixed(each) and (owner := self._owner(each, at)) is not None and not self._clash(owner, kinds)
+        ]
+        found = [*fixed, *(each for each in named if not fixed or not self._is_fixed(each))]
+        whole = found[0] if found else self._likely(strong, kinds) or min(strong, key=_strength)
+        for other in found[1:]:
+            self._unite(whole, other)
         whole = self._root(whole)
         for each in strong:
             self._own(each, at, whole)
-            kinds = self._kinds.setdefault(whole, [])
-            if (kind := each.partition(":")[0]) not in kinds:
-                kinds.append(kind)
+            known = self._kinds.setdefault(whole, [])
+            if (kind := each.partition(":")[0]) not in known:
+                known.append(kind)
         for each in tokens:
             self._bear(each, whole)
+        best = min((*strong, *filter(None, [self._shown.get(whole)])), key=_readable)
+        if len(self._shown) >= MAX_TOKENS and whole not in self._shown:
+            del self._shown[next(iter(self._shown))]
+        self._shown[whole] = best
         return whole
+
+    def shown(self, one: str) -> str:
+        """The name that people use."""
+        kind, _, name = one.partition(":")
+        bearers = self._bearers.get(name, ()) if kind == BARE else ()
+        whole = self._root(bearers[0] if len(bearers) == 1 else one)
+        return self._shown.get(whole, whole).partition(":")[2]
 
     def resolve(self, tokens: Sequence[Token], at: float) -> list[str]:
         """The thing, then the names that it went by before they were known to be one; empty where it is unclear."""
@@ -81,12 +89,13 @@ class Aliases:
         alone = [f"{BARE}:{name}" for each in tokens if (name := _bare(each)) and len(self._bearers.get(name, ())) == 1]
         return list(dict.fromkeys([whole, *self._former.get(whole, ()), *alone]))
 
-    def _likely(self, strong: Sequence[Token]) -> str | None:
+    def _clash(self, owner: str, kinds: set[str]) -> bool:
+        """Nobody has two ids of one kind."""
+        return any(kind in kinds for kind in self._kinds.get(owner, ()) if kind in FIXED)
+
+    def _likely(self, strong: Sequence[Token], kinds: set[str]) -> str | None:
         """CORP\\alice is alice@example.org where she is the only alice and has no other account name."""
-        if any(map(_fixed, strong)):
-            return None
         bearers = {self._root(each) for name in map(_bare, strong) for each in self._bearers.get(name, ())}
-        kinds = {each.partition(":")[0] for each in strong}
         if len(bearers) != 1 or kinds & set(self._kinds.get(only := next(iter(bearers)), ())):
             return None
         return only
@@ -147,10 +156,10 @@ class Aliases:
         return _fixed(owner) or any(map(_fixed, self._former.get(owner, ())))
 
     def dump(self) -> list[Any]:
-        return [self._owners, self._bearers, self._into, self._former, self._kinds]
+        return [self._owners, self._bearers, self._into, self._former, self._kinds, self._shown]
 
     def load(self, kept: Sequence[Any]) -> None:
-        owners, self._bearers, self._into, self._former, self._kinds = kept
+        owners, self._bearers, self._into, self._former, self._kinds, self._shown = kept
         self._owners = {token: [(since, owner) for since, owner in its] for token, its in owners.items()}
 
 
@@ -160,6 +169,10 @@ def _fixed(token: str) -> bool:
 
 def _strength(token: str) -> int:
     return (*FIXED, *NAMES).index(token.partition(":")[0])
+
+
+def _readable(token: Token) -> int:
+    return ("addr", "fqdn", "sam", BARE, *FIXED).index(token.partition(":")[0])
 
 
 def _bare(token: str) -> str:

@@ -75,7 +75,7 @@ class Engine:
     ) -> None:
         """`named` makes an incident's key of its first alert's; `memory` is that of an engine before."""
         self.rules = rules or Rules()
-        self._named = named
+        self.named = named
         self.memory = memory or Memory()
         self._due: list[tuple[float, int, Incident]] = []
         self._made = 0
@@ -250,8 +250,10 @@ class Engine:
             self.memory.nodes.note(node, hour)
         if incident is None or incident.state == "resolved":
             follows = "" if incident is None else incident.key
-            incident, link = Incident(self._named(facts.key), facts.at, facts.at, follows=follows), None
+            incident, link = Incident(self.named(facts.key), facts.at, facts.at, follows=follows), None
         self._grow(incident, facts, nodes)
+        if link is not None:
+            incident.because(link.reasons)
         steps.append(Placed(facts.key, incident, link, incident.state != "candidate"))
         self._weigh(incident, facts, place, popularity, here)
         self._wait(incident, facts.key, link, steps)
@@ -388,6 +390,7 @@ class Engine:
         target.last = max(target.last, incident.last)
         if _WORSE.get(incident.severity, 0) > _WORSE.get(target.severity, 0):
             target.severity = incident.severity
+        target.because(reasons)
         incident.state, incident.into = "merged", target
         steps.append(Merged(incident, target, reasons))
 

@@ -4,10 +4,13 @@ Source: microsoft.graph.security.alert and its evidence, in the form that is ser
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from bartizan.correlate.aliases import Aliases, Token, device, person
 from bartizan.correlate.incident import Facts, Node
+from bartizan.correlate.rank import TACTICS
 from bartizan.model import entities
 from bartizan.model.times import TICKS_A_SECOND, parse, ticks, to_datetime
 
@@ -18,11 +21,22 @@ MAX_OF_A_KIND = 12  # entities of one alert; a worm's list of victims links ever
 
 _NAMESPACE = "#microsoft.graph.security."
 _ARTEFACTS = frozenset({"address", "hash", "url", "domain", "resource"})
-# Order of an attack, as ATT&CK Enterprise lists tactics.
-TACTICS = (
-    "Reconnaissance ResourceDevelopment InitialAccess Execution Persistence PrivilegeEscalation DefenseEvasion "
-    "CredentialAccess Discovery LateralMovement Collection CommandAndControl Exfiltration Impact"
-).split()
+
+
+class Named(Struct, frozen=True, tag=True):
+    """These names were told to be of one thing: what `Names` has to hear again to know what it knows."""
+
+    of: Literal["people", "hosts"]
+    tokens: list[Token]
+    at: float
+
+
+class Held(Struct, frozen=True, tag=True):
+    """A host told that an address was its own."""
+
+    address: str
+    host: str
+    at: float
 
 
 class Names:
@@ -31,28 +45,43 @@ class Names:
     def __init__(self) -> None:
         self.people = Aliases()
         self.hosts = Aliases()
+        self.heard: list[Named | Held] = []  # since somebody took it away, to write it down
         self._leases: dict[str, list[tuple[float, str]]] = {}  # address -> (when, host) as devices told
+
+    def hear(self, told: "Named | Held") -> None:
+        """Once more, after a restart."""
+        if isinstance(told, Held):
+            self.held(told.address, told.host, told.at)
+        else:
+            (self.people if told.of == "people" else self.hosts).learn(told.tokens, told.at)
+
+    def resolve(self, of: Literal["people", "hosts"], tokens: list[Token], at: float) -> list[str]:
+        if tokens:
+            self.heard.append(Named(of, tokens, at))
+        return (self.people if of == "people" else self.hosts).resolve(tokens, at)
 
     def directory(self, collection: str, body: Mapping[str, Any], at: float) -> None:
         """A user or device of the directory."""
+        of: Literal["people", "hosts"] = "people"
+        tokens: list[Token] = []
         if collection == "users":
             mails = [body.get("userPrincipalName"), body.get("mail"), *_listed(body.get("otherMails"))]
-            mails += [each.partition(":")[2] for each in _listed(body.get("proxyAddresses")) if ":" in each]
-            self.people.learn(
-                person(
-                    object_id=_text(body.get("id")),
-                    sid=_text(body.get("onPremisesSecurityIdentifier")),
-                    addresses=mails,
-                    account=_text(body.get("onPremisesSamAccountName")),
-                    domain=_text(body.get("onPremisesDomainName")),
-                ),
-                at,
+            mails += [str(each).partition(":")[2] for each in _listed(body.get("proxyAddresses"))]
+            tokens = person(
+                object_id=_text(body.get("id")),
+                sid=_text(body.get("onPremisesSecurityIdentifier")),
+                addresses=[_text(each) for each in mails],
+                account=_text(body.get("onPremisesSamAccountName")),
+                domain=_text(body.get("onPremisesDomainName")),
             )
         elif collection == "devices":
-            names = [body.get("displayName"), *_listed(body.get("hostnames"))]
-            self.hosts.learn(device(ids=[_text(body.get("deviceId"))], names=names, domain=body.get("domainName")), at)
+            of = "hosts"
+            names = [_text(each) for each in (body.get("displayName"), *_listed(body.get("hostnames")))]
+            tokens = device(ids=[_text(body.get("deviceId"))], names=names, domain=_text(body.get("domainName")))
+        self.resolve(of, tokens, at)
 
     def held(self, address: str, host: str, at: float) -> None:
+        self.heard.append(Held(address, host, at))
         leases = self._leases.pop(address, [])
         leases = [each for each in leases if each[1] != host or at - each[0] > LEASE_S] + [(at, host)]
         if len(self._leases) >= MAX_LEASES:
@@ -115,13 +144,13 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float) -> Iterator[
     for item in _walk(evidence):
         kind = str(item.get("@odata.type") or "").removeprefix(_NAMESPACE)
         if kind == "deviceEvidence":
-            found = names.hosts.resolve(_device(item), at)
+            found = names.resolve("hosts", _device(item), at)
             hosts += found[:1]
             yield from (("host", each) for each in found)
             for address in _addresses(item) if found else ():
                 names.held(address, found[0], at)
         for tokens in _accounts(kind, item):
-            yield from (("user", each) for each in names.people.resolve(tokens, at))
+            yield from (("user", each) for each in names.resolve("people", tokens, at))
         if kind == "analyzedMessageEvidence":
             for sender in ("p1Sender", "p2Sender"):
                 mail = (item.get(sender) or {}).get("emailAddress")

@@ -66,6 +66,7 @@ class Incident(Struct, eq=False):
     severity: str = "unknown"
     tactics: dict[str, float] = field(default_factory=dict)  # when each was first seen in it
     products: dict[str, float] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)  # why alerts joined, and how many did
     folds: int = 0
     waiting: list[tuple[str, Link | None]] = field(default_factory=list)  # alerts of a candidate, and why they joined
     follows: str = ""  # key of a resolved incident that it would have joined
@@ -94,6 +95,10 @@ class Incident(Struct, eq=False):
             and abs(at - self.first) <= rules.age_s
             and self.folds < limit
         )
+
+    def because(self, reasons: tuple[str, ...]) -> None:
+        for each in reasons:
+            self.reasons[each] = self.reasons.get(each, 0) + 1
 
     def root(self) -> "Incident":
         """Itself, or what it was merged into."""

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.incident import Facts, Incident, Node, Opened, Placed
-from bartizan.correlate.rank import priority, reasons_of, title_of
+from bartizan.correlate.rank import priority, title_of
 from bartizan.correlate.rules import Rules
 from bartizan.errors import BadRequest
 from bartizan.model.times import TICKS_A_SECOND, from_ticks
@@ -120,7 +120,7 @@ def _line(
         "first": _instant(incident.first),
         "last": _instant(incident.last),
         "title": title_of(incident),
-        "reasons": reasons_of(its),
+        "reasons": sorted(incident.reasons),
         "parts": parts,
         "links": its,
     }
