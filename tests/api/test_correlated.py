@@ -277,6 +277,15 @@ async def test_a_story_that_comes_again_is_merged_after_some_quiet(world: World)
     assert "repeatedAlertOccurrence" in redirected["comments"][0]["comment"]
 
 
+async def test_a_clock_that_is_ahead_ages_nothing(world: World) -> None:
+    first = await alert(world, "x", "10:00", user(userPrincipalName="a@c.example"))
+    await alert(world, "wrong", "2099-01-01T00:00:00Z", user(userPrincipalName="b@c.example"))
+    stage = await correlated(world.store)
+    second = await alert(world, "y", "10:30", user(userPrincipalName="a@c.example"))
+    await correlated(world.store, stage)
+    assert await together(world, [first, second])
+
+
 async def test_alerts_that_are_closed_or_excluded_make_no_incident(world: World) -> None:
     closed = await alert(world, "closed", "10:00", user(userPrincipalName="a@c.example"), status="resolved")
     await correlated(world.store)

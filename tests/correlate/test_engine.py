@@ -3,12 +3,12 @@
 import random
 import sys
 from collections import Counter, defaultdict
-from dataclasses import replace
 from math import exp, isclose, log, log2
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.correlate.streams import HOUR, START, Told, alert, attack, host, noise, tell
 
 from bartizan.correlate.engine import Engine

@@ -139,7 +139,7 @@ class Engine:
         """Bits that trouble elsewhere in the tenant adds, around the hour when most of this incident came.
 
         Attacks touch several places within hours and unrelated oddities seldom do, so what else was rare at that time
-        speaks for it. It saturates: half of the most is reached with five never-seen detectors.
+        speaks for it. It saturates: half of the most is reached with six never-seen detectors.
         """
         peak = incident.peak_hour()
         if peak not in self.memory.heat:
@@ -195,13 +195,17 @@ class Engine:
         """What somebody arranged is left as it is: neither incident is merged by itself from now on, and repeats of
         the alert go where it is."""
         nodes = _ordered(moved.facts.nodes)
+        if moved.source == moved.target:
+            self._hold(self._foreign(moved.target, moved.facts).root(), moved.facts, nodes)
+            return
         source = self.memory.incidents.get(moved.source)
         if source is not None:
             source.held = True
         target = self._foreign(moved.target, moved.facts) if moved.target else None
         if target is not None:
             target.held = True
-            self._grow(target, moved.facts, nodes)
+            target.folds += 1
+            self._hold(target, moved.facts, nodes)
         head = self.memory.heads.get(moved.facts.key)
         if head is not None:
             self.memory.folds[head].incident = target
@@ -300,9 +304,13 @@ class Engine:
 
     def _grow(self, incident: Incident, facts: Facts, nodes: tuple[Node, ...]) -> None:
         incident.folds += 1
+        incident.settled = False
+        self._hold(incident, facts, nodes)
+
+    def _hold(self, incident: Incident, facts: Facts, nodes: tuple[Node, ...]) -> None:
+        """What an alert says is of the incident."""
         incident.first = min(incident.first, facts.at)
         incident.last = max(incident.last, facts.at)
-        incident.settled = False
         if _WORSE.get(facts.severity, 0) > _WORSE.get(incident.severity, 0):
             incident.severity = facts.severity
         for told, many in ((facts.tactics, incident.tactics), ((facts.product,), incident.products)):

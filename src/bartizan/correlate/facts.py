@@ -15,6 +15,7 @@ from bartizan.model import entities
 from bartizan.model.times import TICKS_A_SECOND, parse, ticks, to_datetime
 
 LEASE_S = 43_200.0  # how long an address may be taken to be a host's after it was seen there: half a common lease
+CLOCKS_S = 300.0  # how far ahead of ours a source's clock may be: one alert of next year must not age all others
 MAX_LEASES = 100_000
 MAX_HOLDERS = 4
 MAX_OF_A_KIND = 12  # entities of one alert; a worm's list of victims links everything with everything
@@ -106,7 +107,8 @@ class Names:
 
 def facts_of(alert: Mapping[str, Any], names: Names) -> Facts:
     """Of an alert as it is served (beta). Learns the names that it brings together."""
-    at = seconds(alert.get("lastActivityDateTime") or alert["createdDateTime"])
+    stored = seconds(alert["createdDateTime"])
+    at = min(seconds(alert.get("lastActivityDateTime") or alert["createdDateTime"]), stored + CLOCKS_S)
     evidence = [item for item in alert.get("evidence") or () if isinstance(item, dict)]
     product = str(alert.get("productName") or "")
     return Facts(
@@ -153,9 +155,10 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float) -> Iterator[
             yield from (("user", each) for each in names.resolve("people", tokens, at))
         if kind == "analyzedMessageEvidence":
             for sender in ("p1Sender", "p2Sender"):
-                mail = (item.get(sender) or {}).get("emailAddress")
+                given = item.get(sender)
+                mail = _text(given.get("emailAddress")) if isinstance(given, dict) else None
                 if mail:
-                    yield ("sender", str(mail).lower())
+                    yield ("sender", mail.lower())
         for one in entities.distinct(entities.of_evidence(item, depth=0)):
             if one.kind not in _ARTEFACTS or _local(one.kind, one.value):
                 continue

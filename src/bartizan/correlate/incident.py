@@ -139,7 +139,7 @@ class Seen(Struct, frozen=True, tag=True):
 
 
 class Moved(Struct, frozen=True, tag=True):
-    """Somebody put an alert into an incident, or took it out ("")."""
+    """Somebody put an alert into an incident, or took it out (""); the same one twice: it says more than it did."""
 
     facts: Facts
     source: str

@@ -17,7 +17,7 @@ class Rules:
     link_bits: float = 4.0  # the same entity twice by chance within the gap: less than once in 16
     open_bits: float = 3.0  # what is likelier than once in 8 hours waits for more before it is an incident
     explained_weight: float = 2.0  # past stories that a detector's own rarity outweighs when others explain it
-    company_bits: float = 15.0  # the most that trouble elsewhere in the tenant in the same hours may add to a rank
+    company_bits: float = 20.0  # the most that trouble elsewhere in the tenant in the same hours may add to a rank
     stranger_bits: float = 3.0  # what an address alone must add to join alerts of different users and hosts
     settle_s: float = 300.0  # quiet after which an incident is compared with the stories around it
     learn_s: float = 7_200.0  # quiet after which its detectors are learned as firing together

@@ -33,7 +33,6 @@ SNAPSHOT_AFTER = 40  # journal entries: what a restart has to go through again
 MAX_TENANTS = 64  # whose engines are in memory
 IDLE_CHANGES = 1_000  # as of the copy stage: changes of other sets after which the cursor follows ...
 IDLE_S = 60.0  # ... or this time
-WAKE_S = 20.0  # how often silence is looked at
 PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
 
@@ -96,13 +95,7 @@ class CorrelateStage:
                 await asyncio.sleep(_pause(error))
                 continue
             if not taken:
-                try:
-                    await asyncio.wait_for(self._woken(), WAKE_S)
-                except TimeoutError:
-                    continue
-
-    async def _woken(self) -> None:
-        await self._store.changed()
+                await self._store.changed()
 
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
@@ -275,9 +268,12 @@ class CorrelateStage:
             if body.get("incidentId"):
                 return [Moved(facts, "", str(body["incidentId"]))]
             return [] if _left_alone(body) else [Take(facts)]
-        before, after = (change.changed or {}).get("incidentId", (None, None))
-        if change.op == "updated" and before != after:
+        changed, now = change.changed or {}, body.get("incidentId")
+        before, after = changed.get("incidentId", (None, None))
+        if before != after:
             return [Moved(facts_of(body, live.names), before or "", after or "")]
+        if now and ("evidence" in changed or "severity" in changed):  # a later record of its provider
+            return [Moved(facts_of(body, live.names), str(now), str(now))]
         return []
 
 
