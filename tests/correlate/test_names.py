@@ -81,6 +81,8 @@ def test_hosts_by_id_name_and_short_name() -> None:
     assert known.resolve(device(names=["web01"]), 1) == []
     assert device(names=["web01"], domain="y.example") == ["fqdn:web01.y.example"]
     assert device(names=["localhost"]) == []
+    whole = known.resolve(device(ids=["m3"], names=["mail"]), 1)
+    assert known.shown(whole[0]) == "mail", "an id is no name for people"
 
 
 def test_a_leased_address_is_the_host_that_had_it_then() -> None:

@@ -62,7 +62,7 @@ class Aliases:
                 known.append(kind)
         for each in tokens:
             self._bear(each, whole)
-        best = min((*strong, *filter(None, [self._shown.get(whole)])), key=_readable)
+        best = min((*tokens, *filter(None, [self._shown.get(whole)])), key=_readable)
         if len(self._shown) >= MAX_TOKENS and whole not in self._shown:
             del self._shown[next(iter(self._shown))]
         self._shown[whole] = best

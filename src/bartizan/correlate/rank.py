@@ -122,7 +122,7 @@ def summary_of(incident: Incident, score: int, company: float, shown: Shown = pl
     if incident.tactics:
         lines.append(f"Tactics in order: {', '.join(map(_words, tactics_of(incident)))}.")
     parts = [f"{sum(each.bits for each in evidence):.1f} bits of rarity"]
-    if (bits := SEVERITY_BITS.get(incident.severity, 0.0)) > 0:
+    if bits := SEVERITY_BITS.get(incident.severity, 0.0):
         parts.append(f"{bits:.1f} for severity {incident.severity}")
     if company > 0:
         parts.append(f"{company:.1f} for other trouble in the same hours")

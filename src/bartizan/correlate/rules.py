@@ -31,7 +31,8 @@ class Rules:
     largest: int = 500  # and never more folded alerts than a person can read
 
 
-SEVERITY_BITS = {"high": 4.0, "medium": 2.0}  # what the product's own judgement adds; high opens by itself
+# What the product's own judgement adds: high opens by itself, and what is for information only must be very rare.
+SEVERITY_BITS = {"high": 4.0, "medium": 2.0, "informational": -2.0}
 
 # A kind's share of hours before its tenant has shown it, as hours seen in half a day. Addresses are shared by
 # nature (NAT, proxies, VPN) until their own history shows that they are not.
