@@ -20,6 +20,7 @@ class Commands(click.Group):
         "tail": ("bartizan.ingest.command:tail", "Follow growing files and store their records."),
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
         "sources": ("bartizan.ingest.command:sources", "List the sources; status says how they arrive."),
+        "correlate": ("bartizan.correlate.command:correlate", "Make incidents of a recorded stream of alerts."),
         "tenant": (
             "bartizan.auth.commands:tenant",
             "Tenants: add, list, remove, rotate, export, restore, erase.",

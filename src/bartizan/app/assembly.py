@@ -32,6 +32,7 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.ingest.health import SOURCES as INGESTION
@@ -62,6 +63,7 @@ def declared() -> tuple[Collection, ...]:
         *ALERT_COLLECTIONS,
         MARKS,
         INGESTION,
+        LINKS,
         *RESPOND_COLLECTIONS,
         *collections(),
     )

@@ -15,6 +15,7 @@ import structlog
 
 from bartizan.app.assembly import lake_of, policy_of, store_of
 from bartizan.auth.authority import Authority
+from bartizan.correlate.stage import CorrelateStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.health import watch
 from bartizan.lake import Lake
@@ -72,6 +73,7 @@ def stages(settings: Settings, store: Store, lake: Lake) -> Mapping[str, Stage]:
         "keys": lambda: _keys(authority),
         "copy": CopyStage(store, lake).run,
         "health": lambda: watch(store),
+        "correlate": CorrelateStage(store).run,
     }
 
 
