@@ -1,6 +1,8 @@
 """What every test may ask for: the shared records, a PostgreSQL server. Absent ones skip; in CI a skip is a failure."""
 
+import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +55,16 @@ def postgres_dsn(postgres_server: str) -> Iterator[str]:
     finally:
         with psycopg.connect(postgres_server, autocommit=True) as admin:
             admin.execute(f"drop database if exists {name} with (force)")
+
+
+@contextlib.contextmanager
+def immutable(folder: Path) -> Iterator[None]:
+    """Nothing can be written to its files, not even by those who hold them open; only root can do that."""
+    files = [str(file) for file in folder.iterdir() if file.suffix != ".db-shm"]
+    made = subprocess.run(["chattr", "+i", *files], capture_output=True)
+    try:
+        if made.returncode:
+            pytest.skip(f"the files cannot be made immutable: {made.stderr.decode().strip()}")
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", *files], capture_output=True)

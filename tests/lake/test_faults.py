@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from tests.conftest import immutable
 from tests.lake.test_buffer import event, numbers
 
 from bartizan.errors import StorageFull, Unavailable
@@ -90,19 +91,32 @@ async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path)
     await lake.close()
 
 
-async def test_a_file_system_that_turns_read_only(small_disk: Path) -> None:
+async def test_files_that_turn_read_only(tmp_path: Path) -> None:
     """503 with Retry-After for appends, reads go on, and appends again when it is writable."""
-    lake = open_lake(small_disk / "data")
+    lake = open_lake(tmp_path)
     await lake.start()
     await lake.append("t", [event(1)])
-    if remount(small_disk, "ro"):
-        with pytest.raises(Unavailable) as caught:
-            await lake.append("t", [event(2)])
-        assert caught.value.headers["Retry-After"] and await there(lake) == [1]
-        remount(small_disk, "rw")
+    with immutable(tmp_path):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="cannot be written") as caught:
+                await lake.append("t", [event(2)])
+            assert caught.value.headers["Retry-After"] and await there(lake) == [1]
     await lake.append("t", [event(3)])
     assert await there(lake) == [1, 3]
     await lake.close()
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """Events are for the owner of the data folder alone."""
+
+    async def made() -> None:
+        lake = open_lake(tmp_path / "data")
+        await lake.start()
+        await lake.append("t", [event(1)])
+        await lake.close()
+
+    asyncio.run(made())
+    assert [file.stat().st_mode & 0o077 for file in (tmp_path / "data", *(tmp_path / "data").iterdir())] == [0, 0]
 
 
 async def test_a_folder_that_cannot_be_written(small_disk: Path) -> None:
