@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import immutable
+from tests.conftest import Disk, immutable, small_disk
 from tests.store.conftest import COLLECTIONS, Opener, alert, note, putting
 
 from bartizan.errors import Conflict, StorageFull, Unavailable
@@ -23,17 +23,9 @@ DISK = "6m"  # of the small file system
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few megabytes; only the root of a machine can make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no file system of its own: {made.stderr.decode().strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "disk", DISK) as made:
+        yield made
 
 
 async def fill_up(store: Store) -> int:
@@ -55,11 +47,11 @@ async def whole(store: Store) -> int:
     return notes
 
 
-async def test_a_full_disk(small_disk: Path) -> None:
+async def test_a_full_disk(disk: Disk) -> None:
     """507 and nothing half there; reads go on; when there is space again writes go on, without repair or restart."""
-    ballast = small_disk / "ballast"
+    ballast = disk.path / "ballast"
     ballast.write_bytes(b"x" * 2_000_000)
-    store = open_store(small_disk / "data", COLLECTIONS)
+    store = open_store(disk.path / "data", COLLECTIONS)
     await store.start()
     stored = await fill_up(store)
     assert stored > 3 and await whole(store) == stored
@@ -79,19 +71,19 @@ async def test_a_full_disk(small_disk: Path) -> None:
     await store.tenant("t").write(putting(note("after"), alert("after")), actor="me")
     assert await whole(store) == stored + 1
     await store.close()
-    again = open_store(small_disk / "data", COLLECTIONS)
+    again = open_store(disk.path / "data", COLLECTIONS)
     await again.start()
     assert await whole(again) == stored + 1
     await again.close()
 
 
-async def test_a_full_disk_at_the_checkpoint(small_disk: Path) -> None:
+async def test_a_full_disk_at_the_checkpoint(disk: Disk) -> None:
     """The log fits, the file that it is written back to does not: what was acknowledged stays."""
-    store = open_store(small_disk / "data", COLLECTIONS)
+    store = open_store(disk.path / "data", COLLECTIONS)
     await store.start()
     stored = await fill_up(store)
     await store.close()
-    again = open_store(small_disk / "data", COLLECTIONS)
+    again = open_store(disk.path / "data", COLLECTIONS)
     await again.start()
     assert await whole(again) == stored
     await again.close()
@@ -115,9 +107,9 @@ async def test_a_bound_on_the_file(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path) -> None:
+async def test_one_that_does_not_fit_does_not_take_others_down(disk: Disk) -> None:
     """Of writes that come together only those that do not fit are refused."""
-    store = open_store(small_disk / "data", COLLECTIONS)
+    store = open_store(disk.path / "data", COLLECTIONS)
     await store.start()
     tenant = store.tenant("t")
     results = await asyncio.gather(
@@ -148,19 +140,13 @@ async def test_files_that_turn_read_only(tmp_path: Path) -> None:
     await store.close()
 
 
-def remount(place: Path, how: str) -> bool:
-    return (
-        subprocess.run(["mount", "-o", f"remount,{how},size={DISK}", str(place)], capture_output=True).returncode == 0
-    )
-
-
-async def test_a_folder_that_cannot_be_written(small_disk: Path) -> None:
+async def test_a_folder_that_cannot_be_written(disk: Disk) -> None:
     """A store on a read-only file system does not start, and says why."""
-    (small_disk / "data").mkdir()
-    if not remount(small_disk, "ro"):
+    (disk.path / "data").mkdir()
+    if not disk.remount(f"ro,size={DISK}"):
         pytest.skip("the file system cannot be made read-only")
     with pytest.raises(Unavailable, match="cannot be written"):
-        await open_store(small_disk / "data", COLLECTIONS).start()
+        await open_store(disk.path / "data", COLLECTIONS).start()
 
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
