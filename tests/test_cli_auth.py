@@ -56,7 +56,7 @@ def test_help_is_fast_and_whole(cli: Cli) -> None:
         start = time.perf_counter()
         text = cli.apart("--help").stdout
         seconds.append(time.perf_counter() - start)
-    for name in ("serve", "tenant", "app", "user", "consent", "token", "key", "ca", "audit", "backup"):
+    for name in ("serve", "tenant", "app", "user", "consent", "token", "key", "ca", "audit", "backup", "restore"):
         assert f"  {name} " in text
     assert min(seconds) < 0.3
     loaded = "import sys, bartizan.cli; print([m for m in ('cryptography', 'starlette', 'apsw') if m in sys.modules])"

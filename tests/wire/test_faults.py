@@ -77,11 +77,26 @@ def test_files_that_turn_read_only(tmp_path: Path) -> None:
         ended(place, server)
 
 
+def end_connections(dsn: str) -> int:
+    """Again and again, in turn those that commit, that are within a write, at work, and all; returns how many."""
+    import psycopg
+
+    count = 0
+    moments = ("query like 'COMMIT%'", "state = 'idle in transaction'", "state = 'active'", "true")
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        for number in range(CUTS):
+            row = admin.execute(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() "
+                f"and pid <> pg_backend_pid() and {moments[number % len(moments)]}".encode()
+            ).fetchone()
+            count += row[0] if row else 0
+            time.sleep(0.05)
+    return count
+
+
 @pytest.mark.postgres
 def test_a_database_that_ends_connections(tmp_path: Path, postgres_dsn: str) -> None:
     """In the middle of writes and commits: what is acknowledged is there once, what is not may be tried again."""
-    import psycopg
-
     with placed(tmp_path, "--store", postgres_dsn, "--processes", "2") as place:
         server = place.up()
         until = threading.Event()
@@ -105,17 +120,7 @@ def test_a_database_that_ends_connections(tmp_path: Path, postgres_dsn: str) -> 
         writers = [threading.Thread(target=write, args=(number,), daemon=True) for number in range(CLIENTS)]
         for writer in writers:
             writer.start()
-        cut = 0
-        moments = ("query like 'COMMIT%'", "state = 'idle in transaction'", "state = 'active'", "true")
-        with psycopg.connect(postgres_dsn, autocommit=True) as admin:
-            for number in range(CUTS):
-                moment = moments[number % len(moments)]
-                row = admin.execute(
-                    "select count(pg_terminate_backend(pid)) from pg_stat_activity "
-                    f"where datname = current_database() and pid <> pg_backend_pid() and {moment}".encode()
-                ).fetchone()
-                cut += row[0] if row else 0
-                until.wait(0.05)
+        cut = end_connections(postgres_dsn)
         enough = time.monotonic() + 60
         before = len(told)
         while len(told) < before + 20 and time.monotonic() < enough:

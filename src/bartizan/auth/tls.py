@@ -7,13 +7,16 @@ Source: RFC 5280; CA/Browser Forum Baseline Requirements (lifetime, key usage), 
 authorities.
 """
 
+import io
 import ipaddress
 import os
+import shutil
 import ssl
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -170,12 +173,12 @@ def _key_pem(key: rsa.RSAPrivateKey) -> bytes:
     )
 
 
-def _written_aside(file: Path, content: bytes) -> Path:
+def _written_aside(file: Path, content: BinaryIO) -> Path:
     """A new file of mode 0600 beside `file`, durable."""
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(content)
+            shutil.copyfileobj(content, out)
             out.flush()
             os.fsync(out.fileno())
     except BaseException:
@@ -184,17 +187,39 @@ def _written_aside(file: Path, content: bytes) -> Path:
     return Path(name)
 
 
+def _name_kept(file: Path) -> None:
+    """The name of a file is as durable as its content only when its folder is."""
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def write_once(file: Path, content: bytes) -> None:
     """Makes a private file (0600) whole and durable; where another process was first, its file stays."""
-    aside = _written_aside(file, content)
+    aside = _written_aside(file, io.BytesIO(content))
     try:
         file.hardlink_to(aside)
     except FileExistsError:
         pass
     finally:
         aside.unlink()
+    _name_kept(file)
+
+
+def copy_once(source: Path, file: Path) -> None:
+    """The same with another file's content. FileExistsError where it is there."""
+    with source.open("rb") as content:
+        aside = _written_aside(file, content)
+    try:
+        file.hardlink_to(aside)
+    finally:
+        aside.unlink()
+    _name_kept(file)
 
 
 def replace(file: Path, content: bytes) -> None:
     """Replaces a private file (0600) whole."""
-    _written_aside(file, content).replace(file)
+    _written_aside(file, io.BytesIO(content)).replace(file)
+    _name_kept(file)
