@@ -33,6 +33,7 @@ class Commands(click.Group):
         "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
         "audit": ("bartizan.auth.upkeep:audit", "Verify the chain of audit entries."),
         "backup": ("bartizan.auth.upkeep:backup", "Copy the database, also while the server runs."),
+        "restore": ("bartizan.auth.upkeep:restore", "Put a copy of the database into an empty folder."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -137,6 +137,9 @@ class SqlStore(ABC):
     async def head(self) -> int:
         return await self.read(read.head)
 
+    async def floor(self) -> int:
+        return await self.read(read.floor)
+
     async def changed(self) -> None:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()

@@ -265,14 +265,18 @@ def changes(db: Db, after: int, limit: int, collections: Sequence[str] | None) -
         one = f"SELECT {columns} FROM changes WHERE collection = $? AND seq > $? AND seq <= $? ORDER BY seq LIMIT $?"
         rows = [row for name in sorted(set(collections)) for row in db.rows(one, (name, after, top, limit))]
         rows.sort(key=lambda row: int(row[0]))
-    floor = int(db.rows("SELECT floor FROM clock")[0][0])  # after the rows: retention may have run meanwhile
-    if after < floor:
-        raise Gone(f"changes up to {floor} are no longer kept; the reader stands at {after}: read the documents again")
+    gone = floor(db)  # after the rows: retention may have run meanwhile
+    if after < gone:
+        raise Gone(f"changes up to {gone} are no longer kept; the reader stands at {after}: read the documents again")
     return [_change(row) for row in rows[:limit]]
 
 
 def head(db: Db) -> int:
     return int(db.rows("SELECT feed FROM clock")[0][0])
+
+
+def floor(db: Db) -> int:
+    return int(db.rows("SELECT floor FROM clock")[0][0])
 
 
 def _change(row: Sequence[Any]) -> Change:
