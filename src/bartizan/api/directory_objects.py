@@ -33,6 +33,7 @@ groups = resource(
     advanced=True,
     required="displayName",
     throttle="directory",
+    delta="members owners",
     unserved=_UNWRITABLE,
 )
 
@@ -52,6 +53,7 @@ devices = resource(
     keys="deviceId",
     required="deviceId displayName",
     throttle="directory",
+    delta="",
     unserved=_UNWRITABLE,
 )
 
@@ -85,6 +87,7 @@ service_principals = resource(
     keys="appId",
     required="appId",
     throttle="directory",
+    delta="",
     unserved=_UNWRITABLE,
 )
 
@@ -198,5 +201,3 @@ for name in ("users", "groups", "servicePrincipals"):
     unserved(f"{name}/{{}}/appRoleAssignments/**", _NOBODY, verbs="POST DELETE")
 unserved("servicePrincipals/{}/appRoleAssignedTo/**", _NOBODY, verbs="POST DELETE")
 unserved("users/{}/manager/$ref", _NOBODY, verbs="PUT DELETE")
-for name in ("groups", "devices", "servicePrincipals"):
-    unserved(f"{name}/delta", not_yet("directory delta queries come last"))
