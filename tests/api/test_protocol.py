@@ -36,7 +36,7 @@ async def test_ids_are_echoed(world: World) -> None:
         ("PUT", f"{ALERTS}/nope", "admin", 405, "MethodNotAllowed"),
         ("GET", f"{ALERTS}?$filter=(", "admin", 400, "BadRequest"),
         ("POST", ALERTS, "admin", 400, "BadRequest"),
-        ("GET", "/v1.0/users/delta", "admin", 501, "NotImplemented"),
+        ("GET", "/v1.0/users/x/photo", "admin", 501, "NotImplemented"),
     ],
 )
 async def test_errors_have_one_shape(
@@ -73,6 +73,34 @@ async def test_head_and_options(world: World) -> None:
     assert head.headers["content-length"] == get.headers["content-length"]
     options = await world.call("OPTIONS", ALERTS)
     assert (options.status_code, options.headers["allow"]) == (204, "GET, POST, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("accept", "json", "text"),
+    [
+        ("application/json", 200, 200),
+        ("application/json;odata.metadata=none", 200, 200),
+        ("text/html, application/json;q=0.5", 200, 200),
+        ("*/*", 200, 200),
+        ("text/html, image/gif, *; q=.2", 200, 200),
+        ("application/*", 200, 200),
+        ("", 200, 200),
+        ("text/plain", 406, 200),
+        ("text/*", 406, 200),
+        ("application/xml", 406, 406),
+        ("application/json;q=0", 406, 406),
+        ("text/html,application/xhtml+xml", 406, 406),
+    ],
+)
+async def test_accept(world: World, accept: str, json: int, text: int) -> None:
+    """406, in JSON, where the client takes nothing that we could answer; nothing is changed then."""
+    answer = await world.call("GET", ALERTS, accept=accept)
+    assert answer.status_code == json
+    assert (await world.call("GET", f"{ALERTS}/$count", accept=accept)).status_code == text
+    if json == 406:
+        assert answer.json()["error"]["code"] == "NotAcceptable"
+        await world.refused("POST", ALERTS, {"title": "T"}, accept=accept, status=406)
+        assert await world.every(ALERTS) == []
 
 
 async def test_bodies(world: World) -> None:

@@ -154,7 +154,7 @@ def _set(given: dict[str, Any]) -> dict[str, Any]:
 def _member(of: Resource) -> None:
     """What may be a member of groups and roles."""
     access = scopes(MEMBERS) if of is groups else of.read
-    of.navigation("memberOf", groups, roles, relation="members", reverse=True, access=access)
+    of.navigation("memberOf", groups, roles, relation="members", reverse=True, expand=True, access=access)
     of.navigation(
         "transitiveMemberOf",
         groups,
@@ -163,6 +163,7 @@ def _member(of: Resource) -> None:
         reverse=True,
         transitive=True,
         inside="groups directoryRoles",
+        expand=of is users,
         access=access,
     )
 
@@ -176,8 +177,8 @@ groups.navigation(
 )
 groups.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 roles.navigation("members", users, groups, service_principals, relation="members", link=_INGEST, expand=True)
-service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST)
-service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId")
+service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
+service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId", expand=True)
 service_principals.navigation("oauth2PermissionGrants", GRANTS, column="clientId")
 devices.navigation(
     "registeredOwners", users, service_principals, relation="registeredOwners", link=_INGEST, expand=True
@@ -186,16 +187,18 @@ devices.navigation("registeredUsers", users, service_principals, relation="regis
 users.navigation(
     "manager", users, type="microsoft.graph.directoryObject", many=False, relation="manager", link=_INGEST, expand=True
 )
-users.navigation("directReports", users, type="microsoft.graph.directoryObject", relation="manager", reverse=True)
-users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True)
-users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True)
-users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
-service_principals.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
+users.navigation(
+    "directReports", users, type="microsoft.graph.directoryObject", relation="manager", reverse=True, expand=True
+)
+users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True, expand=True)
+users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True, expand=True)
+users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True, expand=True)
+service_principals.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True, expand=True)
 users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST, access=_LICENSED)
 users.navigation("oauth2PermissionGrants", GRANTS, column="principalId")
 for each in (users, groups, service_principals):
     access = scopes(" ".join(dict.fromkeys([*_ASSIGNED.split(), *each.read.application])))
-    each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId", access=access)
+    each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId", expand=True, access=access)
 
 for name in ("users", "groups", "servicePrincipals"):
     unserved(f"{name}/{{}}/appRoleAssignments/**", _NOBODY, verbs="POST DELETE")

@@ -277,6 +277,7 @@ class Graph:
         authorise(caller, target, verb)
         if self.limits is not None and target.resource is not None:
             self.limits.take(target.resource.throttle, caller)
+        request.accepts(text=target.raw or target.kind in ("count", "related_count") or target.path[-1:] == ("$count",))
         return await _CODE[target.kind, verb](self.context(target.version, request), target, request)
 
     def _document(self, target: Target, request: Request) -> Response:
@@ -356,10 +357,8 @@ def needed(target: Target, verb: Verb) -> list[Access]:
         assert resource is not None
         return [resource.read]
     assert resource is not None
-    return [
-        {"POST": resource.create, "PATCH": resource.write, "PUT": resource.write, "DELETE": resource.delete}.get(verb)
-        or _nobody()
-    ]
+    by_verb = {"POST": resource.create, "PATCH": resource.write, "PUT": resource.write, "DELETE": resource.delete}
+    return [by_verb.get(verb) or _nobody()]
 
 
 def _links(target: Target) -> list[Target]:
