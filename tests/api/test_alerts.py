@@ -120,8 +120,8 @@ async def test_created_alert_joins_an_incident(one: World) -> None:
     made = await one.post("/v1.0/security/incidents", {"displayName": "I"})
     await one.post("/v1.0/security/incidents", {"displayName": "J", "id": "2972395"})
     for link in (made["id"], 2972395, "2972395"):
-        body = {"createAlertInput": {"title": "T", "severity": "high", "linkToIncident": link}}
-        found = await one.post("/beta/security/alerts_v2/createAlert", body)
+        given = {"title": "T", "severity": "high", "linkToIncident": link}
+        found = await one.post("/beta/security/alerts_v2/createAlert", {"createAlertInput": given})
         assert found["incidentId"] == str(link)
     body = {"title": "T", "severity": "high", "LinkToIncident": "nope"}
     await one.refused("POST", "/beta/security/alerts_v2/createAlert", body, status=404, says="nope")

@@ -47,7 +47,7 @@ def _grants(org: Organisation) -> Iterator[Batch]:
             for person in org.people
         ],
     )
-    grant = {"clientId": payroll, "resourceId": served, "consentType": "AllPrincipals", "scope": "User.Read"}
+    grant = {"clientId": client, "resourceId": served, "consentType": "AllPrincipals", "scope": "User.Read"}
     yield "/v1.0/oauth2PermissionGrants", [{"id": sample_id("grant", client), **grant}]
     license = {"id": LICENSE, "skuId": LICENSE, "skuPartNumber": "SAMPLE_SECURITY_SUITE", "servicePlans": []}
     yield "/v1.0/licenseDetails", [license]
