@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from tests.api.conftest import A, World
 
 from bartizan.api.wire.graph import Bounds
-from bartizan.api.wire.limits import Limit
+from bartizan.api.wire.limits import GRAPH, Limit, limits_of
+from bartizan.settings import RATE_AREAS, BadSettings, load
 
 pytestmark = pytest.mark.anyio
 ALERTS = "/v1.0/security/alerts_v2"
@@ -161,6 +163,24 @@ class TestLimits:
         )
         assert batch["responses"][0]["status"] == 429
         assert "Retry-After" in batch["responses"][0]["headers"]
+
+
+def test_limits_of_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off unless asked for; Graph's own; one's own, also beside Graph's. What is none stops the start."""
+    assert set(RATE_AREAS.split()) == GRAPH.keys()
+    assert limits_of(load(str(tmp_path)).rate_limits) == {}
+    for text, wanted in {
+        "graph": GRAPH,
+        "off": {},
+        "alert=600/60": {"alert": Limit(600, 60)},
+        "graph,identityProtection=5/2": {**GRAPH, "identityProtection": Limit(5, 2, "tenant")},
+    }.items():
+        monkeypatch.setenv("BARTIZAN_RATE_LIMITS", text)
+        assert limits_of(load(str(tmp_path)).rate_limits) == wanted
+    for text in ("on", "alert=0/1", "alert=5", "nothing=5/5", "graph,"):
+        monkeypatch.setenv("BARTIZAN_RATE_LIMITS", text)
+        with pytest.raises(BadSettings, match="rate_limits"):
+            load(str(tmp_path))
 
 
 async def test_unexpected_errors_tell_nothing(world: World) -> None:
