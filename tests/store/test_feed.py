@@ -55,6 +55,18 @@ async def test_the_feed_is_read_in_pieces(store: Store) -> None:
     assert both == everything[1:6]
 
 
+async def test_the_feed_of_one_tenant(store: Store) -> None:
+    """Of one tenant alone, with and without a choice of collections, still in order and bounded."""
+    for i in range(8):
+        await store.tenant(f"t{i % 2}").write(putting(note(f"n{i}") if i % 4 else alert(f"a{i}")), actor="me")
+    everything = await store.changes(0, limit=100)
+    mine = [c for c in everything if c.tenant == "t1"]
+    assert await store.changes(0, limit=100, tenant="t1") == mine and len(mine) == 4
+    assert await store.changes(mine[0].seq, limit=2, tenant="t1") == mine[1:3]
+    assert await store.changes(0, limit=100, collections=["alerts"], tenant="t1") == []
+    assert await store.changes(0, limit=100, collections=["notes", "alerts"], tenant="t1") == mine
+
+
 async def test_an_open_write_holds_back_later_ones(opened: Opener) -> None:
     """While an earlier write is open, a later one of another process cannot become visible before it: no reader who
     goes by position loses either."""

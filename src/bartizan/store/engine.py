@@ -130,9 +130,11 @@ class SqlStore(ABC):
 
     # ------------------------------------------------------------ feed
 
-    async def changes(self, after: int, *, limit: int, collections: Sequence[str] | None = None) -> list[Change]:
+    async def changes(
+        self, after: int, *, limit: int, collections: Sequence[str] | None = None, tenant: str | None = None
+    ) -> list[Change]:
         wanted = min(limit, MAX_FEED_ROWS)
-        return await self.read(lambda db: read.changes(db, after, wanted, collections))
+        return await self.read(lambda db: read.changes(db, after, wanted, collections, tenant))
 
     async def head(self) -> int:
         return await self.read(read.head)

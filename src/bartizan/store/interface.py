@@ -287,8 +287,10 @@ class Store(Protocol):
 
     async def ready(self) -> bool: ...
 
-    async def changes(self, after: int, *, limit: int, collections: Sequence[str] | None = None) -> list[Change]:
-        """The feed of all tenants behind `after`, in order. Gone if retention has passed `after`.
+    async def changes(
+        self, after: int, *, limit: int, collections: Sequence[str] | None = None, tenant: str | None = None
+    ) -> list[Change]:
+        """The feed of all tenants (or of one) behind `after`, in order. Gone if retention has passed `after`.
 
         A stage that reads few collections and finds nothing moves its cursor to the `head()` that it asked for before:
         otherwise it holds back retention.
