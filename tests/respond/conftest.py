@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from bartizan import api
 from bartizan.auth import audit
 from bartizan.auth.caller import Caller
 from bartizan.extend import Context
@@ -29,6 +30,7 @@ from bartizan.store.alerts import COLLECTIONS as ALERT_COLLECTIONS
 TENANT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 APP = "aaaaaaaa-1111-4111-8111-111111111111"
+api.load()  # it adds columns to the audit; here, so that which tests ran before makes no difference
 USERS = Collection("users", "microsoft.graph.user", (Column("userPrincipalName", fold=True, unique=True),))
 GROUPS = Collection("groups", "microsoft.graph.group")
 EVERY = (*ALERT_COLLECTIONS, *COLLECTIONS, USERS, GROUPS, audit.declared())
