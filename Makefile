@@ -43,7 +43,7 @@ bench: $(DEV) ## benchmarks, as ratios against a floor measured in the same run
 	$(BIN)/python -m bench
 
 docs: generate ## rewrite the generated reference and run the examples in the documents
-	$(BIN)/python -m pytest -q tests/test_docs.py
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/wire/test_readme.py tests/wire/test_documents.py
 
 coverage: $(DEV) $(NODE) ## tests with coverage
 	$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term:skip-covered

@@ -14,7 +14,7 @@ from bartizan.cli import bartizan
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
-_COMMAND = re.compile(r"\bbartizan ([a-z]+)(?: ([a-z]+))?")
+_COMMAND = re.compile(r"\bbartizan ([a-z]+)(?: ([a-z][a-z-]*))?")
 
 
 def test_reference_is_up_to_date(tmp_path: Path) -> None:

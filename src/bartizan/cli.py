@@ -29,6 +29,7 @@ class Commands(click.Group):
         "user": ("bartizan.auth.commands:user", "Manage accounts of people: add, list, remove, rotate, revoke."),
         "consent": ("bartizan.auth.upkeep:consent", "Manage what apps may do in tenants: add, list, remove, rotate."),
         "token": ("bartizan.auth.upkeep:token", "Manage tokens that deliver records: add, list, remove, rotate."),
+        "subscription": ("bartizan.respond.commands:subscription", "See subscriptions: list, dead-letters."),
         "key": ("bartizan.auth.upkeep:key", "Manage the keys that sign tokens: list, rotate."),
         "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
         "audit": ("bartizan.auth.upkeep:audit", "Verify the chain of audit entries."),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bartizan.errors import TooLarge
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.ingest.pipeline import MARKS, Pipeline
 from bartizan.lake.tables import declare
@@ -70,16 +71,27 @@ PLAIN = SOURCES.pop("plain_test")  # of these tests only
 
 
 class Lake:
-    """Remembers what was appended; fails while `down` is set."""
+    """Remembers what was appended; fails while `down` is set, and above `most` rows at once."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, dict[str, Any]]] = []
+        self.named: set[tuple[str, str]] = set()
         self.down: Exception | None = None
+        self.most = 100_000
 
-    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]], *, once: str) -> None:
         if self.down is not None:
             raise self.down
-        self.rows += [(tenant, table, row) for table, row in rows]
+        if len(rows) > self.most:
+            raise TooLarge(f"{len(rows)} events at once")
+        stage, _, part = once.partition("/")
+        assert part == "1"
+        if (tenant, stage) not in self.named:
+            self.named.add((tenant, stage))
+            self.rows += [(tenant, table, row) for table, row in rows]
+
+    async def forget(self, tenant: str, stage: str) -> None:
+        self.named.discard((tenant, stage))
 
 
 @pytest.fixture

@@ -168,6 +168,41 @@ def test_a_line_without_the_field_fails_and_hinders_no_other(tmp_path: Path) -> 
     assert json.loads(result.stdout)["accepted"] == 2
 
 
+_CUT_OFF = gzip.compress(LINES[0] * 50)[:-12]
+_UNREADABLE = {
+    "cut.gz": (_CUT_OFF, "ends early"),
+    "cut": (_CUT_OFF, "ends early"),
+    "text.gz": (b"no gzip", "no valid gzip"),
+    "rotten.gz": (gzip.compress(LINES[0])[:12] + b"\xff" * 20, "no valid gzip"),
+    "binary": (b"\x7fELF\0\0", "binary"),
+    "utf-16": ("{}".encode("utf-16"), "UTF-8"),
+    "array": (b'[{"id":1},', "array"),
+}
+
+
+@pytest.mark.parametrize("name", _UNREADABLE)
+@pytest.mark.parametrize("of", [command.ingest, command.normalise])
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path, of: click.Command, name: str) -> None:
+    content, why = _UNREADABLE[name]
+    file = tmp_path / name
+    file.write_bytes(content)
+    more = ("--data", tmp_path / "data") if of is command.ingest else ()
+    result = run(Around(), "plain_test", file, *more, of=of)
+    assert result.exit_code == 1
+    assert str(file) in result.stderr and why in result.stderr
+
+
+def test_a_file_that_cannot_be_read_hinders_no_other(tmp_path: Path) -> None:
+    """What was stored of the others is told; the exit code says that something was not."""
+    for name, content in (("one", LINES[0]), ("cut.gz", _CUT_OFF), ("two", LINES[1])):
+        (tmp_path / name).write_bytes(content)
+    files = [tmp_path / name for name in ("one", "cut.gz", "two")]
+    result = run(Around(), "plain_test", *files, "--data", tmp_path / "data")
+    assert result.exit_code == 1
+    assert "cut.gz" in result.stderr
+    assert json.loads(result.stdout)["accepted"] == 2
+
+
 @pytest.mark.parametrize("of", [command.ingest, command.normalise])
 def test_wrong_calls_say_what_is_right(tmp_path: Path, of: click.Command) -> None:
     file = tmp_path / "x"

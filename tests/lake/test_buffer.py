@@ -10,7 +10,6 @@ from tests.lake.conftest import Opener
 from bartizan.errors import BadRequest, Conflict, TooLarge, Unavailable
 from bartizan.lake.buffer import BATCH_BYTES, MAX_APPEND_ROWS, MAX_ROW_BYTES, Batch, Lake, Sizes
 from bartizan.lake.coerce import coerce
-from bartizan.lake.sink import Sink
 
 pytestmark = pytest.mark.anyio
 
@@ -257,11 +256,3 @@ async def test_a_caller_who_gives_up_harms_nobody(lake: Lake) -> None:
     results = await asyncio.gather(*appends, return_exceptions=True)
     kept = {n for n, result in enumerate(results) if isinstance(result, int)}
     assert kept == set(range(1, 40, 2)) and kept <= set(numbers(await everything(lake)))
-
-
-async def test_a_sink_is_what_ingest_wants(lake: Lake) -> None:
-    sink = Sink(lake)
-    await sink.append("t1", [event(1), event(2, "NoSuchTable")][:1])
-    assert numbers(await everything(lake)) == [1]
-    with pytest.raises(BadRequest):
-        await sink.append("t1", [event(2, "NoSuchTable")])

@@ -30,6 +30,7 @@ from bartizan.store.alerts import COLLECTIONS as ALERT_COLLECTIONS
 TENANT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 APP = "aaaaaaaa-1111-4111-8111-111111111111"
+api.load()  # it adds columns to the audit; here, so that which tests ran before makes no difference
 USERS = Collection("users", "microsoft.graph.user", (Column("userPrincipalName", fold=True, unique=True),))
 GROUPS = Collection("groups", "microsoft.graph.group")
 api.load()  # resources say what columns audit entries have: before they are declared to a store

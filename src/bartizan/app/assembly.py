@@ -41,7 +41,7 @@ from bartizan.ingest.hec import hec_routes
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
-from bartizan.lake import Lake, Sink, declare, open_lake
+from bartizan.lake import Lake, declare, open_lake
 from bartizan.respond.addresses import Rules
 from bartizan.respond.outbound import Policy
 from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
@@ -120,8 +120,7 @@ class App:
         fed = {each.name: each for each in declared() if each.type is not None}
         self.lake = None
         if sink is None:
-            self.lake = lake_of(settings)
-            sink = Sink(self.lake)
+            self.lake = sink = lake_of(settings)
         self.health = Health(store, clock)
         self.pipeline = Pipeline(store, sink, collections=fed, clock=clock, arrived=self.health.arrived)
         self._rest = self._starlette()

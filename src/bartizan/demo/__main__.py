@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import structlog
 
-from bartizan.demo.feed import Refused, Server, fill, live
+from bartizan.demo.feed import Life, Refused, Server, fill
 from bartizan.demo.organisation import Organisation
 
 START_S = 120
@@ -41,6 +41,8 @@ Leave this running. In another terminal:
   curl -s --cacert "$SSL_CERT_FILE" -H "Authorization: Bearer $token" \\
     "$GRAPH_ADDRESS/v1.0/security/incidents?\\$expand=alerts" | python3 -m json.tool
 
+Alerts come in every minute or two. An attack begins in a minute, unfolds over five, and becomes an incident
+that grows; another one follows every half hour.
 README.md has the same with Microsoft's SDK; {address}/openapi/ shows every operation.
 Ctrl-C stops it; started again, it goes on with the same data and credentials.
 """
@@ -60,7 +62,7 @@ async def _play(known: dict[str, str], days: int) -> None:
                     await fill(server, organisation, datetime.now(UTC), days=days)
                     filled = True
                     _say(_SHOWN.format(**known))
-                await live(server, organisation)
+                await Life(server, organisation).run()
             except (Refused, aiohttp.ClientError) as problem:  # a restart of the server is no reason to end
                 structlog.get_logger(__name__).warning("demo.feed", problem=str(problem))
                 await asyncio.sleep(_PAUSE_S)

@@ -10,14 +10,23 @@ import aiohttp
 import msgspec
 import structlog
 
-from bartizan.demo import posture, story, telemetry
+from bartizan.demo import posture, profiles, story, telemetry
 from bartizan.demo.organisation import Organisation, sample_id
 
 BATCH_ROWS = 500
+BATCH_REQUESTS = 20  # of one $batch
 HISTORY_DAYS = 7
-STORY_EVERY = timedelta(minutes=45)
+STORIES = (timedelta(hours=21), timedelta(days=3, hours=9))  # before the last midnight: attacks of the past
+STORY_EVERY = timedelta(minutes=30)
+LIVE_PAUSE_MIN = (0.4, 0.8)  # between two ordinary items: often enough that who watches sees something
 _log = structlog.get_logger(__name__)
-_STORY_TITLE = "Password spray followed by credential theft and exfiltration"
+_TITLES = (  # of the incident of a story, by how many alerts it has
+    "Suspicious activity reported by a user",
+    "Suspicious sign-in followed by a foothold",
+    "Suspicious sign-in followed by a foothold",
+    "Password spray followed by credential theft",
+    "Password spray followed by credential theft and exfiltration",
+)
 
 
 class Refused(Exception):
@@ -51,28 +60,95 @@ class Server:
             self._until = datetime.now(UTC) + timedelta(seconds=int(body["expires_in"]) - 300)
         return {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
 
-    async def send(self, method: str, path: str, body: Any, *, present: bool = False) -> dict[str, Any]:
-        """The answer's JSON. With `present`, an object that is there already (409) is no error."""
+    async def send(
+        self, method: str, path: str, body: Any = None, *, present: bool = False, renew: bool = False
+    ) -> dict[str, Any]:
+        """The answer's JSON. With `present`, an object that is there already (409) is no error; with `renew` it takes
+        over what is sent."""
+        content = None if body is None else msgspec.json.encode(body)
+        prefer = {"Prefer": "resolution=merge-duplicates"} if renew else {}
         for _ in range(5):
-            async with self._session.request(
-                method, self._root + path, data=msgspec.json.encode(body), headers=await self._authorization()
-            ) as answer:
-                content = await answer.read()
+            headers = {**await self._authorization(), **prefer}
+            async with self._session.request(method, self._root + path, data=content, headers=headers) as answer:
+                found = await answer.read()
                 if answer.status in (429, 503):
                     await asyncio.sleep(float(answer.headers.get("Retry-After", "1")))
                     continue
                 if answer.status >= 400 and not (present and answer.status == 409):
-                    raise Refused(f"{method} {path}: {answer.status} {content[:500].decode(errors='replace')}")
-                return msgspec.json.decode(content) if content and answer.status < 300 else {}
+                    raise Refused(f"{method} {path}: {answer.status} {found[:500].decode(errors='replace')}")
+                return msgspec.json.decode(found) if found and answer.status < 300 else {}
         raise Refused(f"{method} {path}: still busy after 5 tries")
 
-    async def post_all(self, path: str, rows: list[dict[str, Any]]) -> list[str]:
+    async def post_all(self, path: str, rows: list[dict[str, Any]], *, renew: bool = False) -> list[str]:
         """In batches; the ids that `/ingest` names."""
         ids: list[str] = []
         for start in range(0, len(rows), BATCH_ROWS):
-            answer = await self.send("POST", path, rows[start : start + BATCH_ROWS], present=True)
+            answer = await self.send("POST", path, rows[start : start + BATCH_ROWS], present=True, renew=renew)
             ids += answer.get("ids", [])
         return ids
+
+    async def post_once(self, path: str, rows: list[dict[str, Any]]) -> None:
+        """For sets whose objects get their ids from the server: nothing where the set has anything in it."""
+        if not await self.holds(f"{path}?$top=1"):
+            await self.post_all(path, rows)
+
+    async def holds(self, path: str) -> bool:
+        """Whether a list has anything in it."""
+        return bool((await self.send("GET", path))["value"])
+
+    async def link_all(self, links: Iterable[tuple[str, str]]) -> None:
+        """(path of a $ref collection, path of what joins it), both below the version."""
+        requests = [
+            {
+                "id": str(number),
+                "method": "POST",
+                "url": path,
+                "headers": {"Content-Type": "application/json"},
+                "body": {"@odata.id": f"https://graph.microsoft.com/v1.0/{target}"},
+            }
+            for number, (path, target) in enumerate(links)
+        ]
+        for start in range(0, len(requests), BATCH_REQUESTS):
+            answer = await self.send("POST", "/v1.0/$batch", {"requests": requests[start : start + BATCH_REQUESTS]})
+            for each in answer["responses"]:
+                if each["status"] >= 400 and each["status"] != 409:
+                    raise Refused(f"POST {requests[int(each['id'])]['url']}: {each['status']} {each.get('body')}")
+
+
+class Case:
+    """The incident of one story: it opens with the first alert and grows with each further one, as the products' own
+    correlation would have it."""
+
+    def __init__(self, server: Server, began: datetime) -> None:
+        self._server = server
+        self.id = sample_id("incident", telemetry.stamp(began))
+        self.alerts = 0
+
+    async def add(self, alert_ids: list[str]) -> None:
+        if not alert_ids:
+            return
+        new = self.alerts == 0
+        self.alerts += len(alert_ids)
+        told = {
+            "displayName": _TITLES[min(self.alerts, len(_TITLES)) - 1],
+            "severity": "medium" if self.alerts < 2 else "high",
+        }
+        if new:
+            description = "One account was guessed, used from far away, and its machine gave up credentials."
+            body = {"id": self.id, "status": "active", "description": description, **told}
+            await self._server.send("POST", "/v1.0/security/incidents", body, present=True)
+        else:
+            await self._server.send("PATCH", f"/v1.0/security/incidents/{self.id}", told)
+        await self._server.send(
+            "POST",
+            "/v1.0/security/alerts_v2/microsoft.graph.security.moveAlerts",
+            {
+                "alertIds": alert_ids,
+                "incidentId": self.id,
+                "alertComment": "Same account and machine within minutes.",
+                "newCorrelationReasons": "sameActor,temporalProximity",
+            },
+        )
 
 
 def _grouped(items: Iterable[telemetry.Item]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -82,54 +158,30 @@ def _grouped(items: Iterable[telemetry.Item]) -> Iterator[tuple[str, list[dict[s
     yield from groups.items()
 
 
-async def _send_story(server: Server, items: Iterable[telemetry.Item], at: datetime) -> None:
-    ids: list[str] = []
+async def _past_story(server: Server, items: Iterable[telemetry.Item], began: datetime) -> None:
+    case, ids = Case(server, began), []
     for path, rows in _grouped(items):
         ids += await server.post_all(path, rows)
-    await _incident(server, ids, at)
-
-
-async def _incident(server: Server, alert_ids: list[str], at: datetime) -> None:
-    """Ties the alerts of a story together, as the products' own correlation would."""
-    incident_id = sample_id("incident", telemetry.stamp(at))
-    body = {
-        "id": incident_id,
-        "displayName": _STORY_TITLE,
-        "severity": "high",
-        "status": "active",
-        "description": "One account was guessed, used from far away, and its machine gave up credentials.",
-    }
-    await server.send("POST", "/v1.0/security/incidents", body, present=True)
-    await server.send(
-        "POST",
-        "/v1.0/security/alerts_v2/microsoft.graph.security.moveAlerts",
-        {
-            "alertIds": alert_ids,
-            "incidentId": incident_id,
-            "alertComment": "Same account and machine within minutes.",
-            "newCorrelationReasons": "sameActor,temporalProximity",
-        },
-    )
+    if not await server.holds(f"/v1.0/security/incidents?$filter=id%20eq%20'{case.id}'"):
+        await case.add(ids)
 
 
 async def fill(server: Server, org: Organisation, now: datetime, *, days: int = HISTORY_DAYS) -> None:
     """The organisation and its past: doing it twice changes nothing."""
-    for batches in (
-        posture.directory(org),
-        posture.registrations(org),
-        posture.policies(),
-        posture.scores(org, now),
-        posture.risks(org, now),
-        posture.profiles(org, now),
+    for path, rows in (
+        *posture.directory(org),
+        *posture.registrations(org),
+        *posture.risks(org, now),
+        *profiles.profiles(org, now),
+        *profiles.entitlements(org, now),
     ):
-        for path, rows in batches:
-            await server.post_all(path, rows)
-    for path, target in posture.memberships(org):
-        await server.send("POST", path, {"@odata.id": f"https://graph.microsoft.com/v1.0/{target}"}, present=True)
-    await server.send(
-        "POST", "/beta/security/tiIndicators/submitTiIndicators", {"value": posture.indicators(now)}, present=True
-    )
-    await server.send("POST", "/beta/security/securityActions", posture.containment(), present=True)
+        await server.post_all(path, rows)
+    for path, rows in (*posture.policies(), *posture.response(), *posture.indicators(now)):
+        await server.post_once(path, rows)
+    for path, rows in posture.scores(org, now):
+        for row in rows:  # one by one: a day that is there already shall not keep out today's
+            await server.post_all(path, [row])
+    await server.link_all(itertools.chain(posture.memberships(org), profiles.licensed(org)))
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     past = itertools.chain.from_iterable(
         telemetry.ordinary(org, midnight - timedelta(days=back), min(now, midnight - timedelta(days=back - 1)))
@@ -137,30 +189,49 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
     )
     for path, rows in _grouped(past):
         await server.post_all(path, rows)
-    began = midnight - timedelta(days=1) + timedelta(hours=3)
-    await _send_story(server, story.attack(org, began), began)
+    for number, ago in enumerate(STORIES):
+        if ago < timedelta(days=max(days, 1)):
+            began = midnight - ago
+            await _past_story(server, story.attack(org, began, number), began)
 
 
-async def live(server: Server, org: Organisation) -> None:
-    """From now on, as time passes: an ordinary stream and, every so often, the attack step by step. Until cancelled."""
-    number = 1
-    now = datetime.now(UTC)
-    stream = telemetry.ordinary(org, now, now + timedelta(days=365))
-    next_item = next(stream)
-    steps = list(story.attack(org, now + timedelta(minutes=1), number))
-    alert_ids: list[str] = []
-    while True:
+class Life:
+    """From now on, as time passes: an ordinary stream, whose alerts somebody looks at, and now and then the attack."""
+
+    def __init__(self, server: Server, org: Organisation) -> None:
+        self._server = server
+        self._org = org
+        self._number = len(STORIES)
+        self._open: list[str] = []  # alerts of the ordinary stream that nobody has looked at
+
+    async def run(self) -> None:
+        """Until cancelled."""
         now = datetime.now(UTC)
-        while next_item.at <= now:
-            await server.post_all(next_item.path, [next_item.body])
-            next_item = next(stream)
-        while steps and steps[0].at <= now:
-            step = steps.pop(0)
-            alert_ids += await server.post_all(step.path, [step.body])
-            if not steps:
-                await _incident(server, alert_ids, step.at)
-                _log.info("story finished", alerts=len(alert_ids))
-                number += 1
-                alert_ids = []
-                steps = list(story.attack(org, now + STORY_EVERY, number))
-        await asyncio.sleep(1)
+        stream = telemetry.ordinary(self._org, now, now + timedelta(days=365), pause_min=LIVE_PAUSE_MIN)
+        item = next(stream)
+        case, steps = self._story(now + timedelta(minutes=1))
+        while True:
+            now = datetime.now(UTC)
+            while item.at <= now:
+                await self._ordinary(item)
+                item = next(stream)
+            while steps and steps[0].at <= now:
+                step = steps.pop(0)
+                await case.add(
+                    await self._server.post_all(step.path, [step.body], renew=step.path == posture.RISKY_USERS)
+                )
+                if not steps:
+                    _log.info("story finished", alerts=case.alerts)
+                    case, steps = self._story(now + STORY_EVERY)
+            await asyncio.sleep(1)
+
+    def _story(self, begins: datetime) -> tuple[Case, list[telemetry.Item]]:
+        self._number += 1
+        return Case(self._server, begins), list(story.attack(self._org, begins, self._number))
+
+    async def _ordinary(self, item: telemetry.Item) -> None:
+        """A new alert; the one before it turns out to be nothing."""
+        self._open += await self._server.post_all(item.path, [item.body])
+        while len(self._open) > 1:
+            known = {"status": "resolved", "classification": "informationalExpectedActivity"}
+            await self._server.send("PATCH", f"/v1.0/security/alerts_v2/{self._open.pop(0)}", known)

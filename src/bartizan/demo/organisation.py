@@ -48,6 +48,11 @@ OFFICES = (
 )
 
 
+# What attacks it: where the attacker signs in from, and the file that he leaves.
+FAR = Office("Manaus", "Amazonas", "BR", -3.12, -60.02, "203.0.113.66", "")
+LOADER_SHA256 = "9f2c1d4e7b6a5083c1e2f3a4b5c6d7e8f90112233445566778899aabbccddee0"
+
+
 @dataclass(frozen=True)
 class Machine:
     id: str

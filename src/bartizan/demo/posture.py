@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from bartizan.demo.organisation import DOMAIN, OFFICES, Organisation, Person, sample_id
+from bartizan.demo.organisation import DOMAIN, LOADER_SHA256, OFFICES, Office, Organisation, Person, sample_id
 from bartizan.demo.telemetry import stamp
 
 Batch = tuple[str, list[dict[str, Any]]]  # path of a set, objects to create there (one atomic POST)
+Risk = tuple[str, str, str]  # riskEventType, level, detectionTimingType
 
-LOADER = "9f2c1d4e7b6a5083c1e2f3a4b5c6d7e8f90112233445566778899aabbccddee0"  # SHA-256 of the story's file
-LICENSE = sample_id("license", DOMAIN)
+DETECTIONS = "/v1.0/identityProtection/riskDetections"
+RISKY_USERS = "/v1.0/identityProtection/riskyUsers"
+
 _CONTROLS = (
     ("MFARegistrationV2", "Require multifactor authentication for all users", "Identity", 9.0, "moderate", "Core"),
     ("BlockLegacyAuthentication", "Block legacy authentication", "Identity", 8.0, "low", "Core"),
@@ -26,50 +28,21 @@ def directory(org: Organisation) -> Iterator[Batch]:
     yield "/v1.0/groups", [group for group, _ in org.groups()]
     yield "/v1.0/directoryRoles", [role for role, _ in org.roles()]
     yield "/v1.0/servicePrincipals", list(org.service_principals())
-    yield from _grants(org)
-
-
-def _grants(org: Organisation) -> Iterator[Batch]:
-    """What people and applications were given."""
-    served, client = (sample_id("servicePrincipal", name) for _, name in org.applications[:2])
-    yield (
-        "/v1.0/appRoleAssignments",
-        [
-            {
-                "id": sample_id("appRoleAssignment", person.id),
-                "appRoleId": "00000000-0000-0000-0000-000000000000",  # access as such, without a role
-                "principalId": person.id,
-                "principalDisplayName": person.name,
-                "principalType": "User",
-                "resourceId": served,
-                "resourceDisplayName": org.applications[0][1],
-            }
-            for person in org.people
-        ],
-    )
-    grant = {"clientId": client, "resourceId": served, "consentType": "AllPrincipals", "scope": "User.Read"}
-    yield "/v1.0/oauth2PermissionGrants", [{"id": sample_id("grant", client), **grant}]
-    license = {"id": LICENSE, "skuId": LICENSE, "skuPartNumber": "SAMPLE_SECURITY_SUITE", "servicePlans": []}
-    yield "/v1.0/licenseDetails", [license]
 
 
 def memberships(org: Organisation) -> Iterator[tuple[str, str]]:
-    """Path of a $ref collection and the path of the object that joins it."""
+    """Path of a $ref collection and the path of the object that joins it, both below the version."""
     for group, people in org.groups():
         for person in people:
-            yield f"/v1.0/groups/{group['id']}/members/$ref", f"users/{person.id}"
+            yield f"/groups/{group['id']}/members/$ref", f"users/{person.id}"
+            if person is not people[0]:
+                yield f"/users/{person.id}/manager/$ref", f"users/{people[0].id}"
     for role, people in org.roles():
         for person in people:
-            yield f"/v1.0/directoryRoles/{role['id']}/members/$ref", f"users/{person.id}"
+            yield f"/directoryRoles/{role['id']}/members/$ref", f"users/{person.id}"
     for person in org.people:
-        for name in ("registeredOwners", "registeredUsers"):
-            yield f"/v1.0/devices/{person.machine.id}/{name}/$ref", f"users/{person.id}"
-    heads: dict[str, Person] = {}
-    for person in org.people:
-        yield f"/v1.0/users/{person.id}/licenseDetails/$ref", f"licenseDetails/{LICENSE}"
-        head = heads.setdefault(person.department, person)
-        if head is not person:
-            yield f"/v1.0/users/{person.id}/manager/$ref", f"users/{head.id}"
+        for relation in ("registeredOwners", "registeredUsers"):
+            yield f"/devices/{person.machine.id}/{relation}/$ref", f"users/{person.id}"
 
 
 def registrations(org: Organisation) -> Iterator[Batch]:
@@ -192,17 +165,45 @@ _RISKS = (
     ("unlikelyTravel", "low", "offline"),
     ("leakedCredentials", "high", "offline"),
     ("anonymizedIPAddress", "medium", "realtime"),
-    ("maliciousIPAddress", "medium", "offline"),
     ("malwareInfectedIPAddress", "low", "offline"),
+    ("maliciousIPAddress", "medium", "offline"),
 )
 
 
 def risks(org: Organisation, now: datetime) -> Iterator[Batch]:
     """Risk records of the past weeks, as an identity provider would have sent them."""
     chosen = [(person, now - timedelta(days=2 + n, hours=n), _RISKS[n]) for n, person in enumerate(org.people[3:21:3])]
-    yield "/v1.0/identityProtection/riskDetections", [_detection(*each) for each in chosen]
-    yield "/v1.0/identityProtection/riskyUsers", [_risky_user(*each) for each in chosen]
+    yield DETECTIONS, [detection(*each) for each in chosen]
+    yield RISKY_USERS, [risky_user(*each) for each in chosen]
+    yield from _workload_risks(org, now)
+
+
+def _workload_risks(org: Organisation, now: datetime) -> Iterator[Batch]:
     app_id, name = org.applications[4]
+    at = stamp(now - timedelta(days=1))
+    yield (
+        "/v1.0/identityProtection/servicePrincipalRiskDetections",
+        [
+            {
+                "id": sample_id("workloadRisk", name),
+                "servicePrincipalId": sample_id("servicePrincipal", name),
+                "servicePrincipalDisplayName": name,
+                "appId": app_id,
+                "riskEventType": "suspiciousSignins",
+                "riskLevel": "low",
+                "riskState": "atRisk",
+                "riskDetail": "none",
+                "activity": "servicePrincipal",
+                "detectionTimingType": "offline",
+                "source": "IdentityProtection",
+                "tokenIssuerType": "AzureAD",
+                "ipAddress": "203.0.113.140",
+                "activityDateTime": at,
+                "detectedDateTime": at,
+                "lastUpdatedDateTime": at,
+            }
+        ],
+    )
     yield (
         "/v1.0/identityProtection/riskyServicePrincipals",
         [
@@ -215,21 +216,23 @@ def risks(org: Organisation, now: datetime) -> Iterator[Batch]:
                 "riskLevel": "low",
                 "riskState": "atRisk",
                 "riskDetail": "none",
-                "riskLastUpdatedDateTime": stamp(now - timedelta(days=1)),
+                "riskLastUpdatedDateTime": at,
                 "servicePrincipalType": "Application",
             }
         ],
     )
-    yield "/v1.0/identityProtection/servicePrincipalRiskDetections", [_workload_detection(app_id, name, now)]
 
 
-def _detection(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict[str, Any]:
+def detection(person: Person, at: datetime, risk: Risk, *, place: Office | None = None) -> dict[str, Any]:
+    """From home and known for long, or from a place and just now."""
     kind, level, timing = risk
-    place = person.office
+    apart = () if place is None else (stamp(at),)
+    address = person.home_address if place is None else place.address
+    place = place or person.office
     return {
-        "id": sample_id("riskDetection", person.id),
-        "requestId": sample_id("request", person.id),
-        "correlationId": sample_id("riskCorrelation", person.id),
+        "id": sample_id("riskDetection", person.id, kind, *apart),
+        "requestId": sample_id("request", person.id, kind),
+        "correlationId": sample_id("riskCorrelation", person.id, kind),
         "riskEventType": kind,
         "riskState": "atRisk",
         "riskLevel": level,
@@ -238,7 +241,7 @@ def _detection(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict
         "detectionTimingType": timing,
         "activity": "user" if kind == "leakedCredentials" else "signin",
         "tokenIssuerType": "AzureAD",
-        "ipAddress": person.home_address,
+        "ipAddress": address,
         "activityDateTime": stamp(at),
         "detectedDateTime": stamp(at + timedelta(minutes=2)),
         "lastUpdatedDateTime": stamp(at + timedelta(minutes=2)),
@@ -249,61 +252,7 @@ def _detection(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict
     }
 
 
-def _workload_detection(app_id: str, name: str, now: datetime) -> dict[str, Any]:
-    at = now - timedelta(days=1)
-    return {
-        "id": sample_id("servicePrincipalRiskDetection", name),
-        "riskEventType": "suspiciousSignins",
-        "riskLevel": "low",
-        "riskState": "atRisk",
-        "riskDetail": "none",
-        "source": "IdentityProtection",
-        "detectionTimingType": "offline",
-        "activity": "servicePrincipal",
-        "tokenIssuerType": "AzureAD",
-        "ipAddress": "203.0.113.66",
-        "activityDateTime": stamp(at - timedelta(minutes=3)),
-        "detectedDateTime": stamp(at),
-        "lastUpdatedDateTime": stamp(at),
-        "servicePrincipalId": sample_id("servicePrincipal", name),
-        "servicePrincipalDisplayName": name,
-        "appId": app_id,
-    }
-
-
-def profiles(org: Organisation, now: datetime) -> Iterator[Batch]:
-    """What providers know of machines, people, addresses, files and apps that the story touches."""
-    person = org.people[0]
-    seen = {"firstSeenDateTime": stamp(now - timedelta(days=30)), "lastSeenDateTime": stamp(now - timedelta(days=1))}
-    known: dict[str, dict[str, Any]] = {
-        "fileSecurityProfile": {
-            **seen,
-            "names": ["sync-helper.exe"],
-            "hashes": [{"hashType": "sha256", "hashValue": LOADER}],
-            "fileType": "Portable executable",
-            "size": 218_624,
-            "riskScore": "90",
-        },
-        "hostSecurityProfile": {
-            **seen,
-            "fqdn": person.machine.fqdn,
-            "netBiosName": person.machine.name,
-            "os": person.machine.system,
-            "osVersion": person.machine.version,
-            "riskScore": "20",
-        },
-        "ipSecurityProfile": {**seen, "address": "203.0.113.99", "countHits": 2, "countHosts": 1, "riskScore": "80"},
-        "userSecurityProfile": {"userPrincipalName": person.upn, "displayName": person.name, "riskScore": "10"},
-        "domainSecurityProfile": {**seen, "name": "cdn-sync.sample-c2.example", "countInOrg": 1, "riskScore": "95"},
-        "cloudAppSecurityProfile": {"name": org.applications[0][1], "publisher": "Northwall", "isSigned": True},
-    }
-    for name, body in known.items():
-        yield f"/beta/security/{name}s", [{"id": sample_id(name, DOMAIN), "vendorInformation": _VENDOR, **body}]
-    setting = {"id": sample_id("providerTenantSetting", DOMAIN), "provider": "Suricata", "vendor": "OISF"}
-    yield "/beta/security/providerTenantSettings", [{**setting, "enabled": True}]
-
-
-def _risky_user(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict[str, Any]:
+def risky_user(person: Person, at: datetime, risk: Risk) -> dict[str, Any]:
     return {
         "id": person.id,
         "isDeleted": False,
@@ -317,19 +266,22 @@ def _risky_user(person: Person, at: datetime, risk: tuple[str, str, str]) -> dic
     }
 
 
-def containment() -> dict[str, Any]:
-    """An action that somebody asked for; nobody performs it, and it says so."""
-    return {
-        "id": sample_id("securityAction", DOMAIN),
-        "name": "BlockIp",
-        "actionReason": "Address of a command and control server",
-        "parameters": [{"name": "ip", "value": "203.0.113.99"}],
-        "vendorInformation": _VENDOR,
-    }
+def response() -> Iterator[Batch]:
+    """An action that somebody asked for; it has failed, since nothing here performs it."""
+    yield (
+        "/beta/security/securityActions",
+        [
+            {
+                "name": "Block the command and control address",
+                "actionReason": "Beacon from one machine",
+                "parameters": [{"name": "IP", "value": "203.0.113.99"}],
+                "vendorInformation": {"vendor": "Northwall", "provider": "Sample firewall"},
+            }
+        ],
+    )
 
 
-def indicators(now: datetime) -> list[dict[str, Any]]:
-    """Bodies for submitTiIndicators."""
+def indicators(now: datetime) -> Iterator[Batch]:
     common = {
         "action": "alert",
         "expirationDateTime": stamp(now + timedelta(days=60)),
@@ -337,24 +289,27 @@ def indicators(now: datetime) -> list[dict[str, Any]]:
         "tlpLevel": "green",
         "confidence": 80,
     }
-    return [
-        {
-            **common,
-            "description": "Sample command and control host",
-            "threatType": "C2",
-            "domainName": "cdn-sync.sample-c2.example",
-        },
-        {
-            **common,
-            "description": "Sample command and control address",
-            "threatType": "C2",
-            "networkIPv4": "203.0.113.99",
-        },
-        {
-            **common,
-            "description": "Sample loader",
-            "threatType": "Malware",
-            "fileHashType": "sha256",
-            "fileHashValue": LOADER,
-        },
-    ]
+    yield (
+        "/beta/security/tiIndicators",
+        [
+            {
+                **common,
+                "description": "Sample command and control host",
+                "threatType": "C2",
+                "domainName": "cdn-sync.sample-c2.example",
+            },
+            {
+                **common,
+                "description": "Sample command and control address",
+                "threatType": "C2",
+                "networkIPv4": "203.0.113.99",
+            },
+            {
+                **common,
+                "description": "Sample loader",
+                "threatType": "Malware",
+                "fileHashType": "sha256",
+                "fileHashValue": LOADER_SHA256,
+            },
+        ],
+    )

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from bartizan.demo.organisation import Office, Organisation, Person, sample_id
+from bartizan.demo import posture
+from bartizan.demo.organisation import FAR, LOADER_SHA256, Organisation, Person, sample_id
 from bartizan.demo.telemetry import Item, sign_in, stamp
 
-_FAR = Office("Manaus", "Amazonas", "BR", -3.12, -60.02, "203.0.113.66", "")
-_HASH = "9f2c1d4e7b6a5083c1e2f3a4b5c6d7e8f90112233445566778899aabbccddee0"
 _SECONDS_A_STEP = 40
 
 
@@ -42,7 +41,7 @@ def _falcon(
             "FileName": "rundll32.exe",
             "FilePath": "\\Device\\HarddiskVolume3\\Windows\\System32\\rundll32.exe",
             "CommandLine": command,
-            "SHA256String": _HASH,
+            "SHA256String": LOADER_SHA256,
             "ProcessId": 4711,
             "ProcessStartTime": int(at.timestamp()),
             "PatternId": 10197,
@@ -62,14 +61,14 @@ def _okta_threat(at: datetime, victim: Person) -> Item:
         "version": "0",
         "actor": {"id": victim.id, "type": "User", "alternateId": victim.upn, "displayName": victim.name},
         "client": {
-            "ipAddress": _FAR.address,
+            "ipAddress": FAR.address,
             "device": "Computer",
             "userAgent": {"rawUserAgent": "python-requests/2.32", "os": "Unknown", "browser": "UNKNOWN"},
             "geographicalContext": {
-                "city": _FAR.city,
-                "state": _FAR.state,
+                "city": FAR.city,
+                "state": FAR.state,
                 "country": "Brazil",
-                "geolocation": {"lat": _FAR.latitude, "lon": _FAR.longitude},
+                "geolocation": {"lat": FAR.latitude, "lon": FAR.longitude},
             },
         },
         "outcome": {"result": "SUCCESS", "reason": None},
@@ -146,7 +145,7 @@ def _exfiltration(at: datetime, victim: Person) -> Item:
                 "awsApiCallAction": {
                     "api": "GetObject",
                     "serviceName": "s3.amazonaws.com",
-                    "remoteIpDetails": {"ipAddressV4": _FAR.address, "country": {"countryName": "Brazil"}},
+                    "remoteIpDetails": {"ipAddressV4": FAR.address, "country": {"countryName": "Brazil"}},
                 },
             },
         },
@@ -162,8 +161,8 @@ def _far_sign_in(org: Organisation, who: Person, at: datetime, *, error: int = 0
         org,
         who,
         at,
-        address=_FAR.address,
-        place=_FAR,
+        address=FAR.address,
+        place=FAR,
         error=error,
         reason=_WRONG if error else "",
         browser="Python Requests 2.32",
@@ -183,6 +182,9 @@ def attack(org: Organisation, start: datetime, number: int = 0) -> Iterator[Item
     step = timedelta(seconds=_SECONDS_A_STEP)
     at += step
     yield _far_sign_in(org, victim, at)
+    risk = ("unlikelyTravel", "high", "offline")
+    yield Item(at, posture.DETECTIONS, posture.detection(victim, at, risk, place=FAR))
+    yield Item(at, posture.RISKY_USERS, posture.risky_user(victim, at, risk))
     yield _okta_threat(at := at + step, victim)
     yield _falcon(
         at := at + step,

@@ -160,13 +160,14 @@ def _falco(at: datetime, draw: random.Random) -> Item:
     return Item(at, "/ingest/falco", body)
 
 
-def ordinary(org: Organisation, start: datetime, end: datetime) -> Iterator[Item]:
-    """A quiet stream between two instants, in order of time: about ten items an hour by day, fewer by night."""
+def ordinary(
+    org: Organisation, start: datetime, end: datetime, *, pause_min: tuple[float, float] = (5, 25)
+) -> Iterator[Item]:
+    """A quiet stream between two instants, in order of time. `pause_min`: mean minutes to the next, day and night."""
     draw = random.Random(f"{start.isoformat()}")  # noqa: S311 - a sample, not a secret
     at = start
     while True:
-        busy = 6 <= at.hour < 18
-        at += timedelta(minutes=draw.expovariate(1 / (5 if busy else 25)))
+        at += timedelta(minutes=draw.expovariate(1 / pause_min[0 if 6 <= at.hour < 18 else 1]))
         if at >= end:
             return
         kind = draw.random()

@@ -20,7 +20,7 @@ import structlog
 from bartizan.auth.accounts import Accounts
 from bartizan.errors import BartizanError, NotFound
 from bartizan.extend import SOURCES, Source
-from bartizan.ingest.files import FilesReceipt, ingest_files, opened, raws_of
+from bartizan.ingest.files import BadFile, FilesReceipt, ingest_files, raws_in
 from bartizan.ingest.health import MAX_SOURCES, Health
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.normalise import normalise as shown
@@ -89,16 +89,17 @@ def normalise(source: str | None, file: Path, field: str | None, detect: bool) -
     name = importlib.import_module("bartizan.sources.detect").detect if detect else None
     out, number = sys.stdout.buffer, 0
     try:
-        with opened(file) as stream:
-            for batch in raws_of(stream):
-                for line in shown(known, batch, field=field, start=number + 1, detect=name):
-                    out.write(line + b"\n")
-                number += len(batch)
+        for batch in raws_in(file):
+            for line in shown(known, batch, field=field, start=number + 1, detect=name):
+                out.write(line + b"\n")
+            number += len(batch)
         out.flush()
     except BrokenPipeError:
         raise  # the reader of our output went away: main() knows
-    except (BartizanError, OSError) as error:
-        raise click.ClickException(f"{file}: {error}") from None
+    except BadFile as error:
+        raise click.ClickException(error.message) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot write the answer: {error}") from None
 
 
 @click.command()
@@ -121,7 +122,7 @@ def ingest(
     """Store the records in FILES (- for standard input), one a line in the form of SOURCE, also while a server runs.
 
     Prints {"accepted", "repeats", "events", "ids"}; doing it twice changes nothing. Exit code 1 if a line gave no
-    record.
+    record or a file could not be read; the others are stored all the same.
     """
     _quiet()
     known = _find(source)
@@ -132,7 +133,7 @@ def ingest(
     except (BartizanError, OSError) as error:
         raise click.ClickException(str(error)) from None
     for fault in done.faults:
-        click.echo(f"{fault.file}, record {fault.record}: {fault.error}", err=True)
+        click.echo(str(fault), err=True)
     click.echo(msgspec.json.encode(done.total.answer()).decode())
     if done.faults:
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -18,12 +19,19 @@ MAX_LINE_BYTES = 16 * records.MAX_RECORD_BYTES  # of a file: a record may stand 
 _BLOCK_BYTES = 4 * 2**20
 
 
+class BadFile(BadRequest):
+    """A file that cannot be read, or not to its end; the message names it."""
+
+
 class Fault(Struct, frozen=True):
-    """A line of a file that gave no record."""
+    """A line of a file that gave no record; without `record`, a file that could not be read to its end."""
 
     file: str
-    record: int
+    record: int | None
     error: str
+
+    def __str__(self) -> str:
+        return self.error if self.record is None else f"{self.file}, record {self.record}: {self.error}"
 
 
 class FilesReceipt(Struct):
@@ -70,8 +78,22 @@ def _long_lines(rest: bytes, stream: BinaryIO) -> Iterator[bytes]:
         rest = tail + more
 
 
-def opened(path: Path) -> BinaryIO:
-    """A file, what is inside a .gz, or standard input for `-`."""
+def raws_in(path: Path) -> Iterator[list[bytes]]:
+    """The same of a file, of what is inside a .gz, or of standard input for `-`. BadFile where it cannot be read."""
+    try:
+        with _opened(path) as stream:
+            yield from raws_of(stream)
+    except (BadRequest, TooLarge) as error:
+        raise BadFile(f"{path}: {error.message}") from None
+    except EOFError:  # gzip's word for a file that was cut off
+        raise BadFile(f"{path}: it is no valid gzip: it ends early") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise BadFile(f"{path}: it is no valid gzip: {error}") from None
+    except OSError as error:
+        raise BadFile(f"{path}: it cannot be read: {error.strerror or error}") from None
+
+
+def _opened(path: Path) -> BinaryIO:
     if str(path) == "-":
         return sys.stdin.buffer
     if path.suffix == ".gz":
@@ -82,13 +104,14 @@ def opened(path: Path) -> BinaryIO:
 async def ingest_files(
     pipeline: Pipeline, tenant: str, source: Source, paths: Sequence[Path], *, field: str | None = None, actor: str
 ) -> FilesReceipt:
-    """Stores the records of files, in order. A line without the member `field` is a fault and hinders no other."""
+    """Stores the records of files, in order. A line without the member `field`, or a file that cannot be read, is a
+    fault and hinders no other."""
     done = FilesReceipt(Receipt(), [])
     read = records.reader(field)
     for path in paths:
         number = 0
-        with opened(path) as stream:
-            for batch in raws_of(stream):
+        try:
+            for batch in raws_in(path):
                 raws: list[bytes] = []
                 for line in batch:
                     number += 1
@@ -97,4 +120,6 @@ async def ingest_files(
                     except records.Unreadable as error:
                         done.faults.append(Fault(str(path), number, str(error)))
                 done.total.add(await pipeline.take(tenant, source, raws, actor=actor))
+        except BadFile as error:
+            done.faults.append(Fault(str(path), None, error.message))
     return done

@@ -1,13 +1,15 @@
 """The path of a bulk: split, normalise, recognise repeats, store; it returns once everything is durable.
 
-Events go to the lake first and the marks that recognise their repeats to the store after that: a crash between the two
-may store an event twice, but never loses one. Alerts, Graph objects and marks of up to WRITE_RECORDS records are one
-write.
+Events go to the lake first and the marks that recognise their repeats to the store after that. The lake keeps the name
+of what it appended until the marks are stored, so that the same bulk, sent again after a crash between the two, appends
+nothing twice; records that come back in another order or company may then be appended twice, but none is ever lost.
+Alerts, Graph objects and marks of up to WRITE_RECORDS records are one write.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -33,7 +35,11 @@ _log = structlog.get_logger(__name__)
 class EventSink(Protocol):
     """Where events go: the lake. What has been appended is durable when this returns."""
 
-    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> object: ...
+    async def append(self, tenant: str, rows: Sequence[tuple[str, dict[str, Any]]], *, once: str) -> object:
+        """Nothing where a part of this name, "stage/1", was appended before and not forgotten since."""
+        ...
+
+    async def forget(self, tenant: str, stage: str) -> None: ...
 
 
 class Receipt(Struct):
@@ -134,17 +140,38 @@ class Pipeline:
         store = self._store.tenant(tenant)
         known = await self._known(store, made)
         new = _unknown(made, known)
-        rows = [row for one in new for row in one.rows]
-        if rows:
-            await self._sink.append(tenant, rows)
+        try:
+            stage = await self._append(tenant, new)
+        except TooLarge:  # records may grow to more rows or bytes than the lake takes at once
+            if len(made) < 2:
+                raise
+            half = len(made) // 2
+            receipt = await self._keep(tenant, made[:half], actor, received)
+            receipt.add(await self._keep(tenant, made[half:], actor, received))
+            return receipt
         receipt = await self._write(tenant, store, made, known, actor, received)
-        receipt.events = len(rows)
+        await self._forget(tenant, stage)
+        receipt.events = sum(len(one.rows) for one in new)
         odd = [one for one in new if one.warning]
         receipt.warnings = len(odd)
         if odd:
             first = {"sha256": odd[0].sha256, "error": odd[0].warning}
             _log.warning("ingest.records_kept_as_text", source=odd[0].source, tenant=tenant, records=len(odd), **first)
         return receipt
+
+    async def _append(self, tenant: str, new: Sequence[Made]) -> str | None:
+        """The name under which the rows went to the lake; the same records in the same order have the same one."""
+        if not new:
+            return None
+        keys = "".join(known_key(one) for one in new)
+        stage = f"ingest.{sha256(keys.encode()).hexdigest()[:32]}"
+        await self._sink.append(tenant, [row for one in new for row in one.rows], once=f"{stage}/1")
+        return stage
+
+    async def _forget(self, tenant: str, stage: str | None) -> None:
+        """The marks of the store now recognise what was appended."""
+        if stage is not None:
+            await self._sink.forget(tenant, stage)
 
     async def _known(self, store: TenantStore, made: Sequence[Made]) -> frozenset[str]:
         """Marks of those records whose events are in the lake already."""
@@ -181,9 +208,10 @@ class Pipeline:
         kept = generic(records.record(one.raw), one.sha256, one.source, received, why)
         _log.warning("ingest.record_refused_by_store", source=one.source, sha256=one.sha256, error=why)
         known = await self._known(store, [kept])
-        if not known:
-            await self._sink.append(tenant, kept.rows)
-        return await store.write(lambda tx: _put(tx, [kept], known), actor=actor)
+        stage = await self._append(tenant, _unknown([kept], known))
+        receipt = await store.write(lambda tx: _put(tx, [kept], known), actor=actor)
+        await self._forget(tenant, stage)
+        return receipt
 
 
 def _unknown(made: Sequence[Made], known: frozenset[str]) -> list[Made]:

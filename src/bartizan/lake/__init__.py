@@ -1,5 +1,5 @@
 """Events: the catalogue of tables (`tables`), rows made to fit them (`coerce`), documents as rows (`rows`), and the
-durable, sequenced buffer (`buffer`; `sink` for who only appends).
+durable, sequenced buffer (`buffer`).
 
 The names below are imported when they are asked for, so that whoever needs only the catalogue pays only for it.
 """
@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bartizan.lake.buffer import Batch, Lake, Sizes, open_lake
-    from bartizan.lake.sink import Sink
     from bartizan.lake.tables import TABLES, Table, declare, table
 
-__all__ = ["TABLES", "Batch", "Lake", "Sink", "Sizes", "Table", "declare", "open_lake", "table"]
+__all__ = ["TABLES", "Batch", "Lake", "Sizes", "Table", "declare", "open_lake", "table"]
 
 _MODULES = {
     **dict.fromkeys(("Batch", "Lake", "Sizes", "open_lake"), "buffer"),
-    "Sink": "sink",
     **dict.fromkeys(("TABLES", "Table", "declare", "table"), "tables"),
 }
 

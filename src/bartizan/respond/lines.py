@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import structlog
 from msgspec import Struct
 
 from bartizan.model.ids import stable_id
 from bartizan.respond.notifications import Event, Subscription, collection, notification
-from bartizan.respond.outbound import Outbound, Reply
+from bartizan.respond.outbound import Outbound, Reply, without_query
 from bartizan.store import Change
 
 log = structlog.get_logger(__name__)
@@ -104,7 +103,7 @@ class Line(ABC):
         try:
             return await self._step()
         except Exception:  # the edge of the stage: the line goes on, nothing was marked as delivered
-            log.exception("notification line failed", endpoint=self.url.partition("?")[0])
+            log.exception("notification line failed", endpoint=without_query(self.url))
             return _RETRY_AT_ONCE_S
 
     async def _step(self) -> float | None:
@@ -119,7 +118,7 @@ class Line(ABC):
         self._slow = reply.seconds > self._times.slow_s
         if reply.ok:
             if self.failures:
-                log.info("endpoint answers again", endpoint=self.url.partition("?")[0], failures=self.failures)
+                log.info("endpoint answers again", endpoint=without_query(self.url), failures=self.failures)
             self.failures, self.error = 0, ""
             self._batch = min(self._batch * 2, MAX_BATCH)
             await self.delivered()
@@ -131,7 +130,7 @@ class Line(ABC):
         self.error = reply.error or f"status {reply.status}"
         self._batch = max(self._batch // 2, 1)  # one that cannot be taken shall not hold up the others for long
         if self.failures == 1:
-            log.warning("endpoint failed", endpoint=self.url.partition("?")[0], why=self.error)
+            log.warning("endpoint failed", endpoint=without_query(self.url), why=self.error)
         top = min(self._times.backoff_max_s, self._times.horizon_s / 4)
         delay = min(self._times.backoff_s * 2.0 ** min(self.failures - 1, 30), top)
         spread = delay * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -154,13 +153,12 @@ class Outage(Struct, frozen=True):
 
     def dead_letter(self, of: Subscription, reason: str, now: str) -> dict[str, Any]:
         """One document for each outage; it grows while that lasts."""
-        endpoint = urlsplit(of.url)
         return {
             "id": stable_id("dead letter", of.id, str(self.first)),
             "subscriptionId": of.id,
             "applicationId": of.app,
             "resource": of.resource,
-            "endpoint": f"{endpoint.scheme}://{endpoint.netloc}{endpoint.path}",  # a query may hold a secret
+            "endpoint": without_query(of.url),
             "firstChange": self.first,
             "firstChangeDateTime": self.first_at,
             "lastChange": self.last,
@@ -313,7 +311,7 @@ class LetterLine(Line):
     async def take(self, limit: int) -> list[dict[str, Any]]:
         cutoff = self._cutoff()
         if old := [letter for letter in self.letters.values() if letter.at < cutoff]:
-            log.warning("lifecycle notifications given up", endpoint=self.url.partition("?")[0], count=len(old))
+            log.warning("lifecycle notifications given up", endpoint=without_query(self.url), count=len(old))
             await self._drop(old)
         self._taken = list(islice(self.letters.values(), limit))
         return [letter.body for letter in self._taken]

@@ -125,6 +125,11 @@ def _address(text: str) -> Address | None:
         return None
 
 
+def without_query(url: str) -> str:
+    """What of an endpoint may be shown and logged: its query may hold a secret."""
+    return url.partition("?")[0]
+
+
 class Refused(OSError):
     """A name or address that may not be connected to."""
 

@@ -24,7 +24,7 @@ from bartizan.extend import Answer, Context
 from bartizan.model.edm import Version
 from bartizan.model.times import instant, parse, to_datetime
 from bartizan.odata.tree import And, Compare, Expr, Literal, Path
-from bartizan.respond.outbound import Outbound, Policy, check_url
+from bartizan.respond.outbound import Outbound, Policy, check_url, without_query
 from bartizan.respond.watched import Watched, required_access, watched
 from bartizan.store import Collection, Column, Stored, Tx, draft, inner
 
@@ -303,7 +303,7 @@ async def shake_hands(outbound: Outbound, url: str) -> None:
     )
     if reply.status != 200 or reply.body.strip() != token.encode():
         why = reply.error or f"status {reply.status}, body {reply.body[:100]!r}"
-        log.warning("subscription handshake failed", endpoint=url.partition("?")[0], why=why)
+        log.warning("subscription handshake failed", endpoint=without_query(url), why=why)
         raise BadRequest(HANDSHAKE_FAILED, code="InvalidRequest")
 
 

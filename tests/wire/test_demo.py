@@ -1,0 +1,120 @@
+"""The sample organisation of `bartizan demo`: lists have content, starting again changes nothing, attacks unfold."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import httpx
+import pytest
+from tests.wire.conftest import Running, seeded
+
+from bartizan import api as resources
+from bartizan.demo import posture, story
+from bartizan.demo.feed import Case, Server, fill
+from bartizan.demo.organisation import Organisation
+from bartizan.extend import RESOURCES, Can
+
+resources.load()
+LISTS = [
+    f"/{version}/{each.path}"
+    for each in RESOURCES
+    for version in each.versions
+    if Can.LIST in each.can and each.path != "subscriptions"  # those are for who tries it to make
+]
+GROWING = ("security/alerts", "security/alerts_v2", "auditLogs/signIns", "auditLogs/directoryAudits")
+PAST = ("secureScores", "security/incidents", "riskDetections", "RiskEvents", "riskyUsers")
+T = TypeVar("T")
+
+
+@pytest.fixture
+def api(server: Running) -> Iterator[httpx.Client]:
+    with server.api() as client:
+        yield client
+
+
+def value(api: httpx.Client, path: str) -> list[dict[str, Any]]:
+    answer = api.get(path)
+    assert answer.status_code == 200, f"{path}: {answer.text}"
+    found: list[dict[str, Any]] = answer.json()["value"]
+    return found
+
+
+@asynccontextmanager
+async def feeding(running: Running) -> AsyncIterator[Server]:
+    context = ssl.create_default_context(cafile=str(running.ca))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        yield Server(session, running.root, running.tenant, running.client_id, running.secret)
+
+
+def fed(running: Running, work: Callable[[Server], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with feeding(running) as feed:
+            return await work(feed)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_every_list_has_content(api: httpx.Client, path: str) -> None:
+    assert value(api, f"{path}?$top=1")
+
+
+def test_a_user_is_tied_to_what_surrounds_him(api: httpx.Client) -> None:
+    """Groups, devices, manager, licence: what an investigation asks for."""
+    person = Organisation(people=24).people[-1]
+    for relation in ("memberOf", "ownedDevices", "registeredDevices", "licenseDetails"):
+        assert value(api, f"/v1.0/users/{person.id}/{relation}"), relation
+    manager = api.get(f"/v1.0/users/{person.id}/manager").json()
+    assert manager["id"] in [each.id for each in Organisation(people=24).people]
+    assert person.id in [each["id"] for each in value(api, f"/v1.0/users/{manager['id']}/directReports")]
+
+
+def test_starting_again_changes_nothing(tmp_path: Path) -> None:
+    """Nor does it a week later, but that there is another past and a score for each day since."""
+    organisation = Organisation(people=24)
+
+    def started(days_later: int) -> dict[str, dict[str, str]]:
+        now = datetime.now(UTC) + timedelta(days=days_later)
+        fed(server, lambda feed: fill(feed, organisation, now, days=2))
+        return {path: {row["id"]: row["@odata.etag"] for row in value(api, path)} for path in LISTS}
+
+    with seeded(tmp_path) as server, server.api() as api:
+        before, after, late = started(0), started(0), started(7)
+    for path in LISTS:
+        if not path.endswith(GROWING):
+            assert after[path] == before[path], path
+            assert late[path].items() >= before[path].items(), path
+            if not path.endswith(PAST):
+                assert late[path] == before[path], path
+    scores = "/v1.0/security/secureScores"
+    assert len(late[scores].keys() - before[scores].keys()) == 7
+
+
+def test_an_attack_unfolds(server: Running, api: httpx.Client) -> None:
+    """Its incident opens with the first alert and grows with each; the victim is at high risk by then."""
+    organisation = Organisation(people=24)
+    began = datetime.now(UTC) - timedelta(days=2)
+
+    async def unfold(feed: Server) -> list[tuple[int, str, str]]:
+        case, steps = Case(feed, began), []
+        for step in story.attack(organisation, began, number=1):
+            ids = await feed.post_all(step.path, [step.body], renew=step.path == posture.RISKY_USERS)
+            await case.add(ids)
+            if ids:
+                with server.api() as other:
+                    found = other.get(f"/v1.0/security/incidents/{case.id}?$expand=alerts").json()
+                steps.append((len(found["alerts"]), found["severity"], found["displayName"]))
+        return steps
+
+    steps = fed(server, unfold)
+    assert [count for count, _, _ in steps] == [1, 2, 3, 4, 5]
+    assert [severity for _, severity, _ in steps] == ["medium", "high", "high", "high", "high"]
+    assert "exfiltration" in steps[-1][2] and "exfiltration" not in steps[0][2]
+    victim = organisation.people[(13 + 4) % 24]
+    user = api.get(f"/v1.0/identityProtection/riskyUsers/{victim.id}").json()
+    assert (user["userPrincipalName"], user["riskLevel"], user["riskState"]) == (victim.upn, "high", "atRisk")
