@@ -1,5 +1,7 @@
-"""Check Point: gateway logs in every form of the Log Exporter (CEF, LEEF, syslog, key and value, JSON), and alerts of
-Harmony Email and Harmony Mobile. What a threat prevention blade detects or prevents is an alert, the rest are events.
+"""Check Point: logs of gateways in every form of the Log Exporter, alerts of Harmony Email and Harmony Mobile.
+
+The forms are CEF, LEEF, syslog, key and value, JSON and the legacy export. What a threat prevention blade detects or
+prevents is an alert, the rest are events.
 
 Source: Check Point, "Log Exporter", "Log fields description" (sk144192); Harmony Email & Collaboration, "Security
 events"; Harmony Mobile, "SIEM events".

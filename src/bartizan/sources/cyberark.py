@@ -1,5 +1,4 @@
-"""CyberArk: the vault's audit as LEEF or CEF, the audit of the identity platform as JSON, and what Privileged Threat
-Analytics (PTA) detects as alerts.
+"""CyberArk: audits of the vault (LEEF, CEF) and of the identity platform (JSON), alerts of Privileged Threat Analytics.
 
 Source: CyberArk, "Security Information and Event Management: audit records", "PTA syslog", "Audit service, audit logs".
 """

@@ -1,4 +1,4 @@
-"""Kaspersky: events of its endpoint products, as text of lines "Label: value", in syslog of Security Center, or as CEF.
+"""Kaspersky: events of endpoint products, as lines "Label: value", in syslog of Security Center, or as CEF.
 
 Source: Kaspersky Endpoint Security for Windows, "Event reference"; Kaspersky Security Center, "Exporting events to SIEM
 systems" (CEF, RFC 5424 with `event@23668`).

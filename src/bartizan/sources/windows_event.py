@@ -1,6 +1,6 @@
-"""Windows event log: Security as SecurityEvent, other channels as Event, logons and new processes also as Microsoft's
-tables for devices; what Defender Antivirus finds is an alert.
+"""Windows event log: rows of SecurityEvent and Event; what Defender Antivirus finds is an alert.
 
+Logons and new processes are rows of Microsoft's tables for devices as well, events of Sysmon are those of `sysmon`.
 Source: Windows, "Security auditing" (events 1102, 4624 to 5157); Microsoft Defender Antivirus, "Event IDs and error
 codes"; AD FS, "Auditing enhancements"; Azure Monitor, "SecurityEvent", "Event".
 """
