@@ -27,6 +27,18 @@ NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 # Sources of which records of kind event become alerts -> what in such a record is the source's own verdict.
 VERDICTS: dict[str, tuple[str, ...]] = {
     "auth0": ("signup_pwd_leak", "pwd_leak", "limit_", "reused refresh token"),
+    "aws_cloudtrail": ("AwsCloudTrailInsight",),
+    "azure_activity": ('"Security"', '"Alert"'),
+    "cloudflare": (
+        "firewallmanaged",
+        "firewallManaged",
+        "WAFAttackScore",
+        "CategoryNames",
+        "BlockedFile",
+        "alert_type",
+    ),
+    "github_audit": ("secret_scanning_alert.", "repository_vulnerability_alert.", "code_scanning."),
+    "osquery": ("ossec-rootkit", "-attacks", '"matches"'),
     "gcp_audit": ("account_warning",),
     "google_workspace": ("account_warning", "attack_warning", "malware_family", "rule_name", "COMPROMISED"),
     "aws_waf": ('"XSS"', '"SQL_INJECTION"', "AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet"),
@@ -41,6 +53,9 @@ VERDICTS: dict[str, tuple[str, ...]] = {
 # Records of these sources may say of no time that is the finding's own: the report around them, or the entry of the
 # log, has it. The time of receipt stands for it.
 TIMELESS = frozenset({"cef_generic", "checkpoint", "gcp_scc", "kaspersky", "trivy"})
+# Audit trails: some of their records are labelled as findings for the page that they were taken from (a sample of a
+# mapping, a rule's test), while they say that somebody did something and nothing of a detection.
+TRAILS = frozenset({"github_audit", "snyk"})
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
@@ -256,7 +271,7 @@ def measure(shared: Path, source: str) -> Measure:
 
 
 def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: list[Alert]) -> None:
-    if item["kind"] == "event":
+    if item["kind"] == "event" or (result.source in TRAILS and not alerts):
         result.events_as_alerts += bool(alerts)
         return
     result.alert_records += 1

@@ -130,13 +130,8 @@ _READERS: dict[str, Callable[..., Any]] = {
 
 
 def _encoded(value: Any) -> bytes | None:
-    """None of nothing, and of numbers that no column can hold: those stay in the rest."""
-    if value is None or value in ("", [], {}):
-        return None
-    try:
-        return msgspec.json.encode(clean(inner_json(value), _MAX_DEPTH))
-    except (OverflowError, RecursionError, msgspec.MsgspecError):
-        return None
+    """None of nothing."""
+    return None if value is None or value in ("", [], {}) else msgspec.json.encode(clean(inner_json(value), _MAX_DEPTH))
 
 
 def _whole(value: Any) -> Any:
