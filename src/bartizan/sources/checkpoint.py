@@ -99,6 +99,11 @@ class CheckPoint(Shape):
     name = "checkpoint"
     vendor = "Check Point"
     product = "Quantum"
+    marks = "loguid+product+action origin+product+action event.security_event attack_vector+device_id+threat_factors"
+    pattern = re.compile(
+        r"\bCEF:\s?\d\|{1,2}Check Point\||\[action:\"|\bloguid[=:]\"?\{0x|CheckPoint \d+ - |\A0\|Check Point\|"
+    )
+    sourcetypes = ("cp_log*", "checkpoint:*", "opsec*")
     alert = Paths(
         id="loguid externalId",
         title="protection_name attack malware_family appi_name name",

@@ -44,6 +44,8 @@ class Kaspersky(Shape):
     name = "kaspersky"
     vendor = "Kaspersky"
     product = "Endpoint Security"
+    pattern = re.compile(r"(?:CEF|LEEF):\s?[\d.]{1,3}\|Kaspersky[^|]{0,20}\||\A\s*Event type: |\[event@23668 ")
+    sourcetypes = ("kaspersky:*",)
     alert = Paths(
         id="externalId",
         title="name",
