@@ -160,9 +160,9 @@ def _programs(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
                 path if image is not None and len(image[0].strip('"')) < len(path.strip('"')) else None,
                 path=image[0].strip('"') if image is not None else path if re.search(r"[\\/]", path) else None,
             )
-    command = _COMMAND.search(each.message or "")
+    command = _COMMAND.search((each.message or "")[:MAX_DATA_CHARS])
     evidence.process(command[1].replace('\\"', '"').replace("\\\\", "\\") if command else None)
-    ran = _RAN.search(each.message or "")
+    ran = _RAN.search((each.message or "")[:2_048])  # the message is one sentence
     evidence.process(path=ran[1] if ran else None)
     kind, name = (data.text("ObjectType") or "").lower(), data.text("ObjectName")
     if kind == "key" or (name or "").upper().startswith("\\REGISTRY\\"):
