@@ -1,6 +1,6 @@
-"""Windows event log: Security as SecurityEvent, other channels as Event, logons and new processes also as Microsoft's
-tables for devices; what Defender Antivirus finds is an alert.
+"""Windows event log: rows of SecurityEvent and Event; what Defender Antivirus finds is an alert.
 
+Logons and new processes are rows of Microsoft's tables for devices as well, events of Sysmon are those of `sysmon`.
 Source: Windows, "Security auditing" (events 1102, 4624 to 5157); Microsoft Defender Antivirus, "Event IDs and error
 codes"; AD FS, "Auditing enhancements"; Azure Monitor, "SecurityEvent", "Event".
 """
@@ -55,7 +55,7 @@ _ACCOUNTS = (
     ("TargetAccount", "", ""),
     ("SubjectAccount", "", ""),
 )
-_LABELS = (("Account Name", "Account Domain", "Security ID"), ("User Name", "Domain", ""), ("User", "", ""))
+_LABELS = (("Account Name", "Account Domain", "Security ID"), ("User Name", "Domain", ""), ("Logon Account", "", ""))
 _ADDRESSES = (
     "IpAddress", "ClientAddress", "SourceAddress", "DestAddress", "SourceIp", "DestinationIp", "ClientIPAddress",
     "Address", "IPString", "ClientIP", "Client Address", "Source Network Address", "Source Address",
@@ -67,6 +67,7 @@ _HOSTS = (
     "ClientName",
     "TargetServerName",
     "Workstation Name",
+    "Source Workstation",
     "Client Name",
     "DeviceName",
 )
@@ -87,6 +88,9 @@ class WindowsLog(Source):
     name = "windows_event"
     vendor = "Microsoft"
     product = "Windows"
+    marks = "winlog.event_id+winlog.channel Event.System EventID+Channel EventID+EventSourceName EventID+EventLog"
+    pattern = re.compile(r"<Event[ >].{0,200}<System>|MSWinEventLog\t|\AEventCode=|\nEventCode=\d", re.DOTALL)
+    sourcetypes = ("wineventlog*", "xmlwineventlog*", "mswineventlog*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         events = read(record)
@@ -156,9 +160,9 @@ def _programs(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
                 path if image is not None and len(image[0].strip('"')) < len(path.strip('"')) else None,
                 path=image[0].strip('"') if image is not None else path if re.search(r"[\\/]", path) else None,
             )
-    command = _COMMAND.search(each.message or "")
+    command = _COMMAND.search((each.message or "")[:MAX_DATA_CHARS])
     evidence.process(command[1].replace('\\"', '"').replace("\\\\", "\\") if command else None)
-    ran = _RAN.search(each.message or "")
+    ran = _RAN.search((each.message or "")[:2_048])  # the message is one sentence
     evidence.process(path=ran[1] if ran else None)
     kind, name = (data.text("ObjectType") or "").lower(), data.text("ObjectName")
     if kind == "key" or (name or "").upper().startswith("\\REGISTRY\\"):
