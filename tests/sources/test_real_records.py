@@ -28,7 +28,8 @@ VERDICTS: dict[str, tuple[str, ...]] = {
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
     "okta": ("threat.detected", "phishing"),
     "suricata_eve": ("signature_id",),
-}
+}  # Sources whose records here have no time (masked, or templates): the time of receipt stands in.
+TIMELESS = frozenset({"alertmanager", "zeek_notice"})
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
@@ -233,7 +234,8 @@ def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: li
     result.techniques += len(ids)
     result.techniques_found += len(ids & {name for alert in alerts for name in alert.techniques})
     for alert in alerts[:1]:
-        whole = alert.title and alert.severity and alert.vendor and alert.first_activity and alert.last_activity
+        timed = (alert.first_activity and alert.last_activity) or result.source in TIMELESS
+        whole = alert.title and alert.severity and alert.vendor and timed
         result.complete += bool(whole)
         result.with_evidence += bool(alert.evidence)
         if not whole or not alert.evidence:

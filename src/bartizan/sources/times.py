@@ -26,8 +26,14 @@ _FORMS = (
     "%d/%b/%Y:%H:%M:%S %z",  # 10/Oct/2000:13:55:36 -0700
     "%b %d %Y %H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
+    "%a %b %d %H:%M:%S UTC %Y",
+    "%d-%b-%Y %H:%M:%S",  # 06-May-2024 14:39:17
 )
-_ZONE_WORD = re.compile(r"\s*(?:UTC|GMT)$")
+_ZONE_WORD = re.compile(r"\s*(?:\((?:UTC|GMT)\)|(?:UTC|GMT)(?:[+-]00:?00)?)$")
+
+
+# 2025-02-15 14:59:03.2 +0000 UTC, as Go prints a time.
+_GO = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d\d)(\d\d) [A-Z]{1,5}")
 
 
 def when(value: Any) -> str | None:
@@ -72,6 +78,8 @@ def _of_text(text: str) -> str | None:
     except (ValueError, OverflowError):
         pass
     plain = " ".join(text.split())
+    if (go := _GO.fullmatch(plain)) is not None:
+        return _of_text(f"{go[1]}T{go[2]}{go[3]}:{go[4]}")
     for form in _FORMS:
         try:
             at = datetime.strptime(plain, form)  # noqa: DTZ007 - the zone is set below
