@@ -17,8 +17,12 @@ class Commands(click.Group):
         "serve": ("bartizan.cli:serve", "Start the server."),
         "demo": ("bartizan.demo.command:demo", "Start a server with a living sample organisation."),
         "ingest": ("bartizan.ingest.command:ingest", "Store records of a source from files."),
+        "tail": ("bartizan.ingest.command:tail", "Follow growing files and store their records."),
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
-        "sources": ("bartizan.ingest.command:sources", "List the sources that are understood."),
+        "sources": (
+            "bartizan.ingest.command:sources",
+            "List the sources; status says how they arrive.",
+        ),
         "tenant": ("bartizan.auth.commands:tenant", "Manage tenants: add, list, remove, export, restore, erase."),
         "app": ("bartizan.auth.commands:app", "Manage applications: add, list, remove, rotate, revoke."),
         "user": ("bartizan.auth.commands:user", "Manage accounts of people: add, list, remove, rotate, revoke."),

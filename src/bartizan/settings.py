@@ -264,6 +264,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ingest_in_flight_bytes: Annotated[
         Count, Meta(description="Bytes of records that a process holds at once; beyond, 503.")
     ] = 256 << 20
+    listeners: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Syslog addresses to listen on, such as tcp://0.0.0.0:5514?tenant=acme&source=auto "
+            "(udp, tcp or tls; from=10.0.0.0/8 says who may send)."
+        ),
+    ] = ()
     ingest_tenant_bytes: Annotated[Count, Meta(description="One tenant's share of that; beyond, 429.")] = 128 << 20
 
     def __post_init__(self) -> None:

@@ -73,6 +73,28 @@ async def test_an_entry(store: Store) -> None:
         assert [d["key"] for d in doc["additionalDetails"]] == ["face", "chain.n", "chain.prev", "chain.hash"]
 
 
+async def test_entries_of_others_are_no_part_of_the_chain(store: Store) -> None:
+    """An audit of another service stands beside the chain; one that claims to be of this server is found."""
+    await fill(store, 2)
+
+    async def take_in(id: str, service: str, detail: str) -> None:
+        body = {
+            "activityDateTime": "2026-01-01T00:00:00.0000000Z",
+            "loggedByService": service,
+            "additionalDetails": [{"key": detail, "value": "1"}],
+        }
+        made = draft(audit.declared(), body, id)
+        await store.tenant(TENANT).write(lambda tx: tx.put(made), actor="t")
+
+    await take_in("Directory_x", "Core Directory", "UserType")
+    report = await audit.verify(store.tenant(TENANT))
+    assert (report.ok, report.entries, report.head) == (True, 4, 4)
+    await take_in("Directory_y", "Bartizan", "UserType")
+    await take_in("Directory_z", "Core Directory", "chain.n")
+    report = await audit.verify(store.tenant(TENANT))
+    assert not report.ok and {each.id for each in report.problems} == {"Directory_y", "Directory_z"}
+
+
 async def test_faces_are_those_of_the_schema(store: Store) -> None:
     """What is written by hand for speed is, byte for byte, what the store's renderer makes."""
 

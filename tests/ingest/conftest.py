@@ -14,10 +14,12 @@ from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Observed
 from bartizan.sources.tables import TABLES
 from bartizan.store import Collection, Store, open_store
-from bartizan.store.alerts import COLLECTIONS
+from bartizan.store.alerts import COLLECTIONS, INCIDENTS
 
 NOW = datetime(2026, 11, 23, 5, tzinfo=UTC)
 SIGN_INS = Collection(name="signIns", type="microsoft.graph.signIn")
+AUDITS = Collection(name="directoryAudits", type="microsoft.graph.directoryAudit")
+FED = {each.name: each for each in (SIGN_INS, AUDITS, INCIDENTS)}  # what sources fill beside alerts
 TENANT = "tenant-1"
 
 
@@ -96,7 +98,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def any_store(target: str) -> AsyncIterator[Store]:
     """On each engine."""
-    store = open_store(target, (*COLLECTIONS, MARKS, SIGN_INS))
+    store = open_store(target, (*COLLECTIONS, MARKS, SIGN_INS, AUDITS))
     await store.start()
     yield store
     await store.close()
@@ -104,7 +106,7 @@ async def any_store(target: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = open_store(tmp_path / "data", (*COLLECTIONS, MARKS, SIGN_INS))
+    store = open_store(tmp_path / "data", (*COLLECTIONS, MARKS, SIGN_INS, AUDITS))
     await store.start()
     yield store
     await store.close()
@@ -117,4 +119,4 @@ def lake() -> Lake:
 
 @pytest.fixture
 def pipeline(store: Store, lake: Lake) -> Pipeline:
-    return Pipeline(store, lake, collections={"signIns": SIGN_INS}, sources={"plain_test": PLAIN}, clock=lambda: NOW)
+    return Pipeline(store, lake, collections=FED, sources={"plain_test": PLAIN}, clock=lambda: NOW)

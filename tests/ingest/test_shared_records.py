@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ingest.conftest import NOW, SIGN_INS, TENANT, Lake
+from tests.ingest.conftest import FED, NOW, TENANT, Lake
 
 import bartizan.sources
 from bartizan.extend import SOURCES
@@ -26,7 +26,7 @@ from bartizan.store.alerts import ALERTS, ALERTS_V2
 
 pytestmark = pytest.mark.shared
 assert bartizan.sources  # imported so that they stand in SOURCES
-NAMES = sorted(set(SOURCES) - {"generic"})
+NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 VERSIONS: tuple[Version, ...] = ("v1.0", "beta")
 MUTANTS = 150  # of each source, in the default run
 NO_LIMIT = 2**30
@@ -95,7 +95,7 @@ def check_faces(alert: dict[str, Any]) -> None:
 async def test_every_record_is_accepted_once_with_its_raw_bytes(
     shared: Path, store: Store, lake: Lake, name: str
 ) -> None:
-    pipeline = Pipeline(store, lake, collections={"signIns": SIGN_INS}, clock=lambda: NOW)
+    pipeline = Pipeline(store, lake, collections=FED, clock=lambda: NOW)
     raws = [member(line, "raw") for line in lines(shared, name)]
     first = await pipeline.take(TENANT, SOURCES[name], raws, actor="t")
     assert first.accepted + first.repeats == len(raws)
@@ -170,7 +170,7 @@ def test_mutated_records_are_never_lost(shared: Path, name: str) -> None:
         if draw.random() < 0.1:
             cut = draw.randrange(len(mutant))
             mutant = mutant[:cut] + bytes([draw.randrange(256)]) + mutant[cut + 1 :]
-        made = make(SOURCES[name], mutant, TENANT, "2026-11-23T05:00:00.0000000Z", {"signIns": SIGN_INS})
+        made = make(SOURCES[name], mutant, TENANT, "2026-11-23T05:00:00.0000000Z", FED)
         assert made.alerts or made.rows or made.objects
         assert made.raw == mutant or mutant[:1] == b'"'
         outcome["text" if made.warning else "understood"] += 1

@@ -12,6 +12,7 @@ from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -22,14 +23,23 @@ from bartizan.model import entities, evidence
 from bartizan.model.alert import Alert, Observed
 
 Out = Alert | Event | GraphObject
-NAMES = sorted(set(SOURCES) - {"generic"})
+NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 # Sources of which records of kind event become alerts -> what in such a record is the source's own verdict.
 VERDICTS: dict[str, tuple[str, ...]] = {
+    "auth0": ("signup_pwd_leak", "pwd_leak", "limit_", "reused refresh token"),
+    "gcp_audit": ("account_warning",),
+    "google_workspace": ("account_warning", "attack_warning", "malware_family", "rule_name", "COMPROMISED"),
+    "aws_waf": ('"XSS"', '"SQL_INJECTION"', "AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet"),
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
+    "duo": ("fraud", "FRAUD", "anomalous_push"),
     "okta": ("threat.detected", "phishing"),
+    "push_security": ("PASSWORD_PHISHING", "FINDING"),
+    "slack_audit": ("anomaly", "file_malicious_content_detected"),
     "suricata_eve": ("signature_id",),
-}  # Sources whose records here have no time (masked, or templates): the time of receipt stands in.
-TIMELESS = frozenset({"alertmanager", "zeek_notice"})
+}
+# Records of these sources may hold no time that is the finding's own (it is masked, in the report around it, or a
+# template): the time of receipt stands for it.
+TIMELESS = frozenset({"alertmanager", "gcp_scc", "trivy", "zeek_notice"})
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
@@ -147,6 +157,13 @@ def named(outs: list[Out]) -> set[tuple[str, str]]:
     return found
 
 
+def is_named(kind: str, value: str, have: set[tuple[str, str]]) -> bool:
+    """A path alone names nothing: it is found in the URL that has it."""
+    if kind == "url" and value.startswith("/"):
+        return any(other == "url" and urlsplit(text).path == urlsplit(value).path for other, text in have)
+    return (kind, _same(kind, value)) in have
+
+
 def wrong(entry: Observed, text: str) -> bool:
     """Whether an entry of the index is of a wrong kind or not in the record."""
     value = entry.value.lower()
@@ -163,6 +180,8 @@ def wrong(entry: Observed, text: str) -> bool:
         return not all(part in text for part in rest.split("/", 1))
     if entry.kind == "mailbox" and "@" not in value:
         return True
+    if entry.kind == "process" and "\\" in value:  # a vendor may give the folder and the name apart
+        return not all(part in text for part in value.rsplit("\\", 1))
     return value not in text
 
 
@@ -211,7 +230,7 @@ def measure(shared: Path, source: str) -> Measure:
         have = named(outs)
         for kind, value in sorted(expected(item.get("expected_ecs", {}))):
             result.expected += 1
-            if (kind, _same(kind, value)) in have:
+            if is_named(kind, value, have):
                 result.found += 1
             else:
                 result.missing.append(f"#{number} {kind} {value[:80]}")
@@ -273,9 +292,9 @@ def test_alerts_have_evidence(shared: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("source", NAMES)
 def test_entities_are_found(shared: Path, source: str) -> None:
-    """At least 90 % of the entities that another parser found; at most 5 % of our index is wrong."""
+    """At least 90 % of the entities that another parser found (of few, all but one); at most 5 % of ours are wrong."""
     result = measure(shared, source)
-    assert result.found >= 0.9 * result.expected, result.missing
+    assert result.expected - result.found <= max(1, 0.1 * result.expected), result.missing
     assert result.index_wrong <= 0.05 * result.index, result.strange
 
 

@@ -7,7 +7,7 @@ Source: ASGI 3.0, lifespan protocol 2.0.
 
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -34,6 +34,9 @@ from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
+from bartizan.ingest.health import SOURCES as INGESTION
+from bartizan.ingest.health import Health
+from bartizan.ingest.hec import hec_routes
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
@@ -58,6 +61,7 @@ def declared() -> tuple[Collection, ...]:
         audit.declared(),
         *ALERT_COLLECTIONS,
         MARKS,
+        INGESTION,
         *RESPOND_COLLECTIONS,
         *collections(),
     )
@@ -116,7 +120,8 @@ class App:
         if sink is None:
             self.lake = lake_of(settings)
             sink = Sink(self.lake)
-        self.pipeline = Pipeline(store, sink, collections=fed, clock=clock)
+        self.health = Health(store, clock)
+        self.pipeline = Pipeline(store, sink, collections=fed, clock=clock, arrived=self.health.arrived)
         self._rest = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,6 +147,7 @@ class App:
     async def stop(self) -> None:
         if self._access is not None:
             self._access.flush()
+        await self.health.close()
         if self.lake is not None:
             await self.lake.close()
         await self.store.close()
@@ -181,15 +187,19 @@ class App:
         sent = request.headers.get("authorization")
         return await self.authority.verifier.authenticate_source(sent, source, INGEST_ACCESS, host=host)
 
+    async def _sender(self, request: HttpRequest) -> tuple[Caller, Sequence[str]]:
+        """Of a source token, as Splunk's senders give it."""
+        return await self.authority.verifier.source_token(request.headers.get("authorization"))
+
     def _starlette(self) -> Starlette:
+        bounds: Any = {
+            "turns": self.graph.turns,
+            "flow": Flow(self.settings.ingest_in_flight_bytes, self.settings.ingest_tenant_bytes),
+            "max_body_bytes": self.settings.ingest_body_bytes,
+        }
         own: list[BaseRoute] = [
-            ingest_route(
-                self.pipeline,
-                self._deliverer,
-                turns=self.graph.turns,
-                flow=Flow(self.settings.ingest_in_flight_bytes, self.settings.ingest_tenant_bytes),
-                max_body_bytes=self.settings.ingest_body_bytes,
-            ),
+            ingest_route(self.pipeline, self._deliverer, **bounds),
+            *hec_routes(self.pipeline, self._sender, **bounds),
             Route("/healthz", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/openapi", self._openapi, methods=["GET"]),

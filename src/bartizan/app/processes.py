@@ -28,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bartizan.app import logs
 from bartizan.auth import tls
 from bartizan.errors import BartizanError, Unavailable
+from bartizan.ingest.listeners import listener
 from bartizan.settings import Secret, Settings
 
 HEADERS_S = 30  # for a client to send the head of a request, and from connecting to its first
@@ -61,6 +62,8 @@ def serve(settings: Settings) -> None:
     _prepare(settings)
     group = [_Child("work", settings, None, quiet)]
     group += [_Child("api", settings, listener, quiet) for _ in range(settings.processes - 1)]
+    if settings.listeners:
+        group.append(_Child("listen", settings, None, quiet))
     for each in group:
         each.start()
     try:
@@ -85,6 +88,8 @@ def _prepare(settings: Settings) -> None:
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if settings.tls != "off":
             tls.server_files(settings)
+        for each in settings.listeners:
+            listener(each)
         asyncio.run(opened())
     except (BartizanError, OSError, ValueError, ImportError) as problem:
         below = problem.__context__ if isinstance(problem, Unavailable) else None  # what the database said
@@ -104,6 +109,10 @@ def child(role: str) -> None:
         from bartizan.app.work import run
 
         run(settings)
+    elif role == "listen":
+        from bartizan.app.listen import run as listen
+
+        listen(settings)
     else:
         raise SystemExit(f"no such role: {role}")
 

@@ -16,6 +16,7 @@ import structlog
 from bartizan.app.assembly import lake_of, policy_of, store_of
 from bartizan.auth.authority import Authority
 from bartizan.ingest.copy import CopyStage
+from bartizan.ingest.health import watch
 from bartizan.lake import Lake
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
@@ -70,6 +71,7 @@ def stages(settings: Settings, store: Store, lake: Lake) -> Mapping[str, Stage]:
         "retention": lambda: _retain(store),
         "keys": lambda: _keys(authority),
         "copy": CopyStage(store, lake).run,
+        "health": lambda: watch(store),
     }
 
 

@@ -346,14 +346,18 @@ class _Check:
             self.problems.append(Problem(kind, n, id, text))
 
     def take(self, row: Stored, other: Stored | None) -> None:
-        """`row` holds the v1.0 face, `other` the beta one."""
-        self.entries += 1
+        """`row` holds the v1.0 face, `other` the beta one. An entry that another service wrote, and that was taken in
+        as evidence, is no part of the chain."""
         try:
             entry = msgspec.json.decode(row.doc, type=dict[str, Any])
+            if _foreign(entry):
+                return None
             facts, chain = _facts(entry)
             beta = None if other is None or other.id != row.id else msgspec.json.decode(other.wire("beta"))
         except (ValueError, TypeError, KeyError, AttributeError):
+            self.entries += 1
             return self.problem("changed", 0, row.id, "the content is no audit entry")
+        self.entries += 1
         number, before, digest = (str(chain.get(f"chain.{name}", "")) for name in ("n", "prev", "hash"))
         if not re.fullmatch(r"[1-9][0-9]{0,15}", number) or facts.id != row.id:
             return self.problem("inserted", 0, row.id, "the entry is not part of the chain")
@@ -402,6 +406,13 @@ class _Check:
             self.problem("truncated", head.n - cut + 1, None, f"the last {cut} entries were removed")
         elif head.n and self._hashes.get(head.n, head.hash) != head.hash:
             self.problem("truncated", head.n, None, "the last entry is not the one that the head names")
+
+
+def _foreign(entry: Mapping[str, Any]) -> bool:
+    """Neither this server's name nor a mark of its chain: both are what `record` always writes."""
+    details = entry.get("additionalDetails") or []
+    marked = any(str(detail.get("key")).startswith("chain.") for detail in details)
+    return not marked and entry.get("loggedByService") not in (_SERVICE, None)
 
 
 async def verify(store: TenantStore) -> Report:

@@ -7,11 +7,12 @@ do is read from accounts and consents each time that it is verified; the token c
 Source: RFC 6750, RFC 8725; Microsoft identity platform, access tokens and claims challenges.
 """
 
+import base64
 import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -84,7 +85,7 @@ class Verifier:
         The Caller of a source token has no permissions; its `app` is "source-token:" and the token's id.
         """
         try:
-            token = _token(authorization)
+            token = _source_text(authorization)
             if token.startswith("bzs_"):
                 return await self._source_caller(token, source)
             caller = await self._caller(token)
@@ -92,6 +93,14 @@ class Verifier:
             raise self._challenge(error.message, host) from None
         caller.require(access)
         return caller
+
+    async def source_token(self, authorization: str | None) -> tuple[Caller, Sequence[str]]:
+        """Of a source token alone, also as Splunk's senders write it: the caller and the sources that it names."""
+        token = _source_text(authorization)
+        if not token.startswith("bzs_"):
+            raise Unauthenticated(_MALFORMED)
+        found = await self._source_token(token)
+        return self._deliverer(found, (await self._tenant(found.tenant)).id), found.sources
 
     def _challenge(self, message: str, host: str | None) -> Unauthenticated:
         quoted = message.replace('"', "'")
@@ -247,16 +256,23 @@ class Verifier:
         )
 
     async def _source_caller(self, text: str, source: str) -> Caller:
+        token = await self._source_token(text)
+        tenant = await self._tenant(token.tenant)
+        if source not in token.sources and "*" not in token.sources:
+            raise Forbidden(f"This token is not for the source {source}.")
+        return self._deliverer(token, tenant.id)
+
+    async def _source_token(self, text: str) -> SourceToken:
         parts = text.split("_", 2)
         token = await self._accounts.get(SourceToken, parts[1]) if len(parts) == 3 and parts[1].isalnum() else None
         if token is None or token.disabled or not same(text, token.hash):
             raise Unauthenticated(_SIGNATURE)
         if token.expires and token.expires <= self._clock():
             raise Unauthenticated(_EXPIRED)
-        tenant = await self._tenant(token.tenant)
-        if source not in token.sources and "*" not in token.sources:
-            raise Forbidden(f"This token is not for the source {source}.")
-        return Caller(tenant=tenant.id, app=f"source-token:{token.id}", app_name=token.name or "source token")
+        return token
+
+    def _deliverer(self, token: SourceToken, tenant: str) -> Caller:
+        return Caller(tenant=tenant, app=f"source-token:{token.id}", app_name=token.name or "source token")
 
 
 # What every account may ask for about itself; no consent is needed.
@@ -280,6 +296,19 @@ def _token(authorization: str | None) -> str:
     if not text.isascii() or " " in text:
         raise Unauthenticated(_MALFORMED)
     return text
+
+
+def _source_text(authorization: str | None) -> str:
+    """The token of a source also behind "Splunk" and as the password of Basic, which webhooks and senders can write."""
+    scheme, _, rest = (authorization or "").strip().partition(" ")
+    if scheme.lower() == "splunk":
+        return _token(rest)
+    if scheme.lower() == "basic" and len(rest) <= MAX_HEADER_CHARS:
+        try:
+            return _token(base64.b64decode(rest.strip(), validate=True).decode("ascii").partition(":")[2])
+        except ValueError:
+            raise Unauthenticated(_MALFORMED) from None
+    return _token(authorization)
 
 
 def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -76,7 +76,7 @@ from bartizan.extend.resources import (
     scopes,
     unserved,
 )
-from bartizan.extend.sources import SOURCES, Event, GraphObject, Record, Source
+from bartizan.extend.sources import SOURCES, Event, GraphObject, Record, Said, Source
 
 __all__ = [
     "BOTH",
@@ -101,6 +101,7 @@ __all__ = [
     "Record",
     "Resource",
     "Rows",
+    "Said",
     "Source",
     "Unserved",
     "Verb",

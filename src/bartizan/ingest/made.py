@@ -10,9 +10,10 @@ from typing import Any
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.errors import BartizanError
-from bartizan.extend import Event, GraphObject, Record, Source
+from bartizan.extend import Event, GraphObject, Record, Said, Source
 from bartizan.ingest import records
 from bartizan.lake import tables
 from bartizan.model import entities, faces
@@ -27,12 +28,15 @@ MAX_ITEMS = 1_000  # alerts, events and objects of one record; a report with mor
 MAX_TABLE_CHARS = 200  # of a name that no table has
 MAX_MESSAGE_CHARS = 32_768  # of the Message column; AdditionalFields.raw has it all
 
+_HOSTS = ("HostName", "Computer", "DeviceName", "DvcHostname")  # of the tables, whichever they have
+
 _log = structlog.get_logger(__name__)
 
 
 class Made(Struct, kw_only=True):
     """One record's alerts, event rows and Graph objects."""
 
+    source: str  # that read it
     raw: bytes
     sha256: str
     alerts: list[Prepared] = []
@@ -73,13 +77,26 @@ def normalised(source: Source, record: Record) -> Items:
     return found
 
 
-def make(source: Source, raw: bytes, tenant: str, received: str, collections: Mapping[str, Collection]) -> Made:
-    """Everything that a raw record becomes; never raises for what the record holds."""
+def make(
+    source: Source,
+    raw: bytes,
+    tenant: str,
+    received: str,
+    collections: Mapping[str, Collection],
+    said: Said | None = None,
+) -> Made:
+    """Everything that a raw record becomes; never raises for what the record holds. `said` fills in what is missing."""
     record = records.record(raw)
+    if said is not None:
+        record = replace(record, said=said)
     digest = sha256(record.raw).hexdigest()
+    source = source.chosen(record)
     try:
         items = normalised(source, record)
+        if said is not None:
+            complete(items, said)
         return Made(
+            source=source.name,
             raw=record.raw,
             sha256=digest,
             alerts=[prepared(alert, tenant, received, record.raw, digest) for alert in items.alerts],
@@ -90,6 +107,19 @@ def make(source: Source, raw: bytes, tenant: str, received: str, collections: Ma
         why = described(error)
         _log.debug("ingest.record_kept_as_text", source=source.name, sha256=digest, error=why)
         return generic(record, digest, source.name, received, why)
+
+
+def complete(items: Items, said: Said) -> None:
+    """Time and host from the way by which a record came, where the record has none."""
+    for alert in items.alerts:
+        if alert.first_activity is None and alert.last_activity is None:
+            alert.first_activity = alert.last_activity = said.at
+    for event in items.events:
+        columns = tables.table(event.table)
+        if said.at is not None and columns is not None and not any(name in event.row for name in tables.TIMES):
+            event.row.update({name: said.at for name in tables.TIMES if name in columns.columns})
+        if said.host and columns is not None and not any(name in event.row for name in _HOSTS):
+            event.row.update({name: said.host for name in _HOSTS if name in columns.columns})
 
 
 def described(error: Exception) -> str:
@@ -112,7 +142,7 @@ def generic(record: Record, digest: str, source: str, received: str, why: str) -
             "timeSource": "received",
         },
     }
-    return Made(raw=record.raw, sha256=digest, rows=[(GENERIC_TABLE, row)], warning=why)
+    return Made(source=source, raw=record.raw, sha256=digest, rows=[(GENERIC_TABLE, row)], warning=why)
 
 
 def prepared(alert: Alert, tenant: str, received: str, raw: bytes, digest: str) -> Prepared:
@@ -147,9 +177,9 @@ def _object_draft(item: GraphObject, collections: Mapping[str, Collection]) -> D
     return draft(collection, item.body, str(item.body["id"]), entities=found)
 
 
-def known_key(source: str, made: Made) -> str:
+def known_key(made: Made) -> str:
     """Of the mark that a record with events leaves, so that its repeat is recognised."""
-    return sha256(f"{source}\0{made.sha256}".encode()).hexdigest()[:32]
+    return sha256(f"{made.source}\0{made.sha256}".encode()).hexdigest()[:32]
 
 
 def all_observed(items: Items, states: Sequence[faces.AlertState]) -> list[Observed]:

@@ -3,13 +3,13 @@
 Source: JSON Lines (jsonlines.org).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
-from bartizan.extend import Source
+from bartizan.extend import Record, Source
 from bartizan.ingest import records
 from bartizan.ingest.made import Items, all_observed, described, normalised
 from bartizan.model import faces
@@ -21,13 +21,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 def normalise(
-    source: Source, raws: Iterable[bytes], *, field: str | None = None, tenant: str = NO_TENANT, start: int = 1
+    source: Source,
+    raws: Iterable[bytes],
+    *,
+    field: str | None = None,
+    tenant: str = NO_TENANT,
+    start: int = 1,
+    detect: Callable[[Record], str | None] | None = None,
 ) -> Iterator[bytes]:
     """One line of JSON a record, numbered from `start`, without line ends:
 
         {"record": n, "raw_sha256", "alerts": [{"v2", "legacy"}], "events": [{"table", "row"}],
          "entities": [[kind, value, role]]}
         {"record": n, "error"}
+        {"record": n, "source"}    with `detect`
 
     The faces are those of v1.0; what the store would stamp is null, and so is a time that only the time of receipt
     could give. Graph objects (sign-ins) stand under `events`, with the name of their set as table. Same input, same
@@ -36,7 +43,10 @@ def normalise(
     read = records.reader(field)
     for number, line in enumerate(raws, start=start):
         try:
-            yield _encode({"record": number, **_shown(source, read(line), tenant)})
+            if detect is not None:
+                yield _encode({"record": number, "source": detect(records.record(records.checked(read(line))))})
+            else:
+                yield _encode({"record": number, **_shown(source, read(line), tenant)})
         except Exception as error:  # noqa: BLE001 - the error is the answer for this record
             yield _encode({"record": number, "error": described(error)})
 

@@ -8,13 +8,13 @@ write.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 from msgspec import Struct
 
 from bartizan.errors import BadRequest, NotFound, TooLarge
-from bartizan.extend import SOURCES, Source
+from bartizan.extend import SOURCES, Said, Source
 from bartizan.ingest import records
 from bartizan.ingest.made import Made, described, generic, known_key, make
 from bartizan.model.times import instant
@@ -26,6 +26,7 @@ KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
 MARKS = Collection(name="ingested", order=(("id", False),), feed=False, keep=KEEP_MARKS)
 _MARK = b"{}"
+Given: TypeAlias = tuple[bytes, Said | None]
 _log = structlog.get_logger(__name__)
 
 
@@ -64,7 +65,7 @@ def find_source(name: str, sources: Mapping[str, Source] = SOURCES) -> Source:
 
 class Pipeline:
     """`collections` are those that sources may fill beside alerts (signIns). The store must know them, MARKS and
-    `store.alerts.COLLECTIONS`."""
+    `store.alerts.COLLECTIONS`. `arrived` is told of each write."""
 
     def __init__(
         self,
@@ -74,8 +75,10 @@ class Pipeline:
         collections: Mapping[str, Collection] | None = None,
         sources: Mapping[str, Source] = SOURCES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        arrived: Callable[[str, str, Receipt], None] = lambda tenant, source, receipt: None,
     ) -> None:
         self._store = store
+        self._arrived = arrived
         self._sink = sink
         self._collections = collections or {}
         self._clock = clock
@@ -91,48 +94,61 @@ class Pipeline:
         raws = await asyncio.to_thread(records.split, body)
         return await self.take(tenant, known, raws, actor=actor)
 
-    async def take(self, tenant: str, source: Source, raws: Sequence[bytes], *, actor: str) -> Receipt:
-        """Raw records, in writes of WRITE_RECORDS. While one is written the next is made."""
+    async def take(
+        self,
+        tenant: str,
+        source: Source,
+        raws: Sequence[bytes],
+        *,
+        actor: str,
+        said: Sequence[Said | None] | None = None,
+    ) -> Receipt:
+        """Raw records, in writes of WRITE_RECORDS. While one is written the next is made. `said` stands beside them."""
         receipt = Receipt()
-        chunks = [raws[start : start + WRITE_RECORDS] for start in range(0, len(raws), WRITE_RECORDS)]
+        given: list[Given] = list(zip(raws, said or [None] * len(raws), strict=True))
+        chunks = [given[start : start + WRITE_RECORDS] for start in range(0, len(given), WRITE_RECORDS)]
         ahead = [asyncio.create_task(self._make(source, chunk, tenant)) for chunk in chunks[:1]]
         try:
             for number in range(len(chunks)):
                 received, made = await ahead.pop()
                 ahead += [asyncio.create_task(self._make(source, chunk, tenant)) for chunk in chunks[number + 1 :][:1]]
-                receipt.add(await self._keep(tenant, source, made, actor, received))
+                for name in dict.fromkeys(one.source for one in made):
+                    part = made if name == source.name else [one for one in made if one.source == name]
+                    kept = await self._keep(tenant, part, actor, received)
+                    self._arrived(tenant, name, kept)
+                    receipt.add(kept)
         finally:
             for task in ahead:
                 task.cancel()
         return receipt
 
-    async def _make(self, source: Source, raws: Sequence[bytes], tenant: str) -> tuple[str, list[Made]]:
+    async def _make(self, source: Source, chunk: Sequence[Given], tenant: str) -> tuple[str, list[Made]]:
         """With the time of receipt."""
         async with self._making:
             received = instant(self._clock())
             return received, await asyncio.to_thread(
-                lambda: [make(source, raw, tenant, received, self._collections) for raw in raws]
+                lambda: [make(source, raw, tenant, received, self._collections, said) for raw, said in chunk]
             )
 
-    async def _keep(self, tenant: str, source: Source, made: Sequence[Made], actor: str, received: str) -> Receipt:
+    async def _keep(self, tenant: str, made: Sequence[Made], actor: str, received: str) -> Receipt:
         store = self._store.tenant(tenant)
-        known = await self._known(store, source.name, made)
-        new = _unknown(source.name, made, known)
+        known = await self._known(store, made)
+        new = _unknown(made, known)
         rows = [row for one in new for row in one.rows]
         if rows:
             await self._sink.append(tenant, rows)
-        receipt = await self._write(tenant, store, source.name, made, known, actor, received)
+        receipt = await self._write(tenant, store, made, known, actor, received)
         receipt.events = len(rows)
         odd = [one for one in new if one.warning]
         receipt.warnings = len(odd)
         if odd:
             first = {"sha256": odd[0].sha256, "error": odd[0].warning}
-            _log.warning("ingest.records_kept_as_text", source=source.name, tenant=tenant, records=len(odd), **first)
+            _log.warning("ingest.records_kept_as_text", source=odd[0].source, tenant=tenant, records=len(odd), **first)
         return receipt
 
-    async def _known(self, store: TenantStore, source: str, made: Sequence[Made]) -> frozenset[str]:
+    async def _known(self, store: TenantStore, made: Sequence[Made]) -> frozenset[str]:
         """Marks of those records whose events are in the lake already."""
-        keys = tuple(dict.fromkeys(known_key(source, one) for one in made if one.rows))
+        keys = tuple(dict.fromkeys(known_key(one) for one in made if one.rows))
         if not keys:
             return frozenset()
         page = await store.page(MARKS.name, Query(top=len(keys), ids=keys))
@@ -142,7 +158,6 @@ class Pipeline:
         self,
         tenant: str,
         store: TenantStore,
-        source: str,
         made: Sequence[Made],
         known: frozenset[str],
         actor: str,
@@ -151,39 +166,39 @@ class Pipeline:
         """All in one write. If the store refuses it for what it holds, record by record, so that only the one at fault
         is kept as text."""
         try:
-            return await store.write(lambda tx: _put(tx, source, made, known), actor=actor)
+            return await store.write(lambda tx: _put(tx, made, known), actor=actor)
         except (BadRequest, TooLarge) as error:
             if len(made) == 1:
-                return await self._keep_as_text(tenant, store, source, made[0], actor, received, described(error))
+                return await self._keep_as_text(tenant, store, made[0], actor, received, described(error))
         receipt = Receipt()
         for one in made:
-            receipt.add(await self._write(tenant, store, source, [one], known, actor, received))
+            receipt.add(await self._write(tenant, store, [one], known, actor, received))
         return receipt
 
     async def _keep_as_text(
-        self, tenant: str, store: TenantStore, source: str, one: Made, actor: str, received: str, why: str
+        self, tenant: str, store: TenantStore, one: Made, actor: str, received: str, why: str
     ) -> Receipt:
-        kept = generic(records.record(one.raw), one.sha256, source, received, why)
-        _log.warning("ingest.record_refused_by_store", source=source, sha256=one.sha256, error=why)
-        known = await self._known(store, source, [kept])
+        kept = generic(records.record(one.raw), one.sha256, one.source, received, why)
+        _log.warning("ingest.record_refused_by_store", source=one.source, sha256=one.sha256, error=why)
+        known = await self._known(store, [kept])
         if not known:
             await self._sink.append(tenant, kept.rows)
-        return await store.write(lambda tx: _put(tx, source, [kept], known), actor=actor)
+        return await store.write(lambda tx: _put(tx, [kept], known), actor=actor)
 
 
-def _unknown(source: str, made: Sequence[Made], known: frozenset[str]) -> list[Made]:
+def _unknown(made: Sequence[Made], known: frozenset[str]) -> list[Made]:
     """Those with events that are to be appended, each once."""
     seen = set(known)
     new = []
     for one in made:
-        key = known_key(source, one)
+        key = known_key(one)
         if one.rows and key not in seen:
             seen.add(key)
             new.append(one)
     return new
 
 
-def _put(tx: Tx, source: str, made: Sequence[Made], known: frozenset[str]) -> Receipt:
+def _put(tx: Tx, made: Sequence[Made], known: frozenset[str]) -> Receipt:
     receipt = Receipt()
     kept = iter(store_alerts(tx, [alert for one in made for alert in one.alerts]))
     seen = set(known)
@@ -193,7 +208,7 @@ def _put(tx: Tx, source: str, made: Sequence[Made], known: frozenset[str]) -> Re
             tx.put(made_one, unless_exists=True) is not None for made_one in one.objects
         ]
         if one.rows:
-            key = known_key(source, one)
+            key = known_key(one)
             fresh.append(key not in seen)
             if key not in seen:
                 seen.add(key)

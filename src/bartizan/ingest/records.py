@@ -126,6 +126,22 @@ def _one_array(text: bytes) -> list[bytes] | None:
         return None
 
 
+def objects(body: bytes) -> list[bytes]:
+    """JSON values one after another, with or without space between them, as bytes. BadRequest where they are none."""
+    found = list(lines(body))
+    if all(_is_json(line) for line in found):
+        return found
+    values = _sequence(body.strip())
+    if values is None:
+        raise BadRequest("the body is no sequence of JSON objects")
+    return values
+
+
+def text_of(raw: bytes) -> bytes | None:
+    """The text of a JSON string; None where the bytes are another value."""
+    return _quoted(raw) if raw[:1] == b'"' else None
+
+
 def _objects(body: bytes) -> list[bytes]:
     """One object, several that are printed over many lines, or lines of which most are JSON."""
     text = body.strip()

@@ -86,7 +86,9 @@ def url(text: str) -> str | None:
 
 
 def _host(text: str) -> str | None:
-    return text.rstrip(".") if _HOST.fullmatch(text) else None
+    """A host's name; 0.0.0.0 and :: are none, nor is anything else that is written as an address."""
+    numeric = "." in text and _DIGITS_AND_DOTS.fullmatch(text)
+    return text.rstrip(".") if _HOST.fullmatch(text) and not numeric and text != "::" else None
 
 
 def _named(text: str) -> str | None:

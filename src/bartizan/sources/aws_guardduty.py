@@ -11,8 +11,8 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, severity
-from bartizan.sources.evidence import Evidence, Place
+from bartizan.sources import amazon, attack, severity
+from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, line_event
 from bartizan.sources.times import first_time
@@ -145,15 +145,6 @@ def _threat_names(finding: Fields) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _place(details: Fields) -> Place:
-    return Place(
-        country=details.text("country.countryName", "country.countryCode"),
-        city=details.text("city.cityName"),
-        latitude=details.number("geoLocation.lat"),
-        longitude=details.number("geoLocation.lon"),
-    )
-
-
 def _resources(finding: Fields, evidence: Evidence) -> None:
     account, resource = finding.text("accountId"), finding.object("resource")
     for key, (kind, ids, names) in _RESOURCES.items():
@@ -211,64 +202,13 @@ def _kubernetes(resource: Fields, evidence: Evidence) -> None:
 
 
 def _actions(finding: Fields, evidence: Evidence) -> None:
-    action = finding.object("service.action")
     attacker = (finding.text("service.resourceRole") or "TARGET").upper() == "TARGET"
-    for key in ("awsApiCallAction", "kubernetesApiCallAction", "rdsLoginAttemptAction"):
-        call = action.object(key)
-        evidence.domain(call.text("domainDetails.domain"))
-        remote = call.object("remoteIpDetails")
-        evidence.ip(remote.text("ipAddressV4", "ipAddressV6"), ("source",), _place(remote))
-        for text in call.texts("sourceIPs", "sourceIps"):
-            evidence.ip(text, ("source",))
-    connection = action.object("networkConnectionAction")
-    if connection:
-        inbound = (connection.text("connectionDirection") or "").upper() == "INBOUND"
-        _connection(connection, evidence, connection.text("protocol"), inbound=inbound, attacker=attacker)
-    for probe in action.objects("portProbeAction.portProbeDetails")[:50]:
-        _connection(probe, evidence, "tcp", inbound=True, attacker=attacker)
-    dns = action.object("dnsRequestAction")
-    evidence.domain(dns.text("domain"))
+    amazon.actions(finding.object("service.action"), evidence, attacker=attacker)
     runtime = finding.object("service.runtimeDetails")
-    _process(runtime.object("process"), evidence)
+    amazon.process(runtime.object("process"), evidence)
     context = runtime.object("context")
-    _process(context.object("modifyingProcess", "targetProcess"), evidence)
+    amazon.process(context.object("modifyingProcess", "targetProcess"), evidence)
     evidence.file(None, context.text("scriptPath", "libraryPath", "socketPath"))
-
-
-def _connection(item: Fields, evidence: Evidence, protocol: str | None, *, inbound: bool, attacker: bool) -> None:
-    local, remote = item.object("localIpDetails"), item.object("remoteIpDetails")
-    here = local.text("ipAddressV4", "ipAddressV6"), item.integer("localPortDetails.port")
-    there = remote.text("ipAddressV4", "ipAddressV6"), item.integer("remotePortDetails.port")
-    place = _place(remote)
-    made = (
-        evidence.flow(*there, *here, protocol, places=(place, None))
-        if inbound
-        else evidence.flow(*here, *there, protocol, places=(None, place))
-    )
-    if made is None:
-        evidence.ip(there[0], ("source" if inbound else "destination",), place)
-        evidence.ip(here[0], ("destination" if inbound else "source",))
-    if inbound and attacker:
-        evidence.ip(there[0], ("attacker",))
-
-
-def _process(process: Fields, evidence: Evidence) -> None:
-    if not process:
-        return
-    user = evidence.user(process.text("user"))
-    parent = process.object("lineage")
-    evidence.process(
-        process.text("commandLineExample"),
-        name=process.text("name"),
-        path=process.text("executablePath"),
-        pid=process.integer("pid"),
-        hashes=[process.text("executableSha256")],
-        started=first_time(process, "startTime"),
-        user=user,
-        parent_path=parent.text("executablePath"),
-        parent_pid=parent.integer("pid"),
-        parent_name=parent.text("name"),
-    )
 
 
 def _malware(finding: Fields, evidence: Evidence) -> None:
@@ -299,29 +239,8 @@ def _infected(
 
 def _sequence(finding: Fields, evidence: Evidence) -> None:
     """An attack sequence: actors, endpoints, resources; older ones name them in the text only."""
-    sequence = finding.object("service.detection.sequence")
     account = finding.text("accountId")
-    for actor in sequence.objects("actors")[:50]:
-        user = actor.object("user")
-        evidence.user(
-            user.text("name"), object_id=user.text("uid"), domain=user.text("account.uid"), roles=("attacker",)
-        )
-        _process(actor.object("process"), evidence)
-    for end in sequence.objects("endpoints")[:100]:
-        where = end.object("location")
-        place = Place(
-            country=where.text("country"),
-            city=where.text("city"),
-            latitude=where.number("lat"),
-            longitude=where.number("lon"),
-        )
-        evidence.ip(end.text("ip"), ("attacker",), place)
-        evidence.domain(end.text("domain"))
-    for item in sequence.objects("resources")[:100]:
-        name, kind = item.text("name"), item.text("resourceType")
-        evidence.amazon(
-            item.text("uid"), name=name, kind=kind, account=item.text("accountId") or account, roles=("attacked",)
-        )
+    amazon.sequence(finding.object("service.detection.sequence"), evidence, account)
     text = finding.text("description") or ""
     if (finding.text("type") or "").startswith("AttackSequence:"):
         for match in list(_SEQUENCE_USER.finditer(text))[:5]:

@@ -120,6 +120,12 @@ class CloudEvidence(Collector):
         )
         return self.add(item, ("session", session_id))
 
+    def logon_request(self, request_id: str | None) -> graph.CloudLogonRequestEvidence | None:
+        """The sign-in that an identity provider knows by this id."""
+        if not request_id:
+            return None
+        return self.add(graph.CloudLogonRequestEvidence(**self._given, requestId=request_id), ("request", request_id))
+
     def azure(
         self, resource_id: str | None, *, name: str | None = None, kind: str | None = None, roles: Roles = ()
     ) -> graph.AzureResourceEvidence | None:

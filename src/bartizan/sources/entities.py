@@ -12,7 +12,7 @@ from bartizan.model import entities as known
 from bartizan.model.entities import MAX_VALUE_CHARS
 
 _HASH_KINDS = {32: "md5", 40: "sha1", 64: "sha256"}
-_NAMED_HASH = re.compile(r"\b(MD5|SHA1|SHA256)=([0-9A-Fa-f]{32,64})\b", re.IGNORECASE)
+_NAMED_HASH = re.compile(r"\b(MD5|SHA-?1|SHA-?256)[=:]\s?([0-9A-Fa-f]{32,64})\b", re.IGNORECASE)
 _SID = re.compile(r"S-1-\d+(?:-\d+){0,15}", re.IGNORECASE)
 _NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)", "<unknown>"})
 _PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".msi", ".scr")  # ends of no folder
@@ -56,10 +56,11 @@ def hashes_in(texts: Iterable[str | None]) -> dict[str, str]:
     for text in texts:
         if not text or len(text) > 4_096:
             continue
-        if "=" in text:
-            for kind, value in _NAMED_HASH.findall(text):
-                if hash_kind(value) == kind.lower():
-                    found.setdefault(kind.lower(), value.lower())
+        if "=" in text or ":" in text:
+            for word, value in _NAMED_HASH.findall(text):
+                kind = word.lower().replace("-", "")
+                if hash_kind(value) == kind:
+                    found.setdefault(kind, value.lower())
         elif (name := hash_kind(text)) is not None:
             found.setdefault(name, text.lower())
     return found

@@ -80,6 +80,7 @@ class Evidence(CloudEvidence):
             azureAdDeviceId=directory_id,
         )
         self.observe("host", name)
+        self.observe("host", label)
         for text in (*own, outside):
             self.observe("address", text)
         keys = [("host id", device_id)] if device_id else []

@@ -34,6 +34,8 @@ _RECEIPT = (
     "p_source_file",
     "@version",
 )
+# Under which collectors (agents, pipelines, indexers) put the line that they read.
+_TEXT_KEYS = ("message", "_raw", "raw", "rawEvent", "event.original", "log", "msg", "line", "event")
 
 
 def whole(text: str) -> str:
@@ -113,13 +115,15 @@ def inner_json(value: Any) -> Any:
 class Fields:
     """One JSON object of a record. A path such as "agent.name" is tried as one key first, then step by step.
 
-    Where two keys differ only in case, the one spelt as asked wins.
+    Where two keys differ only in case, the one spelt as asked wins. `beside` holds what can be read too but is said in
+    `data` under another name (a long name of a short key), and so is no part of what stays.
     """
 
-    __slots__ = ("_folded", "_inner", "data")
+    __slots__ = ("_beside", "_folded", "_inner", "data")
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Any, beside: dict[str, Any] | None = None) -> None:
         self.data: dict[str, Any] = data if isinstance(data, dict) else {}
+        self._beside: Fields | None = Fields(beside) if beside else None
         self._folded: dict[str, str] | None = None  # lower-case key -> key
         self._inner: dict[str, Fields] | None = None  # path -> the object there
 
@@ -139,7 +143,8 @@ class Fields:
         if key is not None and data[key] is not None:
             return data[key]
         head, dot, tail = path.partition(".")
-        return self.object(head)._at(tail) if dot else None
+        value = self.object(head)._at(tail) if dot else None
+        return self._beside._at(path) if value is None and self._beside is not None else value
 
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
@@ -321,6 +326,15 @@ def objects_of(record: Record, *wrappers: str) -> list[Fields]:
     if isinstance(data, list):
         return [Fields(item) for item in data if isinstance(item, dict)]
     return []
+
+
+def texts_of(record: Record, *keys: str) -> list[str]:
+    """The text of a record, or where a collector wrapped it in JSON the text under a key of each object."""
+    if not isinstance(record.data, dict | list):
+        return [record.text]
+    items = record.data[:MAX_ITEMS] if isinstance(record.data, list) else [record.data]
+    found = (Fields(item).text(*keys, *_TEXT_KEYS) for item in items)
+    return [text for text in found if text is not None]
 
 
 def content_id(data: Any) -> str:

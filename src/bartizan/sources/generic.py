@@ -1,7 +1,7 @@
 """Any record: a JSON object becomes an event by the key names that are common, a line of text by its syslog header.
 
 It serves records of no known format, and what a known source cannot place.
-Source: RFC 3164 and RFC 5424 (syslog headers); Elastic Common Schema (names of fields).
+Source: RFC 3164, section 4.3.3 (facility and severity of a line without them); Elastic Common Schema (names of fields).
 """
 
 import re
@@ -10,11 +10,12 @@ from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
+from bartizan.sources import syslog
 from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.tables import event
-from bartizan.sources.times import first_time, when
+from bartizan.sources.times import first_time
 
 MAX_LINE_CHARS = 32_768  # of a line of text that are kept in a row; the raw record holds it whole
 MAX_LINE_ADDRESSES = 20
@@ -66,18 +67,7 @@ _TEXT = ("message", "msg", "displayMessage", "description", "summary", "title", 
 _ID = ("event.id", "uuid", "id", "eventId", "event_id", "eventID")
 _LISTS = ("related.ip", "all_recent_ips", "ips", "ipAddresses")
 
-_SYSLOG_5424 = re.compile(r"<(\d{1,3})>1 (\S{1,40}) (\S{1,255}) (\S{1,48}) (\S{1,128}) \S{1,32} ", re.ASCII)
-_SYSLOG_3164 = re.compile(
-    r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S{8,30}) (\S{1,255}) "
-    r"([^\s:\[]{1,64})(?:\[(\d{1,10})\])?: ",
-    re.ASCII,
-)
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
-_FACILITIES = (
-    "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock "
-    "local0 local1 local2 local3 local4 local5 local6 local7"
-).split()
-_LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
 def guess_event(
@@ -129,35 +119,26 @@ def line_event(text: str, table: str) -> Event:
     """An event from a line of text: of Syslog where it has such a header, else of `table`."""
     evidence = Evidence()
     shown = text[:MAX_LINE_CHARS]
-    rest = {"cutFields": ["Message"]} if len(text) > MAX_LINE_CHARS else {}
+    rest: dict[str, Any] = {"cutFields": ["Message"]} if len(text) > MAX_LINE_CHARS else {}
     for match in list(_IPV4.finditer(shown))[:MAX_LINE_ADDRESSES]:
         evidence.ip(match[0])
-    new, old = _SYSLOG_5424.match(shown), _SYSLOG_3164.match(shown)
-    if new is not None:
-        priority, at, host, program, process_id, end = int(new[1]), when(new[2]), new[3], new[4], new[5], new.end()
-    elif old is not None:
-        priority, at, host, program, process_id, end = (
-            int(old[1] or 13),
-            when(old[2]),
-            old[3],
-            old[4],
-            old[5],
-            old.end(),
-        )
-    else:
-        return event(table, None, {"Message": shown}, evidence, rest)
-    evidence.host(None if host == "-" else host)
+    line = syslog.read(shown)
+    if line.priority is None and line.app is None:
+        return event(table, line.time, {"Message": shown}, evidence, rest)
+    evidence.host(line.host)
     columns = {
-        "Computer": host,
-        "HostName": host,
-        "EventTime": at,
-        "Facility": _FACILITIES[priority // 8] if priority < 192 else None,
-        "SeverityLevel": _LEVELS[priority % 8],
-        "ProcessName": program,
-        "ProcessID": int(process_id) if process_id and process_id.isdecimal() and len(process_id) < 10 else None,
-        "SyslogMessage": shown[end:],
+        "Computer": line.host,
+        "HostName": line.host,
+        "EventTime": line.time,
+        "Facility": line.facility or "user",
+        "SeverityLevel": line.level or "notice",
+        "ProcessName": line.app,
+        "ProcessID": int(line.pid) if line.pid and line.pid.isdecimal() and len(line.pid) < 10 else None,
+        "SyslogMessage": line.message,
     }
-    return event("Syslog", at, columns, evidence, rest)
+    if line.structured:
+        rest["StructuredData"] = line.structured
+    return event("Syslog", line.time, columns, evidence, rest)
 
 
 def unplaced(record: Record, table: str) -> Iterator[Event]:

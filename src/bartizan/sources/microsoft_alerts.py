@@ -5,8 +5,7 @@ Source: Microsoft Graph, `alert` and `microsoft.graph.security.alert`; Defender 
 Defender XDR, "List incidents API"; advanced hunting, "AlertEvidence".
 """
 
-from functools import cache
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -19,11 +18,10 @@ from bartizan.model.alert import Alert
 from bartizan.sources import attack, severity
 from bartizan.sources.collector import MAX_EVIDENCE, Roles
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, as_text, clean, content_id, inner_json
-from bartizan.sources.times import first_time, when
+from bartizan.sources.fields import Fields, content_id, inner_json
+from bartizan.sources.graph_types import graph_evidence, lenient
+from bartizan.sources.times import first_time
 
-_S = TypeVar("_S", bound=Struct)
-_TYPE = "@odata.type"
 PROVIDER = "Microsoft Defender XDR"  # its products number their alerts together
 
 Status = Literal["new", "inProgress", "resolved"]
@@ -62,6 +60,11 @@ _PRODUCTS = {
     "datalossprevention": ("dataLossPrevention", "Microsoft Data Loss Prevention"),
     "microsoftdatalossprevention": ("dataLossPrevention", "Microsoft Data Loss Prevention"),
     "microsoftdefenderforcloud": ("microsoftDefenderForCloud", "Microsoft Defender for Cloud"),
+    "azuresecuritycenter": ("microsoftDefenderForCloud", "Microsoft Defender for Cloud"),
+    "azureadvancedthreatprotection": ("microsoftDefenderForIdentity", "Microsoft Defender for Identity"),
+    "microsoftdefenderadvancedthreatprotection": ("microsoftDefenderForEndpoint", "Microsoft Defender for Endpoint"),
+    "office365advancedthreatprotection": ("microsoftDefenderForOffice365", "Microsoft Defender for Office 365"),
+    "azuresentinel": ("microsoftSentinel", "Microsoft Sentinel"),
     "microsoftsentinel": ("microsoftSentinel", "Microsoft Sentinel"),
     "microsoftinsiderriskmanagement": ("microsoftInsiderRiskManagement", "Microsoft Insider Risk Management"),
     "microsoftthreatintelligence": ("microsoftThreatIntelligence", "Microsoft Threat Intelligence"),
@@ -147,51 +150,7 @@ def determination_of(word: str | None) -> str | None:
     return None if found == "unknown" else found
 
 
-# ---------------------------------------------------------------- Graph's types, read leniently
-
-
-@cache
-def _fields_of(cls: type[Struct]) -> tuple[tuple[str, Any], ...]:
-    return tuple((field.name, field.type) for field in msgspec.structs.fields(cls))
-
-
-def lenient(cls: type[_S], data: Any) -> _S:
-    """A struct of the schema from JSON: names in any case, wrong types left out, instants in wire form."""
-    fields, given = Fields(clean(data)), {}
-    for name, type_ in _fields_of(cls):
-        value = fields.raw(name)
-        if value is None:
-            continue
-        if name.endswith("DateTime"):
-            value = when(value)
-        try:
-            given[name] = msgspec.convert(value, type_, strict=False)
-        except (msgspec.ValidationError, RecursionError):
-            continue
-    return cls(**given)
-
-
-@cache
-def _evidence_types() -> dict[str, type[graph.AlertEvidence]]:
-    return {
-        str(cls.__struct_config__.tag).rpartition(".")[2].lower(): cls for cls in graph.AlertEvidence.__subclasses__()
-    }
-
-
-def graph_evidence(item: Any) -> graph.AlertEvidence | None:
-    """Evidence in Graph's form; None where its type is not one that the schema has."""
-    data = _typed(clean(item))
-    name = as_text(data.get(_TYPE)) if isinstance(data, dict) else None
-    cls = _evidence_types().get((name or "").rpartition(".")[2].lower())
-    return None if cls is None else lenient(cls, data)
-
-
-def _typed(value: Any) -> Any:
-    """With the type under its own name: normalised exports write "at_sign_odata_type"."""
-    if isinstance(value, dict):
-        names = {"at_sign_odata_type": _TYPE, "odata.type": _TYPE}
-        return {names.get(key, key): _typed(item) for key, item in value.items()}
-    return [_typed(item) for item in value] if isinstance(value, list) else value
+# ---------------------------------------------------------------- Graph's faces
 
 
 def _passed_through(fields: Fields) -> tuple[list[graph.AlertEvidence], dict[str, Any]]:
@@ -225,7 +184,7 @@ def alert_v2(record: Record, fields: Fields) -> Alert:
         description=fields.text("description"),
         severity=severity.of_word(fields.text("severity")),
         vendor_severity=fields.text("severity"),
-        category=category,
+        category=category or "SuspiciousActivity",
         categories=fields.texts("categories") or ([category] if category else []),
         vendor_category=category,
         techniques=list(dict.fromkeys([*fields.texts("mitreTechniques"), *attack.techniques(record, fields.data)])),
@@ -276,7 +235,7 @@ def alert_v1(record: Record, fields: Fields) -> Alert:
         description=fields.text("description"),
         severity=severity.of_word(fields.text("severity")),
         vendor_severity=fields.text("severity"),
-        category=attack.tactic(fields.text("category")) or fields.text("category"),
+        category=attack.tactic(fields.text("category")) or fields.text("category") or "SuspiciousActivity",
         vendor_category=fields.text("category"),
         techniques=attack.techniques(record, fields.data),
         detector_id=next(iter(fields.texts("detectionIds")), None),
@@ -329,7 +288,7 @@ def alert_native(record: Record, fields: Fields, outer: Fields | None = None) ->
         description=fields.text("description"),
         severity=severity.of_word(fields.text("severity")),
         vendor_severity=fields.text("severity"),
-        category=attack.tactic(category) or category,
+        category=attack.tactic(category) or category or "SuspiciousActivity",
         categories=[name for word in fields.texts("categories", "category") if (name := attack.tactic(word) or word)],
         vendor_category=category,
         techniques=attack.techniques(record, fields.data),

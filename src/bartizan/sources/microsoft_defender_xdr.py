@@ -16,6 +16,7 @@ from bartizan.sources import attack, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, clean, content_id, inner_json, objects_of, whole
 from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.graph_types import lenient
 from bartizan.sources.microsoft_alerts import (
     PROVIDER,
     alert_native,
@@ -25,12 +26,11 @@ from bartizan.sources.microsoft_alerts import (
     entity,
     folded,
     incident_alert,
-    lenient,
     product_of,
 )
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time, when
-from bartizan.sources.unified_audit import audit_event, is_audit
+from bartizan.sources.unified_audit import audit, is_audit
 
 _PREFIX = "advancedhunting-"
 _TABLE = re.compile(r"[A-Za-z]\w{0,62}", re.ASCII)  # the name comes from outside
@@ -75,7 +75,7 @@ class DefenderXdr(Source):
         ):
             yield alert_v2(record, fields)
         elif is_audit(fields):
-            yield audit_event(fields)
+            yield from audit(record, fields)
         else:
             yield guess_event(fields, "DefenderEvents")
 

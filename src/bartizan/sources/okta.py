@@ -10,12 +10,13 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.model.ids import stable_id
 from bartizan.sources import attack, severity
 from bartizan.sources.countries import country_code
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.sign_ins import Code, Risk, SignIn, Step, sign_in
+from bartizan.sources.tables import columns as read_columns
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time
 
@@ -37,27 +38,27 @@ _THREATS: dict[str, tuple[str, str | None]] = {
 _PHISHING = ("InitialAccess", "T1566")  # FastPass declined: the reason says so
 _NO_SIGN_IN = frozenset({"user.authentication.slo", "user.authentication.universal_logout"})
 _RISK_LEVEL = re.compile(r"level\W{1,6}(LOW|MEDIUM|HIGH)", re.IGNORECASE)
-_RISK_WORDS = {"low": "none", "medium": "medium", "high": "high"}  # low is what Okta calls every usual sign-in
-# Reasons of failure -> the error codes of Entra that say the same, since readers of signIns know those.
+_RISK_WORDS: dict[str, Risk] = {
+    "low": "none",
+    "medium": "medium",
+    "high": "high",
+}  # low is what Okta calls every usual sign-in
 _ERRORS = {
-    "INVALID_CREDENTIALS": 50126,
-    "INVALID_LOGIN": 50126,
-    "VERIFICATION_ERROR": 50126,
-    "AUTHENTICATION_FAILED": 50126,
-    "UNKNOWN_USER": 50034,
-    "LOCKED_OUT": 50053,
-    "USER_LOCKED_OUT": 50053,
-    "PASSWORD_EXPIRED": 50055,
-    "USER_SUSPENDED": 50057,
-    "DEACTIVATED": 50057,
-    "INACTIVE": 50057,
-    "MFA_ENROLL_REQUIRED": 50079,
-    "USER_REJECTED": 500121,
-    "FASTPASS DECLINED PHISHING ATTEMPT": 500121,
+    "INVALID_CREDENTIALS": Code.WRONG_PASSWORD,
+    "INVALID_LOGIN": Code.WRONG_PASSWORD,
+    "VERIFICATION_ERROR": Code.WRONG_PASSWORD,
+    "AUTHENTICATION_FAILED": Code.WRONG_PASSWORD,
+    "UNKNOWN_USER": Code.UNKNOWN_USER,
+    "LOCKED_OUT": Code.LOCKED_OUT,
+    "USER_LOCKED_OUT": Code.LOCKED_OUT,
+    "PASSWORD_EXPIRED": Code.PASSWORD_EXPIRED,
+    "USER_SUSPENDED": Code.DISABLED,
+    "DEACTIVATED": Code.DISABLED,
+    "INACTIVE": Code.DISABLED,
+    "MFA_ENROLL_REQUIRED": Code.FACTOR_NOT_ENROLLED,
+    "USER_REJECTED": Code.FACTOR_FAILED,
+    "FASTPASS DECLINED PHISHING ATTEMPT": Code.FACTOR_FAILED,
 }
-_DENIED = 53003  # blocked by policy
-_FACTOR_FAILED = 500121
-_FAILED = 50000
 _REJECTED = frozenset({"FAILURE", "DENY", "REJECT"})
 _USED = frozenset(
     """
@@ -84,8 +85,8 @@ class Okta(Source):
             threat = _threat(kind, row)
             if threat is not None:
                 yield self._alert(record, row, kind, threat)
-            if _is_sign_in(kind) and (at := first_time(row, "published")) is not None:
-                yield _sign_in(row, kind, at)
+            if _is_sign_in(kind):
+                yield from _sign_in(row, kind)
             yield _event(row, kind)
 
     def _alert(self, record: Record, row: Fields, kind: str, threat: tuple[str, str | None]) -> Alert:
@@ -148,7 +149,7 @@ def _threat(kind: str, row: Fields) -> tuple[str, str | None] | None:
     return found
 
 
-def _risk(row: Fields) -> str | None:
+def _risk(row: Fields) -> Risk | None:
     """none, medium or high, where a record tells the level."""
     data = row.object("debugContext.debugData")
     for path in ("risk", "riskLevel", "logOnlySecurityData"):
@@ -232,81 +233,52 @@ def _is_person(actor: Fields) -> bool:
 # ---------------------------------------------------------------- sign-ins, events
 
 
-def _sign_in(row: Fields, kind: str, at: str) -> GraphObject:
-    """A signIn in Graph's shape: Okta's words in Graph's places, and nothing where Okta has no such thing."""
+def _sign_in(row: Fields, kind: str) -> Iterator[GraphObject]:
     evidence = Evidence()
     _entities(row, evidence)
     actor, client, device = row.object("actor"), row.object("client"), row.object("device")
     app = next((target for target in row.objects("target") if target.text("type") == "AppInstance"), Fields(None))
-    place, risk = _place(row), _risk(row) or "none"
-    browser, system = _word(client.text("userAgent.browser")), _word(client.text("userAgent.os"))
-    body: dict[str, Any] = {
-        "id": row.text("uuid") or stable_id("okta", content_id(row.data)),
-        "createdDateTime": at,
-        "userDisplayName": _word(actor.text("displayName")),
-        "userPrincipalName": _word(actor.text("alternateId")),
-        "userId": _word(actor.text("id")) or _word(actor.text("alternateId")) or "unknown",
-        "userType": "member",
-        "appDisplayName": app.text("displayName") or "Okta",
-        "appId": app.text("id"),
-        "resourceDisplayName": "Okta",
-        "ipAddress": _address(row),
-        "autonomousSystemNumber": _small(row.integer("securityContext.asNumber")),
-        "clientAppUsed": "Browser" if browser else _word(client.text("device")) or "Other clients",
-        "userAgent": client.text("userAgent.rawUserAgent"),
-        "correlationId": _word(row.text("authenticationContext.rootSessionId", "transaction.id")),
-        "sessionId": _word(row.text("authenticationContext.externalSessionId")),
-        "conditionalAccessStatus": "failure" if row.text("outcome.result") == "DENY" else "notApplied",
-        "authenticationRequirement": "multiFactorAuthentication"
-        if kind.endswith("auth_via_mfa")
-        else "singleFactorAuthentication",
-        "isInteractive": True,
-        "signInEventTypes": ["interactiveUser"],
-        "riskLevelDuringSignIn": risk,
-        "riskLevelAggregated": risk,
-        "riskState": "none" if risk == "none" else "atRisk",
-        "riskDetail": "none",
-        "riskEventTypes_v2": [],
-        "status": _outcome(row, kind),
-        "location": _location(place),
-        "deviceDetail": _some(
-            deviceId=device.text("id") or "",
-            displayName=device.text("name") or "",
-            operatingSystem=system or device.text("platform", "os_platform"),
-            browser=browser,
-            isManaged=device.flag("managed"),
-        ),
-    }
-    body = {name: value for name, value in body.items() if value is not None}
-    return GraphObject("signIns", "microsoft.graph.signIn", body, evidence.observed)
-
-
-def _some(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _small(value: int | None) -> int | None:
-    return value if value is not None and 0 <= value < 2**31 else None
-
-
-def _location(place: Place) -> dict[str, Any]:
-    point = _some(latitude=place.latitude, longitude=place.longitude)
-    return _some(
-        city=place.city,
-        state=place.state,
-        countryOrRegion=country_code(place.country) or place.country,
-        geoCoordinates=point if len(point) == 2 else None,
+    by_factor, code = kind.endswith("auth_via_mfa"), _code(row, kind)
+    factor = row.text("debugContext.debugData.factor")
+    said = SignIn(
+        provider="okta",
+        id=row.text("uuid") or content_id(row.data),
+        at=first_time(row, "published"),
+        upn=_word(actor.text("alternateId")),
+        user_id=_word(actor.text("id")),
+        display=_word(actor.text("displayName")),
+        app=app.text("displayName") or "Okta",
+        app_id=app.text("id"),
+        resource="Okta",
+        address=_address(row),
+        place=_place(row),
+        asn=row.integer("securityContext.asNumber"),
+        client=_word(client.text("device")),
+        user_agent=client.text("userAgent.rawUserAgent"),
+        browser=_word(client.text("userAgent.browser")),
+        os=_word(client.text("userAgent.os")) or device.text("platform", "os_platform"),
+        device_id=device.text("id"),
+        device=device.text("name"),
+        managed=device.flag("managed"),
+        code=code,
+        reason=row.text("outcome.reason") or (row.text("outcome.result") if code else None),
+        factors=by_factor,
+        steps=[Step(factor, code == Code.OK)] if by_factor and factor else [],
+        policy="failure" if row.text("outcome.result") == "DENY" else "notApplied",
+        risk=_risk(row) or "none",
+        correlation_id=_word(row.text("authenticationContext.rootSessionId", "transaction.id")),
+        session_id=_word(row.text("authenticationContext.externalSessionId")),
     )
+    yield from sign_in(said, evidence.observed)
 
 
-def _outcome(row: Fields, kind: str) -> dict[str, Any]:
+def _code(row: Fields, kind: str) -> int:
     result, reason = (row.text("outcome.result") or "").upper(), row.text("outcome.reason")
     if result not in _REJECTED:
-        return {"errorCode": 0, "additionalDetails": reason} if reason else {"errorCode": 0}
-    code = _ERRORS.get((reason or "").upper())
-    if code is None:
-        code = _DENIED if result == "DENY" else _FACTOR_FAILED if kind.endswith("auth_via_mfa") else _FAILED
-    return {"errorCode": code, "failureReason": reason or result}
+        return Code.OK
+    if (code := _ERRORS.get((reason or "").upper())) is not None:
+        return code
+    return Code.BLOCKED if result == "DENY" else Code.FACTOR_FAILED if kind.endswith("auth_via_mfa") else Code.FAILED
 
 
 def _event(row: Fields, kind: str) -> Event:
@@ -334,7 +306,7 @@ def _event(row: Fields, kind: str) -> Event:
         "Country": country_code(place.country) or place.country,
         "Latitude": place.latitude,
         "Longitude": place.longitude,
-        "AsNumber": _small(security.integer("asNumber")),
+        **read_columns(security, {"AsNumber": "int asNumber"}),
         "IsProxy": security.flag("isProxy"),
         "UserAgent": row.text("client.userAgent.rawUserAgent"),
         "SessionId": _word(row.text("authenticationContext.externalSessionId")),

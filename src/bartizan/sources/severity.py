@@ -23,6 +23,8 @@ _WORDS: dict[str, Severity] = {
     "high": "high",
     "critical": "high",
     "severe": "high",
+    "very-high": "high",
+    "very high": "high",
 }
 
 
@@ -53,6 +55,11 @@ def of_five(level: float | None) -> Severity:
 def of_guardduty(score: float | None) -> Severity:
     """0 to 10; from 9 on AWS says critical."""
     return _steps(score, 0, 4, 7) if score else "unknown"
+
+
+def of_asff(normalized: float | None) -> Severity:
+    """Security Hub's 0 to 100: nothing, from 1, 40 and 70 on."""
+    return _steps(normalized, 1, 40, 70)
 
 
 def of_cef(level: float | None) -> Severity:

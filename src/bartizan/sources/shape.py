@@ -102,6 +102,7 @@ class Shape(Source):
     columns: ClassVar[Mapping[str, str]] = {}  # of the table, beyond the common ones: name -> how to read, paths
     wrappers: ClassVar[tuple[str, ...]] = ()  # keys of lists in which an answer of the vendor's API holds its records
     alert: ClassVar[Paths | None] = None
+    also_events: ClassVar[bool] = False  # of a log in which some records are alerts: these are events as well
     _used: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
@@ -142,8 +143,9 @@ class Shape(Source):
             found = True
             if self.is_alert(fields):
                 yield self.made(record, fields)
-            else:
-                yield from self.event(fields)
+                if not self.also_events:
+                    continue
+            yield from self.event(fields)
         if not found:
             yield line_event(record.text, self.table)
 

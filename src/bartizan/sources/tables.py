@@ -6,10 +6,12 @@ Sources of other tables (DeviceProcessEvents, OfficeActivity, ...) use Microsoft
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from bartizan.extend import Event
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, clean, inner_json, whole
 from bartizan.sources.times import first_time
 
 _COMMON = {
@@ -84,7 +86,16 @@ TABLES: dict[str, dict[str, str]] = {
     "FalcoEvents": _COMMON | {"ContainerId": "string", "PodName": "string", "Namespace": "string"} | _REST,
 }
 
-_TYPES = {"int": "int", "long": "long", "real": "real", "time": "datetime", "flag": "bool", "list": "dynamic"}
+_TYPES = {
+    "int": "int",
+    "long": "long",
+    "real": "real",
+    "time": "datetime",
+    "flag": "bool",
+    "list": "dynamic",
+    "dynamic": "dynamic",
+}
+_MAX_DEPTH = 64  # of a record's JSON, as ingest takes it
 
 
 def declare_table(name: str, spec: Mapping[str, str]) -> None:
@@ -94,7 +105,14 @@ def declare_table(name: str, spec: Mapping[str, str]) -> None:
 
 
 # Microsoft's tables of Log Analytics have TimeGenerated alone; those of Defender have both.
-_TIME_GENERATED_ONLY = frozenset({"OfficeActivity", "DnsEvents", "Syslog", "CommonSecurityLog", "SecurityEvent"})
+_TIME_GENERATED_ONLY = frozenset(
+    """
+    OfficeActivity DnsEvents Syslog CommonSecurityLog SecurityEvent Event AADUserRiskEvents AADRiskyUsers
+    AADServicePrincipalRiskEvents AADRiskyServicePrincipals MicrosoftGraphActivityLogs SigninLogs AuditLogs
+    IntuneAuditLogs IntuneDevices SecurityAlert SecurityIncident
+    AWSCloudTrail AzureActivity AzureDiagnostics StorageBlobLogs StorageFileLogs
+    """.split()
+)
 
 
 _READERS: dict[str, Callable[..., Any]] = {
@@ -105,7 +123,33 @@ _READERS: dict[str, Callable[..., Any]] = {
     "time": first_time,
     "flag": Fields.flag,
     "name": lambda fields, *paths: file_name(fields.text(*paths)),
+    "dynamic": lambda fields, *paths: _whole(fields.raw(*paths)),
+    "json": lambda fields, *paths: _json(fields.raw(*paths)),
 }
+
+
+def _encoded(value: Any) -> bytes | None:
+    """None of nothing, and of numbers that no column can hold: those stay in the rest."""
+    if value is None or value in ("", [], {}):
+        return None
+    try:
+        return msgspec.json.encode(clean(inner_json(value), _MAX_DEPTH))
+    except (OverflowError, RecursionError, msgspec.MsgspecError):
+        return None
+
+
+def _whole(value: Any) -> Any:
+    """A list or object as it came, also one written as JSON in a text."""
+    text = _encoded(value)
+    return None if text is None else msgspec.json.decode(text)
+
+
+def _json(value: Any) -> str | None:
+    """Its JSON, for columns of Microsoft's that are texts; a text as it is."""
+    if isinstance(value, str):
+        return whole(value)
+    text = _encoded(value)
+    return None if text is None else text.decode()
 
 
 def _small(value: int | None) -> int | None:
@@ -115,12 +159,28 @@ def _small(value: int | None) -> int | None:
 
 def columns(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
     """Columns from a table such as {"RemotePort": "int dst.port.number dstPort"}: how to read (else as text), paths."""
-    row: dict[str, Any] = {}
-    for name, words in spec.items():
-        first, *others = words.split()
-        reader = _READERS.get(first)
-        row[name] = fields.text(first, *others) if reader is None else reader(fields, *others)
-    return row
+    return {name: _read(fields, words)[0] for name, words in spec.items()}
+
+
+def _read(fields: Fields, words: str) -> tuple[Any, str]:
+    """The value of a column, and the path at which it stands."""
+    first, *others = words.split()
+    reader = _READERS.get(first, Fields.text)
+    for path in others if first in _READERS else [first, *others]:
+        value = reader(fields, path)
+        if value is not None:
+            return value, path
+    return None, ""
+
+
+def row_event(
+    table: str, at: str | None, fields: Fields, spec: Mapping[str, str], evidence: Evidence, **more: Any
+) -> Event:
+    """A row of `spec`'s columns and of `more`, and what they leave of the object under the vendor's names."""
+    read = {name: _read(fields, words) for name, words in spec.items()}
+    row = {name: value for name, (value, _) in read.items()}
+    shown = {path.lower() for _, path in read.values()}
+    return event(table, at, row | more, evidence, fields.rest(frozenset(shown)))
 
 
 def event(

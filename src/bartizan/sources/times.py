@@ -4,11 +4,11 @@ Source: MS-DTYP 2.3.3 (FILETIME counts 100 ns since 1601); RFC 5322, section 3.3
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from bartizan.model.times import TICKS_A_SECOND, from_ticks, instant, parse
+from bartizan.model.times import TICKS_A_SECOND, from_ticks, instant, parse, to_datetime
 from bartizan.sources.fields import Fields, as_number
 
 _FILETIME_1970 = 116_444_736_000_000_000  # FILETIME of 1970
@@ -20,20 +20,31 @@ _FILETIME_BELOW = 2e17  # the year 2234; nanoseconds begin here, in 1976
 _LONGEST_CHARS = 64
 _FORMS = (
     "%m/%d/%Y %I:%M:%S %p",  # 3/24/2022 2:42:35 PM
-    "%m/%d/%Y-%H:%M:%S.%f",  # 03/04/2020-18:25:29.258113
+    "%m/%d/%Y-%H:%M:%S",  # 03/04/2020-18:25:29.258113
     "%Y %b %d %H:%M:%S",  # 2016 Dec 13 12:00:00
     "%m/%d/%Y %H:%M:%S",
-    "%d/%b/%Y:%H:%M:%S %z",  # 10/Oct/2000:13:55:36 -0700
+    "%d/%b/%Y:%H:%M:%S",  # 10/Oct/2000:13:55:36 -0700
     "%b %d %Y %H:%M:%S",
+    "%b %d %H:%M:%S %Y",
+    "%b %d, %Y %H:%M:%S",
+    "%b %d, %Y %I:%M:%S %p",
     "%a %b %d %H:%M:%S %Y",
+    "%a %b %d %Y %H:%M:%S",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y:%m:%d-%H:%M:%S",  # Sophos UTM
+    "%d %b %Y %H:%M:%S",
+    "%d-%b-%Y %H:%M:%S",  # ESET: 06-May-2024 14:39:17
     "%a %b %d %H:%M:%S UTC %Y",
-    "%d-%b-%Y %H:%M:%S",  # 06-May-2024 14:39:17
+    "%d%b%Y %H:%M:%S",  # Check Point
+    "%Y%m%d %H:%M:%S",
+    "%m/%d/%y %H:%M",  # 9/16/19 10:00
 )
-_ZONE_WORD = re.compile(r"\s*(?:\((?:UTC|GMT)\)|(?:UTC|GMT)(?:[+-]00:?00)?)$")
-
-
-# 2025-02-15 14:59:03.2 +0000 UTC, as Go prints a time.
-_GO = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d\d)(\d\d) [A-Z]{1,5}")
+_ZONE = re.compile(r"\s*(?:\(?(UTC|GMT|Z|CES?T|[ECMP][SD]T)\)?)?\s?(?:([+-])(\d\d):?(\d\d))?$", re.ASCII)
+_ZONE_HOURS = {  # RFC 5322, section 4.3, and Central Europe's
+    "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
+}  # fmt: skip
+_ONE_DIGIT_HOUR = re.compile(r"(?<=\d[T ])(\d)(?=:\d\d)")  # 2023-10-26T5:32:08Z
+_FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 
 def when(value: Any) -> str | None:
@@ -74,25 +85,51 @@ def _of_number(number: float, value: Any) -> str | None:
 
 def _of_text(text: str) -> str | None:
     try:
-        return parse(_ZONE_WORD.sub("Z", text))
+        return parse(_ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
     except (ValueError, OverflowError):
         pass
-    plain = " ".join(text.split())
-    if (go := _GO.fullmatch(plain)) is not None:
-        return _of_text(f"{go[1]}T{go[2]}{go[3]}:{go[4]}")
+    plain, offset = _without_zone(" ".join(text.split()))
+    fraction = _FRACTION.search(plain)
+    if fraction is not None:
+        plain = plain[: fraction.start()] + plain[fraction.end() :]
+    try:
+        return _moved(parse(plain), fraction, offset)
+    except (ValueError, OverflowError):
+        pass
     for form in _FORMS:
         try:
-            at = datetime.strptime(plain, form)  # noqa: DTZ007 - the zone is set below
+            at = datetime.strptime(plain, form).replace(tzinfo=UTC)
         except ValueError:
             continue
         try:
-            return instant(at if at.tzinfo else at.replace(tzinfo=UTC))
+            return _moved(instant(at), fraction, offset)
         except (ValueError, OverflowError):
             return None
     if "," not in plain:
         return None
     try:
-        at = parsedate_to_datetime(plain)
+        at = parsedate_to_datetime(" ".join(text.split()))
         return instant(at if at.tzinfo else at.replace(tzinfo=UTC))
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
+
+
+def _without_zone(text: str) -> tuple[str, timedelta]:
+    """The text before a zone at its end, and how far that is east of UTC; no zone means UTC."""
+    match = _ZONE.search(text)
+    if match is None:
+        return text, timedelta()
+    offset = timedelta(hours=_ZONE_HOURS.get(match[1] or "", 0))
+    if match[2]:
+        offset += (1 if match[2] == "+" else -1) * timedelta(hours=int(match[3]), minutes=int(match[4]))
+    return text[: match.start()], offset
+
+
+def _moved(text: str, fraction: re.Match[str] | None, offset: timedelta) -> str:
+    """A wire text with its fraction, from local time to UTC."""
+    if fraction is not None:
+        text = f"{text[:20]}{fraction[1][:7].ljust(7, '0')}Z"
+    if not offset:
+        return text
+    at = to_datetime(text) - offset
+    return f"{instant(at)[:20]}{text[20:]}"

@@ -1,21 +1,58 @@
-"""Records of the Microsoft 365 unified audit log, as rows of OfficeActivity; their keys come in any case.
+"""Records of the Microsoft 365 unified audit log: alerts, or rows of OfficeActivity; their keys come in any case.
 
 Source: Office 365 Management Activity API schema; Azure Monitor reference, "OfficeActivity".
 """
 
 import json
 import re
+from collections.abc import Iterator
 
-from bartizan.extend import Event
+from bartizan.extend import Event, Record
+from bartizan.model.alert import Alert
+from bartizan.sources.entities import address, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
+from bartizan.sources.microsoft_entities import read_entities
+from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.tables import columns as read_columns
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time
 
+# Who acts where nobody does: the services' own names.
+_SERVICES = frozenset(
+    """
+    securitycompliancealerts securitycomplianceinsights threatintel airinvestigation app@sharepoint
+    """.split()
+)
+_COLUMNS = {
+    "OfficeId": "Id",
+    "OfficeWorkload": "Workload",
+    "ClientIP": "ClientIP ClientIPAddress ActorIpAddress",
+    "Client_IPAddress": "ClientIPAddress",
+    "Client": "ClientInfoString",
+    "OfficeObjectId": "ObjectId",
+    "Site_Url": "SiteUrl",
+    "Event_Data": "EventData",
+    "Logon_Type": "LogonType",
+    "InternalLogonType": "int InternalLogonType",
+    **{
+        name: name
+        for name in """
+        Operation RecordType UserId UserKey UserType ResultStatus OrganizationId OrganizationName OriginatingServer
+        ExternalAccess UserAgent ItemType EventSource SourceRelativeUrl SourceFileName SourceFileExtension
+        DestinationRelativeUrl DestinationFileName DestinationFileExtension MachineId MachineDomainInfo SharingType
+        MailboxGuid MailboxOwnerUPN MailboxOwnerSid LogonUserSid LogonUserDisplayName ClientInfoString
+        ClientMachineName ClientProcessName ClientVersion ActorIpAddress ActorContextId TargetContextId InterSystemsId
+        IntraSystemId SupportTicketId
+        """.split()
+    },
+}
+_JSON_COLUMNS = "Parameters ModifiedProperties ExtendedProperties Actor Folder Folders AffectedItems Item".split()
 _MAX_PARAMETERS = 200
 _MAILBOX_PARAMETERS = frozenset(
     """
     identity mailbox forwardto forwardingsmtpaddress forwardingaddress redirectto forwardasattachmentto user trustee
+    ruleactions
     """.split()
 )
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,24}")
@@ -25,48 +62,158 @@ def is_audit(fields: Fields) -> bool:
     return fields.has("Operation") and fields.has("Workload", "RecordType", "UserKey", "OrganizationId")
 
 
+def audit(record: Record, fields: Fields) -> Iterator[Alert | Event]:
+    """A record that `is_audit` takes: an alert where Security & Compliance (or whose alerts it shows) made one."""
+    if fields.has("AlertId") and fields.has("Name") and (fields.text("Operation") or "").startswith("Alert"):
+        yield _ALERTS.made(record, fields)
+    else:
+        yield audit_event(fields)
+
+
+class _Alerts(Shape):
+    """AlertTriggered, AlertEntityGenerated, AlertUpdated: each tells the alert's state; `Data` holds it once more, in
+    short keys."""
+
+    vendor = "Microsoft"
+    product = "Microsoft 365"
+    table = "GenericEvents"
+    alert = Paths(
+        id="AlertId",
+        title="Name Data.an",
+        description="Data.ad Comments",
+        severity="Severity Data.sev",
+        vendor_category="Category",
+        categories={
+            "threatmanagement": "SuspiciousActivity",
+            "datalossprevention": "Exfiltration",
+            "datagovernance": "SuspiciousActivity",
+            "accessgovernance": "SuspiciousActivity",
+            "mailflow": "SuspiciousActivity",
+        },
+        detector="PolicyId",
+        first="Data.ts CreationTime",
+        last="Data.te",
+        created="CreationTime",
+        status="Status",
+        statuses={"investigating": "inProgress"},
+        url="AlertLinks.AlertLinkHref Data.ail",
+        sub_provider="Source",
+    )
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        data = fields.object("Data")
+        for text in (data.text("f3u"), fields.text("UserId")):
+            if text is not None and ("@" in text or "\\" in text):
+                evidence.user(text)
+        kinds = (fields.text("EntityType"), fields.text("AlertEntityId")), (data.text("etype"), data.text("eid"))
+        for kind, value in kinds:
+            _alert_entity((kind or "").lower(), value, evidence)
+        evidence.message(
+            data.text("nmid"),
+            internet_id=data.text("imsgid"),
+            sender=data.text("tsd"),
+            recipient=data.text("trc"),
+            sender_ip=data.text("sip"),
+            subject=data.text("ms"),
+        )
+        evidence.url(data.text("zu", "url"))
+        read_entities(data.objects("Entities"), evidence)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        alert.source_updated = first_time(fields, "CreationTime")
+        alert.fingerprint = (alert.provider_alert_id,)
+        alert.service_source = "microsoftDefenderForOffice365" if "Office" in (alert.sub_provider or "") else "unknown"
+        if (fields.text("Status") or "").lower() == "dismissed":
+            alert.classification = "falsePositive"
+
+
+_ALERTS = _Alerts()
+
+
+def _alert_entity(kind: str, value: str | None, evidence: Evidence) -> None:
+    if kind == "user":
+        evidence.user(value)
+    elif kind in ("recipients", "sender", "mailbox", "recipient"):
+        for text in _ADDRESS.findall(value or "")[:20]:
+            evidence.mailbox(text)
+    elif kind == "malwarefamily":
+        evidence.malware(value)
+    elif kind in ("url", "maliciousurl"):
+        evidence.url(value)
+    elif kind in ("ip", "clientip"):
+        evidence.ip(value)
+
+
 def audit_event(fields: Fields) -> Event:
     evidence = Evidence()
-    user, client = fields.text("UserId"), fields.text("ClientIP", "ClientIPAddress", "ActorIpAddress")
-    evidence.user(user, object_id=None)
-    evidence.ip(client, ("source",))
-    evidence.mailbox(fields.text("MailboxOwnerUPN"))
-    evidence.url(fields.text("SiteUrl", "ObjectId"))
-    target = fields.text("ObjectId")
-    if target is not None and "@" in target and "/" not in target:
-        evidence.user(target)
-    for item in fields.objects("Parameters", "OperationProperties")[:_MAX_PARAMETERS]:
-        if (item.text("Name") or "").lower() in _MAILBOX_PARAMETERS:
-            for text in _ADDRESS.findall(item.text("Value") or "")[:20]:
-                evidence.mailbox(text)
-    for item in fields.objects("Target", "Actor")[:50]:
-        if item.integer("Type") == 5:  # a user principal name
-            evidence.user(item.text("ID"))
-    columns = {
-        "OfficeId": fields.text("Id"),
-        "Operation": fields.text("Operation"),
-        "OfficeWorkload": fields.text("Workload"),
-        "RecordType": fields.text("RecordType"),
-        "UserId": user,
-        "UserKey": fields.text("UserKey"),
-        "UserType": fields.text("UserType"),
-        "ClientIP": client,
-        "ResultStatus": fields.text("ResultStatus"),
-        "OfficeObjectId": target,
-        "OrganizationId": fields.text("OrganizationId"),
-        "OrganizationName": fields.text("OrganizationName"),
-        "OriginatingServer": fields.text("OriginatingServer"),
-        "ExternalAccess": fields.text("ExternalAccess"),
-        "UserAgent": fields.text("UserAgent"),
-        "Site_Url": fields.text("SiteUrl"),
-        "SourceFileName": fields.text("SourceFileName"),
-        "MailboxOwnerUPN": fields.text("MailboxOwnerUPN"),
-        "Client": fields.text("ClientInfoString"),
-    }
-    for name in ("Parameters", "ModifiedProperties", "ExtendedProperties", "Actor"):
+    evidence.user(_user(fields.text("UserId")))
+    evidence.ip(fields.text("ClientIP", "ClientIPAddress", "ActorIpAddress"), ("source",))
+    evidence.user(_user(fields.text("UserKey")))
+    _accounts(fields, evidence)
+    _things(fields, evidence)
+    columns = read_columns(fields, _COLUMNS)
+    for name in _JSON_COLUMNS:
         value = fields.raw(name)
         if isinstance(value, list | dict) and value:
             columns[name] = json.dumps(Fields({name: value}).rest().get(name), separators=(",", ":"))
-    return event(
-        "OfficeActivity", first_time(fields, "CreationTime", "TimeGenerated"), columns, evidence, fields.rest()
-    )
+    at = first_time(fields, "CreationTime", "TimeGenerated")
+    return event("OfficeActivity", at, columns, evidence, fields.rest())
+
+
+def _user(text: str | None) -> str | None:
+    """Without the claim around it; None for the names of services."""
+    if text is None or not text.strip("0") or text.lower() in _SERVICES or "spo:anon" in text:
+        return None
+    return text.rpartition("#")[2] if text.startswith("urn:spo:") else text.rpartition("|")[2]
+
+
+def _accounts(fields: Fields, evidence: Evidence) -> None:
+    evidence.mailbox(fields.text("MailboxOwnerUPN"))
+    for name in ("LogonUserSid", "MailboxOwnerSid"):
+        if is_sid(fields.text(name)):
+            evidence.user(None, sid=fields.text(name))
+    target = fields.text("ObjectId")
+    if target is not None and "@" in target and "/" not in target and " " not in target:
+        evidence.user(target)
+    shared = fields.text("TargetUserOrGroupName")
+    if (fields.text("TargetUserOrGroupType") or "").lower() in ("member", "guest", "partner"):
+        evidence.user(_user(shared))
+    else:
+        evidence.group(shared)
+    for item in fields.objects("Members")[:_MAX_PARAMETERS]:
+        evidence.user(item.text("UPN"))
+    for item in fields.objects("Target", "Actor")[:50]:
+        if item.integer("Type") == 5:  # a user principal name
+            evidence.user(item.text("ID"))
+    for item in [*fields.objects("Parameters"), *fields.objects("OperationProperties")][:_MAX_PARAMETERS]:
+        if (item.text("Name") or "").lower() in _MAILBOX_PARAMETERS:
+            for text in _ADDRESS.findall(item.text("Value") or "")[:20]:
+                evidence.mailbox(text)
+
+
+def _things(fields: Fields, evidence: Evidence) -> None:
+    """Sites, files, devices; and of the records of threat intelligence mails, links and investigations."""
+    for name in ("SiteUrl", "ObjectId", "Url", "TargetUrl"):
+        evidence.url(fields.text(name))
+    device = fields.text("DeviceDisplayName")
+    evidence.host(None if device is not None and address(device) else device)
+    for item in fields.objects("DeviceProperties")[:50]:
+        if (item.text("Name") or "").lower() == "displayname":
+            evidence.host(item.text("Value"))
+    for item in [*fields.objects("AttachmentData"), *fields.objects("FileData")][:_MAX_PARAMETERS]:
+        evidence.file(item.text("FileName"), None, [item.text("SHA256")])
+        evidence.url(item.text("FilePath"))
+    recipients: list[str | None] = [*fields.texts("Recipients")[:_MAX_PARAMETERS]]
+    for recipient in recipients or [None]:
+        evidence.message(
+            fields.text("NetworkMessageId"),
+            internet_id=fields.text("InternetMessageId"),
+            sender=fields.text("P2Sender"),
+            envelope_sender=fields.text("P1Sender"),
+            recipient=recipient,
+            sender_ip=fields.text("SenderIp"),
+        )
+    evidence.ip(fields.text("SenderIp", "UserIp"), ("source",))
+    read_entities(fields.objects("Data.Entities"), evidence)
+    for action in fields.objects("Actions")[:50]:
+        read_entities(action.objects("Entities"), evidence)

@@ -1,0 +1,274 @@
+"""What CEF and LEEF share: the keys of their extension as entities, as a row of CommonSecurityLog, and whether the
+device that speaks is a detector that reports a detection.
+
+Source: ArcSight CEF, extension dictionary; Azure Monitor, "CommonSecurityLog" and "CEF and CommonSecurityLog field
+mapping"; IBM i, "qualified job name".
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from bartizan.extend import Event
+from bartizan.sources.entities import account, address, domain, is_url
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, as_text
+from bartizan.sources.severity import of_cef, of_word
+from bartizan.sources.tables import columns, event
+
+MAX_NAMES = 50  # of one key: recipients, addresses
+MAX_EXTENSIONS_CHARS = 16_384
+
+_SPEC = {
+    "DeviceVendor": "deviceVendor",
+    "DeviceProduct": "deviceProduct",
+    "DeviceVersion": "deviceVersion",
+    "DeviceEventClassID": "deviceEventClassId",
+    "Activity": "name eventName EventMessage Action",
+    "LogSeverity": "deviceSeverity",
+    "OriginalLogSeverity": "severity",
+    "DeviceAction": "act",
+    "ApplicationProtocol": "app",
+    "EventCount": "int cnt",
+    "DestinationDnsDomain": "destinationDnsDomain",
+    "DestinationServiceName": "destinationServiceName",
+    "DestinationTranslatedAddress": "destinationTranslatedAddress",
+    "DestinationTranslatedPort": "int destinationTranslatedPort",
+    "CommunicationDirection": "deviceDirection",
+    "DeviceDnsDomain": "deviceDnsDomain",
+    "DeviceExternalID": "deviceExternalId",
+    "DeviceFacility": "deviceFacility",
+    "DeviceInboundInterface": "deviceInboundInterface",
+    "DeviceNtDomain": "deviceNtDomain",
+    "DeviceOutboundInterface": "deviceOutboundInterface",
+    "DevicePayloadId": "devicePayloadId",
+    "ProcessName": "deviceProcessName",
+    "DeviceTranslatedAddress": "deviceTranslatedAddress",
+    "DestinationHostName": "dhost",
+    "DestinationMACAddress": "dmac",
+    "DestinationNTDomain": "dntdom",
+    "DestinationProcessId": "int dpid",
+    "DestinationUserPrivileges": "dpriv",
+    "DestinationProcessName": "dproc",
+    "DestinationPort": "int dpt",
+    "DestinationIP": "dst",
+    "DeviceTimeZone": "dtz",
+    "DestinationUserID": "duid",
+    "DestinationUserName": "duser",
+    "DeviceAddress": "dvc",
+    "DeviceName": "dvchost",
+    "DeviceMacAddress": "dvcmac",
+    "ProcessID": "int dvcpid",
+    "EndTime": "time end",
+    "ExtID": "externalId",
+    "FileCreateTime": "fileCreateTime",
+    "FileHash": "fileHash",
+    "FileID": "fileId",
+    "FileModificationTime": "fileModificationTime",
+    "FilePath": "filePath",
+    "FilePermission": "filePermission",
+    "FileType": "fileType",
+    "FileName": "fname",
+    "FileSize": "int fsize",
+    "ReceivedBytes": "long in",
+    "Message": "msg",
+    "OldFileHash": "oldFileHash",
+    "OldFileName": "oldFileName",
+    "OldFilePath": "oldFilePath",
+    "SentBytes": "long out",
+    "EventOutcome": "outcome",
+    "Protocol": "proto",
+    "Reason": "reason",
+    "RequestURL": "request",
+    "RequestClientApplication": "requestClientApplication",
+    "RequestContext": "requestContext",
+    "RequestCookies": "requestCookies",
+    "RequestMethod": "requestMethod",
+    "ReceiptTime": "rt",
+    "SourceHostName": "shost",
+    "SourceMACAddress": "smac",
+    "SourceNTDomain": "sntdom",
+    "SourceDnsDomain": "sourceDnsDomain",
+    "SourceServiceName": "sourceServiceName",
+    "SourceTranslatedAddress": "sourceTranslatedAddress",
+    "SourceTranslatedPort": "int sourceTranslatedPort",
+    "SourceProcessId": "int spid",
+    "SourceUserPrivileges": "spriv",
+    "SourceProcessName": "sproc",
+    "SourcePort": "int spt",
+    "SourceIP": "src",
+    "StartTime": "time start",
+    "SourceUserID": "suid",
+    "SourceUserName": "suser",
+    "EventType": "int type",
+    "DeviceEventCategory": "cat",
+    **{f"DeviceCustomString{n}": f"cs{n}" for n in range(1, 7)},
+    **{f"DeviceCustomString{n}Label": f"cs{n}Label" for n in range(1, 7)},
+    **{f"DeviceCustomNumber{n}": f"int cn{n}" for n in range(1, 4)},
+    **{f"DeviceCustomNumber{n}Label": f"cn{n}Label" for n in range(1, 4)},
+    **{f"DeviceCustomFloatingPoint{n}": f"real cfp{n}" for n in range(1, 5)},
+    **{f"DeviceCustomFloatingPoint{n}Label": f"cfp{n}Label" for n in range(1, 5)},
+    **{f"DeviceCustomIPv6Address{n}": f"c6a{n}" for n in range(1, 5)},
+    **{f"DeviceCustomIPv6Address{n}Label": f"c6a{n}Label" for n in range(1, 5)},
+}
+_SAID = frozenset(path.lower() for words in _SPEC.values() for path in words.split())
+
+TIMES = ("rt", "start", "end", "deviceReceiptTime", "devTime", "eventTime", "deviceCustomDate1")
+
+_ADDRESSES = (
+    "sourceTranslatedAddress", "destinationTranslatedAddress", "deviceTranslatedAddress", "c6a1", "c6a2", "c6a3",
+    "c6a4", "sourceAddress", "destinationAddress", "agt", "vSrc",
+)  # fmt: skip
+_HASHES = re.compile(r"(?:^|[^a-z])(?:sha-?(?:1|2|256)|md5|.{0,40}hash)", re.IGNORECASE)
+_NAMES_ADDRESS = re.compile(r"(?:^|_)ip(?:$|_)|(?:IP|Ip|[Aa]ddr(?:ess)?)$|Label$")  # or where a label should stand
+_JOB = re.compile(r"(\d{6})/([^\s/]{1,10}/[^\s/]{1,10})", re.ASCII)  # of IBM i: number/user/name
+
+
+def entities(fields: Fields, evidence: Evidence) -> None:
+    """Who and what the keys name; those that a vendor adds of its own are read by the vendor's source."""
+    source, target = fields.text("src"), fields.text("dst")
+    for name, addresses, place in (
+        ("shost", "src", "sntdom"),
+        ("dhost", "dst", "dntdom"),
+        ("dvchost", "dvc", "deviceNtDomain"),
+    ):
+        said = fields.text(name)
+        if address(said) is None and "@" not in (said or ""):
+            nt_domain = fields.text(place)
+            evidence.host(said, addresses=[fields.text(addresses)], domain=None if domain(nt_domain) else nt_domain)
+        evidence.ip(said)
+    for key, uid, place in (("suser", "suid", "sntdom"), ("duser", "duid", "dntdom"), ("susr", "", "")):
+        for name in people(fields.texts(key)):
+            evidence.user(name, domain=fields.text(place) if "@" not in name else None, sid=_sid(fields.text(uid)))
+    if evidence.flow(source, fields.integer("spt"), target, fields.integer("dpt"), protocol(fields)) is None:
+        evidence.ip(source, ("source",))
+        evidence.ip(target, ("destination",))
+    for text in _split(fields.texts("dvc")):
+        evidence.ip(text)
+    for key, value in fields.data.items():
+        if key in _ADDRESSES or _NAMES_ADDRESS.search(key):
+            evidence.ip(as_text(value))
+    for key in _ADDRESSES:
+        evidence.ip(fields.text(key))
+    _files(fields, evidence)
+    _process(fields, evidence, "sproc", "spid")
+    _process(fields, evidence, "dproc", "dpid")
+    evidence.url(web_address(fields))
+    for key in ("destinationDnsDomain", "sourceDnsDomain", "dhost", "host", "destinationServiceName"):
+        found = domain(fields.text(key))
+        if found is not None and (key != "dhost" or fields.has("request", "requestMethod")):
+            evidence.domain(found)
+
+
+def people(texts: Iterable[str]) -> list[str]:
+    """Names of accounts, or mail addresses of which some texts hold several."""
+    found: list[str] = []
+    for text in texts:
+        parts = re.split(r"[;,]\s*", text) if text.count("@") > 1 else [text]
+        found += [part.strip().strip("'\"") for part in parts[:MAX_NAMES] if account(part).name or account(part).sid]
+    return found
+
+
+def _sid(text: str | None) -> str | None:
+    return text if account(text).sid else None
+
+
+def _split(texts: Iterable[str]) -> list[str]:
+    return [part for text in texts for part in re.split(r"[,;\s]+", text)[:MAX_NAMES]]
+
+
+def protocol(fields: Fields) -> str | None:
+    """tcp of "tcp/https", the way some firewalls write the transport with the service."""
+    return (fields.text("proto") or "").partition("/")[0] or None
+
+
+def web_address(fields: Fields) -> str | None:
+    """The URL; a path alone is put behind the host that was asked."""
+    said = fields.text("request")
+    if said is None or is_url(said):
+        return said
+    host = domain(fields.text("host", "dhost", "destinationDnsDomain", "destinationServiceName"))
+    if said.startswith("/") and host is not None:
+        secure = fields.integer("dpt") == 443 or (fields.text("app") or "").lower() == "https"
+        return f"{'https' if secure else 'http'}://{host}{said}"
+    return None
+
+
+def _files(fields: Fields, evidence: Evidence) -> None:
+    hashes = [as_text(value) for key, value in fields.data.items() if _HASHES.match(key)]
+    name, path = fields.text("fname"), fields.text("filePath")
+    if name is not None and re.search(r"[\\/]", name):
+        name, path = None, name if path is None else path
+    evidence.file(name, path, [fields.text("fileHash"), *hashes], size=fields.integer("fsize"))
+    evidence.file(fields.text("oldFileName"), fields.text("oldFilePath"), [fields.text("oldFileHash")])
+
+
+def _process(fields: Fields, evidence: Evidence, name: str, pid: str) -> None:
+    said = fields.text(name)
+    job = _JOB.fullmatch(said or "")
+    if job is not None:
+        evidence.process(name=job[2], pid=int(job[1]))
+    elif said is not None:
+        evidence.process(path=said, pid=fields.integer(pid))
+
+
+def row(fields: Fields, at: str | None, evidence: Evidence) -> Event:
+    """A row of CommonSecurityLog; what has no column stands in AdditionalExtensions as `key=value;`."""
+    rest = {key: value for key, value in fields.data.items() if key.lower() not in _SAID and as_text(value)}
+    labels = {str(fields.text(f"cs{n}Label")) for n in range(1, 7)}
+    text = ";".join(f"{key}={as_text(value)}" for key, value in rest.items() if key not in labels)
+    found: dict[str, Any] = {**columns(fields, _SPEC), "AdditionalExtensions": text[:MAX_EXTENSIONS_CHARS]}
+    found["SourceIP"] = address(fields.text("src")) or fields.text("src")
+    return event(
+        "CommonSecurityLog",
+        at,
+        found,
+        evidence,
+        {"cutFields": ["AdditionalExtensions"]} if len(text) > MAX_EXTENSIONS_CHARS else None,
+    )
+
+
+# ---------------------------------------------------------------- is it a detection
+
+# Products that exist to detect.
+_DETECTOR = re.compile(
+    r"\b(?:ASM|PSM|WAF|N?IDS|N?IPS|HIDS|HIPS|EDR|XDR|NDR|MDR|UEBA|DLP|MPS|ATA|ATP|PTA)\b"
+    r"|web application firewall|advanced waf"
+    r"|anti-?(?:virus|malware|bot|spyware)|intrusion|threat|attack|malware|sandbox|deep (?:security|discovery)"
+    r"|endpoint (?:security|protection|detection)|deception|honeypot|breach|behaviou?r analytics",
+    re.IGNORECASE,
+)
+# What an event that is a detection is called...
+_DETECTION = re.compile(
+    r"\b(?:threats?|malware|malicious|virus(?:es)?|attacks?|intrusions?|exploits?|ransomware|trojan|botnet|backdoor|worm"
+    r"|phish(?:ing)?|brute.?force|spyware|rootkit|shellcode|suspicious|anomal(?:y|ies|ous)|violations?|compromised?"
+    r"|command.and.control|c&c|callback|injection|xss|port.?scans?|password.spray(?:ing)?|exfiltration"
+    r"|impossible travel|alert|detection)\b",
+    re.IGNORECASE,
+)
+# ...and what one is called that is the device's own business.
+_BUSINESS = re.compile(
+    r"\b(?:log.?(?:in|on|out|off)|audit|config(?:uration)?|updated?|heartbeat|license|health|status|started|stopped"
+    r"|finished|completed|statistics|summary report|policy (?:change|install)|signature update|connection closed)\b",
+    re.IGNORECASE,
+)
+_LEVEL_OF_DETECTION = frozenset({"medium", "high"})
+
+
+def is_detection(fields: Fields) -> bool:
+    """Whether the record itself says so: by the name, class or category of the event, with a severity above low; or a
+    detector by trade tells of something that is not its own business."""
+    kind = (
+        " ".join(text for key in ("name", "deviceEventClassId", "cat", "eventName") for text in fields.texts(key))
+        .replace("_", " ")
+        .replace("-", " ")
+    )
+    if _BUSINESS.search(kind):
+        return False
+    said = fields.text("deviceSeverity")
+    number = fields.number("deviceSeverity")
+    serious = (of_cef(number) if number is not None else of_word(said)) in _LEVEL_OF_DETECTION
+    if _DETECTION.search(kind):
+        return serious
+    product = f"{fields.text('deviceProduct') or ''} {fields.text('deviceFacility') or ''}"
+    return serious and _DETECTOR.search(product) is not None

@@ -1,0 +1,137 @@
+"""Microsoft Sentinel: incidents and alerts of its API, of playbooks, and of its tables.
+
+An incident is an alert (its alerts come apart, with ids of their own); where a playbook's body holds the incident's
+alerts and entities, they are read from there.
+Source: Microsoft Sentinel REST API, "Incidents"; "Security alert schema"; Azure Monitor reference, tables
+SecurityIncident and SecurityAlert; "Azure Logic Apps connector for Microsoft Sentinel".
+"""
+
+from collections.abc import Iterable
+
+from bartizan.extend import Record
+from bartizan.model.alert import Alert
+from bartizan.sources import attack
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.microsoft_alerts import detection_source, product_of
+from bartizan.sources.microsoft_entities import read_entities
+from bartizan.sources.severity import of_word
+from bartizan.sources.shape import Paths, Shape
+
+_OWNER = "owner.userPrincipalName owner.user_principal_name owner.email owner.assignedTo owner.assigned_to"
+_INCIDENT = Paths(
+    id="name IncidentName id",
+    title="title",
+    description="description",
+    severity="severity",
+    category="SuspiciousActivity",
+    tactics="tactics additionalData.tactics additional_data.tactics",
+    detector="relatedAnalyticRuleIds related_analytic_rule_ids",
+    first="firstActivityTimeUtc first_activity_time_utc FirstActivityTime createdTimeUtc created_time_utc CreatedTime",
+    last="lastActivityTimeUtc last_activity_time_utc LastActivityTime",
+    created="createdTimeUtc created_time_utc CreatedTime",
+    updated="lastModifiedTimeUtc last_modified_time_utc LastModifiedTime",
+    status="status",
+    statuses={"active": "inProgress"},
+    verdict="classification",
+    assigned=_OWNER,
+    sub_provider="providerName",
+    url="incidentUrl incident_url",
+    tags="labels.labelName labels.label_name",
+    detection_source="scheduledAlerts",
+)
+_ALERT = Paths(
+    id="SystemAlertId name",
+    title="AlertDisplayName DisplayName AlertName",
+    description="Description",
+    severity="AlertSeverity severity",
+    vendor_category="AlertType",
+    detector="AlertType",
+    first="StartTime StartTimeUtc TimeGenerated",
+    last="EndTime EndTimeUtc",
+    created="TimeGenerated",
+    updated="ProcessingEndTime",
+    status="Status",
+    actions="RemediationSteps",
+    sub_provider="ProductComponentName",
+    confidence="ConfidenceScore",
+    url="AlertLink",
+    fold="CompromisedEntity",
+)
+
+
+class MicrosoftSentinel(Shape):
+    name = "microsoft_sentinel"
+    vendor = "Microsoft"
+    product = "Microsoft Sentinel"
+    table = "SentinelEvents"
+    columns = {"WorkspaceId": "workspaceId", "Category": "category"}
+    alert = _INCIDENT
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        for fields in objects_of(record, "value", "records"):
+            incident = _flat(fields.object("object") or fields)
+            for inside in incident.objects("alerts"):
+                if _is_alert(_flat(inside)):
+                    yield _flat(inside)
+            yield incident
+
+    def is_alert(self, fields: Fields) -> bool:
+        incident = fields.has("severity", "incidentNumber", "incident_number") and fields.has("title")
+        return incident or _is_alert(fields)
+
+    def made(self, record: Record, fields: Fields) -> Alert:
+        return _SECURITY_ALERT.made(record, fields) if _is_alert(fields) else super().made(record, fields)
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        read_entities(fields.objects("relatedEntities", "Entities"), evidence)
+        evidence.observe("user", fields.text(*_OWNER.split()), "assignedTo")
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        alert.service_source = "microsoftSentinel"
+        alert.detector_id = (alert.detector_id or "").rpartition("/")[2] or None
+        alert.fingerprint = (alert.provider_alert_id,)
+
+
+def _flat(fields: Fields) -> Fields:
+    """The properties, with the name, which is the id, and the type beside them."""
+    inner = fields.object("properties")
+    beside = ("name", "id", "etag", "type", "kind")
+    own = {key: item for key, item in fields.data.items() if key.lower() in beside}
+    return Fields({**own, **inner.data}) if inner else fields
+
+
+def _is_alert(fields: Fields) -> bool:
+    return fields.has("SystemAlertId", "AlertSeverity") or (
+        fields.has("AlertDisplayName") and fields.has("ProductName", "AlertType")
+    )
+
+
+class _SecurityAlert(Shape):
+    """What Sentinel calls SecurityAlert, of whichever product raised it."""
+
+    vendor = "Microsoft"
+    product = "Microsoft Sentinel"
+    table = "SentinelEvents"
+    alert = _ALERT
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        items = fields.objects("Entities")
+        read_entities(items, evidence)
+        if not items:
+            evidence.host(fields.text("CompromisedEntity"))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        service, product = product_of(fields.text("ProductName"), fields.text("ProviderName"))
+        alert.service_source, alert.product = service, product
+        alert.vendor = fields.text("VendorName") or "Microsoft"
+        alert.detection_source = "scheduledAlerts" if service == "microsoftSentinel" else detection_source(product)
+        tactics = [word for text in fields.texts("Tactics") for word in text.split(",")]
+        alert.categories = attack.tactics(*tactics) or alert.categories
+        alert.category = alert.categories[0] if alert.categories else alert.category
+        alert.severity = of_word(fields.text("AlertSeverity", "severity"))
+        if (fields.text("Status") or "").lower() == "dismissed":
+            alert.classification = alert.classification or "falsePositive"
+
+
+_SECURITY_ALERT = _SecurityAlert()
