@@ -5,7 +5,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,15 +49,10 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     structlog.reset_defaults()
 
 
-def test_help_is_fast_and_whole(cli: Cli) -> None:
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        text = cli.apart("--help").stdout
-        seconds.append(time.perf_counter() - start)
+def test_help_is_whole_and_loads_nothing(cli: Cli) -> None:
+    text = cli.apart("--help").stdout
     for name in ("serve", "tenant", "app", "user", "consent", "token", "key", "ca", "audit", "backup"):
         assert f"  {name} " in text
-    assert min(seconds) < 0.3
     loaded = "import sys, bartizan.cli; print([m for m in ('cryptography', 'starlette', 'apsw') if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.strip()
@@ -80,6 +74,12 @@ def test_apps(cli: Cli, tmp_path: Path) -> None:
     assert len(cli("app", "list")[0]["secrets"]) == 1
     cli("app", "rotate", made["clientId"], "--overlap-hours", "1")
     assert len(cli("app", "list")[0]["secrets"]) == 2
+    assert made["authority"] == f"https://localhost:8443/{tenant['tenantId']}"
+    settings = Settings(data=str(cli.data), port=9000)
+    asyncio.run(_prepared(settings))
+    second = cli("app", "add", "second")
+    assert second["authority"] == f"https://localhost:9000/{tenant['tenantId']}"  # where a server was started last
+    cli("app", "remove", "second")
     assert cli("app", "revoke", "sample")["revoked"]
     assert cli("app", "remove", "sample")["removed"] and cli("app", "list") == []
     assert "there is no app sample" in cli.run("app", "remove", "sample", code=1).stderr
@@ -90,6 +90,13 @@ def test_apps(cli: Cli, tmp_path: Path) -> None:
     assert "already" in cli.run("app", "add", "again", "--client-id", kept, code=1).stderr
 
 
+async def _prepared(settings: Settings) -> None:
+    store = open_store(settings.folder, Surroundings().collections())
+    await store.start()
+    await Authority(settings, store).prepare()
+    await store.close()
+
+
 def test_users(cli: Cli) -> None:
     made = cli(
         "user", "add", "Ann@example.org", "--role", "securityreader", "--password-stdin", stdin="correct horse\n"
@@ -98,7 +105,7 @@ def test_users(cli: Cli) -> None:
     assert "already a user" in cli.run("user", "add", "ann@EXAMPLE.org", code=1).stderr
     assert "at least 8" in cli.run("user", "add", "bob@example.org", "--password-stdin", stdin="short\n", code=1).stderr
     assert "not a user principal name" in cli.run("user", "add", "bob", code=1).stderr
-    assert "Invalid value" in cli.run("user", "add", "b@c.d", "--role", "King", code=2).stderr
+    assert "'King' is not one of SecurityReader" in cli.run("user", "add", "b@c.d", "--role", "King", code=2).stderr
     assert len(cli("user", "add", "bob@example.org")["password"]) >= 16
     other = cli("tenant", "add", "Other")
     both = cli("user", "add", "ann@example.org", "--tenant", "other", "--role", "SecurityAdministrator")
@@ -118,6 +125,9 @@ def test_consents_and_tokens(cli: Cli) -> None:
     assert len(cli("consent", "list")) == 2
     withdrawn = cli("consent", "remove", app["clientId"], "--permission", "SecurityAlert.Read.All")
     assert withdrawn[0]["permissions"] == []
+    cli("consent", "add", "sample", "--delegated", "User.Read")
+    (left,) = cli("consent", "rotate", "sample", "--delegated", "SecurityEvents.Read.All")
+    assert left["permissions"] == ["SecurityEvents.Read.All"]
     assert "nothing to do" in cli.run("consent", "add", "sample", code=1).stderr
     made = cli("token", "add", "--source", "okta", "--source", "falco", "--days", "3")
     assert made["token"].startswith("bzs_") and made["sources"] == ["falco", "okta"]
@@ -149,14 +159,22 @@ def test_tenants_leave_and_come_back(cli: Cli, tmp_path: Path) -> None:
     assert cli.run("tenant", "export", "Customer").stdout == file.read_text()
     assert "here already" in cli.run("tenant", "restore", str(file), code=1).stderr
     assert "--yes" in cli.run("tenant", "erase", "Customer", code=1).stderr
+    cli("user", "add", "both@customer.example", "--tenant", "Customer")
+    cli("user", "add", "both@customer.example", "--tenant", "default")
+    assert cli("tenant", "rotate", "Customer")["rotated"]
+    assert cli("tenant", "export", "Customer", str(file))["lines"] > 1
     erased = cli("tenant", "erase", "Customer", "--yes")
-    assert erased["documents"] >= 2
+    assert erased["documents"] >= 2 and (erased["users"], erased["apps"]) == (1, 1)
+    assert [u["userPrincipalName"] for u in cli("user", "list")] == ["both@customer.example"]
+    assert cli("app", "list") == []
     assert "no tenant" in cli.run("tenant", "remove", "Customer", code=1).stderr
     back = cli("tenant", "restore", str(file))
     assert back == {"tenantId": made["tenantId"], "documents": erased["documents"], "skippedUsers": []}
     assert {t["name"] for t in cli("tenant", "list")} == {"default", "Customer"}
     assert [c["clientId"] for c in cli("consent", "list", "--tenant", "Customer")] == [app["clientId"]]
-    assert cli("user", "list")[0]["roles"] == {made["tenantId"]: ["SecurityReader"]}
+    roles = {u["userPrincipalName"]: u["roles"] for u in cli("user", "list")}
+    assert roles["joe@customer.example"] == {made["tenantId"]: ["SecurityReader"]}
+    assert len(roles["both@customer.example"]) == 2
     assert cli("audit", "verify")["ok"]
     for bad in ("", "x", '{"format":"y","tenant":{},"consents":[],"apps":[],"users":[]}'):
         file.write_text(bad)
@@ -183,6 +201,33 @@ def test_wrong_settings_are_wrong_calls(cli: Cli) -> None:
     (cli.data / "bartizan.toml").write_text("prot = 1")
     for command in (["tenant", "list"], ["ca", "export"], ["serve"]):
         assert "did you mean port" in cli.run(*command, code=2).stderr
+
+
+def test_commands_that_need_a_server_make_none(cli: Cli) -> None:
+    """A folder with a typing error in its name is no whole chain."""
+    for command in (["audit", "verify"], ["backup", "x.db"], ["tenant", "export", "default"]):
+        assert "no data of a server" in cli.run(*command, code=1).stderr
+    assert not cli.data.exists()
+
+
+def test_a_chain_that_was_made_anew(cli: Cli, tmp_path: Path) -> None:
+    """With a report from before, kept elsewhere, the chain of another server, or a shorter one, is found out."""
+    for name in ("one", "two"):
+        cli("app", "add", name)
+    kept = tmp_path / "kept.json"
+    kept.write_text(cli.run("audit", "verify").stdout)
+    cli("app", "add", "three")
+    assert cli("audit", "verify", "--since", str(kept))["ok"]
+    for tenant in json.loads(kept.read_text())["tenants"]:
+        assert len(tenant["hash"]) == 64
+    for edit, kind in (({"hash": "0" * 64}, "rewritten"), ({"head": 99}, "truncated")):
+        report = json.loads(kept.read_text())
+        report["tenants"][0] |= edit
+        (tmp_path / "other.json").write_text(json.dumps(report))
+        found = json.loads(cli.run("audit", "verify", "--since", str(tmp_path / "other.json"), code=1).stdout)
+        assert found["tenants"][0]["problems"][0]["kind"] == kind
+    kept.write_text("{}")
+    assert "not what" in cli.run("audit", "verify", "--since", str(kept), code=1).stderr
 
 
 def test_audit_verify_says_so(cli: Cli) -> None:

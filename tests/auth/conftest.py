@@ -252,10 +252,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
     async def main() -> None:
         world = await make_world(folder, port=port, device_interval_s=1, key_lead_s=0)
-        chain, key = tls.server_files(world.authority.settings)
         config = uvicorn.Config(
             Starlette(routes=list(routes(world.authority))), host="127.0.0.1", port=port, log_level="critical",
-            timeout_graceful_shutdown=1, ssl_certfile=chain, ssl_keyfile=key, lifespan="off",
+            timeout_graceful_shutdown=1, lifespan="off",
+            ssl_context_factory=lambda config, default: tls.server_context(world.authority.settings),
         )  # fmt: skip
         server = uvicorn.Server(config)
         ready.extend([server, world, asyncio.get_running_loop()])
@@ -275,7 +275,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert started.wait(30)
     server, world, loop = ready
     ca = folder / "ca-export.pem"
-    ca.write_bytes(tls.ca_pem(folder))
+    ca.write_bytes(tls.ca_pem(world.authority.settings))
     yield Served(f"https://localhost:{port}", ca, world.tenant, world.app, world.secret, world, loop)
     server.should_exit = True
     thread.join(15)

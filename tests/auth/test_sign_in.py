@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.auth.conftest import LOOPBACK, PASSWORD, REDIRECT, World, answer_of, claims_of, form_of, make_world
 
 from bartizan.auth import audit
-from bartizan.auth.accounts import User
+from bartizan.auth.accounts import App, Tenant, User
 from bartizan.auth.grants import challenge_of
 from bartizan.errors import Unauthenticated
+from bartizan.store import Query
 
 pytestmark = pytest.mark.anyio
 VERIFIER = "v" * 43
@@ -129,6 +131,74 @@ async def test_refresh_rotates_and_reuse_ends_the_family(world: World) -> None:
         await world.authority.verifier.authenticate(narrowed["access_token"])
     for garbage in ("x", "1.a.b", "1..", "a.b.c.d"):
         assert _code(await refresh(garbage)) == 70000
+
+
+async def test_a_refresh_that_is_refused_keeps_the_token(world: World) -> None:
+    """A scope that nobody consented to is an answer, not the end of the session."""
+    tokens = await world.user_tokens()
+    ask = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], "client_secret": world.secret}
+    assert _code(await world.token(**ask, scope="SecurityEvents.ReadWrite.All")) == 65001
+    other = await world.authority.accounts.add_tenant("Other", "other.internal", actor=audit.OPERATOR)
+    assert _code(await world.token(**ask, tenant=other.id)) == 70000
+    assert (await world.token(**ask)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", [App, Tenant, User])
+async def test_what_is_revoked_gets_no_new_tokens(world: World, kind: type[App | Tenant | User]) -> None:
+    """Refresh tokens and codes of before end with the access tokens; a new sign-in works."""
+    tokens, code = await world.user_tokens(), await world.code()
+    id = {App: world.app.id, Tenant: world.tenant.id, User: world.users["ann@default.internal"].id}[kind]
+    await world.authority.accounts.update(
+        kind, id, lambda doc: replace(doc, epoch=doc.epoch + 1), actor=audit.OPERATOR, activity="Revoke tokens"
+    )
+    with pytest.raises(Exception, match="revoked"):
+        await world.authority.verifier.authenticate(tokens["access_token"])
+    for form in (
+        {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]},
+        {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT},
+    ):
+        assert _code(await world.token(**form, client_secret=world.secret)) == 50173
+    assert (await world.user_tokens())["refresh_token"]
+
+
+async def test_sign_ins_of_apps_and_accounts_are_audited(world: World) -> None:
+    """Once each; a refresh is none. What an unproved client makes up is not written down, a stolen token is, once."""
+    before = await _entries(world)
+    await world.app_token()
+    tokens = await world.user_tokens()
+    assert await _entries(world) == [
+        *before, ("Issue token", "success", None), ("Sign in", "success", "ann@default.internal"),
+        ("Issue token", "success", "ann@default.internal"),
+    ]  # fmt: skip
+    before = await _entries(world)
+    for _ in range(3):
+        assert _code(await world.token(grant_type="refresh_token", refresh_token="1.a.b")) == 70000
+        assert _code(await world.token(grant_type="authorization_code", code="x", redirect_uri=REDIRECT)) == 70000
+        assert _code(await world.token()) == 900144
+    ask = {"grant_type": "refresh_token", "client_secret": world.secret}
+    await world.token(**ask, refresh_token=tokens["refresh_token"])
+    assert await _entries(world) == before
+    public = await _public_tokens(world)
+    before = await _entries(world)
+    stale = {"grant_type": "refresh_token", "refresh_token": public["refresh_token"]}
+    assert (await world.token(**stale)).status_code == 200
+    for _ in range(3):
+        assert _code(await world.token(**stale)) == 50173
+    assert await _entries(world) == [*before, ("Issue token", "failure", None)]
+
+
+async def _entries(world: World) -> list[tuple[str, str, str | None]]:
+    """Activity, result and account of each entry of the tenant, oldest first."""
+    rows = (await world.authority.store.tenant(world.tenant.id).page("directoryAudits", Query(top=500))).rows
+    found = [msgspec.json.decode(row.doc) for row in reversed(rows)]
+    users = [(f["initiatedBy"]["user"] or {}).get("userPrincipalName") for f in found]
+    return [(f["activityDisplayName"], f["result"], user) for f, user in zip(found, users, strict=True)]
+
+
+async def _public_tokens(world: World) -> dict[str, Any]:
+    code = await world.code(code_challenge=challenge_of(VERIFIER), code_challenge_method="S256")
+    answer = await _redeem(world, code, code_verifier=VERIFIER, client_secret="")
+    return dict(answer.json())
 
 
 async def test_refresh_expires(world: World) -> None:
@@ -270,12 +340,14 @@ async def test_own_consent(world: World) -> None:
     assert other.status_code == 200 and "User.Read" in other.text
 
 
-async def test_admin_consent(world: World) -> None:
+@pytest.mark.parametrize("path", ["other.internal/v2.0", "organizations", "common"])
+async def test_admin_consent(world: World, path: str) -> None:
+    """Makes an app known in a tenant, whether the path names it or it is the administrator's."""
     other = await world.authority.accounts.add_tenant("Other", "other.internal", actor=audit.OPERATOR)
     await world.add_user("boss@other.internal", "SecurityAdministrator", tenant=other.id)
     await world.add_user("joe@other.internal", "SecurityReader", tenant=other.id)
     query = {"client_id": world.app.id, "redirect_uri": REDIRECT, "state": "s"}
-    address = "/other.internal/v2.0/adminconsent"
+    address = f"/{path}/adminconsent"
     page = await world.http.get(address, params=query)
     assert answer_of(await world.sign_in(page, "joe@other.internal"))["error"] == "consent_required"
     await world.http.get("/common/oauth2/v2.0/logout")

@@ -1,5 +1,6 @@
 """Brute force is slowed on the form and at the token endpoint, across processes, without locking everybody out."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -86,6 +87,32 @@ async def test_many_addresses_lock_the_account_and_one_address_locks_itself(tmp_
     await one.check("a", "198.51.100.1", known=True)
     await world.http.aclose()
     await world.authority.store.close()
+
+
+async def test_strangers_cannot_keep_out_who_proved_himself(world: World) -> None:
+    """An account that is locked everywhere still works from where it worked before, with the limit of that place."""
+    one = world.authority.throttle
+    await one.succeeded("a", "198.51.100.1")
+    for n in range(100):
+        await one.failed("a", f"192.0.2.{n}", known=True)
+    for n in range(100):
+        await one.failed(f"u{n}", "198.51.100.1", known=True)
+    await one.check("a", "198.51.100.1", known=True)
+    for account, address in (("a", "198.51.100.2"), ("b", "198.51.100.1")):
+        with pytest.raises(OAuthError):
+            await one.check(account, address, known=True)
+    for _ in range(10):
+        await one.failed("a", "198.51.100.1", known=True)
+    with pytest.raises(OAuthError):
+        await one.check("a", "198.51.100.1", known=True)
+    world.clock.skip(61)
+    await one.check("a", "198.51.100.1", known=True)
+
+
+async def test_a_burst_gets_no_more_guesses(world: World) -> None:
+    guesses = [world.token(**CREDENTIALS, client_secret=f"guess {n}") for n in range(40)]
+    found = [answer.status_code for answer in await asyncio.gather(*guesses)]
+    assert found.count(401) == 10 and found.count(429) == 30
 
 
 async def test_rows_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

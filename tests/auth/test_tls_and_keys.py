@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.auth.conftest import World, make_world
+from tests.auth.conftest import World, key_pair, make_world
 
 from bartizan.auth import audit, tls
 from bartizan.auth.keys import SigningKeys, Vault, b64, unb64
-from bartizan.errors import Unauthenticated
+from bartizan.errors import Conflict, Unauthenticated
 from bartizan.settings import Secret, Settings
 
 NOW = datetime.now(UTC)
@@ -35,15 +35,16 @@ def _mode(file: Path) -> int:
 
 
 def test_authority_is_made_once(tmp_path: Path) -> None:
-    pem = tls.ca_pem(tmp_path)
-    assert pem == tls.ca_pem(tmp_path) and b"PRIVATE" not in pem
+    settings = Settings(data=str(tmp_path))
+    pem = tls.ca_pem(settings)
+    assert pem == tls.ca_pem(settings) and b"PRIVATE" not in pem
     found = x509.load_pem_x509_certificate(pem)
     constraints = found.extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical and constraints.value.ca
     assert not any(e.oid == ExtensionOID.NAME_CONSTRAINTS for e in found.extensions)
     assert timedelta(days=3640) < found.not_valid_after_utc - NOW < timedelta(days=3660)
     assert _mode(tmp_path / "tls" / "ca.pem") == 0o600 and _mode(tmp_path / "tls") == 0o700
-    assert tls.ca_pem(tmp_path / "other") != pem
+    assert tls.ca_pem(Settings(data=str(tmp_path / "other"))) != pem
 
 
 def test_server_certificate(tmp_path: Path) -> None:
@@ -92,6 +93,53 @@ def test_operators_certificate(tmp_path: Path) -> None:
     assert tls.server_files(other) == (made, made)
     with pytest.raises(ValueError, match="is not there"):
         tls.server_files(Settings(data="x", tls="files", tls_certificate_file="no.pem", tls_key_file="no.pem"))
+
+
+def test_certificates_that_cannot_be_served(tmp_path: Path) -> None:
+    """A server says at its start which file is wrong, and asks nobody for a password."""
+    key, certificate = key_pair()
+    other, _ = key_pair()
+    pem = serialization.Encoding.PEM
+    locked = serialization.BestAvailableEncryption(b"password")
+    (tmp_path / "c.pem").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "junk.pem").write_text("junk")
+    for name, private, kept in (
+        ("k.pem", key, serialization.NoEncryption()), ("o.pem", other, serialization.NoEncryption()),
+        ("l.pem", key, locked),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(private.private_bytes(pem, serialization.PrivateFormat.PKCS8, kept))
+
+    def context(certificate: str, key: str) -> ssl.SSLContext:
+        chain, private = str(tmp_path / certificate), str(tmp_path / key)
+        return tls.server_context(Settings(data="x", tls="files", tls_certificate_file=chain, tls_key_file=private))
+
+    assert context("c.pem", "k.pem")
+    for names, text in (
+        (("c.pem", "o.pem"), "key values mismatch"),
+        (("junk.pem", "k.pem"), "junk.pem cannot be used"),
+        (("c.pem", "junk.pem"), "cannot be used"),
+        (("c.pem", "l.pem"), "tls_key_file is encrypted"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            context(*names)
+
+
+def test_private_keys_are_encrypted(tmp_path: Path) -> None:
+    """Under the master key: without it neither the authority nor the server's certificate can be used."""
+    settings = Settings(data=str(tmp_path), master_key=Secret("ab" * 32))
+    tls.server_context(settings)
+    files = [tmp_path / "tls" / name for name in ("ca.pem", "server.pem")]
+    for file in files:
+        assert b"BEGIN ENCRYPTED PRIVATE KEY" in file.read_bytes()
+    ca = tls.ca_pem(settings)
+    with pytest.raises(ValueError, match="another master key"):
+        tls.ca_pem(Settings(data=str(tmp_path), master_key=Secret("cd" * 32)))
+    key, certificate = key_pair()
+    pem = serialization.Encoding.PEM
+    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    files[0].write_bytes(plain + certificate.public_bytes(pem))
+    assert tls.ca_pem(settings) == certificate.public_bytes(pem) != ca
+    assert b"BEGIN ENCRYPTED PRIVATE KEY" in files[0].read_bytes() and _mode(files[0]) == 0o600
 
 
 def test_master_key(tmp_path: Path) -> None:
@@ -189,6 +237,33 @@ async def test_withdrawn_key(world: World) -> None:
     with pytest.raises(Unauthenticated):
         await world.authority.verifier.authenticate(token)
     assert await world.authority.verifier.authenticate(await world.app_token())
+
+
+@pytest.mark.anyio
+async def test_another_master_key(world: World) -> None:
+    """Is found at the start, not by the first client."""
+    authority = world.authority
+    await authority.keys.check()
+    stranger = Vault(os.urandom(32))
+    with pytest.raises(ValueError, match="another master key"):
+        await SigningKeys(authority.settings, authority.store, stranger, world.clock).check()
+    changed = SigningKeys(authority.settings, authority.store, stranger, world.clock)
+    await changed.rotate(withdraw=True)
+    await changed.check()
+
+
+@pytest.mark.anyio
+async def test_keys_are_bounded(world: World) -> None:
+    """None is ever left out of the set; those that tokens need no more make room."""
+    keys = world.authority.keys
+    for _ in range(63):
+        await keys.rotate(at_once=True)
+    with pytest.raises(Conflict):
+        await keys.rotate(at_once=True)
+    assert len(await _kids(world)) == 64 and await world.authority.verifier.authenticate(await world.app_token())
+    world.clock.skip(4000)
+    await keys.upkeep()
+    assert await keys.rotate(at_once=True)
 
 
 @pytest.mark.anyio

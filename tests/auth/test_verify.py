@@ -160,7 +160,7 @@ async def test_withdrawn_rights_count_at_once_in_every_process(world: World) -> 
         assert (await verifier.authenticate(app_token)).permissions == {"SecurityAlert.Read.All"}
         assert (await verifier.authenticate(tokens["access_token"])).roles == {"SecurityReader"}
     await accounts.grant(
-        world.tenant.id, world.app.id, "", ["SecurityAlert.Read.All"], actor=audit.OPERATOR, withdraw=True
+        world.tenant.id, world.app.id, "", ["SecurityAlert.Read.All"], actor=audit.OPERATOR, how="withdraw"
     )
     await accounts.update(
         User, user.id, lambda u: replace(u, roles={world.tenant.id: []}), actor=audit.OPERATOR, activity="Change roles"
@@ -387,11 +387,21 @@ async def test_keys_of_a_foreign_issuer_are_fetched(tmp_path: Path) -> None:
             await world.authority.verifier.authenticate(token)
         for name, value in kept.items():
             setattr(idp, name, value)
-    idp.asked.clear()
+        idp.asked.clear()
+        with pytest.raises(Unavailable):  # nobody asks again so soon
+            await world.authority.verifier.authenticate(token)
+        assert not idp.asked
+        world.clock.skip(16)
     for _ in range(3):
         assert (await world.authority.verifier.authenticate(token)).permissions == {"SecurityAlert.Read.All"}
         await _refused(world, them.token("unknown", azp=world.app.id), "Invalid signature")
     assert idp.asked == ["/.well-known/openid-configuration", "/keys"]
+    idp.status = 500
+    world.clock.skip(3601)
+    late = them.token(azp=world.app.id, idtyp="app", roles="SecurityAlert.Read.All", exp=int(world.clock()) + 600)
+    assert await world.authority.verifier.authenticate(late)  # by the keys that are known
+    with pytest.raises(Unavailable):
+        await world.authority.verifier.authenticate(them.token("unknown", azp=world.app.id))
     await runner.cleanup()
     await world.http.aclose()
     await world.authority.store.close()

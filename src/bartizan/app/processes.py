@@ -78,16 +78,22 @@ def serve(settings: Settings) -> None:
 def _prepare(settings: Settings) -> None:
     """Makes what the children look for: folder, certificate, schema. SystemExit says why that cannot be done."""
     from bartizan.app.assembly import lake_of, store_of
+    from bartizan.auth.authority import Authority
 
     async def opened() -> None:
-        for each in (store_of(settings), lake_of(settings)):
-            await each.start()
-            await each.close()
+        store, lake = store_of(settings), lake_of(settings)
+        await store.start()
+        try:
+            await Authority(settings, store).prepare()
+        finally:
+            await store.close()
+        await lake.start()
+        await lake.close()
 
     try:
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if settings.tls != "off":
-            tls.server_files(settings)
+            tls.server_context(settings)
         for each in settings.listeners:
             listener(each)
         asyncio.run(opened())

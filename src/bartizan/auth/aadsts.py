@@ -13,10 +13,18 @@ ERROR_PAGE = "https://login.microsoftonline.com/error?code="
 
 
 class OAuthError(Exception):
-    """`description` never holds a secret. `retry_after_s` is set where the answer is 429."""
+    """`description` never holds a secret. `retry_after_s` is set where the answer is 429. `alarm`: belongs into the
+    audit log, since who has proved nothing cannot bring it about as often as he likes."""
 
     def __init__(
-        self, error: str, code: int, description: str, *, status: int = 400, retry_after_s: int | None = None
+        self,
+        error: str,
+        code: int,
+        description: str,
+        *,
+        status: int = 400,
+        retry_after_s: int | None = None,
+        alarm: bool = False,
     ) -> None:
         super().__init__(description)
         self.error = error
@@ -24,6 +32,7 @@ class OAuthError(Exception):
         self.description = description
         self.status = status
         self.retry_after_s = retry_after_s
+        self.alarm = alarm
 
     def text(self) -> str:
         return f"AADSTS{self.code}: {self.description}"
@@ -165,15 +174,21 @@ def expired_code() -> OAuthError:
     )
 
 
-def used_code() -> OAuthError:
+def used_code(*, alarm: bool) -> OAuthError:
     return OAuthError(
-        "invalid_grant", 54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code."
+        "invalid_grant",
+        54005,
+        "OAuth2 Authorization code was already redeemed, please retry with a new valid code.",
+        alarm=alarm,
     )
 
 
-def revoked_grant() -> OAuthError:
+def revoked_grant(*, alarm: bool = False) -> OAuthError:
     return OAuthError(
-        "invalid_grant", 50173, "The provided grant has expired due to it being revoked, a fresh auth token is needed."
+        "invalid_grant",
+        50173,
+        "The provided grant has expired due to it being revoked, a fresh auth token is needed.",
+        alarm=alarm,
     )
 
 

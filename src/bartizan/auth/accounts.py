@@ -10,7 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -22,7 +22,8 @@ from bartizan.auth.audit import Actor, Target
 from bartizan.auth.caller import Caller, Role
 from bartizan.auth.keys import KEYS, SYSTEM
 from bartizan.errors import BadRequest, Conflict, NotFound
-from bartizan.odata.tree import And, Compare, Expr, Literal, Path
+from bartizan.odata.tree import And, Compare, Expr, Path
+from bartizan.odata.tree import Literal as Value
 from bartizan.store import Collection, Column, Draft, Query, Store, Tx
 
 T = TypeVar("T")
@@ -158,7 +159,7 @@ def raise_generation(tx: Tx) -> None:
 
 def equals(**columns: str) -> Expr:
     parts: list[Expr] = [
-        Compare("eq", Path((name,), kind="text"), Literal(value, "text")) for name, value in columns.items()
+        Compare("eq", Path((name,), kind="text"), Value(value, "text")) for name, value in columns.items()
     ]
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
@@ -422,30 +423,35 @@ class Accounts:
         permissions: Iterable[str],
         *,
         actor: Actor | Caller,
-        withdraw: bool = False,
+        how: Literal["add", "withdraw", "replace"] = "add",
         address: str | None = None,
     ) -> Consent:
-        """Adds permissions to a consent, or withdraws them; doing it twice changes nothing more."""
+        """Adds permissions to a consent, withdraws them, or leaves no others; doing it twice changes nothing more."""
         wanted = set(permissions)
 
         def work(tx: Tx) -> Consent:
             known = fetch(tx, Consent, consent_id(tenant, app, user))
             before = set(known.permissions) if known else set()
-            consent = _consent(tenant, app, user, before - wanted if withdraw else before | wanted)
+            after = {"add": before | wanted, "withdraw": before - wanted, "replace": wanted}[how]
+            consent = _consent(tenant, app, user, after)
             if user and fetch(tx, Consent, consent_id(tenant, app, "")) is None:
                 tx.put(drafted(_consent(tenant, app, "", ())))
             tx.put(drafted(consent))
             return consent
 
         listed = _json(sorted(wanted))
-        modified = {"permissions": (listed, None) if withdraw else (None, listed)}
-        activity = "Remove consent" if withdraw else "Consent to application"
+        modified = {"permissions": (listed, None) if how == "withdraw" else (None, listed)}
+        activity, operation = {
+            "add": ("Consent to application", "Assign"),
+            "withdraw": ("Remove consent", "Unassign"),
+            "replace": ("Replace consent", "Update"),
+        }[how]
         return await self.change(
             work,
             actor=actor,
             activity=activity,
             category="ApplicationManagement",
-            operation="Unassign" if withdraw else "Assign",
+            operation=operation,
             targets=[Target("Application", app, modified=modified)],
             tenants=[tenant],
             address=address,
@@ -476,6 +482,17 @@ class Accounts:
             targets=[Target(kind.__name__, id)],
             tenants=tenants,
         )
+
+    async def remove_strays(self, *, actor: Actor | Caller) -> tuple[int, int]:
+        """Removes accounts and apps that no tenant knows any more; how many of each."""
+        users = [user for user in await self.every(User) if not user.roles]
+        known = {consent.app for consent in await self.every(Consent)}
+        apps = [app for app in await self.every(App) if app.id not in known]
+        for user in users:
+            await self.remove(User, user.id, actor=actor)
+        for app in apps:
+            await self.remove(App, app.id, actor=actor)
+        return len(users), len(apps)
 
 
 def _leave_tenant(tx: Tx, tenant: str) -> None:

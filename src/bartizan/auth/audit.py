@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.auth.caller import Caller
+from bartizan.errors import BadRequest
 from bartizan.store import ETAG, Collection, Column, Draft, Query, Stored, TenantStore, Tx
 from bartizan.store.draft import column_values, found_entities
 
@@ -308,7 +309,8 @@ def _bare(value: Any) -> Any:
 
 
 class Problem(Struct, frozen=True):
-    """`kind`: changed, missing, inserted, broken (does not follow the one before), moved, truncated."""
+    """`kind`: changed, missing, inserted, broken (does not follow the one before), moved, truncated, rewritten (another
+    chain than an earlier report saw)."""
 
     kind: str
     n: int
@@ -317,25 +319,40 @@ class Problem(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What `verify` found. `problems` holds the first hundred; `ok` counts all."""
+    """What `verify` found. `problems` holds the first hundred; `ok` counts all. `head` and `hash` are number and hash
+    of the last entry: kept elsewhere, they show later that the chain is still the same."""
 
     tenant: str
     entries: int
     head: int
+    hash: str
     ok: bool
     problems: list[Problem]
+
+
+class _Reports(Struct):
+    tenants: list[Report]
+
+
+def anchors(earlier: bytes) -> dict[str, tuple[int, str]]:
+    """Tenant -> number and hash of the last entry, from what `audit verify` printed. BadRequest for anything else."""
+    try:
+        return {each.tenant: (each.head, each.hash) for each in msgspec.json.decode(earlier, type=_Reports).tenants}
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"not what `audit verify` printed: {error}") from None
 
 
 class _Check:
     """Takes the entries, newest first; memory grows by a bit for each and by those whose neighbour was not seen yet."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, anchor: tuple[int, str]) -> None:
         self.entries = 0
         self.found = 0
         self.problems: list[Problem] = []
         self.limit = limit
         self.highest = 0
         self._time = "~"  # of the entry before; the newest comes first
+        self._anchor = anchor
         self._seen = bytearray(limit // 8 + 1)
         self._hashes: dict[int, str] = {0: _START}  # of n, until n + 1 came
         self._before: dict[int, tuple[str, str]] = {}  # what n names as its predecessor's, until n - 1 came
@@ -373,6 +390,8 @@ class _Check:
             self.problem("changed", n, row.id, "the content does not have the hash that was recorded")
         elif _bare(beta) != _bare(entry):
             self.problem("changed", n, row.id, "the faces of the two versions differ")
+        elif n == self._anchor[0] and digest != self._anchor[1]:
+            self.problem("rewritten", n, row.id, "an earlier report saw another entry at this place")
         elif str(facts.time) > self._time:
             self.problem("moved", n, row.id, "it is listed before an entry that is later")
         self._time = str(facts.time)
@@ -394,6 +413,8 @@ class _Check:
             self.problem("broken", n, id, "the entry does not follow the one before it")
 
     def finish(self, head: _Head) -> None:
+        if self._anchor[0] > head.n:
+            self.problem("truncated", head.n + 1, None, f"an earlier report saw {self._anchor[0]} entries")
         missing = [n for n in range(1, head.n + 1) if not self._seen[n // 8] >> (n % 8) & 1]
         cut = 0
         while missing and missing[-1] == head.n - cut:
@@ -415,11 +436,11 @@ def _foreign(entry: Mapping[str, Any]) -> bool:
     return not marked and entry.get("loggedByService") not in (_SERVICE, None)
 
 
-async def verify(store: TenantStore) -> Report:
+async def verify(store: TenantStore, anchor: tuple[int, str] | None = None) -> Report:
     """Reads a tenant's whole chain. Finds any entry that was changed, removed, inserted or put elsewhere, and a tail
-    that was cut."""
+    that was cut; with number and hash of an entry that was seen before (`anchor`), also a chain that was made anew."""
     head = await _head(store)
-    check = _Check(head.n + 100_000)  # entries that are added meanwhile
+    check = _Check(head.n + 100_000, anchor or (0, _START))  # entries that are added meanwhile
     after: tuple[str | int | float | bool | None, ...] | None = None
     more = True
     while more:
@@ -434,7 +455,7 @@ async def verify(store: TenantStore) -> Report:
     if check.highest > now.n:
         check.problem("inserted", check.highest, None, f"the head says that the chain ends at {now.n}")
     check.finish(head)
-    return Report(store.tenant, check.entries, now.n, not check.found, check.problems)
+    return Report(store.tenant, check.entries, now.n, now.hash, not check.found, check.problems)
 
 
 async def _head(store: TenantStore) -> _Head:

@@ -18,7 +18,7 @@ from bartizan.auth.accounts import Accounts, App, Tenant, User
 from bartizan.auth.clients import Client, Clients
 from bartizan.auth.forms import Form, Scope, parse_scope, resource_key
 from bartizan.auth.grants import Grant, Grants, Redeemed
-from bartizan.auth.keys import SigningKeys, Vault, b64
+from bartizan.auth.keys import SYSTEM, SigningKeys, Vault, b64
 from bartizan.auth.passwords import Passwords
 from bartizan.auth.throttle import Throttle
 from bartizan.auth.verify import ALWAYS_SCOPES, Verifier, epochs
@@ -29,6 +29,7 @@ from bartizan.store import Collection, Store
 COLLECTIONS: tuple[Collection, ...] = (*accounts.COLLECTIONS, *grants.COLLECTIONS, throttle.COUNTS)
 
 ANY_TENANT = ("common", "organizations")
+_SERVED = "auth.served"  # value of the system's: the address at which the server was started last
 GRAPH = "https://graph.microsoft.com"
 # Scopes that an account may consent to for itself; all others need a SecurityAdministrator.
 SELF_SCOPES = frozenset({"User.Read"})
@@ -76,6 +77,21 @@ class Authority:
         """Makes the first tenant and the first signing key where there are none. Safe in several processes at once."""
         await self.accounts.first_tenant()
         await self.keys.upkeep()
+
+    async def prepare(self) -> None:
+        """What is done once before a server's processes start: all of `start`, the keys proved to open (ValueError),
+        and the address noted for the commands."""
+        await self.start()
+        await self.keys.check()
+        root = self.settings.root.encode()
+        system = self.store.tenant(SYSTEM)
+        if await system.value(_SERVED) != root:
+            await system.write(lambda tx: tx.set_value(_SERVED, root), actor="start")
+
+    async def root(self) -> str:
+        """The public address: by setting, else where the server answered last, else where it would."""
+        known = None if self.settings.address else await self.store.tenant(SYSTEM).value(_SERVED)
+        return known.decode() if known else self.settings.root
 
     # ------------------------------------------------------------ tenants, scopes
 
@@ -146,13 +162,15 @@ class Authority:
         }.get(kind)
         if answer is None:
             raise aadsts.unsupported_grant(kind)
+        client: Client | None = None
         try:
             client = await self.clients.identify(
                 ask.form, ask.authorization, address=ask.address, audiences=self._endpoints(ask, tenant)
             )
             return await answer(ask, tenant, client)
         except aadsts.OAuthError as error:
-            if error.error not in ("authorization_pending", "slow_down"):
+            proved = client is not None and client.confidential
+            if error.alarm or (proved and error.error not in ("authorization_pending", "slow_down")):
                 await self._audit_failure(ask, tenant, error)
             raise
 
@@ -164,17 +182,20 @@ class Authority:
 
     async def _audit_failure(self, ask: Ask, tenant: Tenant | None, error: aadsts.OAuthError) -> None:
         app = await self.accounts.get(App, ask.form.get("client_id").lower()) if ask.form.get("client_id") else None
-        if app is None or tenant is None or error.retry_after_s is not None:
-            return  # nobody's affair, or an attacker's to fill the chain with: the throttle bounds what is written
+        if app is not None and tenant is not None:
+            actor = audit.Actor(app=app.id, app_name=app.name)
+            await self._audit_token(ask, tenant, app, actor, result="failure", reason=error.text())
+
+    async def _audit_token(self, ask: Ask, tenant: Tenant, app: App, actor: audit.Actor, **entry: Any) -> None:
         await self.audit(
             tenant.id,
-            audit.Actor(app=app.id, app_name=app.name),
+            actor,
             "Issue token",
-            result="failure",
-            reason=error.text(),
             targets=[audit.Target("Application", app.id, app.name)],
             address=ask.address,
             correlation_id=ask.correlation_id,
+            details={"grant_type": ask.form.get("grant_type")},
+            **entry,
         )
 
     async def audit(self, tenant: str, actor: audit.Actor, activity: str, **entry: Any) -> None:
@@ -212,6 +233,7 @@ class Authority:
             "sub": principal,
             "roles": sorted(permissions),
         }
+        await self._audit_token(ask, tenant, client.app, audit.Actor(app=client.app.id, app_name=client.app.name))
         return self._answer(ask, await self.keys.sign(claims), audience)
 
     async def _authorization_code(self, ask: Ask, tenant: Tenant | None, client: Client) -> dict[str, Any]:
@@ -226,13 +248,17 @@ class Authority:
             verifier=ask.form.get("code_verifier") or None,
             confidential=client.confidential,
         )
-        return await self._user_tokens(ask, tenant, client, redeemed)
+        return await self._first_tokens(ask, tenant, client, redeemed)
 
     async def _refresh_token(self, ask: Ask, tenant: Tenant | None, client: Client) -> dict[str, Any]:
         self._may_be_public(client)
         token = ask.form.get("refresh_token")
         if not token:
             raise aadsts.missing("refresh_token")
+        grant = await self.grants.held(token, app=client.app.id)
+        if grant is not None:
+            # What cannot be answered is refused first: else the client would keep a token that was rotated away.
+            await self._usable(ask, tenant, client, grant)
         redeemed = await self.grants.rotate(token, app=client.app.id, confidential=client.confidential)
         return await self._user_tokens(ask, tenant, client, redeemed)
 
@@ -244,7 +270,7 @@ class Authority:
         redeemed = await self.grants.redeem_device(
             code, app=client.app.id, tenant=tenant.id if tenant else None, confidential=client.confidential
         )
-        return await self._user_tokens(ask, tenant, client, redeemed)
+        return await self._first_tokens(ask, tenant, client, redeemed)
 
     def _may_be_public(self, client: Client) -> None:
         if not client.confidential and not client.app.public:
@@ -252,14 +278,33 @@ class Authority:
 
     # ------------------------------------------------------------ tokens
 
-    async def _user_tokens(self, ask: Ask, tenant: Tenant | None, client: Client, redeemed: Redeemed) -> dict[str, Any]:
-        grant = redeemed.grant
+    async def _first_tokens(
+        self, ask: Ask, tenant: Tenant | None, client: Client, redeemed: Redeemed
+    ) -> dict[str, Any]:
+        """Of a sign-in, which is audited; a refresh is none."""
+        answer = await self._user_tokens(ask, tenant, client, redeemed)
+        where, user = await self.tenant(redeemed.grant.tenant), await self.accounts.get(User, redeemed.grant.user)
+        if where is not None and user is not None:
+            app = client.app
+            actor = audit.Actor(app=app.id, app_name=app.name, user=user.id, upn=user.upn, name=user.name)
+            await self._audit_token(ask, where, app, actor)
+        return answer
+
+    async def _usable(
+        self, ask: Ask, tenant: Tenant | None, client: Client, grant: Grant
+    ) -> tuple[Tenant, User, Grant]:
+        """Whose grant it is, and what this request takes of it; OAuthError where that is nothing any more."""
         if tenant is not None and tenant.id != grant.tenant:
             raise aadsts.bad_grant()
         tenant = await self.tenant(grant.tenant)
         assert tenant is not None
-        user = await self.account(grant.user, tenant.id, epoch=grant.epoch)
-        grant = await self._narrowed(ask, grant, client.app, user)
+        user = await self.account(grant.user, tenant.id)
+        if grant.epochs != epochs(tenant, client.app, user):
+            raise aadsts.revoked_grant()
+        return tenant, user, await self._narrowed(ask, grant, client.app, user)
+
+    async def _user_tokens(self, ask: Ask, asked: Tenant | None, client: Client, redeemed: Redeemed) -> dict[str, Any]:
+        tenant, user, grant = await self._usable(ask, asked, client, redeemed.grant)
         claims = self._user_claims(ask, tenant, client, user, grant, redeemed.family)
         answer = self._answer(ask, await self.keys.sign(claims), grant.resource)
         answer["scope"] = " ".join((*grant.scopes, *(s for s in grant.oidc if s != "offline_access")))
@@ -271,8 +316,8 @@ class Authority:
             answer["client_info"] = self.client_info(user, tenant)
         return answer
 
-    async def account(self, user: str, tenant: str, *, epoch: int | None = None) -> User:
-        """The account, if it may sign in to the tenant; with `epoch`, if nothing ended its sign-ins since."""
+    async def account(self, user: str, tenant: str) -> User:
+        """The account, if it may sign in to the tenant."""
         known = await self.accounts.get(User, user)
         if known is None:
             raise aadsts.bad_grant()
@@ -280,8 +325,6 @@ class Authority:
             raise aadsts.disabled_user()
         if tenant not in known.roles:
             raise aadsts.not_in_tenant(known.upn, tenant)
-        if epoch is not None and epoch != known.epoch:
-            raise aadsts.revoked_grant()
         return known
 
     async def _narrowed(self, ask: Ask, grant: Grant, app: App, user: User) -> Grant:

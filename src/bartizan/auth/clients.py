@@ -66,17 +66,13 @@ class Clients:
         if not id:
             raise aadsts.missing("client_id")
         app = await self._accounts.get(App, id) if len(id) <= 100 else None
-        await self._throttle.check(id, address, known=app is not None)
-        try:
+        async with self._throttle.attempt(id, address, known=app is not None):
             if app is None:
                 raise aadsts.unknown_app(id, form.get("tenant") or "of this server")
             if app.disabled:
                 raise aadsts.disabled_app(app.id)
             secrets = tuple(secret for _, secret in basic) + form.secret_forms("client_secret")
             client = await self._proved(app, secrets, assertion, form, address, audiences)
-        except aadsts.OAuthError:
-            await self._throttle.failed(id, address, known=app is not None)
-            raise
         if client.confidential:
             await self._throttle.succeeded(id, address)
         return client

@@ -19,9 +19,8 @@ from bartizan.auth.clients import read_certificate
 from bartizan.auth.desk import Desk, command, shown_time, tenant_option
 from bartizan.auth.flow import usable_redirect
 from bartizan.auth.passwords import hash_password
-from bartizan.auth.transfer import export_tenant, restore_tenant
+from bartizan.auth.transfer import erase_tenant, export_tenant, restore_tenant
 from bartizan.errors import BadRequest, Conflict
-from bartizan.lake import open_lake
 
 D = TypeVar("D", bound=accounts.Document)
 ROLES: tuple[Role, ...] = ("SecurityReader", "SecurityOperator", "SecurityAdministrator")
@@ -69,29 +68,29 @@ async def tenant_remove(desk: Desk, reference: str) -> Any:
     return {"tenantId": found.id, "removed": True}
 
 
-@command(tenant, "erase")
+@command(tenant, "rotate")
+@click.argument("reference", metavar="TENANT")
+async def tenant_rotate(desk: Desk, reference: str) -> Any:
+    """End every token that was issued for a tenant, so that each app and account asks for new ones."""
+    found = await desk.tenant(reference)
+    await _raise_epoch(desk, Tenant, found.id, [found.id])
+    return {"tenantId": found.id, "rotated": True}
+
+
+@command(tenant, "erase", existing=True)
 @click.argument("reference", metavar="TENANT")
 @click.option("--yes", is_flag=True, help="Needed: there is no way back.")
 async def tenant_erase(desk: Desk, reference: str, yes: bool) -> Any:
-    """Erase a tenant: every document, event, its history and audit entries, its consents."""
+    """Erase a tenant: every document, event, its history and audit entries, its consents, and the accounts and apps
+    that no other tenant knows."""
     found = await desk.accounts.tenant(reference)
     id = found.id if found else accounts.new_id(reference)
     if not yes:
         raise BadRequest(f"this erases everything of the tenant {id}; say --yes")
-    if found is not None:
-        await desk.accounts.remove(Tenant, id, actor=chain.OPERATOR)
-    documents = await desk.authority.store.erase(id)
-    settings = desk.authority.settings
-    lake = open_lake(settings.store or settings.folder)
-    await lake.start()
-    try:
-        events = await lake.erase(id)
-    finally:
-        await lake.close()
-    return {"tenantId": id, "documents": documents, "events": events, "erased": True}
+    return await erase_tenant(desk.authority, id)
 
 
-@command(tenant, "export")
+@command(tenant, "export", existing=True)
 @click.argument("reference", metavar="TENANT")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 async def tenant_export(desk: Desk, reference: str, file: str) -> Any:
@@ -201,7 +200,7 @@ async def app_add(
         "delegated": shared,
         "redirectUris": made.redirect_uris,
         "certificates": [c.id for c in made.certificates],
-        "authority": f"{desk.authority.settings.root}/{where.id}",
+        "authority": f"{await desk.authority.root()}/{where.id}",
     }
 
 
@@ -332,14 +331,23 @@ def _password(desk: Desk, from_stdin: bool) -> tuple[str, str | None]:
     return hash_password(text), None if from_stdin else text
 
 
+def _roles(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Role, ...]:
+    known = {role.lower(): role for role in ROLES}
+    for value in values:
+        if value.lower() not in known:
+            raise click.BadParameter(f"{value!r} is not one of {', '.join(ROLES)}")
+    return tuple(dict.fromkeys(known[value.lower()] for value in values))
+
+
 @command(user, "add")
 @click.argument("upn", metavar="UPN")
 @click.option(
     "--role",
     "roles",
     multiple=True,
-    type=click.Choice(ROLES, case_sensitive=False),
-    help="Directory role in the tenant.",
+    metavar="R",
+    callback=_roles,
+    help=f"Directory role in the tenant: {', '.join(ROLES)}. May be repeated.",
 )
 @click.option("--name", help="Display name; the part before @ if not said.")
 @click.option(
@@ -353,7 +361,7 @@ async def user_add(
     where = await desk.tenant(tenant_reference)
     if upn.count("@") != 1 or any(c.isspace() for c in upn) or not all(upn.split("@")) or len(upn) > 256:
         raise BadRequest(f"{upn!r} is not a user principal name such as ann@example.org")
-    given: list[Role] = list(dict.fromkeys(roles))
+    given = list(roles)
     known = await desk.accounts.user_by_upn(upn)
     if known is not None:
         if where.id in known.roles:

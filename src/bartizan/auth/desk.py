@@ -108,15 +108,23 @@ def say(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def command(group: click.Group | None, name: str) -> Callable[[Callable[..., Coroutine[Any, Any, Any]]], click.Command]:
-    """A command with --data and --store whose function gets a Desk and gives what is printed (None: nothing)."""
+def command(
+    group: click.Group | None, name: str, *, existing: bool = False
+) -> Callable[[Callable[..., Coroutine[Any, Any, Any]]], click.Command]:
+    """A command with --data and --store whose function gets a Desk and gives what is printed (None: nothing).
+
+    `existing`: only where a server's data are already. Others begin them, so that a tenant is there from the start.
+    """
 
     def make(work: Callable[..., Coroutine[Any, Any, Any]]) -> click.Command:
         def run(around: Around, data: str | None, store: str | None, **options: Any) -> None:
             _quiet()
 
             async def main() -> Any:
-                async with _opened(load(data, store=store), around) as desk:
+                settings = load(data, store=store)
+                if existing and not settings.store and not (settings.folder / "state.db").is_file():
+                    raise NotFound(f"there are no data of a server in {settings.folder}; see --data")
+                async with _opened(settings, around) as desk:
                     return await work(desk, **options)
 
             try:

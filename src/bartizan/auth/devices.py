@@ -13,6 +13,7 @@ from bartizan.auth.authority import SELF_SCOPES
 from bartizan.auth.flow import Flow, client_address, failure, read_fields, returned
 from bartizan.auth.grants import Grant
 from bartizan.auth.signin import SignIn
+from bartizan.auth.verify import epochs
 
 
 class Devices:
@@ -28,11 +29,10 @@ class Devices:
         account = f"device code from {address}"
         try:
             form = await read_fields(request)
-            await self.authority.throttle.check(account, address, known=False)
-            device = await self.authority.grants.device(form.get("user_code")[:50])
-            if device is None:
-                await self.authority.throttle.failed(account, address, known=False)
-                raise aadsts.device_unknown()
+            async with self.authority.throttle.attempt(account, address, known=False):
+                device = await self.authority.grants.device(form.get("user_code")[:50])
+                if device is None:
+                    raise aadsts.device_unknown()
         except OAuthError as error:
             headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
             text = (
@@ -77,7 +77,7 @@ class Devices:
         app = await authority.accounts.get(App, flow.app)
         if app is None:
             raise aadsts.unknown_app(flow.app, flow.tenant)
-        tenant = await authority.tenant(flow.tenant) or await self._steps.tenant_of(user, app)
+        tenant = await self._steps.tenant_of(flow, user, app)
         await authority.account(user.id, tenant.id)
         resource, scope = authority.wanted(flow.scope, flow.resource, app)
         missing = await authority.missing_scopes(scope, tenant.id, app, user.id)
@@ -102,5 +102,5 @@ class Devices:
             scopes=await authority.granted(scope, tenant.id, app, user.id),
             oidc=scope.oidc,
             auth_time=auth_time,
-            epoch=user.epoch,
+            epochs=epochs(tenant, app, user),
         )

@@ -5,13 +5,14 @@ Source: OpenID Connect Discovery 1.0; RFC 7517 (JWK), RFC 8725 (JWT best current
 """
 
 import asyncio
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+import structlog
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet, RSAKey
@@ -20,22 +21,28 @@ from msgspec import Struct
 from bartizan.errors import Unavailable
 from bartizan.settings import Issuer, Settings
 
+_log = structlog.get_logger(__name__)
 _FETCH_TIMEOUT_S = 10.0
 _MAX_DOCUMENT_BYTES = 1_000_000
 _FRESH_S = 3600.0  # a key set is fetched again after this
 _UNKNOWN_S = 60.0  # and for a key that it lacks, but not more often than this
+_FAILED_S = 15.0  # after a failure nobody asks again for this long
 
 
 class _Fetched(Struct):
+    """`problem` says why the last try failed; `keys` are those of the last that did not."""
+
     keys: dict[str, Key]
     at: float
+    problem: str = ""
 
 
 class Foreign:
     """The key sets of foreign issuers, fetched when first needed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in settings.issuers}
+        self._clock = clock
         self._sets: dict[str, _Fetched] = {}
         self._locks: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in self._issuers}
 
@@ -58,35 +65,47 @@ class Foreign:
         return True
 
     async def _key(self, issuer: Issuer, kid: str) -> Key | None:
+        """Unavailable (503) where the key is unknown and the issuer cannot be asked: the token may well be good. Keys
+        that are known hold while it cannot."""
         known = self._sets.get(issuer.issuer)
-        wait_s = _FRESH_S if known and kid in known.keys else _UNKNOWN_S
-        if known is None or time.monotonic() - known.at > wait_s:
+        if known is None or self._clock() - known.at > _wait_s(known, kid):
             async with self._locks[issuer.issuer]:
                 now = self._sets.get(issuer.issuer)
                 if now is known:  # nobody else fetched meanwhile
-                    now = self._sets[issuer.issuer] = _Fetched(await self._fetch(issuer), time.monotonic())
+                    now = self._sets[issuer.issuer] = await self._fetched(issuer, known)
                 known = now
-        return known.keys.get(kid) if known else None
+        assert known is not None
+        if known.problem and kid not in known.keys:
+            raise Unavailable(known.problem, retry_after_s=30)
+        return known.keys.get(kid)
+
+    async def _fetched(self, issuer: Issuer, before: _Fetched | None) -> _Fetched:
+        try:
+            return _Fetched(await self._fetch(issuer), self._clock())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            problem = f"the keys of the issuer {issuer.issuer} cannot be read: {error}"
+            _log.warning("issuer.keys", issuer=issuer.issuer, problem=str(error))
+            return _Fetched(before.keys if before else {}, self._clock(), problem)
 
     async def _fetch(self, issuer: Issuer) -> dict[str, Key]:
-        """Unavailable (503) where the issuer cannot be reached: the token may well be good."""
         if issuer.jwks_file:
             return _keys(await asyncio.to_thread(Path(issuer.jwks_file).read_bytes))
-        try:
-            timeout = aiohttp.ClientTimeout(total=_FETCH_TIMEOUT_S)
-            async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
-                address = issuer.jwks_url
-                if not address:
-                    found = await _get(http, issuer.issuer.rstrip("/") + "/.well-known/openid-configuration")
-                    document = msgspec.json.decode(found, type=dict[str, Any])
-                    if document.get("issuer") != issuer.issuer:
-                        raise ValueError(f"its discovery document names {document.get('issuer')!r}")
-                    address = str(document.get("jwks_uri"))
-                return _keys(await _get(http, address))
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Unavailable(
-                f"the keys of the issuer {issuer.issuer} cannot be read: {error}", retry_after_s=30
-            ) from error
+        timeout = aiohttp.ClientTimeout(total=_FETCH_TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
+            address = issuer.jwks_url
+            if not address:
+                found = await _get(http, issuer.issuer.rstrip("/") + "/.well-known/openid-configuration")
+                document = msgspec.json.decode(found, type=dict[str, Any])
+                if document.get("issuer") != issuer.issuer:
+                    raise ValueError(f"its discovery document names {document.get('issuer')!r}")
+                address = str(document.get("jwks_uri"))
+            return _keys(await _get(http, address))
+
+
+def _wait_s(known: _Fetched, kid: str) -> float:
+    if known.problem:
+        return _FAILED_S
+    return _FRESH_S if kid in known.keys else _UNKNOWN_S
 
 
 async def _get(http: aiohttp.ClientSession, address: str) -> bytes:

@@ -55,7 +55,7 @@ class Grant(Struct, frozen=True, rename="camel"):
     oidc: tuple[str, ...] = ()  # of openid, profile, email, offline_access
     nonce: str | None = None
     auth_time: int = 0
-    epoch: int = 0  # of the account when it signed in
+    epochs: str = ""  # of tenant, app and account when it was granted; see `verify.epochs`
 
 
 class _Code(Struct, rename="camel"):
@@ -141,8 +141,7 @@ class Grants:
             if known is None or known.grant.app != app:
                 return aadsts.bad_grant()
             if known.used:
-                _revoke(tx, known.family)
-                return aadsts.used_code()
+                return aadsts.used_code(alarm=_revoke(tx, known.family))
             if known.expires <= self._clock():
                 return aadsts.expired_code()
             if redirect_uri != known.redirect_uri:
@@ -169,6 +168,14 @@ class Grants:
         _put(tx, FAMILIES, family, Family(family, grant, confidential, digest(secret), expires))
         return Redeemed(grant, family, f"1.{name}.{secret}" if "offline_access" in grant.oidc else "")
 
+    async def held(self, token: str, *, app: str) -> Grant | None:
+        """The grant behind a refresh token that is good; None for any other, of which `rotate` says what is wrong."""
+        parts = token.split(".")
+        family = await self.family(digest(parts[1])) if len(parts) == 3 else None
+        if family is None or family.revoked or family.grant.app != app:
+            return None
+        return family.grant if hmac.compare_digest(family.current, digest(parts[2])) else None
+
     async def rotate(self, token: str, *, app: str, confidential: bool) -> Redeemed:
         """The next refresh token. One that was rotated away came back: one of two holders is a thief, so the family
         ends."""
@@ -190,8 +197,7 @@ class Grants:
             if not hmac.compare_digest(family.current, hash):
                 late = now - family.rotated > self._settings.refresh_grace_s or self._settings.refresh_grace_s == 0
                 if late or not hmac.compare_digest(family.previous, hash):
-                    _revoke(tx, id)
-                    return aadsts.revoked_grant()
+                    return aadsts.revoked_grant(alarm=_revoke(tx, id))
             if family.expires <= now:
                 return aadsts.expired_code()
             family.previous, family.current, family.rotated = family.current, digest(fresh), now
@@ -204,9 +210,6 @@ class Grants:
     async def family(self, id: str) -> Family | None:
         row = await self._system.get(FAMILIES.name, id)
         return None if row is None else msgspec.json.decode(row.doc, type=Family)
-
-    async def revoke_family(self, id: str) -> None:
-        await self._write(lambda tx: _revoke(tx, id))
 
     # ------------------------------------------------------------ device codes
 
@@ -318,15 +321,16 @@ def _put(tx: Tx, collection: Collection, id: str, doc: Struct, **columns: str) -
     tx.put(Draft(collection.name, id, msgspec.json.encode(doc), columns=columns))
 
 
-def _revoke(tx: Tx, family: str) -> None:
-    """Also ends the access tokens that came of the family, which carry its id."""
+def _revoke(tx: Tx, family: str) -> bool:
+    """Also ends the access tokens that came of the family, which carry its id. False if that was done before."""
     row = tx.get(FAMILIES.name, family) if family else None
-    if row is not None:
-        known = msgspec.json.decode(row.doc, type=Family)
-        if not known.revoked:
-            known.revoked = True
-            _put(tx, FAMILIES, family, known)
-            raise_generation(tx)
+    known = None if row is None else msgspec.json.decode(row.doc, type=Family)
+    if known is None or known.revoked:
+        return False
+    known.revoked = True
+    _put(tx, FAMILIES, family, known)
+    raise_generation(tx)
+    return True
 
 
 def challenge_of(verifier: str) -> str:

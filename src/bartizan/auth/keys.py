@@ -8,9 +8,11 @@ import base64
 import hashlib
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bartizan.auth.tls import write_once
+from bartizan.errors import Conflict
 from bartizan.settings import Settings
 from bartizan.store import Collection, Column, Draft, Query, Store, Tx
 
@@ -78,6 +80,36 @@ class Vault:
             return self._box.decrypt(sealed[1:13], sealed[13:], purpose.encode())
         except InvalidTag:
             raise ValueError("sealed under another key or for another purpose, or changed") from None
+
+
+def _written_aside(file: Path, content: bytes) -> Path:
+    """A new file of mode 0600 beside `file`, durable."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def write_once(file: Path, content: bytes) -> None:
+    """Makes a private file (0600) whole and durable; where another process was first, its file stays."""
+    aside = _written_aside(file, content)
+    try:
+        file.hardlink_to(aside)
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+
+
+def write_over(file: Path, content: bytes) -> None:
+    """Replaces a private file (0600) whole."""
+    _written_aside(file, content).replace(file)
 
 
 def b64(content: bytes) -> str:
@@ -164,6 +196,8 @@ class SigningKeys:
             newest = max((k.signs_from for k in known if not k.signs_until), default=None)
             if expect_newest != -1 and newest != expect_newest:
                 return None
+            if len(known) >= _MAX_KEYS and not withdraw:
+                raise Conflict(f"there are {_MAX_KEYS} signing keys that tokens still need; wait until some have ended")
             for other in known:
                 if withdraw:
                     tx.delete(KEYS.name, other.kid)
@@ -208,14 +242,30 @@ class SigningKeys:
             await self.upkeep()
             key = self._current()
             assert key is not None, "upkeep leaves a key that signs"
+        private = self._opened(key)
+        header = {"typ": "JWT", "alg": "RS256", "kid": key.kid, "x5t": key.kid}
+        signed = b64(msgspec.json.encode(header)) + "." + b64(msgspec.json.encode(claims))
+        return f"{signed}.{b64(private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+    async def check(self) -> None:
+        """ValueError where the keys cannot be opened, so that a server says so at its start and not to its clients."""
+        await self.load()
+        for key in self._keys.values():
+            try:
+                self._opened(key)
+            except ValueError:
+                raise ValueError(
+                    "the signing keys in the database were sealed under another master key; put the right master.key "
+                    "back (servers that share a database share it), or end them with: bartizan key rotate --withdraw"
+                ) from None
+
+    def _opened(self, key: SigningKey) -> rsa.RSAPrivateKey:
         private = self._private.get(key.kid)
         if private is None:
             loaded = serialization.load_der_private_key(self._vault.unseal(key.sealed, "signing key"), password=None)
             assert isinstance(loaded, rsa.RSAPrivateKey)
             private = self._private[key.kid] = loaded
-        header = {"typ": "JWT", "alg": "RS256", "kid": key.kid, "x5t": key.kid}
-        signed = b64(msgspec.json.encode(header)) + "." + b64(msgspec.json.encode(claims))
-        return f"{signed}.{b64(private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+        return private
 
     def _current(self) -> SigningKey | None:
         now = self._clock()

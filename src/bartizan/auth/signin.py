@@ -35,6 +35,7 @@ from bartizan.auth.flow import (
 from bartizan.auth.forms import Form, Scope
 from bartizan.auth.grants import Grant
 from bartizan.auth.keys import b64, unb64
+from bartizan.auth.verify import epochs
 
 _MAX_STATE_CHARS = 8192
 
@@ -132,7 +133,7 @@ class SignIn:
         app = await self.authority.accounts.get(App, flow.app)
         if app is None:
             raise aadsts.unknown_app(flow.app, flow.tenant)
-        path_tenant = await self.authority.tenant(flow.tenant)
+        await self.authority.tenant(flow.tenant)
         # What cannot be granted is refused before anybody types a password.
         resource, scope = self.authority.wanted(flow.scope if flow.kind != "admin" else "", flow.resource, app)
         if who is None:
@@ -140,7 +141,7 @@ class SignIn:
                 raise aadsts.login_required()
             return self._sign_in_page(request, flow, app)
         user, auth_time = who
-        tenant = path_tenant or await self.tenant_of(user, app)
+        tenant = await self.tenant_of(flow, user, app)
         try:
             await self.authority.account(user.id, tenant.id)
         except OAuthError as error:
@@ -163,16 +164,20 @@ class SignIn:
             oidc=_oidc(flow, scope),
             nonce=flow.nonce,
             auth_time=auth_time,
-            epoch=user.epoch,
+            epochs=epochs(tenant, app, user),
         )
         return await self._answer(request, flow, grant, app, tenant, user)
 
-    async def tenant_of(self, user: User, app: App) -> Tenant:
-        """For common and organizations: the account's home, else the first of its tenants in which the app is known."""
+    async def tenant_of(self, flow: Flow, user: User, app: App) -> Tenant:
+        """The one that the path names. For common and organizations the account's home, else the first of its tenants
+        in which the app is known; to make it known is what admin consent is for."""
+        named = await self.authority.tenant(flow.tenant)
+        if named is not None:
+            return named
         for id in user.roles:
             tenant = await self.authority.accounts.get(Tenant, id)
-            known = await self.authority.accounts.consented(id, app.id, user.id)
-            if tenant is not None and not tenant.disabled and known is not None:
+            known = flow.kind == "admin" or await self.authority.accounts.consented(id, app.id, user.id) is not None
+            if tenant is not None and not tenant.disabled and known:
                 return tenant
         raise aadsts.unknown_app(app.id, user.upn)
 
@@ -297,27 +302,25 @@ class SignIn:
     async def _check_password(self, request: Request, flow: Flow, username: str, password: str) -> User:
         """Wrong names and wrong passwords look alike and take as long."""
         authority, address = self.authority, client_address(request)
+        tenant = await authority.tenant(flow.tenant)
         user = await authority.accounts.user_by_upn(username) if 0 < len(username) <= 256 else None
         account = user.id if user else username
-        await authority.throttle.check(account, address, known=user is not None)
-        right = await authority.passwords.check(password, user.password if user else "")
-        # Whoever stood in line with this one may have used up the attempts meanwhile.
-        await authority.throttle.check(account, address, known=user is not None)
-        tenant = await authority.tenant(flow.tenant)
-        if user is None or not right:
-            await authority.throttle.failed(account, address, known=user is not None)
-            error = aadsts.bad_password()
-        elif user.disabled:
-            error = aadsts.disabled_user()
-        elif not user.roles or (tenant is not None and tenant.id not in user.roles):
-            error = aadsts.not_in_tenant(user.upn, flow.tenant)
-        else:
-            await authority.throttle.succeeded(account, address)
-            await self._audit_sign_in(request, flow, user, tenant, None)
-            return user
-        if user is not None and user.roles:
-            await self._audit_sign_in(request, flow, user, tenant, error)
-        raise error
+        try:
+            async with authority.throttle.attempt(account, address, known=user is not None):
+                if not await authority.passwords.check(password, user.password if user else ""):
+                    raise aadsts.bad_password()
+            assert user is not None, "nobody's password is never right"
+            if user.disabled:
+                raise aadsts.disabled_user()
+            if not user.roles or (tenant is not None and tenant.id not in user.roles):
+                raise aadsts.not_in_tenant(user.upn, flow.tenant)
+        except OAuthError as error:
+            if user is not None and user.roles and error.retry_after_s is None:
+                await self._audit_sign_in(request, flow, user, tenant, error)
+            raise
+        await authority.throttle.succeeded(account, address)
+        await self._audit_sign_in(request, flow, user, tenant, None)
+        return user
 
     async def _audit_sign_in(
         self, request: Request, flow: Flow, user: User, tenant: Tenant | None, error: OAuthError | None
@@ -352,10 +355,9 @@ class SignIn:
     async def _agreed(self, request: Request, form: Form, flow: Flow, who: tuple[User, int]) -> Response:
         authority, user = self.authority, who[0]
         app = await authority.accounts.get(App, flow.app)
-        tenant = await authority.tenant(flow.tenant)
         if app is None:
             raise aadsts.unknown_app(flow.app, flow.tenant)
-        tenant = tenant or await self.tenant_of(user, app)
+        tenant = await self.tenant_of(flow, user, app)
         await authority.account(user.id, tenant.id)
         admin = "SecurityAdministrator" in user.roles[tenant.id]
         actor = audit.Actor(app=app.id, app_name=app.name, user=user.id, upn=user.upn, name=user.name)

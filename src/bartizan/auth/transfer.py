@@ -20,6 +20,7 @@ from bartizan.auth.accounts import (
 )
 from bartizan.auth.authority import Authority
 from bartizan.errors import BadRequest, Conflict
+from bartizan.lake import open_lake
 from bartizan.store import Tx
 
 _FORMAT = "bartizan-tenant-1"
@@ -48,6 +49,24 @@ async def export_tenant(authority: Authority, tenant: Tenant) -> AsyncIterator[b
     yield msgspec.json.encode(_Header(_FORMAT, replace(tenant, first=False), consents, apps, users))
     async for line in authority.store.export(tenant.id):
         yield line
+
+
+async def erase_tenant(authority: Authority, id: str) -> dict[str, Any]:
+    """Every document and event of the tenant, its history, its audit entries and consents, and the accounts and apps
+    that no other tenant knows. What the system's own chain says of them stays. A second time erases nothing more."""
+    if await authority.accounts.get(Tenant, id) is not None:
+        await authority.accounts.remove(Tenant, id, actor=audit.OPERATOR)
+    users, apps = await authority.accounts.remove_strays(actor=audit.OPERATOR)
+    documents = await authority.store.erase(id)
+    lake = open_lake(authority.settings.store or authority.settings.folder)
+    await lake.start()
+    try:
+        events = await lake.erase(id)
+    finally:
+        await lake.close()
+    return {
+        "tenantId": id, "documents": documents, "events": events, "users": users, "apps": apps, "erased": True,
+    }  # fmt: skip
 
 
 async def restore_tenant(authority: Authority, lines: Iterable[bytes]) -> dict[str, Any]:

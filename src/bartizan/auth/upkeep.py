@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -54,16 +54,16 @@ async def _consent_change(
     permissions: tuple[str, ...],
     delegated: tuple[str, ...],
     upn: str | None,
-    withdraw: bool,
+    how: Literal["add", "withdraw", "replace"],
 ) -> Any:
     where, found = await desk.tenant(tenant_reference), await desk.app(reference)
     who = (await desk.user(upn)).id if upn else EVERYONE
     changed = []
     for subject, names, kind in (("", permissions, 0), (who, delegated, 1)):
         if names:
-            checked = list(names) if withdraw else desk.checked(names, kind)
+            checked = list(names) if how == "withdraw" else desk.checked(names, kind)
             changed.append(
-                await desk.accounts.grant(where.id, found.id, subject, checked, actor=chain.OPERATOR, withdraw=withdraw)
+                await desk.accounts.grant(where.id, found.id, subject, checked, actor=chain.OPERATOR, how=how)
             )
     if not changed:
         raise BadRequest("nothing to do: say --permission or --delegated")
@@ -74,14 +74,21 @@ async def _consent_change(
 @_consent_options
 async def consent_add(desk: Desk, **options: Any) -> Any:
     """Grant an app permissions in a tenant."""
-    return await _consent_change(desk, **options, withdraw=False)
+    return await _consent_change(desk, **options, how="add")
 
 
 @command(consent, "remove")
 @_consent_options
 async def consent_remove(desk: Desk, **options: Any) -> Any:
     """Withdraw permissions; tokens lose them at once."""
-    return await _consent_change(desk, **options, withdraw=True)
+    return await _consent_change(desk, **options, how="withdraw")
+
+
+@command(consent, "rotate")
+@_consent_options
+async def consent_rotate(desk: Desk, **options: Any) -> Any:
+    """Grant an app these permissions in place of all that it had of the kind; tokens lose the others at once."""
+    return await _consent_change(desk, **options, how="replace")
 
 
 @command(consent, "list")
@@ -205,7 +212,11 @@ def ca_export(data: str | None, store: str | None) -> None:
         settings = load(data, store=store)
     except BadSettings as error:
         raise click.UsageError(str(error)) from None
-    click.echo(tls.ca_pem(settings.folder).decode(), nl=False)
+    try:
+        pem = tls.ca_pem(settings)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(pem.decode(), nl=False)
 
 
 @click.group()
@@ -213,21 +224,32 @@ def audit() -> None:
     """The chain of audit entries."""
 
 
-@command(audit, "verify")
+@command(audit, "verify", existing=True)
 @click.option("--tenant", "tenant_reference", metavar="TENANT", help="This one only; all and the system's if not said.")
-async def audit_verify(desk: Desk, tenant_reference: str | None) -> Any:
-    """Check that no entry was changed, removed, inserted or moved. Exit code 1 if one was."""
+@click.option(
+    "--since",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="What this command printed earlier and you kept elsewhere: finds a chain that was made anew since.",
+)
+async def audit_verify(desk: Desk, tenant_reference: str | None, since: Any) -> Any:
+    """Check that no entry was changed, removed, inserted or moved. Exit code 1 if one was.
+
+    Who can write the whole database can also write a whole chain anew; only --since shows that.
+    """
+    known = chain.anchors(since.read()) if since else {}
     if tenant_reference is None:
         ids = [SYSTEM, *(t.id for t in await desk.accounts.every(Tenant))]
     else:
         ids = [(await desk.tenant(tenant_reference)).id]
-    reports = [await chain.verify(desk.authority.store.tenant(id)) for id in ids]
-    say({"ok": all(r.ok for r in reports), "tenants": reports})
+    reports = [await chain.verify(desk.authority.store.tenant(id), known.get(id)) for id in ids]
+    gone = sorted(known.keys() - ids) if tenant_reference is None else []
+    say({"ok": all(r.ok for r in reports), "tenants": reports} | ({"erased": gone} if gone else {}))
     if not all(r.ok for r in reports):
         raise click.exceptions.Exit(1)
 
 
-@command(None, "backup")
+@command(None, "backup", existing=True)
 @click.argument("file", type=click.Path(dir_okay=False))
 async def backup(desk: Desk, file: str) -> Any:
     """Copy the SQLite databases while serving: the state to FILE, the buffer of events to FILE.events.

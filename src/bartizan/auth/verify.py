@@ -63,7 +63,7 @@ class Verifier:
         self._accounts = accounts
         self._keys = keys
         self._grants = grants
-        self._foreign = Foreign(settings)
+        self._foreign = Foreign(settings, clock)
         self._clock = clock
         self._cache: OrderedDict[bytes, _Known] = OrderedDict()
         self._generation = -1

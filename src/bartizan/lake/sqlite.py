@@ -45,7 +45,9 @@ class SqliteDb:
     """One connection; statements past `deadline` (monotonic seconds) are interrupted."""
 
     def __init__(self, path: Path, *, writes: bool, lock_s: float) -> None:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if writes else apsw.SQLITE_OPEN_READONLY
+        flags = apsw.SQLITE_OPEN_READWRITE if writes else apsw.SQLITE_OPEN_READONLY
+        if writes:  # its owner's alone, and so are the log and the index that SQLite puts beside it
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.connection = apsw.Connection(str(path), flags=flags)
         self.connection.set_busy_handler(_Patience(lock_s))
         self.deadline = float("inf")
