@@ -62,8 +62,11 @@ class CarbonBlack(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         device = fields.object("deviceInfo")
+        name = fields.text("device_name", "netconn_local_hostname") or device.text("deviceName") or ""
+        home, _, bare = name.rpartition("\\")  # "DOMAIN\\name"
         evidence.host(
-            fields.text("device_name", "netconn_local_hostname") or device.text("deviceName"),
+            bare or None,
+            domain=home or None,
             addresses=[fields.text("device_internal_ip") or device.text("internalIpAddress")],
             external=fields.text("device_external_ip") or device.text("externalIpAddress"),
             os=fields.text("device_os") or device.text("deviceType"),

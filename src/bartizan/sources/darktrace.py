@@ -39,7 +39,8 @@ class Darktrace(Shape):
         id="pbid id uuid alert_uuid",
         title="model.then.name model.now.name model.name title alert_name name",
         description="model.then.description model.now.description model.description summary message",
-        score="score aiaScore groupScore priority_level incidentEventScore",
+        severity="priority_level",
+        score="score aiaScore groupScore incidentEventScore priority",
         scale=of_share,
         vendor_category="model.then.category model.now.category model.category category",
         categories=_CATEGORIES,
@@ -70,11 +71,10 @@ class Darktrace(Shape):
             evidence.ip((component.text("ip") or "").partition("/")[0] or None)
             for match in component.objects("triggeredFilters"):
                 _shown(match, evidence)
-        for event in fields.objects("details")[:_MAX_EVENTS]:
-            for item in event.objects("contents"):
-                for value in item.objects("values"):
-                    evidence.ip(value.text("ip"), ("destination",))
-                    evidence.domain(value.text("hostname"))
+        for item in _told(fields)[:_MAX_EVENTS]:
+            for value in item.objects("values"):
+                evidence.ip(value.text("ip"), ("destination",))
+                evidence.domain(value.text("hostname"))
         host = fields.text("hostname")
         evidence.host(host, addresses=[fields.text("ip_address")])
         if not evidence.items and fields.has("model"):
@@ -87,6 +87,17 @@ class Darktrace(Shape):
             alert.severity = of_share((fields.number("model.then.priority", "priority") or 0) / 5)
         if fields.flag("acknowledged") is True:
             alert.status = "resolved"
+
+
+def _told(fields: Fields) -> list[Fields]:
+    """What AI Analyst writes of an incident: a list of sections, or a list of such lists, each with its contents."""
+    details = fields.raw("details")
+    sections = (
+        [each for part in details for each in (part if isinstance(part, list) else [part])]
+        if isinstance(details, list)
+        else []
+    )
+    return [item for section in sections[:_MAX_EVENTS] for item in Fields(section).objects("contents")]
 
 
 def _shown(match: Fields, evidence: Evidence) -> None:

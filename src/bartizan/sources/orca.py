@@ -31,6 +31,9 @@ _CATEGORIES = {
 }
 
 
+_FINDINGS = 100
+
+
 class Orca(Shape):
     name = "orca"
     vendor = "Orca Security"
@@ -92,6 +95,7 @@ class Orca(Shape):
         container = fields.text("container_id")
         evidence.container(None if container == "main" else container, fields.text("container_name"))
         evidence.image(fields.text("asset_image_id") if fields.text("asset_type") == "container_image" else None)
-        found = fields.object("data", "findings")
-        evidence.file(None, found.text("file_path", "path"), [found.text("sha256", "sha1", "md5")])
-        evidence.malware(found.text("malware_name", "virus_name"))
+        for path in ("findings", "data.findings", "data"):
+            for found in fields.objects(path)[:_FINDINGS]:
+                evidence.file(None, found.text("file_path", "path"), [found.text("sha256", "sha1", "md5")])
+                evidence.malware(found.text("malware_name", "virus_name"))

@@ -37,7 +37,7 @@ class CortexXdr(Shape):
         vendor_category="category alert_type alert_categories",
         tactics="mitre_tactic_id_and_name mitre_tactics_ids_and_names",
         detector="matching_service_rule_id rule_id name",
-        first="event_timestamp detection_timestamp events.event_timestamp creation_time source_insert_ts",
+        first="event_timestamp events.event_timestamp detection_timestamp creation_time source_insert_ts",
         last="detection_timestamp event_timestamp modification_time",
         created="local_insert_ts creation_time",
         updated="last_modified_ts modification_time",

@@ -4,9 +4,9 @@ Source: OASIS STIX 2.1, sections 4 (domain objects), 5 (sighting), 6 (cyber-obse
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from bartizan.extend import Event, GraphObject, Record
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence
@@ -44,19 +44,13 @@ class StixSighting(Shape):
         detection_source="customTi",
     )
 
-    def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
+    def read(self, record: Record) -> Iterable[Fields]:
         """Of a bundle, the sightings with what they refer to; where it has none, its observed data and incidents."""
         for root in objects_of(record):
             inside = root.objects("objects") if root.text("type") == "bundle" else []
-            if not inside:
-                yield from super().normalise(record)
-                return
             known = {text: one for one in inside[:_MAX_OBJECTS] if (text := one.text("id")) is not None}
-            chosen = _chosen(list(known.values()))
-            for one in chosen:
-                yield self.made(record, Fields({**one.data, "referred": _referred(one, known)}))
-            if not chosen:
-                yield from super().normalise(record)
+            chosen = [Fields({**one.data, "referred": _referred(one, known)}) for one in _chosen(list(known.values()))]
+            yield from chosen or [root]
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.text("type") in _ALERTS and fields.has("id")

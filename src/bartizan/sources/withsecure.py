@@ -31,6 +31,12 @@ _CATEGORIES = {
     "emailscan": "Phishing",
     "emailbreach": "CredentialAccess",
 }
+_VERDICTS = {
+    "autofalsepositive": "falsePositive",
+    "acceptedbehavior": "informationalExpectedActivity",
+    "acceptedrisk": "informationalExpectedActivity",
+    "securitytest": "informationalExpectedActivity",
+}
 _MAX_XML = 65_536
 _DATA = re.compile(r"<Data Name='(\w{1,60})'>([^<]{1,500})</Data>")
 _BLOCKED = frozenset({"blocked", "quarantined", "deleted", "removed", "disinfected", "renamed"})
@@ -51,12 +57,15 @@ class WithSecure(Shape):
         words=_WORDS,
         vendor_category="engine",
         categories=_CATEGORIES,
+        tactics="categories",
         detector="details.alertType engine categories",
         first="clientTimestamp details.clientTimestamp details.created serverTimestamp createdTimestamp",
         last="serverTimestamp clientTimestamp updatedTimestamp",
         created="persistenceTimestamp createdTimestamp",
         updated="updatedTimestamp",
-        status="status acknowledged",
+        status="status",
+        verdict="resolution",
+        verdicts=_VERDICTS,
         threat="details.infectionName",
         fold="device.id device.name details.sha1 details.process",
     )
@@ -92,6 +101,11 @@ class WithSecure(Shape):
         _mail(seen, evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        seen = fields.object("details")
+        if alert.title == fields.text("engine") and seen.has("itemSubject", "itemSender"):
+            alert.title = f"Harmful mail: {seen.text('itemSubject') or 'without a subject'}"
+        if fields.flag("acknowledged") is True:
+            alert.status = "resolved"
         if (fields.text("action") or "").lower() in _BLOCKED:
             alert.tags = [*alert.tags, "blocked"]
         origin = fields.text("source")
@@ -115,7 +129,8 @@ def _mail(seen: Fields, evidence: Evidence) -> None:
     for item in seen.objects("attachments"):
         evidence.file(item.text("filename"), None, [item.text("sha256"), item.text("sha1")])
     for item in seen.objects("urls"):
-        evidence.domain(item.text("url"))
+        if evidence.url(item.text("url")) is None:
+            evidence.domain(item.text("url"))
 
 
 def _windows(text: str | None, evidence: Evidence) -> None:

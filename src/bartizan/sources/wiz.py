@@ -62,6 +62,8 @@ class Wiz(Shape):
         updated="updatedAt statusChangedAt analyzedAt",
         status="status result",
         statuses={"pass": "resolved", "fail": "new", "rejected": "resolved", "error": "new"},
+        verdict="resolutionReason",
+        verdicts={"issuefixed": "truePositive", "wontfix": "informationalExpectedActivity"},
         actions="sourceRule.resolutionRecommendation rule.remediationInstructions remediation",
         url="url wizUrl portalUrl",
         fold="entitySnapshot.name resource.id primaryResource.id",
@@ -94,6 +96,10 @@ class Wiz(Shape):
             alert.status = "resolved"
         if fields.has("CVSSSeverity", "vulnerableAsset"):
             alert.category, alert.categories = "Vulnerability", ["Vulnerability"]
+            names = fields.texts("vulnerabilityExternalId", "name")
+            alert.vulnerabilities = [name for name in names if name.startswith("CVE-")]
+        elif fields.has("result") and alert.vendor_category in (None, "CloudConfigurationRule"):
+            alert.category, alert.categories = "Misconfiguration", ["Misconfiguration"]
 
 
 def _resource(one: Fields, evidence: Evidence) -> None:

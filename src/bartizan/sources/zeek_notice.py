@@ -60,7 +60,7 @@ class ZeekNotice(Shape):
     )
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.has("note", "seen.indicator")
+        return fields.text("note", "seen.indicator") is not None
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         start, end = fields.text("id.orig_h"), fields.text("id.resp_h")
