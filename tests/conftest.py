@@ -1,7 +1,10 @@
 """What every test may ask for: the shared records, a PostgreSQL server. Absent ones skip; in CI a skip is a failure."""
 
+import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,38 @@ def postgres_dsn(postgres_server: str) -> Iterator[str]:
     finally:
         with psycopg.connect(postgres_server, autocommit=True) as admin:
             admin.execute(f"drop database if exists {name} with (force)")
+
+
+@dataclass(frozen=True)
+class Disk:
+    path: Path
+
+    def remount(self, how: str) -> bool:
+        """Such as "size=64m" or "ro"; False where the system does not let us."""
+        return not subprocess.run(["mount", "-o", f"remount,{how}", str(self.path)], capture_output=True).returncode
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: str) -> Iterator[Disk]:
+    """A file system of its own, such as of "6m"; only the root of a machine can make one."""
+    path.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"no file system of its own: {made.stderr.decode().strip()}")
+    try:
+        yield Disk(path)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@contextlib.contextmanager
+def immutable(folder: Path) -> Iterator[None]:
+    """Its databases cannot be written, not even by those who hold them open; only root can do that."""
+    files = [str(file) for pattern in ("*.db", "*.db-wal") for file in folder.glob(pattern)]
+    made = subprocess.run(["chattr", "+i", *files], capture_output=True)
+    try:
+        if made.returncode:
+            pytest.skip(f"the files cannot be made immutable: {made.stderr.decode().strip()}")
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", *files], capture_output=True)

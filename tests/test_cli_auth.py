@@ -51,7 +51,7 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
 
 def test_help_is_whole_and_loads_nothing(cli: Cli) -> None:
     text = cli.apart("--help").stdout
-    for name in ("serve", "tenant", "app", "user", "consent", "token", "key", "ca", "audit", "backup"):
+    for name in ("serve", "tenant", "app", "user", "consent", "token", "key", "ca", "audit", "backup", "restore"):
         assert f"  {name} " in text
     loaded = "import sys, bartizan.cli; print([m for m in ('cryptography', 'starlette', 'apsw') if m in sys.modules])"
     assert (

@@ -20,6 +20,7 @@ class Commands(click.Group):
         "tail": ("bartizan.ingest.command:tail", "Follow growing files and store their records."),
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
         "sources": ("bartizan.ingest.command:sources", "List the sources; status says how they arrive."),
+        "correlate": ("bartizan.correlate.command:correlate", "Make incidents of a recorded stream of alerts."),
         "tenant": (
             "bartizan.auth.commands:tenant",
             "Tenants: add, list, remove, rotate, export, restore, erase.",
@@ -32,6 +33,7 @@ class Commands(click.Group):
         "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
         "audit": ("bartizan.auth.upkeep:audit", "Verify the chain of audit entries."),
         "backup": ("bartizan.auth.upkeep:backup", "Copy the database, also while the server runs."),
+        "restore": ("bartizan.auth.upkeep:restore", "Put a copy of the database into an empty folder."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

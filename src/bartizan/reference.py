@@ -70,7 +70,9 @@ def _resources() -> str:
 
 
 def _resource(each: Resource) -> list[str]:
-    verbs = [verb.name or "" for verb in (Can.LIST, Can.GET, Can.CREATE, Can.PATCH, Can.DELETE) if verb in each.can]
+    verbs = [
+        verb.name or "" for verb in (Can.LIST, Can.GET, Can.CREATE, Can.PATCH, Can.PUT, Can.DELETE) if verb in each.can
+    ]
     lines = [
         f"## {each.path}",
         "",
@@ -88,6 +90,8 @@ def _resource(each: Resource) -> list[str]:
     if Can.LIST in each.can:
         lines.append(f"- `$filter`: {_fields(each.filter)}; `$orderby`: {_fields(each.orderby)}")
         lines.append(f"- `$top`: {each.default_top} if not said, at most {each.max_top}")
+    if each.delta is not None:
+        lines.append(f"- delta query: `{each.path}/delta`")
     if each.patch:
         lines.append(f"- PATCH takes: {_fields(each.patch)}")
     if each.actions:

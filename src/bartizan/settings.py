@@ -118,6 +118,11 @@ _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 
 Count = Annotated[int, Meta(ge=1)]
 
+RATE_AREAS = (
+    "any alert securityAction secureScore tiIndicator identityProtection auditLogs directory subscriptions hunting"
+)
+_RATE = rf"(off|graph|({RATE_AREAS.replace(' ', '|')})=[1-9][0-9]{{0,6}}/[1-9][0-9]{{0,4}})"
+
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `bartizan serve` and the commands read."""
@@ -250,7 +255,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # --- requests
     rate_limits: Annotated[
-        Literal["off", "graph"], Meta(description="Limits of requests: off, or those that Microsoft Graph documents.")
+        str,
+        Meta(
+            pattern=f"^{_RATE}(,{_RATE})*$",
+            description=(
+                "Limits of requests: off; graph, those that Microsoft Graph documents; area=requests/seconds, "
+                "one's own. Several with commas, later ones win: graph,alert=600/60. Of each API process."
+            ),
+        ),
     ] = "off"
     body_bytes: Annotated[Count, Meta(description="Largest JSON body of a request in bytes, decompressed.")] = 4 << 20
     answer_s: Annotated[Count, Meta(description="Seconds after which an unanswered request ends in 504.")] = 100

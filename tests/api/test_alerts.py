@@ -115,6 +115,26 @@ async def test_create_alert(world: World) -> None:
     await world.refused("POST", path, {"title": "U"}, status=400, says="severity")
 
 
+async def test_created_alert_joins_an_incident(one: World) -> None:
+    """linkToIncident takes an id of ours, which is text, and the number that the type has."""
+    made = await one.post("/v1.0/security/incidents", {"displayName": "I"})
+    await one.post("/v1.0/security/incidents", {"displayName": "J", "id": "2972395"})
+    for link in (made["id"], 2972395, "2972395"):
+        given = {"title": "T", "severity": "high", "linkToIncident": link}
+        found = await one.post("/beta/security/alerts_v2/createAlert", {"createAlertInput": given})
+        assert found["incidentId"] == str(link)
+    body = {"title": "T", "severity": "high", "LinkToIncident": "nope"}
+    await one.refused("POST", "/beta/security/alerts_v2/createAlert", body, status=404, says="nope")
+
+
+@pytest.mark.parametrize("name", ["status", "classification"])
+async def test_the_sentinel_is_no_value(one: World, name: str) -> None:
+    """unknownFutureValue stands for what a reader does not know; nobody can set it."""
+    (alert,) = await one.every("/v1.0/security/alerts_v2")
+    body = {name: "unknownFutureValue"}
+    await one.refused("PATCH", f"/v1.0/security/alerts_v2/{alert['id']}", body, status=400, says="unknownFutureValue")
+
+
 async def test_incident_with_alerts(one: World) -> None:
     """moveAlerts without an incident makes one; $expand, navigation and count show its alerts."""
     answer = await one.post(

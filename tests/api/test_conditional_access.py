@@ -107,6 +107,27 @@ async def test_ip_location(world: World) -> None:
     assert (await world.call("DELETE", path)).status_code == 204
 
 
+async def test_a_location_is_replaced(world: World) -> None:
+    """PUT, as older clients change a location: what it does not name is as in a new one."""
+    path = "/v1.0/identity/conditionalAccess/namedLocations"
+    kind = {"@odata.type": "#microsoft.graph.ipNamedLocation"}
+    ranges = [{"@odata.type": "#microsoft.graph.iPv4CidrRange", "cidrAddress": "192.0.2.0/24"}]
+    made = await world.post(path, {**kind, "displayName": "Old", "isTrusted": True, "ipRanges": ranges})
+    one = f"{path}/{made['id']}"
+    body = {**kind, "displayName": "New", "ipRanges": ranges}
+    assert (await world.call("PUT", one, body)).status_code == 204
+    found = await world.get(one)
+    assert (found["displayName"], found["isTrusted"], len(found["ipRanges"])) == ("New", False, 1)
+    assert found["createdDateTime"] == made["createdDateTime"]
+    etag = found["@odata.etag"]
+    assert (await world.call("PUT", one, body)).headers["etag"] == etag, "twice changes nothing"
+    await world.refused("PUT", one, {**kind, "displayName": "New"}, status=400, says="ipRanges")
+    await world.refused("PUT", one, {**kind, "ipRanges": ranges}, status=400, says="displayName")
+    await world.refused("PUT", one, body, status=412, if_match='W/"0"')
+    await world.refused("PUT", one, body, by="reader", status=403)
+    await world.refused("PUT", "/v1.0/identity/conditionalAccess/policies/x", {}, status=405)
+
+
 async def test_country_location(world: World) -> None:
     made = await world.post(f"{ROOT}/namedLocations", COUNTRIES)
     assert (made["countriesAndRegions"], made["countryLookupMethod"]) == (["US", "GB"], "clientIpAddress")

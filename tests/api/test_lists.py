@@ -133,6 +133,22 @@ async def test_select_keeps_annotations(many: World) -> None:
     assert page["@odata.context"] == f"{BASE}/v1.0/$metadata#security/alerts_v2(title,severity)"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["v1.0/security/alerts_v2", "v1.0/security/alerts", "v1.0/users", "beta/devices", "v1.0/security/secureScores"],
+)
+async def test_select_of_nothing_is_refused(world: World, path: str) -> None:
+    """A name that no object has is a 400 that says what there is, also where the metadata calls the type open."""
+    await world.refused("GET", f"/{path}?$select=id,titel", status=400, says="it has: ")
+    await world.refused("GET", f"/{path}?$select=vendorInformation/nope", status=400)
+
+
+async def test_select_of_extensions(world: World) -> None:
+    """Extensions of directory objects and keys that a client invented for its indicators can be selected."""
+    await world.get("/v1.0/users?$select=extension_0a1b_badge,ext4abc_codes")
+    await world.get("/beta/security/tiIndicators?$select=id,indicatorRequestHash")
+
+
 async def test_select_below_a_property(many: World) -> None:
     page = await many.get("/v1.0/security/alerts?$top=1&$select=vendorInformation/provider")
     assert set(page["value"][0]["vendorInformation"]) == {"provider"}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from tests.api.conftest import A, World
 
 from bartizan.api.wire.graph import Bounds
-from bartizan.api.wire.limits import Limit
+from bartizan.api.wire.limits import GRAPH, Limit, limits_of
+from bartizan.settings import RATE_AREAS, BadSettings, load
 
 pytestmark = pytest.mark.anyio
 ALERTS = "/v1.0/security/alerts_v2"
@@ -36,7 +38,7 @@ async def test_ids_are_echoed(world: World) -> None:
         ("PUT", f"{ALERTS}/nope", "admin", 405, "MethodNotAllowed"),
         ("GET", f"{ALERTS}?$filter=(", "admin", 400, "BadRequest"),
         ("POST", ALERTS, "admin", 400, "BadRequest"),
-        ("GET", "/v1.0/users/delta", "admin", 501, "NotImplemented"),
+        ("GET", "/v1.0/users/x/photo", "admin", 501, "NotImplemented"),
     ],
 )
 async def test_errors_have_one_shape(
@@ -73,6 +75,34 @@ async def test_head_and_options(world: World) -> None:
     assert head.headers["content-length"] == get.headers["content-length"]
     options = await world.call("OPTIONS", ALERTS)
     assert (options.status_code, options.headers["allow"]) == (204, "GET, POST, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("accept", "json", "text"),
+    [
+        ("application/json", 200, 200),
+        ("application/json;odata.metadata=none", 200, 200),
+        ("text/html, application/json;q=0.5", 200, 200),
+        ("*/*", 200, 200),
+        ("text/html, image/gif, *; q=.2", 200, 200),
+        ("application/*", 200, 200),
+        ("", 200, 200),
+        ("text/plain", 406, 200),
+        ("text/*", 406, 200),
+        ("application/xml", 406, 406),
+        ("application/json;q=0", 406, 406),
+        ("text/html,application/xhtml+xml", 406, 406),
+    ],
+)
+async def test_accept(world: World, accept: str, json: int, text: int) -> None:
+    """406, in JSON, where the client takes nothing that we could answer; nothing is changed then."""
+    answer = await world.call("GET", ALERTS, accept=accept)
+    assert answer.status_code == json
+    assert (await world.call("GET", f"{ALERTS}/$count", accept=accept)).status_code == text
+    if json == 406:
+        assert answer.json()["error"]["code"] == "NotAcceptable"
+        await world.refused("POST", ALERTS, {"title": "T"}, accept=accept, status=406)
+        assert await world.every(ALERTS) == []
 
 
 async def test_bodies(world: World) -> None:
@@ -133,6 +163,24 @@ class TestLimits:
         )
         assert batch["responses"][0]["status"] == 429
         assert "Retry-After" in batch["responses"][0]["headers"]
+
+
+def test_limits_of_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off unless asked for; Graph's own; one's own, also beside Graph's. What is none stops the start."""
+    assert set(RATE_AREAS.split()) == GRAPH.keys()
+    assert limits_of(load(str(tmp_path)).rate_limits) == {}
+    for text, wanted in {
+        "graph": GRAPH,
+        "off": {},
+        "alert=600/60": {"alert": Limit(600, 60)},
+        "graph,identityProtection=5/2": {**GRAPH, "identityProtection": Limit(5, 2, "tenant")},
+    }.items():
+        monkeypatch.setenv("BARTIZAN_RATE_LIMITS", text)
+        assert limits_of(load(str(tmp_path)).rate_limits) == wanted
+    for text in ("on", "alert=0/1", "alert=5", "nothing=5/5", "graph,"):
+        monkeypatch.setenv("BARTIZAN_RATE_LIMITS", text)
+        with pytest.raises(BadSettings, match="rate_limits"):
+            load(str(tmp_path))
 
 
 async def test_unexpected_errors_tell_nothing(world: World) -> None:

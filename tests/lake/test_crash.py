@@ -19,7 +19,7 @@ from bartizan.lake.buffer import open_lake
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 KILLS = 30
-LIMIT_S = 30.0
+LIMIT_S = 600.0
 LIFE_S = (0.03, 0.5)  # how long a writer may live
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
+from tests.conftest import Disk, immutable, small_disk
 from tests.lake.test_buffer import event, numbers
 
 from bartizan.errors import StorageFull, Unavailable
@@ -19,22 +19,9 @@ DISK = "6m"  # of the small file system
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few megabytes; only the root of a machine can make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no file system of its own: {made.stderr.decode().strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def remount(place: Path, how: str) -> bool:
-    command = ["mount", "-o", f"remount,{how},size={DISK}", str(place)]
-    return subprocess.run(command, capture_output=True).returncode == 0
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "disk", DISK) as made:
+        yield made
 
 
 def noise(size: int) -> str:
@@ -53,11 +40,11 @@ async def fill_up(lake: Lake) -> int:
     return number
 
 
-async def test_a_full_disk(small_disk: Path) -> None:
+async def test_a_full_disk(disk: Disk) -> None:
     """507 and nothing half there; reads go on; when there is space again appends go on, without repair or restart."""
-    ballast = small_disk / "ballast"
+    ballast = disk.path / "ballast"
     ballast.write_bytes(b"x" * 2_000_000)
-    lake = open_lake(small_disk / "data")
+    lake = open_lake(disk.path / "data")
     await lake.start()
     stored = await fill_up(lake)
     assert stored > 3 and await there(lake) == list(range(stored)) and await lake.head() == stored
@@ -69,15 +56,15 @@ async def test_a_full_disk(small_disk: Path) -> None:
     ballast.unlink()
     assert await lake.append("t", [event(2_000)]) == stored + 20 - len(refused) + 1
     await lake.close()
-    again = open_lake(small_disk / "data")
+    again = open_lake(disk.path / "data")
     await again.start()
     left = await there(again)
     assert left[:stored] == list(range(stored)) and left[-1] == 2_000 and len(left) == await again.head()
     await again.close()
 
 
-async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path) -> None:
-    lake = open_lake(small_disk / "data")
+async def test_one_that_does_not_fit_does_not_take_others_down(disk: Disk) -> None:
+    lake = open_lake(disk.path / "data")
     await lake.start()
     results = await asyncio.gather(
         lake.append("t", [event(1)]),
@@ -90,26 +77,39 @@ async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path)
     await lake.close()
 
 
-async def test_a_file_system_that_turns_read_only(small_disk: Path) -> None:
+async def test_files_that_turn_read_only(tmp_path: Path) -> None:
     """503 with Retry-After for appends, reads go on, and appends again when it is writable."""
-    lake = open_lake(small_disk / "data")
+    lake = open_lake(tmp_path)
     await lake.start()
     await lake.append("t", [event(1)])
-    if remount(small_disk, "ro"):
-        with pytest.raises(Unavailable) as caught:
-            await lake.append("t", [event(2)])
-        assert caught.value.headers["Retry-After"] and await there(lake) == [1]
-        remount(small_disk, "rw")
+    with immutable(tmp_path):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="cannot be written") as caught:
+                await lake.append("t", [event(2)])
+            assert caught.value.headers["Retry-After"] and await there(lake) == [1]
     await lake.append("t", [event(3)])
     assert await there(lake) == [1, 3]
     await lake.close()
 
 
-async def test_a_folder_that_cannot_be_written(small_disk: Path) -> None:
-    (small_disk / "data").mkdir()
-    if not remount(small_disk, "ro"):
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """Events are for the owner of the data folder alone."""
+
+    async def made() -> None:
+        lake = open_lake(tmp_path / "data")
+        await lake.start()
+        await lake.append("t", [event(1)])
+        await lake.close()
+
+    asyncio.run(made())
+    assert [file.stat().st_mode & 0o077 for file in (tmp_path / "data", *(tmp_path / "data").iterdir())] == [0, 0]
+
+
+async def test_a_folder_that_cannot_be_written(disk: Disk) -> None:
+    (disk.path / "data").mkdir()
+    if not disk.remount(f"ro,size={DISK}"):
         pytest.skip("the file system cannot be made read-only")
-    for target in (small_disk / "data", small_disk / "other"):
+    for target in (disk.path / "data", disk.path / "other"):
         with pytest.raises(Unavailable, match="cannot be written"):
             await open_lake(target).start()
 

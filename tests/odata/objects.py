@@ -32,6 +32,9 @@ TEXTS = [
     "5",
     "é",
     "z\u0301",
+    "myContosoTeam7b",
+    "q\x01B",
+    "aΑΣ\u01c5x\u00aaB\u00b2c",
 ]
 INSTANTS = [
     "2026-11-21T02:56:38.4808230Z",

@@ -69,7 +69,20 @@ def test_fresh_objects(case: tuple[str, str], chance: Any) -> None:
 
 
 WORDS = st.sampled_from(
-    [*(t.strip() for t in TEXTS if t.strip(' "')), "q", "B", "y", "s", "ss", "contoso", "b c", "\u00b2"]
+    [
+        *(t.strip() for t in TEXTS if t.strip(' "')),
+        "q",
+        "B",
+        "y",
+        "s",
+        "ss",
+        "contoso",
+        "team",
+        "7",
+        "m",
+        "b c",
+        "\u00b2",
+    ]
 )
 TERMS = st.tuples(st.sampled_from(["", "title:", "category:"]), WORDS).map(
     lambda t: '"' + (t[0] + t[1]).replace('"', '\\"') + '"'

@@ -7,7 +7,7 @@ from tests.odata.objects import ALERT
 
 from bartizan.model.edm import edm
 from bartizan.odata import bind, compile_predicate, matches, parse_filter, sort_key
-from bartizan.odata.functions import arithmetic, rounded
+from bartizan.odata.functions import arithmetic, rounded, word_starts
 from bartizan.odata.tree import And, Compare, Expr, Literal, Not, Or, Order, Path
 
 NULL, TRUE, FALSE = Literal(None, "null"), Literal(True, "bool"), Literal(False, "bool")
@@ -31,6 +31,24 @@ def test_three_valued_logic(one: bool | None, other: bool | None) -> None:
     assert known(Or((TRUTHS[one], TRUTHS[other]))) is either
     assert known(Not(TRUTHS[one])) is (None if one is None else not one)
     assert known(Compare("eq", TRUTHS[one], TRUTHS[other])) is (one == other)
+
+
+@pytest.mark.parametrize(
+    ("text", "begins", "does_not"),
+    [
+        ("Oscar Ward", "oscar wa ward", "scar ard"),
+        ("myContosoTeam", "my contoso team contosoteam mycon", "ontoso eam"),
+        ("contosoAdmin1", "ad admin1 1", "dmin min1"),
+        ("hello123world", "hello 123 world 123w", "23 orld"),
+        ("hello.world", "world", "lo"),
+        ("SFA Videos", "sfa video", "fa"),
+        ("helloWORLD", "world", "orld"),
+    ],
+)
+def test_words_of_a_search(text: str, begins: str, does_not: str) -> None:
+    """A word begins behind what is no letter or digit, where the case rises, and where letters and digits meet."""
+    assert all(word_starts(text, each) for each in begins.split())
+    assert not any(word_starts(text, each) for each in does_not.split())
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)

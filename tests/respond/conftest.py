@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from bartizan import api
 from bartizan.auth import audit
 from bartizan.auth.caller import Caller
 from bartizan.extend import Context
@@ -31,6 +32,7 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 APP = "aaaaaaaa-1111-4111-8111-111111111111"
 USERS = Collection("users", "microsoft.graph.user", (Column("userPrincipalName", fold=True, unique=True),))
 GROUPS = Collection("groups", "microsoft.graph.group")
+api.load()  # resources say what columns audit entries have: before they are declared to a store
 EVERY = (*ALERT_COLLECTIONS, *COLLECTIONS, USERS, GROUPS, audit.declared())
 LAB = Policy(Rules(allow_private=True))
 QUICK = Times(

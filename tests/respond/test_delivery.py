@@ -30,11 +30,11 @@ from tests.respond.conftest import (
     until,
 )
 
-from bartizan.respond.delivery import CURSOR
+from bartizan.respond.delivery import CURSOR, LEASE
 from bartizan.respond.lines import MAX_QUEUE
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS, Subscriptions
 from bartizan.respond.watched import WATCHABLE
-from bartizan.store import Query, Store, open_store
+from bartizan.store import FEED_PLACE, Query, Store, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -406,3 +406,40 @@ async def test_every_watchable_set_has_a_type(store: Store) -> None:
 
 async def _is(value: bool) -> bool:
     return value
+
+
+class Asleep:
+    """A store in which an engine takes the lease once, for a moment, and then believes that it has it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def lease(self, name: str, owner: str, *, seconds: float) -> bool:
+        self.asked += 1
+        return self.asked > 1 or await self._store.lease(name, owner, seconds=0.0)
+
+
+async def test_who_lost_the_lease_stores_nothing(store: Store, receiver: Receiver) -> None:
+    """An engine that slept while another took over gives up at its next write: its place is where the other left it."""
+    made = await subscribe(store, f"{receiver.root}/hook")
+    key, asleep = f"{FEED_PLACE}{CURSOR}:{made['id']}", Asleep(store)
+
+    async def saved(after: bytes | None) -> bool:
+        return await store.tenant(TENANT).value(key) != after
+
+    async with delivering(asleep, msgspec.structs.replace(QUICK, lease_s=30.0)):
+        await until(lambda: saved(None))
+        before = await store.tenant(TENANT).value(key)
+        await put_alert(store, "a0")
+        await receiver.wait(lambda: len(receiver.sent()) == 1)
+        await until(lambda: saved(before))
+        place = await store.tenant(TENANT).value(key)
+        assert await store.lease(LEASE, "another", seconds=60)
+        await put_alert(store, "a1")
+        await receiver.wait(lambda: len(receiver.sent()) > 1)
+        await asyncio.sleep(5 * QUICK.save_s)  # in which it would have saved its place several times
+    assert await store.tenant(TENANT).value(key) == place

@@ -27,6 +27,18 @@ NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 # Sources of which records of kind event become alerts -> what in such a record is the source's own verdict.
 VERDICTS: dict[str, tuple[str, ...]] = {
     "auth0": ("signup_pwd_leak", "pwd_leak", "limit_", "reused refresh token"),
+    "aws_cloudtrail": ("AwsCloudTrailInsight",),
+    "azure_activity": ('"Security"', '"Alert"'),
+    "cloudflare": (
+        "firewallmanaged",
+        "firewallManaged",
+        "WAFAttackScore",
+        "CategoryNames",
+        "BlockedFile",
+        "alert_type",
+    ),
+    "github_audit": ("secret_scanning_alert.", "repository_vulnerability_alert.", "code_scanning."),
+    "osquery": ("ossec-rootkit", "-attacks", '"matches"'),
     "gcp_audit": ("account_warning",),
     "google_workspace": ("account_warning", "attack_warning", "malware_family", "rule_name", "COMPROMISED"),
     "aws_waf": ('"XSS"', '"SQL_INJECTION"', "AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet"),
@@ -36,10 +48,14 @@ VERDICTS: dict[str, tuple[str, ...]] = {
     "push_security": ("PASSWORD_PHISHING", "FINDING"),
     "slack_audit": ("anomaly", "file_malicious_content_detected"),
     "suricata_eve": ("signature_id",),
+    "windows_event": ("Microsoft-Windows-Windows Defender",),
 }
-# Records of these sources may hold no time that is the finding's own (it is masked, in the report around it, or a
-# template): the time of receipt stands for it.
-TIMELESS = frozenset({"alertmanager", "gcp_scc", "trivy", "zeek_notice"})
+# Records of these sources may say of no time that is the finding's own: the report around them, or the entry of the
+# log, has it, it is masked, or the record is a template. The time of receipt stands for it.
+TIMELESS = frozenset({"alertmanager", "cef_generic", "checkpoint", "gcp_scc", "kaspersky", "trivy", "zeek_notice"})
+# Audit trails: some of their records are labelled as findings for the page that they were taken from (a sample of a
+# mapping, a rule's test), while they say that somebody did something and nothing of a detection.
+TRAILS = frozenset({"github_audit", "snyk"})
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
@@ -125,12 +141,16 @@ def expected(ecs: dict[str, Any]) -> set[tuple[str, str]]:
             value = _dig(ecs, path)
             values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             found |= {(kind, str(item).lower()) for item in values if item not in (None, "")}
-    return {(kind, value) for kind, value in found if not _PLACEHOLDER.fullmatch(value) and not _cut(kind, value)}
+    return {(kind, value) for kind, value in found if not _says_nothing(kind, value)}
 
 
-def _cut(kind: str, value: str) -> bool:
-    """A hash of which whoever published the record has taken a part out is none."""
-    return kind == "hash" and _HEX.fullmatch(value) is not None and len(value) not in (32, 40, 64, 96, 128)
+def _says_nothing(kind: str, value: str) -> bool:
+    """What vendors write where they name nothing, words that the other parser took for a URL, and hashes of which
+    whoever published the record has taken a part out."""
+    if kind == "hash" and _HEX.fullmatch(value):
+        return len(value) not in (32, 40, 64, 96, 128)
+    word_alone = kind in ("url", "domain") and not re.search(r"[./]", value)
+    return word_alone or value in ("-", "unknown", "0.0.0.0", "s-1-0-0") or _PLACEHOLDER.fullmatch(value) is not None
 
 
 def _same(kind: str, value: str) -> str:
@@ -165,10 +185,13 @@ def named(outs: list[Out]) -> set[tuple[str, str]]:
 
 
 def is_named(kind: str, value: str, have: set[tuple[str, str]]) -> bool:
-    """A path alone names nothing: it is found in the URL that has it."""
+    """A path alone names nothing: it is found in the URL that has it. A host may be an address, and the account of a
+    machine ends in $."""
     if kind == "url" and value.startswith("/"):
         return any(other == "url" and urlsplit(text).path == urlsplit(value).path for other, text in have)
-    return (kind, _same(kind, value)) in have
+    if kind == "host" and ("address", _same("address", value)) in have:
+        return True
+    return (kind, _same(kind, value)) in have or (kind == "user" and (kind, f"{value}$") in have)
 
 
 def wrong(entry: Observed, text: str) -> bool:
@@ -242,6 +265,8 @@ def measure(shared: Path, source: str) -> Measure:
             else:
                 result.missing.append(f"#{number} {kind} {value[:80]}")
         text = " ".join(f"{key} {value}" for key, value in walk(item["raw"])).lower() or str(item["raw"]).lower()
+        if isinstance(item["raw"], str):  # as written, and without escapes
+            text += text.replace("\\\\", "\\").replace("\\=", "=")
         for entry in dict.fromkeys(entry for out in outs for entry in index(out)):
             result.index += 1
             if wrong(entry, text):
@@ -251,12 +276,13 @@ def measure(shared: Path, source: str) -> Measure:
 
 
 def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: list[Alert]) -> None:
-    if item["kind"] == "event":
+    if item["kind"] == "event" or (result.source in TRAILS and not alerts):
         result.events_as_alerts += bool(alerts)
         return
     result.alert_records += 1
     result.alerts_made += bool(alerts)
-    ids = set(_TECHNIQUE.findall(" ".join(str(value) for _, value in walk(item["raw"]))))
+    said = item["raw"] if isinstance(item["raw"], str) else " ".join(str(value) for _, value in walk(item["raw"]))
+    ids = set(_TECHNIQUE.findall(said))
     result.techniques += len(ids)
     result.techniques_found += len(ids & {name for alert in alerts for name in alert.techniques})
     for alert in alerts[:1]:

@@ -77,9 +77,8 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     ]
     assert files(copy.parent) == {each["file"]: (each["bytes"], 0) for each in said["copied"]}
     assert said["keepWithIt"] == [str(data / "master.key"), str(data / "tls")] and "master key" in said["note"]
-    folder.mkdir()
-    for each in said["copied"]:
-        shutil.copy(each["file"], folder / each["restoreAs"])
+    assert (await asyncio.to_thread(cli, folder, "restore", str(copy)))["putBeside"] == ["master.key", "tls"]
+    assert {mode for _, mode in files(folder).values()} == {0}
     shutil.copy(data / "master.key", folder)
     if (data / "tls").exists():
         shutil.copytree(data / "tls", folder / "tls")
@@ -97,6 +96,33 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     assert [app["clientId"] for app in await asyncio.to_thread(cli, folder, "app", "list")] == [made["clientId"]]
     assert await asyncio.to_thread(cli, folder, "key", "list") == await asyncio.to_thread(cli, data, "key", "list")
     assert (await asyncio.to_thread(cli, folder, "audit", "verify"))["ok"]
+
+
+def refused(data: Path, *args: str) -> str:
+    done = CliRunner().invoke(bartizan, [*args, "--data", str(data)], prog_name="bartizan")
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    return done.output
+
+
+def test_what_a_server_uses_is_never_replaced(tmp_path: Path) -> None:
+    """No backup over the server's own files; no restore into a folder with a database, nor of half a copy."""
+    data, copy, folder = tmp_path / "data", tmp_path / "copy.db", tmp_path / "new"
+    cli(data, "app", "add", "sample")
+    before = files(data)
+    for name in ("state.db", "buffer.db", "state.db-wal", "master.key", "../data/state.db"):
+        assert "the server's own files" in refused(data, "backup", str(data / name))
+    assert files(data).keys() == before.keys() and cli(data, "app", "list")[0]["name"] == "sample"
+    cli(data, "backup", str(copy))
+    assert "holds buffer.db, state.db" in refused(data, "restore", str(copy))
+    folder.mkdir()
+    (folder / "buffer.db-wal").write_bytes(b"of another")
+    assert "holds buffer.db-wal" in refused(folder, "restore", str(copy))
+    (folder / "buffer.db-wal").unlink()
+    (tmp_path / "copy.db.events").rename(tmp_path / "elsewhere")
+    assert "both halves" in refused(folder, "restore", str(copy))
+    (tmp_path / "copy.db.events").write_bytes(b"not a database")
+    assert "is not a database" in refused(folder, "restore", str(copy))
+    assert list(folder.iterdir()) == []
 
 
 async def test_a_backup_that_fails_leaves_the_last_one(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 KILLS = 50
 ACKNOWLEDGED = 20_000
-LIMIT_S = 90.0
+LIMIT_S = 900.0  # far above what it takes: only a test that stands still is ended
 LIVES_S = {"sqlite": (0.03, 0.4), "postgres": (0.05, 1.5)}  # how long a writer may live
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -62,6 +64,14 @@ async def test_placeholders_are_whole_texts(store: Store) -> None:
     body = json.loads(put.doc)
     assert (body["zeros"], body["talk"]) == (odd["zeros"], odd["talk"])
     assert (body["at"], body["from"]) == (put.updated, put.created)
+
+
+def test_nobody_knows_a_placeholder() -> None:
+    """Each process makes its own, so that no client can send one."""
+    ask = [sys.executable, "-c", "from bartizan.store import *; print(CREATED, UPDATED, ETAG)"]
+    one, other = ({*subprocess.check_output(ask, text=True).split()} for _ in range(2))
+    assert len(one | other | {CREATED, UPDATED, ETAG}) == 9
+    assert {len(each) for each in one} == {len(CREATED), len(ETAG)} == {28, 16}
 
 
 async def test_unless_exists_changes_nothing(store: Store) -> None:

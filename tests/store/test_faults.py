@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import Disk, immutable, small_disk
 from tests.store.conftest import COLLECTIONS, Opener, alert, note, putting
 
 from bartizan.errors import Conflict, StorageFull, Unavailable
-from bartizan.store import Query, Store, Tx, open_store
+from bartizan.store import Limits, Query, Store, Tx, open_store, sqlite
 from bartizan.store.sql import Db
 from bartizan.store.writer import Bounds, Unknown, Writer
 
@@ -22,17 +23,9 @@ DISK = "6m"  # of the small file system
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few megabytes; only the root of a machine can make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no file system of its own: {made.stderr.decode().strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "disk", DISK) as made:
+        yield made
 
 
 async def fill_up(store: Store) -> int:
@@ -54,11 +47,11 @@ async def whole(store: Store) -> int:
     return notes
 
 
-async def test_a_full_disk(small_disk: Path) -> None:
+async def test_a_full_disk(disk: Disk) -> None:
     """507 and nothing half there; reads go on; when there is space again writes go on, without repair or restart."""
-    ballast = small_disk / "ballast"
+    ballast = disk.path / "ballast"
     ballast.write_bytes(b"x" * 2_000_000)
-    store = open_store(small_disk / "data", COLLECTIONS)
+    store = open_store(disk.path / "data", COLLECTIONS)
     await store.start()
     stored = await fill_up(store)
     assert stored > 3 and await whole(store) == stored
@@ -78,19 +71,19 @@ async def test_a_full_disk(small_disk: Path) -> None:
     await store.tenant("t").write(putting(note("after"), alert("after")), actor="me")
     assert await whole(store) == stored + 1
     await store.close()
-    again = open_store(small_disk / "data", COLLECTIONS)
+    again = open_store(disk.path / "data", COLLECTIONS)
     await again.start()
     assert await whole(again) == stored + 1
     await again.close()
 
 
-async def test_a_full_disk_at_the_checkpoint(small_disk: Path) -> None:
+async def test_a_full_disk_at_the_checkpoint(disk: Disk) -> None:
     """The log fits, the file that it is written back to does not: what was acknowledged stays."""
-    store = open_store(small_disk / "data", COLLECTIONS)
+    store = open_store(disk.path / "data", COLLECTIONS)
     await store.start()
     stored = await fill_up(store)
     await store.close()
-    again = open_store(small_disk / "data", COLLECTIONS)
+    again = open_store(disk.path / "data", COLLECTIONS)
     await again.start()
     assert await whole(again) == stored
     await again.close()
@@ -114,9 +107,9 @@ async def test_a_bound_on_the_file(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path) -> None:
+async def test_one_that_does_not_fit_does_not_take_others_down(disk: Disk) -> None:
     """Of writes that come together only those that do not fit are refused."""
-    store = open_store(small_disk / "data", COLLECTIONS)
+    store = open_store(disk.path / "data", COLLECTIONS)
     await store.start()
     tenant = store.tenant("t")
     results = await asyncio.gather(
@@ -130,37 +123,30 @@ async def test_one_that_does_not_fit_does_not_take_others_down(small_disk: Path)
     await store.close()
 
 
-async def test_a_file_system_that_turns_read_only(small_disk: Path) -> None:
-    """503 with Retry-After for writes, reads go on, and writes again when it is writable."""
-    store = open_store(small_disk / "data", COLLECTIONS)
+async def test_files_that_turn_read_only(tmp_path: Path) -> None:
+    """503 with Retry-After for writes, reads go on, and writes again when they are writable, without a restart."""
+    store = open_store(tmp_path, COLLECTIONS)
     await store.start()
     tenant = store.tenant("t")
     await tenant.write(putting(note("n1")), actor="me")
-    descriptors = remount(small_disk, "ro")
-    if descriptors:
-        with pytest.raises(Unavailable) as caught:
-            await tenant.write(putting(note("n2")), actor="me")
-        assert caught.value.headers["Retry-After"]
-        assert await tenant.get("notes", "n1") is not None
-        remount(small_disk, "rw")
+    with immutable(tmp_path):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="cannot be written") as caught:
+                await tenant.write(putting(note("n2")), actor="me")
+            assert caught.value.headers["Retry-After"]
+            assert await tenant.get("notes", "n1") is not None and await store.ready()
     await tenant.write(putting(note("n3")), actor="me")
     assert await tenant.get("notes", "n2") is None and await tenant.get("notes", "n3") is not None
     await store.close()
 
 
-def remount(place: Path, how: str) -> bool:
-    return (
-        subprocess.run(["mount", "-o", f"remount,{how},size={DISK}", str(place)], capture_output=True).returncode == 0
-    )
-
-
-async def test_a_folder_that_cannot_be_written(small_disk: Path) -> None:
+async def test_a_folder_that_cannot_be_written(disk: Disk) -> None:
     """A store on a read-only file system does not start, and says why."""
-    (small_disk / "data").mkdir()
-    if not remount(small_disk, "ro"):
+    (disk.path / "data").mkdir()
+    if not disk.remount(f"ro,size={DISK}"):
         pytest.skip("the file system cannot be made read-only")
     with pytest.raises(Unavailable, match="cannot be written"):
-        await open_store(small_disk / "data", COLLECTIONS).start()
+        await open_store(disk.path / "data", COLLECTIONS).start()
 
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -180,6 +166,39 @@ async def test_the_file_is_private(tmp_path: Path) -> None:
     await store.backup(str(tmp_path / "data" / "copy.db"))
     files = list((tmp_path / "data").iterdir())
     assert len(files) >= 3 and all(file.stat().st_mode & 0o077 == 0 for file in files)
+    await store.close()
+
+
+async def test_the_log_is_bounded_under_constant_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that overlap without end, as those of a busy server, do not keep the log growing."""
+    keep = 2**20
+    monkeypatch.setattr(sqlite, "WAL_KEEP_BYTES", keep)
+    monkeypatch.setattr(sqlite, "WAL_PAGES", 50)
+    monkeypatch.setattr(sqlite, "WAL_AGAIN_S", 0.0)
+    store = sqlite.SqliteStore(tmp_path / sqlite.FILE, COLLECTIONS)
+    await store.start()
+    over = threading.Event()
+    holding = [threading.Semaphore(1), threading.Semaphore(0)]
+
+    def read(number: int) -> None:
+        """Begins before the other ends."""
+        while not over.is_set():
+            with store.snapshot():
+                holding[1 - number].release()
+                holding[number].acquire(timeout=0.02)
+
+    readers = [threading.Thread(target=read, args=(number,)) for number in (0, 1)]
+    for reader in readers:
+        reader.start()
+    largest = 0
+    for number in range(300):
+        await store.tenant("t").write(putting(note(f"n{number}", x="x" * 50_000)), actor="me")
+        largest = max(largest, (tmp_path / "state.db-wal").stat().st_size)
+    over.set()
+    for reader in readers:
+        await asyncio.to_thread(reader.join)
+    assert largest < 4 * keep, largest
+    assert await store.tenant("t").count("notes") == 300
     await store.close()
 
 
@@ -330,6 +349,18 @@ async def test_a_commit_whose_answer_is_lost(postgres_dsn: str) -> None:
         assert int(await store.tenant("t").value("count") or b"0") == before + 1
         assert len(runs) == (1 if lost == "after" else 2)
         await store.close()
+
+
+@pytest.mark.postgres
+def test_a_silent_server_is_noticed(postgres_dsn: str) -> None:
+    """Connections ask whether the other side is still there; the DSN may say how."""
+    from bartizan.store.postgres import connect
+
+    for more, idle in (("", "10"), ("?keepalives_idle=77", "77")):
+        db = connect(postgres_dsn + more, Limits(), writes=False, statement_s=1)
+        found = db.connection.info.get_parameters()
+        db.connection.close()
+        assert (found["keepalives_idle"], found["tcp_user_timeout"]) == (idle, "25000")
 
 
 @pytest.mark.postgres

@@ -1,14 +1,17 @@
 """The change feed: commit order, cursors, retention; leases."""
 
 import asyncio
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.store.conftest import COLLECTIONS, Opener, alert, note, person, putting
 
 from bartizan.errors import Gone
-from bartizan.store import Collection, Draft, Store, Tx, draft
+from bartizan.store import Collection, Draft, LeaseLost, Store, Tx, draft
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +55,18 @@ async def test_the_feed_is_read_in_pieces(store: Store) -> None:
     assert both == everything[1:6]
 
 
+async def test_the_feed_of_one_tenant(store: Store) -> None:
+    """Of one tenant alone, with and without a choice of collections, still in order and bounded."""
+    for i in range(8):
+        await store.tenant(f"t{i % 2}").write(putting(note(f"n{i}") if i % 4 else alert(f"a{i}")), actor="me")
+    everything = await store.changes(0, limit=100)
+    mine = [c for c in everything if c.tenant == "t1"]
+    assert await store.changes(0, limit=100, tenant="t1") == mine and len(mine) == 4
+    assert await store.changes(mine[0].seq, limit=2, tenant="t1") == mine[1:3]
+    assert await store.changes(0, limit=100, collections=["alerts"], tenant="t1") == []
+    assert await store.changes(0, limit=100, collections=["notes", "alerts"], tenant="t1") == mine
+
+
 async def test_an_open_write_holds_back_later_ones(opened: Opener) -> None:
     """While an earlier write is open, a later one of another process cannot become visible before it: no reader who
     goes by position loses either."""
@@ -77,6 +92,72 @@ async def test_an_open_write_holds_back_later_ones(opened: Opener) -> None:
     await asyncio.gather(early, late)
     seen += [change.id for change in await first.changes(position, limit=10)]
     assert seen == ["early", "late"]
+
+
+HOLDER = """
+import asyncio, sys
+from tests.store.conftest import COLLECTIONS, note
+from bartizan.store import Tx, open_store
+
+def work(tx: Tx) -> None:
+    tx.put(note(sys.argv[2]))
+    print("begun", flush=True)
+    sys.stdin.readline()
+
+async def main() -> None:
+    store = open_store(sys.argv[1], COLLECTIONS)
+    await store.start()
+    await store.tenant("t").write(work, actor="a")
+    print("stored", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def holder(target: str, id: str) -> "subprocess.Popen[str]":
+    """A process that holds its write open until it gets a line."""
+    command = [sys.executable, "-c", HOLDER, target, id]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def told(process: "subprocess.Popen[str]", line: str) -> None:
+    """Waits for what a process prints; the program's own log lines are passed over."""
+    assert process.stdout is not None
+    assert line in (each.strip() for each in iter(process.stdout.readline, ""))
+
+
+def go_on(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    print(file=process.stdin, flush=True)
+    told(process, "stored")
+
+
+async def test_processes_that_hold_writes_open(opened: Opener, target: str) -> None:
+    """The same with each writer in a process of its own. One that is killed while its write is open leaves nothing
+    and holds nobody up."""
+    reader = await opened()
+    position, seen = 0, []
+
+    async def read() -> list[str]:
+        nonlocal position
+        for change in await reader.changes(position, limit=10):
+            seen.append(change.id)
+            position = change.seq
+        return seen
+
+    with holder(target, "early") as early:
+        await asyncio.to_thread(told, early, "begun")
+        with holder(target, "killed") as killed:
+            assert await read() == []
+            await asyncio.to_thread(go_on, early)
+            assert await read() == ["early"]
+            await asyncio.to_thread(told, killed, "begun")
+            with holder(target, "late") as late:
+                assert await read() == ["early"]
+                killed.kill()
+                await asyncio.to_thread(told, late, "begun")
+                await asyncio.to_thread(go_on, late)
+    assert await read() == ["early", "late"] and await reader.tenant("t").count("notes") == 2
 
 
 async def test_changed_wakes(opened: Opener) -> None:
@@ -118,7 +199,8 @@ async def test_retention_never_passes_a_cursor(opened: Opener) -> None:
     await store.advance("slow", changes[4].seq)
     await store.advance("fast", changes[-1].seq)
     assert await store.retain(datetime.now(UTC)) == 0
-    assert await store.retain(later) == 5
+    assert await store.floor() == 0
+    assert await store.retain(later) == 5 and await store.floor() == changes[4].seq
     assert await store.changes(changes[4].seq, limit=50) == changes[5:]
     for collections in (None, ["notes"]):
         with pytest.raises(Gone, match=str(changes[4].seq)):
@@ -154,6 +236,31 @@ async def test_leases(opened: Opener) -> None:
     await one.release("work", "a")
     assert await other.lease("work", "b", seconds=-1)
     assert await one.lease("work", "a", seconds=60)
+
+
+async def test_who_lost_a_lease_cannot_write(opened: Opener) -> None:
+    """A stage that slept while another took over stores nothing; one whose lease has only run out still does."""
+    one, other = await opened(), await opened()
+
+    def stage(owner: str, id: str) -> Callable[[Tx], None]:
+        def work(tx: Tx) -> None:
+            tx.put(note(id))
+            tx.advance("cursor", 5)
+            tx.hold("work", owner)
+
+        return work
+
+    with pytest.raises(LeaseLost):
+        await one.tenant("t").write(stage("a", "n0"), actor="a")
+    assert await one.lease("work", "a", seconds=-1)
+    await one.tenant("t").write(stage("a", "n1"), actor="a")
+    assert await other.lease("work", "b", seconds=60)
+    await one.drop_cursor("cursor")
+    with pytest.raises(LeaseLost, match="work"):
+        await one.tenant("t").write(stage("a", "n2"), actor="a")
+    await other.tenant("t").write(putting(note("n3")), actor="b")
+    assert await one.cursor("cursor") is None
+    assert [change.id for change in await one.changes(0, limit=9)] == ["n1", "n3"]
 
 
 async def test_only_one_of_many_gets_a_lease(opened: Opener) -> None:

@@ -14,7 +14,7 @@ from tests.store.conftest import COLLECTIONS, Opener, alert, note, person, putti
 from bartizan.errors import BadRequest, Conflict, NotServed, Unavailable
 from bartizan.odata.tree import Compare, Literal, Order
 from bartizan.odata.tree import Path as Property
-from bartizan.store import Collection, Column, Draft, Entity, Query, Store, Tx, draft, open_store
+from bartizan.store import FEED_PLACE, Collection, Column, Draft, Entity, Query, Store, Tx, draft, open_store
 from bartizan.store.sql import Db
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +70,22 @@ async def test_a_tenant_goes_out_and_comes_back(store: Store) -> None:
         json.loads(line) | {"seq": 0, "doc": ""} for line in lines
     ]
     assert await store.erase("nobody") == 0
+
+
+async def test_places_in_the_feed_stay_behind(store: Store) -> None:
+    """Where a stage stood in this store's feed means nothing in another's, or in this one later."""
+    tenant = store.tenant("t1")
+
+    def work(tx: Tx) -> None:
+        tx.put(note("n1"))
+        tx.set_value("kept", b"1")
+        tx.set_value(f"{FEED_PLACE}stage", b"50000")
+
+    await tenant.write(work, actor="me")
+    lines = [line async for line in store.export("t1")]
+    await store.erase("t1")
+    assert await store.restore("t1", lines) == 1
+    assert await tenant.value("kept") == b"1" and await tenant.value(f"{FEED_PLACE}stage") is None
 
 
 async def test_restored_documents_have_current_etags(store: Store) -> None:

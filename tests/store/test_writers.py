@@ -65,7 +65,8 @@ async def newer(tenant: TenantStore, collection: str, property: str, last: str) 
 
 @pytest.mark.slow
 async def test_a_poller_misses_nothing_of_eight_writers(target: str, tmp_path: Path) -> None:
-    """A client that asks for `gt` its last answer gets every document once, while 8 writers in 4 processes write."""
+    """A client that asks for `gt` its last answer gets every document once, while 8 writers in 4 processes write,
+    whose clocks differ and are set back and forth."""
     store = open_store(target, (JOBS,))
     await store.start()
     tenant, last, polls = store.tenant(TENANT), "2000-01-01T00:00:00.0000000Z", 0

@@ -5,12 +5,15 @@ A writer appends a line to the file of acknowledgements after a write has return
 
 import asyncio
 import os
+import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bartizan.odata import evaluate  # noqa: F401 - imported before the fork, so that a writer starts at once
 from bartizan.store import Collection, Column, Draft, Entity, Store, Tx, draft, open_store
+from bartizan.store.tx import wall
 
 JOBS = Collection(
     "jobs",
@@ -22,6 +25,7 @@ JOBS = Collection(
 TENANT = "t1"
 LANES = int(os.environ.get("LANES", "16"))  # writes under way at once
 FOR_S = 20.0  # nobody may forget a writer
+STEP_S = 3_600  # how far off a writer's clock may be, either way
 
 
 def job(id: str, n: int) -> Draft:
@@ -50,8 +54,21 @@ async def lane(store: Store, run: str, number: int, acks: int) -> None:
         n += 1
 
 
+def stepping() -> Callable[[], int]:
+    """A clock that is set anew again and again, forward and back."""
+    chance, offset = random.Random(os.getpid()), 0
+
+    def now() -> int:
+        nonlocal offset
+        if chance.random() < 0.05:
+            offset = chance.randrange(-STEP_S, STEP_S) * 10**7
+        return wall() + offset
+
+    return now
+
+
 async def write(target: str, run: str, acks: int) -> None:
-    store = open_store(target, (JOBS,))
+    store = open_store(target, (JOBS,), now=stepping())
     await store.start()
     await asyncio.gather(*(lane(store, run, number, acks) for number in range(LANES)))
 

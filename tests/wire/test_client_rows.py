@@ -65,7 +65,7 @@ ROWS = [
     ),
     Row("security-sample-score", "/v1.0/security/secureScores?$top=1", ["currentScore", "maxScore", "controlScores"]),
     Row("security-sample-profiles", "/v1.0/security/secureScoreControlProfiles", ["id", "title", "maxScore"]),
-    Row("security-sample-actions", "/beta/security/securityActions", some=False),
+    Row("security-sample-actions", "/beta/security/securityActions", ["id", "status", "parameters"]),
     Row("quickstart-severity", "/beta/security/alerts?$filter=severity eq 'high'", _LEGACY_KEYS),
     Row("misp-indicators", "/beta/security/tiindicators", ["id", "action", "threatType"]),
     Row(
@@ -142,9 +142,17 @@ ROWS = [
     Row(
         "wazuh-service-principals",
         f"/v1.0/identityProtection/servicePrincipalRiskDetections?$top=50&$filter=activityDateTime+lt+{_LATER}",
-        some=False,
+        ["id", "activityDateTime", "riskEventType"],
     ),
     Row("tenzir-alerts", f"/v1.0/security/alerts_v2?$top=999&$filter=lastUpdateDateTime ge {_DAY_AGO}", _V2_KEYS),
+    Row(
+        "tenzir-detections",
+        "/v1.0/identityProtection/riskDetections?$select=id,riskEventType,detectedDateTime&$top=500",
+        ["id", "riskEventType", "detectedDateTime"],
+    ),
+    Row(
+        "tenzir-incidents", f"/v1.0/security/incidents?$expand=alerts&$filter=lastUpdateDateTime ge {_DAY_AGO}&$top=999"
+    ),
     Row("tenzir-risky", "/v1.0/identityProtection/riskyUsers?$select=id,riskLevel,riskState&$top=500", ["riskLevel"]),
     Row(
         "opencti-incidents",
@@ -166,6 +174,9 @@ ROWS = [
         headers=_EVENTUAL,
     ),
     Row("cortex-audits", "/v1.0/auditLogs/directoryAudits?$top=12", ["activityDateTime"], headers=_EVENTUAL),
+    Row("shuffle-top", "/v1.0/security/alerts?$top=5", _LEGACY_KEYS),
+    Row("shuffle-provider", "/v1.0/security/alerts?$filter=vendorInformation/provider eq 'Suricata'", _LEGACY_KEYS),
+    Row("n8n-profiles", "/v1.0/security/secureScoreControlProfiles?$count=true&$top=2&$filter=rank ge 1", ["id"]),
     Row("shuffle-severity", "/v1.0/security/alerts?$filter=Severity eq 'high'", _LEGACY_KEYS),
     Row("n8n-scores", "/v1.0/security/secureScores?$count=true&$top=5", ["controlScores"]),
     Row("sekoia-sign-ins", "/v1.0/auditLogs/signIns?$orderby=createdDateTime desc", _SIGN_IN_KEYS),
@@ -199,6 +210,133 @@ def check(api: httpx.Client, row: Row) -> None:
     for item in body["value"]:
         missing = [key for key in row.keys if key not in item]
         assert not missing, f"{missing} missing in {item}"
+
+
+@pytest.fixture(scope="module")
+def ada(api: httpx.Client) -> str:
+    """A user with a machine and a manager."""
+    found = api.get("/v1.0/users?$filter=department ne null&$count=true&$expand=manager", headers=_EVENTUAL).json()
+    return str(next(each for each in found["value"] if each["manager"])["userPrincipalName"])
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("", "id displayName userPrincipalName mail accountEnabled jobTitle"),
+        ("/manager", "id displayName userPrincipalName"),
+        ("/memberOf", "id displayName"),
+        ("/licenseDetails", "id skuId skuPartNumber"),
+        ("/registeredDevices", "id displayName"),
+        ("/ownedDevices", "id displayName operatingSystem"),
+    ],
+)
+def test_investigation_of_a_user(api: httpx.Client, ada: str, path: str, keys: str) -> None:
+    """What the samples, Cortex and XSOAR ask of one user, by the name that it signs in with."""
+    answer = api.get(f"/v1.0/users/{ada}{path}")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    items = body.get("value", [body])
+    assert items
+    for item in items:
+        assert set(keys.split()) <= item.keys()
+
+
+def test_sign_ins_of_a_user(api: httpx.Client, ada: str) -> None:
+    """Cortex asks for the sign-ins of an id since a date."""
+    id = api.get(f"/v1.0/users/{ada}?$select=id").json()["id"]
+    url = f"/v1.0/auditLogs/signIns?$filter=userId eq '{id}' and createdDateTime ge {_DAY_AGO}&$top=12"
+    check(api, Row("cortex-sign-ins", url, [*_SIGN_IN_KEYS, "status"]))
+
+
+def test_containment_says_that_nobody_performs_it(api: httpx.Client, ada: str) -> None:
+    """Cortex's responder disables a user and ends its sessions: 501 with the reason, never a success."""
+    for answer in (
+        api.patch(f"/v1.0/users/{ada}", json={"accountEnabled": False}),
+        api.post(f"/v1.0/users/{ada}/revokeSignInSessions"),
+    ):
+        assert answer.status_code == 501, answer.text
+        assert answer.json()["error"]["message"]
+    body = {"name": "BlockIp", "parameters": [{"name": "ip", "value": "203.0.113.1"}]}
+    made = api.post("/beta/security/securityActions", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["status"] == "Failed"
+    assert made.json()["errorInfo"]["message"]
+
+
+def test_risky_user_decisions(api: httpx.Client) -> None:
+    """XSOAR reads a user and its history and decides; 204."""
+    id = api.get("/v1.0/identityProtection/riskyUsers?$top=1").json()["value"][0]["id"]
+    for name in ("confirmCompromised", "dismiss"):
+        answer = api.post(f"/v1.0/identityProtection/riskyUsers/{name}", json={"userIds": [id]})
+        assert (answer.status_code, answer.content) == (204, b"")
+    one = api.get(f"/v1.0/identityProtection/riskyUsers/{id}").json()
+    assert set(_RISKY_USER_KEYS) <= one.keys()
+    history = api.get(f"/v1.0/identityProtection/riskyUsers/{id}/history?$top=1").json()
+    assert history["value"][0]["riskState"] == "dismissed"
+
+
+def test_control_profile(api: httpx.Client) -> None:
+    """n8n reads one profile and changes it under Prefer: return=representation."""
+    first = api.get("/v1.0/security/secureScoreControlProfiles").json()["value"][0]
+    path = f"/v1.0/security/secureScoreControlProfiles/{first['id']}"
+    assert api.get(path).json()["title"] == first["title"]
+    body = {"vendorInformation": first["vendorInformation"], "state": "Reviewed"}
+    answer = api.patch(path, json=body, headers={"Prefer": "return=representation"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["controlStateUpdates"][-1]["state"] == "Reviewed"
+    assert api.patch(path, json={**body, "state": "Ignored"}).status_code == 204
+    score = api.get("/v1.0/security/secureScores?$top=1").json()["value"][0]
+    assert api.get(f"/v1.0/security/secureScores/{score['id']}").json()["controlScores"] == score["controlScores"]
+
+
+def test_indicator_of_opencti(api: httpx.Client) -> None:
+    """Created (with passiveOnly as text), found by externalId, changed, deleted."""
+    body = {
+        "action": "alert",
+        "description": "d",
+        "externalId": "octi-1",
+        "expirationDateTime": _LATER,
+        "targetProduct": "Azure Sentinel",
+        "threatType": "WatchList",
+        "tlpLevel": "white",
+        "url": "http://octi.example/",
+        "passiveOnly": "false",
+    }
+    made = api.post("/beta/security/tiIndicators", json=body)
+    assert made.status_code == 201, made.text
+    (found,) = api.get("/beta/security/tiIndicators?$filter=externalId eq 'octi-1'").json()["value"]
+    path = f"/beta/security/tiIndicators/{found['id']}"
+    answer = api.patch(path, json={"confidence": 50}, headers={"Prefer": "return=representation"})
+    assert (answer.status_code, answer.json()["confidence"], answer.json()["passiveOnly"]) == (200, 50, False)
+    assert api.patch(path, json={"confidence": 60}).status_code == 204
+    assert api.delete(path).status_code == 204
+    assert api.get(path).status_code == 404
+
+
+def test_refused_handshake(api: httpx.Client) -> None:
+    """The security sample knows this one sentence."""
+    body = {
+        "changeType": "updated",
+        "notificationUrl": "http://localhost:9/listen",
+        "resource": "security/alerts?$filter=status eq 'newAlert'",
+        "expirationDateTime": _LATER,
+        "clientState": "s",
+    }
+    answer = api.post("/v1.0/subscriptions", json=body)
+    assert answer.status_code == 400, answer.text
+    said = "Subscription validation request failed. Must respond with 200 OK to this request."
+    assert answer.json()["error"]["message"] == said
+
+
+def test_every_list_of_the_sample_has_content(api: httpx.Client) -> None:
+    """Whoever looks around in the sample organisation finds something in each set that is served."""
+    for version in ("v1.0", "beta"):
+        document = api.get(f"/openapi/{version}.json").json()
+        for path, item in document["paths"].items():
+            if "get" not in item or "{" in path or path.endswith(("/$count", "/delta")) or path == "/subscriptions":
+                continue  # subscriptions are what a client makes for itself
+            answer = api.get(f"/{version}{path}?$top=1")
+            assert answer.status_code == 200 and answer.json()["value"], f"{version}{path}\n{answer.text[:300]}"
 
 
 def test_bare_token(server: Running) -> None:

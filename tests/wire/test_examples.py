@@ -387,7 +387,7 @@ def type_of(target: Target) -> str:
 
 
 def compared(example: Example, target: Target, body: dict[str, Any], seed: Seed, found: Found) -> Iterator[str]:
-    many = target.kind in ("set", "related") and example.request["method"] == "GET"
+    many = target.kind in ("set", "related", "delta") and example.request["method"] == "GET"
     many = many or (target.action is not None and (target.action.returns or "").startswith("Collection("))
     items = body["value"] if many else [body]
     kind = type_of(target)

@@ -1,6 +1,7 @@
 """Microsoft's own Python SDKs against a started server: tokens by msal and azure-identity, objects by msgraph-sdk."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msal
@@ -13,16 +14,39 @@ from msgraph import GraphServiceClient
 from msgraph.generated.identity_protection.risky_users.confirm_compromised import (
     confirm_compromised_post_request_body as confirm,
 )
+from msgraph.generated.models.i_pv4_cidr_range import IPv4CidrRange
+from msgraph.generated.models.ip_named_location import IpNamedLocation
 from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 from msgraph.generated.models.security.alert import Alert
 from msgraph.generated.models.security.alert_comment import AlertComment
 from msgraph.generated.models.security.alert_severity import AlertSeverity
 from msgraph.generated.models.security.alert_status import AlertStatus
+from msgraph.generated.models.security.correlation_reason import CorrelationReason
+from msgraph.generated.models.security.incident import Incident
+from msgraph.generated.models.security.incident_status import IncidentStatus
 from msgraph.generated.models.security.ip_evidence import IpEvidence
 from msgraph.generated.security.alerts_v2.alerts_v2_request_builder import Alerts_v2RequestBuilder
+from msgraph.generated.security.alerts_v2.microsoft_graph_security_move_alerts.move_alerts_post_request_body import (
+    MoveAlertsPostRequestBody,
+)
 from msgraph.generated.security.incidents.incidents_request_builder import IncidentsRequestBuilder
+from msgraph.generated.security.incidents.microsoft_graph_security_merge_incidents import (
+    merge_incidents_post_request_body as merging,
+)
 from msgraph.generated.users.users_request_builder import UsersRequestBuilder
 from msgraph_beta import GraphServiceClient as BetaClient
+from msgraph_beta.generated.models.key_value_pair import KeyValuePair
+from msgraph_beta.generated.models.operation_status import OperationStatus
+from msgraph_beta.generated.models.security_action import SecurityAction
+from msgraph_beta.generated.models.ti_action import TiAction
+from msgraph_beta.generated.models.ti_indicator import TiIndicator
+from msgraph_beta.generated.models.tlp_level import TlpLevel
+from msgraph_beta.generated.security.ti_indicators.delete_ti_indicators import (
+    delete_ti_indicators_post_request_body as deleting,
+)
+from msgraph_beta.generated.security.ti_indicators.submit_ti_indicators import (
+    submit_ti_indicators_post_request_body as submitting,
+)
 from msgraph_core.tasks.page_iterator import PageIterator
 from tests.wire.conftest import Running
 
@@ -211,3 +235,97 @@ async def test_errors(graph: GraphServiceClient) -> None:
     with pytest.raises(ODataError) as caught:
         await graph.security.alerts_v2.get(parameters)
     assert caught.value.response_status_code == 400
+
+
+async def test_delta(graph: GraphServiceClient) -> None:
+    """The SDK follows a delta query from its first page to its deltaLink, and that link later."""
+    page = await graph.users.delta.get()
+    users = 0
+    while page is not None and page.odata_next_link:
+        users += len(page.value or [])
+        page = await graph.users.delta.with_url(page.odata_next_link).get()
+    assert page is not None and page.odata_delta_link
+    users += len(page.value or [])
+    assert users == await _people(graph)
+    later = await graph.users.delta.with_url(page.odata_delta_link).get()
+    assert later is not None and later.value == [] and later.odata_delta_link
+
+
+async def _people(graph: GraphServiceClient) -> int:
+    count = RequestConfiguration[Any]()
+    count.headers.add("ConsistencyLevel", "eventual")
+    return await graph.users.count.get(count) or 0
+
+
+async def test_incident_actions(graph: GraphServiceClient) -> None:
+    """Alerts are moved, incidents merged and changed; the SDK reads each answer."""
+    alerts = await graph.security.alerts_v2.get()
+    assert alerts is not None and alerts.value
+    ids = [alert.id or "" for alert in alerts.value[:2]]
+    moved = [
+        await graph.security.alerts_v2.microsoft_graph_security_move_alerts.post(
+            MoveAlertsPostRequestBody(alert_ids=[id], new_correlation_reasons=[CorrelationReason.SameActor])
+        )
+        for id in ids
+    ]
+    targets = [each.target_incident_id or "" for each in moved if each is not None]
+    merged = await graph.security.incidents.microsoft_graph_security_merge_incidents.post(
+        merging.MergeIncidentsPostRequestBody(incident_ids=targets, incident_comment="the same")
+    )
+    assert merged is not None and merged.target_incident_id in targets
+    survivor = merged.target_incident_id or ""
+    incidents = graph.security.incidents
+    changed = await incidents.by_incident_id(survivor).patch(Incident(status=IncidentStatus.Resolved))
+    assert changed is not None and changed.status == IncidentStatus.Resolved
+    (other,) = [id for id in targets if id != survivor]
+    lost = await incidents.by_incident_id(other).get()
+    assert lost is not None and lost.status == IncidentStatus.Redirected
+    assert lost.redirect_incident_id == survivor
+
+
+async def test_named_location(graph: GraphServiceClient) -> None:
+    """A named location is made, read back as its own type, changed and removed."""
+    locations = graph.identity.conditional_access.named_locations
+    wanted = IpNamedLocation(
+        display_name="SDK", is_trusted=True, ip_ranges=[IPv4CidrRange(cidr_address="192.0.2.0/24")]
+    )
+    made = await locations.post(wanted)
+    assert isinstance(made, IpNamedLocation) and made.id
+    assert made.ip_ranges and isinstance(made.ip_ranges[0], IPv4CidrRange)
+    one = locations.by_named_location_id(made.id)
+    await one.patch(IpNamedLocation(display_name="SDK 2"))
+    read = await one.get()
+    assert read is not None and read.display_name == "SDK 2"
+    await one.delete()
+    with pytest.raises(ODataError):
+        await one.get()
+
+
+async def test_beta_actions(beta: BetaClient) -> None:
+    """An action that nobody performs has failed; an alert is created by a provider; indicators come in bulk."""
+    action = await beta.security.security_actions.post(
+        SecurityAction(name="BlockIp", parameters=[KeyValuePair(name="ip", value="203.0.113.9")])
+    )
+    assert action is not None and action.id and action.status == OperationStatus.Failed
+    assert action.error_info is not None and action.error_info.code == 501
+    await beta.security.security_actions.by_security_action_id(action.id).cancel_security_action.post()
+    new = TiIndicator(
+        action=TiAction.Alert,
+        description="sdk",
+        domain_name="sdk.example",
+        expiration_date_time=datetime.now(UTC) + timedelta(days=1),
+        target_product="Azure Sentinel",
+        threat_type="WatchList",
+        tlp_level=TlpLevel.Green,
+    )
+    done = await beta.security.ti_indicators.submit_ti_indicators.post(
+        submitting.SubmitTiIndicatorsPostRequestBody(value=[new])
+    )
+    assert done is not None and done.value and done.value[0].id and done.value[0].threat_type == "WatchList"
+    ids = [done.value[0].id]
+    gone = await beta.security.ti_indicators.delete_ti_indicators.post(
+        deleting.DeleteTiIndicatorsPostRequestBody(value=ids)
+    )
+    assert gone is not None and gone.value and gone.value[0].code == 0
+    profiles = await beta.security.host_security_profiles.get()
+    assert profiles is not None and profiles.value and profiles.value[0].fqdn

@@ -25,6 +25,7 @@ MAX_MERGED = 100  # incidents of one mergeIncidents
 CHUNK = 50  # alerts that one transaction moves: the writer's lock stays short
 MAX_UPDATED = 100  # alerts of one updateAlerts
 
+_LINK = "linktoincident"
 _EVIDENCE = never("alerts are evidence: they leave by retention only")
 _COMMENT = "microsoft.graph.security.alertComment"
 _MERGED = "microsoft.graph.security.mergeResponse"
@@ -207,6 +208,9 @@ async def create_alert(ctx: Context, id: str | None, body: Any) -> Answer:
     if isinstance(body, dict) and len(body) == 1:
         ((name, value),) = body.items()
         body = value if name.lower() == "createalertinput" else body
+    link = _link_of(body)
+    if isinstance(link, str):  # the type has a number; ids of incidents made here are none
+        body = {name: value for name, value in body.items() if name.lower() != _LINK}
     given = ctx.edm.accept("microsoft.graph.security.createAlertInput", body)
     if not given.get("title") or not given.get("severity"):
         raise BadRequest("createAlertInput needs title and severity.")
@@ -216,10 +220,15 @@ async def create_alert(ctx: Context, id: str | None, body: Any) -> Answer:
     alert["detectionSource"] = "manual"
     alert["additionalData"] = {name: given[name] for name in more if given.get(name) is not None}
     alert["providerAlertId"] = stable_id("createAlert", ctx.request_id)
-    if given.get("linkToIncident") is not None:
-        alert["incidentId"] = (await _incident(ctx, str(given["linkToIncident"]))).id
+    if link is not None:
+        alert["incidentId"] = (await _incident(ctx, str(link))).id
     (row,) = await _store(ctx, [alert], "v2")
     return Answer(200, row)
+
+
+def _link_of(body: Any) -> Any:
+    named = body.items() if isinstance(body, dict) else ()
+    return next((value for name, value in named if name.lower() == _LINK), None)
 
 
 # ---------------------------------------------------------------- incidents

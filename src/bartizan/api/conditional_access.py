@@ -33,7 +33,7 @@ policies = resource(
 locations = resource(
     "identity/conditionalAccess/namedLocations",
     "microsoft.graph.namedLocation",
-    can=Can.READ | Can.CREATE | Can.PATCH | Can.DELETE,
+    can=Can.READ | Can.CREATE | Can.PATCH | Can.PUT | Can.DELETE,
     read=_READ,
     write=_WRITE,
     columns="displayName modifiedDateTime",
@@ -107,11 +107,18 @@ def _merged(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 def new_location(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
     _check_location(inner)
     at = instant(ctx.clock())
-    unset: dict[str, Any] = {"isTrusted": False}
+    return {**_unset(inner), **_said(inner), "createdDateTime": at, "modifiedDateTime": at}
+
+
+def _unset(inner: dict[str, Any]) -> dict[str, Any]:
+    """What Graph puts where a client says nothing."""
     if inner["@odata.type"].endswith(".countryNamedLocation"):
-        unset = {"includeUnknownCountriesAndRegions": False, "countryLookupMethod": "clientIpAddress"}
-    kept = {name: value for name, value in inner.items() if value is not None}
-    return {**unset, **kept, "createdDateTime": at, "modifiedDateTime": at}
+        return {"includeUnknownCountriesAndRegions": False, "countryLookupMethod": "clientIpAddress"}
+    return {"isTrusted": False}
+
+
+def _said(inner: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inner.items() if value is not None}
 
 
 @locations.merge
@@ -119,10 +126,11 @@ def change_location(ctx: Context, before: dict[str, Any], given: dict[str, Any])
     kind = given.get("@odata.type")
     if kind is not None and kind != before.get("@odata.type"):
         raise BadRequest("the kind of a named location cannot change; create another")
-    if all(before.get(name) == value for name, value in given.items()):
-        return before
     after = {**before, **given}
     _check_location(after)
+    after = {**_unset(after), **_said(after)}
+    if after == before:
+        return before
     return {**after, "modifiedDateTime": instant(ctx.clock())}
 
 

@@ -15,9 +15,9 @@ users = resource(
     can=Can.READ | Can.CREATE,
     read="User.Read.All User.ReadBasic.All Directory.Read.All User.ReadWrite.All Directory.ReadWrite.All",
     create="Bartizan.Ingest.All",
-    columns="displayName accountEnabled createdDateTime employeeId department jobTitle userType surname givenName",
+    columns="accountEnabled createdDateTime employeeId userType",
     unique="userPrincipalName",
-    fold="userPrincipalName mail onPremisesSamAccountName",
+    fold="displayName department jobTitle surname givenName userPrincipalName mail onPremisesSamAccountName",
     order="displayName",
     entities={"userPrincipalName": "user", "mail": "mailbox", "id": "user"},
     search="displayName mail userPrincipalName givenName surname",
@@ -28,6 +28,7 @@ users = resource(
     own_scopes="User.Read User.ReadWrite User.ReadBasic.All User.Read.All",
     required="userPrincipalName",
     throttle="directory",
+    delta="manager",
     unserved={"PATCH": _NOBODY, "DELETE": _NOBODY},
 )
 
@@ -45,4 +46,3 @@ for one in ("users/{}", "me"):
         unserved(f"{one}/{action}", _NOBODY)
     unserved(f"{one}/authentication/**", not_yet("authentication methods come with a directory connector"))
     unserved(f"{one}/photo/**", not_yet("photos are not kept"))
-unserved("users/delta", not_yet("directory delta queries come last"))

@@ -33,6 +33,7 @@ groups = resource(
     advanced=True,
     required="displayName",
     throttle="directory",
+    delta="members owners",
     unserved=_UNWRITABLE,
 )
 
@@ -52,6 +53,7 @@ devices = resource(
     keys="deviceId",
     required="deviceId displayName",
     throttle="directory",
+    delta="",
     unserved=_UNWRITABLE,
 )
 
@@ -85,6 +87,7 @@ service_principals = resource(
     keys="appId",
     required="appId",
     throttle="directory",
+    delta="",
     unserved=_UNWRITABLE,
 )
 
@@ -151,7 +154,7 @@ def _set(given: dict[str, Any]) -> dict[str, Any]:
 def _member(of: Resource) -> None:
     """What may be a member of groups and roles."""
     access = scopes(MEMBERS) if of is groups else of.read
-    of.navigation("memberOf", groups, roles, relation="members", reverse=True, access=access)
+    of.navigation("memberOf", groups, roles, relation="members", reverse=True, expand=True, access=access)
     of.navigation(
         "transitiveMemberOf",
         groups,
@@ -160,6 +163,7 @@ def _member(of: Resource) -> None:
         reverse=True,
         transitive=True,
         inside="groups directoryRoles",
+        expand=of is users,
         access=access,
     )
 
@@ -173,8 +177,8 @@ groups.navigation(
 )
 groups.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 roles.navigation("members", users, groups, service_principals, relation="members", link=_INGEST, expand=True)
-service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST)
-service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId")
+service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
+service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId", expand=True)
 service_principals.navigation("oauth2PermissionGrants", GRANTS, column="clientId")
 devices.navigation(
     "registeredOwners", users, service_principals, relation="registeredOwners", link=_INGEST, expand=True
@@ -183,20 +187,20 @@ devices.navigation("registeredUsers", users, service_principals, relation="regis
 users.navigation(
     "manager", users, type="microsoft.graph.directoryObject", many=False, relation="manager", link=_INGEST, expand=True
 )
-users.navigation("directReports", users, type="microsoft.graph.directoryObject", relation="manager", reverse=True)
-users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True)
-users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True)
-users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
-service_principals.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True)
+users.navigation(
+    "directReports", users, type="microsoft.graph.directoryObject", relation="manager", reverse=True, expand=True
+)
+users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True, expand=True)
+users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True, expand=True)
+users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True, expand=True)
+service_principals.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True, expand=True)
 users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST, access=_LICENSED)
 users.navigation("oauth2PermissionGrants", GRANTS, column="principalId")
 for each in (users, groups, service_principals):
     access = scopes(" ".join(dict.fromkeys([*_ASSIGNED.split(), *each.read.application])))
-    each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId", access=access)
+    each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId", expand=True, access=access)
 
 for name in ("users", "groups", "servicePrincipals"):
     unserved(f"{name}/{{}}/appRoleAssignments/**", _NOBODY, verbs="POST DELETE")
 unserved("servicePrincipals/{}/appRoleAssignedTo/**", _NOBODY, verbs="POST DELETE")
 unserved("users/{}/manager/$ref", _NOBODY, verbs="PUT DELETE")
-for name in ("groups", "devices", "servicePrincipals"):
-    unserved(f"{name}/delta", not_yet("directory delta queries come last"))

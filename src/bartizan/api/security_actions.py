@@ -26,7 +26,7 @@ actions = resource(
     order="createdDateTime desc",
     required="parameters",
     versions=("beta",),
-    throttle="alert",
+    throttle="securityAction",
 )
 
 

@@ -135,6 +135,7 @@ indicators = resource(
     read=_SCOPES,
     write=_SCOPES,
     create=_SCOPES,
+    extra=True,
     patch=f"{EDITABLE} targetProduct",
     patch_status=204,
     rows=_own,

@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from bartizan import api
 from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
-from bartizan.api.wire.limits import PRESETS, Limit, Limits
+from bartizan.api.wire.limits import Limit, Limits, limits_of
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
@@ -32,6 +32,7 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.ingest.health import SOURCES as INGESTION
@@ -62,6 +63,7 @@ def declared() -> tuple[Collection, ...]:
         *ALERT_COLLECTIONS,
         MARKS,
         INGESTION,
+        LINKS,
         *RESPOND_COLLECTIONS,
         *collections(),
     )
@@ -107,7 +109,7 @@ class App:
             self._authenticate,
             settings.base,
             clock=clock,
-            limits=Limits(limits, monotonic) if (limits := limits or PRESETS[settings.rate_limits]) else None,
+            limits=Limits(limits, monotonic) if (limits := limits or limits_of(settings.rate_limits)) else None,
             bounds=bounds or Bounds(body_bytes=settings.body_bytes, answer_s=float(settings.answer_s)),
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),

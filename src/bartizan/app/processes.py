@@ -7,6 +7,7 @@ Source: uvicorn (Server, Config); signal(7).
 """
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ KEEP_ALIVE_S = 75
 SWITCH_S = 0.0005  # threads that make records of an ingest must not keep the event loop waiting for the interpreter
 GRACE_S = 10  # for running requests when the server stops
 FAREWELL_S = 0.5  # for a client to close its side of TLS then; pooled connections, which nobody reads, never do
+BIND_S = 5  # for the processes of a group whose parent was killed to let go of the port
 STOP_S = 15  # for a child to stop before it is killed
 CONNECTIONS = 4_096  # at once in one process; more get 503
 RESTART_S = (0.2, 1.0, 5.0, 15.0)  # pauses before a child that ended is started again
@@ -147,11 +149,17 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as problem:
-        listener.close()
-        raise SystemExit(f"cannot listen on {settings.host} port {settings.port}: {problem.strerror}") from None
+    until = time.monotonic() + BIND_S
+    while True:
+        try:
+            listener.bind((settings.host, settings.port))
+            break
+        except OSError as problem:
+            if problem.errno == errno.EADDRINUSE and time.monotonic() < until:
+                time.sleep(0.1)
+                continue
+            listener.close()
+            raise SystemExit(f"cannot listen on {settings.host} port {settings.port}: {problem.strerror}") from None
     listener.listen(2048)
     listener.setblocking(False)
     return listener

@@ -15,13 +15,13 @@ import structlog
 
 from bartizan.app.assembly import lake_of, policy_of, store_of
 from bartizan.auth.authority import Authority
+from bartizan.correlate.stage import CorrelateStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.health import watch
-from bartizan.lake import Lake
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
 from bartizan.settings import Settings
-from bartizan.store import Store
+from bartizan.store import LeaseLost, Store
 
 Stage = Callable[[], Awaitable[None]]  # runs until it is cancelled
 
@@ -48,11 +48,13 @@ async def _main(settings: Settings) -> None:
     store, lake = store_of(settings), lake_of(settings)
     await store.start()
     await lake.start()
+    copy = CopyStage(store, lake)
     try:
+        await copy.register()
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, lake).items()
+            for name, stage in stages(settings, store, copy).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
@@ -64,14 +66,15 @@ async def _main(settings: Settings) -> None:
         await store.close()
 
 
-def stages(settings: Settings, store: Store, lake: Lake) -> Mapping[str, Stage]:
+def stages(settings: Settings, store: Store, copy: CopyStage) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
     return {
         "retention": lambda: _retain(store),
         "keys": lambda: _keys(authority),
-        "copy": CopyStage(store, lake).run,
+        "copy": copy.run,
         "health": lambda: watch(store),
+        "correlate": CorrelateStage(store).run,
     }
 
 
@@ -110,10 +113,6 @@ async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
 
 async def _run(stage: Stage) -> None:
     await stage()
-
-
-class LeaseLost(Exception):
-    """Another process has taken over."""
 
 
 async def _renewed(store: Store, name: str, owner: str) -> None:

@@ -8,11 +8,9 @@ import base64
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bartizan.auth.private import write_once
 from bartizan.errors import Conflict
 from bartizan.settings import Settings
 from bartizan.store import Collection, Column, Draft, Query, Store, Tx
@@ -80,36 +79,6 @@ class Vault:
             return self._box.decrypt(sealed[1:13], sealed[13:], purpose.encode())
         except InvalidTag:
             raise ValueError("sealed under another key or for another purpose, or changed") from None
-
-
-def _written_aside(file: Path, content: bytes) -> Path:
-    """A new file of mode 0600 beside `file`, durable."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return Path(name)
-
-
-def write_once(file: Path, content: bytes) -> None:
-    """Makes a private file (0600) whole and durable; where another process was first, its file stays."""
-    aside = _written_aside(file, content)
-    try:
-        file.hardlink_to(aside)
-    except FileExistsError:
-        pass
-    finally:
-        aside.unlink()
-
-
-def write_over(file: Path, content: bytes) -> None:
-    """Replaces a private file (0600) whole."""
-    _written_aside(file, content).replace(file)
 
 
 def b64(content: bytes) -> str:

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bartizan.auth.keys import Vault, write_once, write_over
+from bartizan.auth.keys import Vault
+from bartizan.auth.private import write_once, write_over
 from bartizan.settings import Settings
 
 CA_YEARS = 10

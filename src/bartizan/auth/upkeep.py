@@ -7,13 +7,16 @@ from typing import Any, Literal
 import click
 
 from bartizan.auth import audit as chain
-from bartizan.auth import tls
+from bartizan.auth import private, tls
 from bartizan.auth.accounts import EVERYONE, Consent, SourceToken, Tenant
 from bartizan.auth.desk import Desk, command, say, shown_time, tenant_option
 from bartizan.auth.keys import SYSTEM
 from bartizan.errors import BadRequest, NotFound
 from bartizan.lake import open_lake
 from bartizan.settings import BadSettings, load
+
+_OWN = ("state.db", "buffer.db", "master.key", "bartizan.toml")
+_SQLITE = b"SQLite format 3\0"
 
 # ---------------------------------------------------------------- consents
 
@@ -257,6 +260,8 @@ async def backup(desk: Desk, file: str) -> Any:
     With PostgreSQL use pg_dump.
     """
     settings, state, events = desk.authority.settings, Path(file), Path(f"{file}.events")
+    if state.parent.resolve() == settings.folder.resolve() and state.name.startswith(_OWN):
+        raise BadRequest(f"{file} is a name of the server's own files: choose another, better outside its folder")
     made = state.with_name(state.name + ".made")
     lake = open_lake(settings.store or settings.folder)
     try:
@@ -277,6 +282,36 @@ async def backup(desk: Desk, file: str) -> Any:
         if needed
         else "Keep the setting master_key too: without it nobody can open the secrets in the copy.",
     }
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--data", metavar="DIR", required=True, help="Folder for a server that has none of its databases yet.")
+def restore(file: str, data: str) -> None:
+    """Put the copy that `backup` made as FILE and FILE.events into a folder, for a server that starts there.
+
+    Nothing is replaced: a folder with a database, of a running server too, is refused.
+    """
+    folder, copies = Path(data), {"state.db": Path(file), "buffer.db": Path(f"{file}.events")}
+    taken = [each.name for each in folder.glob("*") if each.name.startswith(tuple(copies))]
+    if taken:
+        raise click.ClickException(f"{folder} holds {', '.join(sorted(taken))}: restore into another folder")
+    for copy in copies.values():
+        try:
+            with copy.open("rb") as opened:
+                whole = opened.read(len(_SQLITE)) == _SQLITE
+        except OSError as error:
+            raise click.ClickException(f"{copy}: {error.strerror}; both halves of a backup are needed") from None
+        if not whole:
+            raise click.ClickException(f"{copy} is not a database that `backup` made")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in reversed(copies):  # the state last: it is what makes the folder a server's
+            private.copy_once(copies[name], folder / name)
+    except OSError as error:
+        raise click.ClickException(f"nothing to start from was made: {error}") from None
+    missing = [name for name in ("master.key", "tls") if not (folder / name).exists()]
+    say({"restored": [str(folder / name) for name in copies], "putBeside": missing})
 
 
 def _copied(name: str, path: Path) -> dict[str, Any]:

@@ -120,6 +120,7 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
         posture.policies(),
         posture.scores(org, now),
         posture.risks(org, now),
+        posture.profiles(org, now),
     ):
         for path, rows in batches:
             await server.post_all(path, rows)
@@ -128,6 +129,7 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
     await server.send(
         "POST", "/beta/security/tiIndicators/submitTiIndicators", {"value": posture.indicators(now)}, present=True
     )
+    await server.send("POST", "/beta/security/securityActions", posture.containment(), present=True)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     past = itertools.chain.from_iterable(
         telemetry.ordinary(org, midnight - timedelta(days=back), min(now, midnight - timedelta(days=back - 1)))

@@ -9,6 +9,8 @@ from bartizan.demo.telemetry import stamp
 
 Batch = tuple[str, list[dict[str, Any]]]  # path of a set, objects to create there (one atomic POST)
 
+LOADER = "9f2c1d4e7b6a5083c1e2f3a4b5c6d7e8f90112233445566778899aabbccddee0"  # SHA-256 of the story's file
+LICENSE = sample_id("license", DOMAIN)
 _CONTROLS = (
     ("MFARegistrationV2", "Require multifactor authentication for all users", "Identity", 9.0, "moderate", "Core"),
     ("BlockLegacyAuthentication", "Block legacy authentication", "Identity", 8.0, "low", "Core"),
@@ -24,6 +26,31 @@ def directory(org: Organisation) -> Iterator[Batch]:
     yield "/v1.0/groups", [group for group, _ in org.groups()]
     yield "/v1.0/directoryRoles", [role for role, _ in org.roles()]
     yield "/v1.0/servicePrincipals", list(org.service_principals())
+    yield from _grants(org)
+
+
+def _grants(org: Organisation) -> Iterator[Batch]:
+    """What people and applications were given."""
+    served, client = (sample_id("servicePrincipal", name) for _, name in org.applications[:2])
+    yield (
+        "/v1.0/appRoleAssignments",
+        [
+            {
+                "id": sample_id("appRoleAssignment", person.id),
+                "appRoleId": "00000000-0000-0000-0000-000000000000",  # access as such, without a role
+                "principalId": person.id,
+                "principalDisplayName": person.name,
+                "principalType": "User",
+                "resourceId": served,
+                "resourceDisplayName": org.applications[0][1],
+            }
+            for person in org.people
+        ],
+    )
+    grant = {"clientId": client, "resourceId": served, "consentType": "AllPrincipals", "scope": "User.Read"}
+    yield "/v1.0/oauth2PermissionGrants", [{"id": sample_id("grant", client), **grant}]
+    license = {"id": LICENSE, "skuId": LICENSE, "skuPartNumber": "SAMPLE_SECURITY_SUITE", "servicePlans": []}
+    yield "/v1.0/licenseDetails", [license]
 
 
 def memberships(org: Organisation) -> Iterator[tuple[str, str]]:
@@ -35,7 +62,14 @@ def memberships(org: Organisation) -> Iterator[tuple[str, str]]:
         for person in people:
             yield f"/v1.0/directoryRoles/{role['id']}/members/$ref", f"users/{person.id}"
     for person in org.people:
-        yield f"/v1.0/devices/{person.machine.id}/registeredOwners/$ref", f"users/{person.id}"
+        for name in ("registeredOwners", "registeredUsers"):
+            yield f"/v1.0/devices/{person.machine.id}/{name}/$ref", f"users/{person.id}"
+    heads: dict[str, Person] = {}
+    for person in org.people:
+        yield f"/v1.0/users/{person.id}/licenseDetails/$ref", f"licenseDetails/{LICENSE}"
+        head = heads.setdefault(person.department, person)
+        if head is not person:
+            yield f"/v1.0/users/{person.id}/manager/$ref", f"users/{head.id}"
 
 
 def registrations(org: Organisation) -> Iterator[Batch]:
@@ -157,12 +191,15 @@ _RISKS = (
     ("unfamiliarFeatures", "medium", "realtime"),
     ("unlikelyTravel", "low", "offline"),
     ("leakedCredentials", "high", "offline"),
+    ("anonymizedIPAddress", "medium", "realtime"),
+    ("maliciousIPAddress", "medium", "offline"),
+    ("malwareInfectedIPAddress", "low", "offline"),
 )
 
 
 def risks(org: Organisation, now: datetime) -> Iterator[Batch]:
     """Risk records of the past weeks, as an identity provider would have sent them."""
-    chosen = [(person, now - timedelta(days=2 + n, hours=n), _RISKS[n]) for n, person in enumerate(org.people[3:12:3])]
+    chosen = [(person, now - timedelta(days=2 + n, hours=n), _RISKS[n]) for n, person in enumerate(org.people[3:21:3])]
     yield "/v1.0/identityProtection/riskDetections", [_detection(*each) for each in chosen]
     yield "/v1.0/identityProtection/riskyUsers", [_risky_user(*each) for each in chosen]
     app_id, name = org.applications[4]
@@ -183,6 +220,7 @@ def risks(org: Organisation, now: datetime) -> Iterator[Batch]:
             }
         ],
     )
+    yield "/v1.0/identityProtection/servicePrincipalRiskDetections", [_workload_detection(app_id, name, now)]
 
 
 def _detection(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict[str, Any]:
@@ -211,6 +249,60 @@ def _detection(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict
     }
 
 
+def _workload_detection(app_id: str, name: str, now: datetime) -> dict[str, Any]:
+    at = now - timedelta(days=1)
+    return {
+        "id": sample_id("servicePrincipalRiskDetection", name),
+        "riskEventType": "suspiciousSignins",
+        "riskLevel": "low",
+        "riskState": "atRisk",
+        "riskDetail": "none",
+        "source": "IdentityProtection",
+        "detectionTimingType": "offline",
+        "activity": "servicePrincipal",
+        "tokenIssuerType": "AzureAD",
+        "ipAddress": "203.0.113.66",
+        "activityDateTime": stamp(at - timedelta(minutes=3)),
+        "detectedDateTime": stamp(at),
+        "lastUpdatedDateTime": stamp(at),
+        "servicePrincipalId": sample_id("servicePrincipal", name),
+        "servicePrincipalDisplayName": name,
+        "appId": app_id,
+    }
+
+
+def profiles(org: Organisation, now: datetime) -> Iterator[Batch]:
+    """What providers know of machines, people, addresses, files and apps that the story touches."""
+    person = org.people[0]
+    seen = {"firstSeenDateTime": stamp(now - timedelta(days=30)), "lastSeenDateTime": stamp(now - timedelta(days=1))}
+    known: dict[str, dict[str, Any]] = {
+        "fileSecurityProfile": {
+            **seen,
+            "names": ["sync-helper.exe"],
+            "hashes": [{"hashType": "sha256", "hashValue": LOADER}],
+            "fileType": "Portable executable",
+            "size": 218_624,
+            "riskScore": "90",
+        },
+        "hostSecurityProfile": {
+            **seen,
+            "fqdn": person.machine.fqdn,
+            "netBiosName": person.machine.name,
+            "os": person.machine.system,
+            "osVersion": person.machine.version,
+            "riskScore": "20",
+        },
+        "ipSecurityProfile": {**seen, "address": "203.0.113.99", "countHits": 2, "countHosts": 1, "riskScore": "80"},
+        "userSecurityProfile": {"userPrincipalName": person.upn, "displayName": person.name, "riskScore": "10"},
+        "domainSecurityProfile": {**seen, "name": "cdn-sync.sample-c2.example", "countInOrg": 1, "riskScore": "95"},
+        "cloudAppSecurityProfile": {"name": org.applications[0][1], "publisher": "Northwall", "isSigned": True},
+    }
+    for name, body in known.items():
+        yield f"/beta/security/{name}s", [{"id": sample_id(name, DOMAIN), "vendorInformation": _VENDOR, **body}]
+    setting = {"id": sample_id("providerTenantSetting", DOMAIN), "provider": "Suricata", "vendor": "OISF"}
+    yield "/beta/security/providerTenantSettings", [{**setting, "enabled": True}]
+
+
 def _risky_user(person: Person, at: datetime, risk: tuple[str, str, str]) -> dict[str, Any]:
     return {
         "id": person.id,
@@ -222,6 +314,17 @@ def _risky_user(person: Person, at: datetime, risk: tuple[str, str, str]) -> dic
         "riskLastUpdatedDateTime": stamp(at + timedelta(minutes=2)),
         "userDisplayName": person.name,
         "userPrincipalName": person.upn,
+    }
+
+
+def containment() -> dict[str, Any]:
+    """An action that somebody asked for; nobody performs it, and it says so."""
+    return {
+        "id": sample_id("securityAction", DOMAIN),
+        "name": "BlockIp",
+        "actionReason": "Address of a command and control server",
+        "parameters": [{"name": "ip", "value": "203.0.113.99"}],
+        "vendorInformation": _VENDOR,
     }
 
 
@@ -252,6 +355,6 @@ def indicators(now: datetime) -> list[dict[str, Any]]:
             "description": "Sample loader",
             "threatType": "Malware",
             "fileHashType": "sha256",
-            "fileHashValue": "9f2c1d4e7b6a5083c1e2f3a4b5c6d7e8f90112233445566778899aabbccddee0",
+            "fileHashValue": LOADER,
         },
     ]

@@ -28,6 +28,7 @@ class Can(Flag):
     CREATE = auto()  # POST of one object, or of an array (our bulk form, atomic)
     PATCH = auto()
     DELETE = auto()
+    PUT = auto()  # as PATCH, but what it does not name becomes unset
     READ = LIST | GET
 
 
@@ -156,6 +157,7 @@ class Resource:
     orderby: frozenset[str] | None
     search: tuple[str, ...]  # properties that $search looks into without a name; empty: no $search
     select: bool
+    extra: bool  # keys that clients invent are kept, and may be selected
     patch: frozenset[str]
     required: frozenset[str]  # of a POST
     read: Access
@@ -174,6 +176,7 @@ class Resource:
     own_scopes: tuple[str, ...]  # delegated scopes that suffice there, without a directory role
     rows: Rows
     throttle: str  # area of rate limits
+    delta: tuple[str, ...] | None  # navigations whose references come with a delta query; None: it has none
     unserved: Mapping[str, Unserved]  # verb of set or object ("DELETE"), or "POST name" of an action
     actions: dict[str, Action] = field(default_factory=dict)  # by name in lower case
     navigations: dict[str, Navigation] = field(default_factory=dict)
@@ -405,6 +408,7 @@ def resource(
     orderby: str | None = None,
     search: str = "",
     select: bool = True,
+    extra: bool = False,
     patch: str = "",
     required: str = "",
     default_top: int = 100,
@@ -419,6 +423,7 @@ def resource(
     own_scopes: str = "",
     rows: Rows = None,
     throttle: str = "any",
+    delta: str | None = None,
     unserved: Mapping[str, Unserved] | None = None,
 ) -> Resource:
     """Declares a set of Graph objects (see the module's text); registers and returns it.
@@ -441,8 +446,8 @@ def resource(
     making = create if isinstance(create, Access) else scopes(create, role="SecurityAdministrator") if create else None
     wiping = delete if isinstance(delete, Access) else scopes(delete, role="SecurityAdministrator") if delete else None
     strict = Access(writing.application, writing.delegated, "SecurityAdministrator")
-    for verb, has in ((Can.CREATE, making or write), (Can.PATCH, write), (Can.DELETE, wiping or write)):
-        if verb in can and not has:
+    for verb, has in ((Can.CREATE, making or write), (Can.PATCH | Can.PUT, write), (Can.DELETE, wiping or write)):
+        if verb & can and not has:
             raise ValueError(f"{path} can {verb.name} and names no scope for it")
     made = Resource(
         path=path.strip("/"),
@@ -468,6 +473,7 @@ def resource(
         orderby=_words(orderby),
         search=tuple(search.split()),
         select=select,
+        extra=extra,
         patch=frozenset(patch.split()),
         required=frozenset(required.split()),
         read=reading,
@@ -486,6 +492,7 @@ def resource(
         own_scopes=tuple(own_scopes.split()),
         rows=rows,
         throttle=throttle,
+        delta=None if delta is None else tuple(delta.lower().split()),
         unserved=unserved or {},
     )
     RESOURCES.append(made)

@@ -56,18 +56,23 @@ class CopyStage:
             if not taken:
                 await self._store.changed()
 
+    async def register(self) -> int:
+        """Before retention runs: from here on it waits for this stage. Returns where the stage begins."""
+        await self._store.advance(self._name, 0)
+        return await self._store.cursor(self._name) or 0
+
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
         cursor = await self._store.cursor(self._name)
         if cursor is None:
-            cursor = 0
-            await self._store.advance(self._name, 0)  # from here on retention waits for us
+            cursor = await self.register()
         head = await self._store.head()
         try:
             changes = await self._store.changes(cursor, limit=STEP_CHANGES, collections=list(COPIED))
         except Gone:
-            log.error("copy.gap", stage=self._name, after=cursor, up_to=head)  # what lies between is in the store only
-            await self._store.advance(self._name, head)
+            floor = await self._store.floor()
+            log.error("copy.gap", stage=self._name, after=cursor, up_to=floor)  # what lies between is in the store only
+            await self._store.advance(self._name, floor)
             return 1
         if not changes:
             await self._follow(cursor, head)

@@ -24,6 +24,7 @@ from bartizan.lake.writer import Clock, Db, Params, Unknown
 try:
     import psycopg
     from psycopg import errors as pg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
 except ImportError as missing:  # an extra: SQLite needs none
     raise ImportError("PostgreSQL needs an extra package: pip install 'bartizan[postgres]'") from missing
 
@@ -48,6 +49,9 @@ _TABLES = (
         position bigint NOT NULL, seq bigint NOT NULL, PRIMARY KEY (tenant, stage))""",
     "CREATE TABLE IF NOT EXISTS lake_writers (owner text PRIMARY KEY, last bigint NOT NULL, at timestamptz NOT NULL)",
 )
+
+# A server that falls silent is noticed within 25 s, as by the store; the DSN may say otherwise.
+NOTICE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
 log = structlog.get_logger(__name__)
 
@@ -74,9 +78,10 @@ class PostgresDb:
             "client_encoding": "'UTF8'",
             "client_min_messages": "warning",
         }
-        self.connection: Connection = psycopg.connect(
-            dsn, autocommit=True, connect_timeout=max(2, int(limits.connect_s))
-        )
+        told = conninfo_to_dict(dsn)
+        bounds = {"connect_timeout": max(2, int(limits.connect_s)), **NOTICE}
+        full = make_conninfo(dsn, **{name: value for name, value in bounds.items() if name not in told})
+        self.connection: Connection = psycopg.connect(full, autocommit=True)
         try:
             self.run("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
         except BaseException:

@@ -183,7 +183,8 @@ class SqliteLake(SqlLake):
     def _open_pen(self) -> SqlitePen:
         pen = SqlitePen(self.path, self.limits.lock_s)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # events are for its owner alone
             pen.create()
         except (apsw.Error, OSError, Unavailable) as error:
             pen.abort()

@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any
+from unicodedata import category
 
 from msgspec import Struct
 
 from bartizan.model import times
 from bartizan.odata.tree import ArithmeticOp, Kind
 
+WORD_EDGE = "\x01"  # marks where a word begins inside letters and digits
 SPACES = " \t\n\r\f\v"
 FIRST_INSTANT = "0001-01-01T00:00:00.0000000Z"
 LAST_INSTANT = "9999-12-31T23:59:59.9999999Z"
@@ -116,16 +119,28 @@ def _clamped(number: float) -> int:
 
 
 def word_starts(text: str | None, prefix: str) -> bool:
-    """Whether `prefix`, which is in lower case, stands where no letter or digit precedes it."""
-    if text is None:
+    """Whether `prefix`, which is in lower case, stands where a word begins."""
+    if text is None or WORD_EDGE in prefix:
         return False
-    low = text.lower()
+    pieces = _marked(text).lower().split(WORD_EDGE)
+    low, edges = "".join(pieces), set(accumulate(map(len, pieces)))
     at = low.find(prefix)
     while at > 0:
-        if not _wordly(low[at - 1]):
+        if at in edges or not _wordly(low[at - 1]):
             return True
         at = low.find(prefix, at + 1)
     return at == 0
+
+
+def _marked(text: str) -> str:
+    """With WORD_EDGE where the case rises (contosoAdmin) and between letters and digits (admin1)."""
+    parts = [text[:1]]
+    for before, char in pairwise(text):
+        rises = category(before) == "Ll" and category(char) == "Lu"
+        if rises or (before.isalpha() and char.isdecimal()) or (before.isdecimal() and char.isalpha()):
+            parts.append(WORD_EDGE)
+        parts.append(char)
+    return "".join(parts)
 
 
 def _wordly(char: str) -> bool:

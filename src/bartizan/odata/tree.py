@@ -120,9 +120,10 @@ class All(Struct, frozen=True, tag=True):
 
 
 class Search(Struct, frozen=True, tag=True):
-    """One term of `$search`: `prefix` (in lower case) stands in the property where no letter or digit precedes it.
+    """One term of `$search`: `prefix` (in lower case) stands in the property where a word begins.
 
-    So it finds the beginning of the value and of each of its words; it is true or false, never null.
+    That is where no letter or digit precedes it, where the case rises (contosoAdmin), and where letters and digits
+    meet (admin1). It is true or false, never null.
     """
 
     path: Path

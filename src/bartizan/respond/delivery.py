@@ -36,7 +36,7 @@ from bartizan.respond.outbound import Outbound
 from bartizan.respond.states import State, states
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS
 from bartizan.respond.watched import WATCHABLE
-from bartizan.store import Change, Query, Store, Tx, draft
+from bartizan.store import FEED_PLACE, Change, LeaseLost, Query, Store, Tx, draft
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +55,6 @@ Tenants = Callable[[], Awaitable[Iterable[str]]]
 MayRead = Callable[[str, str, str | None, str], Awaitable[bool]]  # (tenant, app, user, resource)
 T = TypeVar("T")
 _Place = tuple[str, str]  # tenant, id of the subscription
-
-
-class _LeaseLost(Exception):
-    pass
 
 
 def _now() -> datetime:
@@ -121,7 +117,7 @@ class Delivery:
             if await self._leased():
                 try:
                     await self._work()
-                except* _LeaseLost:
+                except* LeaseLost:
                     log.warning("notification lease lost")
                 finally:
                     await self._stop()
@@ -151,7 +147,9 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks = {}
-        with contextlib.suppress(BartizanError):  # the store may be what failed; the saved places are old, not wrong
+        with contextlib.suppress(
+            BartizanError, LeaseLost
+        ):  # the store may be what failed; the saved places are old, not wrong
             await self._save()
             await self._store.release(LEASE, self._owner)
 
@@ -162,7 +160,16 @@ class Delivery:
             if await self._leased():
                 held = time.monotonic()
             elif time.monotonic() - held > self.times.lease_s * 0.8:
-                raise _LeaseLost
+                raise LeaseLost(LEASE)
+
+    async def _write(self, tenant: str, work: Callable[[Tx], T]) -> T:
+        """Nothing once another process delivers: this one may have slept for longer than its lease."""
+
+        def held(tx: Tx) -> T:
+            tx.hold(LEASE, self._owner)
+            return work(tx)
+
+        return await self._store.tenant(tenant).write(held, actor=_ACTOR)
 
     async def _repeated(self, step: Callable[[], Awaitable[None]], pause_s: float) -> None:
         """The edge of the stage: what fails is logged and tried again."""
@@ -175,6 +182,8 @@ class Delivery:
         while True:
             try:
                 return await step()
+            except LeaseLost:
+                raise
             except BartizanError as problem:
                 log.warning("notifications wait for the store", step=step.__name__, why=problem.message)
             except Exception:
@@ -398,7 +407,7 @@ class Delivery:
             for watch, _, _ in told:
                 watch.moved = False
             try:
-                await self._store.tenant(tenant).write(work, actor=_ACTOR)
+                await self._write(tenant, work)
             except BaseException:
                 self._gone |= gone
                 for watch, _, _ in told:
@@ -428,7 +437,7 @@ class Delivery:
             if letter is not None:
                 _put_letter(tx, letter)
 
-        await self._store.tenant(of.tenant).write(work, actor=_ACTOR)
+        await self._write(of.tenant, work)
         watch.outage, watch.moved = outage, True
         log.warning("notifications given up", subscription=of.id, count=len(lost), why=reason)
         self._post(letter)
@@ -457,7 +466,7 @@ class Delivery:
                 tx.delete(LIFECYCLE.name, letter.id)
 
         if letters:
-            await self._store.tenant(letters[0].tenant).write(work, actor=_ACTOR)
+            await self._write(letters[0].tenant, work)
 
     async def _load_letters(self, tenant: str) -> None:
         query = Query(top=500)
@@ -507,7 +516,7 @@ class Delivery:
             tx.set_value(key, told)
 
         try:
-            await self._store.tenant(watch.of.tenant).write(work, actor=_ACTOR)
+            await self._write(watch.of.tenant, work)
         except BaseException:
             watch.asked = before
             raise
@@ -544,13 +553,13 @@ class Delivery:
             tx.delete(SUBSCRIPTIONS.name, of.id)
             return True
 
-        if await self._store.tenant(of.tenant).write(work, actor=_ACTOR):
+        if await self._write(of.tenant, work):
             self._drop((of.tenant, of.id))
             self._post(letter)
 
 
 def _key(id: str) -> str:
-    return f"{CURSOR}:{id}"
+    return f"{FEED_PLACE}{CURSOR}:{id}"
 
 
 def _told(place: int, asked: str) -> bytes:

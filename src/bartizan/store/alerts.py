@@ -213,6 +213,19 @@ def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
     return _replace(tx, before, after)
 
 
+def place_alert(tx: Tx, id: str, incident: str, *, instead_of: str | None = None) -> Kept | None:
+    """Into an incident by the server itself, where the alert is still in `instead_of` (None: in no incident); None
+    where somebody has put it elsewhere, or it is gone. The incidents are not touched: the caller puts them.
+    """
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        return None
+    before = state_of(stored)
+    if before.incident != instead_of:
+        return None
+    return _replace(tx, before, faces.move(before, incident), touch=False)
+
+
 def touch_incident(tx: Tx, id: str) -> Stored | None:
     """Moves its lastUpdateDateTime; None where there is no such incident."""
     stored = tx.get(INCIDENTS.name, id)

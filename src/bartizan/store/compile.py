@@ -16,7 +16,18 @@ from typing import Any
 from bartizan.errors import InvalidQuery
 from bartizan.model.edm import edm
 from bartizan.odata import tree
-from bartizan.odata.functions import CALLS, SPACES, arithmetic, duration, part, shifted, span, utc_now, word_starts
+from bartizan.odata.functions import (
+    CALLS,
+    SPACES,
+    WORD_EDGE,
+    arithmetic,
+    duration,
+    part,
+    shifted,
+    span,
+    utc_now,
+    word_starts,
+)
 from bartizan.odata.shape import assumed, folds, kind_of, sides
 from bartizan.odata.tree import Expr, Kind, Literal, Path
 from bartizan.store.sql import Table
@@ -42,6 +53,9 @@ SQLITE_FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
 }
 
 _OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_WORD_EDGES = (  # of odata.functions.word_starts, as PostgreSQL says them
+    "(?<=[[:lower:]])(?=[[:upper:]])|(?<=[[:alpha:]])(?=[[:digit:]])|(?<=[[:digit:]])(?=[[:alpha:]])"
+)
 _SAFE = re.compile(r"[@\w.]+")
 _NUMBERS: tuple[Kind | None, ...] = ("int", "real")
 _COMPARE_TEXTS = ("contains", "startswith", "endswith", "indexof", "concat")
@@ -166,8 +180,12 @@ class _Compiler:
         sql, params = self.scalar(assumed(path, "text"), False)
         if self.sqlite:
             return f"(o_search({sql}, $?) = 1)", [*params, prefix]
-        pattern = "(^|[^[:alnum:]])" + re.sub(r"([^\w\s])", r"\\\1", prefix)
-        return f'coalesce(lower({sql} COLLATE "und-x-icu") ~ $?::text, false)', [*params, pattern]
+        if WORD_EDGE in prefix:
+            return "false", []
+        letters = (re.sub(r"([^\w\s])", r"\\\1", char) for char in prefix)
+        pattern = "(^|[^[:alnum:]])" + f"{WORD_EDGE}?".join(letters)
+        marked = f"regexp_replace(({sql}) COLLATE \"und-x-icu\", '{_WORD_EDGES}', $?::text, 'g')"
+        return f"coalesce(lower({marked}) ~ $?::text, false)", [*params, WORD_EDGE, pattern]
 
     # ------------------------------------------------------------ values in documents
 

@@ -130,12 +130,17 @@ class SqlStore(ABC):
 
     # ------------------------------------------------------------ feed
 
-    async def changes(self, after: int, *, limit: int, collections: Sequence[str] | None = None) -> list[Change]:
+    async def changes(
+        self, after: int, *, limit: int, collections: Sequence[str] | None = None, tenant: str | None = None
+    ) -> list[Change]:
         wanted = min(limit, MAX_FEED_ROWS)
-        return await self.read(lambda db: read.changes(db, after, wanted, collections))
+        return await self.read(lambda db: read.changes(db, after, wanted, collections, tenant))
 
     async def head(self) -> int:
         return await self.read(read.head)
+
+    async def floor(self) -> int:
+        return await self.read(read.floor)
 
     async def changed(self) -> None:
         loop = asyncio.get_running_loop()

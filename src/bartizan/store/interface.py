@@ -16,8 +16,9 @@ Promises, the same on SQLite and PostgreSQL (`tests/store` runs one suite on bot
 Source: design of state in ARCHITECTURE.md.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
@@ -29,10 +30,21 @@ T = TypeVar("T")
 
 Op = Literal["created", "updated", "deleted"]
 
+
+def _never(last: int) -> str:
+    """An instant of the year 1 that nobody knows beforehand, so that no client's text is taken for a placeholder."""
+    at = datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=secrets.randbelow(364 * 86_400 * 10**6))
+    return f"{at:%m-%dT%H:%M:%S.%f}".join(("0001-", f"{last}Z"))
+
+
 # What a renderer writes where the store puts what only the writing transaction knows: whole JSON texts, same width.
-CREATED = "0001-01-01T00:00:00.0000001Z"  # the instant at which the document was first stored
-UPDATED = "0001-01-01T00:00:00.0000002Z"  # the instant of this change
-ETAG = "0000000000000000"  # 16 hex digits of the change number, inside W/"..."
+CREATED = _never(1)  # the instant at which the document was first stored
+UPDATED = _never(2)  # the instant of this change
+ETAG = secrets.token_hex(8)  # 16 hex digits of the change number, inside W/"..."
+
+# A tenant's value whose key begins so is a place in this store's feed: it means nothing in another, and stays here
+# when the tenant is exported.
+FEED_PLACE = "@feed/"
 
 
 class Column(Struct, frozen=True):
@@ -144,6 +156,10 @@ class Change(Struct, frozen=True):
     changed: dict[str, tuple[Any, Any]] | None = None
 
 
+class LeaseLost(Exception):
+    """Another owner has taken the lease over."""
+
+
 class Tx(Protocol):
     """What a write may do, inside one atomic step. It runs in the writer: keep it short (the lock: under 50 ms)."""
 
@@ -203,6 +219,10 @@ class Tx(Protocol):
 
     def advance(self, cursor: str, seq: int) -> None:
         """Moves a feed cursor in the same transaction as what was made of the changes; never backwards."""
+        ...
+
+    def hold(self, lease: str, owner: str) -> None:
+        """LeaseLost if another owner has taken the lease: nothing of this write is stored then."""
         ...
 
 
@@ -267,8 +287,10 @@ class Store(Protocol):
 
     async def ready(self) -> bool: ...
 
-    async def changes(self, after: int, *, limit: int, collections: Sequence[str] | None = None) -> list[Change]:
-        """The feed of all tenants behind `after`, in order. Gone if retention has passed `after`.
+    async def changes(
+        self, after: int, *, limit: int, collections: Sequence[str] | None = None, tenant: str | None = None
+    ) -> list[Change]:
+        """The feed of all tenants (or of one) behind `after`, in order. Gone if retention has passed `after`.
 
         A stage that reads few collections and finds nothing moves its cursor to the `head()` that it asked for before:
         otherwise it holds back retention.
@@ -277,6 +299,10 @@ class Store(Protocol):
 
     async def head(self) -> int:
         """The highest change number that is visible."""
+        ...
+
+    async def floor(self) -> int:
+        """Up to here retention has removed changes."""
         ...
 
     def changed(self) -> Awaitable[None]:

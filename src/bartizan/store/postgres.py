@@ -29,6 +29,7 @@ from bartizan.store.writer import Busy, Unknown
 try:
     import psycopg
     from psycopg import errors as pg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
 except ImportError as missing:  # an extra: SQLite needs none
     raise ImportError("PostgreSQL needs an extra package: pip install 'bartizan[postgres]'") from missing
 
@@ -51,6 +52,10 @@ PLANNER = {
         for way in ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin", "hashagg")
     },
 }
+
+# A server that falls silent (its machine or the way to it is gone) is noticed within 25 s, not after the hours that
+# the system waits. The DSN may say otherwise.
+NOTICE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +142,10 @@ def connect(dsn: str, limits: Limits, *, writes: bool, statement_s: float) -> Po
         "client_encoding": "'UTF8'",
         "timezone": "'UTC'",
     }
-    connection: Connection = psycopg.connect(dsn, autocommit=True, connect_timeout=max(2, int(limits.connect_s)))
+    told = conninfo_to_dict(dsn)
+    bounds = {"connect_timeout": max(2, int(limits.connect_s)), **NOTICE}
+    full = make_conninfo(dsn, **{name: value for name, value in bounds.items() if name not in told})
+    connection: Connection = psycopg.connect(full, autocommit=True)
     try:
         connection.execute(_text("; ".join(f"SET {name} = {value}" for name, value in settings.items())))
     except BaseException:

@@ -251,28 +251,35 @@ def value(db: Db, tenant: str, key: str) -> bytes | None:
     return bytes(rows[0][0]) if rows else None
 
 
-def changes(db: Db, after: int, limit: int, collections: Sequence[str] | None) -> list[Change]:
+def changes(
+    db: Db, after: int, limit: int, collections: Sequence[str] | None, tenant: str | None = None
+) -> list[Change]:
     """In order, and none that is left out here appears later. Gone if retention has passed `after`.
 
     One collection's changes are found by an index, so that a consumer of few does not walk over all.
     """
     columns = "seq, tenant, collection, id, op, at, actor, changed"
     top = head(db)  # the statements below may each see more than the one before: nothing behind this is given
+    whose, of = ("", ()) if tenant is None else ("tenant = $? AND ", (tenant,))
+    tail = f"{whose}seq > $? AND seq <= $? ORDER BY seq LIMIT $?"
     if collections is None:
-        sql = f"SELECT {columns} FROM changes WHERE seq > $? AND seq <= $? ORDER BY seq LIMIT $?"
-        rows = db.rows(sql, (after, top, limit))
+        rows = db.rows(f"SELECT {columns} FROM changes WHERE {tail}", (*of, after, top, limit))
     else:
-        one = f"SELECT {columns} FROM changes WHERE collection = $? AND seq > $? AND seq <= $? ORDER BY seq LIMIT $?"
-        rows = [row for name in sorted(set(collections)) for row in db.rows(one, (name, after, top, limit))]
+        one = f"SELECT {columns} FROM changes WHERE collection = $? AND {tail}"
+        rows = [row for name in sorted(set(collections)) for row in db.rows(one, (name, *of, after, top, limit))]
         rows.sort(key=lambda row: int(row[0]))
-    floor = int(db.rows("SELECT floor FROM clock")[0][0])  # after the rows: retention may have run meanwhile
-    if after < floor:
-        raise Gone(f"changes up to {floor} are no longer kept; the reader stands at {after}: read the documents again")
+    gone = floor(db)  # after the rows: retention may have run meanwhile
+    if after < gone:
+        raise Gone(f"changes up to {gone} are no longer kept; the reader stands at {after}: read the documents again")
     return [_change(row) for row in rows[:limit]]
 
 
 def head(db: Db) -> int:
     return int(db.rows("SELECT feed FROM clock")[0][0])
+
+
+def floor(db: Db) -> int:
+    return int(db.rows("SELECT floor FROM clock")[0][0])
 
 
 def _change(row: Sequence[Any]) -> Change:

@@ -36,6 +36,10 @@ FILE = "state.db"
 PAGE_BYTES = 8_192
 WAL_PAGES = 2_000  # the log is written back at 16 MB ...
 WAL_KEEP_BYTES = 64 * 2**20  # ... and its file cut to this
+# Readers that overlap without end keep the log from starting anew. Beyond the size above writers wait for those at
+# work, while new ones read the file itself; not longer than this, and not again before ...
+WAL_WAIT_S = 0.25
+WAL_AGAIN_S = 2.0
 CACHE_KIB = 16_384  # of the writer and of reads on the event loop, as far as it is used; the system caches the file
 SLOW_CACHE_KIB = 4_096  # of a connection for reads that take longer
 STEPS = 500  # virtual machine steps between two looks at the clock: some 10 us of plain work
@@ -150,6 +154,8 @@ class SqlitePen:
         self._lock_s = lock_s
         self._work_s = work_s
         self._now = now
+        self._log = path.with_name(path.name + "-wal")
+        self._log_due = 0.0
         self._db: SqliteDb | None = None
         self._open()
 
@@ -165,7 +171,21 @@ class SqlitePen:
     def lock(self) -> None:
         db = self._open()
         db.deadline = float("inf")
+        self._bound_log(db)
         db.run("BEGIN IMMEDIATE")
+
+    def _bound_log(self, db: SqliteDb) -> None:
+        now = time.monotonic()
+        if now < self._log_due or _bytes_of(self._log) <= WAL_KEEP_BYTES:
+            return
+        self._log_due = now + WAL_AGAIN_S
+        db.connection.set_busy_handler(_Patience(WAL_WAIT_S))
+        try:
+            db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        except apsw.Error:
+            log.warning("store.sqlite.checkpoint", exc_info=True)  # what is written next says what is wrong
+        finally:
+            db.connection.set_busy_handler(_Patience(self._lock_s))
 
     def begin(self) -> Clock:
         self.lock()
@@ -218,6 +238,13 @@ class SqlitePen:
         if db is not None:
             with contextlib.suppress(apsw.Error):
                 db.connection.close(True)
+
+
+def _bytes_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def explained(error: BaseException, limit_s: float) -> BartizanError | None:
@@ -361,3 +388,8 @@ class SqliteStore(SqlStore):
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name too
+        finally:
+            os.close(folder)

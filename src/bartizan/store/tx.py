@@ -11,7 +11,7 @@ from bartizan.errors import BadRequest, Conflict, PreconditionFailed, TooLarge
 from bartizan.model.times import from_ticks
 from bartizan.odata.tree import Expr, Order
 from bartizan.store import read
-from bartizan.store.interface import CREATED, ETAG, UPDATED, Column, Draft, Entity, Op, Query, Stored
+from bartizan.store.interface import CREATED, ETAG, UPDATED, Column, Draft, Entity, LeaseLost, Op, Query, Stored
 from bartizan.store.sql import MAX_INDEXED_BYTES, Db, Scalar, Table, checked_id, entity_key
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # one text of a document
@@ -266,6 +266,12 @@ class SqlTx:
 
     def advance(self, cursor: str, seq: int) -> None:
         advance(self._db, cursor, seq)
+
+    def hold(self, lease: str, owner: str) -> None:
+        """A lease that has run out is held until somebody takes it, which waits for this write to end."""
+        rows = self._db.rows("SELECT owner FROM leases WHERE name = $?", (lease,))
+        if not rows or rows[0][0] != owner:
+            raise LeaseLost(lease)
 
 
 def advance(db: Db, cursor: str, seq: int) -> None:

@@ -17,7 +17,7 @@ from bartizan.model.times import TICKS_A_SECOND, instant, ticks, to_datetime
 from bartizan.store import read
 from bartizan.store.draft import column_values
 from bartizan.store.draft import inner as inner_of
-from bartizan.store.interface import Stored
+from bartizan.store.interface import FEED_PLACE, Stored
 from bartizan.store.schema import collection_tables
 from bartizan.store.sql import Db, Dialect, Table
 from bartizan.store.tx import Clock, SqlTx
@@ -114,7 +114,8 @@ def _snapshot_lines(store: "SqlStore", tenant: str) -> Iterator[bytes]:
             named = dict(zip(("kind", *_KEYS["attachments"][1:]), ("attachment", *row[1:-1]), strict=True))
             yield _line({**named, "content": base64.b64encode(row[-1]).decode()})
         for row in _all(db, "tenant_values", tenant, ", value"):
-            yield _line({"kind": "value", "key": row[1], "value": base64.b64encode(row[-1]).decode()})
+            if not row[1].startswith(FEED_PLACE):
+                yield _line({"kind": "value", "key": row[1], "value": base64.b64encode(row[-1]).decode()})
         yield _line({"kind": "end", "documents": documents})
 
 

@@ -208,6 +208,10 @@ class _Document:
             self.operation(path, "GET", resource.read, f"List {short}s.", answers, query=options)
             counted = [each for each in options if each in ("filter", "search")]
             self.operation(f"{path}/$count", "GET", resource.read, f"Count {short}s.", {"200": _NUMBER}, query=counted)
+        if resource.delta is not None:
+            rounds = ["select", "filter", "top", "skiptoken", "deltatoken"]
+            text = f"What changed among {short}s since the last round; without a token, all of them."
+            self.operation(f"{path}/delta", "GET", resource.read, text, {"200": _json(_page(one))}, query=rounds)
         if Can.CREATE in resource.can:
             new = self.writable(resource, None, resource.required)
             many = {"type": "array", "items": new, "minItems": 1, "maxItems": MAX_BULK}
@@ -224,6 +228,10 @@ class _Document:
             done = {"200": _json(one), "204": {"description": "Done."}}
             body = self.writable(resource, resource.patch, frozenset())
             self.operation(path, "PATCH", resource.write, f"Change one {short}.", done, body=body)
+        if Can.PUT in resource.can:
+            body = self.writable(resource, resource.patch, resource.required)
+            done = {"200": _json(one), "204": {"description": "Done."}}
+            self.operation(path, "PUT", resource.write, f"Replace one {short}.", done, body=body)
         if Can.DELETE in resource.can:
             gone = {"204": {"description": "Gone."}}
             self.operation(path, "DELETE", resource.delete, f"Delete one {short}.", gone)
@@ -307,6 +315,7 @@ def _page(item: Schema) -> Schema:
             "@odata.context": {"type": "string"},
             "@odata.count": {"type": "integer"},
             "@odata.nextLink": {"type": "string"},
+            "@odata.deltaLink": {"type": "string"},
             "value": {"type": "array", "items": item},
         },
     }
@@ -336,6 +345,7 @@ _PARAMETERS: dict[str, Schema] = {
     "orderby": _option("orderby", {"type": "string"}, "Such as `createdDateTime desc`."),
     "count": _option("count", {"type": "boolean"}, "Adds @odata.count."),
     "skiptoken": _option("skiptoken", {"type": "string"}, "Of an @odata.nextLink."),
+    "deltatoken": _option("deltatoken", {"type": "string"}, "Of an @odata.deltaLink, or `latest`."),
     "select": _option("select", {"type": "string"}, "Properties, separated by commas."),
     "search": _option("search", {"type": "string"}, 'Words, or `"property:word"`.'),
     "expand": _option("expand", {"type": "string"}, "Navigation properties, separated by commas."),

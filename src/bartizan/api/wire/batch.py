@@ -134,6 +134,8 @@ def _body(item: dict[str, Any], headers: dict[bytes, bytes], id: str) -> bytes:
     if body is None:
         return b""
     kind = headers.get(b"content-type", b"application/json").lower()
+    if isinstance(body, str) and kind.startswith(b"text/"):
+        return body.encode()
     if isinstance(body, str) and b"json" not in kind:
         try:
             return base64.b64decode(body, validate=True)

@@ -74,13 +74,17 @@ def array(items: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(items) + b"]"
 
 
-def page(context: str, items: Sequence[bytes], count: int | None, next_link: str | None) -> bytes:
+def page(
+    context: str, items: Sequence[bytes], count: int | None, next_link: str | None, *, delta_link: str | None = None
+) -> bytes:
     """The envelope of a set."""
     head = b'{"@odata.context":"' + context.encode() + b'"'
     if count is not None:
         head += b',"@odata.count":%d' % count
     if next_link is not None:
         head += b',"@odata.nextLink":' + encode(next_link)
+    if delta_link is not None:
+        head += b',"@odata.deltaLink":' + encode(delta_link)
     return b"".join((head, b',"value":[', b",".join(items), b"]}"))
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from bartizan.api.wire import act, batch, read, write
+from bartizan.api.wire import act, batch, delta, read, write
 from bartizan.api.wire.limits import Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Clock, Header, Request, Response, error
@@ -284,6 +284,7 @@ class Graph:
         authorise(caller, target, verb)
         if self.limits is not None and target.resource is not None:
             self.limits.take(target.resource.throttle, caller)
+        request.accepts(text=target.raw or target.kind in ("count", "related_count") or target.path[-1:] == ("$count",))
         return await _CODE[target.kind, verb](self.context(target.version, request), target, request)
 
     def _document(self, target: Target, request: Request) -> Response:
@@ -363,7 +364,8 @@ def needed(target: Target, verb: Verb) -> list[Access]:
         assert resource is not None
         return [resource.read]
     assert resource is not None
-    return [{"POST": resource.create, "PATCH": resource.write, "DELETE": resource.delete}.get(verb) or _nobody()]
+    by_verb = {"POST": resource.create, "PATCH": resource.write, "PUT": resource.write, "DELETE": resource.delete}
+    return [by_verb.get(verb) or _nobody()]
 
 
 def _links(target: Target) -> list[Target]:
@@ -386,10 +388,12 @@ _CODE: Mapping[tuple[str, str], Code] = {
     ("count", "GET"): read.count,
     ("object", "GET"): read.one,
     ("object", "PATCH"): write.patch,
+    ("object", "PUT"): write.put,
     ("object", "DELETE"): write.delete,
     ("property", "GET"): read.of_property,
     ("related", "GET"): read.related,
     ("related_count", "GET"): read.related_count,
+    ("delta", "GET"): delta.changes,
     ("refs", "GET"): read.refs,
     ("refs", "POST"): write.link,
     ("ref", "DELETE"): write.unlink,

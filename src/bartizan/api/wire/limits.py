@@ -35,7 +35,19 @@ GRAPH: Mapping[str, Limit] = {
     "subscriptions": Limit(5000, 20),
     "hunting": Limit(45, 60, "tenant"),
 }
-PRESETS: Mapping[str, Mapping[str, Limit]] = {"off": {}, "graph": GRAPH}
+
+
+def limits_of(text: str) -> Mapping[str, Limit]:
+    """The setting: `off`, `graph`, `alert=600/60` (requests in seconds), several with commas; later ones win."""
+    found: dict[str, Limit] = {}
+    for part in text.split(","):
+        area, own, rate = part.partition("=")
+        if own:
+            requests, _, seconds = rate.partition("/")
+            found[area] = Limit(int(requests), float(seconds), GRAPH[area].by)
+        else:
+            found = dict(GRAPH) if part == "graph" else {}
+    return found
 
 
 class Limits:

@@ -5,6 +5,7 @@ Reading, binding and checking is done once for each set and query text; nearly a
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from bartizan.errors import BadRequest, InvalidQuery, UnsupportedQuery
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.model.edm import Edm, StructuredType, Version, edm
 from bartizan.odata import Position, QueryOptions
-from bartizan.odata.tree import All, And, Call, Compare, Expr, Not, Or, Order
+from bartizan.odata.tree import All, And, Call, Compare, Expr, In, Literal, Not, Or, Order, Path
 from bartizan.odata.tree import Any as AnyOf
 from bartizan.store.interface import Query
 
@@ -50,15 +51,15 @@ class Asked:
     counting: bool = False  # ... and $count=true
 
 
-_read = lru_cache(CACHED)(odata.parse_options)
+read = lru_cache(CACHED)(odata.parse_options)
 
 
 def asked(ctx: Context, request: Request, target: Target, resource: Resource) -> tuple[Asked, Position | None]:
     """The bound query, and where a $skiptoken says to go on. InvalidQuery, UnsupportedQuery."""
-    options = _read(request.query) if request.query else _NOTHING
+    options = read(request.query) if request.query else _NOTHING
     position: Position | None = None
     if options.deltatoken is not None:
-        raise InvalidQuery("$deltatoken: delta queries are not served.")
+        raise InvalidQuery("$deltatoken belongs to the delta query that gave it.")
     if options.skiptoken is not None:
         options, position = _continued(ctx, target, options)
     plan = _plan(resource, ctx.version, options)
@@ -72,7 +73,7 @@ _NOTHING = QueryOptions()
 
 def _continued(ctx: Context, target: Target, sent: QueryOptions) -> tuple[QueryOptions, Position]:
     """A token carries its whole query; what is sent beside it must be the same, but for the size of the page."""
-    carried, position = odata.decode_token(ctx.token_key, _bound(ctx, target), sent.skiptoken or "")
+    carried, position = odata.decode_token(ctx.token_key, bound(ctx, target), sent.skiptoken or "")
     for name in ("filter", "orderby", "select", "expand", "search", "count"):
         value = getattr(sent, name)
         if value is not None and value != getattr(carried, name):
@@ -82,7 +83,7 @@ def _continued(ctx: Context, target: Target, sent: QueryOptions) -> tuple[QueryO
     return replace(carried, skip=None, skiptoken=None), position
 
 
-def _bound(ctx: Context, target: Target) -> list[str]:
+def bound(ctx: Context, target: Target) -> list[str]:
     """What a token is good for: this tenant, version and path."""
     keys: list[str] = []
     here: Target | None = target
@@ -95,11 +96,11 @@ def _bound(ctx: Context, target: Target) -> list[str]:
 
 def next_link(ctx: Context, request: Request, target: Target, plan: Asked, position: Position) -> str:
     options = replace(plan.options, skip=None, skiptoken=None)
-    token = odata.encode_token(ctx.token_key, _bound(ctx, target), options, position)
-    return f"{request.base}{_address(request.path)}?$skiptoken={token}"
+    token = odata.encode_token(ctx.token_key, bound(ctx, target), options, position)
+    return f"{request.base}{link_path(request.path)}?$skiptoken={token}"
 
 
-def _address(path: str) -> str:
+def link_path(path: str) -> str:
     """The path as it came, fit for a link."""
     return "/" + "/".join(segment for segment in path.split("/") if segment).replace('"', "%22").replace(" ", "%20")
 
@@ -119,7 +120,7 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
     filter, order = _filter(of, resource, options), _order(of, resource, options.orderby)
     query = Query(top=top, filter=filter, order=order, skip=skip, count=bool(options.count), version=version)
     advanced, counting = _advanced(filter, options) if resource.advanced else ("", False)
-    select = _select(of, resource.type, options.select)
+    select = _select(of, resource.type, options.select, resource.extra)
     return Asked(query, select, _expand(of, resource, version, options.expand), options, advanced, counting)
 
 
@@ -194,8 +195,13 @@ def _check_advanced(ctx: Context, plan: Asked) -> None:
 # ---------------------------------------------------------------- $select, $expand
 
 
-def _select(of: Edm, type: str, text: str | None) -> Select | None:
-    """A tree of names as the schema spells them; None for all."""
+def selected(ctx: Context, resource: Resource, text: str | None) -> Select | None:
+    """$select of a set, bound; None for all."""
+    return _select(ctx.edm, resource.type, text, resource.extra)
+
+
+def _select(of: Edm, type: str, text: str | None, extra: bool = False) -> Select | None:
+    """A tree of names as the schema spells them; None for all. With `extra` also names that the schema lacks."""
     if not text:
         return None
     names = odata.parse_select(text)
@@ -203,27 +209,41 @@ def _select(of: Edm, type: str, text: str | None) -> Select | None:
         return None
     chosen: dict[str, Any] = {}
     for name in names:
-        _choose(of, type, name, chosen)
+        _choose(of, type, name, chosen, extra)
     return chosen
 
 
-def _choose(of: Edm, type: str, name: str, chosen: dict[str, Any]) -> None:
+def _choose(of: Edm, type: str, name: str, chosen: dict[str, Any], extra: bool = False) -> None:
+    """InvalidQuery for a name that no object of the type has.
+
+    The metadata calls most directory types open for the sake of extensions, whose names have a `_`; taking any name
+    there would answer a misspelt one with objects that lack it.
+    """
     kind: StructuredType | None = of.structured(type)
     below = chosen
     steps = [step for step in name.split("/") if "." not in step]  # casts choose nothing
     for at, step in enumerate(steps):
         found = _member(of, kind, step) if kind is not None else None
         if found is None:
-            if kind is not None and kind.open:
+            if kind is not None and kind.open and (extra or at > 0 or "_" in step):
                 below[step] = {}
                 return
-            raise InvalidQuery(f"Could not find a property named '{name[:100]}' on {type}.")
+            raise InvalidQuery(_unknown(kind, type, name))
         if found.name in below and not below[found.name]:
             return  # all of it is chosen already
         below = below.setdefault(found.name, {})
         if at == len(steps) - 1:
             below.clear()
         kind = None if found.type.startswith("Edm.") or of.enum(found.type) is not None else of.structured(found.type)
+
+
+def _unknown(kind: StructuredType | None, type: str, name: str) -> str:
+    text = f"Could not find a property named '{name[:100]}' on {type}"
+    if kind is None:
+        return text + "."
+    near = get_close_matches(name.rpartition("/")[2][:80], list(kind.properties), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{text}; {hint}it has: {', '.join(sorted(kind.properties))}."
 
 
 def _member(of: Edm, kind: StructuredType, name: str) -> Any:
@@ -273,28 +293,44 @@ def asked_of_one(
     ctx: Context, request: Request, resource: Resource | None, type: str
 ) -> tuple[Select | None, tuple[Expanded, ...]]:
     """One object takes $select and $expand only."""
-    options = _read(request.query)
-    _only(options, "select", "expand")
+    options = read(request.query)
+    only(options, "select", "expand")
     expand = () if resource is None else _expand(ctx.edm, resource, ctx.version, options.expand)
     if options.expand and resource is None:
         raise InvalidQuery("$expand is not served here.")
-    return _select(ctx.edm, type, options.select), expand
+    extra = resource is not None and resource.extra
+    return _select(ctx.edm, type, options.select, extra), expand
 
 
 def counted(ctx: Context, request: Request, resource: Resource) -> Expr | None:
     """The condition of a /$count."""
-    options = _read(request.query) if request.query else _NOTHING
-    _only(options, "filter", "search")
+    options = read(request.query) if request.query else _NOTHING
+    only(options, "filter", "search")
     if resource.advanced and (ctx.header("consistencylevel") or "").lower() != "eventual":
         raise UnsupportedQuery("/$count needs the header ConsistencyLevel: eventual here.")
     return _plan(resource, ctx.version, options).query.filter
+
+
+def ids_of(ctx: Context, resource: Resource, text: str) -> frozenset[str]:
+    """The filter of a delta query: some objects by their ids, as Graph has it."""
+    bound = odata.bind(odata.parse_filter(text), ctx.edm, resource.type)
+    found: set[str] = set()
+    for each in bound.operands if isinstance(bound, Or) else (bound,):
+        match each:
+            case Compare("eq", Path(("id",), None), Literal(value)):
+                found.add(str(value))
+            case In(Path(("id",), None), values):
+                found.update(str(value.value) for value in values)
+            case _:
+                raise InvalidQuery(f"{resource.path}/delta is filtered by ids only: id eq 'x' or id eq 'y'.")
+    return frozenset(found)
 
 
 def asked_of_mixed(
     ctx: Context, request: Request, target: Target, navigation: Navigation
 ) -> tuple[Asked, Position | None]:
     """A list of several types takes no $filter, $orderby or $search: cast it to one type for those."""
-    options = _read(request.query) if request.query else _NOTHING
+    options = read(request.query) if request.query else _NOTHING
     position: Position | None = None
     if options.skiptoken is not None:
         options, position = _continued(ctx, target, options)
@@ -322,7 +358,7 @@ def _choose_anywhere(of: Edm, navigation: Navigation, name: str, chosen: dict[st
     raise InvalidQuery(f"Could not find a property named '{name[:100]}' on what {navigation.name} leads to.")
 
 
-def _only(options: QueryOptions, *names: str) -> None:
+def only(options: QueryOptions, *names: str) -> None:
     for name in QueryOptions.__struct_fields__:
         if name not in names and getattr(options, name) is not None:
             raise BadRequest(f"${name} has no meaning here; allowed: {', '.join('$' + each for each in names)}.")

@@ -136,12 +136,14 @@ def _name(target: Target) -> str:
 
 
 async def of_property(ctx: Context, target: Target, request: Request) -> Response:
-    """204 where it is null; with /$value as plain text."""
+    """204 where it is null; with /$value as plain text, with /$count how many a collection has."""
     row = await found(ctx, target)
     resource = target.resource
     assert resource is not None
     value: Any = _decode(bodies.document(ctx, resource.type, row, request))
     for name in target.path:
+        if name == "$count":
+            return Response(200, b"%d" % len(value or ()), kind=TEXT)
         value = value.get(name) if isinstance(value, dict) else None
     if value is None:
         return Response(204)

@@ -1,21 +1,25 @@
 """A request and its answer inside the API, without a web framework: the unit that HTTP and `$batch` share."""
 
 import base64
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from bartizan.auth.caller import Caller
-from bartizan.errors import BadRequest, BartizanError, UnsupportedMediaType
+from bartizan.errors import BadRequest, BartizanError, NotAcceptable, UnsupportedMediaType
 
 JSON = b"application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 TEXT = b"text/plain;charset=utf-8"
 MAX_QUERY_FIELDS = 64
 MAX_DEPTH = 64  # of JSON bodies; Graph's own types nest 8 deep
+
+_NEVER = re.compile(r"q=0(\.0{0,3})?")  # a weight that refuses the kind
 
 Header = tuple[bytes, bytes]
 
@@ -65,6 +69,13 @@ class Request:
             raise BadRequest("The request has no body; expected JSON.")
         return decode(self.body)
 
+    def accepts(self, *, text: bool) -> None:
+        """NotAcceptable where the client takes neither JSON nor, if that is the answer, plain text."""
+        header = self.headers.get(b"accept")
+        if header is not None and not _takes(header, text):
+            kinds = "text/plain or application/json" if text else "application/json"
+            raise NotAcceptable(f"The answer is {kinds}, which Accept {header[:60].decode('latin-1')!r} does not take.")
+
     def aliases(self) -> dict[str, str]:
         """`@name=value` of the query, names in lower case."""
         try:
@@ -87,6 +98,17 @@ class Response:
         self.kind = kind
         self.headers = headers if headers is not None else []
         self.target = ""  # the path with {} for keys, for metrics and the log
+
+
+@lru_cache(256)
+def _takes(header: bytes, text: bool) -> bool:
+    """RFC 9110, section 12.5.1. An empty header takes anything, and so does the `*` that old clients send."""
+    wanted = {"*/*", "*", "application/*", "application/json", "text/json", *(("text/*", "text/plain") if text else ())}
+    ranges = [each.split(";") for each in header.decode("latin-1").lower().split(",") if each.strip()]
+    return not ranges or any(
+        name.strip() in wanted and not any(_NEVER.fullmatch(more.strip()) for more in parameters)
+        for name, *parameters in ranges
+    )
 
 
 def _is_json(kind: bytes) -> bool:
@@ -178,9 +200,11 @@ def error(request: Request, problem: BartizanError, at: datetime) -> Response:
 
 
 def encoded(response: Response) -> Any:
-    """The body of an answer as a `$batch` carries it: JSON, or base64 text."""
+    """The body of an answer as a `$batch` carries it: JSON, a text as a string, anything else in base64."""
     if not response.body:
         return None
     if response.kind.startswith(b"application/json"):
         return msgspec.Raw(response.body)
+    if response.kind.startswith(b"text/"):
+        return response.body.decode()
     return base64.b64encode(response.body).decode()

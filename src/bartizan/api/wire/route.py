@@ -31,6 +31,7 @@ Kind = Literal[
     "object",
     "property",
     "action",
+    "delta",
     "related",
     "related_count",
     "refs",
@@ -83,7 +84,7 @@ class Target:
         if self.kind == "set":
             served: list[tuple[Can, Verb]] = [(Can.LIST, "GET"), (Can.CREATE, "POST")]
         else:
-            served = [(Can.GET, "GET"), (Can.PATCH, "PATCH"), (Can.DELETE, "DELETE")]
+            served = [(Can.GET, "GET"), (Can.PATCH, "PATCH"), (Can.PUT, "PUT"), (Can.DELETE, "DELETE")]
         return tuple(verb for flag, verb in served if flag in can)
 
 
@@ -200,6 +201,7 @@ def _contained(navigation: Navigation, name: str, version: Version) -> Resource:
         orderby=None,
         search=(),
         select=True,
+        extra=False,
         patch=frozenset(),
         required=frozenset(),
         read=navigation.access,
@@ -219,6 +221,7 @@ def _contained(navigation: Navigation, name: str, version: Version) -> Resource:
         rows=None,
         throttle="any",
         unserved={},
+        delta=None,
     )
 
 
@@ -333,7 +336,11 @@ class _Walk:
         found = self.operation(resource, True)
         if found is not None:
             return self.action(resource, None, found, None)
-        segment, name, _ = self.call()
+        segment, name, given = self.call()
+        if resource.delta is not None and bare(name) == "delta" and not given:
+            if self.step("delta"):
+                raise self.lost()
+            return self.done(Target("delta", self.version, resource))
         why = self.router.unserved[self.version].get("/".join([*self.shape, bare(name)]))
         if why is not None:  # an operation that is known and not served is not the key of an object
             raise refusal(why, "/".join([*self.shape, bare(name)]))
@@ -422,15 +429,22 @@ class _Walk:
     def property(self, resource: Resource, key: Key, via: Target | None) -> Target:
         kind: StructuredType | None = edm(self.version).structured(resource.type)
         path: list[str] = []
+        many = False
         while self.at < len(self.segments):
             segment, name, _ = self.call()
             if name == "$value" and path:
                 if self.step(name):
                     raise self.lost()
                 return self.done(Target("property", self.version, resource, key, path=tuple(path), raw=True, via=via))
+            if name == "$count" and many:
+                if self.step(name):
+                    raise self.lost()
+                path.append(name)
+                break
             found = kind.find(segment) if kind is not None else None
             if not isinstance(found, Property):
                 raise self.lost()
+            many = found.collection
             path.append(found.name)
             self.step(name)
             kind = None

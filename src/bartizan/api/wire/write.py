@@ -20,6 +20,7 @@ INGEST = "Bartizan.Ingest.All"
 MAX_ID = 256  # characters of an id that a client chooses
 MAX_BOUND = 20  # references of one new object, as documented for groups
 _BIND = "@odata.bind"
+_SENTINEL = "unknownFutureValue"
 
 Bound = list[tuple[Navigation, list[str]]]  # what a new object refers to: ids
 
@@ -150,7 +151,8 @@ async def _create(
             rows.append(row)
             for navigation, targets in links:
                 for target in targets:
-                    _linked(tx, navigation, one.id, target)
+                    if _linked(tx, navigation, one.id, target) and one.id not in fresh:
+                        _touch(tx, resource, one.id, navigation.name, (None, target))
         if fresh:
             note(ctx, tx, resource, fresh, operation="Add")
         return rows, bool(fresh)
@@ -158,13 +160,13 @@ async def _create(
     return await ctx.store.write(work, actor=ctx.caller.actor)
 
 
-def _linked(tx: Tx, navigation: Navigation, parent: str, id: str) -> None:
-    """Twice changes nothing more."""
+def _linked(tx: Tx, navigation: Navigation, parent: str, id: str) -> bool:
+    """Whether it is new; twice changes nothing more."""
     assert navigation.relation is not None
     to = next((to for to in navigation.to if tx.get(to.name, id) is not None), None)
     if to is None:
         raise BadRequest(f"{navigation.name}: there is no object '{id[:100]}'.")
-    tx.relate(navigation.relation, parent, to.name, id)
+    return tx.relate(navigation.relation, parent, to.name, id)
 
 
 def _standing(ctx: Context, tx: Tx, resource: Resource, id: str, asked: dict[str, Any], merge: bool) -> Stored:
@@ -196,14 +198,26 @@ def _says(known: Any, given: Any, *stamps: str | None) -> bool:
 
 async def patch(ctx: Context, target: Target, request: Request) -> Response:
     """The named fields merged inside the writer. 200 with the object or 204, as declared and preferred."""
+    return await _change(ctx, target, request, whole=False)
+
+
+async def put(ctx: Context, target: Target, request: Request) -> Response:
+    """As PATCH, but what can be changed and is not named becomes unset."""
+    return await _change(ctx, target, request, whole=True)
+
+
+async def _change(ctx: Context, target: Target, request: Request, *, whole: bool) -> Response:
     resource = _resource(target)
     row = await found(ctx, target)
     given = changes(ctx, resource, row.id, request.json())
+    missing = sorted(name for name in resource.required if whole and given.get(name) is None)
+    if missing:
+        raise BadRequest(f"PUT replaces the whole object; missing: {', '.join(missing)}.")
     if_match = _if_match(request)
     if resource.patches is not None:
         row = await resource.patches(ctx, row.id, given, if_match)
     else:
-        row = await _patch(ctx, resource, row.id, given, if_match)
+        row = await _patch(ctx, resource, row.id, given, if_match, whole=whole)
     wanted = request.prefers.get("return", "").lower()
     representation = wanted == "representation" or (resource.patch_status == 200 and wanted != "minimal")
     if representation:
@@ -218,6 +232,9 @@ def changes(ctx: Context, resource: Resource, id: str, sent: Any) -> dict[str, A
     given = ctx.edm.accept(resource.type, sent, partial=True)
     if given.get("id") in (id, None):
         given.pop("id", None)
+    sentinels = sorted(name for name, value in given.items() if value == _SENTINEL)
+    if sentinels:
+        raise BadRequest(f"{', '.join(sentinels)}: {_SENTINEL} stands for members that a reader does not know.")
     fixed = sorted(name for name in given if name not in resource.patch and not name.startswith("@"))
     if fixed:
         allowed = ", ".join(sorted(resource.patch))
@@ -229,7 +246,13 @@ def changes(ctx: Context, resource: Resource, id: str, sent: Any) -> dict[str, A
 
 
 async def _patch(
-    ctx: Context, resource: Resource, id: str, given: dict[str, Any], if_match: tuple[str, ...] | str | None
+    ctx: Context,
+    resource: Resource,
+    id: str,
+    named: dict[str, Any],
+    if_match: tuple[str, ...] | str | None,
+    *,
+    whole: bool = False,
 ) -> Stored:
     collection = resource.collection
 
@@ -239,6 +262,7 @@ async def _patch(
             raise lost(id)
         check_match(row, if_match)
         before = inner(row)
+        given = {**dict.fromkeys(before.keys() & resource.patch), **named} if whole else named
         after = {**before, **given} if resource.merges is None else resource.merges(ctx, before, given)
         changed = {
             name: (before.get(name), after.get(name))

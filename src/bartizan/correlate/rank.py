@@ -1,0 +1,138 @@
+"""How an incident is shown: its place in the queue with the parts of it, its title and what it says of itself."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from bartizan.correlate.incident import Incident, Node
+from bartizan.correlate.rules import SEVERITY_BITS
+
+HALF_BITS = 30.0  # a priority of 50: five detectors that the tenant has never seen, or more that are less rare
+NAMED_IN_TITLE = 2
+NAMED_IN_SUMMARY = 10
+TACTICS_IN_TITLE = 3
+MAX_TITLE = 200
+
+Shown = Callable[[Node], str]  # the name of an entity that people use
+
+# Order of an attack, as ATT&CK Enterprise lists tactics.
+TACTICS = (
+    "Reconnaissance ResourceDevelopment InitialAccess Execution Persistence PrivilegeEscalation DefenseEvasion "
+    "CredentialAccess Discovery LateralMovement Collection CommandAndControl Exfiltration Impact"
+).split()
+_PLURAL = {
+    "user": "Users",
+    "mailbox": "Mailboxes",
+    "host": "Hosts",
+    "resource": "Resources",
+    "address": "Addresses",
+    "sender": "Senders",
+    "domain": "Domains",
+    "url": "URLs",
+    "hash": "Files",
+}
+
+
+def plain(node: Node) -> str:
+    return node[1]
+
+
+def priority(incident: Incident, company: float) -> tuple[int, dict[str, Any]]:
+    """(0 to 100, the parts): 100 * (1 - 2 ** (-bits / 30)), where bits are the sum of the parts' bits."""
+    detectors = [
+        {
+            "detector": each.detector,
+            "bits": each.bits,
+            "popularity": each.popularity,
+            "popularityHere": each.popularity_here,
+            "explainedBy": each.explained_by or None,
+            "explained": each.explained,
+        }
+        for each in incident.evidence.values()
+    ]
+    bits = incident.bits + company
+    severity = SEVERITY_BITS.get(incident.severity, 0.0)
+    return score_of(bits), {"detectors": detectors, "severity": severity, "company": company, "bits": bits}
+
+
+def score_of(bits: float) -> int:
+    return min(100, max(0, round(100 * (1 - 2 ** (-bits / HALF_BITS)))))
+
+
+def tactics_of(incident: Incident) -> list[str]:
+    """In the order in which they were first seen; at one time, in that of an attack."""
+    return sorted(incident.tactics, key=lambda each: (incident.tactics[each], TACTICS.index(each)))
+
+
+def title_of(incident: Incident, shown: Shown = plain) -> str:
+    """Where an attack shows several tactics: whom it is against, and how. Else the rarest alert's title and how much
+    more there was.
+    """
+    tactics = [_words(each) for each in tactics_of(incident)]
+    places = _places(incident, shown)
+    evidence = sorted(incident.evidence.values(), key=lambda each: (-each.bits, each.at))
+    if len(tactics) > 1:
+        how = ", ".join(tactics) if len(tactics) <= TACTICS_IN_TITLE else f"{tactics[0]} to {tactics[-1]}"
+        return f"Attack on {places}: {how}"[:MAX_TITLE] if places else f"Attack: {how}"[:MAX_TITLE]
+    what = (evidence[0].title or evidence[0].detector).rstrip(". ") if evidence else "Alerts"
+    more = len(evidence) - 1
+    if more > 0:
+        what += f" and {more} other kind{'s' if more > 1 else ''} of alert"
+    return (f"{what} on {places}" if places else what)[:MAX_TITLE]
+
+
+def _words(tactic: str) -> str:
+    """InitialAccess -> initial access."""
+    return "".join(f" {each.lower()}" if each.isupper() else each for each in tactic).strip()
+
+
+def _named(incident: Incident, kind: str, shown: Shown) -> list[str]:
+    return list(dict.fromkeys(shown(node) for node in incident.nodes if node[0] == kind))
+
+
+def _places(incident: Incident, shown: Shown) -> str:
+    people, hosts = _named(incident, "user", shown), _named(incident, "host", shown)
+    if people and hosts:
+        return f"{_several(people, 'users')} and {_several(hosts, 'hosts')}"
+    for kind in ("host", "user", "resource", "address"):
+        if names := _named(incident, kind, shown):
+            return _several(names, _PLURAL[kind].lower())
+    return ""
+
+
+def _several(names: list[str], plural: str) -> str:
+    return " and ".join(sorted(names)) if len(names) <= NAMED_IN_TITLE else f"{len(names)} {plural}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def summary_of(incident: Incident, score: int, company: float, shown: Shown = plain) -> str:
+    """What happened, to whom, and why it stands where it does in the queue; a sentence a line."""
+    evidence = sorted(incident.evidence.values(), key=lambda each: (-each.bits, each.at))
+    sources = f" from {' and '.join(incident.products)}" if incident.products else ""
+    when = f"between {_minute(incident.first)} and {_minute(incident.last)} UTC"
+    lines = [f"{_count(len(evidence), 'kind')} of alert, {_count(incident.folds, 'alert')}{sources}, {when}."]
+    for kind, plural in _PLURAL.items():
+        names = _named(incident, kind, shown)
+        if names:
+            more = f" and {len(names) - NAMED_IN_SUMMARY} more" if len(names) > NAMED_IN_SUMMARY else ""
+            lines.append(f"{plural}: {', '.join(names[:NAMED_IN_SUMMARY])}{more}.")
+    if incident.tactics:
+        lines.append(f"Tactics in order: {', '.join(map(_words, tactics_of(incident)))}.")
+    parts = [f"{sum(each.bits for each in evidence):.1f} bits of rarity"]
+    if bits := SEVERITY_BITS.get(incident.severity, 0.0):
+        parts.append(f"{bits:.1f} for severity {incident.severity}")
+    if company > 0:
+        parts.append(f"{company:.1f} for other trouble in the same hours")
+    lines.append(f"Priority {score}: {', '.join(parts)}.")
+    if incident.reasons:
+        lines.append(f"Linked by: {', '.join(sorted(incident.reasons))}.")
+    if incident.follows:
+        lines.append(f"Follows incident {incident.follows}, which was resolved.")
+    return "\n".join(lines)
+
+
+def _minute(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,308 @@
+"""Correlation as a stage on the change feed: alerts of each tenant into incidents, back into the store.
+
+What the engine made of a batch, the batch itself and the position in the feed are written in one transaction, so that
+a crash at any moment leaves either none or all of it. The engine lives in memory; a snapshot and the inputs since
+then (the journal) bring it back as it was.
+
+Source: design of the feed and of cursors in ARCHITECTURE.md.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from bartizan.correlate.engine import Engine
+from bartizan.correlate.facts import Held, Named, Names, facts_of, seconds
+from bartizan.correlate.incident import Handled, Moved, Pass, Seen, Step, Take, Told
+from bartizan.correlate.memory import Memory
+from bartizan.correlate.write import ACTOR, Batch, follow
+from bartizan.errors import BartizanError, Conflict, Gone, StorageFull, Timeout, Unavailable
+from bartizan.model import entities
+from bartizan.model.ids import stable_id
+from bartizan.store.alerts import ALERTS_V2, INCIDENTS
+from bartizan.store.interface import Change, Query, Store, TenantStore, Tx
+
+WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices")
+STEP_CHANGES = 50  # of one step: an alert is rendered in both faces inside the writer, whose lock stays short
+SNAPSHOT_AFTER = 40  # journal entries: what a restart has to go through again
+MAX_TENANTS = 64  # whose engines are in memory
+IDLE_CHANGES = 1_000  # as of the copy stage: changes of other sets after which the cursor follows ...
+IDLE_S = 60.0  # ... or this time
+PAUSE_S = 1.0
+MAX_PAUSE_S = 30.0
+
+POSITION, STATE, JOURNAL = "correlate/position", "correlate/state", "correlate/journal"
+_PASSING = (StorageFull, Unavailable, Timeout, Conflict)
+
+log = structlog.get_logger(__name__)
+
+
+class _Entry(msgspec.Struct):
+    """One batch, in the order in which it was taken: first the names that it brought, then the rest."""
+
+    seq: int
+    heard: list[Named | Held]
+    told: list[Take | Pass | Seen | Moved | Handled]
+
+
+class _State(msgspec.Struct):
+    entry: int  # the journal's first entry that is not in it
+    memory: bytes
+    names: bytes
+
+
+class _Live:
+    """What is known of one tenant: all of it follows from what is stored."""
+
+    def __init__(self, tenant: str) -> None:
+        self.names = Names()
+        self.engine = Engine(named=lambda alert: stable_id("incident", tenant, alert))
+        self.position = 0
+        self.first = 0  # entries of the journal that are stored: first to next, without next
+        self.next = 0
+        self.fed = time.monotonic()
+
+    def estimate(self) -> float:
+        """What time it is for alerts: theirs, and what has passed since the last came. Records of last year are
+        correlated as of last year."""
+        return self.engine.memory.now + time.monotonic() - self.fed
+
+
+class CorrelateStage:
+    """One at a time for each `name`, under a lease; a second one finds that the position has moved, and reads anew."""
+
+    def __init__(self, store: Store, *, name: str = "correlate", step_changes: int = STEP_CHANGES) -> None:
+        self._store = store
+        self._name = name
+        self._step_changes = step_changes
+        self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._followed = time.monotonic()
+
+    async def run(self) -> None:
+        """Until cancelled. Waits out what passes (a full disk, a database that is away); other errors are raised."""
+        while True:
+            try:
+                taken = await self.step()
+                if not taken:
+                    await self.silence()
+            except _PASSING as error:
+                log.warning("correlate.waits", error=error.message)
+                await asyncio.sleep(_pause(error))
+                continue
+            if not taken:
+                await self._store.changed()
+
+    async def step(self) -> int:
+        """Takes one bounded batch of changes; returns how many, 0 if there were none."""
+        cursor = await self._store.cursor(self._name)
+        if cursor is None:
+            cursor = 0
+            await self._store.advance(self._name, 0)  # from here on retention waits for us
+        head = await self._store.head()
+        try:
+            changes = await self._store.changes(cursor, limit=self._step_changes, collections=list(WATCHED))
+        except Gone:
+            log.error("correlate.gap", after=cursor, up_to=head)  # what lies between stays without an incident
+            await self._store.advance(self._name, head)
+            return 1
+        if not changes:
+            await self._follow(cursor, head)
+            return 0
+        by_tenant: dict[str, list[Change]] = {}
+        for change in changes:
+            by_tenant.setdefault(change.tenant, []).append(change)
+        for tenant, its in by_tenant.items():
+            await self._take(tenant, its)
+        await self._store.advance(self._name, changes[-1].seq)
+        self._followed = time.monotonic()
+        return len(changes)
+
+    async def silence(self, now: float | None = None) -> int:
+        """What silence brings about, in the tenants that are in memory: incidents settle and end. Returns in how
+        many. `now` stands for the estimate, in tests."""
+        done = 0
+        for tenant, live in list(self._live.items()):
+            at = live.estimate() if now is None else now
+            if live.engine.due() <= at:
+                await self._write(tenant, live, live.position, [Pass(at)])
+                done += 1
+        return done
+
+    async def _follow(self, cursor: int, head: int) -> None:
+        now = time.monotonic()
+        if head > cursor and (head - cursor >= IDLE_CHANGES or now - self._followed >= IDLE_S):
+            await self._store.advance(self._name, head)
+            self._followed = now
+
+    # ------------------------------------------------------------ one tenant
+
+    async def _take(self, tenant: str, changes: Sequence[Change]) -> None:
+        live = await self._of(tenant)
+        ahead = [change for change in changes if change.seq > live.position]
+        if not ahead:
+            return
+        live.names.heard.clear()
+        told = await self._told(tenant, live, ahead)
+        if told or live.names.heard:
+            await self._write(tenant, live, ahead[-1].seq, told)
+
+    async def _of(self, tenant: str) -> _Live:
+        live = self._live.get(tenant)
+        if live is None:
+            live = await self._restored(tenant)
+            self._live[tenant] = live
+        self._live.move_to_end(tenant)
+        if len(self._live) > MAX_TENANTS:
+            self._live.popitem(last=False)
+        return live
+
+    async def _restored(self, tenant: str) -> _Live:
+        store, live = self._store.tenant(tenant), _Live(tenant)
+        kept = await store.value(STATE)
+        if kept is not None:
+            state = msgspec.msgpack.decode(kept, type=_State)
+            live.engine = Engine(named=live.engine.named, memory=Memory.load(state.memory))
+            live.names.load(msgspec.msgpack.decode(state.names))
+            live.first = live.next = state.entry
+        while (raw := await store.value(f"{JOURNAL}/{live.next}")) is not None:
+            entry = msgspec.msgpack.decode(raw, type=_Entry)
+            for heard in entry.heard:
+                live.names.hear(heard)
+            for told in entry.told:
+                live.engine.tell(told)
+            live.next += 1
+        live.position = int(await store.value(POSITION) or b"0")
+        await follow(store)
+        return live
+
+    async def _write(self, tenant: str, live: _Live, seq: int, told: Sequence[Told]) -> None:
+        """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored."""
+        store = self._store.tenant(tenant)
+        entry = msgspec.msgpack.encode(_Entry(seq, list(live.names.heard), list(told)))
+        live.names.heard.clear()
+        number, before = live.next, live.position
+        try:
+            steps: list[Step] = [step for each in told for step in live.engine.tell(each)]
+            live.next += 1
+            state = self._snapshot(live) if live.next - live.first >= SNAPSHOT_AFTER else None
+            batch = Batch(tenant, live.engine, live.names, steps)
+
+            def work(tx: Tx) -> bool:
+                if int(tx.value(POSITION) or b"0") != before or tx.value(f"{JOURNAL}/{number}") is not None:
+                    return False  # another process has taken over
+                batch.write(tx)
+                tx.set_value(POSITION, str(seq).encode())
+                if state is None:
+                    tx.set_value(f"{JOURNAL}/{number}", entry)
+                else:
+                    tx.set_value(STATE, state)
+                    for each in range(live.first, number):
+                        tx.set_value(f"{JOURNAL}/{each}", None)
+                return True
+
+            if not await store.write(work, actor=ACTOR):
+                raise Conflict("the position of correlation has moved: another process is at work")
+        except BaseException:
+            self._live.pop(tenant, None)
+            raise
+        live.position = seq
+        if state is not None:
+            live.first = live.next
+        if any(isinstance(each, Take) for each in told):
+            live.fed = time.monotonic()
+        await follow(store)
+
+    @staticmethod
+    def _snapshot(live: _Live) -> bytes:
+        names = msgspec.msgpack.encode(live.names.dump())
+        return msgspec.msgpack.encode(_State(live.next, live.engine.memory.dump(), names))
+
+    # ------------------------------------------------------------ changes into what the engine is told
+
+    async def _told(self, tenant: str, live: _Live, changes: Sequence[Change]) -> list[Told]:
+        bodies = await self._bodies(self._store.tenant(tenant), changes)
+        told: list[Told] = []
+        for change in changes:
+            body = bodies.get((change.collection, change.id))
+            if change.actor == ACTOR or body is None:
+                continue
+            try:
+                told += self._of_change(live, change, body)
+            except (ValueError, KeyError, TypeError) as error:
+                # The alert is stored and shown; only its incident is missing.
+                log.error("correlate.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
+        return told
+
+    async def _bodies(self, store: TenantStore, changes: Iterable[Change]) -> dict[tuple[str, str], Mapping[str, Any]]:
+        ids: dict[str, list[str]] = {}
+        for change in changes:
+            if change.op == "created" or change.collection in (ALERTS_V2.name, INCIDENTS.name):
+                ids.setdefault(change.collection, []).append(change.id)
+        found: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for collection, its in ids.items():
+            page = await store.page(collection, Query(top=len(its), ids=tuple(dict.fromkeys(its)), version="beta"))
+            for row in page.rows:
+                found[collection, row.id] = msgspec.json.decode(row.wire("beta"))
+        return found
+
+    def _of_change(self, live: _Live, change: Change, body: Mapping[str, Any]) -> list[Told]:
+        if change.collection == ALERTS_V2.name:
+            return self._of_alert(live, change, body)
+        if change.collection == INCIDENTS.name:
+            return _of_incident(change)
+        if change.collection == "signIns":
+            return _of_sign_in(live.engine, body)
+        live.names.directory(change.collection, body, seconds(change.at))
+        return []
+
+    def _of_alert(self, live: _Live, change: Change, body: Mapping[str, Any]) -> list[Told]:
+        """A new one; or one that somebody moved. One that came with its incident, or was put into one before we saw it,
+        is where it belongs."""
+        if change.op == "created":
+            facts = facts_of(body, live.names)
+            if body.get("incidentId"):
+                return [Moved(facts, "", str(body["incidentId"]))]
+            return [] if _left_alone(body) else [Take(facts)]
+        changed, now = change.changed or {}, body.get("incidentId")
+        before, after = changed.get("incidentId", (None, None))
+        if before != after:
+            return [Moved(facts_of(body, live.names), before or "", after or "")]
+        if now and ("evidence" in changed or "severity" in changed):  # a later record of its provider
+            return [Moved(facts_of(body, live.names), str(now), str(now))]
+        return []
+
+
+def _left_alone(body: Mapping[str, Any]) -> bool:
+    """What its provider has closed already, or does not want to have correlated."""
+    more = body.get("additionalData")
+    return body.get("status") == "resolved" or (
+        isinstance(more, dict) and more.get("isExcludedFromCorrelation") is True
+    )
+
+
+def _of_incident(change: Change) -> list[Told]:
+    changed = change.changed or {}
+    into = changed.get("redirectIncidentId", (None, None))[1]
+    if into:
+        return [Handled(change.id, "merged", str(into))]
+    if "status" not in changed:
+        return []
+    return [Handled(change.id, "resolved" if changed["status"][1] == "resolved" else "open")]
+
+
+def _of_sign_in(engine: Engine, body: Mapping[str, Any]) -> list[Told]:
+    """An address from which people sign in all day is shared, and links nothing."""
+    address = entities.address(str(body.get("ipAddress") or ""))
+    if address is None or not body.get("createdDateTime"):
+        return []
+    node, at = ("address", address), seconds(str(body["createdDateTime"]))
+    return [] if engine.seen(node, at) else [Seen(node, at)]
+
+
+def _pause(error: BartizanError) -> float:
+    return min(MAX_PAUSE_S, max(PAUSE_S, getattr(error, "retry_after_s", PAUSE_S)))

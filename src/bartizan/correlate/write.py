@@ -1,0 +1,172 @@
+"""What the engine decided, as documents: incidents, their alerts, and why each alert is in its incident.
+
+Source: microsoft.graph.security.incident, microsoft.graph.security.correlationReason.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bartizan.correlate.engine import Engine
+from bartizan.correlate.facts import Names
+from bartizan.correlate.incident import Incident, Link, Merged, Node, Opened, Placed, Step
+from bartizan.correlate.rank import priority, summary_of, tactics_of, title_of
+from bartizan.model.times import TICKS_A_SECOND, from_ticks
+from bartizan.odata.tree import Compare, Literal, Path
+from bartizan.store.alerts import ALERTS_V2, INCIDENTS, place_alert
+from bartizan.store.draft import draft, inner
+from bartizan.store.interface import Collection, TenantStore, Tx
+
+ACTOR = "bartizan correlate"
+CHUNK = 50  # alerts that one transaction moves after a merge
+LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
+_OWN = "@bartizan.correlation"  # in the incident's state: what we said of it last, and the parts of its priority
+PENDING = "correlate/pending"  # merges whose alerts have not all moved yet: (source, target)
+_encode = msgspec.json.Encoder().encode
+_OURS = ("displayName", "severity", "summary")  # which a person may say otherwise
+
+
+class Batch:
+    """The steps of one batch, made ready; `write` may run more than once."""
+
+    def __init__(self, tenant: str, engine: Engine, names: Names, steps: Sequence[Step]) -> None:
+        self._tenant = tenant
+        self._merges = [(each.source, each.target.root(), each.reasons) for each in steps if isinstance(each, Merged)]
+        self._alerts: list[tuple[str, str, Link | None]] = []
+        touched: dict[str, Incident] = {}
+        for step in steps:
+            incident = step.target.root() if isinstance(step, Merged) else step.incident.root()
+            if isinstance(step, Opened):
+                self._alerts += [(key, incident.key, link) for key, link in step.alerts]
+            elif isinstance(step, Placed) and step.shown:
+                self._alerts.append((step.key, incident.key, step.link))
+            if incident.state not in ("candidate", "merged"):
+                touched[incident.key] = incident
+        for source, _, _ in self._merges:  # opened and merged in one batch: it is written, then redirected
+            touched[source.key] = source
+        self._bodies = {key: None if each.foreign else _body(each, engine, names) for key, each in touched.items()}
+
+    def write(self, tx: Tx) -> None:
+        grown = {incident for _, incident, _ in self._alerts}
+        for key, body in self._bodies.items():
+            self._put(tx, key, body, key in grown)
+        for alert, incident, link in self._alerts:
+            if place_alert(tx, alert, incident) is not None and link is not None:
+                tx.put(draft(LINKS, _link(alert, link), alert))
+        pending: list[tuple[str, str]] = []
+        for source, target, reasons in self._merges:
+            self._redirect(tx, source.key, target.key, reasons)
+            if _move(tx, source.key, target.key) == CHUNK:
+                pending.append((source.key, target.key))
+        if pending:
+            tx.set_value(PENDING, _encode([*_pending(tx.value(PENDING)), *pending]))
+
+    def _put(self, tx: Tx, key: str, body: Mapping[str, Any] | None, grown: bool) -> None:
+        """New, or with what is new of it. What a person changed stays; of an incident that is not ours only the time
+        of its last change moves."""
+        row = tx.get(INCIDENTS.name, key)
+        if row is None:
+            if body is not None:
+                stamped = {"status": "active", "classification": "unknown", "determination": "unknown"}
+                tx.put(draft(INCIDENTS, {**stamped, **body, "tenantId": self._tenant}, key))
+            return
+        before = inner(row)
+        after = dict(before)
+        if body is not None:
+            said = (before.get(_OWN) or {}).get("said") or {}
+            kept = {name for name in _OURS if before.get(name) != said.get(name)}
+            after.update({name: value for name, value in body.items() if name not in kept})
+        if after == before and not grown:
+            return
+        changed = {
+            name: (before.get(name), after[name])
+            for name in (*_OURS, "priorityScore")
+            if before.get(name) != after.get(name)
+        }
+        tx.put(draft(INCIDENTS, after, key), changed=changed)
+
+    def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> None:
+        row = tx.get(INCIDENTS.name, source)
+        if row is None:
+            return
+        before = inner(row)
+        if before.get("redirectIncidentId"):
+            return
+        text = f"Merged into incident {target}. Reasons: {','.join(reasons)}"
+        comment = {"comment": text, "createdByDisplayName": "Bartizan", "createdDateTime": tx.now}
+        also = {"status": "redirected", "redirectIncidentId": target}
+        after = {**before, **also, "comments": [*(before.get("comments") or []), comment]}
+        tx.put(draft(INCIDENTS, after, source), changed={name: (before.get(name), also[name]) for name in also})
+
+
+async def follow(store: TenantStore) -> None:
+    """The alerts of merged incidents that were too many for one transaction, some at a time."""
+    while pending := _pending(await store.value(PENDING)):
+        source, target = pending[0]
+
+        def work(tx: Tx, source: str = source, target: str = target) -> None:
+            if _move(tx, source, target) < CHUNK:
+                rest = [each for each in _pending(tx.value(PENDING)) if each != (source, target)]
+                tx.set_value(PENDING, _encode(rest) if rest else None)
+
+        await store.write(work, actor=ACTOR)
+
+
+def _pending(kept: bytes | None) -> list[tuple[str, str]]:
+    return msgspec.json.decode(kept, type=list[tuple[str, str]]) if kept else []
+
+
+def _move(tx: Tx, source: str, target: str) -> int:
+    of_source = Compare("eq", Path(("incidentId",), kind="text"), Literal(source, "text"))
+    rows = tx.find(ALERTS_V2.name, of_source, limit=CHUNK)
+    for row in rows:
+        place_alert(tx, row.id, target, instead_of=source)
+    return len(rows)
+
+
+def _body(incident: Incident, engine: Engine, names: Names) -> dict[str, Any]:
+    def shown(node: Node) -> str:
+        if node[0] == "user":
+            return names.people.shown(node[1])
+        return names.hosts.shown(node[1]) if node[0] == "host" else node[1]
+
+    company = engine.company(incident)
+    score, parts = priority(incident, company)
+    said = {
+        "displayName": title_of(incident, shown),
+        "severity": incident.severity,
+        "summary": summary_of(incident, score, company, shown),
+    }
+    entities = list(dict.fromkeys((kind, shown((kind, value))) for kind, value in incident.nodes))
+    return {
+        **said,
+        "priorityScore": score,
+        _OWN: {
+            "said": said,
+            "priority": parts,
+            "entities": [{"kind": kind, "value": value} for kind, value in entities],
+            "tactics": tactics_of(incident),
+            "reasons": sorted(incident.reasons),
+            "firstActivityDateTime": _instant(incident.first),
+            "lastActivityDateTime": _instant(incident.last),
+            "follows": incident.follows or None,
+        },
+    }
+
+
+def _link(alert: str, link: Link) -> dict[str, Any]:
+    return {
+        "id": alert,
+        "correlationReason": ",".join(link.reasons),
+        "entity": {"kind": link.node[0], "value": link.node[1]},
+        "shared": link.shared,
+        "popularity": link.popularity,
+        "gapHours": link.gap_hours,
+        "strangers": link.strangers,
+        "bits": link.bits,
+    }
+
+
+def _instant(at: float) -> str:
+    return from_ticks(round(at * TICKS_A_SECOND))

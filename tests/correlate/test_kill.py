@@ -1,0 +1,90 @@
+"""kill -9 while alerts are correlated: the incidents are those of a run that nobody disturbed, ids and all."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.correlate.streams import attack, noise
+
+from bartizan.correlate.write import LINKS
+from bartizan.model import security as graph
+from bartizan.model.alert import Alert
+from bartizan.model.faces import provider_faces
+from bartizan.store import Query, Tx, open_store
+from bartizan.store.alerts import ALERTS_V2, COLLECTIONS, INCIDENTS, prepare, store_alerts
+
+ROOT = Path(__file__).resolve().parents[2]
+TENANT = "t1"
+
+
+def alerts() -> list[Alert]:
+    made = []
+    for each in sorted(noise(40, 3) + attack("a", 30.2, "h1", 5), key=lambda one: one.at):
+        at = msgspec.json.decode(msgspec.json.encode(each.at), type=float)
+        stamp = f"2026-03-0{1 + int(at // 86_400) % 3}T{int(at // 3_600) % 24:02}:{int(at // 60) % 60:02}:00Z"
+        made.append(
+            Alert(vendor="Acme", product="Sensor", provider_alert_id=each.key, title=each.title,
+                  detector_id=each.detector, first_activity=stamp, severity="low",
+                  evidence=[graph.DeviceEvidence(deviceDnsName=f"{each.nodes[0][1]}.c.example")])
+        )  # fmt: skip
+    return made
+
+
+async def fill(folder: Path) -> None:
+    store = open_store(folder, (*COLLECTIONS, LINKS))
+    await store.start()
+    ready = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
+
+    def work(tx: Tx) -> None:
+        store_alerts(tx, ready)
+
+    await store.tenant(TENANT).write(work, actor="test")
+    await store.close()
+
+
+async def placed(folder: Path) -> tuple[dict[str, str | None], dict[str, tuple[str, int, str]]]:
+    store = open_store(folder, (*COLLECTIONS, LINKS))
+    await store.start()
+    rows = (await store.tenant(TENANT).page(ALERTS_V2.name, Query(top=1_000))).rows
+    bodies = (msgspec.json.decode(row.doc) for row in rows)
+    where = {body["providerAlertId"]: body["incidentId"] for body in bodies}
+    rows = (await store.tenant(TENANT).page(INCIDENTS.name, Query(top=1_000))).rows
+    what = {}
+    for row in rows:
+        body = msgspec.json.decode(row.doc)
+        what[row.id] = (body["displayName"], body["priorityScore"], body["summary"])
+    await store.close()
+    return where, what
+
+
+def run(folder: Path, kill_after: int | None) -> bool:
+    """Whether it came to the end; it is killed once it has said so many steps."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.correlate.stage_process", str(folder)],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for number, line in enumerate(process.stdout, 1):
+            if line.strip() == "done":
+                return True
+            if number == kill_after:
+                process.kill()
+        return False
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    asyncio.run(fill(tmp_path / "calm"))
+    shutil.copytree(tmp_path / "calm", tmp_path / "killed")
+    assert run(tmp_path / "calm", None)
+    kills = 0
+    while not run(tmp_path / "killed", 3 + kills):
+        kills += 1
+    assert kills >= 3
+    calm, killed = asyncio.run(placed(tmp_path / "calm")), asyncio.run(placed(tmp_path / "killed"))
+    assert killed == calm
+    assert len({calm[0][f"a-{step}"] for step in range(5)}) == 1 and calm[0]["a-0"] in calm[1]
