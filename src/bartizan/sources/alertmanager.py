@@ -29,6 +29,11 @@ class Alertmanager(Shape):
     name = "alertmanager"
     vendor = "Prometheus"
     product = "Alertmanager"
+    marks = (
+        "labels.alertname labels.alertname+annotations+startsAt parameters+payload.labels "
+        "receiver+groupKey+alerts commonLabels+groupLabels+alerts"
+    )
+    sourcetypes = ("alertmanager", "alertmanager:*", "prometheus:alert*")
     table = "AlertmanagerEvents"
     columns = {"AlertName": "labels.alertname", "Instance": "labels.instance"}
     alert = Paths(

@@ -13,6 +13,8 @@ class AppOmni(Shape):
     name = "appomni"
     vendor = "AppOmni"
     product = "SaaS Security"
+    marks = "appomni+event event.module=appomni appomni+event+event.dataset"
+    sourcetypes = ("appomni", "appomni:*")
     table = "AppOmniEvents"
     columns = {"Dataset": "event.dataset", "ServiceType": "appomni.service.type"}
     alert = Paths(

@@ -29,6 +29,12 @@ class CarbonBlack(Shape):
     name = "carbon_black"
     vendor = "VMware"
     product = "Carbon Black Cloud"
+    marks = (
+        "loginName+orgName+eventId+eventTime org_key+device_id+type+reason org_key+alert_url+type "
+        "org_key+severity+id threatInfo+deviceInfo workflow+device_name+reason workflow+threat_id "
+        "type=cb_analytics+id type=watchlist+id"
+    )
+    sourcetypes = ("vmware:cbc:*", "carbonblack:*", "cbc:*", "bit9:carbonblack:*")
     table = "CarbonBlackEvents"
     columns = {"OrgName": "orgName org_key", "RequestUrl": "requestUrl"}
     wrappers = ("results", "notifications")

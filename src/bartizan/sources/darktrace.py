@@ -32,6 +32,13 @@ class Darktrace(Shape):
     name = "darktrace"
     vendor = "Darktrace"
     product = "DETECT"
+    marks = (
+        "pbid+model model.then.name+device model.now.name+triggeredComponents aiaScore+title+summariser "
+        "aiaScore+breachDevices alert_name+priority_level+last_updated_status "
+        "alert_name+last_updated_status modelbreaches incidentEventScore"
+    )
+    pattern = re.compile(r"\bdarktrace\b.{0,60}\{")
+    sourcetypes = ("darktrace", "darktrace:*")
     table = "DarktraceEvents"
     columns = {"ModelName": "model.name model.now.name model.then.name", "DeviceId": "device.did"}
     wrappers = ("modelbreaches",)

@@ -30,6 +30,11 @@ class DigitalShadows(Shape):
     name = "digital_shadows"
     vendor = "Digital Shadows"
     product = "SearchLight"
+    marks = (
+        "portal-id+classification+risk-assessment portal-id+title entity-summary+severity+title "
+        "risk-assessment+risk-factors"
+    )
+    sourcetypes = ("digital_shadows", "digitalshadows:*", "searchlight:*")
     table = "DigitalShadowsEvents"
     columns = {"Classification": "classification", "PortalId": "portal-id"}
     alert = Paths(

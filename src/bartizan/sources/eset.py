@@ -30,6 +30,8 @@ class Eset(Shape):
     name = "eset"
     vendor = "ESET"
     product = "PROTECT"
+    marks = "event_type=*_event+source_uuid+occured event_type+source_uuid+occured+severity source_uuid+eialarmid"
+    sourcetypes = ("eset", "eset:*")
     table = "EsetEvents"
     columns = {"GroupName": "group_name", "EventKind": "event_type"}
     alert = Paths(

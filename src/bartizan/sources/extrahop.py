@@ -14,6 +14,8 @@ class ExtraHop(Shape):
     name = "extrahop"
     vendor = "ExtraHop"
     product = "Reveal(x)"
+    marks = "participants+risk_score+type appliance_id+risk_score+participants mitre_techniques+risk_score+title"
+    sourcetypes = ("extrahop", "extrahop:*")
     table = "ExtraHopEvents"
     columns = {"ApplianceId": "appliance_id", "Categories": "list categories"}
     wrappers = ("detections",)

@@ -25,6 +25,8 @@ class Gatewatcher(Shape):
     name = "gatewatcher"
     vendor = "Gatewatcher"
     product = "AIONIQ"
+    marks = "observer.vendor=gatewatcher+event observer.product=gcenter event.module=sigflow_* observer.gcap+event"
+    sourcetypes = ("gatewatcher", "gatewatcher:*")
     table = "GatewatcherEvents"
     columns = {"Module": "event.module", "Dataset": "event.dataset", "FlowId": "network.flow_id"}
     alert = Paths(

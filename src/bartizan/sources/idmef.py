@@ -3,6 +3,8 @@
 Source: draft-lehmann-idmefv2; RFC 4765 (version 1).
 """
 
+import re
+
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -25,6 +27,9 @@ class Idmef(Shape):
     name = "idmef"
     vendor = "IDMEF"
     product = "Analyzer"
+    marks = "Analyzer+CreateTime+ID Analyzer+ID+Version Analyzer+Category+Priority"
+    pattern = re.compile(r"<(?:\w+:)?IDMEF-Message|\bIDMEF-Message\b")
+    sourcetypes = ("idmef", "idmef:*", "prelude:idmef")
     table = "IdmefEvents"
     columns = {"Analyzer": "Analyzer.Name", "Category": "Category"}
     alert = Paths(

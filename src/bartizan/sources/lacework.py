@@ -22,6 +22,11 @@ class Lacework(Shape):
     name = "lacework"
     vendor = "Lacework"
     product = "Cloud Security"
+    marks = (
+        "alertId+alertInfo alertName+alertType+alertInfo event_id+event_title+event_type+event_severity "
+        "alertId+alertType+severity derivedFields+alertType"
+    )
+    sourcetypes = ("lacework", "lacework:*")
     table = "LaceworkEvents"
     columns = {"AlertType": "alertType", "PolicyId": "policyId"}
     wrappers = ("data",)

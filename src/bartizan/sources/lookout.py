@@ -23,6 +23,11 @@ class Lookout(Shape):
     name = "lookout"
     vendor = "Lookout"
     product = "Mobile Endpoint Security"
+    marks = (
+        "threat.classifications+target enterprise_guid+type threat+target+change_type "
+        "target.guid+actor.guid change_type+device+type=device"
+    )
+    sourcetypes = ("lookout", "lookout:*")
     table = "LookoutEvents"
     columns = {"DeviceGuid": "target.guid actor.guid device.guid", "ChangeType": "change_type"}
     wrappers = ("events",)

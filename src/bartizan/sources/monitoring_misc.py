@@ -64,6 +64,27 @@ class MonitoringMisc(Shape):
     name = "monitoring_misc"
     vendor = "Monitoring"
     product = "Webhook"
+    marks = (
+        "AlarmName+NewStateValue Type=notification+TopicArn+Message detail-type=CloudWatch*+detail "
+        "incident.incident_id+incident.policy_name incident.condition_name "
+        "schemaId=azureMonitorCommonAlertSchema+data.essentials data.essentials.alertRule "
+        "receiver+alerts+title+state receiver+alerts+status+title+message orgId+alerts+title+state "
+        "monitor_id+alert_type+title alert_type+priority+last_updated alert_transition+title "
+        "event.event_type=incident.*+event.data project+culprit+event culprit+level+project_name "
+        "heartbeat+monitor+msg check_id+check_name+current_state check_id+check_type+alert_type "
+        "check_name+check_result_id hostName+triggerExpression+severity detector+detectorUrl+incidentId "
+        "payload.detectorUrl payload.incidentId+payload.messageBody detectOnCondition+incidentId "
+        "alert.alertId+action+alert.message alert_url+chart+alert event.monitorID+action event.matchedEvent "
+        "check_command+notification_type+host notification_type+what event_definition_id+event "
+        "event_definition_title+backlog data.issue.issueIdentifier type=alert.*+data.issue "
+        "rule_id+device_id+alert_id+hostname alert_id+rule+faults sysName+device_id+rule "
+        "alert_action+log_url+alert_id alert_action+alert_url eventid+trigger+host "
+        "problem_id+problem_title+state ProblemID+ProblemTitle MONITORNAME+STATUS+INCIDENT_REASON"
+    )
+    sourcetypes = (
+        "monitoring:*", "aws:cloudwatch:alarm", "aws:sns:alarm", "grafana:alert*", "datadog:*", "zabbix:*",
+        "sentry:*", "graylog:*", "pagerduty:*", "opsgenie:*", "checkmk:*", "librenms:*", "signalfx:*", "pingdom:*",
+    )  # fmt: skip
     table = "MonitoringEvents"
     columns = {"MonitorId": "monitorID check_id rule_id detectorId monitor_id"}
     alert = Paths(

@@ -17,6 +17,12 @@ class NewRelic(Shape):
     name = "newrelic"
     vendor = "New Relic"
     product = "Alerts"
+    marks = (
+        "alertConditionNames+issueUrl impactedEntities+state+priority "
+        "condition_name+policy_name+current_state issueUrl+workflowName incident_url+condition_name "
+        "account_id+condition_id+policy_name"
+    )
+    sourcetypes = ("newrelic", "newrelic:*", "newrelic_*")
     table = "NewRelicEvents"
     columns = {"Workflow": "workflowName", "Trigger": "trigger"}
     alert = Paths(

@@ -14,6 +14,13 @@ class Nozomi(Shape):
     name = "nozomi"
     vendor = "Nozomi Networks"
     product = "Guardian"
+    marks = (
+        "event_type=alerts+appliance_host event_type=vulnerabilities+cve type_id+risk+ip_src "
+        "mac_src+id_src+type_id event_type=vulnerabilities+matching_cpes trigger_id+risk+id_src "
+        "event_type=assets+appliance_hosts event_type=alerts+risk type_id=*:*+type_name+risk "
+        "event_type=*+appliance_host+mac_src"
+    )
+    sourcetypes = ("nozomi", "nozomi:*")
     table = "NozomiEvents"
     columns = {"EventKind": "event_type", "Sensor": "appliance_host"}
     wrappers = ("result", "data")

@@ -38,6 +38,12 @@ class Orca(Shape):
     name = "orca"
     vendor = "Orca Security"
     product = "Cloud Security"
+    marks = (
+        "asset_unique_id+alert_id state.orca_score+asset_unique_id asset_unique_id+type+details "
+        "state.alert_id+type_key orca_score+alert_id asset_unique_id+cloud_provider+category "
+        "cloud_provider+alert_id+type_string"
+    )
+    sourcetypes = ("orca", "orca:*", "orca_security*")
     table = "OrcaEvents"
     columns = {"AssetId": "asset_unique_id", "AccountName": "account_name", "CloudProvider": "cloud_provider"}
     wrappers = ("data",)

@@ -27,6 +27,17 @@ class CortexXdr(Shape):
     name = "paloalto_cortex_xdr"
     vendor = "Palo Alto Networks"
     product = "Cortex XDR"
+    marks = (
+        "alert_id+mitre_tactic_id_and_name alert_id+endpoint_id+matching_status "
+        "alert_id+causality_actor_causality_id incident_id+xdr_url alert_id+action_pretty+source "
+        "reply.alerts reply.incident+reply.alerts alert_id+external_id+host_name "
+        "alert_id+actor_process_image_sha256 alert_id+actor_causality_id "
+        "alert_id+detection_timestamp+severity incident_id+incident_name+hosts alert_id+events+endpoint_id "
+        "alert_id+event_type+actor_process_image_name alert_id+action_local_ip+action_remote_ip "
+        "alert_id+agent_install_type"
+    )
+    pattern = re.compile(r"CEF:\d\|Palo Alto Networks\|Cortex XDR")
+    sourcetypes = ("pan:xdr*", "cortex:xdr*", "pan:cortex*", "paloalto:cortex*")
     table = "CortexXdrEvents"
     columns = {"EndpointId": "endpoint_id", "CaseId": "case_id"}
     alert = Paths(

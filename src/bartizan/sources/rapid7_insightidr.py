@@ -19,6 +19,11 @@ class InsightIdr(Shape):
     name = "rapid7_insightidr"
     vendor = "Rapid7"
     product = "InsightIDR"
+    marks = (
+        "rrn+priority+responsibility rrn+disposition+title rrn=rrn:*+title rrn+rule_keys_of_interest "
+        "external_source+rrn"
+    )
+    sourcetypes = ("rapid7:insightidr:*", "insightidr*", "rapid7:idr*")
     table = "InsightIdrEvents"
     columns = {"Organization": "organization.id organization_id", "Responsibility": "responsibility"}
     wrappers = ("data", "alerts", "investigations")

@@ -20,6 +20,8 @@ class SocRadar(Shape):
     name = "socradar"
     vendor = "SOCRadar"
     product = "Extended Threat Intelligence"
+    marks = "alarm_id+alarm_type_details alarm_id+alarm_risk_level alarm_asset+alarm_text"
+    sourcetypes = ("socradar", "socradar:*")
     table = "SocRadarEvents"
     columns = {"AlarmAsset": "alarm_asset", "MainType": "alarm_type_details.alarm_main_type"}
     wrappers = ("data",)

@@ -25,6 +25,13 @@ class StixSighting(Shape):
     name = "stix_sighting"
     vendor = "STIX"
     product = "Sightings"
+    marks = (
+        "type=bundle+objects type=sighting+sighting_of_ref type=indicator+pattern+id=indicator--* "
+        "type=observed-data+id=observed-data--* type=incident+id=incident--* "
+        "sighting_of_ref+where_sighted_refs"
+    )
+    pattern = re.compile(r"\"type\"\s*:\s*\"bundle\"")
+    sourcetypes = ("stix", "stix:*", "taxii:*")
     table = "StixEvents"
     columns = {"StixType": "type", "StixId": "id"}
     alert = Paths(

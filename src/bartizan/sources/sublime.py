@@ -23,6 +23,11 @@ class Sublime(Shape):
     name = "sublime"
     vendor = "Sublime Security"
     product = "Sublime Platform"
+    marks = (
+        "flagged_rules+message data.flagged_rules+data.message type+created_by+data.request "
+        "type=message.flagged+data.message created_by.email_address+data.request.path"
+    )
+    sourcetypes = ("sublime", "sublime:*", "sublime_security*")
     table = "SublimeEvents"
     columns = {"AuditType": "type", "RequestPath": "data.request.path"}
     alert = Paths(

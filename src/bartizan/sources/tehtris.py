@@ -22,6 +22,11 @@ class Tehtris(Shape):
     name = "tehtris"
     vendor = "TEHTRIS"
     product = "XDR"
+    marks = (
+        "egKBId+eventName uuid__+hostname__ lvl+module+uid module+uid+eventName rflId+uid module=hpt+ipSrc "
+        "module+ipSrc+userSrc"
+    )
+    sourcetypes = ("tehtris", "tehtris:*")
     table = "TehtrisEvents"
     columns = {"Module": "module", "EventName": "eventName", "Tag": "tag"}
     alert = Paths(

@@ -17,6 +17,12 @@ class ThinkstCanary(Shape):
     name = "thinkst_canary"
     vendor = "Thinkst"
     product = "Canary"
+    marks = (
+        "logtype+node_id+incident_id logtype+src_host+description IncidentHash+CanaryName "
+        "CanaryName+IncidentKey flock_id+incident_id AlertType=canary*+Description AlertType+CanaryID "
+        "AlertType=*incident+IncidentKey node_id+logtype logtype+dst_host+src_host"
+    )
+    sourcetypes = ("canary:*", "thinkst:*", "canarytools:*")
     table = "CanaryEvents"
     columns = {"LogType": "logtype", "FlockName": "flock_name", "CanaryName": "name CanaryName"}
     wrappers = ("alerts", "incidents")

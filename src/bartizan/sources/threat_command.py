@@ -21,6 +21,8 @@ class ThreatCommand(Shape):
     name = "threat_command"
     vendor = "Rapid7"
     product = "Threat Command"
+    marks = "Details.SubType+FoundDate Details.Title+Assets Details+FoundDate+Closed RelatedIocs+Assets"
+    sourcetypes = ("threatcommand:*", "intsights:*", "rapid7:threat_command*")
     table = "ThreatCommandEvents"
     columns = {"SubType": "Details.SubType", "NetworkType": "Details.Source.NetworkType"}
     alert = Paths(

@@ -12,6 +12,11 @@ class Tracebit(Shape):
     name = "tracebit"
     vendor = "Tracebit"
     product = "Canaries"
+    marks = (
+        "discriminator.type=tracebit_alert_log tracebit_portal_url canary_credential+principal "
+        "discriminator.subtype+principal+event"
+    )
+    sourcetypes = ("tracebit", "tracebit:*")
     table = "TracebitEvents"
     columns = {"Operation": "event.operation", "Provider": "provider"}
     alert = Paths(

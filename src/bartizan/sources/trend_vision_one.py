@@ -20,6 +20,13 @@ class TrendVisionOne(Shape):
     name = "trend_vision_one"
     vendor = "Trend Micro"
     product = "Vision One"
+    marks = (
+        "alertProvider+impactScope model+modelId+impactScope filters+detail+entityType workbenchLink+id "
+        "eventName+productCode+endpointGUID eventName+pname+productCode matchedRules+indicators "
+        "detectionType+eventName+pname filters+endpoint+detail uuid+productCode+eventName "
+        "malName+endpointHostName+eventName"
+    )
+    sourcetypes = ("trendmicro:visionone:*", "trend_micro_vision_one*", "visionone:*", "tmv1*")
     table = "TrendVisionOneEvents"
     columns = {"ProductCode": "productCode pname", "EventName": "eventName"}
     wrappers = ("items",)

@@ -28,6 +28,11 @@ class Vade(Shape):
     name = "vade"
     vendor = "Vade"
     product = "Vade for M365"
+    marks = (
+        "nb_messages_remediated+date overdict+status+date from_header+to_header+message_id "
+        "overdict+sender_ip nb_messages_remediated+actions result.overdict"
+    )
+    sourcetypes = ("vade", "vade:*", "vadesecure:*")
     table = "VadeEvents"
     columns = {"Status": "status", "Action": "action", "Direction": "direction", "Subject": "subject"}
     wrappers = ("result", "messages", "campaigns")

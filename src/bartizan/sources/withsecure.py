@@ -46,6 +46,12 @@ class WithSecure(Shape):
     name = "withsecure"
     vendor = "WithSecure"
     product = "Elements"
+    marks = (
+        "engine+persistenceTimestamp+severity engine+device+details engine+clientTimestamp+action "
+        "incidentId+riskLevel+categories engine+serverTimestamp engine+details+action "
+        "details.alertType+engine items.engine"
+    )
+    sourcetypes = ("withsecure", "withsecure:*", "fsecure:*")
     table = "WithSecureEvents"
     columns = {"Engine": "engine", "AlertType": "details.alertType", "Action": "action"}
     wrappers = ("items",)

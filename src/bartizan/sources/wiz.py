@@ -36,6 +36,16 @@ class Wiz(Shape):
     name = "wiz"
     vendor = "Wiz"
     product = "Cloud Security"
+    marks = (
+        "entitySnapshot+sourceRule sourceRule+severity+status sourceRule.__typename "
+        "action+requestId+actionParameters action+requestid+sourceip log_type=auditLogEntries "
+        "action+serviceAccount+sourceIP ruleMatch+triggeringEvents ruleMatch.rule+severity "
+        "vulnerableAsset+CVSSSeverity vulnerableAsset rule.__typename+resource "
+        "rule.__typename=cloudconfigurationrule primaryActor+primaryResource rule+resource+result "
+        "trigger+issue+control nodes.sourceRule action+user+userAgent+sourceIP action+actionParameters+user "
+        "nodes.entitySnapshot p_log_type=wiz.* result+analyzedAt entitySnapshot+severity"
+    )
+    sourcetypes = ("wiz", "wiz:*")
     table = "WizEvents"
     columns = {
         "EventType": "action type",

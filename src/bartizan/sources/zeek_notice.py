@@ -3,6 +3,8 @@
 Source: Zeek documentation, "notice.log", "intel.log", "weird.log", "Log formats".
 """
 
+import re
+
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -38,6 +40,12 @@ class ZeekNotice(Shape):
     name = "zeek_notice"
     vendor = "Zeek"
     product = "Zeek"
+    marks = (
+        "_path+ts _path=notice+note _path=weird+name note+msg+ts seen.indicator+ts note=*::*+msg "
+        "uid+id.orig_h+ts _path+uid+id.orig_h _path+ts+peer id.orig_h+id.resp_h+uid note+msg"
+    )
+    pattern = re.compile(r"^#separator \\x09|^\{\"ts\":|^#fields\tts\tuid")
+    sourcetypes = ("zeek", "zeek:*", "bro", "bro:*", "corelight*")
     table = "ZeekEvents"
     columns = {
         "Log": "_path",
