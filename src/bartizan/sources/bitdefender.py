@@ -86,6 +86,9 @@ class Bitdefender(Shape):
     name = "bitdefender"
     vendor = "Bitdefender"
     product = "GravityZone"
+    marks = "module+computer_name+computer_ip params.events+method=addEvents"
+    pattern = re.compile(r"CEF:\s?\d{1,2}\|Bitdefender\|")
+    sourcetypes = ("bitdefender:*",)
     alert = Paths(
         id="incident_id detection_id",
         title="name event_name module",

@@ -3,6 +3,7 @@
 Source: ArcSight Common Event Format Implementation Standard; `cef.py`, `common_security_log.py`.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
@@ -18,6 +19,8 @@ class CefGeneric(Shape):
     name = "cef_generic"
     vendor = "Unknown"
     product = "CEF device"
+    pattern = re.compile(r"CEF:\s?\d{1,2}\|")
+    sourcetypes = ("cef", "cef:*")
     alert = Paths(
         id="externalId+deviceEventClassId+rt externalId+deviceEventClassId+start",
         title="name deviceEventClassId",

@@ -1,5 +1,7 @@
-"""Check Point: gateway logs in every form of the Log Exporter (CEF, LEEF, syslog, key and value, JSON), and alerts of
-Harmony Email and Harmony Mobile. What a threat prevention blade detects or prevents is an alert, the rest are events.
+"""Check Point: logs of gateways in every form of the Log Exporter, alerts of Harmony Email and Harmony Mobile.
+
+The forms are CEF, LEEF, syslog, key and value, JSON and the legacy export. What a threat prevention blade detects or
+prevents is an alert, the rest are events.
 
 Source: Check Point, "Log Exporter", "Log fields description" (sk144192); Harmony Email & Collaboration, "Security
 events"; Harmony Mobile, "SIEM events".
@@ -97,6 +99,11 @@ class CheckPoint(Shape):
     name = "checkpoint"
     vendor = "Check Point"
     product = "Quantum"
+    marks = "loguid+product+action origin+product+action event.security_event attack_vector+device_id+threat_factors"
+    pattern = re.compile(
+        r"\bCEF:\s?\d\|{1,2}Check Point\||\[action:\"|\bloguid[=:]\"?\{0x|CheckPoint \d+ - |\A0\|Check Point\|"
+    )
+    sourcetypes = ("cp_log*", "checkpoint:*", "opsec*")
     alert = Paths(
         id="loguid externalId",
         title="protection_name attack malware_family appi_name name",

@@ -22,6 +22,8 @@ class Claroty(Shape):
     name = "claroty"
     vendor = "Claroty"
     product = "xDome"
+    pattern = re.compile(r"CEF:\s?\d{1,2}\|Claroty\|")
+    sourcetypes = ("claroty:*",)
     alert = Paths(
         id="alert_id event_alert_id externalId event_id",
         title="alert_name alert_type_name event_type name",

@@ -1,9 +1,9 @@
-"""CyberArk: the vault's audit as LEEF or CEF, the audit of the identity platform as JSON, and what Privileged Threat
-Analytics (PTA) detects as alerts.
+"""CyberArk: audits of the vault (LEEF, CEF) and of the identity platform (JSON), alerts of Privileged Threat Analytics.
 
 Source: CyberArk, "Security Information and Event Management: audit records", "PTA syslog", "Audit service, audit logs".
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
@@ -22,6 +22,9 @@ class CyberArk(Shape):
     name = "cyberark"
     vendor = "CyberArk"
     product = "Privileged Threat Analytics"
+    marks = "auditCode+action+username auditCode+applicationCode+auditType"
+    pattern = re.compile(r"(?:CEF|LEEF):\s?[\d.]{1,3}\|Cyber-?Ark\|")
+    sourcetypes = ("cyberark:*",)
     table = "CyberArkEvents"
     columns = {
         "Action": "action Action",

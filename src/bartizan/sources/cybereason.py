@@ -39,6 +39,9 @@ class Cybereason(Shape):
     name = "cybereason"
     vendor = "Cybereason"
     product = "Cybereason"
+    marks = "@class+metadata.malopGuid guid+malopDetectionType"
+    pattern = re.compile(r"CEF:\s?\d{1,2}\|Cybereason\|")
+    sourcetypes = ("cybereason*",)
     table = "CybereasonEvents"
     wrappers = ("data.malops", "malops")
     alert = Paths(

@@ -3,6 +3,7 @@
 Source: Imperva, "Cloud WAF log file structure", "Attack Analytics SIEM integration", "SecureSphere CEF".
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
@@ -26,6 +27,8 @@ class Imperva(Shape):
     name = "imperva_waf"
     vendor = "Imperva"
     product = "Cloud WAF"
+    pattern = re.compile(r"CEF:\s?\d{1,2}\|(?:Incapsula|Imperva[^|]{0,40})\|")
+    sourcetypes = ("imperva:*", "incapsula:*")
     alert = Paths(
         id="fileId deviceExternalId+start externalId",
         title="name",

@@ -1,4 +1,4 @@
-"""Kaspersky: events of its endpoint products, as text of lines "Label: value", in syslog of Security Center, or as CEF.
+"""Kaspersky: events of endpoint products, as lines "Label: value", in syslog of Security Center, or as CEF.
 
 Source: Kaspersky Endpoint Security for Windows, "Event reference"; Kaspersky Security Center, "Exporting events to SIEM
 systems" (CEF, RFC 5424 with `event@23668`).
@@ -44,6 +44,8 @@ class Kaspersky(Shape):
     name = "kaspersky"
     vendor = "Kaspersky"
     product = "Endpoint Security"
+    pattern = re.compile(r"(?:CEF|LEEF):\s?[\d.]{1,3}\|Kaspersky[^|]{0,20}\||\A\s*Event type: |\[event@23668 ")
+    sourcetypes = ("kaspersky:*",)
     alert = Paths(
         id="externalId",
         title="name",

@@ -3,6 +3,7 @@
 Source: IBM, "QRadar Log Event Extended Format (LEEF) Version 2"; `leef.py`, `common_security_log.py`.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
@@ -34,6 +35,8 @@ class LeefGeneric(Shape):
     name = "leef_generic"
     vendor = "Unknown"
     product = "LEEF device"
+    pattern = re.compile(r"LEEF:\s?[12](?:\.\d)?\|")
+    sourcetypes = ("leef", "leef:*")
     alert = Paths(
         title="name eventName EventMessage Action cat eventId",
         description="msg reason",

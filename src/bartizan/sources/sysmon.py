@@ -3,6 +3,7 @@
 Source: Sysinternals, "Sysmon", events 1 to 29 and 255; Microsoft Defender XDR, tables Device*Events, their ActionTypes.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -77,6 +78,15 @@ class Sysmon(Source):
     name = "sysmon"
     vendor = "Microsoft"
     product = "Sysmon"
+    marks = (
+        "EventID+Channel=Microsoft-Windows-Sysmon/Operational+UtcTime"
+        " winlog.channel=Microsoft-Windows-Sysmon/Operational+winlog.event_id+winlog.event_data"
+        " Event.System.Channel=Microsoft-Windows-Sysmon/Operational+Event.System+Event"
+    )
+    pattern = re.compile(
+        r"<Event[ >].{0,200}<System>.{0,80}<Provider [^>]{0,20}[\"']Microsoft-Windows-Sysmon[\"']", re.DOTALL
+    )
+    sourcetypes = ("xmlwineventlog:microsoft-windows-sysmon/operational", "sysmon*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         events = read(record)

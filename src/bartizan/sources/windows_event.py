@@ -1,6 +1,6 @@
-"""Windows event log: Security as SecurityEvent, other channels as Event, logons and new processes also as Microsoft's
-tables for devices; what Defender Antivirus finds is an alert.
+"""Windows event log: rows of SecurityEvent and Event; what Defender Antivirus finds is an alert.
 
+Logons and new processes are rows of Microsoft's tables for devices as well, events of Sysmon are those of `sysmon`.
 Source: Windows, "Security auditing" (events 1102, 4624 to 5157); Microsoft Defender Antivirus, "Event IDs and error
 codes"; AD FS, "Auditing enhancements"; Azure Monitor, "SecurityEvent", "Event".
 """
@@ -55,7 +55,7 @@ _ACCOUNTS = (
     ("TargetAccount", "", ""),
     ("SubjectAccount", "", ""),
 )
-_LABELS = (("Account Name", "Account Domain", "Security ID"), ("User Name", "Domain", ""), ("User", "", ""))
+_LABELS = (("Account Name", "Account Domain", "Security ID"), ("User Name", "Domain", ""), ("Logon Account", "", ""))
 _ADDRESSES = (
     "IpAddress", "ClientAddress", "SourceAddress", "DestAddress", "SourceIp", "DestinationIp", "ClientIPAddress",
     "Address", "IPString", "ClientIP", "Client Address", "Source Network Address", "Source Address",
@@ -67,6 +67,7 @@ _HOSTS = (
     "ClientName",
     "TargetServerName",
     "Workstation Name",
+    "Source Workstation",
     "Client Name",
     "DeviceName",
 )
@@ -87,6 +88,9 @@ class WindowsLog(Source):
     name = "windows_event"
     vendor = "Microsoft"
     product = "Windows"
+    marks = "winlog.event_id+winlog.channel Event.System EventID+Channel EventID+EventSourceName EventID+EventLog"
+    pattern = re.compile(r"<Event[ >].{0,200}<System>|MSWinEventLog\t|\AEventCode=|\nEventCode=\d", re.DOTALL)
+    sourcetypes = ("wineventlog*", "xmlwineventlog*", "mswineventlog*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         events = read(record)

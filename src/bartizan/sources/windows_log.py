@@ -1,5 +1,5 @@
 """An event of the Windows event log, whichever agent wrote it down: rendered XML, JSON of evtx tools, winlogbeat,
-NXLog, Fluent Bit, Azure Monitor, Wazuh's agent, or Snare's lines.
+NXLog, Fluent Bit, Azure Monitor, Wazuh's agent, Splunk's forwarder, or Snare's lines.
 
 Source: Windows Event Log, "Event schema"; Elastic, winlogbeat "exported fields"; NXLog, "im_msvistalog"; Azure Monitor,
 "SecurityEvent", "Event"; Snare, "Windows event log format".
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bartizan.extend import Record
-from bartizan.sources import syslog, xml_records
+from bartizan.sources import pairs, syslog, xml_records
 from bartizan.sources.fields import Fields, objects_of, texts_of
 from bartizan.sources.times import first_time, when
 
@@ -69,6 +69,9 @@ def _found(record: Record) -> Iterator[WindowsEvent]:
 def _of_text(text: str) -> Iterator[WindowsEvent]:
     if "MSWinEventLog" in text[:2_048]:
         yield _of_snare(text)
+        return
+    if "EventCode=" in text[:2_048] and "LogName=" in text[:2_048]:
+        yield _of_splunk(text)
         return
     if "<" not in text:
         return
@@ -200,6 +203,26 @@ def _of_snare(text: str) -> WindowsEvent:
         process_id=None,
         data=Fields(data),
         raw=Fields({"MSWinEventLog": text[:32_768]}),
+    )
+
+
+def _of_splunk(text: str) -> WindowsEvent:
+    """`Key=value` line by line, the message last; Splunk's forwarder renders events so."""
+    head, _, message = text.partition("\nMessage=")
+    said = Fields(dict(pairs.separated(head.replace("\r", ""), "\n")))
+    return WindowsEvent(
+        channel=said.text("LogName"),
+        provider=said.text("SourceName"),
+        event_id=said.integer("EventCode"),
+        computer=said.text("ComputerName"),
+        time=when(head.strip().partition("\n")[0].strip()),
+        record_id=said.text("RecordNumber"),
+        level=_LEVELS.get((said.text("Type") or "").lower()),
+        message=message.strip() or None,
+        sid=said.text("Sid"),
+        process_id=None,
+        data=Fields({"User": name} if (name := said.text("User")) and name != "NOT_TRANSLATED" else None),
+        raw=said,
     )
 
 
