@@ -6,6 +6,7 @@ Every source declares what marks its records (`Source.marks`, `Source.pattern`, 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import NamedTuple
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
@@ -64,25 +65,42 @@ def _best(views: list[Fields]) -> str | None:
     return found[1] if found is not None else None
 
 
+class _Marks(NamedTuple):
+    """One set of marks: its weight (a path counts one, a path and its value two), whose it is, paths and values."""
+
+    weight: int
+    name: str
+    paths: tuple[tuple[str, str], ...]
+
+
 @cache
-def _sets(source: Source) -> tuple[tuple[int, tuple[tuple[str, str], ...]], ...]:
-    """The sets of marks of a source, each with its weight: a path counts one, a path and its value two."""
-    found = []
-    for marks in source.marks.split():
-        paths = tuple((at, value.lower()) for at, _, value in (path.partition("=") for path in marks.split("+")))
-        found.append((sum(2 if value else 1 for _, value in paths), paths))
-    return tuple(found)
+def _by_key(sources: tuple[Source, ...]) -> dict[str, list[_Marks]]:
+    """The sets by the keys, in lower case, of which an object must have one for the first path of the set."""
+    index: dict[str, list[_Marks]] = {}
+    for source in sources:
+        for marks in source.marks.split():
+            parts = [path.partition("=") for path in marks.split("+")]
+            paths = tuple((at, value.lower()) for at, _, value in parts)
+            weight = sum(2 if value else 1 for _, value in paths)
+            for key in {paths[0][0].lower(), paths[0][0].partition(".")[0].lower()}:
+                index.setdefault(key, []).append(_Marks(weight, source.name, paths))
+    return index
 
 
 def _scores(fields: Fields) -> Iterator[tuple[int, str]]:
-    for name, source in SOURCES.items():
-        for weight, paths in _sets(source):
-            if all(_marked(fields, at, value) for at, value in paths):
-                yield weight, name
+    index = _by_key(tuple(SOURCES.values()))
+    keys = {key.lower() for key in fields.data if isinstance(key, str)}
+    for key in keys & index.keys():
+        for marks in index[key]:
+            if all(_marked(fields, keys, at, value) for at, value in marks.paths):
+                yield marks.weight, marks.name
 
 
-def _marked(fields: Fields, at: str, value: str) -> bool:
+def _marked(fields: Fields, keys: set[str], at: str, value: str) -> bool:
     """A path that is there, or one that holds that text ("*" stands for any)."""
+    path = at.lower()
+    if path not in keys and path.partition(".")[0] not in keys:
+        return False
     return fnmatchcase((fields.text(at) or "").lower(), value) if value else fields.has(at)
 
 

@@ -43,7 +43,8 @@ class GitHubAudit(Shape):
     vendor = "GitHub"
     product = "Audit log"
     marks = (
-        "repository.full_name+action repository.full_name+action+workflow_job action+actor+org "
+        "action=*.*+actor+created_at repository.full_name+action "
+        "repository.full_name+action+workflow_job action+actor+org "
         "action+actor+created_at+_document_id action+actor+actor_location action+repository+workflow_run "
         "action+repository+sender action+actor+repo action+org+user action=*.*+actor+business "
         "action+repo+user action+actor_id+org p_log_type=github.*"

@@ -26,10 +26,7 @@ class MicrosoftDefenderEndpoint(DefenderXdr):
         "investigationState+rbacGroupName+machineId MachineName+AlertId+LinkToWDATP "
         "AlertId+ComputerDnsName+Severity"
     )
-    sourcetypes = (
-        "ms:defender:atp:alerts", "ms365:defender:endpoint:*", "microsoft:defender:endpoint:*",
-        "microsoft:windows:defender:atp*",
-    )  # fmt: skip
+    sourcetypes = ("ms:defender:atp:alerts", "*:defender:endpoint:*", "microsoft:windows:defender:atp*")
 
     def one(self, record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
         if fields.has("AlertTitle", "LinkToWDATP", "LinkToMTP") and fields.has("AlertId", "ExternalId", "FullId"):

@@ -38,7 +38,7 @@ class MicrosoftIntune(Shape):
     vendor = "Microsoft"
     product = "Microsoft Intune"
     marks = (
-        "activityDateTime+activityResult+actor+componentName "
+        "activityDateTime+activityResult+actor+activity activityDateTime+activityResult+actor+componentName "
         "activityDateTime+activityType+activityResult+actor "
         "category=AuditLogs+operationName+properties.Actor.Application "
         "category=AuditLogs+operationName+properties.ActivityDate "
