@@ -51,8 +51,8 @@ VERDICTS: dict[str, tuple[str, ...]] = {
     "windows_event": ("Microsoft-Windows-Windows Defender",),
 }
 # Records of these sources may say of no time that is the finding's own: the report around them, or the entry of the
-# log, has it. The time of receipt stands for it.
-TIMELESS = frozenset({"cef_generic", "checkpoint", "gcp_scc", "kaspersky", "trivy"})
+# log, has it, it is masked, or the record is a template. The time of receipt stands for it.
+TIMELESS = frozenset({"alertmanager", "cef_generic", "checkpoint", "gcp_scc", "kaspersky", "trivy", "zeek_notice"})
 # Audit trails: some of their records are labelled as findings for the page that they were taken from (a sample of a
 # mapping, a rule's test), while they say that somebody did something and nothing of a detection.
 TRAILS = frozenset({"github_audit", "snyk"})
@@ -75,6 +75,8 @@ _EVIDENCE = {
     "url": ("url", "urls"),
     "domain": ("domainName",),
 }
+_PLACEHOLDER = re.compile(r"\{\w+\}")  # "{object}" where a channel left a value out
+_HEX = re.compile(r"[0-9a-f]+")
 _TECHNIQUE = re.compile(r"(?<![\w.%-])T(?:1[0-7]\d\d|08\d\d)(?:\.\d{3})?(?!\w)")
 
 
@@ -143,9 +145,12 @@ def expected(ecs: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def _says_nothing(kind: str, value: str) -> bool:
-    """What vendors write where they name nothing, and words that the other parser took for a URL."""
+    """What vendors write where they name nothing, words that the other parser took for a URL, and hashes of which
+    whoever published the record has taken a part out."""
+    if kind == "hash" and _HEX.fullmatch(value):
+        return len(value) not in (32, 40, 64, 96, 128)
     word_alone = kind in ("url", "domain") and not re.search(r"[./]", value)
-    return word_alone or value in ("-", "unknown", "0.0.0.0", "s-1-0-0")
+    return word_alone or value in ("-", "unknown", "0.0.0.0", "s-1-0-0") or _PLACEHOLDER.fullmatch(value) is not None
 
 
 def _same(kind: str, value: str) -> str:
@@ -329,14 +334,14 @@ def test_entities_are_found(shared: Path, source: str) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("source", NAMES)
 def test_severity_keeps_the_order(shared: Path, source: str) -> None:
-    """Where a source's severity is a number, a higher one (lower, of Suricata) never gives a lower word."""
+    """Where a source's severity is a number, a higher one (lower, of sensors on Suricata) never gives a lower word."""
     order = {"unknown": 0, "informational": 1, "low": 2, "medium": 3, "high": 4}
     pairs = [
         (float(said), order[ours])
         for said, ours in measure(shared, source).levels
         if said.replace(".", "", 1).isdigit()
     ]
-    if source == "suricata_eve":
+    if source in ("gatewatcher", "suricata_eve"):
         pairs = [(-said, ours) for said, ours in pairs]
     for one, other in zip(sorted(pairs), sorted(pairs)[1:], strict=False):
         assert one[1] <= other[1], (one, other)

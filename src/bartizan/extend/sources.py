@@ -54,8 +54,9 @@ class Source:
     name: ClassVar[str]
     vendor: ClassVar[str]
     product: ClassVar[str]
-    # How a record is recognised: sets of paths ("event_type+flow_id", spaces between sets) that its JSON has, or what
-    # its text matches. The set with most paths wins.
+    # How a record is recognised: sets of paths ("event_type+flow_id kind=audit*", spaces between sets) that its JSON
+    # has, or what its text matches. The set with most paths wins (one with a value counts as two), of patterns the one
+    # that fits most of the text.
     marks: ClassVar[str] = ""
     pattern: ClassVar[re.Pattern[str] | None] = None
     sourcetypes: ClassVar[tuple[str, ...]] = ()  # its names in Splunk, in lower case; "pan:*" stands for all of pan

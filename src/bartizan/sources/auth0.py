@@ -78,6 +78,11 @@ class Auth0(Shape):
     name = "auth0"
     vendor = "Okta"
     product = "Auth0"
+    marks = (
+        "log_id+data data.client_id+data.type+data.date data.log_id+data.type "
+        "log_id+type+date+client_id+tenant_name log_id+type+date"
+    )
+    sourcetypes = ("auth0", "auth0:*", "auth0_tenant_logs")
     table = "Auth0Events"
     also_events = True
     columns = {

@@ -103,6 +103,12 @@ class CloudTrail(Shape):
     name = "aws_cloudtrail"
     vendor = "AWS"
     product = "CloudTrail"
+    marks = (
+        "eventVersion+userIdentity+eventSource+eventName eventSource=*.amazonaws.com+eventName "
+        "eventSource+eventName+awsRegion detail.eventSource+detail.eventName "
+        "eventName+userIdentity+sourceIPAddress digestStartTime+awsAccountId p_log_type=aws.cloudtrail*"
+    )
+    sourcetypes = ("aws:cloudtrail", "aws:cloudtrail:*")
     alert = Paths(
         id="sharedEventID eventID",
         title="insightDetails.insightType",

@@ -63,6 +63,12 @@ class GuardDuty(Source):
     name = "aws_guardduty"
     vendor = "AWS"
     product = "GuardDuty"
+    marks = (
+        "accountId+region+type+severity+service+resource schemaVersion+accountId+service+severity+type+arn "
+        "service.detectorId+type+resource detail.service.detectorId+detail.type+source=aws.guardduty "
+        "service.serviceName=guardduty source=aws.guardduty"
+    )
+    sourcetypes = ("aws:guardduty", "aws:cloudwatch:guardduty")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "Findings", "Records", "detail", "_source")

@@ -36,6 +36,11 @@ class SecurityHub(Shape):
     name = "aws_securityhub"
     vendor = "AWS"
     product = "Security Hub"
+    marks = (
+        "ProductArn+AwsAccountId+GeneratorId+SchemaVersion source=aws.securityhub+detail.findings "
+        "source=aws.securityhub Findings.ProductArn"
+    )
+    sourcetypes = ("aws:securityhub", "aws:securityhub:*")
     table = "SecurityHubEvents"
     columns = {"AccountId": "AwsAccountId account", "Region": "Region"}
     wrappers = ("Findings", "Records", "detail", "_source")

@@ -33,6 +33,11 @@ class Waf(Shape):
     name = "aws_waf"
     vendor = "AWS"
     product = "WAF"
+    marks = (
+        "webaclId+httpRequest+action webaclId+httpRequest.clientIp+terminatingRuleId "
+        "httpRequest.clientIp+action+ruleGroupList"
+    )
+    sourcetypes = ("aws:waf", "aws:waf:*")
     table = "AWSWAF"
     wrappers = ("Records", "detail", "_source")
     columns = {

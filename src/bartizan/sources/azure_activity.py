@@ -112,6 +112,17 @@ class AzureActivity(Shape):
     name = "azure_activity"
     vendor = "Microsoft"
     product = "Microsoft Defender for Cloud"
+    marks = (
+        "eventTimestamp+operationName.value eventTimestamp+submissionTimestamp+operationName "
+        "resourceId+operationName+time+category resourceId+operationName+time "
+        "resourceId=/subscriptions/*+operationName+time "
+        "authorization.action+operationName.value+eventTimestamp "
+        "schemaId=azureMonitorCommonAlertSchema+data.context.activityLog eventDataId+operationName "
+        "ResourceProviderValue+OperationNameValue+CategoryValue"
+    )
+    sourcetypes = (
+        "azure:monitor:activity", "azure:monitor:resource", "mscs:azure:audit", "mscs:resource:*", "azure:activity*",
+    )  # fmt: skip
     table = "AzureEvents"
     wrappers = ("records", "value", "Records", "_source")
     alert = Paths(

@@ -102,6 +102,7 @@ class CheckPoint(Shape):
     marks = "loguid+product+action origin+product+action event.security_event attack_vector+device_id+threat_factors"
     pattern = re.compile(
         r"\bCEF:\s?\d\|{1,2}Check Point\||\[action:\"|\bloguid[=:]\"?\{0x|CheckPoint \d+ - |\A0\|Check Point\|"
+        r"|\A\"\d+\" \"\d{1,2}[A-Z][a-z]{2}\d{4}\" \"\d\d:\d\d:\d\d\" "
     )
     sourcetypes = ("cp_log*", "checkpoint:*", "opsec*")
     alert = Paths(

@@ -49,6 +49,17 @@ class Cloudflare(Shape):
     name = "cloudflare"
     vendor = "Cloudflare"
     product = "Cloudflare"
+    marks = (
+        "QueryName+ResolverDecision AlertID+FinalDisposition+MessageID alert_correlation_id+alert_type "
+        "alert_type+alert_event+account_id RayID+ClientIP+Action RayID+ClientRequestHost+EdgeResponseStatus "
+        "ClientRequestHost+EdgeStartTimestamp+ClientIP PolicyID+PolicyName+DeviceID+Datetime "
+        "PolicyID+DeviceID+SNI+SourceIP RayID+AppDomain+Email QueryName+ColoCode "
+        "ActorEmail+ActionType+ResourceType+When policy_id+alert_type+account_id data.unsubscribe+text "
+        "p_log_type=cloudflare.* ActionResult+ActionType+ActorID Source+ClientASN+RuleID+RayID "
+        "ClientRequestMethod+ClientRequestHost+ClientASN QueryNameReversed+PolicyID "
+        "HTTPHost+HTTPStatusCode+PolicyID"
+    )
+    sourcetypes = ("cloudflare:*", "cloudflare")
     table = "CloudflareEvents"
     wrappers = ("result", "events", "_source")
     columns = {

@@ -159,6 +159,15 @@ class CrowdStrike(Source):
     name = "crowdstrike_falcon"
     vendor = "CrowdStrike"
     product = "Falcon"
+    marks = (
+        "unknown_payload.ExternalApiType+cid ExternalApiType+CustomerIdString metadata.eventType+event "
+        "metadata.customerIDString+event aid+cid+event_platform aid+cid+event_simpleName "
+        "event_simpleName+aid cid+device_id+severity cid+agent_id+severity cid+composite_id+product "
+        "detection_id+behaviors incident_id+host_ids+cid fdr_event_type+aid fdr_event_type "
+        "event.customer_id+event.device_id+event.object_id PatternDispositionValue+SHA256String "
+        "p_log_type=crowdstrike.* composite_id+cid"
+    )
+    sourcetypes = ("crowdstrike:*", "crowdstrike", "falcon:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "resources")

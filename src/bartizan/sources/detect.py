@@ -5,64 +5,111 @@ Every source declares what marks its records (`Source.marks`, `Source.pattern`, 
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cache
+from typing import NamedTuple
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, inner_json, objects_of
 
 MAX_LOOKED_AT = 8_192  # characters of a line
 # Keys under which products put lists of their records, so that the first of the list shows whose they are.
-_PAGES = ("Records", "records", "value", "events", "alerts", "data", "items", "results", "findings", "logs")
-_INSIDE = ("event", "raw", "message", "detail", "_source", "@raw", "log")
+_PAGES = (
+    "Records", "value", "events", "alerts", "data", "items", "results", "result", "findings", "logs", "entries",
+    "resources", "listFindingsResults", "logEvents", "authlogs",
+)  # fmt: skip
+# Keys under which collectors put the record that they took, as an object or as the text that it was.
+_INSIDE = ("event", "raw", "message", "detail", "_source", "@raw", "_raw", "log", "event.original")
+_MAX_WRAPPED = 3  # texts within texts
 
 
 def detect(record: Record) -> str | None:
     """The name of the source whose marks fit best; None where none does."""
-    best: tuple[int, str] | None = None
-    for fields in _views(record):
-        found = max(_scores(fields), default=None)
-        if found is not None and (best is None or found > best):
-            best = found
-    if best is not None:
-        return best[1]
     if record.data is None:
-        return _of_text(record.text[:MAX_LOOKED_AT])
-    inner = Fields(record.data).text(*_INSIDE) if isinstance(record.data, dict) else None
-    return _of_text(inner[:MAX_LOOKED_AT]) if inner else None
-
-
-def _views(record: Record) -> Iterator[Fields]:
-    """The record itself, and the first of the records that it holds."""
+        return _of_line(record.text)
     for fields in objects_of(record)[:1]:
-        yield fields
-        for name in _PAGES:
-            inside = fields.objects(name)
-            if inside:
-                yield inside[0]
-                break
+        return _of_object(fields)
+    return None
+
+
+def _of_object(fields: Fields, depth: int = 0) -> str | None:
+    """By the object itself; else by what it holds, be it a list of records or one that a collector wrapped."""
+    inside = list(_held(fields))
+    if (best := _best([fields]) or _best(inside)) is not None:
+        return best
+    for view in (fields, *inside):
+        for text in (view.text(key) for key in _INSIDE):
+            if text is not None and depth < _MAX_WRAPPED and (found := _of_line(text, depth + 1)) is not None:
+                return found
+    return None
+
+
+def _of_line(text: str, depth: int = 0) -> str | None:
+    """By the object that stands in the line behind a header, else by the line's own form."""
+    begin = text.find("{", 0, MAX_LOOKED_AT)
+    inside = inner_json(text[begin:].rstrip()) if begin >= 0 else None
+    found = _of_object(Fields(inside), depth) if isinstance(inside, dict) else None
+    return found or _of_text(text[:MAX_LOOKED_AT])
+
+
+def _held(fields: Fields) -> Iterator[Fields]:
+    for name in _PAGES:
+        yield from fields.objects(name)[:1]
+    for name in _INSIDE:
+        if inside := fields.object(name):
+            yield inside
+
+
+def _best(views: list[Fields]) -> str | None:
+    found = max((score for view in views for score in _scores(view)), default=None)
+    return found[1] if found is not None else None
+
+
+class _Marks(NamedTuple):
+    """One set of marks: its weight (a path counts one, a path and its value two), whose it is, paths and values."""
+
+    weight: int
+    name: str
+    paths: tuple[tuple[str, str], ...]
+
+
+@cache
+def _by_key(sources: tuple[Source, ...]) -> dict[str, list[_Marks]]:
+    """The sets by the keys, in lower case, of which an object must have one for the first path of the set."""
+    index: dict[str, list[_Marks]] = {}
+    for source in sources:
+        for marks in source.marks.split():
+            parts = [path.partition("=") for path in marks.split("+")]
+            paths = tuple((at, value.lower()) for at, _, value in parts)
+            weight = sum(2 if value else 1 for _, value in paths)
+            for key in {paths[0][0].lower(), paths[0][0].partition(".")[0].lower()}:
+                index.setdefault(key, []).append(_Marks(weight, source.name, paths))
+    return index
 
 
 def _scores(fields: Fields) -> Iterator[tuple[int, str]]:
-    for name, source in SOURCES.items():
-        for marks in source.marks.split():
-            paths = marks.split("+")
-            if all(_marked(fields, path) for path in paths):
-                yield len(paths), name
+    index = _by_key(tuple(SOURCES.values()))
+    keys = {key.lower() for key in fields.data if isinstance(key, str)}
+    for key in keys & index.keys():
+        for marks in index[key]:
+            if all(_marked(fields, keys, at, value) for at, value in marks.paths):
+                yield marks.weight, marks.name
 
 
-def _marked(fields: Fields, path: str) -> bool:
-    """A path that is there, or "path=value" that holds that text."""
-    at, equals, value = path.partition("=")
-    if equals:
-        return (fields.text(at) or "").lower() == value.lower()
-    return fields.has(at)
+def _marked(fields: Fields, keys: set[str], at: str, value: str) -> bool:
+    """A path that is there, or one that holds that text ("*" stands for any)."""
+    path = at.lower()
+    if path not in keys and path.partition(".")[0] not in keys:
+        return False
+    return fnmatchcase((fields.text(at) or "").lower(), value) if value else fields.has(at)
 
 
 def _of_text(text: str) -> str | None:
+    """By the pattern that fits most of the text: a vendor's own says more than that of the form."""
     found = [
-        (len(source.pattern.pattern), name)
+        (match.end() - match.start(), name)
         for name, source in SOURCES.items()
-        if source.pattern is not None and source.pattern.search(text)
+        if source.pattern is not None and (match := source.pattern.search(text)) is not None
     ]
     return max(found)[1] if found else None
 

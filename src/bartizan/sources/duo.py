@@ -61,6 +61,17 @@ class Duo(Shape):
     name = "duo"
     vendor = "Cisco"
     product = "Duo"
+    marks = (
+        "action=admin_*+username action+username+timestamp+description+object "
+        "event_type=authentication+txid+factor access_device+factor+result "
+        "access_device+application+event_type eventtype=authentication+txid+result "
+        "eventtype=telephony*+phone+ts telephony_id+phone+type isotimestamp+username+action "
+        "isotimestamp+eventtype isotimestamp+factor+ip action+description+isotimestamp surfaced_auth+sekey "
+        "surfaced_timestamp+explanations event_type=authentication+auth_device action.name+actor+akey "
+        "p_log_type=duo.* context+credits+phone adminaction+isotimestamp activity_id+akey "
+        "txid+auth_device+user"
+    )
+    sourcetypes = ("cisco:duo:*", "duo:*", "duo")
     table = "DuoEvents"
     also_events = True
     wrappers = ("authlogs", "response", "events", "items")

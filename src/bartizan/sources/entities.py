@@ -15,6 +15,7 @@ _HASH_KINDS = {32: "md5", 40: "sha1", 64: "sha256"}
 _NAMED_HASH = re.compile(r"\b(MD5|SHA-?1|SHA-?256)[=:]\s?([0-9A-Fa-f]{32,64})\b", re.IGNORECASE)
 _SID = re.compile(r"S-1-\d+(?:-\d+){0,15}", re.IGNORECASE)
 _NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)", "<unknown>"})
+_PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".msi", ".scr")  # ends of no folder
 _MAX_URL_CHARS = 8_192
 
 
@@ -80,7 +81,7 @@ def full_path(folder: str | None, name: str | None) -> str | None:
     """The whole path, where a vendor gives the folder and the name apart (or the whole path as folder)."""
     if not folder or not name or file_name(folder) == name:
         return folder
-    if folder.lower().endswith(name.lower()):
+    if folder.lower().endswith(name.lower()) or folder.lower().endswith(_PROGRAMS):
         return folder
     slash = "/" if "/" in folder and "\\" not in folder else "\\"
     return folder + name if folder[-1] in "\\/" else folder + slash + name

@@ -88,6 +88,23 @@ class EntraIdLogs(Source):
     name = "entra_id_logs"
     vendor = "Microsoft"
     product = "Microsoft Entra ID"
+    marks = (
+        "category=MicrosoftGraphActivityLogs+properties category=*SignInLogs+properties.createdDateTime "
+        "Type=*SigninLogs+UserPrincipalName Type=*SigninLogs Type=AuditLogs+OperationName Type=AAD* "
+        "activityDateTime+activityDisplayName+initiatedBy loggedByService+activityDisplayName "
+        "category=SignInLogs+operationName+properties category=AuditLogs+properties.initiatedBy "
+        "category=*SignInLogs+operationName+properties+time "
+        "category=MicrosoftGraphActivityLogs+operationName "
+        "category=*Management+properties.activityDisplayName "
+        "properties.activityDisplayName+properties.initiatedBy+operationName+category+time "
+        "userPrincipalName+appId+conditionalAccessStatus "
+        "createdDateTime+userId+appDisplayName+status+ipAddress "
+        "category=ProvisioningLogs+properties+operationName operationName=Sign-in*+category+properties+time "
+        "resourceId=/tenants/*+operationName+category+time category=ADFS*+operationName+properties "
+        "properties.activityDateTime+properties.loggedByService+operationName+category "
+        "p_log_type=azure.audit+operationName"
+    )
+    sourcetypes = ("azure:aad:*", "azure:monitor:aad", "ms:aad:*", "mscs:azure:aad:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "records", "value")

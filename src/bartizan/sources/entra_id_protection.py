@@ -98,6 +98,14 @@ class EntraIdProtection(Source):
     name = "entra_id_protection"
     vendor = "Microsoft"
     product = PRODUCT
+    marks = (
+        "category=*RiskEvents+properties.riskLevel category=Risky*+properties.riskLevel "
+        "riskEventType+riskEventStatus riskEventType+riskLevel riskEventType+riskState+riskLevel "
+        "riskState+riskLevel+riskLastUpdatedDateTime category=UserRiskEvents+properties+operationName+time "
+        "category=RiskyUsers+properties+operationName+time "
+        "category=*RiskEvents+properties+operationName+time category=Risky*+properties+operationName+time"
+    )
+    sourcetypes = ("azure:aad:risk*", "azure:aad:identity_protection:*", "ms:aad:risk*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "records", "value")

@@ -72,6 +72,11 @@ class Falco(Source):
     name = "falco"
     vendor = "Falco"
     product = "Falco"
+    marks = "rule+output+output_fields rule+output+priority output_fields+priority+source"
+    pattern = re.compile(
+        r"\d\d:\d\d:\d\d\.\d{9}: (?:Emergency|Alert|Critical|Error|Warning|Notice|Informational|Debug) "
+    )
+    sourcetypes = ("falco", "falco:*", "sysdig:falco")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record)

@@ -57,6 +57,14 @@ class GcpAudit(Shape):
     name = "gcp_audit"
     vendor = "Google"
     product = "Cloud Audit Logs"
+    marks = (
+        "message.data+message.messageId message.data+subscription protoPayload+resource "
+        "protoPayload.methodName protoPayload.@type protoPayload+logName logName=*cloudaudit* "
+        "jsonPayload+resource+logName textPayload+resource+logName logName+insertId+resource "
+        "httpRequest+logName+resource p_log_type=gcp.* jsonPayload.enforcedSecurityPolicy "
+        "protoPayload+severity protoPayload+timestamp protoPayload.serviceName"
+    )
+    sourcetypes = ("google:gcp:pubsub:message", "google:gcp:pubsub:audit:*", "google:gcp:*audit*", "gcp:audit*")
     table = "GCPAuditLogs"
     columns = _COLUMNS
     wrappers = ("entries", "_source")

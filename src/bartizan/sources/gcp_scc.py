@@ -47,6 +47,12 @@ class SecurityCommandCenter(Shape):
     name = "gcp_scc"
     vendor = "Google"
     product = "Security Command Center"
+    marks = (
+        "finding.category+finding.name notificationConfigName+finding finding.parent+finding.resourceName "
+        "logName=*threatdetection*+jsonPayload findingClass+category+canonicalName "
+        "parent+resourceName+category+eventTime finding.category"
+    )
+    sourcetypes = ("google:gcp:security:*", "google:gcp:scc:*", "gcp:scc*")
     table = "GCPSecurityEvents"
     wrappers = ("listFindingsResults", "findings", "entries", "_source")
     alert = Paths(

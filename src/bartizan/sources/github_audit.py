@@ -42,6 +42,14 @@ class GitHubAudit(Shape):
     name = "github_audit"
     vendor = "GitHub"
     product = "Audit log"
+    marks = (
+        "action=*.*+actor+created_at repository.full_name+action "
+        "repository.full_name+action+workflow_job action+actor+org "
+        "action+actor+created_at+_document_id action+actor+actor_location action+repository+workflow_run "
+        "action+repository+sender action+actor+repo action+org+user action=*.*+actor+business "
+        "action+repo+user action+actor_id+org p_log_type=github.*"
+    )
+    sourcetypes = ("github:enterprise:audit", "github:cloud:audit", "github:audit*", "github:*audit*")
     table = "GitHubEvents"
     wrappers = ("_source",)
     alert = Paths(

@@ -23,6 +23,16 @@ class GitHubSecurityAlerts(Shape):
     name = "github_security_alerts"
     vendor = "GitHub"
     product = "Advanced Security"
+    marks = (
+        "security_advisory+action alert+repository+action event+alert.html_url+action+repository "
+        "event=*_alert+alert+action security_vulnerability+security_advisory secret_type+html_url+state "
+        "rule+most_recent_instance dependency.package+security_advisory "
+        "alert.external_identifier+action+event alert.secret_type+action+repository alert+action+event"
+    )
+    sourcetypes = (
+        "github:*:security*", "github:code_scanning:*", "github:dependabot:*", "github:secret_scanning:*",
+        "github:enterprise:security*",
+    )  # fmt: skip
     table = "GitHubEvents"
     wrappers = ("alerts", "_source")
     alert = Paths(

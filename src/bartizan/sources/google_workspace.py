@@ -36,6 +36,12 @@ class GoogleWorkspace(Shape):
     name = "google_workspace"
     vendor = "Google"
     product = _PRODUCT
+    marks = (
+        "actor+id.applicationName kind=*reports#activity+id id.applicationName+events id.uniqueQualifier "
+        "actor+id+ipAddress+parameters actor+id+name+parameters alertId+customerId+source+type "
+        "customerId+alertId+data p_log_type=gsuite.* actor.email+id.applicationName+name"
+    )
+    sourcetypes = ("gws:*", "google:workspace:*", "gapps:*", "google:gsuite:*")
     table = "GoogleWorkspaceEvents"
     wrappers = ("items", "alerts", "_source")
     alert = Paths(

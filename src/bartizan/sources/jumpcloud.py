@@ -31,6 +31,11 @@ class JumpCloud(Shape):
     name = "jumpcloud"
     vendor = "JumpCloud"
     product = "Directory Insights"
+    marks = (
+        "initiated_by+event_type+service+success initiated_by+event_type+organization "
+        "service+organization+client_ip+event_type initiated_by+success+service"
+    )
+    sourcetypes = ("jumpcloud", "jumpcloud:*")
     table = "JumpCloudEvents"
     wrappers = ("results", "events")
     columns = {

@@ -38,6 +38,16 @@ class KubernetesAudit(Shape):
     name = "k8s_audit"
     vendor = "Kubernetes"
     product = "API server"
+    marks = (
+        "protoPayload.serviceName=k8s.io+protoPayload+resource+timestamp "
+        "protoPayload.serviceName=k8s.io+resource.type=k8s_cluster+protoPayload kind=event+objectRef+verb "
+        "apiVersion=audit.k8s.io/* auditID+verb+stage objectRef+responseStatus+verb requestURI+verb+user "
+        "kind=event+verb p_log_type=amazon.eks.audit items.auditID category=kube-audit* "
+        "properties.log+category=kube-audit* p_log_type=*.aks.audit p_log_type=*kubernetes*"
+    )
+    sourcetypes = (
+        "kube:apiserver:audit", "kube:apiserver*", "kubernetes:audit", "kube:audit*", "aws:eks:audit*", "k8s:*audit*",
+    )  # fmt: skip
     table = "KubernetesEvents"
     wrappers = ("items", "records", "entries", "Records", "_source")
 

@@ -67,6 +67,13 @@ class Keycloak(Shape):
     name = "keycloak"
     vendor = "Keycloak"
     product = "Keycloak"
+    marks = (
+        "realmId+type+clientId realmId+operationType+resourceType realmName+type+clientId "
+        "log.logger=org.keycloak* log.logger=org.keycloak*+message realmId+authDetails "
+        "operationType+authDetails+resourcePath loggerName=org.keycloak* service.name=keycloak*"
+    )
+    pattern = re.compile(r"\[org\.keycloak\.|type=\"?[A-Z_]+\"?, realmId=|operationType=\"?\w+\"?, realmId=")
+    sourcetypes = ("keycloak", "keycloak:*")
     table = "KeycloakEvents"
     also_events = True
     columns = {

@@ -21,6 +21,13 @@ class Microsoft365Audit(Source):
     name = "microsoft_365_audit"
     vendor = "Microsoft"
     product = "Microsoft 365"
+    marks = (
+        "RecordType+Workload+Operation+CreationTime+UserType+UserId "
+        "RecordType+Workload+Operation+CreationTime+UserId+OrganizationId RecordType+Workload+Operation "
+        "CreationTime+Operation+UserType+Workload Operation+OrganizationId+UserKey "
+        "RecordType+UserId+Operation+CreationTime AuditData+Operations RecordType+Operation"
+    )
+    sourcetypes = ("o365:management:activity", "o365:*", "ms:o365:management*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "value", "records", "Records")

@@ -20,6 +20,13 @@ _PRODUCT = "Microsoft Defender for Endpoint"
 class MicrosoftDefenderEndpoint(DefenderXdr):
     name = "microsoft_defender_endpoint"
     product = _PRODUCT
+    marks = (
+        "computerDnsName+healthStatus+osPlatform computerDnsName+machineId+alertCreationTime "
+        "machineId+incidentId+detectionSource+title AlertTime+ComputerDnsName+AlertTitle "
+        "investigationState+rbacGroupName+machineId MachineName+AlertId+LinkToWDATP "
+        "AlertId+ComputerDnsName+Severity"
+    )
+    sourcetypes = ("ms:defender:atp:alerts", "*:defender:endpoint:*", "microsoft:windows:defender:atp*")
 
     def one(self, record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
         if fields.has("AlertTitle", "LinkToWDATP", "LinkToMTP") and fields.has("AlertId", "ExternalId", "FullId"):

@@ -51,6 +51,17 @@ class DefenderXdr(Source):
     name = "microsoft_defender_xdr"
     vendor = "Microsoft"
     product = "Microsoft Defender XDR"
+    marks = (
+        "category=AdvancedHunting-*+properties+time category=AdvancedHunting-* "
+        "Tenant+category+properties+operationName+time+_TimeReceivedBySvc incidentId+incidentName+alerts "
+        "incidentUri+alerts+incidentId serviceSource=*defender*+severity+title+createdDateTime "
+        "productName=*defender*+title+createdDateTime "
+        "serviceSource+createdDateTime+firstActivityDateTime+title alertWebUrl+evidence+title "
+        "clientip+creationtime+externalaccess+organizationid+originatingserver "
+        "AzureActiveDirectoryEventType+ActorContextId evidence.at_sign_odata_type+title+severity "
+        "p_log_type=microsoft365defender* p_log_type=microsoft.defender*"
+    )
+    sourcetypes = ("ms365:defender:*", "microsoft:defender:*", "azure:eventhub:defender*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "records", "value")

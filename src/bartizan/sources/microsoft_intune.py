@@ -37,6 +37,18 @@ class MicrosoftIntune(Shape):
     name = "microsoft_intune"
     vendor = "Microsoft"
     product = "Microsoft Intune"
+    marks = (
+        "activityDateTime+activityResult+actor+activity activityDateTime+activityResult+actor+componentName "
+        "activityDateTime+activityType+activityResult+actor "
+        "category=AuditLogs+operationName+properties.Actor.Application "
+        "category=AuditLogs+operationName+properties.ActivityDate "
+        "category=OperationalLogs+operationName+properties category=DeviceComplianceOrg+properties "
+        "category=Devices+properties+operationName "
+        "category=AuditLogs+properties.ActivityType+properties.Actor "
+        "category=AuditLogs+operationName+resultType+tenantId+identity+properties.Actor "
+        "activityOperationType+componentName+actor properties.IntuneAccountId+category"
+    )
+    sourcetypes = ("ms:intune:*", "azure:intune:*", "microsoft:intune:*")
     table = "IntuneOperationalLogs"
     wrappers = ("records", "value")
     columns = {

@@ -64,6 +64,16 @@ class MicrosoftSentinel(Shape):
     name = "microsoft_sentinel"
     vendor = "Microsoft"
     product = "Microsoft Sentinel"
+    marks = (
+        "incident_number+incident_url+related_analytic_rule_ids "
+        "properties.incidentNumber+properties.incidentUrl properties.incidentNumber+properties.severity "
+        "type=Microsoft.SecurityInsights/* object.properties.incidentNumber "
+        "SystemAlertId+AlertName+ProviderName IncidentNumber+IncidentUrl "
+        "AlertType+SystemAlertId+ProductName type=*SecurityInsights/* object.properties.incidentUrl "
+        "workspaceId+object.properties kind=SecurityAlert+properties "
+        "TenantId+AlertSeverity+AlertDisplayName AlertDisplayName+SystemAlertId"
+    )
+    sourcetypes = ("ms:sentinel:*", "azure:sentinel:*", "mscs:azure:security:alert", "microsoft:sentinel:*")
     table = "SentinelEvents"
     columns = {"WorkspaceId": "workspaceId", "Category": "category"}
     alert = _INCIDENT

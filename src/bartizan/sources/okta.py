@@ -72,6 +72,14 @@ class Okta(Source):
     name = "okta"
     vendor = "Okta"
     product = "Okta"
+    marks = (
+        "eventType+actor+published legacyEventType+uuid actor.alternateId+outcome+eventType "
+        "debugContext+securityContext+actor eventType+published+severity "
+        "actor.alternateId+client.userAgent+published p_log_type=okta.* outcome.result+actor.alternateId "
+        "actor.alternateId+client+eventType data.events.eventType+eventType+source "
+        "authenticationContext+securityContext actor.alternateId+published+severity"
+    )
+    sourcetypes = ("oktaim2:*", "okta:im2:*", "okta:*", "okta")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = [_unwrapped(fields) for fields in objects_of(record, "data.events", "events", "detail")]

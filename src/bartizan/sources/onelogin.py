@@ -26,6 +26,12 @@ class OneLogin(Shape):
     name = "onelogin"
     vendor = "One Identity"
     product = "OneLogin"
+    marks = (
+        "event_type_name+user_name+ipaddr event_timestamp+event_type_name event_type_id+actor_user_name "
+        "event_type_id+account_id event_type_id+user_name+user_id event_type_id+ipaddr "
+        "event_type_id+created_at"
+    )
+    sourcetypes = ("onelogin", "onelogin:*")
     table = "OneLoginEvents"
     wrappers = ("data", "events")
     columns = {

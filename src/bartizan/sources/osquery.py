@@ -24,6 +24,11 @@ class Osquery(Shape):
     name = "osquery"
     vendor = "osquery"
     product = "osquery"
+    marks = (
+        "name+columns+action hostIdentifier+columns hostIdentifier+calendarTime+unixTime "
+        "name+hostIdentifier+snapshot name+diffResults columns+decorations"
+    )
+    sourcetypes = ("osquery", "osquery:*", "osquery_results", "osquery_info")
     table = "OsqueryEvents"
     wrappers = ("data", "_source")
     columns = {

@@ -4,6 +4,7 @@ Activities and Deep Visibility: `sentinelone_events`.
 Source: SentinelOne Management API 2.1, "Threats", "Alerts"; Unified Alert Management GraphQL schema.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -74,6 +75,19 @@ class SentinelOne(Source):
     name = "sentinelone"
     vendor = "SentinelOne"
     product = "Singularity"
+    marks = (
+        "activityType+primaryDescription event.category+event.type+endpoint.name+agent.uuid "
+        "confidenceLevel+detectionSource+asset threatInfo+agentRealtimeInfo agentDetectionInfo+alertInfo "
+        "agentRealtimeInfo+id activityType+accountId+primaryDescription activityType+siteId+agentId "
+        "accountId+agentComputerName+siteId threatInfo.threatId "
+        "attackSurfaces+detectionSource+confidenceLevel analystVerdict+detectionSource+asset "
+        "ruleInfo+alertInfo agentUpdatedVersion+activityType sourceProcessInfo+alertInfo "
+        "accountName+activityUuid agentId+threatName+siteId agentId+siteId+accountId+createdAt "
+        "fileContentHash+agentId detectionSource.product+attackSurfaces meta.event.name+agent.uuid "
+        "event.type+agent.uuid+site.id"
+    )
+    pattern = re.compile(r"CEF:\d\|SentinelOne\|")
+    sourcetypes = ("sentinelone:*", "sentinelone", "sentinelone:channel:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "data.alerts", "data") if _is_page(record.data) else objects_of(record)

@@ -115,7 +115,8 @@ class Shape(Source):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """The objects of a record; none where it is no record of this format."""
-        return objects_of(record, *self.wrappers)
+        pages = [key for key in self.wrappers if isinstance(Fields(record.data).raw(key), list)]
+        return objects_of(record, *pages)
 
     def is_alert(self, fields: Fields) -> bool:
         return self.alert is not None and fields.has(*self.alert.title.split())

@@ -22,6 +22,12 @@ class SlackAudit(Shape):
     name = "slack_audit"
     vendor = "Slack"
     product = "Audit Logs"
+    marks = (
+        "action+actor.user+context.location action+actor+entity+context context.ua+action+actor "
+        "actor.user.team+action date_create+action+entity+actor context.ip_address+actor+action "
+        "p_log_type=slack.auditlogs"
+    )
+    sourcetypes = ("slack:audit*", "slack:enterprise*", "slack")
     table = "SlackAuditEvents"
     also_events = True
     wrappers = ("entries",)

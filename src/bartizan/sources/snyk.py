@@ -21,6 +21,13 @@ class Snyk(Shape):
     name = "snyk"
     vendor = "Snyk"
     product = "Snyk"
+    marks = (
+        "event+groupId+userId event+orgId+created project+newIssues+org issueType+pkgName "
+        "vulnerabilities+packageManager issueData+pkgName event+groupId+content "
+        "attributes.effective_severity_level+relationships attributes.key+attributes.problems "
+        "event+userId+orgId"
+    )
+    sourcetypes = ("snyk", "snyk:*")
     table = "SnykEvents"
     columns = {
         "EventType": "event",

@@ -157,6 +157,14 @@ class Suricata(Source):
     name = "suricata_eve"
     vendor = "OISF"
     product = "Suricata"
+    marks = (
+        "event_type+flow_id event_type+src_ip+timestamp event_type=alert+alert event_type=stats+stats "
+        "event_type+src_ip+dest_ip event_type+src_ip+dest_ip+proto "
+        "event_type=alert+alert.signature_id+flow_id event_type+timestamp+pcap_cnt "
+        "alert.signature_id+src_ip flow_id+src_ip+alert"
+    )
+    pattern = re.compile(r"\[\*\*\] \[\d+:\d+:\d+\] ")
+    sourcetypes = ("suricata", "suricata:*", "suricata_eve", "eve:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record)

@@ -32,6 +32,7 @@ _FORMS = (
     "%a %b %d %Y %H:%M:%S",
     "%a %b %d %H:%M:%S UTC %Y",
     "%Y/%m/%d %H:%M:%S",
+    "%Y.%m.%d %H:%M:%S",  # Zabbix
     "%Y:%m:%d-%H:%M:%S",  # Sophos UTM
     "%d %b %Y %H:%M:%S",
     "%d-%b-%Y %H:%M:%S",  # ESET: 06-May-2024 14:39:17

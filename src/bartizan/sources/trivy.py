@@ -30,6 +30,11 @@ class Trivy(Shape):
     name = "trivy"
     vendor = "Aqua Security"
     product = "Trivy"
+    marks = (
+        "ClusterName+Resources ArtifactName+ArtifactType SchemaVersion+ArtifactName+Results "
+        "Finding+FindingKind Results.Vulnerabilities VulnerabilityID+PkgName report.vulnerabilities+kind"
+    )
+    sourcetypes = ("trivy", "trivy:*", "aqua:trivy*")
     table = "TrivyEvents"
     alert = Paths(
         title="Finding.Title Finding.VulnerabilityID Finding.ID Finding.Name Finding.RuleID",

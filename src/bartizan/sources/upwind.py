@@ -15,6 +15,12 @@ class Upwind(Shape):
     name = "upwind"
     vendor = "Upwind"
     product = "Cloud Security"
+    marks = (
+        "mitre_attacks+triggers+resource first_seen_time+last_seen_time+resource+triggers "
+        "first_seen_time+resource.cloud_account_id first_seen_time+last_seen_time+resource "
+        "p_log_type=upwind.*"
+    )
+    sourcetypes = ("upwind", "upwind:*")
     table = "UpwindEvents"
     columns = {"CloudAccountId": "resource.cloud_account_id", "Region": "resource.region"}
     alert = Paths(

@@ -81,6 +81,14 @@ class Wazuh(Source):
     name = "wazuh"
     vendor = "Wazuh"
     product = "Wazuh"
+    marks = (
+        "agent+full_log+decoder+location agent+rule.level+manager rule.level+rule.id+decoder "
+        "rule.level+rule.description+location rule.level+full_log rule+manager.name+location "
+        "manager+decoder+full_log _source.rule.level rule.level+agent.id manager.name+location "
+        "agent.id+rule.level+timestamp"
+    )
+    pattern = re.compile(r"\*\* Alert \d{10}\.\d+|ossec: Alert Level: ")
+    sourcetypes = ("wazuh", "wazuh:*", "ossec", "ossec:*", "wazuh-alerts*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = [_unwrapped(fields) for fields in objects_of(record, "alerts", "hits.hits")]

@@ -1,0 +1,112 @@
+"""VMware Carbon Black Cloud: alerts of the Alerts API (v6 and v7), of its forwarder, and the audit log.
+
+Source: Carbon Black Cloud API, "Alerts", "Alert Bulk Export", "Audit Log Events".
+"""
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+_CATEGORIES = {
+    "cb_analytics": "SuspiciousActivity",
+    "watchlist": "SuspiciousActivity",
+    "device_control": "SuspiciousActivity",
+    "host_based_firewall": "SuspiciousActivity",
+    "intrusion_detection_system": "SuspiciousActivity",
+    "container_runtime": "Execution",
+}
+
+
+def of_ten(level: float | None) -> Severity:
+    """1 to 10, as the console colours it."""
+    if level is None or not 0 < level <= 10:
+        return "unknown"
+    return "high" if level >= 7 else "medium" if level >= 4 else "low"
+
+
+class CarbonBlack(Shape):
+    name = "carbon_black"
+    vendor = "VMware"
+    product = "Carbon Black Cloud"
+    marks = (
+        "loginName+orgName+eventId+eventTime org_key+device_id+type+reason org_key+alert_url+type "
+        "org_key+severity+id threatInfo+deviceInfo workflow+device_name+reason workflow+threat_id "
+        "type=cb_analytics+id type=watchlist+id"
+    )
+    sourcetypes = ("vmware:cbc:*", "carbonblack:*", "cbc:*", "bit9:carbonblack:*")
+    table = "CarbonBlackEvents"
+    columns = {"OrgName": "orgName org_key", "RequestUrl": "requestUrl"}
+    wrappers = ("results", "notifications")
+    alert = Paths(
+        id="id alert_id legacy_alert_id threatInfo.incidentId eventId",
+        title="reason report_name threatInfo.summary rule_name description",
+        description="reason description threat_notes_present report_description",
+        score="severity threatInfo.score",
+        scale=of_ten,
+        vendor_category="type threat_cause_threat_category category",
+        categories=_CATEGORIES,
+        tactics="attack_tactic ttps mitre_tactics",
+        detector="reason_code rule_id report_id watchlists.name type",
+        first="first_event_timestamp first_event_time backend_timestamp create_time eventTime",
+        last="last_event_timestamp last_event_time eventTime",
+        created="backend_timestamp create_time",
+        updated="backend_update_timestamp last_update_time workflow.change_timestamp",
+        status="workflow.status workflow.state",
+        statuses={"dismissed": "resolved"},
+        verdict="determination.value",
+        url="alert_url url",
+        tags="tags",
+        threat="threat_name primary_event_id",
+        fold="device_id device_name process_sha256 loginName",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("description", "reason", "threatInfo", "report_name") and fields.has(
+            "id", "alert_id", "eventId", "threatInfo"
+        )
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        device = fields.object("deviceInfo")
+        name = fields.text("device_name", "netconn_local_hostname") or device.text("deviceName") or ""
+        home, _, bare = name.rpartition("\\")  # "DOMAIN\\name"
+        evidence.host(
+            bare or None,
+            domain=home or None,
+            addresses=[fields.text("device_internal_ip") or device.text("internalIpAddress")],
+            external=fields.text("device_external_ip") or device.text("externalIpAddress"),
+            os=fields.text("device_os") or device.text("deviceType"),
+            version=fields.text("device_os_version") or device.text("deviceVersion"),
+            device_id=fields.text("device_id") or device.text("deviceId"),
+        )
+        who = evidence.user(
+            fields.text("loginName", "process_username", "device_username") or device.text("email", "userName")
+        )
+        evidence.ip(fields.text("clientIp"), ("source",))
+        evidence.process(
+            fields.text("process_cmdline"),
+            path=fields.text("process_name", "threat_cause_actor_name"),
+            pid=fields.integer("process_pid"),
+            hashes=[fields.text("process_sha256", "threat_cause_actor_sha256"), fields.text("process_md5")],
+            user=who,
+            parent_path=fields.text("parent_name"),
+            parent_pid=fields.integer("parent_pid"),
+            parent_hashes=[fields.text("parent_sha256"), fields.text("parent_md5")],
+        )
+        for each in fields.objects("threat_indicators", "threatInfo.indicators"):
+            evidence.file(each.text("process_name", "applicationName"), None, [each.text("sha256", "sha256Hash")])
+        evidence.flow(
+            fields.text("netconn_local_ip", "netconn_local_ipv4"),
+            fields.integer("netconn_local_port"),
+            fields.text("netconn_remote_ip", "netconn_remote_ipv4"),
+            fields.integer("netconn_remote_port"),
+            fields.text("netconn_protocol"),
+        )
+        evidence.ip(fields.text("netconn_remote_ip", "remote_ip"), ("destination",))
+        evidence.domain(fields.text("netconn_remote_domain", "remote_domain"))
+        evidence.pod(fields.text("k8s_pod_name"), fields.text("k8s_namespace"), cluster=fields.text("k8s_cluster"))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.has("loginName", "requestUrl") and alert.severity == "unknown":  # the audit log has no severity
+            alert.severity = "medium" if fields.flag("flagged") else "informational"
+            alert.title = alert.title[:200]

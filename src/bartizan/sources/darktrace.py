@@ -1,0 +1,125 @@
+"""Darktrace: model breaches, AI Analyst incidents and system status alerts.
+
+Source: Darktrace API, "/modelbreaches", "/aianalyst/incidentevents", "/status"; its syslog JSON alerts.
+"""
+
+import re
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.entities import address
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+_CATEGORIES = {"compliance": "Misconfiguration", "informational": "SuspiciousActivity"}
+_MAX_COMPONENTS = 100
+_MAX_EVENTS = 50
+_MAX_TEXT = 4_096
+_ADDRESS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
+# Filters of a model's components whose displayed value is an entity.
+_HOSTS = frozenset({"connection hostname", "hostname", "dns hostname", "destination hostname"})
+
+
+def of_share(score: float | None) -> Severity:
+    """0 to 1, or 0 to 100 as AI Analyst writes it."""
+    if score is None or score < 0:
+        return "unknown"
+    share = score / 100 if score > 1 else score
+    return "high" if share >= 0.8 else "medium" if share >= 0.5 else "low" if share >= 0.2 else "informational"
+
+
+class Darktrace(Shape):
+    name = "darktrace"
+    vendor = "Darktrace"
+    product = "DETECT"
+    marks = (
+        "pbid+model model.then.name+device model.now.name+triggeredComponents aiaScore+title+summariser "
+        "aiaScore+breachDevices alert_name+priority_level+last_updated_status "
+        "alert_name+last_updated_status modelbreaches incidentEventScore"
+    )
+    pattern = re.compile(r"\bdarktrace\b.{0,60}\{")
+    sourcetypes = ("darktrace", "darktrace:*")
+    table = "DarktraceEvents"
+    columns = {"ModelName": "model.name model.now.name model.then.name", "DeviceId": "device.did"}
+    wrappers = ("modelbreaches",)
+    alert = Paths(
+        id="pbid id uuid alert_uuid",
+        title="model.then.name model.now.name model.name title alert_name name",
+        description="model.then.description model.now.description model.description summary message",
+        severity="priority_level",
+        score="score aiaScore groupScore incidentEventScore priority",
+        scale=of_share,
+        vendor_category="model.then.category model.now.category model.category category",
+        categories=_CATEGORIES,
+        tactics="model.then.mitre.tactics model.now.mitre.tactics model.mitre.tactics",
+        detector="model.then.uuid model.now.uuid model.uuid model.then.pid pid alert_name",
+        first="time start createdAt periods.start triggeredComponents.time creationTime last_updated_status",
+        last="end periods.end lastUpdated time",
+        created="creationTime createdAt",
+        status="acknowledged.status currentGroupStatus status",
+        url="breachUrl url",
+        tags="model.then.tags model.now.tags model.tags",
+        fold="device.did device.ip hostname",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("model", "pbid", "aiaScore", "summariser", "alert_name") or super().is_alert(fields)
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        for device in [*fields.objects("device"), *fields.objects("breachDevices"), *fields.objects("devices")]:
+            own = [address(text) for text in (*device.texts("ip"), *device.texts("ips.ip"))]
+            name = device.text("hostname", "devicelabel", "identifier")
+            evidence.host(name, addresses=own, os=device.text("os"))
+            for text in own:
+                evidence.ip(text, ("source",))
+            for credential in device.texts("credentials.credential"):
+                evidence.user(credential)
+        for component in fields.objects("triggeredComponents")[:_MAX_COMPONENTS]:
+            evidence.ip((component.text("ip") or "").partition("/")[0] or None)
+            for match in component.objects("triggeredFilters"):
+                _shown(match, evidence)
+        for item in _told(fields)[:_MAX_EVENTS]:
+            for value in item.objects("values"):
+                evidence.ip(value.text("ip"), ("destination",))
+                evidence.domain(value.text("hostname"))
+        host = fields.text("hostname")
+        evidence.host(host, addresses=[fields.text("ip_address")])
+        if not evidence.items and fields.has("model"):
+            named = fields.text("device.did")
+            evidence.host(None, device_id=None if named == "-1" else named)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        alert.tags = [tag for tag in alert.tags if tag]
+        if alert.severity == "unknown":
+            alert.severity = of_share((fields.number("model.then.priority", "priority") or 0) / 5)
+        if fields.flag("acknowledged") is True:
+            alert.status = "resolved"
+
+
+def _told(fields: Fields) -> list[Fields]:
+    """What AI Analyst writes of an incident: a list of sections, or a list of such lists, each with its contents."""
+    details = fields.raw("details")
+    sections = (
+        [each for part in details for each in (part if isinstance(part, list) else [part])]
+        if isinstance(details, list)
+        else []
+    )
+    return [item for section in sections[:_MAX_EVENTS] for item in Fields(section).objects("contents")]
+
+
+def _shown(match: Fields, evidence: Evidence) -> None:
+    """The value that a filter saw, by the filter's name."""
+    kind, value = (match.text("filterType") or "").lower(), match.text("trigger.value")
+    if "ip" in kind.split() or kind.endswith(" ip"):
+        evidence.ip(value, ("destination",))
+    elif kind in _HOSTS:
+        evidence.domain(value)
+    elif kind in ("username", "user", "credential"):
+        evidence.user(value)
+    elif "sha1" in kind or "sha256" in kind or "md5" in kind:
+        evidence.file(hashes=[value])
+    elif kind in ("uri", "url"):
+        evidence.url(value)
+    elif value is not None:
+        for found in list(_ADDRESS.finditer(value[:_MAX_TEXT]))[:_MAX_EVENTS]:
+            evidence.ip(found[0])

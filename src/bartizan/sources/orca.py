@@ -1,0 +1,107 @@
+"""Orca Security: alerts about cloud assets, and the activity on them.
+
+Source: Orca API, "Alerts"; its SIEM integrations write the same object.
+"""
+
+from bartizan.model.alert import Severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+_WORDS: dict[str, Severity] = {
+    "hazardous": "medium",
+    "imminent compromise": "high",
+    "compromised": "high",
+    "informational": "informational",
+}
+_CATEGORIES = {
+    "vulnerabilities": "Vulnerability",
+    "authentication": "CredentialAccess",
+    "suspicious activity": "SuspiciousActivity",
+    "malware": "Malware",
+    "lateral movement": "LateralMovement",
+    "data at risk": "Misconfiguration",
+    "neglected assets": "Misconfiguration",
+    "network misconfigurations": "Misconfiguration",
+    "iam misconfigurations": "Misconfiguration",
+    "workload misconfigurations": "Misconfiguration",
+    "best practices": "Misconfiguration",
+    "logging and monitoring": "Misconfiguration",
+    "system integrity": "Misconfiguration",
+}
+
+
+_FINDINGS = 100
+
+
+class Orca(Shape):
+    name = "orca"
+    vendor = "Orca Security"
+    product = "Cloud Security"
+    marks = (
+        "asset_unique_id+alert_id state.orca_score+asset_unique_id asset_unique_id+type+details "
+        "state.alert_id+type_key orca_score+alert_id asset_unique_id+cloud_provider+category "
+        "cloud_provider+alert_id+type_string"
+    )
+    sourcetypes = ("orca", "orca:*", "orca_security*")
+    table = "OrcaEvents"
+    columns = {"AssetId": "asset_unique_id", "AccountName": "account_name", "CloudProvider": "cloud_provider"}
+    wrappers = ("data",)
+    alert = Paths(
+        id="state.alert_id alert_id unique_id",
+        title="data.title description title details.description type_string type",
+        description="details data.details details.description",
+        severity="state.severity severity details.severity state.risk_level risk_level",
+        words=_WORDS,
+        score="state.orca_score orca_score",
+        vendor_category="category type_string type",
+        categories=_CATEGORIES,
+        tactics="data.mitre_category",
+        detector="rule_id type_key type",
+        first="state.created_at create_time created_at",
+        last="state.last_seen last_seen state.last_updated create_time",
+        created="state.created_at create_time",
+        updated="state.last_updated last_updated",
+        status="state.status status",
+        statuses={"snoozed": "inProgress"},
+        verdict="state.verification_status",
+        actions="data.recommendation recommendation",
+        url="state.alert_url alert_url url",
+        tags="alert_labels",
+        cves="cve_list",
+        fold="asset_unique_id",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("alert_id", "state.alert_id", "asset_unique_id")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        cloud = (fields.text("cloud_provider") or "").lower()
+        asset, name = fields.text("asset_vendor_id", "asset_unique_id"), fields.text("asset_name")
+        kind, account = fields.text("asset_type_string", "asset_type"), fields.text("cloud_vendor_id", "account_name")
+        if cloud == "gcp":
+            evidence.google(asset, name=name, kind=kind, project=account)
+        elif cloud == "azure":
+            evidence.azure(asset, name=name, kind=kind)
+        else:
+            evidence.amazon(asset, name=name, kind=kind, account=account)
+        private, public = fields.texts("asset_first_private_ips"), fields.texts("asset_first_public_ips")
+        evidence.host(
+            fields.text("asset_hostname"),
+            addresses=private,
+            external=next(iter(public), None),
+            os=fields.text("asset_distribution_name"),
+            version=fields.text("asset_distribution_version"),
+        )
+        for text in [*private, *public]:
+            evidence.ip(text)
+        for text in [*fields.texts("asset_first_public_dnss"), *fields.texts("asset_first_private_dnss")]:
+            evidence.domain(text)
+        evidence.user(fields.text("user_email"), display=fields.text("user_name"))
+        container = fields.text("container_id")
+        evidence.container(None if container == "main" else container, fields.text("container_name"))
+        evidence.image(fields.text("asset_image_id") if fields.text("asset_type") == "container_image" else None)
+        for path in ("findings", "data.findings", "data"):
+            for found in fields.objects(path)[:_FINDINGS]:
+                evidence.file(None, found.text("file_path", "path"), [found.text("sha256", "sha1", "md5")])
+                evidence.malware(found.text("malware_name", "virus_name"))

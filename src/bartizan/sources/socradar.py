@@ -1,0 +1,64 @@
+"""SOCRadar: alarms of its digital risk protection.
+
+Source: SOCRadar API, "Incidents v4"; the schema that Panther publishes for it.
+"""
+
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+_CATEGORIES = {
+    "vulnerability": "Vulnerability",
+    "attack surface management": "Misconfiguration",
+    "brand protection": "Phishing",
+    "deep&dark web monitoring": "Reconnaissance",
+    "credential exposure": "CredentialAccess",
+}
+
+
+class SocRadar(Shape):
+    name = "socradar"
+    vendor = "SOCRadar"
+    product = "Extended Threat Intelligence"
+    marks = "alarm_id+alarm_type_details alarm_id+alarm_risk_level alarm_asset+alarm_text"
+    sourcetypes = ("socradar", "socradar:*")
+    table = "SocRadarEvents"
+    columns = {"AlarmAsset": "alarm_asset", "MainType": "alarm_type_details.alarm_main_type"}
+    wrappers = ("data",)
+    alert = Paths(
+        id="alarm_id",
+        title="alarm_type_details.alarm_generic_title alarm_type_details.alarm_sub_type alarm_text",
+        description="alarm_text",
+        severity="alarm_risk_level",
+        vendor_category="alarm_type_details.alarm_main_type",
+        categories=_CATEGORIES,
+        detector="alarm_type_details.alarm_sub_type",
+        first="date content.content_date content.content_insert_date",
+        status="status",
+        statuses={
+            "falsepositive": "resolved",
+            "mitigated": "resolved",
+            "onhold": "inProgress",
+            "duplicate": "resolved",
+        },
+        verdict="status",
+        actions="alarm_type_details.alarm_default_mitigation_plan",
+        assigned="alarm_assignees.email alarm_assignees",
+        tags="tags",
+        fold="alarm_asset",
+    )
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        content = fields.object("content")
+        evidence.url(content.text("content_link", "url", "phishing_url"))
+        for path in ("source", "domain", "phishing_domain"):
+            evidence.domain(content.text(path))
+        preview = content.object("content_preview")
+        evidence.domain(preview.text("source", "domain"))
+        for text in [*content.texts("ip"), *content.texts("ip_address"), *fields.texts("alarm_related_entities.value")]:
+            evidence.ip(text)
+        for asset in dict.fromkeys([*fields.texts("alarm_asset"), *content.texts("matched_asset")]):
+            if evidence.ip(asset) is None and evidence.domain(asset) is None:
+                evidence.app(asset, roles=("attacked",))
+        for mail in [*content.texts("email"), *content.texts("username")]:
+            evidence.user(mail)

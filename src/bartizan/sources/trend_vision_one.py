@@ -1,0 +1,168 @@
+"""Trend Vision One: workbench alerts, Observed Attack Techniques and detections.
+
+Source: Trend Vision One API v3, "Workbench", "Observed Attack Techniques", "Search: detections".
+"""
+
+from bartizan.model.alert import Alert
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+_FILTERS = 200
+_CATEGORIES = {"web reputation": "Phishing", "malware": "Malware", "file": "Malware"}
+# Fields of indicators and of detections -> what they name.
+_COMMANDS = frozenset({"command_line", "processcmd", "objectcmd", "parentcmd"})
+_FILES = frozenset({"file_sha1", "file_sha256", "file_md5", "hash"})
+_PATHS = frozenset({"fullpath", "filename", "file_path"})
+
+
+class TrendVisionOne(Shape):
+    name = "trend_vision_one"
+    vendor = "Trend Micro"
+    product = "Vision One"
+    marks = (
+        "alertProvider+impactScope model+modelId+impactScope filters+detail+entityType workbenchLink+id "
+        "eventName+productCode+endpointGUID eventName+pname+productCode matchedRules+indicators "
+        "detectionType+eventName+pname filters+endpoint+detail uuid+productCode+eventName "
+        "malName+endpointHostName+eventName"
+    )
+    sourcetypes = ("trendmicro:visionone:*", "trend_micro_vision_one*", "visionone:*", "tmv1*")
+    table = "TrendVisionOneEvents"
+    columns = {"ProductCode": "productCode pname", "EventName": "eventName"}
+    wrappers = ("items",)
+    alert = Paths(
+        id="id uuid logKey",
+        title="model filters.name ruleName eventSubName detectionType eventName malName description",
+        description="description filters.description",
+        severity="severity filters.riskLevel filterRiskLevel riskLevel",
+        score="score",
+        vendor_category="modelType detectionType eventName alertProvider",
+        categories=_CATEGORIES,
+        tactics="filters.mitreTacticIds matchedRules.matchedFilters.mitreTacticIds mitreTacticIds",
+        detector="modelId filters.id ruleId ruleName filterName model",
+        first="firstInvestigatedDateTime detectedDateTime createdDateTime eventTime rt_utc eventTimeDT",
+        last="updatedDateTime detectedDateTime logReceivedTime",
+        created="createdDateTime logReceivedTime ingestedDateTime",
+        updated="updatedDateTime",
+        status="status investigationStatus",
+        statuses={"investigationstatus": "inProgress"},
+        verdict="investigationResult",
+        sub_provider="alertProvider productCode source",
+        url="workbenchLink",
+        threat="malName",
+        fold="endpoint.agentGuid endpointGuid impactScope.entities.entityId suid",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("alertProvider", "impactScope", "filters", "eventName", "model", "detectionType")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        for entity in fields.objects("impactScope.entities"):
+            _impacted(entity, evidence)
+        for indicator in fields.objects("indicators"):
+            _indicator(indicator, evidence)
+        host = fields.object("endpoint")
+        evidence.host(host.text("endpointName", "name"), addresses=host.texts("ips"), device_id=host.text("agentGuid"))
+        for event in [fields, fields.object("detail")]:
+            _detected(event, evidence)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        filters = fields.objects("filters", "matchedRules.matchedFilters")
+        if filters and not alert.vendor_category:
+            alert.vendor_category = filters[0].text("type")
+        result = (fields.text("investigationResult") or "").lower()
+        if "false" in result:
+            alert.classification = "falsePositive"
+        elif "true" in result:
+            alert.classification = "truePositive"
+
+
+def _impacted(entity: Fields, evidence: Evidence) -> None:
+    kind, value = (entity.text("entityType") or "").lower(), entity.object("entityValue")
+    text = entity.text("entityValue")
+    if kind == "host":
+        evidence.host(value.text("name"), addresses=value.texts("ips"), device_id=value.text("guid"))
+        for each in value.texts("ips"):
+            evidence.ip(each)
+    elif kind in ("account", "cloudidentity"):
+        evidence.user(text or value.text("name", "id"))
+    elif kind == "emailaddress":
+        evidence.mailbox(text or value.text("name"))
+    elif kind == "container":
+        evidence.container(value.text("id", "name") or text)
+
+
+def _indicator(one: Fields, evidence: Evidence) -> None:
+    kind, value = (one.text("type") or "").lower(), one.text("value")
+    inner = one.object("value")
+    if kind in _COMMANDS:
+        evidence.process(value, path=_image(value))
+    elif kind in _FILES:
+        evidence.file(hashes=[value])
+    elif kind in _PATHS:
+        evidence.file(None, value)
+    elif kind == "ip":
+        for text in one.texts("value"):
+            evidence.ip(text)
+    elif kind == "domain":
+        evidence.domain(value)
+    elif kind == "url":
+        evidence.url(value)
+    elif kind in ("user_account", "account"):
+        evidence.user(value)
+    elif kind == "emailaddress" or kind.startswith("email_sender"):
+        evidence.mailbox(value)
+    elif kind == "host":
+        evidence.host(inner.text("name") or value, addresses=inner.texts("ips"))
+    elif kind.startswith("registry_key"):
+        evidence.registry(value)
+
+
+def _image(command: str | None) -> str | None:
+    """The program of a command line, where it is quoted or ends in .exe."""
+    if not command:
+        return None
+    if command.startswith('"'):
+        return command[1:].partition('"')[0] or None
+    head, dot, _ = command.partition(".exe")
+    return f"{head}.exe" if dot and " " not in head.rpartition("\\")[2] else None
+
+
+def _detected(event: Fields, evidence: Evidence) -> None:
+    """Fields of a detection, which an Observed Attack Technique holds under `detail`."""
+    if not event:
+        return
+    evidence.host(
+        event.text("endpointHostName", "shost", "dhost"),
+        addresses=event.texts("endpointIp"),
+        device_id=event.text("endpointGuid"),
+        os=event.text("osName", "os"),
+    )
+    user = evidence.user(event.text("processUser", "objectUser", "logonUser", "suid"))
+    for who in ("process", "object"):
+        evidence.process(
+            event.text(f"{who}Cmd"),
+            path=event.text(f"{who}FilePath"),
+            pid=event.integer(f"{who}Pid"),
+            hashes=[event.text(f"{who}FileHashSha256"), event.text(f"{who}FileHashSha1")],
+            user=user,
+            parent_path=event.text("parentFilePath") if who == "process" else None,
+        )
+    evidence.file(event.text("fileName"), event.text("fullPath"), [event.text("fileHash", "fileHashSha256")])
+    source, target = event.text("src", "objectIp"), event.text("dst")
+    evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
+    evidence.ip(source, ("source",))
+    evidence.ip(target, ("destination",))
+    evidence.url(event.text("request", "httpReferer"))
+    for text in event.texts("hostName"):
+        evidence.domain(text)
+    if event.has("mailMsgSubject", "mailbox"):
+        evidence.message(
+            event.text("mailUniqueId", "msgUuid"),
+            internet_id=event.text("mailMsgId"),
+            sender=event.text("suser"),
+            recipient=event.text("mailbox", "duser"),
+            subject=event.text("mailMsgSubject"),
+            urls=[event.text("request")],
+        )
+        evidence.mailbox(event.text("mailbox"), roles=("attacked",))

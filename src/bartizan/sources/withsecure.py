@@ -1,0 +1,150 @@
+"""WithSecure Elements: security events of endpoint, collaboration and detection products, and BCDs of its EDR.
+
+Source: WithSecure Elements API, "Security events", "Incidents (Broad Context Detections)".
+"""
+
+import re
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+_WORDS: dict[str, Severity] = {
+    "info": "informational",
+    "warning": "medium",
+    "critical": "high",
+    "fatalerror": "high",
+    "severe": "high",
+}
+_CATEGORIES = {
+    "deepguard": "Malware",
+    "filescanning": "Malware",
+    "amsi": "Malware",
+    "browsingprotection": "SuspiciousActivity",
+    "webtrafficscanning": "Malware",
+    "firewall": "SuspiciousActivity",
+    "applicationcontrol": "UnwantedSoftware",
+    "dataguard": "Ransomware",
+    "edr": "SuspiciousActivity",
+    "collaborationprotectionemailscan": "Phishing",
+    "emailscan": "Phishing",
+    "emailbreach": "CredentialAccess",
+}
+_VERDICTS = {
+    "autofalsepositive": "falsePositive",
+    "acceptedbehavior": "informationalExpectedActivity",
+    "acceptedrisk": "informationalExpectedActivity",
+    "securitytest": "informationalExpectedActivity",
+}
+_MAX_XML = 65_536
+_DATA = re.compile(r"<Data Name='(\w{1,60})'>([^<]{1,500})</Data>")
+_BLOCKED = frozenset({"blocked", "quarantined", "deleted", "removed", "disinfected", "renamed"})
+
+
+class WithSecure(Shape):
+    name = "withsecure"
+    vendor = "WithSecure"
+    product = "Elements"
+    marks = (
+        "engine+persistenceTimestamp+severity engine+device+details engine+clientTimestamp+action "
+        "incidentId+riskLevel+categories engine+serverTimestamp engine+details+action "
+        "details.alertType+engine items.engine"
+    )
+    sourcetypes = ("withsecure", "withsecure:*", "fsecure:*")
+    table = "WithSecureEvents"
+    columns = {"Engine": "engine", "AlertType": "details.alertType", "Action": "action"}
+    wrappers = ("items",)
+    alert = Paths(
+        id="id incidentId",
+        title="details.name details.infectionName message name details.description details.alertType engine",
+        description="details.description message description details.reason",
+        severity="severity details.severity riskLevel",
+        words=_WORDS,
+        vendor_category="engine",
+        categories=_CATEGORIES,
+        tactics="categories",
+        detector="details.alertType engine categories",
+        first="clientTimestamp details.clientTimestamp details.created serverTimestamp createdTimestamp",
+        last="serverTimestamp clientTimestamp updatedTimestamp",
+        created="persistenceTimestamp createdTimestamp",
+        updated="updatedTimestamp",
+        status="status",
+        verdict="resolution",
+        verdicts=_VERDICTS,
+        threat="details.infectionName",
+        fold="device.id device.name details.sha1 details.process",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("engine", "incidentId", "details") and fields.has("severity", "riskLevel", "action")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        seen, device = fields.object("details"), fields.object("device", "target")
+        own = (seen.text("hostIpAddress") or "").partition("/")[0] or None
+        name = seen.text("systemDataComputer") or (device.text("name") if fields.has("device") else None)
+        evidence.host(name, addresses=[own], device_id=device.text("agentId"))
+        evidence.ip(own)
+        user = evidence.user(seen.text("userName", "userPrincipalName", "systemDataTargetUserName"))
+        for path in ("TargetUserName", "eventUser"):
+            evidence.user(seen.text(f"systemData{path}", path))
+        hashes = [seen.text("sha256"), seen.text("sha1"), seen.text("md5")]
+        evidence.process(
+            seen.text("commandLine", "cmdl"),
+            name=seen.text("process", "processName"),
+            path=seen.text("path", "processPath", "exePath"),
+            pid=seen.integer("processId", "pid"),
+            hashes=() if seen.has("filePath") else hashes,
+            user=user,
+            parent_name=seen.text("parentProcess"),
+        )
+        evidence.file(None, seen.text("filePath", "contentName"), hashes, size=seen.integer("size"))
+        evidence.malware(seen.text("infectionName"))
+        evidence.url(seen.text("url", "webUrl"))
+        evidence.flow(own, seen.integer("localPort"), seen.text("remoteAddress"), seen.integer("remotePort"))
+        evidence.ip(seen.text("remoteAddress", "remoteIp"), ("destination",))
+        _windows(seen.text("eventXml"), evidence)
+        _mail(seen, evidence)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        seen = fields.object("details")
+        if alert.title == fields.text("engine") and seen.has("itemSubject", "itemSender"):
+            alert.title = f"Harmful mail: {seen.text('itemSubject') or 'without a subject'}"
+        if fields.flag("acknowledged") is True:
+            alert.status = "resolved"
+        if (fields.text("action") or "").lower() in _BLOCKED:
+            alert.tags = [*alert.tags, "blocked"]
+        origin = fields.text("source")
+        if origin is not None and origin not in alert.title:
+            alert.title = f"{alert.title}: {origin}"
+
+
+def _mail(seen: Fields, evidence: Evidence) -> None:
+    if not seen.has("itemSender", "internetMessageId"):
+        return
+    evidence.message(
+        None,
+        internet_id=seen.text("internetMessageId"),
+        sender=seen.text("itemSender"),
+        recipient=seen.text("userPrincipalName"),
+        sender_ip=seen.text("sendingServerIP"),
+        subject=seen.text("itemSubject"),
+        urls=[item.text("url") for item in seen.objects("urls")],
+    )
+    evidence.ip(seen.text("sendingServerIP"), ("source",))
+    for item in seen.objects("attachments"):
+        evidence.file(item.text("filename"), None, [item.text("sha256"), item.text("sha1")])
+    for item in seen.objects("urls"):
+        if evidence.url(item.text("url")) is None:
+            evidence.domain(item.text("url"))
+
+
+def _windows(text: str | None, evidence: Evidence) -> None:
+    """The account and the address of a Windows event that stands in the alert as XML."""
+    if not text or len(text) > _MAX_XML:
+        return
+    for name, value in _DATA.findall(text):
+        if name in ("TargetUserName", "SubjectUserName") and value != "-":
+            evidence.user(value)
+        elif name == "IpAddress":
+            evidence.ip(value, ("source",))

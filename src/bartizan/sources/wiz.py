@@ -1,0 +1,151 @@
+"""Wiz: issues, threat detections, configuration and vulnerability findings are alerts; its audit log is events.
+
+Source: Wiz documentation, "Issues", "Threat detections", "Cloud configuration findings", "Audit logs".
+"""
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+_WORDS: dict[str, Severity] = {"none": "informational"}
+_CATEGORIES = {
+    "toxic_combination": "Misconfiguration",
+    "cloud_configuration": "Misconfiguration",
+    "threat_detection": "SuspiciousActivity",
+    "generated_threat": "SuspiciousActivity",
+    "vulnerability": "Vulnerability",
+}
+_IN_CLUSTER = {
+    "deployment": "Deployment",
+    "daemon_set": "DaemonSet",
+    "stateful_set": "StatefulSet",
+    "replica_set": "ReplicaSet",
+    "pod": "Pod",
+    "namespace": "Namespace",
+    "kubernetes_cluster": "cluster",
+    "kubernetes_service": "service",
+    "service_account_kubernetes": "serviceaccount",
+}
+_HOSTS = frozenset({"virtual_machine", "endpoint", "host", "kubernetes_node"})
+_PEOPLE = frozenset({"user_account", "user", "identity", "access_key_user"})
+_ACCOUNTS = frozenset({"service_account", "service_principal"})
+
+
+class Wiz(Shape):
+    name = "wiz"
+    vendor = "Wiz"
+    product = "Cloud Security"
+    marks = (
+        "entitySnapshot+sourceRule sourceRule+severity+status sourceRule.__typename "
+        "action+requestId+actionParameters action+requestid+sourceip log_type=auditLogEntries "
+        "action+serviceAccount+sourceIP ruleMatch+triggeringEvents ruleMatch.rule+severity "
+        "vulnerableAsset+CVSSSeverity vulnerableAsset rule.__typename+resource "
+        "rule.__typename=cloudconfigurationrule primaryActor+primaryResource rule+resource+result "
+        "trigger+issue+control nodes.sourceRule action+user+userAgent+sourceIP action+actionParameters+user "
+        "nodes.entitySnapshot p_log_type=wiz.* result+analyzedAt entitySnapshot+severity"
+    )
+    sourcetypes = ("wiz", "wiz:*")
+    table = "WizEvents"
+    columns = {
+        "EventType": "action type",
+        "UserName": "user.name user.id serviceAccount.name",
+        "SourceIP": "sourceIP sourceip",
+        "Outcome": "status",
+        "RequestId": "requestId requestid",
+        "UserAgent": "userAgent useragent",
+    }
+    wrappers = ("nodes",)
+    alert = Paths(
+        id="id",
+        title="sourceRule.name ruleMatch.rule.name rule.name control.name name title description",
+        description="description sourceRule.controlDescription rule.description sourceRule.description",
+        severity="severity rule.severity vendorSeverity",
+        words=_WORDS,
+        vendor_category="type rule.__typename",
+        categories=_CATEGORIES,
+        tactics="mitreTactics sourceRule.mitreTactics",
+        detector="sourceRule.id ruleMatch.rule.id rule.id control.id",
+        first="firstSeenAt firstDetectedAt triggeringEvents.nodes.timestamp createdAt analyzedAt",
+        last="lastSeenAt lastDetectedAt updatedAt analyzedAt createdAt",
+        created="createdAt firstSeenAt",
+        updated="updatedAt statusChangedAt analyzedAt",
+        status="status result",
+        statuses={"pass": "resolved", "fail": "new", "rejected": "resolved", "error": "new"},
+        verdict="resolutionReason",
+        verdicts={"issuefixed": "truePositive", "wontfix": "informationalExpectedActivity"},
+        actions="sourceRule.resolutionRecommendation rule.remediationInstructions remediation",
+        url="url wizUrl portalUrl",
+        fold="entitySnapshot.name resource.id primaryResource.id",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        if fields.has("action") and fields.has("timestamp"):
+            return False  # of the audit log
+        return fields.has("entitySnapshot", "sourceRule", "rule", "control", "ruleMatch", "primaryResource", "severity")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        for path in ("entitySnapshot", "resource", "primaryResource", "resources", "vulnerableAsset"):
+            for one in fields.objects(path):
+                _resource(one, evidence)
+        for path in ("actors", "primaryActor"):
+            for one in fields.objects(path):
+                _actor(one, evidence)
+        for each in fields.objects("cloudAccounts"):
+            if (each.text("cloudProvider") or "").upper() == "AWS":
+                evidence.amazon(None, name=each.text("name"), account=each.text("externalId"), kind="Account")
+        who = fields.object("user")
+        evidence.user(who.text("email", "name", "id"))
+        evidence.service_principal(fields.text("serviceAccount.name"))
+        evidence.ip(fields.text("sourceIP", "sourceip"), ("source",))
+        for event in fields.objects("triggeringEvents.nodes"):
+            evidence.ip(event.text("actorIP", "sourceIP"), ("source",))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.has("resolvedAt"):
+            alert.status = "resolved"
+        if fields.has("CVSSSeverity", "vulnerableAsset"):
+            alert.category, alert.categories = "Vulnerability", ["Vulnerability"]
+            names = fields.texts("vulnerabilityExternalId", "name")
+            alert.vulnerabilities = [name for name in names if name.startswith("CVE-")]
+        elif fields.has("result") and alert.vendor_category in (None, "CloudConfigurationRule"):
+            alert.category, alert.categories = "Misconfiguration", ["Misconfiguration"]
+
+
+def _resource(one: Fields, evidence: Evidence) -> None:
+    """By Wiz's type of it."""
+    kind, name = (one.text("type", "nativeType") or "").lower(), one.text("name")
+    full = one.text("providerUniqueId", "providerId", "externalId")
+    cloud = (one.text("cloudPlatform", "subscription.cloudProvider", "cloudProvider") or "").upper()
+    account = one.text("subscription.externalId", "subscriptionExternalId")
+    if kind in _PEOPLE:
+        evidence.user(name)
+    elif kind in _ACCOUNTS:
+        evidence.service_principal(name, object_id=full)
+    elif kind in _IN_CLUSTER:
+        evidence.kubernetes(_IN_CLUSTER[kind], name, one.text("namespace"), one.text("kubernetesClusterName"))
+    elif kind == "container":
+        evidence.container(None, name)
+    elif kind == "container_image":
+        evidence.image(name)
+    elif kind in _HOSTS:
+        host, _, port = (name or "").rpartition(":")
+        evidence.host(host if port.isdigit() else name, os=one.text("operatingSystem"))
+        for text in one.texts("ipAddresses"):
+            evidence.ip(text)
+    elif cloud == "AZURE" or (full or "").startswith("/subscriptions/"):
+        evidence.azure(full, name=name, kind=kind)
+    elif cloud == "GCP":
+        evidence.google(full, name=name, kind=kind, project=account)
+    else:
+        evidence.amazon(full, name=name, kind=kind or None, account=account)
+    evidence.domain(name)
+
+
+def _actor(one: Fields, evidence: Evidence) -> None:
+    if (one.text("type") or "").upper() == "UNKNOWN" and not one.has("email"):
+        return
+    evidence.user(one.text("email", "name"), object_id=None)
+    arn = one.text("providerUniqueId")
+    evidence.amazon(arn if (arn or "").startswith("arn:") else None, kind="IAMIdentity")
+    evidence.amazon(None, name=one.text("accessKeyId"), kind="AccessKey")

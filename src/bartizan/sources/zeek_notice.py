@@ -1,0 +1,114 @@
+"""Zeek: notice.log and intel.log are alerts, weird.log and what else it writes are events.
+
+Source: Zeek documentation, "notice.log", "intel.log", "weird.log", "Log formats".
+"""
+
+import re
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape
+
+# Notices that tell of an attack, by the beginning of their name -> (severity, category, technique).
+_NOTICES: dict[str, tuple[Severity, str, str | None]] = {
+    "heartbleed::ssl_heartbeat_attack_success": ("high", "InitialAccess", "T1190"),
+    "heartbleed::": ("medium", "InitialAccess", "T1190"),
+    "ssh::password_guessing": ("medium", "CredentialAccess", "T1110"),
+    "ssh::login_by_password_guesser": ("high", "CredentialAccess", "T1110"),
+    "ftp::bruteforcing": ("medium", "CredentialAccess", "T1110"),
+    "http::sql_injection": ("medium", "InitialAccess", "T1190"),
+    "scan::": ("low", "Discovery", "T1046"),
+    "teamcymrumalwarehashregistry::match": ("high", "Malware", None),
+    "intel::notice": ("medium", "CommandAndControl", None),
+    "signatures::": ("medium", "SuspiciousActivity", None),
+    "software::vulnerable_version": ("low", "Vulnerability", None),
+    "ssl::": ("low", "Misconfiguration", None),
+}
+_INDICATORS = {
+    "intel::addr": "address",
+    "intel::url": "url",
+    "intel::domain": "domain",
+    "intel::email": "mail",
+    "intel::user_name": "user",
+    "intel::file_hash": "hash",
+    "intel::file_name": "file",
+}
+
+
+class ZeekNotice(Shape):
+    name = "zeek_notice"
+    vendor = "Zeek"
+    product = "Zeek"
+    marks = (
+        "_path+ts _path=notice+note _path=weird+name note+msg+ts seen.indicator+ts note=*::*+msg "
+        "uid+id.orig_h+ts _path+uid+id.orig_h _path+ts+peer id.orig_h+id.resp_h+uid note+msg"
+    )
+    pattern = re.compile(r"^#separator \\x09|^\{\"ts\":|^#fields\tts\tuid")
+    sourcetypes = ("zeek", "zeek:*", "bro", "bro:*", "corelight*")
+    table = "ZeekEvents"
+    columns = {
+        "Log": "_path",
+        "Uid": "uid",
+        "SourceIP": "id.orig_h src",
+        "SourcePort": "int id.orig_p",
+        "DestinationIP": "id.resp_h dst",
+        "DestinationPort": "int id.resp_p p",
+        "EventType": "name note",
+        "Peer": "peer peer_descr",
+    }
+    alert = Paths(
+        title="msg note seen.indicator",
+        description="msg sub",
+        vendor_category="note matched",
+        detector="note matched",
+        first="ts",
+        sub_provider="peer_descr seen.node",
+        fold="src dst id.orig_h id.resp_h seen.indicator",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.text("note", "seen.indicator") is not None
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        start, end = fields.text("id.orig_h"), fields.text("id.resp_h")
+        ports = fields.integer("id.orig_p"), fields.integer("id.resp_p")
+        if start != end:
+            evidence.flow(start, ports[0], end, ports[1], fields.text("proto"))
+        evidence.ip(fields.text("src") or start, ("source",))
+        evidence.ip(fields.text("dst") or end, ("destination",))
+        _indicator(fields.text("seen.indicator_type"), fields.text("seen.indicator"), evidence)
+        evidence.file(fields.text("file_name"), None, [fields.text("sha256"), fields.text("sha1"), fields.text("md5")])
+        evidence.domain(fields.text("host", "server_name", "query"))
+        if not evidence.items and fields.has("note"):
+            evidence.host(fields.text("peer_descr"))  # the sensor: the notice names nobody else
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        note = (fields.text("note") or "").lower()
+        found = next((value for name, value in _NOTICES.items() if note.startswith(name)), None)
+        alert.severity = "low"
+        if fields.has("seen.indicator"):
+            alert.title = f"Intelligence match: {fields.text('seen.indicator')}"
+            alert.severity, alert.category, alert.detection_source = "medium", "CommandAndControl", "customTi"
+        elif found is not None:
+            alert.severity, alert.category = found[0], found[1]
+            alert.techniques = sorted({*alert.techniques, *([found[2]] if found[2] else [])})
+        alert.categories = [alert.category] if alert.category else []
+
+
+def _indicator(kind: str | None, value: str | None, evidence: Evidence) -> None:
+    word = _INDICATORS.get((kind or "").lower())
+    if word == "address":
+        evidence.ip(value, ("suspicious",))
+    elif word == "domain":
+        evidence.domain(value, roles=("suspicious",))
+    elif word == "mail":
+        evidence.mailbox(value)
+    elif word == "user":
+        evidence.user(value)
+    elif word == "hash":
+        evidence.file(hashes=[value], roles=("suspicious",))
+    elif word == "file":
+        evidence.file(value)
+    elif word == "url" and value:
+        evidence.url(value if "://" in value else f"http://{value}", ("suspicious",))
