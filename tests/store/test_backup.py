@@ -128,6 +128,7 @@ def test_what_a_server_uses_is_never_replaced(tmp_path: Path) -> None:
 async def test_a_backup_that_fails_leaves_the_last_one(tmp_path: Path) -> None:
     """Where the events cannot be copied, FILE is as it was and nothing half made lies beside it."""
     data, copy = tmp_path / "data", tmp_path / "copy.db"
+    await asyncio.to_thread(cli, data, "app", "add", "first")
     await asyncio.to_thread(cli, data, "backup", str(copy))
     was = copy.read_bytes()
     (tmp_path / "copy.db.events").unlink()

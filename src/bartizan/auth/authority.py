@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,9 +23,12 @@ from bartizan.auth.keys import SYSTEM, SigningKeys, Vault, b64
 from bartizan.auth.passwords import Passwords
 from bartizan.auth.throttle import Throttle
 from bartizan.auth.verify import ALWAYS_SCOPES, Verifier, epochs
+from bartizan.errors import StorageFull, Unavailable
 from bartizan.model.ids import stable_id
 from bartizan.settings import Settings
 from bartizan.store import Collection, Store
+
+_log = structlog.get_logger(__name__)
 
 COLLECTIONS: tuple[Collection, ...] = (*accounts.COLLECTIONS, *grants.COLLECTIONS, throttle.COUNTS)
 
@@ -187,16 +191,20 @@ class Authority:
             await self._audit_token(ask, tenant, app, actor, result="failure", reason=error.text())
 
     async def _audit_token(self, ask: Ask, tenant: Tenant, app: App, actor: audit.Actor, **entry: Any) -> None:
-        await self.audit(
-            tenant.id,
-            actor,
-            "Issue token",
-            targets=[audit.Target("Application", app.id, app.name)],
-            address=ask.address,
-            correlation_id=ask.correlation_id,
-            details={"grant_type": ask.form.get("grant_type")},
-            **entry,
-        )
+        try:
+            await self.audit(
+                tenant.id,
+                actor,
+                "Issue token",
+                targets=[audit.Target("Application", app.id, app.name)],
+                address=ask.address,
+                correlation_id=ask.correlation_id,
+                details={"grant_type": ask.form.get("grant_type")},
+                **entry,
+            )
+        except (StorageFull, Unavailable) as error:  # who answers an incident can read on a full disk; the log says it
+            said = {"tenant": tenant.id, "app": app.id, "user": actor.user, "result": entry.get("result", "success")}
+            _log.error("sign-in not audited", **said, correlation_id=ask.correlation_id, reason=error.message)
 
     async def audit(self, tenant: str, actor: audit.Actor, activity: str, **entry: Any) -> None:
         entry = {"category": "Authentication", "operation": "Sign-in", **entry}
