@@ -32,6 +32,8 @@ VERDICTS: dict[str, tuple[str, ...]] = {
     "aws_waf": ('"XSS"', '"SQL_INJECTION"', "AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet"),
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
     "duo": ("fraud", "FRAUD", "anomalous_push"),
+    "paloalto_ngfw": ("THREAT",),
+    "paloalto_prisma_access": ("THREAT",),
     "okta": ("threat.detected", "phishing"),
     "push_security": ("PASSWORD_PHISHING", "FINDING"),
     "slack_audit": ("anomaly", "file_malicious_content_detected"),
@@ -39,7 +41,12 @@ VERDICTS: dict[str, tuple[str, ...]] = {
 }
 # Records of these sources may say of no time that is the finding's own: the report around them, or the entry of the log,
 # has it. The time of receipt stands for it.
-TIMELESS = frozenset({"gcp_scc", "trivy"})
+TIMELESS = frozenset(
+    """
+    alertmanager fortinet_fortimail fortinet_fortiweb gcp_scc tenable_ad trend_apex_one trend_deep_security trivy varonis
+    zeek_notice
+    """.split()
+)
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
