@@ -39,12 +39,12 @@ VERDICTS: dict[str, tuple[str, ...]] = {
     "slack_audit": ("anomaly", "file_malicious_content_detected"),
     "suricata_eve": ("signature_id",),
 }
-# Records of these sources may say of no time that is the finding's own: the report around them, or the entry of the log,
-# has it. The time of receipt stands for it.
+# Records of these sources may hold no time that is the finding's own (it is masked, in the report around it, or a
+# template): the time of receipt stands for it.
 TIMELESS = frozenset(
     """
-    alertmanager fortinet_fortimail fortinet_fortiweb gcp_scc tenable_ad trend_apex_one trend_deep_security trivy varonis
-    zeek_notice
+    alertmanager fortinet_fortimail fortinet_fortiweb gcp_scc tenable_ad trend_apex_one trend_deep_security trivy
+    varonis zeek_notice
     """.split()
 )
 
