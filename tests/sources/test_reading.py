@@ -16,7 +16,7 @@ from bartizan.sources.countries import country_code
 from bartizan.sources.entities import Account, account, addresses, file_name, full_path, hashes_in
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import REST_NODES, Fields, content_id
-from bartizan.sources.tables import TABLES, columns
+from bartizan.sources.tables import TABLES, columns, row_event
 from bartizan.sources.times import when
 
 VALUES = st.recursive(
@@ -45,6 +45,36 @@ def test_fields_read_any_spelling() -> None:
     assert fields.integer("port") == 31
     assert fields.flag("yes") is True
     assert fields.text("agent") is None
+
+
+def test_a_path_leads_through_lists_at_any_step() -> None:
+    """Each object of a list gives its value, wherever the list stands; a dotted key is one key."""
+    fields = Fields({"a": {"b": [{"c": "1"}, {"c": ["2", "3"]}, {"d": "4"}]}, "x.y": "5", "x": {"z": "6"}})
+    assert fields.texts("a.b.c") == ["1", "2", "3"]
+    assert fields.texts("x.y") == ["5"]
+    assert fields.texts("a.none", "x.z") == ["6"]
+    assert [item.text("c") for item in fields.each("a.b")] == ["1", "2", None]
+
+
+def test_columns_hold_whole_values_or_none() -> None:
+    """A column of JSON keeps a value as it came, and what a column shows whole stands there alone."""
+    spec = {
+        "Text": "json inner",
+        "Whole": "dynamic inner",
+        "Plain": "json said",
+        "Deep": "in.side",
+        "None": "dynamic none",
+    }
+    fields = Fields({"inner": {"k": [1, None, ""]}, "said": "as it is", "in": {"side": "s"}, "none": {}})
+    made = row_event("GenericEvents", None, fields, spec, Evidence(), More=1)
+    assert made.row == {
+        "Text": '{"k":[1,null,""]}',
+        "Whole": {"k": [1, None, ""]},
+        "Plain": "as it is",
+        "Deep": "s",
+        "More": 1,
+        "AdditionalFields": {"in": {"side": "s"}},
+    }
 
 
 def test_the_exact_spelling_wins() -> None:

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from bartizan.extend import SOURCES, Event, GraphObject, Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
+from bartizan.model.edm import Version, edm
 from bartizan.model.faces import provider_faces
 
 Normalise = Callable[[str, Any], list[Alert | Event | GraphObject]]
 HERE = Path(__file__).parent
 ROUNDS = 150  # mutations of each case
 SHARED_ROUNDS = 20  # of each real record
+VERSIONS: tuple[Version, ...] = ("v1.0", "beta")
 NOW = "2026-01-01T00:00:00.0000000Z"
 
 ODD: list[Any] = [
@@ -59,6 +61,9 @@ def check(normalise: Normalise, source: str, raw: Any) -> None:
     assert taken < 1, f"{source} takes {taken:.2f} s for {str(raw)[:500]}"
     assert repr(outs) == repr(normalise(source, raw))
     for out in outs:
+        if isinstance(out, GraphObject):
+            for version in VERSIONS:
+                edm(version).accept(out.type, edm(version).render(out.type, out.body))
         if isinstance(out, Alert):
             provider_faces(out, "tenant", NOW)
             assert msgspec.json.encode(out.evidence)

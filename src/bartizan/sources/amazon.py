@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from bartizan.model import security as graph
+from bartizan.sources import entities as names
 from bartizan.sources.collector import Roles
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
@@ -19,7 +20,6 @@ _MAX_ACTORS = 50
 _MAX_ENDPOINTS = 100
 # What the console's failed sign-ins and redacted records hold instead of a name.
 _HIDDEN = frozenset({"hidden_due_to_security_reasons", "redacted", "anonymous"})
-_SOMETHING = re.compile(r"[A-Za-z0-9]")
 _ACCOUNT = re.compile(r"\d{4,16}", re.ASCII)
 
 
@@ -44,9 +44,7 @@ def arn(text: str | None) -> Arn | None:
 
 def said(text: str | None) -> str | None:
     """A name; None for what AWS writes where it hides one."""
-    if text is None or text.lower() in _HIDDEN or not _SOMETHING.search(text):
-        return None
-    return text
+    return None if text is None or text.lower() in _HIDDEN else names.named(text)
 
 
 def resource(

@@ -116,7 +116,7 @@ class CloudTrail(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, "Records", "detail", "_source"):
-            logged = fields.objects("logEvents")  # a subscription of CloudWatch Logs
+            logged = fields.each("logEvents")  # a subscription of CloudWatch Logs
             inner = (Fields(inner_json(item.raw("message"))) for item in logged)
             yield from (item for item in inner if item) if logged else (fields,)
 

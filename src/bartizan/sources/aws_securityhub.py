@@ -66,7 +66,7 @@ class SecurityHub(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, *self.wrappers):
-            yield from fields.objects("findings", "detail.findings") or [fields]
+            yield from fields.each("findings") or fields.each("detail.findings") or [fields]
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("Title") and fields.has("Severity", "GeneratorId", "ProductArn")

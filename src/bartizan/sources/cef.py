@@ -21,7 +21,7 @@ _BARE_START = re.compile(
 _RECORD = re.compile(r"\n(?=[^\n]{0,512}CEF:\s?\d{1,2}\|)", re.ASCII)
 _BAR = re.compile(r"(?<!\\)(?:\\\\)*\|")
 _ESCAPE = re.compile(r"\\([\\|=nr\"])")
-_PATH = re.compile(r"\"?(?:[A-Za-z]:\\[^\\]|\\\\[^\\]{1,255}\\[^\\=|])")
+_PATH = re.compile(r"\"?(?:[A-Za-z]:\\[^\\=|]|\\\\[^\\]{1,255}\\[^\\=|])")
 _CUSTOM = re.compile(r"(?:c(?:s|n|fp|6a)|flexString|flexNumber|flexDate|deviceCustom[A-Z]\w{3,15})\d{1,2}", re.ASCII)
 _LETTER = re.compile(r"[^\W\d_]")
 _WHITE = {"n": "\n", "r": "\n"}
@@ -149,7 +149,10 @@ def _extension(text: str, data: dict[str, Any]) -> dict[str, Any]:
         if label is not None:
             beside |= {key: value, f"{key}Label": label}
             for name, one in _paired(label, value):
-                pairs.put(data, name if _names(name, said) else key, one)
+                named = _names(name, said)
+                pairs.put(data, name if named else key, one)
+                if not named:
+                    pairs.put(data, f"{key}Label", name)
         elif not (key.endswith("Label") and _labels(key, said)):
             for one in value if isinstance(value, list) else [value]:
                 pairs.put(data, key, one)

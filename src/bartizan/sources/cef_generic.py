@@ -12,9 +12,6 @@ from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
-from bartizan.sources.times import first_time
-
-_TIMES = "rt start end deviceCustomDate1 syslogTime"
 
 
 class CefGeneric(Shape):
@@ -49,9 +46,7 @@ class CefGeneric(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         alert.vendor = fields.text("deviceVendor") or self.vendor
         alert.product = fields.text("deviceProduct") or self.product
+        common_security_log.acted(alert, fields.text("act"))
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
-        evidence = Evidence()
-        self.entities(fields, evidence)
-        evidence.host(fields.text("syslogHost"))
-        yield common_security_log.row(fields, first_time(fields, *_TIMES.split()), evidence)
+        yield from common_security_log.told(fields, self.entities)

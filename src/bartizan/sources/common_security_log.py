@@ -6,15 +6,18 @@ mapping"; IBM i, "qualified job name".
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from bartizan.extend import Event
+from bartizan.model import security as graph
+from bartizan.model.alert import Alert
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.severity import of_cef, of_word
 from bartizan.sources.tables import columns, event
+from bartizan.sources.times import first_time
 
 MAX_NAMES = 50  # of one key: recipients, addresses
 MAX_EXTENSIONS_CHARS = 16_384
@@ -24,7 +27,7 @@ _SPEC = {
     "DeviceProduct": "deviceProduct",
     "DeviceVersion": "deviceVersion",
     "DeviceEventClassID": "deviceEventClassId",
-    "Activity": "name eventName EventMessage Action",
+    "Activity": "text name eventName EventMessage Action",
     "LogSeverity": "deviceSeverity",
     "OriginalLogSeverity": "severity",
     "DeviceAction": "act",
@@ -113,7 +116,7 @@ _SPEC = {
 }
 _SAID = frozenset(path.lower() for words in _SPEC.values() for path in words.split())
 
-TIMES = ("rt", "start", "end", "deviceReceiptTime", "devTime", "eventTime", "deviceCustomDate1")
+TIMES = ("rt", "start", "end", "deviceCustomDate1", "devTime", "eventTime", "syslogTime")
 
 _ADDRESSES = (
     "sourceTranslatedAddress", "destinationTranslatedAddress", "deviceTranslatedAddress", "c6a1", "c6a2", "c6a3",
@@ -138,8 +141,8 @@ def entities(fields: Fields, evidence: Evidence) -> None:
             evidence.host(said, addresses=[fields.text(addresses)], domain=None if domain(nt_domain) else nt_domain)
         evidence.ip(said)
     for key, uid, place in (("suser", "suid", "sntdom"), ("duser", "duid", "dntdom"), ("susr", "", "")):
-        for name in people(fields.texts(key)):
-            evidence.user(name, domain=fields.text(place) if "@" not in name else None, sid=_sid(fields.text(uid)))
+        for who in people(fields.texts(key)):
+            evidence.user(who, domain=fields.text(place) if "@" not in who else None, sid=_sid(fields.text(uid)))
     if evidence.flow(source, fields.integer("spt"), target, fields.integer("dpt"), protocol(fields)) is None:
         evidence.ip(source, ("source",))
         evidence.ip(target, ("destination",))
@@ -155,15 +158,15 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     _process(fields, evidence, "dproc", "dpid")
     evidence.url(web_address(fields))
     for key in ("destinationDnsDomain", "sourceDnsDomain", "dhost", "host", "destinationServiceName"):
-        found = domain(fields.text(key))
-        if found is not None and (key != "dhost" or fields.has("request", "requestMethod")):
-            evidence.domain(found)
+        if key != "dhost" or fields.has("request", "requestMethod"):
+            evidence.domain(fields.text(key))
 
 
 def people(texts: Iterable[str]) -> list[str]:
     """Names of accounts, or mail addresses of which some texts hold several."""
     found: list[str] = []
     for text in texts:
+        text = " ".join(text.split())
         parts = re.split(r"[;,]\s*", text) if text.count("@") > 1 else [text]
         found += [part.strip().strip("'\"") for part in parts[:MAX_NAMES] if account(part).name or account(part).sid]
     return found
@@ -187,7 +190,8 @@ def web_address(fields: Fields) -> str | None:
     said = fields.text("request")
     if said is None or is_url(said):
         return said
-    host = domain(fields.text("host", "dhost", "destinationDnsDomain", "destinationServiceName"))
+    names = (fields.text(key) for key in ("host", "dhost", "destinationDnsDomain", "destinationServiceName"))
+    host = next(filter(None, map(domain, names)), None) or address(fields.text("dst"))
     if said.startswith("/") and host is not None:
         secure = fields.integer("dpt") == 443 or (fields.text("app") or "").lower() == "https"
         return f"{'https' if secure else 'http'}://{host}{said}"
@@ -196,20 +200,33 @@ def web_address(fields: Fields) -> str | None:
 
 def _files(fields: Fields, evidence: Evidence) -> None:
     hashes = [as_text(value) for key, value in fields.data.items() if _HASHES.match(key)]
-    name, path = fields.text("fname"), fields.text("filePath")
+    name, path = fields.text("fname"), single_slashes(fields.text("filePath"))
     if name is not None and re.search(r"[\\/]", name):
         name, path = None, name if path is None else path
     evidence.file(name, path, [fields.text("fileHash"), *hashes], size=fields.integer("fsize"))
     evidence.file(fields.text("oldFileName"), fields.text("oldFilePath"), [fields.text("oldFileHash")])
 
 
+def single_slashes(path: str | None) -> str | None:
+    """A Windows path whose backslashes were escaped once more than needed."""
+    return re.sub(r"\\{2,}", r"\\", path) if path and re.match(r"[A-Za-z]:\\\\", path) else path
+
+
 def _process(fields: Fields, evidence: Evidence, name: str, pid: str) -> None:
-    said = fields.text(name)
+    said = single_slashes(fields.text(name))
     job = _JOB.fullmatch(said or "")
     if job is not None:
         evidence.process(name=job[2], pid=int(job[1]))
     elif said is not None:
         evidence.process(path=said, pid=fields.integer(pid))
+
+
+def told(fields: Fields, entities: Callable[[Fields, Evidence], None], times: Iterable[str] = TIMES) -> Iterator[Event]:
+    """What is no alert, as its row."""
+    evidence = Evidence()
+    entities(fields, evidence)
+    evidence.host(fields.text("syslogHost"))
+    yield row(fields, first_time(fields, *times), evidence)
 
 
 def row(fields: Fields, at: str | None, evidence: Evidence) -> Event:
@@ -226,6 +243,23 @@ def row(fields: Fields, at: str | None, evidence: Evidence) -> Event:
         evidence,
         {"cutFields": ["AdditionalExtensions"]} if len(text) > MAX_EXTENSIONS_CHARS else None,
     )
+
+
+_STOPPED = re.compile(r"block|prevent|den(?:y|ied)|drop|reject|reset|terminat|kill|refus", re.IGNORECASE)
+_REPAIRED = re.compile(r"quarantin|delet|clean|disinfect|remov|remediat|repair|restor|rolled.?back", re.IGNORECASE)
+_NOT = re.compile(r"\b(?:not|un|non|failed|failure|unable|allow\w*|pass\w*)", re.IGNORECASE)
+
+
+def acted(alert: Alert, *words: str | None) -> None:
+    """Says of the evidence what the device did about it, by its own word for that."""
+    text = " ".join(word for word in words if word)
+    if _NOT.search(text):
+        return
+    state: graph.EvidenceRemediationStatus = (
+        "blocked" if _STOPPED.search(text) else "remediated" if _REPAIRED.search(text) else "none"
+    )
+    for item in alert.evidence:
+        item.remediationStatus = state
 
 
 # ---------------------------------------------------------------- is it a detection

@@ -94,6 +94,11 @@ def full_path(folder: str | None, name: str | None) -> str | None:
     return folder + name if folder[-1] in "\\/" else folder + slash + name
 
 
+def named(text: str | None) -> str | None:
+    """A text that may be a name; dots and stars alone are how values are masked."""
+    return text if text and any(letter.isalnum() for letter in text) else None
+
+
 class Account(NamedTuple):
     """The parts of an account as one text gave them."""
 

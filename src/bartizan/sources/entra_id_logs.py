@@ -124,7 +124,7 @@ def _sign_in(row: Fields, outer: Fields, category: str) -> GraphObject | None:
         return None
     given = {**row.data, **_renamed(row, outer), "createdDateTime": at}
     kept = lenient(graph.SignIn, given)
-    body = _NO_RISK | inner_form(kept, row, _ELSEWHERE)
+    body = _NO_RISK | inner_form("microsoft.graph.signIn", kept, row, _ELSEWHERE)
     body["id"] = _id(row)
     body.setdefault("signInEventTypes", [_KINDS.get(category) or _kind(row)])
     body["isInteractive"] = "interactiveUser" in body["signInEventTypes"]
@@ -215,7 +215,7 @@ def _audit(row: Fields) -> GraphObject | None:
         "additionalDetails": [item for item in details if not (item["key"] or "").lower().startswith(_CHAIN)],
     }
     kept = lenient(graph.DirectoryAudit, given)
-    body = {**inner_form(kept, row, _ELSEWHERE), "id": _id(row)}
+    body = {**inner_form("microsoft.graph.directoryAudit", kept, row, _ELSEWHERE), "id": _id(row)}
     return GraphObject("directoryAudits", "microsoft.graph.directoryAudit", body, _named(row).observed)
 
 

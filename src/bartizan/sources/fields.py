@@ -130,6 +130,10 @@ class Fields:
     def __bool__(self) -> bool:
         return bool(self.data)
 
+    def also(self, names: dict[str, Any]) -> "Fields":
+        """The same, which can be read under further names as well."""
+        return Fields(self.data, {**(self._beside.data if self._beside is not None else {}), **names})
+
     def _at(self, path: str) -> Any:
         data = self.data
         if not data:
@@ -214,6 +218,11 @@ class Fields:
                 return found
         return []
 
+    def each(self, path: str) -> list["Fields"]:
+        """The objects of a list, all of them: of an envelope, whose members are records of their own."""
+        value = inner_json(self._at(path))
+        return [Fields(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
     def texts(self, *paths: str) -> list[str]:
         """The texts of a list (also one in a string), or one text alone; each once, in order.
 
@@ -230,15 +239,13 @@ class Fields:
 
     def _each(self, path: str) -> list[Any]:
         """The values at a path, of every object where it leads through lists; at most MAX_ITEMS."""
-        value = inner_json(self._at(path))
         head, dot, tail = path.partition(".")
         within = inner_json(self._at(head)) if dot else None
-        if isinstance(within, list):
+        if isinstance(within, list | dict):
             found = [item for inside in self.objects(head) for item in inside._each(tail)]
             if found:
                 return found[:MAX_ITEMS]
-        if value is None and dot and isinstance(within, dict):
-            return self.object(head)._each(tail)
+        value = inner_json(self._at(path))
         if value is None:
             return []
         return value[:MAX_ITEMS] if isinstance(value, list) else [value]

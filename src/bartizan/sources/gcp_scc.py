@@ -14,6 +14,7 @@ from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.gcp_audit import pushed
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.times import first_time
 
 _MAX_PARTS = 50
 _CLASSES = {
@@ -38,7 +39,7 @@ _PURPOSES = {
     "malicious script executed": "Execution",
     "unexpected child shell": "Execution",
 }
-_MISCONFIGURED = re.compile(r"[A-Z][A-Z0-9_]{3,120}")  # OPEN_FIREWALL: the scanners' way of naming, before classes
+_MISCONFIGURED = re.compile(r"[A-Z0-9][A-Z0-9_]{3,120}")  # OPEN_FIREWALL: the scanners' way of naming, before classes
 _INSTANCE = re.compile(r"/?(projects/[^/]{1,100}/zones/[^/]{1,100}/instances/([^/]{1,100}))")
 
 
@@ -61,7 +62,6 @@ class SecurityCommandCenter(Shape):
         first="finding.eventTime finding.createTime jsonPayload.eventTime timestamp receiveTimestamp",
         last="finding.eventTime timestamp receiveTimestamp",
         created="finding.createTime",
-        updated="finding.eventTime",
         status="finding.state",
         actions="finding.nextSteps finding.sourceProperties.Recommendation",
         sub_provider="finding.parentDisplayName finding.sourceDisplayName finding.sourceProperties.ScannerName",
@@ -99,6 +99,8 @@ class SecurityCommandCenter(Shape):
             evidence.container(None, box.text("name"), box.text("imageId", "uri"))
         for told in (finding.object("sourceProperties.properties"), log.object("properties")):
             _told(told, evidence)
+        for item in log.objects("affectedResources")[:_MAX_PARTS]:
+            evidence.google(item.text("gcpResourceName"), roles=("attacked",))
         evidence.ip(log.text("sourceIp"), ("source",))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
@@ -113,6 +115,8 @@ class SecurityCommandCenter(Shape):
             named = "Misconfiguration"
         alert.category = tactics[0] if tactics else named or "SuspiciousActivity"
         alert.categories = tactics or [alert.category]
+        changes = (first_time(finding, "eventTime"), first_time(finding, "muteUpdateTime"))
+        alert.source_updated = max((time for time in changes if time is not None), default=None)
         if (finding.text("mute") or "").upper() == "MUTED":
             alert.status = "resolved"
             alert.classification = "informationalExpectedActivity"
@@ -181,7 +185,9 @@ def _told(told: Fields, evidence: Evidence) -> None:
         evidence.google(match[1], name=match[2], kind="google.compute.Instance", roles=("attacked",))
         evidence.host(match[2])
     evidence.observe("resource", told.text("network.project", "project_id"), "project")
-    for path in ("principalEmail", "principal_email", "externalMembers", "userName"):
+    for text in told.texts("loginAttempts.vmName", "attempts.vmName")[:_MAX_PARTS]:
+        evidence.host(text, roles=("attacked",))
+    for path in ("principalEmail", "principal_email", "externalMembers", "userName", "loginAttempts.userName"):
         for text in told.texts(path)[:_MAX_PARTS]:
             evidence.user(text.rpartition(":")[2])
     for path in ("ipConnection.srcIp", "sourceIp", "callerIp", "attempts.sourceIp", "loginAttempts.sourceIp"):

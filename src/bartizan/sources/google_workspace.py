@@ -121,7 +121,7 @@ class GoogleWorkspace(Shape):
 def _activities(fields: Fields) -> Iterator[Activity]:
     """Of a record with its events in a list, or flattened into the record."""
     yield from activities(
-        fields.objects("events") or [fields],
+        fields.each("events") or [fields],
         app=fields.text("id.applicationName", "applicationName") or "",
         actor=fields.object("actor"),
         address=fields.text("ipAddress"),

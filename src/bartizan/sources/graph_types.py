@@ -4,15 +4,18 @@ strings; what does not fit its place is left out.
 Source: Microsoft Graph, metadata of the schema ($metadata).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
+from bartizan.errors import BadRequest
 from bartizan.model import security as graph
+from bartizan.model.edm import edm
 from bartizan.sources.fields import MAX_ITEMS, Fields, as_integer, as_number, as_text, clean, inner_json
 from bartizan.sources.times import when
 
@@ -22,19 +25,36 @@ _S = TypeVar("_S", bound=Struct)
 
 def lenient(cls: type[_S], data: Any) -> _S:
     """A struct of the schema, or of the type derived from it that the object names; instants in wire form."""
-    return _struct(cls, clean(data))
+    return _struct(cls, clean(data) if isinstance(data, dict) else {})
 
 
-def inner_form(item: Struct, said: Fields | None = None, used: Iterable[str] = ()) -> dict[str, Any]:
-    """The object with what is set, without the type where its place says it.
+def inner_form(type_name: str, item: Struct, said: Fields, used: Iterable[str] = ()) -> dict[str, Any]:
+    """An object of `type_name` for the store: what of the item the schema accepts.
 
-    What else was `said`, and is not in `used` (lower case), stays under the vendor's names: no version of Graph shows
-    it, the store and the lake keep it.
+    What else was `said`, and is not in `used` (lower case), stays beside it: under the vendor's names, or in `asGiven`
+    where the name is the schema's and the value does not fit it. No version of Graph shows these; the store and the
+    lake keep them.
     """
-    body: dict[str, Any] = msgspec.to_builtins(item)
-    known = {name.lower() for name, _ in _members(type(item))}
-    more = said.rest(frozenset({*known, *used})) if said is not None else {}
-    return more | {name: value for name, value in body.items() if value is not None and value != [] and name != TYPE}
+    found: dict[str, Any] = msgspec.to_builtins(item)
+    found = {name: value for name, value in found.items() if value is not None and value != [] and name != TYPE}
+    body = _accepted(type_name, found)
+    known = _by_name(type(item))
+    rest = said.rest(frozenset(used))
+    odd = {name: value for name, value in rest.items() if (own := known.get(name.lower())) and own[0] not in body}
+    more = {name: value for name, value in rest.items() if name.lower() not in known}
+    return {**more, **({"asGiven": odd} if odd else {}), **body}
+
+
+def _accepted(type_name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    accept = edm("beta").accept
+    try:
+        return accept(type_name, dict(found))
+    except BadRequest:
+        body: dict[str, Any] = {}
+    for name, value in found.items():
+        with suppress(BadRequest):  # it stays in `asGiven`
+            body |= accept(type_name, {name: value}, partial=True)
+    return body
 
 
 def graph_evidence(item: Any) -> graph.AlertEvidence | None:
@@ -54,19 +74,19 @@ def _typed(value: Any) -> Any:
     return [_typed(item) for item in value] if isinstance(value, list) else value
 
 
-def _struct(cls: type[_S], data: Any) -> _S:
-    fields, given = Fields(data), {}
-    chosen = _derived(cls).get(_last(fields.text(TYPE)), cls)
-    for name, type_ in _members(chosen):
-        value = fields.raw(name)
-        if (
-            value is not None
-            and (kept := _read(when(value) if name.endswith("DateTime") else value, type_)) is not None
-        ):
-            given[name] = kept
-    made = chosen(**given)
-    assert isinstance(made, cls)
-    return made
+def _struct(cls: type[_S], data: dict[str, Any]) -> _S:
+    chosen = _derived(cls).get(_last(as_text(data.get(TYPE))), cls)
+    known = _by_name(chosen)
+    given: dict[str, Any] = {}
+    for key, value in data.items():
+        member = known.get(key.lower())
+        if member is None or value is None or (key != member[0] and data.get(member[0]) is not None):
+            continue
+        name, type_ = member
+        kept = _read(when(value) if name.endswith("DateTime") else value, type_)
+        if kept is not None:
+            given.setdefault(name, kept)
+    return cast(_S, chosen(**given))
 
 
 def _read(value: Any, type_: Any) -> Any:
@@ -105,8 +125,9 @@ def _last(name: str | None) -> str:
 
 
 @cache
-def _members(cls: type[Struct]) -> tuple[tuple[str, Any], ...]:
-    return tuple((field.name, field.type) for field in msgspec.structs.fields(cls))
+def _by_name(cls: type[Struct]) -> dict[str, tuple[str, Any]]:
+    """Name in lower case -> the member's name and type."""
+    return {field.name.lower(): (field.name, field.type) for field in msgspec.structs.fields(cls)}
 
 
 @cache

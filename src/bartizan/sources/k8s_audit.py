@@ -43,7 +43,7 @@ class KubernetesAudit(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, *self.wrappers):
-            logged = fields.objects("logEvents")  # a subscription of CloudWatch Logs
+            logged = fields.each("logEvents")  # a subscription of CloudWatch Logs
             if logged:
                 yield from (item for one in logged if (item := Fields(inner_json(one.raw("message")))))
                 continue

@@ -48,7 +48,8 @@ _ZONE_LETTERS = frozenset("zZX")
 
 class Leef(NamedTuple):
     """One event. `fields` has the header's parts (deviceVendor, deviceProduct, deviceVersion, eventId) and the
-    attributes, predefined ones also by CEF's keys; `time` (also under "rt") is devTime in its own format, wire text."""
+    attributes, predefined ones also by CEF's keys; `time` (also under "rt") is devTime in its own format, as wire text.
+    """
 
     vendor: str
     product: str

@@ -21,13 +21,13 @@ class MicrosoftDefenderEndpoint(DefenderXdr):
     name = "microsoft_defender_endpoint"
     product = _PRODUCT
 
-    def _one(self, record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
+    def one(self, record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
         if fields.has("AlertTitle", "LinkToWDATP", "LinkToMTP") and fields.has("AlertId", "ExternalId", "FullId"):
             yield _DETECTION.made(record, fields)
         elif fields.has("machineId", "computerDnsName") and fields.has("title", "threatName", "detectorId"):
             yield alert_native(record, fields)
         else:
-            yield from super()._one(record, fields)
+            yield from super().one(record, fields)
 
 
 class _Detection(Shape):

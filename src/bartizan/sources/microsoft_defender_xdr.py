@@ -57,9 +57,10 @@ class DefenderXdr(Source):
         if not found:
             yield line_event(record.text, "DefenderEvents")
         for fields in found:
-            yield from self._one(record, fields)
+            yield from self.one(record, fields)
 
-    def _one(self, record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
+    def one(self, record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
+        """What one object becomes, by its form."""
         category = fields.text("category") or ""
         if category.lower().startswith(_PREFIX) and fields.object("properties"):
             table = category[len(_PREFIX) :]

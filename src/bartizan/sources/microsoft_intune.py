@@ -64,6 +64,7 @@ class MicrosoftIntune(Shape):
         evidence.user(fields.text("identity") if "@" in (fields.text("identity") or "") else None)
         evidence.service_principal(actor.text("ApplicationName", "applicationDisplayName"))
         evidence.ip(actor.text("ipAddress"), ("source",))
+        evidence.observe("resource", said.text("IntuneAccountId"))
         host = said.text("DeviceHostName", "DeviceNetBiosName", "ManagedDeviceName", "DeviceName")
         evidence.host(
             host,

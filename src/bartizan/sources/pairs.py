@@ -12,7 +12,8 @@ MAX_PAIRS = 1_000  # of one text; the longest real record had 320
 MAX_CHARS = 262_144  # of one text that are read; the longest real record had 30,000
 
 _KEY = r"[A-Za-z_@$][\w.@$-]{0,63}(?:\[\w{0,16}\])?"
-_MARK = re.compile(rf"(?:^|(?<=[\s,;|(\[{{]))({_KEY})=", re.ASCII)
+_MARK = re.compile(rf"(?:^|(?<=[\s,;|(\[{{]))({_KEY}):?=", re.ASCII)
+_BARE_MARK = re.compile(rf"(?:^|(?<=\s))({_KEY}):?=", re.ASCII)
 _QUOTED_KEY = re.compile(r'(?:^|(?<=[\s,;|(\[{]))"([^"=\s]{1,128})"=', re.ASCII)
 _NEXT = re.compile(rf'\s{{0,8}}[;,|]?\s{{0,8}}(?:$|"?{_KEY}"?=)', re.ASCII)
 _PATH = re.compile(r"[A-Za-z]:\\|\\\\")
@@ -35,7 +36,7 @@ def put(data: dict[str, Any], key: str, value: Any) -> None:
 def bare(text: str) -> Iterator[tuple[str, str]]:
     """Keys with values that may hold spaces: each reaches to the next ` key=`. Quotes mean nothing here."""
     marks = []
-    for mark in _MARK.finditer(text[:MAX_CHARS]):
+    for mark in _BARE_MARK.finditer(text[:MAX_CHARS]):
         marks.append(mark)
         if len(marks) == MAX_PAIRS:
             break

@@ -255,12 +255,13 @@ def _fingerprint(fields: Fields, at: Paths, alert: Alert) -> tuple[str, ...]:
     return (alert.detector_id or alert.title, *parts) if any(parts) else ()
 
 
+_HEADER = frozenset({"devicevendor", "deviceproduct", "deviceversion", "deviceseverity"})  # of CEF and LEEF
 _NOT_PATHS = frozenset({"words", "scale", "categories", "statuses", "verdicts", "category", "detection_source", "fold"})
 
 
 def _used(at: Paths) -> frozenset[str]:
     """Top-level keys that stand elsewhere in the alert and so need no second place."""
     texts: list[str] = [getattr(at, name) for name in at.__struct_fields__ if name not in _NOT_PATHS]
-    return frozenset(
+    return _HEADER | frozenset(
         path.lower() for text in texts for each in text.split() for path in each.split("+") if "." not in path
     )

@@ -89,7 +89,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     factors: bool = False  # more than one factor was asked for
     steps: Sequence[Step] = ()
-    protocol: str | None = None
+    protocol: str | None = None  # in any words of the provider's ("openid-connect", "password grant")
     policy: Literal["success", "failure", "notApplied"] = "notApplied"  # conditional access
     policies: Sequence[str] = ()  # those that decided so
     risk: Risk = "none"
@@ -139,6 +139,21 @@ _WHY: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"polic|conditional|ip address|blocked", Code.BLOCKED),
     )
 )
+# Words in a provider's name of a protocol or grant -> Graph's member; the first that is there counts.
+_PROTOCOLS = {
+    "saml": "saml20",
+    "wsfed": "wsFederation",
+    "device": "deviceCode",
+    "refresh": "refreshTokenGrant",
+    "clientcredentials": "clientCredentials",
+    "password": "ropc",
+    "ropc": "ropc",
+    "kerberos": "kerberos",
+    "openid": "oAuth2",
+    "oidc": "oAuth2",
+    "oauth": "oAuth2",
+    "authorizationcode": "oAuth2",
+}
 _LETTERS = re.compile(r"[^a-z0-9]+")
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MAX_ASN = 2**31  # Graph's Int32
@@ -176,6 +191,11 @@ def method(word: str) -> str:
     """A factor as Entra calls it; the vendor's word where it is another."""
     folded = _LETTERS.sub("", word.lower())
     return next((ours for theirs, ours in _METHODS.items() if folded.startswith(theirs)), word)
+
+
+def _protocol(word: str | None) -> str | None:
+    folded = _LETTERS.sub("", (word or "").lower())
+    return next((ours for theirs, ours in _PROTOCOLS.items() if theirs in folded), None)
 
 
 def _who(said: SignIn) -> dict[str, Any]:
@@ -225,7 +245,7 @@ def _how(said: SignIn) -> dict[str, Any]:
         resourceDisplayName=said.resource,
         clientAppUsed="Browser" if by_browser else said.client or "Other clients",
         userAgent=said.user_agent,
-        authenticationProtocol=said.protocol,
+        authenticationProtocol=_protocol(said.protocol),
         authenticationRequirement="multiFactorAuthentication" if said.factors else "singleFactorAuthentication",
         authenticationDetails=[
             _some(

@@ -116,6 +116,7 @@ _TIME_GENERATED_ONLY = frozenset(
 
 
 _READERS: dict[str, Callable[..., Any]] = {
+    "text": Fields.text,
     "int": lambda fields, *paths: _small(fields.integer(*paths)),
     "long": Fields.integer,
     "list": lambda fields, *paths: fields.texts(*paths) or None,
@@ -129,13 +130,8 @@ _READERS: dict[str, Callable[..., Any]] = {
 
 
 def _encoded(value: Any) -> bytes | None:
-    """None of nothing, and of numbers that no column can hold: those stay in the rest."""
-    if value is None or value in ("", [], {}):
-        return None
-    try:
-        return msgspec.json.encode(clean(inner_json(value), _MAX_DEPTH))
-    except (OverflowError, RecursionError, msgspec.MsgspecError):
-        return None
+    """None of nothing."""
+    return None if value is None or value in ("", [], {}) else msgspec.json.encode(clean(inner_json(value), _MAX_DEPTH))
 
 
 def _whole(value: Any) -> Any:

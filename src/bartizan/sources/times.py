@@ -30,20 +30,24 @@ _FORMS = (
     "%b %d, %Y %I:%M:%S %p",
     "%a %b %d %H:%M:%S %Y",
     "%a %b %d %Y %H:%M:%S",
+    "%a %b %d %H:%M:%S UTC %Y",
     "%Y/%m/%d %H:%M:%S",
     "%Y:%m:%d-%H:%M:%S",  # Sophos UTM
     "%d %b %Y %H:%M:%S",
     "%d-%b-%Y %H:%M:%S",  # ESET: 06-May-2024 14:39:17
-    "%a %b %d %H:%M:%S UTC %Y",
     "%d%b%Y %H:%M:%S",  # Check Point
     "%Y%m%d %H:%M:%S",
     "%m/%d/%y %H:%M",  # 9/16/19 10:00
 )
-_ZONE = re.compile(r"\s*(?:\(?(UTC|GMT|Z|CES?T|[ECMP][SD]T)\)?)?\s?(?:([+-])(\d\d):?(\d\d))?$", re.ASCII)
+# "UTC", "GMT+01:00", "-0700", "+0000 UTC" as Go prints it
+_ZONE = re.compile(
+    r"\s*(?:\(?(UTC|GMT|Z|CES?T|[ECMP][SD]T)\)?)?\s?(?:([+-])(\d\d):?(\d\d)(?: \(?[A-Z]{1,5}\)?)?)?$", re.ASCII
+)
+_ONE_DIGIT_HOUR = re.compile(r"(?<=\d[T ])(\d)(?=:\d\d)", re.ASCII)  # 2023-10-26T5:32:08Z
 _ZONE_HOURS = {  # RFC 5322, section 4.3, and Central Europe's
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
 }  # fmt: skip
-_ONE_DIGIT_HOUR = re.compile(r"(?<=\d[T ])(\d)(?=:\d\d)")  # 2023-10-26T5:32:08Z
+_DB2 = re.compile(r"(\d{4}-\d\d-\d\d)-(\d\d)\.(\d\d)\.(\d\d)((?:\.\d{1,9})?)", re.ASCII)  # IBM's TIMESTAMP
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 
@@ -84,8 +88,9 @@ def _of_number(number: float, value: Any) -> str | None:
 
 
 def _of_text(text: str) -> str | None:
+    text = _DB2.sub(r"\1 \2:\3:\4\5", _ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
     try:
-        return parse(_ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
+        return parse(text)
     except (ValueError, OverflowError):
         pass
     plain, offset = _without_zone(" ".join(text.split()))

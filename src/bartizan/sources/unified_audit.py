@@ -214,6 +214,23 @@ def _things(fields: Fields, evidence: Evidence) -> None:
             sender_ip=fields.text("SenderIp"),
         )
     evidence.ip(fields.text("SenderIp", "UserIp"), ("source",))
+    _protected(fields, evidence)
     read_entities(fields.objects("Data.Entities"), evidence)
     for action in fields.objects("Actions")[:50]:
         read_entities(action.objects("Entities"), evidence)
+
+
+def _protected(fields: Fields, evidence: Evidence) -> None:
+    """What a rule of data loss prevention matched: a mail, a file of a site or one on a device."""
+    mail, site = fields.object("ExchangeMetaData"), fields.object("SharePointMetaData")
+    device = fields.object("EndpointMetaData")
+    for name in ("From", "To", "CC", "BCC"):
+        for text in mail.texts(name)[:_MAX_PARAMETERS]:
+            evidence.mailbox(text, roles=() if name != "From" else ("source",))
+    evidence.user(_user(site.text("From")))
+    evidence.url(site.text("FilePathUrl"))
+    evidence.file(site.text("FileName"), hashes=[device.text("Sha256", "SHA256"), device.text("Sha1", "SHA1")])
+    evidence.host(device.text("DeviceName"))
+    for name in ("TargetUrl", "OriginatingDomain", "TargetDomain"):
+        if evidence.url(device.text(name)) is None:
+            evidence.domain(device.text(name))

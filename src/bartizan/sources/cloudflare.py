@@ -1,0 +1,216 @@
+"""Cloudflare: logs of its edge, of Zero Trust and of accounts are events; what it calls an attack or a threat an alert.
+
+Which data set a record is of, its fields say. An alert is what the managed rules of the firewall stopped, what Gateway
+blocked as a threat, hits of intrusion detection, findings of CASB, judged mails, and notifications.
+Source: Cloudflare Docs, "Log fields" (Logpush data sets), "WAF attack score", "Gateway: Domain categories",
+"Configure webhooks" (notifications).
+"""
+
+from msgspec import Struct
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.evidence import Evidence, Place
+from bartizan.sources.fields import Fields
+from bartizan.sources.severity import of_word
+from bartizan.sources.shape import Paths, Shape
+
+_MAX_PARTS = 50
+_ATTACK_SCORE = 20  # WAFAttackScore below it: Cloudflare calls the request an attack
+_STOPPED = frozenset(
+    "block drop challenge jschallenge managedchallenge managed_challenge js_challenge challengefailed jschallengefailed"
+    " managedchallengefailed connectionclose blocked".split()
+)
+_MANAGED = frozenset("waf firewallmanaged managed l7ddos apishield".split())  # Source of a firewall event
+_THREATS = (
+    "malware", "phishing", "command and control", "botnet", "cryptomining", "spyware", "dga", "dns tunneling",
+    "compromised domain", "scam", "typosquatting", "brand embedding", "security threats",
+)  # fmt: skip
+_CATEGORIES = {"phishing": "Phishing", "command": "CommandAndControl", "botnet": "CommandAndControl"}  # else Malware
+_GATEWAY_BLOCKS = frozenset({"blockedbycategory", "blockedondnspolicy", "blockedrule", "blocked", "block"})
+_MAILS: dict[str, tuple[Severity, str]] = {
+    "MALICIOUS": ("high", "Phishing"),
+    "SPOOF": ("medium", "Phishing"),
+    "SUSPICIOUS": ("medium", "Phishing"),
+}
+_TIMES = "Datetime EdgeStartTimestamp Timestamp When ActionTimestamp CreatedAt DetectedTimestamp ts"
+
+
+class _Verdict(Struct, frozen=True):
+    title: str
+    severity: Severity
+    category: str
+    detector: str | None = None
+    word: str | None = None
+    closed: bool = False
+    blocked: bool = False
+
+
+class Cloudflare(Shape):
+    name = "cloudflare"
+    vendor = "Cloudflare"
+    product = "Cloudflare"
+    table = "CloudflareEvents"
+    wrappers = ("result", "events", "_source")
+    columns = {
+        "Timestamp": f"time {_TIMES}",
+        "EventId": "RayID rayName AlertID ID SessionID",
+        "EventType": "ActionType Action action ResolverDecision Event",
+        "Outcome": "ActionResult Allowed SecurityAction Action ResolverDecision",
+        "SourceIP": "ClientIP SourceIP SrcIP ActorIP ActorIPAddress IPAddress",
+        "SourcePort": "int ClientSrcPort SourcePort SrcPort",
+        "DestinationIP": "DestinationIP DstIP OriginIP",
+        "DestinationPort": "int DestinationPort DstPort",
+        "UserName": "Email ActorEmail",
+        "HostName": "DeviceName",
+        "DomainName": "QueryName ClientRequestHost clientRequestHTTPHost HTTPHost SNI",
+        "Url": "URL",
+        "HttpMethod": "ClientRequestMethod HTTPMethod",
+        "HttpStatus": "int EdgeResponseStatus HTTPStatusCode",
+        "UserAgent": "ClientRequestUserAgent UserAgent",
+        "Country": "ClientCountry Country",
+        "AsNumber": "long ClientASN",
+        "RuleId": "RuleID SecurityRuleID PolicyID",
+        "RuleName": "Description SecurityRuleDescription PolicyName",
+        "RuleSource": "Source",
+    }
+    alert = Paths(
+        id="AlertID alert_correlation_id RayID+RuleID RayID rayName QueryID FindingID",
+        title="Description RuleID name",
+        description="Description text FindingTypeDisplayName Subject",
+        vendor_category="Source alert_type FinalDisposition",
+        first=_TIMES,
+        fold="ClientIP SrcIP SourceIP ClientRequestHost",
+        sub_provider="Source",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return verdict(fields) is not None
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        place = Place(country=fields.text("ClientCountry", "Country"))
+        start = fields.text("ClientIP", "SourceIP", "SrcIP", "ActorIP", "ActorIPAddress", "IPAddress")
+        end = fields.text("DestinationIP", "DstIP")
+        ports = fields.integer("ClientSrcPort", "SourcePort", "SrcPort"), fields.integer("DestinationPort", "DstPort")
+        protocol = fields.text("Transport", "Protocol", "IPProtocol")
+        if evidence.flow(start, ports[0], end, ports[1], protocol, places=(place, None)) is None:
+            evidence.ip(start, ("source",), place)
+            evidence.ip(end, ("destination",))
+        for name in ("SourceInternalIP", "OriginIP", "EdgeServerIP"):
+            evidence.ip(fields.text(name))
+        evidence.user(fields.text("Email", "ActorEmail"), object_id=fields.text("UserID", "ActorID", "UserUID"))
+        evidence.host(fields.text("DeviceName"), device_id=fields.text("DeviceID"))
+        _request(fields, evidence)
+        evidence.domain(fields.text("QueryName"), fields.texts("ResolvedIPs"))
+        evidence.domain(fields.text("SNI"))
+        evidence.observe("resource", fields.text("AppDomain"), "application")
+        evidence.file(fields.text("BlockedFileName"), hashes=[fields.text("BlockedFileHash")])
+        for item in fields.objects("FileInfo.files")[:_MAX_PARTS]:
+            evidence.file(item.text("file_name"), hashes=[item.text("file_hash")], size=item.integer("file_size"))
+        _mail(fields, evidence)
+        evidence.app(fields.text("IntegrationDisplayName"))
+        evidence.observe("resource", fields.text("AssetDisplayName"), "asset")
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        said = verdict(fields)
+        if said is None:
+            return
+        alert.title, alert.severity, alert.vendor_severity = said.title, said.severity, said.word
+        alert.category, alert.categories = said.category, [said.category]
+        alert.detector_id = said.detector
+        if alert.fingerprint:
+            alert.fingerprint = (said.detector or said.title, *alert.fingerprint[1:])
+        if said.closed:
+            alert.status = "resolved"
+        for item in alert.evidence if said.blocked else ():
+            item.remediationStatus = "blocked"
+        if not alert.evidence and fields.has("alert_type"):  # of a notification about the account as a whole
+            found = Evidence(alert.first_activity)
+            found.app(fields.text("account_name", "data.account_name") or "Cloudflare")
+            alert.evidence = found.items
+
+
+def verdict(fields: Fields) -> _Verdict | None:
+    """What Cloudflare itself says is wrong."""
+    if fields.has("alert_type") and fields.has("text", "name"):
+        return _notification(fields)
+    if fields.has("SignatureMessage", "SignatureID"):
+        title = fields.text("SignatureMessage") or f"Signature {fields.text('SignatureID')}"
+        blocked = (fields.text("Action") or "").lower() in _STOPPED
+        return _Verdict(title, "medium", "SuspiciousActivity", fields.text("SignatureID"), blocked=blocked)
+    if fields.has("FindingTypeSeverity") and fields.has("FindingTypeDisplayName"):
+        word = fields.text("FindingTypeSeverity")
+        title = fields.text("FindingTypeDisplayName") or "Finding"
+        return _Verdict(title, of_word(word), "Misconfiguration", fields.text("FindingTypeID"), word)
+    disposition = (fields.text("FinalDisposition") or "").upper()
+    if disposition in _MAILS:
+        severity, category = _MAILS[disposition]
+        return _Verdict(f"Mail judged {disposition.lower()}", severity, category, disposition, disposition)
+    return _firewall(fields) or _gateway(fields)
+
+
+def _firewall(fields: Fields) -> _Verdict | None:
+    action = (fields.text("Action", "SecurityAction", "WAFAction") or "").lower()
+    source = (fields.text("Source") or next(iter(fields.texts("SecuritySources")), "")).lower()
+    score = fields.number("WAFAttackScore")
+    attack = score is not None and 0 < score < _ATTACK_SCORE
+    stopped = action in _STOPPED
+    if not fields.has("ClientIP") or not ((stopped and source in _MANAGED) or attack):
+        return None
+    rule = fields.text("RuleID", "SecurityRuleID", "WAFRuleID")
+    told = fields.text("Description", "SecurityRuleDescription", "WAFRuleMessage")
+    title = told or (f"Request matching rule {rule}" if rule else "Request scored as an attack")
+    return _Verdict(title, "medium" if attack else "low", "Exploit", rule, blocked=stopped)
+
+
+def _gateway(fields: Fields) -> _Verdict | None:
+    action = (fields.text("ResolverDecision", "Action") or "").lower()
+    file = fields.text("BlockedFileName", "BlockedFileHash")
+    if file is not None:
+        reason = fields.text("BlockedFileReason")
+        return _Verdict(f"Download blocked: {file}", "medium", "Malware", reason or "BlockedFile", blocked=True)
+    names = fields.texts("MatchedCategoryNames") or fields.texts("CategoryNames") or fields.texts("QueryCategoryNames")
+    found = next((name for name in names if any(word in name.lower() for word in _THREATS)), None)
+    if found is None or action not in _GATEWAY_BLOCKS:
+        return None
+    where = fields.text("QueryName", "HTTPHost", "SNI") or "destination"
+    category = next((ours for word, ours in _CATEGORIES.items() if word in found.lower()), "Malware")
+    return _Verdict(f"{found} blocked: {where}", "medium", category, found, blocked=True)
+
+
+def _notification(fields: Fields) -> _Verdict:
+    kind = fields.text("alert_type") or "notification"
+    word = fields.text("data.severity", "severity")
+    ended = (fields.text("alert_event") or "").upper().endswith("_END")
+    title = fields.text("name") or (fields.text("text") or kind).partition("\n")[0][:200]
+    attack = any(part in kind for part in ("ddos", "dos_attack", "fw_anomaly", "security", "credential", "malicious"))
+    level = of_word(word) if word else "medium" if attack else "informational"
+    return _Verdict(title, level, "SuspiciousActivity", kind, word, closed=ended)
+
+
+def _request(fields: Fields, evidence: Evidence) -> None:
+    """The address of a web request; its query is left to the record."""
+    host = fields.text("ClientRequestHost", "clientRequestHTTPHost", "HTTPHost")
+    path = (fields.text("ClientRequestPath", "ClientRequestURI") or "").partition("?")[0]
+    if fields.has("URL"):
+        evidence.url(fields.text("URL"))
+    elif host is not None and path.startswith("/"):
+        evidence.url(f"{fields.text('ClientRequestScheme') or 'https'}://{host}{path}")
+    evidence.domain(host)
+
+
+def _mail(fields: Fields, evidence: Evidence) -> None:
+    if not fields.has("FinalDisposition"):
+        return
+    recipients: list[str | None] = [*fields.texts("To", "SMTPEnvelopeTo")[:_MAX_PARTS]]
+    for to in recipients or [None]:
+        evidence.message(
+            internet_id=fields.text("MessageID"),
+            sender=fields.text("From"),
+            envelope_sender=fields.text("SMTPEnvelopeFrom"),
+            recipient=to,
+            sender_ip=fields.text("SMTPHeloServerIP"),
+            subject=fields.text("Subject"),
+            urls=fields.texts("Links")[:_MAX_PARTS],
+        )
+    for item in fields.objects("Attachments")[:_MAX_PARTS]:
+        evidence.file(item.text("Filename", "Name"), hashes=[item.text("SHA256"), item.text("MD5")])

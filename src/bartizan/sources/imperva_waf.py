@@ -1,0 +1,91 @@
+"""Imperva: Cloud WAF (Incapsula), Attack Analytics and SecureSphere, as CEF.
+
+Source: Imperva, "Cloud WAF log file structure", "Attack Analytics SIEM integration", "SecureSphere CEF".
+"""
+
+from collections.abc import Iterable, Iterator
+
+from bartizan.extend import Event, GraphObject, Record
+from bartizan.model.alert import Alert
+from bartizan.sources import cef, common_security_log
+from bartizan.sources.entities import domain
+from bartizan.sources.evidence import Evidence, Place
+from bartizan.sources.fields import Fields
+from bartizan.sources.severity import of_cef
+from bartizan.sources.shape import Paths, Shape
+
+_EXPLOITS = (
+    "sql injection", "cross site scripting", "remote file inclusion", "illegal resource access", "code injection",
+    "remote code execution", "backdoor", "path traversal", "file upload", "xxe", "ssrf", "cve-", "http verb",
+    "shellshock",
+)  # fmt: skip
+_FIRST = "start rt deviceReceiptTime syslogTime"
+
+
+class Imperva(Shape):
+    name = "imperva_waf"
+    vendor = "Imperva"
+    product = "Cloud WAF"
+    alert = Paths(
+        id="fileId deviceExternalId+start externalId",
+        title="name",
+        description="msg",
+        severity="deviceSeverity",
+        score="deviceSeverity",
+        scale=of_cef,
+        vendor_category="ImpervaAAAttackType name",
+        detector="ImpervaAAAttackType name",
+        first=_FIRST,
+        last="end rt start syslogTime",
+        version="deviceVersion",
+        cves="ImpervaAACves",
+        fold="src sourceServiceName dhost act",
+    )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        return [event.fields for event in cef.records(record)]
+
+    def is_alert(self, fields: Fields) -> bool:
+        """Requests that broke no rule are logged under the name "Normal"."""
+        name = (fields.text("name") or "").lower()
+        return name not in ("", "normal", "none") and "audit" not in name
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        place = Place(
+            country=fields.text("ccode", "ImpervaAACountry"),
+            city=fields.text("cicode"),
+            latitude=fields.number("latitude"),
+            longitude=fields.number("longitude"),
+        )
+        source, target = fields.text("src", "caIP"), fields.text("dst", "sip")
+        ports = fields.integer("cpt", "spt"), fields.integer("dpt")
+        if evidence.flow(source, ports[0], target, ports[1], "tcp", places=(place, None)) is None:
+            evidence.ip(source, ("source",), place)
+            evidence.ip(target, ("destination",))
+        for text in (fields.text("ImpervaAADominantIps", "xff") or "").split(",")[:50]:
+            evidence.ip(text.strip(), ("source",))
+        request = fields.text("request")
+        evidence.url(request)
+        for name in (fields.text("sourceServiceName"), fields.text("dhost"), (request or "").partition("/")[0]):
+            evidence.domain(domain(name))
+        for user in common_security_log.people(fields.texts("suser", "duser")):
+            evidence.user(user)
+        evidence.host(fields.text("dvchost", "ServerGroup"))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        product = fields.text("deviceProduct") or ""
+        alert.product = self.product if product == "SIEMintegration" else product or self.product
+        alert.vulnerabilities = [cve for text in alert.vulnerabilities for cve in text.split(",")][:100]
+        kind = f"{alert.vendor_category} {alert.title}".lower()
+        if any(word in kind for word in _EXPLOITS):
+            alert.category = "Exploit"
+            alert.categories = ["Exploit"]
+        elif "ddos" in kind:
+            alert.category = "Impact"
+            alert.categories = ["Impact"]
+        act = (fields.text("act") or "").upper()
+        stopped = act.startswith(("REQ_BLOCKED", "REQ_BAD", "REQ_DOMAIN_BLACKLISTED", "REQ_DENIED"))
+        common_security_log.acted(alert, "blocked" if stopped else act.replace("_", " "))
+
+    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
+        yield from common_security_log.told(fields, self.entities, _FIRST.split())
