@@ -21,6 +21,8 @@ SHARED_FORMS: dict[str, set[str]] = {
     "entra_id_logs": {"entra_id_protection"},
     "graph_security_incident": {"microsoft_defender_xdr"},
     "microsoft_defender_xdr": {"graph_security_alert_v2", "graph_security_incident", "microsoft_365_audit"},
+    "paloalto_ngfw": {"paloalto_prisma_access"},
+    "paloalto_prisma_access": {"paloalto_ngfw"},
     "windows_event": {"sysmon"},
 }
 CASES = sorted(
@@ -48,18 +50,17 @@ def test_every_source_says_what_marks_its_records(name: str) -> None:
 
 @pytest.mark.shared
 def test_real_records_are_recognised(shared: Path) -> None:
-    """At least 95 % of all records are found to be of their source, and of each source's at least half."""
+    """At least 95 % of all records are found to be of their source; of each at least three in four."""
     wrong: dict[str, Counter[str | None]] = {}
     total = 0
     for name in sorted(set(NAMES) - NOT_TOLD):
         found = Counter(detect(record_of(item["raw"])) for item in records(shared, name))
         total += found.total()
-        others = +Counter({other: count for other, count in found.items() if other != name})
-        if others:
-            wrong[name] = others
-        vendor = others.keys() - {None}
-        assert others.total() <= found.total() / 2 or name.endswith("_generic"), (name, vendor, others)
-    assert sum(others.total() for others in wrong.values()) <= 0.05 * total, wrong
+        wrong[name] = Counter({other: count for other, count in found.items() if other != name})
+        alike = SHARED_FORMS.get(name, set())
+        strange = sum(count for other, count in wrong[name].items() if other not in alike)
+        assert strange <= found.total() / 4 or name.endswith("_generic"), (name, wrong[name])
+    assert sum(others.total() for others in wrong.values()) <= 0.05 * total, {k: v for k, v in wrong.items() if v}
 
 
 @pytest.mark.parametrize(

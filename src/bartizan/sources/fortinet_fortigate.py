@@ -3,6 +3,7 @@
 Source: Fortinet, "FortiOS Log Message Reference", "CEF support".
 """
 
+import re
 from typing import Any
 
 from bartizan.model.alert import Alert, Severity
@@ -47,6 +48,11 @@ class FortiGate(Firewall):
     name = "fortinet_fortigate"
     vendor = "Fortinet"
     product = "FortiGate"
+    pattern = re.compile(
+        r"\bdevname=.{0,200}?\blogid=\"?\d{8,10}\"?|\blogid=\"?\d{8,10}\"?[ ,].{0,60}?\btype="
+        r"|\bvd=\"?\w+\"?[ ,].{0,200}?\b(?:logdesc|eventtime)=|\|Fortigate\||Fortinet\|FortiGate"
+    )
+    sourcetypes = ("fgt_log", "fgt_utm", "fgt_traffic", "fgt_event", "fgt_*", "fortigate_*", "fortinet:fortigate*")
     keys = KEYS
     prefix = "FTNTFGT"
     times = "eventtime date+time rt timestamp"

@@ -3,6 +3,7 @@
 Source: Fortinet, "FortiWeb Log Message Reference".
 """
 
+import re
 from typing import Any
 
 from bartizan.model.alert import Alert, Severity
@@ -18,6 +19,11 @@ class FortiWeb(Firewall):
     name = "fortinet_fortiweb"
     vendor = "Fortinet"
     product = "FortiWeb"
+    pattern = re.compile(
+        r"\bdevice_id=\S{1,60} log_id=\d{6,12} type=\"?(?:attack|traffic|event)\b.{0,120}?\b(?:msg_id|vd)="
+        r"|FortiWeb"
+    )
+    sourcetypes = ("fortiweb*", "fwb_log", "fwb_*", "fortinet:fortiweb*")
     prefix = "FTNTFWB"
     keys = {
         "src_port": "spt",

@@ -3,6 +3,8 @@
 Source: Mimecast, "Threats, security events and data for CG: SIEM events", "Enhanced logging".
 """
 
+import re
+
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -28,6 +30,9 @@ class Mimecast(Shape):
     name = "mimecast"
     vendor = "Mimecast"
     product = "Email Security"
+    marks = "aggregateId+processingId accountId+aggregateId processingId+senderEnvelope acc+datetime+aCode"
+    pattern = re.compile(r"\bacc=\w+\|.{0,200}?\b(?:aCode|SourceIP|Sender|IP)=|datetime=[^|]{10,40}\|(?:aCode|acc)=")
+    sourcetypes = ("mimecast:*", "mimecast")
     table = "MimecastEvents"
     columns = {"EventType": "type", "Subtype": "subtype", "Action": "action", "Direction": "direction Dir Route"}
     wrappers = ("value", "data")

@@ -32,6 +32,10 @@ class Ocsf(Shape):
     name = "ocsf"
     vendor = "OCSF"
     product = "Event"
+    marks = (
+        "class_uid+category_uid+metadata class_uid+metadata+time class_uid+type_uid+severity_id class_uid+activity_id"
+    )
+    sourcetypes = ("ocsf", "ocsf:*", "aws:asl", "aws:securitylake*")
     table = "OcsfEvents"
     columns = {
         "ClassUid": "int class_uid",

@@ -3,6 +3,8 @@
 Source: Proofpoint, "Threat Insight Dashboard: SIEM API", "Proofpoint on Demand: log API".
 """
 
+import re
+
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
@@ -20,6 +22,15 @@ class Proofpoint(Shape):
     name = "proofpoint"
     vendor = "Proofpoint"
     product = "TAP"
+    marks = (
+        "threatsInfoMap+spamScore part_uuid+guid threatsInfoMap+messageID phishScore+spamScore+messageID "
+        "impostorScore+malwareScore clickIP+threatID+GUID clickTime+threatID msgParts+guid "
+        "filter.disposition+guid envelope+msgParts guid+msg.parsedAddresses messageTime+phishScore "
+        "GUID+QID+messageID sm.qid+id pps.agent+msg pps+filter incident_id+quarantine_results "
+        "event_count+false_positive_count"
+    )
+    pattern = re.compile(r"CEF:\d\|Proofpoint\||\bmod=(?:mail|session|av|spam|judge) .{0,200}?\bs=\w+")
+    sourcetypes = ("pps_*", "proofpoint:*", "pps:*", "proofpoint")
     table = "ProofpointEvents"
     columns = {"Guid": "GUID guid", "Kind": "type eventType", "Disposition": "disposition"}
     wrappers = ("messagesDelivered", "messagesBlocked", "clicksPermitted", "clicksBlocked", "records", "data")

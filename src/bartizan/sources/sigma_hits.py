@@ -50,6 +50,7 @@ class SigmaHits(Source):
     vendor = "Sigma"
     product = "Sigma"
     marks = "RuleTitle+RuleID+Level group+kind+document title+rule_level+matches"
+    sourcetypes = ("sigma", "sigma:*", "chainsaw*", "hayabusa*", "zircolite*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = False

@@ -31,6 +31,12 @@ class Sophos(Shape):
     name = "sophos"
     vendor = "Sophos"
     product = "Central"
+    marks = (
+        "endpoint_id+customer_id endpoint_id+endpoint_type+rt datastream+endpoint_id "
+        "customer_id+detection_id_dedup source_info+endpoint_id+type type=event::*+id "
+        "sensor.type+severity+detectionRule managedAgent+raisedAt"
+    )
+    sourcetypes = ("sophos:central:*", "sophos_events", "sophos_alerts", "sophos:edr*", "sophos:xdr*")
     table = "SophosEvents"
     columns = {"EventType": "type", "Group": "group ioc_detection_category", "EndpointId": "endpoint_id"}
     wrappers = ("items",)

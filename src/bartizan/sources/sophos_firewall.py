@@ -21,6 +21,11 @@ class SophosFirewall(Firewall):
     name = "sophos_firewall"
     vendor = "Sophos"
     product = "Firewall"
+    pattern = re.compile(
+        r"\bdevice_name=.{0,120}?\blog_component=|\blog_type=\"?\w[\w ]{0,30}\"? log_component="
+        r"|\bid=\"\d{4}\" .{0,160}?\b(?:severity|sys|srcip)=|\bsys=\"Secure(?:Net|Web|Mail)\""
+    )
+    sourcetypes = ("sophos:xg:*", "sophos:utm:*", "sophos:firewall*", "sophos_firewall*")
     keys = {
         "src_ip": "src",
         "srcip": "src",

@@ -3,6 +3,7 @@
 Source: Broadcom, "External logging settings and log event severity levels for Symantec Endpoint Protection Manager".
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +25,12 @@ class SymantecSep(Shape):
     name = "symantec_sep"
     vendor = "Broadcom"
     product = "Symantec Endpoint Protection"
+    pattern = re.compile(
+        r"\bEvent Description: |(?:^|[,: ])(?:Virus|Security risk) found,IP Address: "
+        r"|(?:^|[,: ])[\w ]{4,40} detected,IP Address: |\bScan ID: \d+,Begin: |,Local Host(?: IP)?: "
+        r"|Risk name: |SymantecServer|\bAdmin: .{0,80},Domain(?: Name)?: "
+    )
+    sourcetypes = ("symantec:ep:*", "symantec:*", "sep:*")
     table = "SymantecEvents"
     columns = {"GroupName": "Group Name", "ServerName": "Server Name"}
     alert = Paths(

@@ -25,6 +25,11 @@ class TenableAd(Shape):
     name = "tenable_ad"
     vendor = "Tenable"
     product = "Identity Exposure"
+    pattern = re.compile(
+        r"\"\d+\" \"\d+\" \"[^\"]{1,200}\" \"[^\"]{1,200}\" \"[CRQ]-[A-Z0-9-]{2,80}\""
+        r"|\"\d+\" \"\d+\" \"[^\"]{1,200}\" \"[^\"]{1,200}\" \"[\w -]{2,80}\" \"(?:low|medium|high|critical)\""
+    )
+    sourcetypes = ("tenable:ad:*", "tenable:ad", "tenable:ie:*", "alsid*")
     table = "TenableAdEvents"
     columns = {"Code": "code", "ReasonCode": "reasonCode", "Forest": "forest"}
     alert = Paths(

@@ -4,6 +4,7 @@ Source: Trellix ePolicy Orchestrator, "Common Event Format: EPOevent"; Trellix N
 Trellix Endpoint Security (HX) and Insights, alerts of the API.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,13 @@ class Trellix(Shape):
     name = "trellix"
     vendor = "Trellix"
     product = "ePolicy Orchestrator"
+    marks = "Client+User+Action+Timestamp MsgId+Client+User Action+Client+User attributes.threatname"
+    pattern = re.compile(
+        r"<EPOevent>|<EPOEvent>|<UpdateEvents>|<UpdateEvent>"
+        r"|CEF:\d\|(?:Trellix|FireEye|McAfee|Musarubra)[^|]{0,40}\||fenotify-"
+        r"|LEEF:[\d.]+\|(?:FireEye|Trellix|McAfee)\|"
+    )
+    sourcetypes = ("mcafee:*", "trellix:*", "fireeye:*", "fe_*", "hx_*", "epo:*")
     table = "TrellixEvents"
     columns = {"EventId": "EventID deviceEventClassId", "Analyzer": "AnalyzerName deviceProduct"}
     wrappers = ("data", "alert", "alerts")

@@ -3,6 +3,7 @@
 Source: Trend Micro Apex Central, "Syslog content mapping: CEF".
 """
 
+import re
 from typing import Any
 
 from bartizan.model.alert import Alert
@@ -20,6 +21,8 @@ class TrendApexOne(Firewall):
     name = "trend_apex_one"
     vendor = "Trend Micro"
     product = "Apex One"
+    pattern = re.compile(r"CEF:\d\|Trend Micro\|(?:Apex (?:Central|One)|Control Manager|OfficeScan)")
+    sourcetypes = ("trendmicro:apex*", "trend_micro:apex*", "tmcm*", "apexcentral*")
     keys = {"DetectionName": "threat", "VirusName": "threat", "NCIE_ThreatName": "threat", "CnCList": "request"}
     times = "rt start deviceCustomDate1 syslogTime"
     alert = Paths(

@@ -3,6 +3,8 @@
 Source: Trend Micro Deep Security, "Syslog message formats".
 """
 
+import re
+
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -28,6 +30,8 @@ class TrendDeepSecurity(Firewall):
     name = "trend_deep_security"
     vendor = "Trend Micro"
     product = "Deep Security"
+    pattern = re.compile(r"(?:CEF|LEEF):[\d.]+\|Trend Micro\|Deep Security (?:Agent|Manager)")
+    sourcetypes = ("deepsecurity*", "trendmicro:deepsecurity*", "trend:deepsecurity*")
     prefix = "TrendMicroDs"
     keys = {
         "FileMD5": "fileHash",

@@ -3,6 +3,8 @@
 Source: Varonis, "DatAlert: CEF template for syslog".
 """
 
+import re
+
 from bartizan.model.alert import Alert
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
@@ -16,6 +18,8 @@ class Varonis(Firewall):
     name = "varonis"
     vendor = "Varonis"
     product = "DatAdvantage"
+    pattern = re.compile(r"(?:CEF|LEEF):[\d.]+\|Varonis")
+    sourcetypes = ("varonis", "varonis:*", "dataadvantage*")
     times = "end start rt deviceCustomDate1 syslogTime"
     alert = Paths(
         id="externalId",

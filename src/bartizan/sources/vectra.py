@@ -3,6 +3,7 @@
 Source: Vectra, "Syslog guide", "REST API v3: detections".
 """
 
+import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
@@ -36,6 +37,13 @@ class Vectra(Shape):
     name = "vectra"
     vendor = "Vectra"
     product = "Cognito"
+    marks = (
+        "detection_id+d_type_vname d_type_vname+category entity_uid+certainty+threat headend_addr+dvchost "
+        "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
+        "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr"
+    )
+    pattern = re.compile(r"CEF:\d\|Vectra")
+    sourcetypes = ("vectra:*", "vectra")
     table = "VectraEvents"
     columns = {"DetectionType": "d_type d_type_vname", "Threat": "int threat", "Certainty": "int certainty"}
     wrappers = ("results", "events")

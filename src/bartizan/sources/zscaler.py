@@ -3,6 +3,7 @@
 Source: Zscaler, "NSS feed output format": web, firewall, DNS, tunnel, SaaS security and admin audit logs.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,12 @@ class Zscaler(Shape):
     name = "zscaler"
     vendor = "Zscaler"
     product = "Internet Access"
+    marks = (
+        "sourcetype=zscaler*+event event.vendor=zscaler event.product=nss+event "
+        "event.datetime+event.department Recordid+Cloudname"
+    )
+    pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b")
+    sourcetypes = ("zscalernss*", "zscaler:*", "zscalerlss*", "zscaler")
     table = "ZscalerEvents"
     columns = {"Feed": "sourcetype", "Action": "action", "ThreatName": "threatname", "Category": "urlcategory category"}
     wrappers = ("events",)
