@@ -44,15 +44,25 @@ VERDICTS: dict[str, tuple[str, ...]] = {
     "aws_waf": ('"XSS"', '"SQL_INJECTION"', "AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet"),
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
     "duo": ("fraud", "FRAUD", "anomalous_push"),
+    "mimecast": ("Rej", "virus", "internal_email_protect", "Malicious"),
+    "ocsf": ("2004",),
+    "zscaler": ("threatname", "malware"),
+    "paloalto_ngfw": ("THREAT",),
+    "paloalto_prisma_access": ("THREAT",),
     "okta": ("threat.detected", "phishing"),
     "push_security": ("PASSWORD_PHISHING", "FINDING"),
     "slack_audit": ("anomaly", "file_malicious_content_detected"),
     "suricata_eve": ("signature_id",),
     "windows_event": ("Microsoft-Windows-Windows Defender",),
 }
-# Records of these sources may say of no time that is the finding's own: the report around them, or the entry of the
-# log, has it, it is masked, or the record is a template. The time of receipt stands for it.
-TIMELESS = frozenset({"alertmanager", "cef_generic", "checkpoint", "gcp_scc", "kaspersky", "trivy", "zeek_notice"})
+# Records of these sources may hold no time that is the finding's own (it is masked, in the report around it, or a
+# template): the time of receipt stands for it.
+TIMELESS = frozenset(
+    """
+    alertmanager cef_generic checkpoint fortinet_fortimail fortinet_fortiweb gcp_scc kaspersky tenable_ad
+    trend_apex_one trend_deep_security trivy varonis zeek_notice
+    """.split()
+)
 # Audit trails: some of their records are labelled as findings for the page that they were taken from (a sample of a
 # mapping, a rule's test), while they say that somebody did something and nothing of a detection.
 TRAILS = frozenset({"github_audit", "snyk"})

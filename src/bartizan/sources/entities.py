@@ -16,6 +16,8 @@ _NAMED_HASH = re.compile(r"\b(MD5|SHA-?1|SHA-?256)[=:]\s?([0-9A-Fa-f]{32,64})\b"
 _SID = re.compile(r"S-1-\d+(?:-\d+){0,15}", re.IGNORECASE)
 _NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)", "<unknown>"})
 _PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".msi", ".scr")  # ends of no folder
+_IN_TEXT = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", re.ASCII)
+_MAX_TEXT_CHARS = 65_536
 _MAX_URL_CHARS = 8_192
 
 
@@ -43,6 +45,12 @@ def addresses(texts: Iterable[str | None]) -> list[str]:
         address(part) for text in texts if text and len(text) < 10_000 for part in re.split(r"[,;\s]+", text)[:100]
     )
     return list(dict.fromkeys(part for part in found if part is not None))
+
+
+def addresses_in(text: str | None, most: int = 50) -> list[str]:
+    """The IPv4 addresses that running text names, each once, in order; also at the end of a sentence."""
+    found = (address(match[0]) for match in _IN_TEXT.finditer((text or "")[:_MAX_TEXT_CHARS]))
+    return list(dict.fromkeys(each for each in found if each is not None))[:most]
 
 
 def hash_kind(text: str | None) -> str | None:

@@ -100,13 +100,13 @@ def is_sysmon(each: WindowsEvent) -> bool:
     return "sysmon" in f"{each.channel} {each.provider}".lower()
 
 
-def row(each: WindowsEvent) -> Event:
-    """The row of one event, with its entities."""
+def row(each: WindowsEvent, evidence: Evidence | None = None) -> Event:
+    """The row of one event, with its entities, which `evidence` collects too where it is given."""
     # Agents that keep the message alone, or write over a field of the same name, leave the rest in there.
     said = pairs.labelled(each.message)[0] if each.message else {}
     data = Fields(each.data.data, said)
     kind = _KINDS.get(each.event_id or 0, _OTHER)
-    evidence = Evidence()
+    evidence = Evidence() if evidence is None else evidence
     evidence.host(each.computer)
     user = _user(data.text("User", "SourceUser"), each, evidence)
     columns: dict[str, Any] = {

@@ -108,6 +108,11 @@ class WindowsLog(Source):
 # ---------------------------------------------------------------- entities
 
 
+def entities(each: WindowsEvent, evidence: Evidence) -> None:
+    """What one event names."""
+    _entities(each, _data(each), evidence)
+
+
 def _entities(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
     evidence.host(each.computer)
     for name, domain, sid in _ACCOUNTS if each.data else ():

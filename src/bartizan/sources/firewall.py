@@ -1,0 +1,62 @@
+"""Firewalls whose logs say in own words what CEF has keys for: their fields under CEF's keys, which are read once.
+
+Source: ArcSight CEF, extension dictionary; `common_security_log`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from bartizan.extend import Event, GraphObject, Record
+from bartizan.sources import cef, common_security_log, pairs, syslog
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, as_text, objects_of
+from bartizan.sources.shape import Shape
+from bartizan.sources.times import first_time
+
+_NOT_SAID = frozenset({"n/a", "none", "unknown", "undefined", "0.0.0.0", "::"})  # noqa: S104 - compared
+
+
+class Firewall(Shape):
+    """Names `keys`, own field -> CEF's key, and what tells an alert; rows go to CommonSecurityLog."""
+
+    keys: ClassVar[Mapping[str, str]] = {}
+    prefix: ClassVar[str] = ""  # of own fields inside CEF: "FTNTFGT"
+    times: ClassVar[str] = "rt start end"
+
+    def lines(self, text: str) -> Iterable[dict[str, Any]]:
+        """Own fields of a line that is no CEF; none where it is not this format."""
+        message = syslog.read(text).message
+        found = pairs.read(message if "=" in message else text)
+        return [found] if len(found) > 1 else []
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        events = cef.records(record)
+        if events:
+            return [self.named({**event.fields.data, "syslogHost": event.syslog.host}) for event in events]
+        if record.data is not None:
+            return [self.named(found.data) for found in objects_of(record, *self.wrappers)]
+        return [self.named(found) for found in self.lines(record.text)]
+
+    def named(self, data: Mapping[str, Any]) -> Fields:
+        """Own fields bare of their prefix, and under CEF's keys where those have no value of their own."""
+        given = {name: value for name, value in data.items() if (as_text(value) or "").lower() not in _NOT_SAID}
+        own = {
+            name.removeprefix(self.prefix): value
+            for name, value in given.items()
+            if self.prefix and name.startswith(self.prefix)
+        }
+        whole = {**own, **given}
+        for name, key in self.keys.items():
+            if name in whole and key not in whole:
+                whole[key] = whole[name]
+        whole.setdefault("deviceVendor", self.vendor)
+        whole.setdefault("deviceProduct", self.product)
+        return Fields(whole)
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        common_security_log.entities(fields, evidence)
+
+    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
+        evidence = Evidence()
+        self.entities(fields, evidence)
+        yield common_security_log.row(fields, first_time(fields, *self.times.split()), evidence)

@@ -1,0 +1,93 @@
+"""Netskope: alerts of its platform; page, application and audit events.
+
+Source: Netskope REST API v2, "Events and alerts": alert types and fields.
+"""
+
+from bartizan.model.alert import Severity
+from bartizan.sources.evidence import Evidence, Place
+from bartizan.sources.fields import Fields
+from bartizan.sources.severity import of_cef
+from bartizan.sources.shape import Paths, Shape
+
+_CATEGORIES = {
+    "malware": "Malware",
+    "malsite": "CommandAndControl",
+    "compromised credential": "CredentialAccess",
+    "uba": "SuspiciousActivity",
+    "dlp": "Exfiltration",
+    "quarantine": "Malware",
+    "remediation": "Malware",
+    "security assessment": "Misconfiguration",
+    "ctep": "Exploit",
+    "ips": "Exploit",
+}
+_WORDS: dict[str, Severity] = {"unknown": "unknown"}
+
+
+class Netskope(Shape):
+    name = "netskope"
+    vendor = "Netskope"
+    product = "Security Cloud"
+    marks = (
+        "_id+ccl+organization_unit audit_log_event+severity_level ur_normalized+access_method+app "
+        "alert_type+ur_normalized _id+app_session_id connection_id+access_method+app "
+        "audit_log_event+supporting_data dlp_incident_id+dlp_file userkey+access_method+traffic_type "
+        "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey"
+    )
+    sourcetypes = ("netskope:*", "netskope")
+    table = "NetskopeEvents"
+    columns = {"EventType": "type alert_type", "Activity": "activity audit_log_event", "App": "app"}
+    wrappers = ("result", "data")
+    alert = Paths(
+        id="_id alert_id transaction_id",
+        title="alert_name policy dlp_match_info.dlp_policy malware_name alert_type type",
+        description="breach_description other_categories threat_type",
+        severity="severity malware_severity mal_sev dlp_rule_severity severity_level",
+        words=_WORDS,
+        score="severity_level_id risk_level_id",
+        scale=of_cef,
+        vendor_category="alert_type type",
+        categories=_CATEGORIES,
+        detector="alert_name policy malware_id",
+        first="timestamp event_timestamp _insertion_epoch_timestamp",
+        threat="malware_name",
+        fold="user userkey alert_name app",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        if fields.text("type") == "admin_audit_logs" or fields.has("audit_log_event"):
+            return False
+        return (
+            fields.has("alert_name", "alert_type", "dlp_incident_id") or (fields.text("alert") or "").lower() == "yes"
+        )
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        evidence.user(fields.text("user", "ur_normalized", "userPrincipalName"), upn=fields.text("ur_normalized"))
+        evidence.user(fields.text("acting_user"))
+        evidence.observe("user", (fields.text("user", "ur_normalized") or "").partition("@")[0])
+        place = Place(
+            country=fields.text("src_country"),
+            city=fields.text("src_location"),
+            state=fields.text("src_region"),
+            latitude=fields.number("src_latitude"),
+            longitude=fields.number("src_longitude"),
+        )
+        source, target = fields.text("srcip", "userip", "client_ip"), fields.text("dstip", "server_ip")
+        evidence.flow(source, fields.integer("srcport"), target, fields.integer("dstport"), places=(place, None))
+        evidence.ip(source, ("source",), place)
+        evidence.ip(fields.text("userip"), ("source",))
+        evidence.ip(target, ("destination",))
+        evidence.host(fields.text("hostname", "device_name", "managed_app_host"), os=fields.text("os"))
+        evidence.url(fields.text("url", "page"))
+        evidence.observe("url", fields.text("url"))
+        evidence.domain(fields.text("domain", "site"))
+        evidence.file(
+            fields.text("object", "file_name") if fields.has("md5", "file_type", "sha256") else None,
+            fields.text("file_path"),
+            [fields.text("sha256", "local_sha256"), fields.text("md5", "local_md5")],
+            size=fields.integer("file_size"),
+        )
+        evidence.app(fields.text("app", "appname"))
+        evidence.malware(fields.text("malware_name"), fields.text("malware_type"))
+        for value in fields.texts("supporting_data.data_values")[:20]:
+            evidence.ip(value)

@@ -1,0 +1,204 @@
+"""The logs of PAN-OS in their three forms: CSV by column, CEF, and JSON of the Strata Logging Service.
+
+Source: Palo Alto Networks, "Syslog field descriptions" (PAN-OS 10 and 11), "CEF-style log formats", "Strata Logging
+Service: log fields".
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources import csv_records, syslog
+from bartizan.sources.entities import addresses_in
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.firewall import Firewall
+from bartizan.sources.shape import Paths
+
+_HEAD = "- receive_time deviceExternalId LogType Subtype - TimeGenerated".split()
+_FLOW = (
+    "src dst sourceTranslatedAddress destinationTranslatedAddress RuleName suser duser app VirtualSystem SourceZone "
+    "DestinationZone deviceInboundInterface deviceOutboundInterface LogSetting - SessionID cnt spt dpt "
+    "sourceTranslatedPort destinationTranslatedPort Flags proto act"
+).split()
+# Columns of a log type behind the head; "-" stands for one that is reserved or of no use here.
+_COLUMNS: dict[str, list[str]] = {
+    "TRAFFIC": [
+        *_FLOW,
+        *"Bytes out in Packets start SessionDuration URLCategory - SequenceNo ActionFlags SourceLocation".split(),
+        *"DestinationLocation - PacketsSent PacketsReceived SessionEndReason - - - - VirtualSystemName dvchost".split(),
+    ],
+    "THREAT": [
+        *_FLOW,
+        *"URL ThreatID URLCategory VendorSeverity Direction SequenceNo ActionFlags SourceLocation".split(),
+        *"DestinationLocation - ContentType PcapID fileHash Cloud URLIndex requestClientApplication FileType".split(),
+        *"XForwardedFor Referer EmailSender EmailSubject EmailRecipient ReportID - - - - VirtualSystemName".split(),
+        *"dvchost - - - requestMethod - - - - - ThreatCategory ContentVersion".split(),
+    ],
+    "SYSTEM": (
+        "VirtualSystem EventName Object - - Module VendorSeverity EventDescription SequenceNo ActionFlags - - - - "
+        "VirtualSystemName dvchost"
+    ).split(),
+    "CONFIG": (
+        "src VirtualSystem Command suser Client Result ConfigurationPath SequenceNo ActionFlags - - - - "
+        "VirtualSystemName dvchost"
+    ).split(),
+    "USERID": (
+        "VirtualSystem src suser DataSourceName EventID cnt Timeout spt dpt DataSource DataSourceType SequenceNo "
+        "ActionFlags - - - - VirtualSystemName dvchost"
+    ).split(),
+    "GLOBALPROTECT": (
+        "VirtualSystem EventName Stage AuthMethod TunnelType suser SourceRegion EndpointDeviceName PublicIPv4 "
+        "PublicIPv6 PrivateIPv4 PrivateIPv6 HostID EndpointSN GlobalProtectClientVersion EndpointOSType "
+        "EndpointOSVersion cnt QuarantineReason ConnectionError EventDescription EventStatus GPLocation "
+        "LoginDuration ConnectionMethod ConnectionErrorID Portal SequenceNo"
+    ).split(),
+    "HIPMATCH": "suser VirtualSystem EndpointDeviceName EndpointOSType src HIPMatchName cnt HIPMatchType".split(),
+    "AUTHENTICATION": (
+        "VirtualSystem src suser NormalizeUser Object AuthenticationPolicy cnt AuthenticationID Vendor LogSetting "
+        "ServerProfile EventDescription ClientType EventStatus"
+    ).split(),
+}
+_COLUMNS["DECRYPTION"] = _FLOW
+_COLUMNS["URL"] = _COLUMNS["DATA"] = _COLUMNS["WILDFIRE"] = _COLUMNS["THREAT"]
+
+_KEYS = {
+    "SourceAddress": "src",
+    "SourceIP": "src",
+    "SourcePort": "spt",
+    "SourceUser": "suser",
+    "SourceUserName": "suser",
+    "EndpointUserName": "suser",
+    "DestinationAddress": "dst",
+    "DestinationPort": "dpt",
+    "DestinationUser": "duser",
+    "NATSource": "sourceTranslatedAddress",
+    "NATDestination": "destinationTranslatedAddress",
+    "Protocol": "proto",
+    "Application": "app",
+    "Action": "act",
+    "URL": "request",
+    "URLDomain": "dhost",
+    "FileName": "fname",
+    "FileSHA256": "fileHash",
+    "FileHash": "fileHash",
+    "LogSourceName": "dvchost",
+    "DeviceName": "dvchost",
+    "DeviceSN": "deviceExternalId",
+    "LogSourceID": "deviceExternalId",
+    "SequenceNo": "externalId",
+    "VendorSeverity": "deviceSeverity",
+    "Severity": "deviceSeverity",
+    "EventDescription": "msg",
+    "EventName": "name",
+    "ThreatName": "name",
+    "BytesSent": "out",
+    "BytesReceived": "in",
+    "HTTPMethod": "requestMethod",
+    "UserAgent": "requestClientApplication",
+    "Subtype": "deviceEventClassId",
+    "LogType": "cat",
+}
+_THREATS = frozenset({"THREAT", "URL", "WILDFIRE", "CORRELATION"})
+_CATEGORIES = {
+    "virus": "Malware",
+    "wildfire": "Malware",
+    "wildfire-virus": "Malware",
+    "spyware": "CommandAndControl",
+    "vulnerability": "Exploit",
+    "scan": "Discovery",
+    "flood": "Impact",
+    "data": "Exfiltration",
+    "url": "SuspiciousActivity",
+    "file": "SuspiciousActivity",
+}
+_WORDS: dict[str, Severity] = {"informational": "informational"}
+_NAMED = re.compile(r"^(.{1,500}?)\((\d{1,12})\)$")
+_USER = re.compile(r"\buser '?([^'\s,]{1,256})'?", re.IGNORECASE)
+_MONITOR = re.compile(r"\bserver monitor ([\w.-]{1,253})")
+_MAX_TEXT = 8_192
+_MAX_FOUND = 20
+
+
+class PanOs(Firewall):
+    """The shape that both products share."""
+
+    vendor = "Palo Alto Networks"
+    keys = _KEYS
+    prefix = "PanOS"
+    times = "TimeGeneratedHighResolution TimeGenerated EventTime start rt receive_time LogTime"
+    alert: ClassVar[Paths | None] = Paths(
+        id="externalId+deviceExternalId+TimeGenerated externalId+deviceExternalId+rt",
+        title="ThreatName ThreatID name Subtype",
+        description="msg URL",
+        severity="VendorSeverity deviceSeverity Severity",
+        words=_WORDS,
+        vendor_category="Subtype ThreatCategory deviceEventClassId",
+        categories=_CATEGORIES,
+        detector="ThreatNumber ThreatID ThreatName name",
+        first=times,
+        sub_provider="dvchost",
+        fold="src dst act",
+    )
+
+    def lines(self, text: str) -> Iterable[dict[str, Any]]:
+        message = syslog.read(text).message.replace('\\"', '"')
+        cells = csv_records.cells(message)
+        if len(cells) < len(_HEAD) or cells[3].upper() not in _COLUMNS:
+            return []
+        return [csv_records.by_columns(message, _named(cells[3]))]
+
+    def named(self, data: Mapping[str, Any]) -> Fields:
+        fields = super().named(data)
+        for key in ("suser", "duser"):
+            if (name := fields.text(key)) is not None:
+                fields.data[key] = name.replace("\\\\", "\\")
+        said = fields.text("ThreatID", "ThreatName")
+        match = _NAMED.match(said or "")
+        if match is not None:
+            fields.data["ThreatName"], fields.data["ThreatNumber"] = match[1].strip(), match[2]
+        return fields
+
+    def is_alert(self, fields: Fields) -> bool:
+        return (fields.text("LogType", "deviceEventClassId") or "").upper() in _THREATS
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        super().entities(fields, evidence)
+        evidence.host(
+            fields.text("EndpointDeviceName", "SourceDeviceHost"),
+            addresses=[fields.text("PrivateIPv4"), fields.text("PrivateIPv6")],
+            os=fields.text("EndpointOSType"),
+        )
+        for path in ("PublicIPv4", "PublicIPv6", "PrivateIPv4", "PrivateIPv6", "XForwardedFor", "EndpointIP"):
+            evidence.ip(fields.text(path), ("source",))
+        url = fields.text("URL")
+        evidence.observe("url", url)
+        if url is not None and "://" not in url:
+            evidence.url(f"http://{url}")
+            evidence.domain(url.partition("/")[0].partition(":")[0])
+        if fields.has("EmailSender", "EmailRecipient"):
+            evidence.message(
+                None,
+                sender=fields.text("EmailSender"),
+                recipient=fields.text("EmailRecipient"),
+                subject=fields.text("EmailSubject"),
+            )
+        text = (fields.text("EventDescription") or "")[:_MAX_TEXT]
+        for match in list(_USER.finditer(text))[:_MAX_FOUND]:
+            evidence.user(match[1].rstrip("."))
+        for found in [*addresses_in(text), *fields.texts("DNSResponse")]:
+            evidence.ip(found)
+        said = _MONITOR.search(text)
+        evidence.host(said[1] if said is not None else None)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        if alert.severity == "unknown":
+            alert.severity = "informational"
+        if fields.text("Subtype", "deviceEventClassId") == "url":
+            alert.title = f"URL {fields.text('act') or 'seen'}: {fields.text('URL', 'request') or alert.title}"
+
+
+def _named(kind: str) -> list[str]:
+    names = [*_HEAD, *_COLUMNS[kind.upper()]]
+    return ["" if name == "-" else name for name in names]

@@ -1,0 +1,22 @@
+"""Palo Alto Networks next-generation firewalls: see `palo_alto`."""
+
+import re
+
+from bartizan.sources.palo_alto import PanOs
+
+
+class PaloAltoNgfw(PanOs):
+    name = "paloalto_ngfw"
+    product = "PAN-OS"
+    marks = (
+        "LogType+Subtype+SequenceNo+DGHierarchyLevel1+VirtualLocation LogType+Subtype+DeviceSN "
+        "LogType+Subtype+DeviceName LogType+Subtype+TimeGenerated LogType+Subtype+DeviceSN+VirtualSystem"
+    )
+    pattern = re.compile(
+        r"(?:^|[ >])(?:1|0),\d{1,4}/\d\d?/\d\d(?:\d\d)? \d\d:\d\d(?::\d\d)?,\w*,[A-Z][A-Z-]{2,20},"
+        r"|CEF:\d\|Palo Alto Networks\|PAN-OS\||LEEF:[\d.]+\|Palo Alto Networks\|PAN-OS"
+    )
+    sourcetypes = (
+        "pan:log", "pan:threat", "pan:traffic", "pan:system", "pan:config", "pan:globalprotect", "pan:userid",
+        "pan:hipmatch", "pan:correlation", "pan:decryption", "pan:firewall*", "pan_log", "pan_threat", "pan_traffic",
+    )  # fmt: skip

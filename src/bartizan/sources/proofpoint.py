@@ -1,0 +1,112 @@
+"""Proofpoint TAP and Protection on Demand: messages and clicks that TAP judged are alerts, other mail logs events.
+
+Source: Proofpoint, "Threat Insight Dashboard: SIEM API", "Proofpoint on Demand: log API".
+"""
+
+import re
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.entities import addresses_in
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.shape import Paths, Shape, Status
+
+_SCORES = ("malwareScore", "phishScore", "impostorScore", "spamScore")
+_STATUSES: dict[str, Status] = {"cleared": "resolved", "falsepositive": "resolved", "active": "new"}
+_KINDS = {"malware": "Malware", "phish": "Phishing", "impostor": "Phishing", "spam": "SuspiciousActivity"}
+_HIGH, _MEDIUM, _LOW = 80, 50, 20
+_MAX_PARTS = 50
+
+
+class Proofpoint(Shape):
+    name = "proofpoint"
+    vendor = "Proofpoint"
+    product = "TAP"
+    marks = (
+        "threatsInfoMap+spamScore part_uuid+guid threatsInfoMap+messageID phishScore+spamScore+messageID "
+        "impostorScore+malwareScore clickIP+threatID+GUID clickTime+threatID msgParts+guid "
+        "filter.disposition+guid envelope+msgParts guid+msg.parsedAddresses messageTime+phishScore "
+        "GUID+QID+messageID sm.qid+id pps.agent+msg pps+filter incident_id+quarantine_results "
+        "event_count+false_positive_count"
+    )
+    pattern = re.compile(r"CEF:\d\|Proofpoint\||\bmod=(?:mail|session|av|spam|judge) .{0,200}?\bs=\w+")
+    sourcetypes = ("pps_*", "proofpoint:*", "pps:*", "proofpoint")
+    table = "ProofpointEvents"
+    columns = {"Guid": "GUID guid", "Kind": "type eventType", "Disposition": "disposition"}
+    wrappers = ("messagesDelivered", "messagesBlocked", "clicksPermitted", "clicksBlocked", "records", "data")
+    alert = Paths(
+        id="id+threatID id GUID+messageID messageID+recipient",
+        title="subject threatURL classification",
+        vendor_category="classification threatsInfoMap.classification",
+        categories=_KINDS,
+        category="Phishing",
+        detector="threatID threatsInfoMap.threatID quarantineRule",
+        first="messageTime clickTime threatTime threatsInfoMap.threatTime",
+        last="threatTime clickTime messageTime",
+        status="threatStatus threatsInfoMap.threatStatus",
+        statuses=_STATUSES,
+        verdict="threatStatus threatsInfoMap.threatStatus",
+        url="threatsInfoMap.threatUrl",
+        threat="threatsInfoMap.threat",
+        fold="recipient sender",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has(*_SCORES, "threatsInfoMap", "threatID", "classification")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        threats = fields.objects("threatsInfoMap")
+        links = [one.text("threat") for one in threats if (one.text("threatType") or "").lower() == "url"]
+        links += [fields.text("url"), fields.text("threatURL")]
+        for recipient in fields.texts("recipient", "toAddresses", "envelope.rcpts", "to")[:_MAX_PARTS]:
+            evidence.message(
+                fields.text("GUID", "guid"),
+                internet_id=fields.text("messageID", "msg.header.message-id"),
+                sender=fields.text("fromAddress", "headerFrom", "sender"),
+                envelope_sender=fields.text("sender", "envelope.from"),
+                recipient=recipient,
+                sender_ip=fields.text("senderIP", "connection.ip"),
+                subject=fields.text("subject"),
+                urls=links,
+                threats=fields.texts("threatsInfoMap.classification"),
+            )
+            evidence.mailbox(recipient, roles=("attacked",))
+        evidence.ip(fields.text("senderIP", "connection.ip"), ("source",))
+        evidence.ip(fields.text("clickIP"))
+        for link in links:
+            evidence.url(link, ("suspicious",))
+        for one in threats:
+            if (one.text("threatType") or "").lower() == "attachment":
+                evidence.file(hashes=[one.text("threat")], roles=("suspicious",))
+        for part in fields.objects("messageParts", "msgParts")[:_MAX_PARTS]:
+            hashes = [part.text("sha256"), part.text("md5")]
+            evidence.file(part.text("filename", "detectedName", "labeledName"), None, hashes)
+            for each in part.objects("urls"):
+                evidence.url(each.text("url"))
+        for text in addresses_in(fields.text("data")):
+            evidence.ip(text)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        kind, score = _worst(fields)
+        word = fields.text("classification", "threatsInfoMap.classification")
+        if word is None and kind is not None:
+            alert.category = _KINDS[kind]
+            alert.categories = [alert.category]
+        alert.severity = _level(fields, (word or kind or "").lower(), score)
+        name = (word or kind or "judged").capitalize()
+        alert.title = f"{name} {'click' if fields.has('clickTime') else 'message'}: {alert.title}"
+
+
+def _worst(fields: Fields) -> tuple[str | None, float]:
+    scored = [(fields.number(name) or 0.0, name.removesuffix("Score")) for name in _SCORES if fields.has(name)]
+    score, kind = max(scored, default=(0.0, ""))
+    return (kind if kind and score >= _LOW else None), score
+
+
+def _level(fields: Fields, kind: str, score: float) -> Severity:
+    """What reached somebody weighs more than what was held back."""
+    held = fields.has("quarantineFolder", "quarantineRule") or bool(fields.flag("blocked"))
+    if kind in ("malware", "phish", "impostor"):
+        sure = fields.has("threatsInfoMap", "threatID", "clickTime") or score >= _HIGH
+        return "low" if held else "high" if sure else "medium" if score >= _MEDIUM else "low"
+    return "informational"

@@ -1,0 +1,135 @@
+"""Hits of Sigma rules: what Hayabusa, Chainsaw and Zircolite write, and Windows events that a rule has picked.
+
+Source: Hayabusa, "JSON output profiles"; Chainsaw, "hunt --json"; Zircolite, "detected_events.json"; Sigma, "Rules".
+"""
+
+from collections.abc import Iterator
+
+from bartizan.extend import Event, GraphObject, Record, Source
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources import attack, severity, sysmon, windows_event, windows_log
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.generic import unplaced
+from bartizan.sources.times import first_time
+
+_RULE = ("RuleTitle", "rule.title", "title", "name", "rule_title", "detections")
+_LEVELS = ("Level", "rule.level", "level", "rule_level")
+_HAYABUSA: dict[str, Severity] = {"crit": "high", "med": "medium", "info": "informational"}
+# What the commonest events of Sysmon and of the security log tell, for hits that come without their rule.
+_TOLD = {
+    1: "Process created",
+    3: "Network connection",
+    7: "Image loaded",
+    8: "Remote thread created",
+    10: "Process accessed",
+    11: "File created",
+    12: "Registry key changed",
+    13: "Registry value set",
+    14: "Registry object renamed",
+    15: "File stream created",
+    17: "Pipe created",
+    18: "Pipe connected",
+    22: "DNS query",
+    23: "File deleted",
+    4624: "Account logged on",
+    4625: "Logon failed",
+    4688: "Process created",
+    4697: "Service installed",
+    4698: "Scheduled task created",
+    4720: "User account created",
+    4732: "Member added to a group",
+    5145: "Network share object checked",
+    7045: "Service installed",
+}
+_OBJECTS = ("Image", "TargetFilename", "TargetObject", "QueryName", "NewProcessName", "ServiceName", "TaskName")
+
+
+class SigmaHits(Source):
+    name = "sigma_hits"
+    vendor = "Sigma"
+    product = "Sigma"
+    marks = "RuleTitle+RuleID+Level group+kind+document title+rule_level+matches"
+    sourcetypes = ("sigma", "sigma:*", "chainsaw*", "hayabusa*", "zircolite*")
+
+    def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
+        found = False
+        for fields in objects_of(record):
+            for hit, event in _hits(fields):
+                found = True
+                yield _alert(self, record, hit, event)
+        if not found:
+            yield from unplaced(record, "GenericEvents")
+
+
+def _hits(fields: Fields) -> Iterator[tuple[Fields, Fields]]:
+    """(rule, event): of Zircolite every match, of Chainsaw the document, of Hayabusa the line, else the event alone."""
+    matches = fields.objects("matches")
+    if matches:
+        for match in matches:
+            yield fields, match
+        return
+    document = fields.object("document.data", "document")
+    if document:
+        yield fields, document
+    elif fields.has("Event", "EventData", "System", "EventID", "RuleTitle"):
+        yield fields, fields
+
+
+def _alert(source: Source, record: Record, hit: Fields, event: Fields) -> Alert:
+    inner = Record(raw=b"", text="", data=event.data)
+    windows = windows_log.read(inner)
+    data = event.object("Event.EventData", "EventData", "Details", "AllFieldInfo") or event
+    number = event.integer("Event.System.EventID", "EventID", "System.EventID")
+    at = first_time(
+        event, "Event.System.TimeCreated.#attributes.SystemTime", "SystemTime", "Timestamp", "UtcTime", "timestamp"
+    ) or first_time(data, "UtcTime")
+    evidence = Evidence(at)
+    for each in windows:
+        if sysmon.is_sysmon(each):
+            sysmon.row(each, evidence)
+        else:
+            windows_event.entities(each, evidence)
+    rule = hit.text(*_RULE)
+    word = hit.text(*_LEVELS)
+    level = _HAYABUSA.get((word or "").lower()) or severity.of_word(word)
+    computer = event.text("Event.System.Computer", "Computer", "System.Computer")
+    evidence.host(computer)
+    tags = [*hit.texts("MitreTags"), *hit.texts("tags"), *hit.texts("MitreTactics"), *hit.texts("rule.tags")]
+    found = attack.tactics(*tags)
+    what = next((text for path in _OBJECTS if (text := data.text(path)) is not None), None)
+    told = _TOLD.get(number or -1, f"Windows event {number}" if number is not None else "Event")
+    rule_id = hit.text("RuleID", "rule.id", "id", "rule_id") if rule else None
+    return Alert(
+        vendor=source.vendor,
+        product=source.product,
+        provider_alert_id=":".join(
+            text
+            for text in (
+                rule_id or rule,
+                computer,
+                event.text("Event.System.Channel", "Channel"),
+                event.text("Event.System.EventRecordID", "RecordID", "EventRecordID"),
+            )
+            if text
+        )
+        if event.has("Event.System.EventRecordID", "RecordID", "EventRecordID")
+        else content_id(hit.data),
+        title=rule or (f"{told}: {what}" if what else told),
+        description=hit.text("description", "rule.description"),
+        severity="medium" if level == "unknown" else level,
+        vendor_severity=word,
+        category=found[0] if found else "SuspiciousActivity",
+        categories=found or ["SuspiciousActivity"],
+        techniques=sorted(
+            {*attack.techniques(record, event.data), *(name for tag in tags for name in attack.techniques_in(tag))}
+        ),
+        detector_id=rule_id or rule,
+        detection_source="customDetection",
+        first_activity=at,
+        last_activity=at,
+        evidence=evidence.items,
+        entities=list(evidence.observed),
+        additional=hit.rest() | evidence.unsaid,
+        fingerprint=(rule_id or rule or told, computer or "", data.text("User", "Image") or ""),
+    )

@@ -1,0 +1,106 @@
+"""Sophos Central: events and alerts of its SIEM API, and detections of its Data Lake.
+
+Source: Sophos Central SIEM Integration API, "alerts", "events"; Sophos, "Threat Analysis Center: detections".
+"""
+
+import re
+
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources import attack
+from bartizan.sources.entities import file_name
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.severity import of_cef
+from bartizan.sources.shape import Paths, Shape
+
+_GROUPS = {
+    "malware": "Malware",
+    "pua": "UnwantedSoftware",
+    "runtime_detections": "Execution",
+    "web": "SuspiciousActivity",
+    "mitigation": "Exploit",
+    "ransomware": "Ransomware",
+    "threat": "SuspiciousActivity",
+}
+_WORDS: dict[str, Severity] = {"none": "informational"}
+_AT = re.compile(r"'([^']{1,256})' (?:at|in) '([^']{1,1024})'")
+_NOBODY = "n/a"
+
+
+class Sophos(Shape):
+    name = "sophos"
+    vendor = "Sophos"
+    product = "Central"
+    marks = (
+        "endpoint_id+customer_id endpoint_id+endpoint_type+rt datastream+endpoint_id "
+        "customer_id+detection_id_dedup source_info+endpoint_id+type type=event::*+id "
+        "sensor.type+severity+detectionRule managedAgent+raisedAt"
+    )
+    sourcetypes = ("sophos:central:*", "sophos_events", "sophos_alerts", "sophos:edr*", "sophos:xdr*")
+    table = "SophosEvents"
+    columns = {"EventType": "type", "Group": "group ioc_detection_category", "EndpointId": "endpoint_id"}
+    wrappers = ("items",)
+    alert = Paths(
+        id="id detection_id_dedup ioc_detection_id+unix_time record_identifier",
+        title="name ioc_detection_description description threat type",
+        description="description ioc_detection_description",
+        severity="severity",
+        words=_WORDS,
+        score="ioc_severity ioc_detection_weight",
+        scale=of_cef,
+        vendor_category="group ioc_detection_category ioc_attack_type type",
+        categories=_GROUPS,
+        detector="type ioc_detection_id",
+        first="when created_at end calendar_time unix_time rt",
+        last="end rt unix_time created_at",
+        created="created_at ingestion_timestamp rt",
+        threat="threat",
+        fold="endpoint_id dhost meta_hostname type",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("name", "type", "ioc_detection_id", "threat") and fields.has("endpoint_id", "id", "severity")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        own = fields.text("source_info.ip", "meta_ip_address", "data.source_info.ip")
+        external = fields.text("meta_public_ip")
+        evidence.host(
+            fields.text("dhost", "location", "meta_hostname", "data.endpoint_hostname"),
+            addresses=[own],
+            external=external,
+            os=fields.text("meta_os_name"),
+            version=fields.text("meta_os_version"),
+            device_id=fields.text("endpoint_id", "meta_eid"),
+        )
+        evidence.ip(own)
+        evidence.ip(external)
+        user = None
+        for path in ("suser", "source", "meta_username", "username", "target_username", "subject_username", "user_id"):
+            name = fields.text(path)
+            if name is not None and name.lower() != _NOBODY and path != "source":
+                user = evidence.user(name) or user
+        evidence.observe("user", fields.text("duid"))
+        evidence.process(
+            fields.text("cmdline", "cmd_line"),
+            name=fields.text("process_name", "ioc_worker_name" if not fields.has("path") else "name_of_process"),
+            path=fields.text("path", "process_path"),
+            pid=fields.integer("pid"),
+            hashes=[fields.text("sha256"), fields.text("sha1")],
+            user=user,
+            parent_name=fields.text("parent_name"),
+            parent_path=fields.text("parent_path"),
+        )
+        match = _AT.search(fields.text("name", "description") or "")
+        if match is not None:
+            evidence.file(file_name(match[2]), match[2])
+            evidence.malware(match[1])
+        evidence.malware(fields.text("threat"))
+        for each in fields.objects("core_remedy_items.items"):
+            evidence.file(None, each.text("descriptor"))
+        for path in ("remote_ip", "destination_ip", "remote_address"):
+            evidence.ip(fields.text(path), ("destination",))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        found = attack.tactics(*fields.texts("ioc_detection_mitre_attack.tactic.name"))
+        if found:
+            alert.category, alert.categories = found[0], found

@@ -1,0 +1,99 @@
+"""Sophos Firewall (SFOS) and UTM: key=value logs; what intrusion prevention, antivirus and ATP report is an alert.
+
+Source: Sophos Firewall, "Log file guide", "Syslog: device standard format".
+"""
+
+import re
+from typing import Any
+
+from bartizan.model.alert import Severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.firewall import Firewall
+from bartizan.sources.shape import Paths
+
+_WORDS: dict[str, Severity] = {"notice": "low", "notification": "low", "alert": "high", "emergency": "high"}
+_ALERTS = frozenset({"ips", "idp", "anti-virus", "atp", "sandbox", "anti virus", "advanced threat protection"})
+_UTM_TIME = re.compile(r"\b(\d{4}:\d\d:\d\d-\d\d:\d\d:\d\d)\b")
+
+
+class SophosFirewall(Firewall):
+    name = "sophos_firewall"
+    vendor = "Sophos"
+    product = "Firewall"
+    pattern = re.compile(
+        r"\bdevice_name=.{0,120}?\blog_component=|\blog_type=\"?\w[\w ]{0,30}\"? log_component="
+        r"|\bid=\"\d{4}\" .{0,160}?\b(?:severity|sys|srcip)=|\bsys=\"Secure(?:Net|Web|Mail)\""
+    )
+    sourcetypes = ("sophos:xg:*", "sophos:utm:*", "sophos:firewall*", "sophos_firewall*")
+    keys = {
+        "src_ip": "src",
+        "srcip": "src",
+        "src_port": "spt",
+        "srcport": "spt",
+        "dst_ip": "dst",
+        "dstip": "dst",
+        "localip": "dst",
+        "dst_port": "dpt",
+        "dstport": "dpt",
+        "port": "dpt",
+        "src_mac": "smac",
+        "user_name": "suser",
+        "user": "suser",
+        "url": "request",
+        "domain": "dhost",
+        "server": "dhost",
+        "method": "requestMethod",
+        "log_subtype": "act",
+        "status": "outcome",
+        "device_name": "dvchost",
+        "device_id": "deviceExternalId",
+        "device_serial_id": "deviceExternalId",
+        "log_id": "deviceEventClassId",
+        "id": "deviceEventClassId",
+        "priority": "deviceSeverity",
+        "severity": "deviceSeverity",
+        "message": "msg",
+        "file_name": "fname",
+        "filename": "fname",
+        "sent_bytes": "out",
+        "recv_bytes": "in",
+        "tran_src_ip": "sourceTranslatedAddress",
+        "con_id": "externalId",
+    }
+    times = "timestamp eventtime utmtime date"
+    alert = Paths(
+        title="signature_msg virus malware threatname ips_message log_component msg",
+        description="message classification",
+        severity="priority severity",
+        words=_WORDS,
+        vendor_category="log_type log_component",
+        categories={"anti-virus": "Malware", "anti virus": "Malware", "idp": "Exploit", "atp": "CommandAndControl"},
+        detector="signature_id idp_policy_id virus log_id",
+        first="timestamp eventtime utmtime",
+        threat="virus malware threatname",
+        fold="src dst act",
+    )
+
+    def lines(self, text: str) -> Any:
+        found = list(super().lines(text))
+        when = _UTM_TIME.search(text[:200])
+        return [{"utmtime": when[1], **one} if when is not None else one for one in found]
+
+    def named(self, data: Any) -> Fields:
+        fields = super().named(data)
+        day, clock = fields.text("date"), fields.text("time")
+        if day is not None and clock is not None:
+            fields.data["eventtime"] = f"{day}T{clock}"
+        return fields
+
+    def is_alert(self, fields: Fields) -> bool:
+        kind = (fields.text("log_type") or "").lower(), (fields.text("log_component") or "").lower()
+        return fields.has("virus", "malware", "signature_msg", "threatname") or any(each in _ALERTS for each in kind)
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        super().entities(fields, evidence)
+        evidence.observe("url", fields.text("url"))
+        evidence.domain(fields.text("domain", "domainname", "server"))
+        evidence.malware(fields.text("virus", "malware", "threatname"))
+        evidence.file(None, fields.text("file_path"), [fields.text("sha1sum", "sha256")])

@@ -1,0 +1,104 @@
+"""Broadcom Symantec Endpoint Protection: the logs that its manager forwards, `Name: value` between commas.
+
+Source: Broadcom, "External logging settings and log event severity levels for Symantec Endpoint Protection Manager".
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from bartizan.extend import Record
+from bartizan.model.alert import Alert
+from bartizan.sources import csv_records, pairs, syslog
+from bartizan.sources.entities import domain
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.shape import Paths, Shape
+
+_NO_HASH = "0" * 64
+_OWN = frozenset({"begin", "scan id", "category"})
+_MALWARE = ("virus found", "security risk found", "sonar", "potential risk found", "forced", "commercial")
+_HANDLED = ("cleaned", "deleted", "quarantined", "blocked")
+
+
+class SymantecSep(Shape):
+    name = "symantec_sep"
+    vendor = "Broadcom"
+    product = "Symantec Endpoint Protection"
+    pattern = re.compile(
+        r"\bEvent Description: |(?:^|[,: ])(?:Virus|Security risk) found,IP Address: "
+        r"|(?:^|[,: ])[\w ]{4,40} detected,IP Address: |\bScan ID: \d+,Begin: |,Local Host(?: IP)?: "
+        r"|Risk name: |SymantecServer|\bAdmin: .{0,80},Domain(?: Name)?: "
+    )
+    sourcetypes = ("symantec:ep:*", "symantec:*", "sep:*")
+    table = "SymantecEvents"
+    columns = {"GroupName": "Group Name", "ServerName": "Server Name"}
+    alert = Paths(
+        title="kind",
+        description="detail",
+        vendor_category="kind",
+        detector="CIDS_Signature_ID Risk_name",
+        first="Event_time Begin Event_Insert_Time",
+        last="End_Time End Event_time Begin",
+        threat="Risk_name CIDS_Signature_string",
+        fold="host Risk_name Remote_Host_IP",
+    )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        if record.data is not None:
+            return objects_of(record)
+        message = syslog.read(record.text).message
+        cells = csv_records.cells(message)
+        named, rest = pairs.labelled(cells)
+        if len(named) < 2:
+            return []
+        data: dict[str, Any] = {
+            "_".join(name.replace("(", "").replace(")", "").split()): v for name, v in named.items()
+        }
+        words = [cell for cell in rest if cell]
+        data["words"] = words
+        return [Fields(data)]
+
+    def is_alert(self, fields: Fields) -> bool:
+        return bool(fields.data)
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        words = fields.texts("words")
+        first = words[0] if words and " " not in words[0] else None
+        host = fields.text("Computer_name", "Computer", "Local_Host_Name", "Host_Name") or first
+        own = fields.text("IP_Address", "Local_Host_IP")
+        evidence.host(host, addresses=[own])
+        evidence.ip(own)
+        remote = fields.text("Remote_Host_IP", "Source_Computer_IP", "Source_IP")
+        evidence.flow(own, fields.integer("Local_Port"), remote, fields.integer("Remote_Port"))
+        evidence.ip(remote, ("source",))
+        evidence.host(fields.text("Remote_Host_Name", "Source_Computer_Name"))
+        for who in ("User_Name", "User1", "User2", "User"):
+            evidence.user(fields.text(who))
+        path = fields.text("File_path", "File_Path")
+        hashes = [fields.text("Application_hash"), fields.text("SHA-256"), fields.text("MD-5")]
+        evidence.file(fields.text("Application_name"), path, [each for each in hashes if each != _NO_HASH])
+        program = fields.text("Application")
+        evidence.process(None, path=None if (program or "").upper() == "SYSTEM" else program)
+        evidence.malware(fields.text("Risk_name"), fields.text("Category_type"))
+        for link in ("Intrusion_URL", "Intrusion_Payload_URL", "Download_site", "URL"):
+            evidence.url(fields.text(link))
+        evidence.domain(domain(fields.text("Web_domain")))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        words = fields.texts("words")
+        said = fields.text("Event_Description", "Event_Type", "Description")
+        kind = next((word for word in words if " " in word), None)
+        risk = fields.text("Risk_name", "CIDS_Signature_string")
+        alert.title = f"{kind or 'Detection'}: {risk}" if risk else kind or said or "Endpoint Protection event"
+        alert.description = said
+        low = alert.title.lower()
+        action = (fields.text("Actual_action") or "").lower()
+        if fields.has("Risk_name") or any(word in low for word in _MALWARE):
+            alert.severity = "medium" if action.startswith(_HANDLED) else "high"
+            alert.category = "Malware"
+        elif fields.has("CIDS_Signature_ID"):
+            alert.severity, alert.category = "medium", "Exploit"
+        else:
+            alert.severity = "informational"
+        alert.categories = [alert.category] if alert.category else []

@@ -1,0 +1,92 @@
+"""Tenable Identity Exposure (Tenable.ad, Alsid): deviances and attacks of a directory, as quoted words in syslog.
+
+Source: Tenable Identity Exposure, "Syslog and email alert details: log entry structure".
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from bartizan.extend import Record
+from bartizan.model.alert import Alert
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.shape import Paths, Shape
+
+_NAMES = "alertType alertId forest domain code severity adObject eventId profileId reasonCode deviantId".split()
+_WORD = re.compile(r'"((?:[^"\\]|\\.){0,4096})"(?!=)(?=\s|$)')
+_PAIR = re.compile(r'"(\w{1,80})"="((?:[^"]|"(?!(?:\s+"\w{1,80}"=|\s*$))){0,16384})"', re.DOTALL)
+_CN = re.compile(r"^CN=((?:[^,\\]|\\.){1,256})", re.IGNORECASE)
+_NOTE = re.compile(r"\s*\([^)]{0,200}\)\s*$")
+_PEOPLE = ("AccountCn", "UserCn", "UserName", "source_username", "user", "AccountName")
+
+
+class TenableAd(Shape):
+    name = "tenable_ad"
+    vendor = "Tenable"
+    product = "Identity Exposure"
+    pattern = re.compile(
+        r"\"\d+\" \"\d+\" \"[^\"]{1,200}\" \"[^\"]{1,200}\" \"[CRQ]-[A-Z0-9-]{2,80}\""
+        r"|\"\d+\" \"\d+\" \"[^\"]{1,200}\" \"[^\"]{1,200}\" \"[\w -]{2,80}\" \"(?:low|medium|high|critical)\""
+    )
+    sourcetypes = ("tenable:ad:*", "tenable:ad", "tenable:ie:*", "alsid*")
+    table = "TenableAdEvents"
+    columns = {"Code": "code", "ReasonCode": "reasonCode", "Forest": "forest"}
+    alert = Paths(
+        id="domain+code+deviantId+reasonCode domain+code+eventId",
+        title="code",
+        description="reasonCode",
+        severity="severity",
+        vendor_category="code",
+        category="Misconfiguration",
+        detector="code reasonCode",
+        first="time",
+        fold="domain adObject",
+    )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        if record.data is not None:
+            return objects_of(record)
+        text = record.text
+        begin = text.find('"')
+        first = _PAIR.search(text)
+        words = [match[1] for match in _WORD.finditer(text[: first.start() if first else len(text)])]
+        if begin < 0 or len(words) < 6:
+            return []
+        data: dict[str, Any] = dict(zip(_NAMES, words, strict=False))
+        data.update((match[1], match[2]) for match in list(_PAIR.finditer(text))[:100])
+        return [Fields(data)]
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("code", "attackTypeName") and fields.has("severity")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        domain = fields.text("domain")
+        evidence.domain(domain)
+        for path in _PEOPLE:
+            name = fields.text(path)
+            evidence.user(_NOTE.sub("", name) if name else None)
+        evidence.group(fields.text("GroupCn"))
+        dn = fields.text("adObject") or ""
+        named = _CN.match(dn)
+        if named is not None:
+            kind = dn.upper()
+            if "OU=" in kind and "COMPUTER" in kind:
+                evidence.host(named[1])
+            elif "CN=USERS" in kind and "GROUP" not in (fields.text("code") or ""):
+                evidence.user(named[1])
+            else:
+                evidence.group(named[1])
+        elif dn:
+            evidence.group(dn)
+        for path in ("source_ip", "destination_ip", "AadConnectDbServer", "SourceIp"):
+            evidence.ip(fields.text(path))
+        for path in ("source_hostname", "destination_hostname", "ComputerCn"):
+            evidence.host(fields.text(path))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        code = (fields.text("code") or "").removeprefix("C-").replace("-", " ").lower()
+        alert.title = f"Exposure in {fields.text('domain') or 'the directory'}: {code}"
+        if fields.text("alertType") == "2":  # an indicator of attack
+            alert.category, alert.categories = "CredentialAccess", ["CredentialAccess"]
+            alert.title = f"Attack on {fields.text('domain') or 'the directory'}: {code}"

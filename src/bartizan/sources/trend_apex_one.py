@@ -1,0 +1,70 @@
+"""Trend Micro Apex One and Apex Central: CEF of detections and of the console's own events.
+
+Source: Trend Micro Apex Central, "Syslog content mapping: CEF".
+"""
+
+import re
+from typing import Any
+
+from bartizan.model.alert import Alert
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import of_cef
+from bartizan.sources.shape import Paths
+
+_CATEGORIES = {"av": "Malware", "spyware": "UnwantedSoftware", "ncie": "CommandAndControl", "pml": "Malware"}
+_OWN = ("logon", "logoff", "update", "product auditing", "command tracking", "status")
+
+
+class TrendApexOne(Firewall):
+    name = "trend_apex_one"
+    vendor = "Trend Micro"
+    product = "Apex One"
+    pattern = re.compile(r"CEF:\d\|Trend Micro\|(?:Apex (?:Central|One)|Control Manager|OfficeScan)")
+    sourcetypes = ("trendmicro:apex*", "trend_micro:apex*", "tmcm*", "apexcentral*")
+    keys = {"DetectionName": "threat", "VirusName": "threat", "NCIE_ThreatName": "threat", "CnCList": "request"}
+    times = "rt start deviceCustomDate1 syslogTime"
+    alert = Paths(
+        title="threat name deviceEventClassId",
+        description="msg",
+        score="deviceSeverity",
+        scale=of_cef,
+        vendor_category="name deviceEventClassId",
+        detector="deviceEventClassId",
+        first=times,
+        threat="threat",
+        sub_provider="deviceFacility",
+        fold="dvchost shost dhost src",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("deviceEventClassId", "name")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        super().entities(fields, evidence)
+        evidence.process(
+            fields.text("ProcessCommandLine"),
+            path=fields.text("sproc", "deviceProcessName"),
+            hashes=[fields.text("fileHash", "SHA1", "FileHash")],
+        )
+        evidence.url(fields.text("InfectionLocation"))
+        target = fields.text("Target") or ""
+        evidence.registry(target if target.upper().startswith(("HKCU", "HKLM", "HKCR", "HKU")) else None)
+        evidence.malware(fields.text("threat"))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        kind = f"{fields.text('name')} {fields.text('deviceEventClassId')}".lower()
+        if any(word in kind for word in _OWN):
+            alert.severity = "informational"
+            return
+        found = next((ours for word, ours in _CATEGORIES.items() if kind.split(":")[-1].find(word) >= 0), None)
+        found = found or next((ours for word, ours in _CATEGORIES.items() if kind.find(f"{word}:") >= 0), None)
+        if found or fields.has("threat"):
+            alert.category = found or "Malware"
+            alert.categories = [alert.category]
+        name, what = fields.text("name"), fields.text("threat")
+        alert.title = f"{name}: {what}" if name and what and what not in name else alert.title
+
+    def named(self, data: Any) -> Fields:
+        return super().named({name: value for name, value in data.items() if value != ""})

@@ -1,0 +1,70 @@
+"""Trend Micro Deep Security and Workload Security: CEF of the agents' protection modules.
+
+Source: Trend Micro Deep Security, "Syslog message formats".
+"""
+
+import re
+
+from bartizan.model.alert import Alert
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import of_cef
+from bartizan.sources.shape import Paths
+
+# Ranges of event ids -> what the module guards against. Source: "Syslog message formats", event ids.
+_MODULES = (
+    (20, 99, "SuspiciousActivity"),  # firewall
+    (100, 299, "SuspiciousActivity"),
+    (1_000_000, 1_999_999, "Exploit"),  # intrusion prevention
+    (2_000_000, 2_999_999, "DefenseEvasion"),  # integrity monitoring
+    (3_000_000, 3_999_999, "SuspiciousActivity"),  # log inspection
+    (4_000_000, 4_000_999, "Malware"),
+    (5_000_000, 5_999_999, "SuspiciousActivity"),  # web reputation
+    (6_001_100, 6_001_200, "Execution"),  # application control
+    (7_000_000, 7_000_999, "SuspiciousActivity"),  # device control
+)
+
+
+class TrendDeepSecurity(Firewall):
+    name = "trend_deep_security"
+    vendor = "Trend Micro"
+    product = "Deep Security"
+    pattern = re.compile(r"(?:CEF|LEEF):[\d.]+\|Trend Micro\|Deep Security (?:Agent|Manager)")
+    sourcetypes = ("deepsecurity*", "trendmicro:deepsecurity*", "trend:deepsecurity*")
+    prefix = "TrendMicroDs"
+    keys = {
+        "FileMD5": "fileHash",
+        "FileSHA1": "fileHash",
+        "FileSHA256": "fileHash",
+        "fileName": "filePath",
+        "processName": "sproc",
+        "computerName": "dvchost",
+    }
+    times = "rt start syslogTime"
+    alert = Paths(
+        title="name",
+        description="msg",
+        score="deviceSeverity",
+        scale=of_cef,
+        vendor_category="name",
+        detector="deviceEventClassId",
+        first=times,
+        version="deviceVersion",
+        threat="MalwareName TrendMicroDsMalwareTarget",
+        fold="dvchost dvc src dst",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("deviceEventClassId", "name")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        super().entities(fields, evidence)
+        if not fields.has("dvchost"):
+            evidence.host(fields.text("dvc"))
+        evidence.process(None, path=fields.text("ProcessName"), hashes=[fields.text("ProcessSHA256")])
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        number = fields.integer("deviceEventClassId") or -1
+        found = next((ours for first, last, ours in _MODULES if first <= number <= last), "SuspiciousActivity")
+        alert.category, alert.categories = found, [found]

@@ -1,0 +1,49 @@
+"""Varonis DatAdvantage and DatAlert: CEF of alerts about files, mailboxes and directories.
+
+Source: Varonis, "DatAlert: CEF template for syslog".
+"""
+
+import re
+
+from bartizan.model.alert import Alert
+from bartizan.sources.entities import address
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields
+from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import of_cef
+from bartizan.sources.shape import Paths
+
+
+class Varonis(Firewall):
+    name = "varonis"
+    vendor = "Varonis"
+    product = "DatAdvantage"
+    pattern = re.compile(r"(?:CEF|LEEF):[\d.]+\|Varonis")
+    sourcetypes = ("varonis", "varonis:*", "dataadvantage*")
+    times = "end start rt deviceCustomDate1 syslogTime"
+    alert = Paths(
+        id="externalId",
+        title="RuleName name",
+        description="msg RuleDescription",
+        severity="deviceSeverity",
+        score="deviceSeverity",
+        scale=of_cef,
+        vendor_category="cat act",
+        category="Collection",
+        detector="RuleID deviceEventClassId RuleName",
+        first="start end rt deviceCustomDate1 syslogTime",
+        last="end start rt",
+        fold="suser duser dhost filePath",
+    )
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("name", "deviceEventClassId")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        super().entities(fields, evidence)
+        evidence.mailbox(fields.text("MailRecipient"))
+        for path in ("dhost", "dvchost"):
+            evidence.ip(address(fields.text(path)))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        alert.categories = [alert.category] if alert.category else []

@@ -1,0 +1,107 @@
+"""Vectra AI: detections, host and account scorings, campaigns and audits of Cognito and Respond UX, as JSON in syslog.
+
+Source: Vectra, "Syslog guide", "REST API v3: detections".
+"""
+
+import re
+from collections.abc import Iterable
+
+from bartizan.extend import Record
+from bartizan.model.alert import Alert, Severity
+from bartizan.sources.evidence import Evidence
+from bartizan.sources.fields import Fields, inner_json, objects_of
+from bartizan.sources.shape import Paths, Shape
+
+_CATEGORIES = {
+    "command & control": "CommandAndControl",
+    "command_and_control": "CommandAndControl",
+    "reconnaissance": "Discovery",
+    "lateral movement": "LateralMovement",
+    "lateral_movement": "LateralMovement",
+    "exfiltration": "Exfiltration",
+    "botnet activity": "Impact",
+    "botnet_activity": "Impact",
+}
+_AUDIT = ("role", "result")  # keys of an entry of the audit log
+
+
+def of_score(score: float | None) -> Severity:
+    """0 to 99; 0 to 10 as the older `severity` has it."""
+    if score is None or score < 0:
+        return "unknown"
+    share = score / 10 if score <= 10 else score / 100
+    return "high" if share >= 0.8 else "medium" if share >= 0.5 else "low" if share >= 0.2 else "informational"
+
+
+class Vectra(Shape):
+    name = "vectra"
+    vendor = "Vectra"
+    product = "Cognito"
+    marks = (
+        "detection_id+d_type_vname d_type_vname+category entity_uid+certainty+threat headend_addr+dvchost "
+        "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
+        "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr"
+    )
+    pattern = re.compile(r"CEF:\d\|Vectra")
+    sourcetypes = ("vectra:*", "vectra")
+    table = "VectraEvents"
+    columns = {"DetectionType": "d_type d_type_vname", "Threat": "int threat", "Certainty": "int certainty"}
+    wrappers = ("results", "events")
+    alert = Paths(
+        id="detection_id+vectra_timestamp detection_id event_id id",
+        title="d_type_vname detection_type d_type type category message",
+        description="message summary.description campaign_name",
+        score="threat threat_score severity urgency_score",
+        scale=of_score,
+        vendor_category="category detection_category",
+        categories=_CATEGORIES,
+        detector="d_type detection_type d_type_vname type category",
+        first="detail.first_timestamp first_timestamp vectra_timestamp event_timestamp timestamp",
+        last="detail.last_timestamp last_timestamp event_timestamp vectra_timestamp",
+        status="state status",
+        statuses={"active": "new", "inactive": "resolved"},
+        url="href url detection_href",
+        confidence="certainty",
+        version="version",
+        tags="tags",
+        fold="host_name host_ip account_uid dd_dst_ip",
+    )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        found = objects_of(record, "results", "events") if record.data is not None else []
+        begin = record.text.find("{")
+        if not found and 0 <= begin < 512 and isinstance(inside := inner_json(record.text[begin:].strip()), dict):
+            return [Fields(inside)]
+        return found
+
+    def is_alert(self, fields: Fields) -> bool:
+        return fields.has("category", "d_type", "detection_type", "campaign_id", "message", "headend_addr")
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        own = fields.text("host_ip", "src_ip", "entity_ip")
+        evidence.host(fields.text("host_name", "src_name"), addresses=[own])
+        evidence.ip(own, ("source",))
+        for path in ("account_uid", "user", "account_name", "src_account.name"):
+            evidence.user(fields.text(path))
+        for name in (fields.text("accounts") or "").split(",")[:50]:
+            evidence.user(name.strip() or None)
+        for path in ("dd_dst_ip", "dst_ip", "detail.dst_ip", "detail.external_target.ip"):
+            evidence.ip(fields.text(path), ("destination",))
+        for path in ("dd_dst_dns", "detail.dst_dns", "detail.external_target.name", "dst_dns"):
+            evidence.domain(fields.text(path))
+        evidence.ip(fields.text("source_ip"), ("source",))
+        evidence.ip(fields.text("headend_addr"))
+        for item in fields.objects("host_access_history")[:50]:
+            evidence.host(item.text("name"))
+        entity = fields.text("entity_uid")
+        if fields.text("entity_type", "type") == "account":
+            evidence.user(entity)
+        else:
+            evidence.host(entity)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        if all(fields.has(name) for name in _AUDIT):
+            alert.title = f"Audit: {(fields.text('message') or alert.title)[:200]}"
+            alert.severity = "informational"
+        if fields.flag("triaged") is True:
+            alert.classification = "informationalExpectedActivity"
