@@ -54,6 +54,10 @@ _COLUMNS: dict[str, list[str]] = {
         "EndpointOSVersion cnt QuarantineReason ConnectionError EventDescription EventStatus GPLocation "
         "LoginDuration ConnectionMethod ConnectionErrorID Portal SequenceNo"
     ).split(),
+    "CORRELATION": (
+        "src suser VirtualSystem ThreatCategory VendorSeverity - - - - VirtualSystemName dvchost - ThreatName "
+        "ThreatID EventDescription"
+    ).split(),
     "HIPMATCH": "suser VirtualSystem EndpointDeviceName EndpointOSType src HIPMatchName cnt HIPMatchType".split(),
     "AUTHENTICATION": (
         "VirtualSystem src suser NormalizeUser Object AuthenticationPolicy cnt AuthenticationID Vendor LogSetting "
@@ -193,6 +197,7 @@ class PanOs(Firewall):
         evidence.host(said[1] if said is not None else None)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
         if alert.severity == "unknown":
             alert.severity = "informational"
         if fields.text("Subtype", "deviceEventClassId") == "url":

@@ -59,8 +59,17 @@ class TrendDeepSecurity(Firewall):
         if not fields.has("dvchost"):
             evidence.host(fields.text("dvc"))
         evidence.process(None, path=fields.text("ProcessName"), hashes=[fields.text("ProcessSHA256")])
+        if _module(fields) == "Malware":
+            evidence.malware(fields.text("MalwareName", "name"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        number = fields.integer("deviceEventClassId") or -1
-        found = next((ours for first, last, ours in _MODULES if first <= number <= last), "SuspiciousActivity")
+        super().finish(fields, alert)
+        found = _module(fields)
         alert.category, alert.categories = found, [found]
+        if found == "Malware":
+            alert.threat_name = alert.threat_name or fields.text("name")
+
+
+def _module(fields: Fields) -> str:
+    number = fields.integer("deviceEventClassId") or -1
+    return next((ours for first, last, ours in _MODULES if first <= number <= last), "SuspiciousActivity")

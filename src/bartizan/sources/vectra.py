@@ -40,7 +40,7 @@ class Vectra(Shape):
     columns = {"DetectionType": "d_type d_type_vname", "Threat": "int threat", "Certainty": "int certainty"}
     wrappers = ("results", "events")
     alert = Paths(
-        id="detection_id+vectra_timestamp detection_id event_id id",
+        id="detection_id+d_type_vname detection_id+detection_type id+detection_type detection_id event_id id",
         title="d_type_vname detection_type d_type type category message",
         description="message summary.description campaign_name",
         score="threat threat_score severity urgency_score",
@@ -51,7 +51,7 @@ class Vectra(Shape):
         first="detail.first_timestamp first_timestamp vectra_timestamp event_timestamp timestamp",
         last="detail.last_timestamp last_timestamp event_timestamp vectra_timestamp",
         status="state status",
-        statuses={"active": "new", "inactive": "resolved"},
+        statuses={"active": "new", "inactive": "resolved", "fixed": "resolved"},
         url="href url detection_href",
         confidence="certainty",
         version="version",
@@ -95,5 +95,5 @@ class Vectra(Shape):
         if all(fields.has(name) for name in _AUDIT):
             alert.title = f"Audit: {(fields.text('message') or alert.title)[:200]}"
             alert.severity = "informational"
-        if fields.flag("triaged") is True:
+        if fields.flag("triaged", "is_triaged") is True:
             alert.classification = "informationalExpectedActivity"
