@@ -31,6 +31,7 @@ class FortiMail(Firewall):
         "dst_ip": "dst",
         "device_id": "deviceExternalId",
         "session_id": "externalId",
+        "user": "suser",
         "log_id": "deviceEventClassId",
         "pri": "deviceSeverity",
         "virus": "name",
@@ -52,6 +53,9 @@ class FortiMail(Firewall):
     )
 
     def named(self, data: Any) -> Fields:
+        """Without the user that stands for the mail system itself."""
+        if data.get("user") == data.get("ui"):
+            data = {name: value for name, value in data.items() if name != "user"}
         fields = super().named(data)
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None:

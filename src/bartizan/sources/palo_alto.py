@@ -138,7 +138,7 @@ class PanOs(Firewall):
         description="msg URL",
         severity="VendorSeverity deviceSeverity Severity",
         words=_WORDS,
-        vendor_category="Subtype ThreatCategory deviceEventClassId",
+        vendor_category="Subtype ThreatCategory",
         categories=_CATEGORIES,
         detector="ThreatNumber ThreatID ThreatName name",
         first=times,
@@ -158,6 +158,8 @@ class PanOs(Firewall):
         for key in ("suser", "duser"):
             if (name := fields.text(key)) is not None:
                 fields.data[key] = name.replace("\\\\", "\\")
+        if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
+            fields.data["Subtype"] = fields.data.get("name")
         said = fields.text("ThreatID", "ThreatName")
         match = _NAMED.match(said or "")
         if match is not None:
@@ -200,7 +202,7 @@ class PanOs(Firewall):
         super().finish(fields, alert)
         if alert.severity == "unknown":
             alert.severity = "informational"
-        if fields.text("Subtype", "deviceEventClassId") == "url":
+        if fields.text("Subtype") == "url":
             alert.title = f"URL {fields.text('act') or 'seen'}: {fields.text('URL', 'request') or alert.title}"
 
 

@@ -22,6 +22,7 @@ _MODULES = (
     (6_001_100, 6_001_200, "Execution"),  # application control
     (7_000_000, 7_000_999, "SuspiciousActivity"),  # device control
 )
+_HASHES = ("FileMD5", "FileSHA1", "FileSHA256", "fileHash")
 
 
 class TrendDeepSecurity(Firewall):
@@ -59,6 +60,7 @@ class TrendDeepSecurity(Firewall):
         if not fields.has("dvchost"):
             evidence.host(fields.text("dvc"))
         evidence.process(None, path=fields.text("ProcessName"), hashes=[fields.text("ProcessSHA256")])
+        evidence.file(None, fields.text("filePath"), [fields.text(name) for name in _HASHES])
         if _module(fields) == "Malware":
             evidence.malware(fields.text("MalwareName", "name"))
 
