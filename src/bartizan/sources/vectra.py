@@ -93,8 +93,9 @@ class Vectra(Shape):
             evidence.host(entity)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        if not fields.has("threat", "threat_score", "urgency_score"):  # the older scale of 0 to 10
-            alert.severity = of_score((fields.number("severity") or 0) * 10)
+        older = fields.number("severity")
+        if older is not None and not fields.has("threat", "threat_score", "urgency_score"):
+            alert.severity = of_score(older * 10)  # it counts to 10
         if all(fields.has(name) for name in _AUDIT):
             alert.title = f"Audit: {(fields.text('message') or alert.title)[:200]}"
             alert.severity = "informational"
