@@ -44,7 +44,7 @@ VERDICTS: dict[str, tuple[str, ...]] = {
     "aws_waf": ('"XSS"', '"SQL_INJECTION"', "AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet"),
     "crowdstrike_falcon": ("DetectionSummaryEvent", "AutomatedLead", "IncidentSummary"),
     "duo": ("fraud", "FRAUD", "anomalous_push"),
-    "mimecast": ("Rej", "virus", "internal_email_protect", "Malicious"),
+    "mimecast": ("Rej", "virus", "internal_email_protect", "Malicious", "attachment protect", '"av"'),
     "ocsf": ("2004",),
     "zscaler": ("threatname", "malware"),
     "paloalto_ngfw": ("THREAT",),
@@ -60,12 +60,15 @@ VERDICTS: dict[str, tuple[str, ...]] = {
 TIMELESS = frozenset(
     """
     alertmanager cef_generic checkpoint fortinet_fortimail fortinet_fortiweb gcp_scc kaspersky tenable_ad
-    trend_apex_one trend_deep_security trivy varonis zeek_notice
+    trellix trend_apex_one trend_deep_security trivy varonis zeek_notice
     """.split()
 )
 # Audit trails: some of their records are labelled as findings for the page that they were taken from (a sample of a
 # mapping, a rule's test), while they say that somebody did something and nothing of a detection.
-TRAILS = frozenset({"github_audit", "snyk"})
+TRAILS = frozenset({"github_audit", "ocsf", "snyk"})
+
+# Products whose numbers of severity count from the highest.
+FROM_HIGHEST = frozenset({"AIONIQ", "Suricata", "ePolicy Orchestrator"})
 
 _ECS = {
     "host": ("host.name", "host.hostname"),
@@ -155,12 +158,14 @@ def expected(ecs: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def _says_nothing(kind: str, value: str) -> bool:
-    """What vendors write where they name nothing, words that the other parser took for a URL, and hashes of which
-    whoever published the record has taken a part out."""
+    """What vendors write where they name nothing, words that the other parser took for a URL, addresses for a
+    domain, and hashes of which whoever published the record has taken a part out."""
     if kind == "hash" and _HEX.fullmatch(value):
         return len(value) not in (32, 40, 64, 96, 128)
     word_alone = kind in ("url", "domain") and not re.search(r"[./]", value)
-    return word_alone or value in ("-", "unknown", "0.0.0.0", "s-1-0-0") or _PLACEHOLDER.fullmatch(value) is not None
+    no_domain = kind == "domain" and re.fullmatch(r"[\d.]+|[\da-f:]+", value) is not None
+    nothing = value in ("-", "unknown", "0.0.0.0", "s-1-0-0") or _PLACEHOLDER.fullmatch(value) is not None
+    return word_alone or no_domain or nothing
 
 
 def _same(kind: str, value: str) -> str:
@@ -246,7 +251,7 @@ class Measure:
     unstable: int = 0
     missing: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
-    levels: list[tuple[str, str]] = field(default_factory=list)
+    levels: list[tuple[str, str, str]] = field(default_factory=list)  # product, its severity, ours
 
     def __str__(self) -> str:
         return (
@@ -302,7 +307,7 @@ def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: li
         result.with_evidence += bool(alert.evidence)
         if not whole or not alert.evidence:
             result.missing.append(f"#{number} incomplete: {alert.title!r} {alert.first_activity} {len(alert.evidence)}")
-        result.levels.append((alert.vendor_severity or "", alert.severity))
+        result.levels.append((alert.product, alert.vendor_severity or "", alert.severity))
 
 
 @pytest.mark.shared
@@ -344,17 +349,15 @@ def test_entities_are_found(shared: Path, source: str) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("source", NAMES)
 def test_severity_keeps_the_order(shared: Path, source: str) -> None:
-    """Where a source's severity is a number, a higher one (lower, of sensors on Suricata) never gives a lower word."""
+    """Where a product's severity is a number, a higher one (lower, of some) never gives a lower word."""
     order = {"unknown": 0, "informational": 1, "low": 2, "medium": 3, "high": 4}
-    pairs = [
-        (float(said), order[ours])
-        for said, ours in measure(shared, source).levels
+    pairs = sorted(
+        (product, -float(said) if product in FROM_HIGHEST else float(said), order[ours])
+        for product, said, ours in measure(shared, source).levels
         if said.replace(".", "", 1).isdigit()
-    ]
-    if source in ("gatewatcher", "suricata_eve"):
-        pairs = [(-said, ours) for said, ours in pairs]
-    for one, other in zip(sorted(pairs), sorted(pairs)[1:], strict=False):
-        assert one[1] <= other[1], (one, other)
+    )
+    for one, other in zip(pairs, pairs[1:], strict=False):
+        assert one[0] != other[0] or one[2] <= other[2], (one, other)
 
 
 @pytest.mark.shared

@@ -388,7 +388,8 @@ def test_legacy_patch(api: httpx.Client) -> None:
 def test_v2_patch_answers_the_object(api: httpx.Client) -> None:
     """alerts_v2 and incidents answer 200 with the object."""
     for path in ("/v1.0/security/alerts_v2", "/v1.0/security/incidents"):
-        item = api.get(f"{path}?$top=1").json()["value"][0]
+        rows = api.get(f"{path}?$top=100").json()["value"]
+        item = next(row for row in rows if row["status"] != "redirected")  # a merged incident names the other one
         answer = api.patch(f"{path}/{item['id']}", json={"assignedTo": "ada.abara@northwall.example"})
         assert answer.status_code == 200, answer.text
         assert answer.json()["assignedTo"] == "ada.abara@northwall.example"

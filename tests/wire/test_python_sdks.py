@@ -142,15 +142,15 @@ async def test_alerts(graph: GraphServiceClient) -> None:
     page = await graph.security.alerts_v2.get(parameters)
     assert page is not None and page.value and page.odata_count is not None
     assert all(alert.severity == AlertSeverity.High for alert in page.value)
-    seen: list[str] = []
+    seen: list[Any] = []
 
     def take(item: Any) -> bool:
-        seen.append(item.id)
+        seen.append(item)
         return True
 
     await PageIterator(page, graph.request_adapter).iterate(take)
-    assert len(seen) == len(set(seen)) == page.odata_count
-    evidence = [e for alert in page.value for e in alert.evidence or []]
+    assert len(seen) == len({alert.id for alert in seen}) == page.odata_count
+    evidence = [e for alert in seen for e in alert.evidence or []]
     assert any(isinstance(e, IpEvidence) and e.ip_address for e in evidence)
     alert_id = page.value[0].id or ""
     changed = await graph.security.alerts_v2.by_alert_id(alert_id).patch(Alert(status=AlertStatus.InProgress))

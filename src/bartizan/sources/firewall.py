@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from bartizan.extend import Event, GraphObject, Record
+from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log, pairs, syslog
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, objects_of
@@ -39,7 +40,7 @@ class Firewall(Shape):
 
     def named(self, data: Mapping[str, Any]) -> Fields:
         """Own fields bare of their prefix, and under CEF's keys where those have no value of their own."""
-        given = {name: value for name, value in data.items() if (as_text(value) or "").lower() not in _NOT_SAID}
+        given = {name: value for name, value in data.items() if _says(value)}
         own = {
             name.removeprefix(self.prefix): value
             for name, value in given.items()
@@ -56,7 +57,14 @@ class Firewall(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         common_security_log.entities(fields, evidence)
 
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        common_security_log.acted(alert, fields.text("act", "action"))
+
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         evidence = Evidence()
         self.entities(fields, evidence)
         yield common_security_log.row(fields, first_time(fields, *self.times.split()), evidence)
+
+
+def _says(value: Any) -> bool:
+    return not isinstance(value, str) or (as_text(value) or "none").lower() not in _NOT_SAID

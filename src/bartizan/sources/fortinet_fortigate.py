@@ -33,6 +33,7 @@ KEYS = {
     "devid": "deviceExternalId",
     "filename": "fname",
     "filehash": "fileHash",
+    "analyticscksum": "fileHash",
     "sentbyte": "out",
     "rcvdbyte": "in",
     "sessionid": "externalId",
@@ -41,7 +42,17 @@ KEYS = {
     "logdesc": "name",
 }
 _ATTACKS = frozenset({"ips", "virus", "anomaly", "waf", "file-filter", "dlp"})
-_WORDS: dict[str, Severity] = {"info": "informational", "notice": "low", "alert": "high", "error": "medium"}
+# Entries of the virus log that tell what the scanner did, not what it found.
+_NO_FINDINGS = frozenset({"analytics", "oversize", "scanerror", "switchproto", "content-disarm", "mimefragmented"})
+_CALLBACKS = ("botnetdomain", "botnetip")
+_WORDS: dict[str, Severity] = {
+    "debug": "informational",
+    "info": "informational",
+    "notice": "low",
+    "error": "medium",
+    "alert": "high",
+    "emergency": "high",
+}
 
 
 class FortiGate(Firewall):
@@ -57,7 +68,7 @@ class FortiGate(Firewall):
     prefix = "FTNTFGT"
     times = "eventtime date+time rt timestamp"
     alert = Paths(
-        title="attack virus ref msg name",
+        title="attack virus botnetdomain botnetip msg name",
         description="msg",
         severity="severity crlevel level",
         words=_WORDS,
@@ -79,7 +90,10 @@ class FortiGate(Firewall):
 
     def is_alert(self, fields: Fields) -> bool:
         kind = (fields.text("subtype") or (fields.text("cat") or "").partition(":")[2]).lower()
-        return fields.has("attack", "virus") or (fields.text("type") == "utm" and kind in _ATTACKS)
+        if (fields.text("eventtype") or "").lower() in _NO_FINDINGS:
+            return False
+        named = fields.has("attack", "virus", *_CALLBACKS)
+        return named or (fields.text("type") in ("utm", "anomaly") and kind in _ATTACKS)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)
@@ -91,9 +105,12 @@ class FortiGate(Firewall):
                 evidence.ip(part.strip())
         for path in ("xauthuser", "initiator", "sender", "recipient", "from", "to"):
             evidence.user(fields.text(path))
+        evidence.domain(fields.text("botnetdomain"))
+        evidence.ip(fields.text("botnetip"), ("commandAndControl",))
         evidence.observe("url", fields.text("url", "request"))
         evidence.malware(fields.text("virus"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        if (fields.text("act", "action") or "").lower() in ("blocked", "reset", "dropped", "deny", "reset_client"):
-            alert.tags = [*alert.tags, "blocked"]
+        super().finish(fields, alert)
+        if fields.has(*_CALLBACKS) or (fields.text("eventtype") or "").lower() == "botnet":
+            alert.category, alert.categories = "CommandAndControl", ["CommandAndControl"]

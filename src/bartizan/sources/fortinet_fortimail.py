@@ -4,12 +4,9 @@ Source: Fortinet, "FortiMail Log Message Reference".
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from bartizan.extend import Event, GraphObject
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import pairs
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
@@ -19,6 +16,7 @@ _WORDS: dict[str, Severity] = {"notice": "low", "notification": "low", "alert": 
 _URL = re.compile(r"https?://[^\s\"'<>,]{3,2048}")
 _ADDRESS = re.compile(r"\[(\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f:]{3,45})\]", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![\w.])(from|to)=<?([^\s<>,]{1,320})>?", re.IGNORECASE)
+_SURE = ("MALICIOUS", "INFECTED WITH", "HIGH_RISK")
 _MAX_TEXT = 16_384
 _MAX_FOUND = 50
 
@@ -38,6 +36,7 @@ class FortiMail(Firewall):
         "dst_ip": "dst",
         "device_id": "deviceExternalId",
         "session_id": "externalId",
+        "user": "suser",
         "log_id": "deviceEventClassId",
         "pri": "deviceSeverity",
         "virus": "name",
@@ -59,6 +58,9 @@ class FortiMail(Firewall):
     )
 
     def named(self, data: Any) -> Fields:
+        """Without the user that stands for the mail system itself."""
+        if data.get("user") == data.get("ui"):
+            data = {name: value for name, value in data.items() if name != "user"}
         fields = super().named(data)
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None:
@@ -90,14 +92,10 @@ class FortiMail(Firewall):
         evidence.file(fields.text("attachment", "file"))
         evidence.malware(fields.text("virus"))
 
-    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
-        if fields.has("to", "from") and not fields.has("msg"):
-            fields = self.named({**pairs.read(fields.text("msg") or ""), **fields.data})
-        yield from super().event(fields)
-
     def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
         text = (fields.text("msg") or "").upper()
         if alert.severity == "unknown" or "CLEAN" in text:
             alert.severity = "informational"
-        elif fields.has("virus") or "MALICIOUS" in text:
+        elif fields.has("virus") or any(word in text for word in _SURE):
             alert.severity = "high"

@@ -55,6 +55,7 @@ class FortiWeb(Firewall):
         vendor_category="main_type subcat subtype type",
         detector="sigid signature_id subcat log_id",
         first="eventtime date rt",
+        cves="signature_cve_id",
         fold="src dhost subcat",
     )
 
@@ -76,8 +77,10 @@ class FortiWeb(Firewall):
         evidence.observe("url", fields.text("http_url"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
+        kind, what = fields.text("main_type"), fields.text("sub_type")
+        if kind is not None and what is not None:
+            alert.title = f"{kind}: {what}"
         if (fields.text("type") or "").lower() != "attack":
             alert.severity, alert.category, alert.categories = "informational", "SuspiciousActivity", []
             alert.title = f"{fields.text('type')} {fields.text('subtype') or ''}".strip()
-        if (fields.text("act") or "").lower() in ("deny", "alert_deny", "block", "blocked", "deny_no_log"):
-            alert.tags = [*alert.tags, "blocked"]

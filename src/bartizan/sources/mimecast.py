@@ -4,10 +4,14 @@ Source: Mimecast, "Threats, security events and data for CG: SIEM events", "Enha
 """
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
+from bartizan.sources import pairs
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 # Kinds of log that are written because something was found.
@@ -37,19 +41,25 @@ class Mimecast(Shape):
     columns = {"EventType": "type", "Subtype": "subtype", "Action": "action", "Direction": "direction Dir Route"}
     wrappers = ("value", "data")
     alert = Paths(
-        id="processingId aggregateId",
-        title="virusFound fileName url subject type",
+        id="processingId aggregateId aCode+Virus",
+        title="virusFound Virus fileName url subject type",
         description="threatDictionary definition",
-        vendor_category="type subtype",
-        detector="virusFound definition type",
+        vendor_category="type eventType subtype",
+        detector="virusFound Virus definition type eventType",
         first="timestamp datetime eventTime",
         threat="virusFound Virus",
         fold="recipients senderEnvelope virusFound",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        """Objects, or the older lines of `key=value` between bars."""
+        if record.data is not None:
+            return objects_of(record, *self.wrappers)
+        found: dict[str, Any] = dict(pairs.separated(record.text.strip(), "|"))
+        return [Fields(found)] if len(found) > 1 else []
+
     def is_alert(self, fields: Fields) -> bool:
-        kind = (fields.text("type") or "").lower()
-        return kind in _FOUND or fields.has("virusFound", "Virus")
+        return _kind(fields) in _FOUND or fields.text("virusFound", "Virus") is not None
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         text = fields.text("recipients", "recipient", "Rcpt", "recipientAddress") or ""
@@ -76,9 +86,13 @@ class Mimecast(Shape):
         evidence.malware(fields.text("virusFound", "Virus"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        kind = (fields.text("type") or "").lower()
+        kind = _kind(fields)
         alert.category = _FOUND.get(kind, "Malware")
         alert.categories = [alert.category]
         held = (fields.text("action", "Act") or "").lower() in ("rej", "hld", "block", "blocked", "hold", "bnc")
         alert.severity = "low" if held else "high" if alert.category == "Malware" else "medium"
-        alert.title = f"{(fields.text('type') or 'mail').capitalize()}: {alert.title}"
+        alert.title = f"{(kind or 'mail').capitalize()}: {alert.title}"
+
+
+def _kind(fields: Fields) -> str:
+    return (fields.text("type", "eventType") or "").lower()

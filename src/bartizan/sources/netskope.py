@@ -51,6 +51,8 @@ class Netskope(Shape):
         detector="alert_name policy malware_id",
         first="timestamp event_timestamp _insertion_epoch_timestamp",
         threat="malware_name",
+        status="status",
+        assigned="assignee",
         fold="user userkey alert_name app",
     )
 

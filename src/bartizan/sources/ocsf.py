@@ -1,7 +1,8 @@
 """OCSF, the Open Cybersecurity Schema Framework: findings are alerts, all other classes events.
 
 Products write OCSF that the schema would refuse; it is read as it comes.
-Source: Open Cybersecurity Schema Framework 1.0 to 1.6: classes 2001 to 2007 (findings), objects, observable types.
+Source: Open Cybersecurity Schema Framework 1.0 to 1.6: classes 2001 and following (findings), objects, observable
+types.
 """
 
 from bartizan.model import security as graph
@@ -14,8 +15,17 @@ from bartizan.sources.shape import Paths, Shape, Status
 _LEVELS: dict[int, Severity] = {1: "informational", 2: "low", 3: "medium", 4: "high", 5: "high", 6: "high"}
 _STATUSES: dict[str, Status] = {"suppressed": "resolved", "pass": "resolved", "fail": "new", "passed": "resolved"}
 _STATUS_IDS: dict[int, Status] = {1: "new", 2: "inProgress", 3: "resolved", 4: "resolved", 5: "resolved"}
+_INCIDENT = 2005
+_ON_HOLD = 3  # state of an incident; of a finding it is "suppressed"
+_VERDICT_IDS = {
+    1: "falsePositive",
+    2: "truePositive",
+    5: "informationalExpectedActivity",
+    6: "informationalExpectedActivity",  # a test
+    8: "truePositive",  # a security risk
+}
 _CLASSES = {2002: "Vulnerability", 2003: "Misconfiguration"}
-_FINDINGS = frozenset({2001, 2002, 2003, 2004, 2005, 2006, 2007})
+_FINDINGS = 2  # thousands of a class: its category
 _IN_NAMES = (
     ("credential", "CredentialAccess"),
     ("malware", "Malware"),
@@ -49,8 +59,8 @@ class Ocsf(Shape):
     wrappers = ("events", "records")
     alert = Paths(
         id="finding_info.uid finding.uid metadata.uid",
-        title="finding_info.title finding.title message finding_info.desc type_name class_name",
-        description="finding_info.desc finding.desc message",
+        title="finding_info.title finding.title message finding_info_list.title finding_info.desc type_name class_name",
+        description="finding_info.desc finding.desc desc message",
         severity="severity",
         vendor_category="finding_info.types finding.types class_name",
         tactics=(
@@ -67,6 +77,8 @@ class Ocsf(Shape):
         updated="finding_info.modified_time finding_info.modified_time_dt finding.modified_time time",
         status="status status_code",
         statuses=_STATUSES,
+        verdict="verdict",
+        assigned="assignee.name assignee.email_addr",
         actions="remediation.desc finding.remediation.desc",
         url="finding_info.src_url finding.src_url",
         confidence="confidence_score confidence",
@@ -78,7 +90,7 @@ class Ocsf(Shape):
     )
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.integer("class_uid") in _FINDINGS or fields.has("finding_info", "finding")
+        return (fields.integer("class_uid") or 0) // 1_000 == _FINDINGS or fields.has("finding_info", "finding")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         for one in [fields, *fields.objects("evidences")[:_MAX]]:
@@ -104,7 +116,10 @@ class Ocsf(Shape):
         level = _LEVELS.get(fields.integer("severity_id") or 0)
         alert.severity = level or alert.severity
         number = fields.integer("class_uid") or 0
-        alert.status = _STATUS_IDS.get(fields.integer("status_id") or 0, alert.status)
+        state = fields.integer("status_id") or 0
+        on_hold = number == _INCIDENT and state == _ON_HOLD
+        alert.status = "inProgress" if on_hold else _STATUS_IDS.get(state, alert.status)
+        alert.classification = alert.classification or _VERDICT_IDS.get(fields.integer("verdict_id") or 0)
         if not attack.tactics(*fields.texts("finding_info.attacks.tactics.name", "attacks.tactics.name")):
             words = " ".join(fields.texts("finding_info.types") + fields.texts("finding.types")).lower()
             named = attack.tactics(*(part for word in words.split("/") for part in (word, word.partition(":")[0])))

@@ -54,6 +54,10 @@ _COLUMNS: dict[str, list[str]] = {
         "EndpointOSVersion cnt QuarantineReason ConnectionError EventDescription EventStatus GPLocation "
         "LoginDuration ConnectionMethod ConnectionErrorID Portal SequenceNo"
     ).split(),
+    "CORRELATION": (
+        "src suser VirtualSystem ThreatCategory VendorSeverity - - - - VirtualSystemName dvchost - ThreatName "
+        "ThreatID EventDescription"
+    ).split(),
     "HIPMATCH": "suser VirtualSystem EndpointDeviceName EndpointOSType src HIPMatchName cnt HIPMatchType".split(),
     "AUTHENTICATION": (
         "VirtualSystem src suser NormalizeUser Object AuthenticationPolicy cnt AuthenticationID Vendor LogSetting "
@@ -134,7 +138,7 @@ class PanOs(Firewall):
         description="msg URL",
         severity="VendorSeverity deviceSeverity Severity",
         words=_WORDS,
-        vendor_category="Subtype ThreatCategory deviceEventClassId",
+        vendor_category="Subtype ThreatCategory",
         categories=_CATEGORIES,
         detector="ThreatNumber ThreatID ThreatName name",
         first=times,
@@ -154,6 +158,8 @@ class PanOs(Firewall):
         for key in ("suser", "duser"):
             if (name := fields.text(key)) is not None:
                 fields.data[key] = name.replace("\\\\", "\\")
+        if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
+            fields.data["Subtype"] = fields.data.get("name")
         said = fields.text("ThreatID", "ThreatName")
         match = _NAMED.match(said or "")
         if match is not None:
@@ -193,9 +199,10 @@ class PanOs(Firewall):
         evidence.host(said[1] if said is not None else None)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
         if alert.severity == "unknown":
             alert.severity = "informational"
-        if fields.text("Subtype", "deviceEventClassId") == "url":
+        if fields.text("Subtype") == "url":
             alert.title = f"URL {fields.text('act') or 'seen'}: {fields.text('URL', 'request') or alert.title}"
 
 

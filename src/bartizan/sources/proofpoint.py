@@ -4,13 +4,16 @@ Source: Proofpoint, "Threat Insight Dashboard: SIEM API", "Proofpoint on Demand:
 """
 
 import re
+from collections.abc import Iterable
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape, Status
 
+_LISTS = ("messagesDelivered", "messagesBlocked", "clicksPermitted", "clicksBlocked")
 _SCORES = ("malwareScore", "phishScore", "impostorScore", "spamScore")
 _STATUSES: dict[str, Status] = {"cleared": "resolved", "falsepositive": "resolved", "active": "new"}
 _KINDS = {"malware": "Malware", "phish": "Phishing", "impostor": "Phishing", "spam": "SuspiciousActivity"}
@@ -33,7 +36,7 @@ class Proofpoint(Shape):
     sourcetypes = ("pps_*", "proofpoint:*", "pps:*", "proofpoint")
     table = "ProofpointEvents"
     columns = {"Guid": "GUID guid", "Kind": "type eventType", "Disposition": "disposition"}
-    wrappers = ("messagesDelivered", "messagesBlocked", "clicksPermitted", "clicksBlocked", "records", "data")
+    wrappers = ("records", "data")
     alert = Paths(
         id="id+threatID id GUID+messageID messageID+recipient",
         title="subject threatURL classification",
@@ -42,7 +45,8 @@ class Proofpoint(Shape):
         category="Phishing",
         detector="threatID threatsInfoMap.threatID quarantineRule",
         first="messageTime clickTime threatTime threatsInfoMap.threatTime",
-        last="threatTime clickTime messageTime",
+        last="clickTime messageTime threatTime",
+        updated="threatTime threatsInfoMap.threatTime",
         status="threatStatus threatsInfoMap.threatStatus",
         statuses=_STATUSES,
         verdict="threatStatus threatsInfoMap.threatStatus",
@@ -50,6 +54,15 @@ class Proofpoint(Shape):
         threat="threatsInfoMap.threat",
         fold="recipient sender",
     )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        """An answer of the SIEM API has four lists, whose names say what became of the messages and clicks."""
+        for one in objects_of(record, *self.wrappers):
+            if one.has(*_LISTS):
+                for name in _LISTS:
+                    yield from (each.also({"eventType": name}) for each in one.each(name))
+            else:
+                yield one
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has(*_SCORES, "threatsInfoMap", "threatID", "classification")
@@ -105,7 +118,11 @@ def _worst(fields: Fields) -> tuple[str | None, float]:
 
 def _level(fields: Fields, kind: str, score: float) -> Severity:
     """What reached somebody weighs more than what was held back."""
-    held = fields.has("quarantineFolder", "quarantineRule") or bool(fields.flag("blocked"))
+    held = (
+        fields.has("quarantineFolder", "quarantineRule")
+        or bool(fields.flag("blocked"))
+        or "blocked" in (fields.text("eventType", "type") or "").lower()
+    )
     if kind in ("malware", "phish", "impostor"):
         sure = fields.has("threatsInfoMap", "threatID", "clickTime") or score >= _HIGH
         return "low" if held else "high" if sure else "medium" if score >= _MEDIUM else "low"

@@ -5,7 +5,7 @@ Source: Sophos Central SIEM Integration API, "alerts", "events"; Sophos, "Threat
 
 import re
 
-from bartizan.model.alert import Alert, Severity
+from bartizan.model.alert import Alert
 from bartizan.sources import attack
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
@@ -22,9 +22,9 @@ _GROUPS = {
     "ransomware": "Ransomware",
     "threat": "SuspiciousActivity",
 }
-_WORDS: dict[str, Severity] = {"none": "informational"}
 _AT = re.compile(r"'([^']{1,256})' (?:at|in) '([^']{1,1024})'")
 _NOBODY = "n/a"
+_NO_SEVERITY = "none"  # of what is done by the product itself; else the word says that nothing is said
 
 
 class Sophos(Shape):
@@ -45,13 +45,12 @@ class Sophos(Shape):
         title="name ioc_detection_description description threat type",
         description="description ioc_detection_description",
         severity="severity",
-        words=_WORDS,
         score="ioc_severity ioc_detection_weight",
         scale=of_cef,
-        vendor_category="group ioc_detection_category ioc_attack_type type",
+        vendor_category="group category ioc_detection_category ioc_attack_type type",
         categories=_GROUPS,
         detector="type ioc_detection_id",
-        first="when created_at end calendar_time unix_time rt",
+        first="when raisedAt created_at end calendar_time unix_time rt",
         last="end rt unix_time created_at",
         created="created_at ingestion_timestamp rt",
         threat="threat",
@@ -65,12 +64,12 @@ class Sophos(Shape):
         own = fields.text("source_info.ip", "meta_ip_address", "data.source_info.ip")
         external = fields.text("meta_public_ip")
         evidence.host(
-            fields.text("dhost", "location", "meta_hostname", "data.endpoint_hostname"),
+            fields.text("dhost", "location", "meta_hostname", "data.endpoint_hostname", "managedAgent.name"),
             addresses=[own],
             external=external,
             os=fields.text("meta_os_name"),
             version=fields.text("meta_os_version"),
-            device_id=fields.text("endpoint_id", "meta_eid"),
+            device_id=fields.text("endpoint_id", "data.endpoint_id", "meta_eid", "managedAgent.id"),
         )
         evidence.ip(own)
         evidence.ip(external)
@@ -79,6 +78,7 @@ class Sophos(Shape):
             name = fields.text(path)
             if name is not None and name.lower() != _NOBODY and path != "source":
                 user = evidence.user(name) or user
+        evidence.user(fields.text("person.name"))
         evidence.observe("user", fields.text("duid"))
         evidence.process(
             fields.text("cmdline", "cmd_line"),
@@ -101,6 +101,8 @@ class Sophos(Shape):
             evidence.ip(fields.text(path), ("destination",))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.raw("severity") == _NO_SEVERITY:
+            alert.severity, alert.vendor_severity = "informational", _NO_SEVERITY
         found = attack.tactics(*fields.texts("ioc_detection_mitre_attack.tactic.name"))
         if found:
             alert.category, alert.categories = found[0], found

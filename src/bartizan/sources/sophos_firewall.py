@@ -13,7 +13,15 @@ from bartizan.sources.firewall import Firewall
 from bartizan.sources.shape import Paths
 
 _WORDS: dict[str, Severity] = {"notice": "low", "notification": "low", "alert": "high", "emergency": "high"}
-_ALERTS = frozenset({"ips", "idp", "anti-virus", "atp", "sandbox", "anti virus", "advanced threat protection"})
+_ALERTS = frozenset({"ips", "idp", "anti-virus", "atp", "anti virus", "advanced threat protection"})
+_CATEGORIES = {
+    "anti-virus": "Malware",
+    "anti virus": "Malware",
+    "sandbox": "Malware",
+    "idp": "Exploit",
+    "ips": "Exploit",
+    "atp": "CommandAndControl",
+}
 _UTM_TIME = re.compile(r"\b(\d{4}:\d\d:\d\d-\d\d:\d\d:\d\d)\b")
 
 
@@ -29,10 +37,12 @@ class SophosFirewall(Firewall):
     keys = {
         "src_ip": "src",
         "srcip": "src",
+        "sourceip": "src",
         "src_port": "spt",
         "srcport": "spt",
         "dst_ip": "dst",
         "dstip": "dst",
+        "destinationip": "dst",
         "localip": "dst",
         "dst_port": "dpt",
         "dstport": "dpt",
@@ -63,13 +73,13 @@ class SophosFirewall(Firewall):
     }
     times = "timestamp eventtime utmtime date"
     alert = Paths(
-        title="signature_msg virus malware threatname ips_message log_component msg",
+        title="signature_msg virus malware threatname ips_message reason log_component msg name",
         description="message classification",
         severity="priority severity",
         words=_WORDS,
-        vendor_category="log_type log_component",
-        categories={"anti-virus": "Malware", "anti virus": "Malware", "idp": "Exploit", "atp": "CommandAndControl"},
-        detector="signature_id idp_policy_id virus log_id",
+        vendor_category="log_type log_component sub",
+        categories=_CATEGORIES,
+        detector="signature_id sid threatname virus log_id",
         first="timestamp eventtime utmtime",
         threat="virus malware threatname",
         fold="src dst act",
@@ -88,8 +98,11 @@ class SophosFirewall(Firewall):
         return fields
 
     def is_alert(self, fields: Fields) -> bool:
-        kind = (fields.text("log_type") or "").lower(), (fields.text("log_component") or "").lower()
-        return fields.has("virus", "malware", "signature_msg", "threatname") or any(each in _ALERTS for each in kind)
+        """Also what the sandbox refuses; what it lets pass or still waits for is no finding."""
+        kinds = [(fields.text(name) or "").lower() for name in ("log_type", "log_component", "sub")]
+        if "sandbox" in kinds:
+            return (fields.text("act") or "").lower() == "denied"
+        return fields.has("virus", "malware", "signature_msg", "threatname") or any(each in _ALERTS for each in kinds)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)

@@ -14,11 +14,15 @@ from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _NAMES = "alertType alertId forest domain code severity adObject eventId profileId reasonCode deviantId".split()
+# Of an attack, which is between two machines.
+_ATTACK_NAMES = (
+    "alertType alertId forest domain code severity source_hostname source_ip destination_hostname destination_ip"
+).split()
 _WORD = re.compile(r'"((?:[^"\\]|\\.){0,4096})"(?!=)(?=\s|$)')
 _PAIR = re.compile(r'"(\w{1,80})"="((?:[^"]|"(?!(?:\s+"\w{1,80}"=|\s*$))){0,16384})"', re.DOTALL)
 _CN = re.compile(r"^CN=((?:[^,\\]|\\.){1,256})", re.IGNORECASE)
 _NOTE = re.compile(r"\s*\([^)]{0,200}\)\s*$")
-_PEOPLE = ("AccountCn", "UserCn", "UserName", "source_username", "user", "AccountName")
+_PEOPLE = ("AccountCn", "UserCn", "UserName", "source_username", "user", "AccountName", "target_username")
 
 
 class TenableAd(Shape):
@@ -33,7 +37,7 @@ class TenableAd(Shape):
     table = "TenableAdEvents"
     columns = {"Code": "code", "ReasonCode": "reasonCode", "Forest": "forest"}
     alert = Paths(
-        id="domain+code+deviantId+reasonCode domain+code+eventId",
+        id="domain+code+deviantId+reasonCode domain+code+eventId domain+code+alertId+source_ip+destination_ip",
         title="code",
         description="reasonCode",
         severity="severity",
@@ -53,7 +57,8 @@ class TenableAd(Shape):
         words = [match[1] for match in _WORD.finditer(text[: first.start() if first else len(text)])]
         if begin < 0 or len(words) < 6:
             return []
-        data: dict[str, Any] = dict(zip(_NAMES, words, strict=False))
+        attack = words[0] == "2"
+        data: dict[str, Any] = dict(zip(_ATTACK_NAMES if attack else _NAMES, words, strict=False))
         data.update((match[1], match[2]) for match in list(_PAIR.finditer(text))[:100])
         return [Fields(data)]
 
@@ -81,7 +86,7 @@ class TenableAd(Shape):
             evidence.group(dn)
         for path in ("source_ip", "destination_ip", "AadConnectDbServer", "SourceIp"):
             evidence.ip(fields.text(path))
-        for path in ("source_hostname", "destination_hostname", "ComputerCn"):
+        for path in ("source_hostname", "destination_hostname", "dc_name", "ComputerCn"):
             evidence.host(fields.text(path))
 
     def finish(self, fields: Fields, alert: Alert) -> None:

@@ -17,8 +17,16 @@ from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {"notice": "low", "alert": "high", "info": "informational", "warning": "low"}
-# ePO counts 0 (alert) to 7 (debug).
-_EPO: dict[int, Severity] = {0: "high", 1: "high", 2: "high", 3: "medium", 4: "low", 5: "low", 6: "informational"}
+# ePO counts a threat's severity from 0 (emergency) to 7 (debug)...
+_THREAT: dict[int, Severity] = {0: "high", 1: "high", 2: "high", 3: "medium", 4: "low", 5: "low", 6: "informational"}
+# ...and that of an event, of no threat, from 0 upwards.
+_EVENT: dict[int, tuple[str, Severity]] = {
+    0: ("information", "informational"),
+    1: ("warning", "low"),
+    2: ("minor", "low"),
+    3: ("major", "medium"),
+    4: ("critical", "high"),
+}
 _CATEGORIES = {"av": "Malware", "hip": "Exploit", "ops": "SuspiciousActivity", "fw": "SuspiciousActivity"}
 _CLASSES = {
     "malware-callback": "CommandAndControl",
@@ -50,7 +58,7 @@ class Trellix(Shape):
         id="devicePayloadId externalId+deviceEventClassId uuid alertId id EventUUID",
         title="ThreatName sname name threatName displayName Action type ThreatCategory EventID",
         description="NaturalLangDescription msg description explanation",
-        severity="severity threatSeverity",
+        severity="threatSeverity severity",
         words=_WORDS,
         vendor_category="ThreatCategory name threatType type",
         detector="ThreatEventID EventID deviceEventClassId sid ruleId",
@@ -121,14 +129,22 @@ class Trellix(Shape):
         else:
             kind = (fields.text("ThreatCategory") or "").partition(".")[0]
             alert.category = _CATEGORIES.get(kind, "SuspiciousActivity")
-            level = fields.integer("ThreatSeverity")
-            if alert.severity == "unknown" or level is not None:
-                alert.severity = _EPO.get(level if level is not None else -1, alert.severity)
-            if alert.severity == "unknown":
-                alert.severity = "informational"
+            _grade(fields, alert)
+        common_security_log.acted(alert, fields.text("ThreatActionTaken", "act"))
         alert.categories = [alert.category]
         if alert.title in ("None", "_"):
             alert.title = fields.text("ThreatCategory") or f"Event {fields.text('EventID')}"
+
+
+def _grade(fields: Fields, alert: Alert) -> None:
+    """By the threat's severity, else by the event's."""
+    threat, event = fields.integer("ThreatSeverity"), fields.integer("Severity")
+    if threat in _THREAT:
+        alert.severity, alert.vendor_severity = _THREAT[threat], str(threat)
+    elif alert.severity == "unknown" and event in _EVENT:
+        alert.vendor_severity, alert.severity = _EVENT[event]
+    elif alert.severity == "unknown":
+        alert.severity = "informational"
 
 
 def _flat(tree: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Source: Trend Micro Apex Central, "Syslog content mapping: CEF".
 """
 
 import re
-from typing import Any
 
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
@@ -13,7 +12,17 @@ from bartizan.sources.firewall import Firewall
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
-_CATEGORIES = {"av": "Malware", "spyware": "UnwantedSoftware", "ncie": "CommandAndControl", "pml": "Malware"}
+# The word before ":" in an event's class, or the first of its name -> what was found.
+_CATEGORIES = {
+    "av": "Malware",
+    "pml": "Malware",
+    "fh": "Malware",
+    "spyware": "UnwantedSoftware",
+    "ncie": "CommandAndControl",
+    "cnc": "CommandAndControl",
+    "attack": "Exploit",
+    "data": "Exfiltration",
+}
 _OWN = ("logon", "logoff", "update", "product auditing", "command tracking", "status")
 
 
@@ -54,17 +63,15 @@ class TrendApexOne(Firewall):
         evidence.malware(fields.text("threat"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
         kind = f"{fields.text('name')} {fields.text('deviceEventClassId')}".lower()
         if any(word in kind for word in _OWN):
             alert.severity = "informational"
             return
-        found = next((ours for word, ours in _CATEGORIES.items() if kind.split(":")[-1].find(word) >= 0), None)
-        found = found or next((ours for word, ours in _CATEGORIES.items() if kind.find(f"{word}:") >= 0), None)
+        prefix = (fields.text("deviceEventClassId") or "").partition(":")[0].partition(" ")[0].lower()
+        found = _CATEGORIES.get(prefix) or _CATEGORIES.get(kind.partition(" ")[0])
         if found or fields.has("threat"):
             alert.category = found or "Malware"
             alert.categories = [alert.category]
         name, what = fields.text("name"), fields.text("threat")
         alert.title = f"{name}: {what}" if name and what and what not in name else alert.title
-
-    def named(self, data: Any) -> Fields:
-        return super().named({name: value for name, value in data.items() if value != ""})

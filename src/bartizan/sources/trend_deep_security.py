@@ -24,6 +24,7 @@ _MODULES = (
     (6_001_100, 6_001_200, "Execution"),  # application control
     (7_000_000, 7_000_999, "SuspiciousActivity"),  # device control
 )
+_HASHES = ("FileMD5", "FileSHA1", "FileSHA256", "fileHash")
 
 
 class TrendDeepSecurity(Firewall):
@@ -63,8 +64,18 @@ class TrendDeepSecurity(Firewall):
         if not fields.has("dvchost"):
             evidence.host(fields.text("dvc"))
         evidence.process(None, path=fields.text("ProcessName"), hashes=[fields.text("ProcessSHA256")])
+        evidence.file(None, fields.text("filePath"), [fields.text(name) for name in _HASHES])
+        if _module(fields) == "Malware":
+            evidence.malware(fields.text("MalwareName", "name"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        number = fields.integer("deviceEventClassId") or -1
-        found = next((ours for first, last, ours in _MODULES if first <= number <= last), "SuspiciousActivity")
+        super().finish(fields, alert)
+        found = _module(fields)
         alert.category, alert.categories = found, [found]
+        if found == "Malware":
+            alert.threat_name = alert.threat_name or fields.text("name")
+
+
+def _module(fields: Fields) -> str:
+    number = fields.integer("deviceEventClassId") or -1
+    return next((ours for first, last, ours in _MODULES if first <= number <= last), "SuspiciousActivity")

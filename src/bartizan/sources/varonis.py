@@ -46,4 +46,5 @@ class Varonis(Firewall):
             evidence.ip(address(fields.text(path)))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
         alert.categories = [alert.category] if alert.category else []

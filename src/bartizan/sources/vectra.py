@@ -22,15 +22,15 @@ _CATEGORIES = {
     "botnet activity": "Impact",
     "botnet_activity": "Impact",
 }
+_MAX = 50  # addresses, hosts of one list
 _AUDIT = ("role", "result")  # keys of an entry of the audit log
 
 
 def of_score(score: float | None) -> Severity:
-    """0 to 99; 0 to 10 as the older `severity` has it."""
+    """0 to 100."""
     if score is None or score < 0:
         return "unknown"
-    share = score / 10 if score <= 10 else score / 100
-    return "high" if share >= 0.8 else "medium" if share >= 0.5 else "low" if share >= 0.2 else "informational"
+    return "high" if score >= 80 else "medium" if score >= 50 else "low" if score >= 20 else "informational"
 
 
 class Vectra(Shape):
@@ -48,10 +48,10 @@ class Vectra(Shape):
     columns = {"DetectionType": "d_type d_type_vname", "Threat": "int threat", "Certainty": "int certainty"}
     wrappers = ("results", "events")
     alert = Paths(
-        id="detection_id+vectra_timestamp detection_id event_id id",
+        id="detection_id+d_type_vname detection_id+detection_type id+detection_type detection_id event_id id",
         title="d_type_vname detection_type d_type type category message",
         description="message summary.description campaign_name",
-        score="threat threat_score severity urgency_score",
+        score="threat threat_score urgency_score severity",
         scale=of_score,
         vendor_category="category detection_category",
         categories=_CATEGORIES,
@@ -59,7 +59,7 @@ class Vectra(Shape):
         first="detail.first_timestamp first_timestamp vectra_timestamp event_timestamp timestamp",
         last="detail.last_timestamp last_timestamp event_timestamp vectra_timestamp",
         status="state status",
-        statuses={"active": "new", "inactive": "resolved"},
+        statuses={"active": "new", "inactive": "resolved", "fixed": "resolved"},
         url="href url detection_href",
         confidence="certainty",
         version="version",
@@ -83,15 +83,16 @@ class Vectra(Shape):
         evidence.ip(own, ("source",))
         for path in ("account_uid", "user", "account_name", "src_account.name"):
             evidence.user(fields.text(path))
-        for name in (fields.text("accounts") or "").split(",")[:50]:
+        for name in (fields.text("accounts") or "").split(",")[:_MAX]:
             evidence.user(name.strip() or None)
-        for path in ("dd_dst_ip", "dst_ip", "detail.dst_ip", "detail.external_target.ip"):
-            evidence.ip(fields.text(path), ("destination",))
+        for path in ("dd_dst_ip", "dst_ip", "detail.dst_ip", "detail.external_target.ip", "summary.dst_ips"):
+            for text in fields.texts(path)[:_MAX]:
+                evidence.ip(text, ("destination",))
         for path in ("dd_dst_dns", "detail.dst_dns", "detail.external_target.name", "dst_dns"):
             evidence.domain(fields.text(path))
         evidence.ip(fields.text("source_ip"), ("source",))
         evidence.ip(fields.text("headend_addr"))
-        for item in fields.objects("host_access_history")[:50]:
+        for item in fields.objects("host_access_history")[:_MAX]:
             evidence.host(item.text("name"))
         entity = fields.text("entity_uid")
         if fields.text("entity_type", "type") == "account":
@@ -100,8 +101,11 @@ class Vectra(Shape):
             evidence.host(entity)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        older = fields.number("severity")
+        if older is not None and not fields.has("threat", "threat_score", "urgency_score"):
+            alert.severity = of_score(older * 10)  # it counts to 10
         if all(fields.has(name) for name in _AUDIT):
             alert.title = f"Audit: {(fields.text('message') or alert.title)[:200]}"
             alert.severity = "informational"
-        if fields.flag("triaged") is True:
+        if fields.flag("triaged", "is_triaged") is True:
             alert.classification = "informationalExpectedActivity"

@@ -10,7 +10,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.model.entities import url_host
-from bartizan.sources import pairs
+from bartizan.sources import cef, common_security_log, pairs
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
@@ -42,7 +42,7 @@ class Zscaler(Shape):
         vendor_category="threatcategory malwarecategory threatclass",
         category="Malware",
         detector="threatname rulelabel",
-        first="datetime time epochtime",
+        first="datetime time epochtime rt",
         threat="threatname",
         fold="user login clientip hostname threatname",
     )
@@ -50,6 +50,9 @@ class Zscaler(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         """The event with the feed's name; unset fields, which the feed fills with "None", are left out."""
         if record.data is None:
+            events = [event.fields for event in cef.records(record)]
+            if events:
+                return events
             found: list[dict[str, Any]] = [pairs.read(record.text)] if "=" in record.text else []
         else:
             found = [
@@ -62,6 +65,8 @@ class Zscaler(Shape):
         return fields.has("threatname", "malwareclass") and not fields.has("auditlogtype")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        if fields.has("deviceVendor"):
+            common_security_log.entities(fields, evidence)
         evidence.user(fields.text("login", "user", "adminid", "username"))
         for path in ("clientip", "ClientIP", "cip", "sourceip", "csip", "clientpublicIP", "clt_sip", "srcip"):
             evidence.ip(fields.text(path), ("source",))
@@ -88,7 +93,7 @@ class Zscaler(Shape):
         evidence.malware(fields.text("threatname"), fields.text("threatcategory"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        if (fields.text("action") or "").lower() == "blocked":
+        if (fields.text("action", "act") or "").lower() == "blocked":
             alert.tags = [*alert.tags, "blocked"]
         if alert.severity == "unknown":
             alert.severity = "low" if "blocked" in alert.tags else "high"
