@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -156,7 +157,7 @@ def expected(ecs: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def _says_nothing(kind: str, value: str) -> bool:
-    """What vendors write where they name nothing, words that the other parser took for a URL, addresses for a domain."""
+    """What vendors write where they name nothing, words taken for a URL, addresses taken for a domain."""
     word_alone = kind in ("url", "domain") and not re.search(r"[./]", value)
     no_domain = kind == "domain" and re.fullmatch(r"[\d.]+|[\da-f:]+", value) is not None
     return word_alone or no_domain or value in ("-", "unknown", "0.0.0.0", "s-1-0-0")
@@ -350,7 +351,7 @@ def test_severity_keeps_the_order(shared: Path, source: str) -> None:
         for product, said, ours in measure(shared, source).levels
         if said.replace(".", "", 1).isdigit()
     )
-    for one, other in zip(pairs, pairs[1:], strict=False):
+    for one, other in pairwise(pairs):
         assert one[0] != other[0] or one[2] <= other[2], (one, other)
 
 

@@ -3,13 +3,12 @@
 Source: HarfangLab EDR, "Syslog and Kafka output: log formats".
 """
 
-from bartizan.model.alert import Alert, Severity
+from bartizan.model.alert import Alert
 from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
 
-_WORDS: dict[str, Severity] = {"informational": "informational"}
 _KINDS = {"hurukaiav": "Malware", "hlai": "Malware", "yara": "Malware", "ransom": "Ransomware"}
 
 
@@ -24,7 +23,6 @@ class HarfangLab(Shape):
         title="rule_name rules.rule_name msg",
         description="msg rules.rule_msg",
         severity="level",
-        words=_WORDS,
         vendor_category="alert_type rules.rule_type",
         categories=_KINDS,
         detector="rule_id rules.rule_id",
