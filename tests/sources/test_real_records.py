@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -356,7 +357,7 @@ def test_severity_keeps_the_order(shared: Path, source: str) -> None:
         for product, said, ours in measure(shared, source).levels
         if said.replace(".", "", 1).isdigit()
     )
-    for one, other in zip(pairs, pairs[1:], strict=False):
+    for one, other in pairwise(pairs):
         assert one[0] != other[0] or one[2] <= other[2], (one, other)
 
 

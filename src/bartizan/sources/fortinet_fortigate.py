@@ -44,6 +44,7 @@ KEYS = {
 _ATTACKS = frozenset({"ips", "virus", "anomaly", "waf", "file-filter", "dlp"})
 # Entries of the virus log that tell what the scanner did, not what it found.
 _NO_FINDINGS = frozenset({"analytics", "oversize", "scanerror", "switchproto", "content-disarm", "mimefragmented"})
+_FROM = re.compile(r"\(([0-9A-Fa-f:.]{2,45})\)$")  # GUI(192.0.2.5): how and from where an administrator came
 _CALLBACKS = ("botnetdomain", "botnetip")
 _WORDS: dict[str, Severity] = {
     "debug": "informational",
@@ -83,6 +84,9 @@ class FortiGate(Firewall):
 
     def named(self, data: Any) -> Fields:
         fields = super().named(data)
+        name, comma, rest = (fields.text("suser") or "").partition(",")
+        if comma and rest.lower().startswith("cn="):  # an account of a directory with its distinguished name
+            fields.data["suser"] = name
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None and not fields.has("eventtime"):
             fields.data["eventtime"] = f"{day}T{clock}{fields.text('tz') or ''}"
@@ -97,8 +101,10 @@ class FortiGate(Firewall):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)
-        for path in ("remip", "locip", "ip", "ui", "assignip", "tunnelip", "ipaddr"):
+        for path in ("remip", "userip", "locip", "ip", "assignip", "tunnelip", "ipaddr"):
             evidence.ip(fields.text(path))
+        ui = _FROM.search(fields.text("ui") or "")
+        evidence.ip(ui[1] if ui is not None else None, ("source",))
         evidence.domain((fields.text("qname") or "").strip("[]") or None)
         for text in fields.texts("ipaddr"):
             for part in text.split(","):

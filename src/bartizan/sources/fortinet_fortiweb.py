@@ -21,7 +21,7 @@ class FortiWeb(Firewall):
     product = "FortiWeb"
     pattern = re.compile(
         r"\bdevice_id=\S{1,60} log_id=\d{6,12} type=\"?(?:attack|traffic|event)\b.{0,120}?\b(?:msg_id|vd)="
-        r"|FortiWeb"
+        r"|\blog_id=\d{6,12} msg_id=\d{1,20} device_id=|FortiWeb"
     )
     sourcetypes = ("fortiweb*", "fwb_log", "fwb_*", "fortinet:fortiweb*")
     prefix = "FTNTFWB"

@@ -3,13 +3,12 @@
 Source: HarfangLab EDR, "Syslog and Kafka output: log formats".
 """
 
-from bartizan.model.alert import Alert, Severity
+from bartizan.model.alert import Alert
 from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
 
-_WORDS: dict[str, Severity] = {"informational": "informational"}
 _KINDS = {"hurukaiav": "Malware", "hlai": "Malware", "yara": "Malware", "ransom": "Ransomware"}
 
 
@@ -19,7 +18,7 @@ class HarfangLab(Shape):
     product = "EDR"
     marks = (
         "@event_create_date+agent agent.agentid+event_data agent.agentid+rule_name agent.agentid "
-        "log_type=alert+agent log_name+source_name+event_id+computer_name+event_data "
+        "log_type=alert+agent log_type=threat+agents impacted_users+agents+rules log_name+source_name+event_id+computer_name+event_data "
         "agents.security_event_count @event_create_date+alert_type+alert_subtype "
         "alert_type+alert_subtype+confidence_int rule_level+agent+alert_time alert_unique_id+rule_name "
         "process_unique_id+groups+tenant"
@@ -32,7 +31,6 @@ class HarfangLab(Shape):
         title="rule_name rules.rule_name msg",
         description="msg rules.rule_msg",
         severity="level",
-        words=_WORDS,
         vendor_category="alert_type rules.rule_type",
         categories=_KINDS,
         detector="rule_id rules.rule_id",

@@ -3,7 +3,6 @@
 Source: Netskope REST API v2, "Events and alerts": alert types and fields.
 """
 
-from bartizan.model.alert import Severity
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
@@ -21,7 +20,6 @@ _CATEGORIES = {
     "ctep": "Exploit",
     "ips": "Exploit",
 }
-_WORDS: dict[str, Severity] = {"unknown": "unknown"}
 
 
 class Netskope(Shape):
@@ -43,7 +41,6 @@ class Netskope(Shape):
         title="alert_name policy dlp_match_info.dlp_policy malware_name alert_type type",
         description="breach_description other_categories threat_type",
         severity="severity malware_severity mal_sev dlp_rule_severity severity_level",
-        words=_WORDS,
         score="severity_level_id risk_level_id",
         scale=of_cef,
         vendor_category="alert_type type",

@@ -1,8 +1,7 @@
 """OCSF, the Open Cybersecurity Schema Framework: findings are alerts, all other classes events.
 
 Products write OCSF that the schema would refuse; it is read as it comes.
-Source: Open Cybersecurity Schema Framework 1.0 to 1.6: classes 2001 and following (findings), objects, observable
-types.
+Source: Open Cybersecurity Schema Framework 1.0 to 1.6: classes from 2001 on (findings), objects, observable types.
 """
 
 from bartizan.model import security as graph
@@ -197,6 +196,7 @@ def _user(who: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     arn = who.text("uid")
     if arn is not None and arn.startswith("arn:"):
         evidence.amazon(arn, kind="IAMIdentity", account=who.text("account.uid"))
+        evidence.observe("user", arn)
         arn = None
     mail = who.text("email_addr")
     sid = arn if arn is not None and arn.upper().startswith("S-1-") else None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from bartizan.model.alert import Alert, Severity
+from bartizan.model.alert import Alert
 from bartizan.sources import csv_records, syslog
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
@@ -117,7 +117,6 @@ _CATEGORIES = {
     "url": "SuspiciousActivity",
     "file": "SuspiciousActivity",
 }
-_WORDS: dict[str, Severity] = {"informational": "informational"}
 _NAMED = re.compile(r"^(.{1,500}?)\((\d{1,12})\)$")
 _USER = re.compile(r"\buser '?([^'\s,]{1,256})'?", re.IGNORECASE)
 _MONITOR = re.compile(r"\bserver monitor ([\w.-]{1,253})")
@@ -137,7 +136,6 @@ class PanOs(Firewall):
         title="ThreatName ThreatID name Subtype",
         description="msg URL",
         severity="VendorSeverity deviceSeverity Severity",
-        words=_WORDS,
         vendor_category="Subtype ThreatCategory",
         categories=_CATEGORIES,
         detector="ThreatNumber ThreatID ThreatName name",

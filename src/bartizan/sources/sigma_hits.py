@@ -77,24 +77,16 @@ def _hits(fields: Fields) -> Iterator[tuple[Fields, Fields]]:
 
 
 def _alert(source: Source, record: Record, hit: Fields, event: Fields) -> Alert:
-    inner = Record(raw=b"", text="", data=event.data)
-    windows = windows_log.read(inner)
     data = event.object("Event.EventData", "EventData", "Details", "AllFieldInfo") or event
     number = event.integer("Event.System.EventID", "EventID", "System.EventID")
     at = first_time(
         event, "Event.System.TimeCreated.#attributes.SystemTime", "SystemTime", "Timestamp", "UtcTime", "timestamp"
     ) or first_time(data, "UtcTime")
-    evidence = Evidence(at)
-    for each in windows:
-        if sysmon.is_sysmon(each):
-            sysmon.row(each, evidence)
-        else:
-            windows_event.entities(each, evidence)
+    computer = event.text("Event.System.Computer", "Computer", "System.Computer")
+    evidence = _evidence(event, at, computer)
     rule = hit.text(*_RULE)
     word = hit.text(*_LEVELS)
     level = _HAYABUSA.get((word or "").lower()) or severity.of_word(word)
-    computer = event.text("Event.System.Computer", "Computer", "System.Computer")
-    evidence.host(computer)
     tags = [*hit.texts("MitreTags"), *hit.texts("tags"), *hit.texts("MitreTactics"), *hit.texts("rule.tags")]
     found = attack.tactics(*tags)
     what = next((text for path in _OBJECTS if (text := data.text(path)) is not None), None)
@@ -103,18 +95,7 @@ def _alert(source: Source, record: Record, hit: Fields, event: Fields) -> Alert:
     return Alert(
         vendor=source.vendor,
         product=source.product,
-        provider_alert_id=":".join(
-            text
-            for text in (
-                rule_id or rule,
-                computer,
-                event.text("Event.System.Channel", "Channel"),
-                event.text("Event.System.EventRecordID", "RecordID", "EventRecordID"),
-            )
-            if text
-        )
-        if event.has("Event.System.EventRecordID", "RecordID", "EventRecordID")
-        else content_id(hit.data),
+        provider_alert_id=_id(event, rule_id or rule, computer),
         title=rule or (f"{told}: {what}" if what else told),
         description=hit.text("description", "rule.description"),
         severity="medium" if level == "unknown" else level,
@@ -133,3 +114,22 @@ def _alert(source: Source, record: Record, hit: Fields, event: Fields) -> Alert:
         additional=hit.rest() | evidence.unsaid,
         fingerprint=(rule_id or rule or told, computer or "", data.text("User", "Image") or ""),
     )
+
+
+def _evidence(event: Fields, at: str | None, computer: str | None) -> Evidence:
+    evidence = Evidence(at)
+    for each in windows_log.read(Record(raw=b"", text="", data=event.data)):
+        if sysmon.is_sysmon(each):
+            sysmon.row(each, evidence)
+        else:
+            windows_event.entities(each, evidence)
+    evidence.host(computer)
+    return evidence
+
+
+def _id(event: Fields, rule: str | None, computer: str | None) -> str:
+    """What rule hit which record of which log; without a record's number the hash of both."""
+    number = event.text("Event.System.EventRecordID", "RecordID", "EventRecordID")
+    if number is None:
+        return content_id({**event.data, "sigmaRule": rule})
+    return ":".join(filter(None, (rule, computer, event.text("Event.System.Channel", "Channel"), number)))

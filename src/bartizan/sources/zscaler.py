@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bartizan.extend import Record
-from bartizan.model.alert import Alert, Severity
+from bartizan.model.alert import Alert
 from bartizan.model.entities import url_host
 from bartizan.sources import cef, common_security_log, pairs
 from bartizan.sources.evidence import Evidence
@@ -16,7 +16,6 @@ from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _NOTHING = frozenset({"none", "na", "n/a", "unknown", "not supported", "-"})
-_WORDS: dict[str, Severity] = {"none": "informational"}
 
 
 class Zscaler(Shape):
@@ -38,7 +37,6 @@ class Zscaler(Shape):
         description="reason rulelabel",
         score="threatseverity_id pagerisk riskscore",
         severity="threatseverity severity",
-        words=_WORDS,
         vendor_category="threatcategory malwarecategory threatclass",
         category="Malware",
         detector="threatname rulelabel",
@@ -68,6 +66,7 @@ class Zscaler(Shape):
         if fields.has("deviceVendor"):
             common_security_log.entities(fields, evidence)
         evidence.user(fields.text("login", "user", "adminid", "username"))
+        evidence.user(fields.text("deviceowner"))
         for path in ("clientip", "ClientIP", "cip", "sourceip", "csip", "clientpublicIP", "clt_sip", "srcip"):
             evidence.ip(fields.text(path), ("source",))
         source = fields.text("clientip", "ClientIP", "sourceip", "csip", "clt_sip", "srcip")
