@@ -23,6 +23,7 @@ SHARED_FORMS: dict[str, set[str]] = {
     "microsoft_defender_xdr": {"graph_security_alert_v2", "graph_security_incident", "microsoft_365_audit"},
     "paloalto_ngfw": {"paloalto_prisma_access"},
     "paloalto_prisma_access": {"paloalto_ngfw"},
+    "sigma_hits": {"sysmon", "windows_event"},  # an event that a rule has picked
     "windows_event": {"sysmon"},
 }
 CASES = sorted(

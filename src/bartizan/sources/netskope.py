@@ -30,7 +30,8 @@ class Netskope(Shape):
         "_id+ccl+organization_unit audit_log_event+severity_level ur_normalized+access_method+app "
         "alert_type+ur_normalized _id+app_session_id connection_id+access_method+app "
         "audit_log_event+supporting_data dlp_incident_id+dlp_file userkey+access_method+traffic_type "
-        "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey"
+        "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey "
+        "_id+alert_type+alert_name _id+dlp_incident_id"
     )
     sourcetypes = ("netskope:*", "netskope")
     table = "NetskopeEvents"

@@ -42,7 +42,8 @@ class Ocsf(Shape):
     vendor = "OCSF"
     product = "Event"
     marks = (
-        "class_uid+category_uid+metadata class_uid+metadata+time class_uid+type_uid+severity_id class_uid+activity_id"
+        "class_uid+category_uid+metadata class_uid+metadata+time class_uid+type_uid+severity_id class_uid+activity_id "
+        "class_uid+class_name+metadata"
     )
     sourcetypes = ("ocsf", "ocsf:*", "aws:asl", "aws:securitylake*")
     table = "OcsfEvents"

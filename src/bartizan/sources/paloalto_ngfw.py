@@ -10,7 +10,8 @@ class PaloAltoNgfw(PanOs):
     product = "PAN-OS"
     marks = (
         "LogType+Subtype+SequenceNo+DGHierarchyLevel1+VirtualLocation LogType+Subtype+DeviceSN "
-        "LogType+Subtype+DeviceName LogType+Subtype+TimeGenerated LogType+Subtype+DeviceSN+VirtualSystem"
+        "LogType+Subtype+DeviceName LogType+Subtype+TimeGenerated LogType+Subtype+DeviceSN+VirtualSystem "
+        "LogType+Subtype+LogSourceName"
     )
     pattern = re.compile(
         r"(?:^|[ >])(?:1|0),\d{1,4}/\d\d?/\d\d(?:\d\d)? \d\d:\d\d(?::\d\d)?,\w*,[A-Z][A-Z-]{2,20},"

@@ -30,7 +30,7 @@ class Proofpoint(Shape):
         "impostorScore+malwareScore clickIP+threatID+GUID clickTime+threatID msgParts+guid "
         "filter.disposition+guid envelope+msgParts guid+msg.parsedAddresses messageTime+phishScore "
         "GUID+QID+messageID sm.qid+id pps.agent+msg pps+filter incident_id+quarantine_results "
-        "event_count+false_positive_count"
+        "event_count+false_positive_count queryEndTime+clicksBlocked queryEndTime+messagesBlocked"
     )
     pattern = re.compile(r"CEF:\d\|Proofpoint\||\bmod=(?:mail|session|av|spam|judge) .{0,200}?\bs=\w+")
     sourcetypes = ("pps_*", "proofpoint:*", "pps:*", "proofpoint")

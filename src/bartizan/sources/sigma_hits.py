@@ -49,7 +49,10 @@ class SigmaHits(Source):
     name = "sigma_hits"
     vendor = "Sigma"
     product = "Sigma"
-    marks = "RuleTitle+RuleID+Level group+kind+document title+rule_level+matches"
+    marks = (
+        "RuleTitle+RuleID+Level RuleTitle+Level+Computer+Channel+EventID+Details group+kind+document "
+        "title+rule_level+matches"
+    )
     sourcetypes = ("sigma", "sigma:*", "chainsaw*", "hayabusa*", "zircolite*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:

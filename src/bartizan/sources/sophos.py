@@ -34,7 +34,8 @@ class Sophos(Shape):
     marks = (
         "endpoint_id+customer_id endpoint_id+endpoint_type+rt datastream+endpoint_id "
         "customer_id+detection_id_dedup source_info+endpoint_id+type type=event::*+id "
-        "sensor.type+severity+detectionRule managedAgent+raisedAt"
+        "sensor.type+severity+detectionRule managedAgent+raisedAt "
+        "endpoint_id+detection_id_dedup ioc_detection_id+endpoint_id"
     )
     sourcetypes = ("sophos:central:*", "sophos_events", "sophos_alerts", "sophos:edr*", "sophos:xdr*")
     table = "SophosEvents"

@@ -40,7 +40,8 @@ class Vectra(Shape):
     marks = (
         "detection_id+d_type_vname d_type_vname+category entity_uid+certainty+threat headend_addr+dvchost "
         "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
-        "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr"
+        "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr "
+        "detection_category+threat+certainty"
     )
     pattern = re.compile(r"CEF:\d\|Vectra")
     sourcetypes = ("vectra:*", "vectra")
