@@ -54,7 +54,7 @@ class Running:
         }
         with self.http() as client:
             answer = client.post(f"/{self.tenant}/oauth2/v2.0/token", data=form)
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200, answer.text + (self.data / "server.log").read_text(errors="replace")[-6000:]
         return str(answer.json()["access_token"])
 
     def api(self) -> httpx.Client:

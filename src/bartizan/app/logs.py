@@ -5,10 +5,36 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
+
+
+class Out:
+    """Standard error as bytes. It may be a file on a full disk: what cannot be written is counted, and nobody fails
+    for it; the next line that finds room says how many are missing.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = FileIO(descriptor, "wb", closefd=False)
+        self._lost = 0
+
+    def write(self, data: bytes) -> int:
+        lost = f'\n{{"event":"log lines lost","count":{self._lost}}}\n'.encode() if self._lost else b""
+        left = memoryview(lost + data)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def _encode(value: Any, **_: Any) -> bytes:
@@ -38,7 +64,7 @@ def configure(*, quiet: bool = False) -> None:
                 structlog.processors.JSONRenderer(serializer=_encode),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(level),
-            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+            logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", Out(sys.stderr.fileno()))),
             cache_logger_on_first_use=True,
         )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
@@ -53,7 +79,7 @@ class Access:
     FLUSH_S = 0.25
     MAX_LINES = 1_000
 
-    def __init__(self, out: BinaryIO, now: Callable[[], datetime]) -> None:
+    def __init__(self, out: Out, now: Callable[[], datetime]) -> None:
         self._out = out
         self._now = now
         self._lines: list[bytes] = []

@@ -278,7 +278,8 @@ def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool, q
     from bartizan.app.assembly import build
 
     sys.setswitchinterval(SWITCH_S)
-    access = None if quiet or not settings.access_log else logs.Access(sys.stderr.buffer, lambda: datetime.now(UTC))
+    told = settings.access_log and not quiet
+    access = logs.Access(logs.Out(sys.stderr.fileno()), lambda: datetime.now(UTC)) if told else None
     config = uvicorn.Config(
         build(settings, access=access),
         loop="uvloop",
