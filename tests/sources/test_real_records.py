@@ -66,7 +66,8 @@ TIMELESS = frozenset(
 )
 # Audit trails: some of their records are labelled as findings for the page that they were taken from (a sample of a
 # mapping, a rule's test), while they say that somebody did something and nothing of a detection.
-TRAILS = frozenset({"github_audit", "ocsf", "snyk"})
+TRAILS = frozenset({"github_audit", "snyk"})
+FINDINGS = range(2000, 3000)  # classes of OCSF; all others say what somebody did
 
 # Products whose numbers of severity count from the highest.
 FROM_HIGHEST = frozenset({"AIONIQ", "Suricata", "ePolicy Orchestrator"})
@@ -292,7 +293,8 @@ def measure(shared: Path, source: str) -> Measure:
 
 
 def _count_alerts(result: Measure, number: int, item: dict[str, Any], alerts: list[Alert]) -> None:
-    if item["kind"] == "event" or (result.source in TRAILS and not alerts):
+    trail = result.source in TRAILS or (result.source == "ocsf" and item["raw"]["class_uid"] not in FINDINGS)
+    if item["kind"] == "event" or (trail and not alerts):
         result.events_as_alerts += bool(alerts)
         return
     result.alert_records += 1
