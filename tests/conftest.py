@@ -73,7 +73,7 @@ def small_disk(path: Path, size: str) -> Iterator[Disk]:
     path.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True)
     if made.returncode:
-        pytest.skip(f"no file system of its own: {made.stderr.decode().strip()}")
+        absent(f"no file system of its own: {made.stderr.decode().strip()}")
     try:
         yield Disk(path)
     finally:
@@ -87,7 +87,7 @@ def immutable(folder: Path) -> Iterator[None]:
     made = subprocess.run(["chattr", "+i", *files], capture_output=True)
     try:
         if made.returncode:
-            pytest.skip(f"the files cannot be made immutable: {made.stderr.decode().strip()}")
+            absent(f"the files cannot be made immutable: {made.stderr.decode().strip()}")
         yield
     finally:
         subprocess.run(["chattr", "-i", *files], capture_output=True)

@@ -2,17 +2,24 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from math import isclose, log2
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.conftest import A, World
 
+from bartizan.app.assembly import declared
 from bartizan.correlate.facts import seconds
 from bartizan.correlate.rank import score_of
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.correlate.write import CHUNK, LINKS
-from bartizan.store import Store, inner
+from bartizan.ingest.made import prepared
+from bartizan.model.alert import Alert
+from bartizan.sources.evidence import Evidence
+from bartizan.store import Store, inner, open_store
+from bartizan.store.alerts import ALERTS_V2, store_alerts
 
 pytestmark = pytest.mark.anyio
 DAY = "2026-11-20"
@@ -361,3 +368,50 @@ async def test_tenants_do_not_meet(world: World) -> None:
     other = (await world.get(f"/v1.0/security/alerts_v2/{theirs}", by="other"))["incidentId"]
     assert other is not None and other != await incident_of(world, mine)
     assert len(await world.every("/v1.0/security/incidents", by="other")) == 1
+
+
+async def test_a_tenant_that_moved_to_another_store_is_correlated_there(world: World, tmp_path: Path) -> None:
+    """Its place in the old feed, which was further on, is no place in the new one."""
+    for number in range(59):
+        await alert(world, f"Noise {number % 3}", f"0{number // 6}:{number % 6}0", device(f"h{number % 3}.example"))
+    await correlated(world.store)
+    lines = [line async for line in world.store.export(A)]
+    other = open_store(tmp_path / "other", declared())
+    await other.start()
+    try:
+        await other.restore(A, lines)
+        at = f"{DAY}T11:00:00.0000000Z"
+        evidence = Evidence(at)
+        evidence.host("lap-1.contoso.example")
+        seen = Alert(
+            vendor="Acme", product="EDR", provider_alert_id="1", title="Credential dumping", severity="high",
+            category="CredentialAccess", detector_id="dump", first_activity=at, last_activity=at,
+            evidence=evidence.items,
+        )  # fmt: skip
+        ready = prepared(seen, A, at, b"{}", "ab" * 32)
+        await other.tenant(A).write(lambda tx: store_alerts(tx, [ready]), actor="test")
+        assert await other.head() < await world.store.head()
+        await correlated(other)
+        row = await other.tenant(A).get(ALERTS_V2.name, ready.state.id)
+        assert row is not None and json.loads(row.wire("beta"))["incidentId"]
+    finally:
+        await other.close()
+
+
+async def test_what_retention_removed_is_passed_over_and_nothing_else(world: World) -> None:
+    """Where it has passed the stage, that goes on with the first change that is still kept."""
+    gone = await attack(world, "early", "01")
+    await world.store.retain(datetime.now(UTC) + timedelta(days=30))
+    kept = await attack(world, "later", "11")
+    await correlated(world.store)
+    assert await together(world, kept)
+    assert {await incident_of(world, each) for each in gone} == {None}
+
+
+async def test_retention_waits_for_a_stage_that_has_not_begun(world: World) -> None:
+    stage = CorrelateStage(world.store)
+    ids = await attack(world)
+    await stage.register()
+    await world.store.retain(datetime.now(UTC) + timedelta(days=30))
+    await correlated(world.store, stage)
+    assert await together(world, ids)

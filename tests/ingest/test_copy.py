@@ -12,7 +12,7 @@ from bartizan.errors import StorageFull, TooLarge, Unavailable
 from bartizan.ingest import copy
 from bartizan.ingest.copy import CopyStage
 from bartizan.lake.buffer import Lake, open_lake
-from bartizan.store import Collection, Draft, Store, Tx, draft, inner, open_store
+from bartizan.store import Collection, Draft, Store, Tx, draft, follow, inner, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -172,7 +172,7 @@ async def test_many_are_taken_in_bounded_steps(store: Store, lake: Lake, monkeyp
 async def test_the_cursor_follows_others_changes_so_that_retention_can(
     store: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy, "IDLE_CHANGES", 10)
+    monkeypatch.setattr(follow, "IDLE_CHANGES", 10)
     stage = CopyStage(store, lake)
     assert await stage.step() == 0 and await store.cursor("copy") == 0
     await put(store, "t1", *(draft(NOTES, {"x": n}, f"n{n}") for n in range(9)))
@@ -239,8 +239,8 @@ class Fails:
 async def test_it_runs_until_it_is_cancelled_and_waits_out_what_passes(
     store: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy, "PAUSE_S", 0.01)
-    monkeypatch.setattr(copy, "MAX_PAUSE_S", 0.01)
+    monkeypatch.setattr(follow, "PAUSE_S", 0.01)
+    monkeypatch.setattr(follow, "MAX_PAUSE_S", 0.01)
     failing = Fails(lake)
     running = asyncio.create_task(CopyStage(store, failing).run())
     for number in range(3):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from tests.sources.test_real_records import record_of, records
 
-import bartizan.sources  # noqa: F401 - fills SOURCES
 from bartizan.extend import SOURCES, Record
 from bartizan.sources.detect import MAX_LOOKED_AT, detect, of_sourcetype
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bartizan.sources  # noqa: F401 - fills SOURCES
 from bartizan.extend import SOURCES, Event, Record
 from bartizan.model.edm import edm
 from bartizan.sources.sign_ins import Code, SignIn, Step, sign_in, why

@@ -75,6 +75,11 @@ def store_of(settings: Settings) -> Store:
     return open_store(settings.store or settings.folder, declared(), read_s=float(settings.query_s))
 
 
+def fed() -> dict[str, Collection]:
+    """The sets of Graph objects, which sources may fill."""
+    return {each.name: each for each in declared() if each.type is not None}
+
+
 def lake_of(settings: Settings) -> Lake:
     """Not started yet; knows the tables that sources fill."""
     for name, columns in TABLES.items():
@@ -117,12 +122,11 @@ class App:
             parts=parts_of(settings),
             tell=None if access is None else access.add,
         )
-        fed = {each.name: each for each in declared() if each.type is not None}
         self.lake = None
         if sink is None:
             self.lake = sink = lake_of(settings)
         self.health = Health(store, clock)
-        self.pipeline = Pipeline(store, sink, collections=fed, clock=clock, arrived=self.health.arrived)
+        self.pipeline = Pipeline(store, sink, collections=fed(), clock=clock, arrived=self.health.arrived)
         self._rest = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

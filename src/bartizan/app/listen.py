@@ -1,13 +1,12 @@
 """The process that listens for syslog: one inbox for each listener, all over one store."""
 
-import asyncio
 import contextlib
 import os
-import signal
 
 import structlog
 
-from bartizan.app.assembly import declared, lake_of, store_of
+from bartizan.app.assembly import fed
+from bartizan.app.work import at_work
 from bartizan.auth import tls
 from bartizan.auth.accounts import Accounts
 from bartizan.ingest.health import Arrivals, Health
@@ -26,26 +25,16 @@ def run(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
-    store, lake = store_of(settings), lake_of(settings)
-    await store.start()
-    await lake.start()
-    health = Health(store)
-    fed = {each.name: each for each in declared() if each.type is not None}
-    pipeline = Pipeline(store, lake, collections=fed, arrived=health.arrived)
-    try:
-        async with contextlib.AsyncExitStack() as stack:
-            for text in settings.listeners:
-                where = listener(text)
-                await _listen(stack, settings, store, pipeline, health, where)
-            await stop.wait()
-    finally:
-        await health.close()
-        await lake.close()
-        await store.close()
+    async with at_work(settings) as (store, lake, stop):
+        health = Health(store)
+        pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                for text in settings.listeners:
+                    await _listen(stack, settings, store, pipeline, health, listener(text))
+                await stop.wait()
+        finally:
+            await health.close()
 
 
 async def _listen(

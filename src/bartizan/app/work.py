@@ -4,10 +4,11 @@ Source: design of processes in ARCHITECTURE.md.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.health import watch
+from bartizan.lake import Lake
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
 from bartizan.settings import Settings
@@ -41,32 +43,42 @@ def run(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
-    store, lake = store_of(settings), lake_of(settings)
-    await store.start()
-    await lake.start()
-    copy = CopyStage(store, lake)
-    try:
+    async with at_work(settings) as (store, lake, stop):
+        copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         await copy.register()
+        await correlate.register()
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy).items()
+            for name, stage in stages(settings, store, copy, correlate).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asyncio.Event]]:
+    """Store and lake of a process that answers no requests, open, and what is set when it is told to stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    store, lake = store_of(settings), lake_of(settings)
+    await store.start()
+    try:
+        await lake.start()
+        try:
+            yield store, lake, stop
+        finally:
+            await lake.close()
     finally:
-        await lake.close()
         await store.close()
 
 
-def stages(settings: Settings, store: Store, copy: CopyStage) -> Mapping[str, Stage]:
+def stages(settings: Settings, store: Store, copy: CopyStage, correlate: CorrelateStage) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
     return {
@@ -74,7 +86,7 @@ def stages(settings: Settings, store: Store, copy: CopyStage) -> Mapping[str, St
         "keys": lambda: _keys(authority),
         "copy": copy.run,
         "health": lambda: watch(store),
-        "correlate": CorrelateStage(store).run,
+        "correlate": correlate.run,
     }
 
 

@@ -7,7 +7,6 @@ then (the journal) bring it back as it was.
 Source: design of the feed and of cursors in ARCHITECTURE.md.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,23 +20,20 @@ from bartizan.correlate.facts import Held, Named, Names, facts_of, seconds
 from bartizan.correlate.incident import Handled, Moved, Pass, Seen, Step, Take, Told
 from bartizan.correlate.memory import Memory
 from bartizan.correlate.write import ACTOR, Batch, follow
-from bartizan.errors import BartizanError, Conflict, Gone, StorageFull, Timeout, Unavailable
+from bartizan.errors import Conflict
 from bartizan.model import entities
 from bartizan.model.ids import stable_id
 from bartizan.store.alerts import ALERTS_V2, INCIDENTS
-from bartizan.store.interface import Change, Query, Store, TenantStore, Tx
+from bartizan.store.follow import Follower
+from bartizan.store.interface import FEED_PLACE, Change, Query, Store, TenantStore, Tx
 
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices")
 STEP_CHANGES = 50  # of one step: an alert is rendered in both faces inside the writer, whose lock stays short
 SNAPSHOT_AFTER = 40  # journal entries: what a restart has to go through again
 MAX_TENANTS = 64  # whose engines are in memory
-IDLE_CHANGES = 1_000  # as of the copy stage: changes of other sets after which the cursor follows ...
-IDLE_S = 60.0  # ... or this time
-PAUSE_S = 1.0
-MAX_PAUSE_S = 30.0
 
-POSITION, STATE, JOURNAL = "correlate/position", "correlate/state", "correlate/journal"
-_PASSING = (StorageFull, Unavailable, Timeout, Conflict)
+POSITION = f"{FEED_PLACE}correlate/position"
+STATE, JOURNAL = "correlate/state", "correlate/journal"
 
 log = structlog.get_logger(__name__)
 
@@ -78,49 +74,32 @@ class CorrelateStage:
 
     def __init__(self, store: Store, *, name: str = "correlate", step_changes: int = STEP_CHANGES) -> None:
         self._store = store
-        self._name = name
-        self._step_changes = step_changes
+        self._feed = Follower(store, name, WATCHED, limit=step_changes)
         self._live: OrderedDict[str, _Live] = OrderedDict()
-        self._followed = time.monotonic()
 
     async def run(self) -> None:
-        """Until cancelled. Waits out what passes (a full disk, a database that is away); other errors are raised."""
-        while True:
-            try:
-                taken = await self.step()
-                if not taken:
-                    await self.silence()
-            except _PASSING as error:
-                log.warning("correlate.waits", error=error.message)
-                await asyncio.sleep(_pause(error))
-                continue
-            if not taken:
-                await self._store.changed()
+        """Until cancelled."""
+        await self._feed.run(self._step_or_silence)
+
+    async def register(self) -> int:
+        """Before retention runs: it waits for this stage then."""
+        return await self._feed.register()
+
+    async def _step_or_silence(self) -> int:
+        taken = await self.step()
+        if not taken:
+            await self.silence()
+        return taken
 
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
-        cursor = await self._store.cursor(self._name)
-        if cursor is None:
-            cursor = 0
-            await self._store.advance(self._name, 0)  # from here on retention waits for us
-        head = await self._store.head()
-        try:
-            changes = await self._store.changes(cursor, limit=self._step_changes, collections=list(WATCHED))
-        except Gone:
-            log.error("correlate.gap", after=cursor, up_to=head)  # what lies between stays without an incident
-            await self._store.advance(self._name, head)
-            return 1
-        if not changes:
-            await self._follow(cursor, head)
-            return 0
+        part = await self._feed.read()
         by_tenant: dict[str, list[Change]] = {}
-        for change in changes:
+        for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
         for tenant, its in by_tenant.items():
             await self._take(tenant, its)
-        await self._store.advance(self._name, changes[-1].seq)
-        self._followed = time.monotonic()
-        return len(changes)
+        return await self._feed.taken(part)
 
     async def silence(self, now: float | None = None) -> int:
         """What silence brings about, in the tenants that are in memory: incidents settle and end. Returns in how
@@ -132,12 +111,6 @@ class CorrelateStage:
                 await self._write(tenant, live, live.position, [Pass(at)])
                 done += 1
         return done
-
-    async def _follow(self, cursor: int, head: int) -> None:
-        now = time.monotonic()
-        if head > cursor and (head - cursor >= IDLE_CHANGES or now - self._followed >= IDLE_S):
-            await self._store.advance(self._name, head)
-            self._followed = now
 
     # ------------------------------------------------------------ one tenant
 
@@ -302,7 +275,3 @@ def _of_sign_in(engine: Engine, body: Mapping[str, Any]) -> list[Told]:
         return []
     node, at = ("address", address), seconds(str(body["createdDateTime"]))
     return [] if engine.seen(node, at) else [Seen(node, at)]
-
-
-def _pause(error: BartizanError) -> float:
-    return min(MAX_PAUSE_S, max(PAUSE_S, getattr(error, "retry_after_s", PAUSE_S)))

@@ -6,17 +6,16 @@ document alone. At least once from the feed, and the lake knows which part of it
 Source: design of events in ARCHITECTURE.md.
 """
 
-import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 
-from bartizan.errors import BadRequest, BartizanError, Conflict, Gone, StorageFull, Timeout, TooLarge, Unavailable
+from bartizan.errors import BadRequest, TooLarge
 from bartizan.lake.buffer import Lake
 from bartizan.lake.rows import TableRow, audit_rows, sign_in_rows
 from bartizan.store.draft import inner
+from bartizan.store.follow import Follower
 from bartizan.store.interface import Change, Store
 
 Rows = list[TableRow]
@@ -25,12 +24,6 @@ COPIED: Mapping[str, Callable[[Mapping[str, Any], str], Rows]] = {
     "directoryAudits": audit_rows,
 }
 STEP_CHANGES = 500  # of one step
-IDLE_CHANGES = 1_000  # changes of other collections after which the cursor follows, so that retention can too ...
-IDLE_S = 60.0  # ... or this time
-PAUSE_S = 1.0  # after an error that passes
-MAX_PAUSE_S = 30.0
-
-_PASSING = (StorageFull, Unavailable, Timeout, Conflict)
 
 log = structlog.get_logger(__name__)
 
@@ -42,58 +35,28 @@ class CopyStage:
         self._store = store
         self._lake = lake
         self._name = name
-        self._followed = time.monotonic()
+        self._feed = Follower(store, name, list(COPIED), limit=STEP_CHANGES)
 
     async def run(self) -> None:
-        """Until cancelled. Waits out what passes (a full disk, a database that is away); other errors are raised."""
-        while True:
-            try:
-                taken = await self.step()
-            except _PASSING as error:
-                log.warning("copy.waits", stage=self._name, error=error.message)
-                await asyncio.sleep(_pause(error))
-                continue
-            if not taken:
-                await self._store.changed()
+        """Until cancelled."""
+        await self._feed.run(self.step)
 
     async def register(self) -> int:
-        """Before retention runs: from here on it waits for this stage. Returns where the stage begins."""
-        await self._store.advance(self._name, 0)
-        return await self._store.cursor(self._name) or 0
+        """Before retention runs: it waits for this stage then."""
+        return await self._feed.register()
 
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
-        cursor = await self._store.cursor(self._name)
-        if cursor is None:
-            cursor = await self.register()
-        head = await self._store.head()
-        try:
-            changes = await self._store.changes(cursor, limit=STEP_CHANGES, collections=list(COPIED))
-        except Gone:
-            floor = await self._store.floor()
-            log.error("copy.gap", stage=self._name, after=cursor, up_to=floor)  # what lies between is in the store only
-            await self._store.advance(self._name, floor)
-            return 1
-        if not changes:
-            await self._follow(cursor, head)
-            return 0
+        part = await self._feed.read()
         by_tenant: dict[str, list[Change]] = {}
-        for change in changes:
+        for change in part.changes:
             if change.op == "created":
                 by_tenant.setdefault(change.tenant, []).append(change)
         for tenant, created in by_tenant.items():
-            position = await self._position(tenant, created, cursor, head)
+            position = await self._position(tenant, created, part.after, part.head)
             parts = [(change.seq, await self._rows(change)) for change in created if change.seq > position]
-            await self._append(tenant, [part for part in parts if part[1]])
-        await self._store.advance(self._name, changes[-1].seq)
-        self._followed = time.monotonic()
-        return len(changes)
-
-    async def _follow(self, cursor: int, head: int) -> None:
-        now = time.monotonic()
-        if head > cursor and (head - cursor >= IDLE_CHANGES or now - self._followed >= IDLE_S):
-            await self._store.advance(self._name, head)
-            self._followed = now
+            await self._append(tenant, [each for each in parts if each[1]])
+        return await self._feed.taken(part)
 
     async def _position(self, tenant: str, created: Sequence[Change], cursor: int, head: int) -> int:
         """Up to where this tenant's changes were appended before a crash kept the cursor from following.
@@ -131,7 +94,3 @@ class CopyStage:
             middle = len(parts) // 2
             await self._append(tenant, parts[:middle])
             await self._append(tenant, parts[middle:])
-
-
-def _pause(error: BartizanError) -> float:
-    return min(MAX_PAUSE_S, max(PAUSE_S, getattr(error, "retry_after_s", PAUSE_S)))

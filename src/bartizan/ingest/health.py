@@ -9,6 +9,7 @@ Source: the probability of no arrival where n are expected is e^-n (Poisson).
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -89,10 +90,8 @@ class Health:
         now = self._clock()
         for (tenant, source), arrived in taken.items():
             try:
-                await self._store.tenant(tenant).write(
-                    lambda tx, source=source, arrived=arrived: _count(tx, source, arrived, now),  # type: ignore[misc]
-                    actor=ACTOR,
-                )
+                work = partial(_count, source=source, arrived=arrived, now=now)
+                await self._store.tenant(tenant).write(work, actor=ACTOR)
             except BartizanError as error:
                 _log.warning("ingest.health_waits", source=source, error=error.message)
                 self._since.setdefault((tenant, source), arrived)
@@ -209,7 +208,7 @@ async def look(store: Store, now: datetime) -> list[str]:
         of = store.tenant(tenant.id)
         page = await of.page(SOURCES.name, Query(top=MAX_SOURCES, version="beta"))
         for id in [row.id for row in page.rows]:
-            fell = await of.write(lambda tx, id=id: _looked(tx, id, now), actor=ACTOR)  # type: ignore[misc]
+            fell = await of.write(partial(_looked, id=id, now=now), actor=ACTOR)
             found += [id] if fell else []
     return found
 
@@ -230,18 +229,28 @@ def _tell(tx: Tx, alert: Alert) -> None:
     store_alerts(tx, [prepared(alert, tx.tenant, tx.now, raw, "")])
 
 
-def _silence(source: str, state: dict[str, Any], now: str, *, over: bool) -> Alert:
-    last = str(state["lastReceivedDateTime"])
+def _own(kind: str, source: str, since: str, **said: Any) -> Alert:
+    """An alert of this server's about a source; `since` tells one occasion from the next."""
     return Alert(
         vendor="Bartizan",
         product="Ingestion",
-        provider_alert_id=f"silent:{source}:{last}",
+        provider_alert_id=f"{kind}:{source}:{since}",
+        severity="medium",
+        detector_id=f"source-{kind}",
+        **said,
+    )
+
+
+def _silence(source: str, state: dict[str, Any], now: str, *, over: bool) -> Alert:
+    last = str(state["lastReceivedDateTime"])
+    return _own(
+        "silent",
+        source,
+        last,
         title=f"Source {source} has fallen silent",
         description=f"No record of {source} has arrived since {last}, against what is usual at these hours.",
-        severity="medium",
         category="DefenseEvasion",
         categories=["DefenseEvasion"],
-        detector_id="source-silent",
         first_activity=last,
         last_activity=now,
         status="resolved" if over else "new",
@@ -252,19 +261,17 @@ def _silence(source: str, state: dict[str, Any], now: str, *, over: bool) -> Ale
 
 def _flood(source: str, state: dict[str, Any], now: datetime) -> Alert:
     """One a day and source; its count grows."""
-    day = instant(now)[:10]
-    return Alert(
-        vendor="Bartizan",
-        product="Ingestion",
-        provider_alert_id=f"flood:{source}:{day}",
+    at = instant(now)
+    return _own(
+        "flood",
+        source,
+        at[:10],
         title=f"Records of source {source} were lost in a flood",
         description=f"{state['recordsLost']} records of {source} came faster than they could be kept and are lost.",
-        severity="medium",
         category="SuspiciousActivity",
         categories=["SuspiciousActivity"],
-        detector_id="source-flood",
-        first_activity=instant(now),
-        last_activity=instant(now),
-        source_updated=instant(now),
+        first_activity=at,
+        last_activity=at,
+        source_updated=at,
         recommended_actions="Send over TCP or HTTP, which make a sender wait, or send less.",
     )

@@ -1,0 +1,97 @@
+"""How a stage follows the change feed: from its cursor on, in bounded parts, holding retention back no longer than need
+be.
+
+Source: design of the feed and of cursors in ARCHITECTURE.md.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from msgspec import Struct
+
+from bartizan.errors import BartizanError, Conflict, Gone, StorageFull, Timeout, Unavailable
+from bartizan.store.interface import Change, Store
+
+IDLE_CHANGES = 1_000  # changes of other sets after which the cursor follows, so that retention can too ...
+IDLE_S = 60.0  # ... or this time
+PAUSE_S = 1.0  # after an error that passes
+MAX_PAUSE_S = 30.0
+
+_PASSING = (StorageFull, Unavailable, Timeout, Conflict)
+
+log = structlog.get_logger(__name__)
+
+
+class Part(Struct, frozen=True):
+    """The changes behind `after`, in order; none where the stage has seen all. `head` is the feed's, before they were
+    read."""
+
+    after: int
+    head: int
+    changes: list[Change]
+
+
+class Follower:
+    """The place of the stage `name` in the feed, of which it reads some sets."""
+
+    def __init__(self, store: Store, name: str, collections: Sequence[str], *, limit: int) -> None:
+        self._store = store
+        self._name = name
+        self._collections = list(collections)
+        self._limit = limit
+        self._moved = time.monotonic()
+
+    async def run(self, step: Callable[[], Awaitable[int]]) -> None:
+        """Until cancelled, `step` again and again; where it took nothing, when something has changed. Waits out what
+        passes (a full disk, a database that is away); other errors are raised."""
+        while True:
+            try:
+                taken = await step()
+            except _PASSING as error:
+                log.warning("stage.waits", stage=self._name, error=error.message)
+                await asyncio.sleep(_pause(error))
+                continue
+            if not taken:
+                await self._store.changed()
+
+    async def register(self) -> int:
+        """Before retention runs: from here on it waits for this stage. Returns where the stage begins."""
+        await self._store.advance(self._name, 0)
+        return await self._store.cursor(self._name) or 0
+
+    async def read(self) -> Part:
+        """What comes next, at most `limit` changes. What retention has removed meanwhile is logged and passed over."""
+        while True:
+            after = await self._store.cursor(self._name)
+            if after is None:
+                after = await self.register()
+            head = await self._store.head()
+            try:
+                changes = await self._store.changes(after, limit=self._limit, collections=self._collections)
+            except Gone:
+                floor = await self._store.floor()
+                log.error("stage.gap", stage=self._name, after=after, up_to=floor)  # what lies between is stored alone
+                await self._store.advance(self._name, floor)
+                continue
+            if not changes:
+                await self._follow(after, head)
+            return Part(after, head, changes)
+
+    async def taken(self, part: Part) -> int:
+        """All of it has been worked on; returns how many changes that were."""
+        if part.changes:
+            await self._store.advance(self._name, part.changes[-1].seq)
+            self._moved = time.monotonic()
+        return len(part.changes)
+
+    async def _follow(self, after: int, head: int) -> None:
+        now = time.monotonic()
+        if head > after and (head - after >= IDLE_CHANGES or now - self._moved >= IDLE_S):
+            await self._store.advance(self._name, head)
+            self._moved = now
+
+
+def _pause(error: BartizanError) -> float:
+    return min(MAX_PAUSE_S, max(PAUSE_S, getattr(error, "retry_after_s", PAUSE_S)))
