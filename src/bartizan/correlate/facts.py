@@ -12,7 +12,7 @@ from bartizan.correlate.aliases import Aliases, Token, device, person
 from bartizan.correlate.incident import Facts, Node
 from bartizan.correlate.rank import TACTICS
 from bartizan.model import entities
-from bartizan.model.times import TICKS_A_SECOND, parse, ticks, to_datetime
+from bartizan.model.times import TICKS_A_SECOND, from_ticks, parse, ticks, to_datetime
 
 LEASE_S = 43_200.0  # how long an address may be taken to be a host's after it was seen there: half a common lease
 CLOCKS_S = 300.0  # how far ahead of ours a source's clock may be: one alert of next year must not age all others
@@ -131,6 +131,11 @@ def _categories(alert: Mapping[str, Any]) -> list[str]:
 def seconds(text: str) -> float:
     """Since 1970, of an instant on the wire."""
     return ticks(to_datetime(parse(text))) / TICKS_A_SECOND
+
+
+def instant_of(at: float) -> str:
+    """On the wire, of seconds since 1970."""
+    return from_ticks(round(at * TICKS_A_SECOND))
 
 
 def _capped(nodes: Iterable[Node]) -> Iterator[Node]:

@@ -1,7 +1,7 @@
 """What the engine takes and makes: the facts of an alert, links, evidence, incidents."""
 
 from math import log2
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -34,6 +34,17 @@ class Link(Struct, frozen=True):
     strangers: float  # bits taken off, since users and hosts differ and only an address is shared
     bits: float
     reasons: tuple[str, ...]  # of microsoft.graph.security.correlationReason
+
+    def figures(self) -> dict[str, Any]:
+        """What the bits can be recomputed from, and they."""
+        return {
+            "entity": {"kind": self.node[0], "value": self.node[1]},
+            "shared": self.shared,
+            "popularity": self.popularity,
+            "gapHours": self.gap_hours,
+            "strangers": self.strangers,
+            "bits": self.bits,
+        }
 
     def recomputed(self) -> float:
         return -log2(chance(self.popularity, self.gap_hours)) - self.strangers

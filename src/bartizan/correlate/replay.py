@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bartizan.correlate.engine import Engine
+from bartizan.correlate.facts import instant_of
 from bartizan.correlate.incident import Facts, Incident, Node, Opened, Placed
 from bartizan.correlate.rank import priority, title_of
 from bartizan.correlate.rules import Rules
 from bartizan.errors import BadRequest
-from bartizan.model.times import TICKS_A_SECOND, from_ticks
 
 COLUMNS = ("time", "name", "ip", "host", "short")
 MAX_ROWS = 5_000_000  # about 2 GB; a longer stream is cut by whoever has it
@@ -117,8 +117,8 @@ def _line(
         "priority": score,
         "alerts": rows,
         "folds": incident.folds,
-        "first": _instant(incident.first),
-        "last": _instant(incident.last),
+        "first": instant_of(incident.first),
+        "last": instant_of(incident.last),
         "title": title_of(incident),
         "reasons": sorted(incident.reasons),
         "parts": parts,
@@ -131,15 +131,6 @@ def _link(step: Placed) -> dict[str, Any]:
     assert link is not None
     return {
         "alert": int(step.key),
-        "entity": {"kind": link.node[0], "value": link.node[1]},
-        "shared": link.shared,
-        "popularity": link.popularity,
-        "gapHours": link.gap_hours,
-        "strangers": link.strangers,
-        "bits": link.bits,
+        **link.figures(),
         "reasons": list(link.reasons),
     }
-
-
-def _instant(at: float) -> str:
-    return from_ticks(round(at * TICKS_A_SECOND))

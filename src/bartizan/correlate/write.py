@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from bartizan.correlate.engine import Engine
-from bartizan.correlate.facts import Names
+from bartizan.correlate.facts import Names, instant_of
 from bartizan.correlate.incident import Incident, Link, Merged, Node, Opened, Placed, Step
 from bartizan.correlate.rank import priority, summary_of, tactics_of, title_of
-from bartizan.model.times import TICKS_A_SECOND, from_ticks
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import ALERTS_V2, INCIDENTS, place_alert
 from bartizan.store.draft import draft, inner
@@ -148,8 +147,8 @@ def _body(incident: Incident, engine: Engine, names: Names) -> dict[str, Any]:
             "entities": [{"kind": kind, "value": value} for kind, value in entities],
             "tactics": tactics_of(incident),
             "reasons": sorted(incident.reasons),
-            "firstActivityDateTime": _instant(incident.first),
-            "lastActivityDateTime": _instant(incident.last),
+            "firstActivityDateTime": instant_of(incident.first),
+            "lastActivityDateTime": instant_of(incident.last),
             "follows": incident.follows or None,
         },
     }
@@ -159,14 +158,5 @@ def _link(alert: str, link: Link) -> dict[str, Any]:
     return {
         "id": alert,
         "correlationReason": ",".join(link.reasons),
-        "entity": {"kind": link.node[0], "value": link.node[1]},
-        "shared": link.shared,
-        "popularity": link.popularity,
-        "gapHours": link.gap_hours,
-        "strangers": link.strangers,
-        "bits": link.bits,
+        **link.figures(),
     }
-
-
-def _instant(at: float) -> str:
-    return from_ticks(round(at * TICKS_A_SECOND))

@@ -4,18 +4,17 @@ Source: ArcSight Common Event Format Implementation Standard; `cef.py`, `common_
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from bartizan.extend import Event, GraphObject, Record
-from bartizan.model.alert import Alert
-from bartizan.sources import cef, common_security_log
-from bartizan.sources.evidence import Evidence
+from bartizan.extend import Record
+from bartizan.sources import cef
+from bartizan.sources.common_security_log import Device
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
-from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.shape import Paths
 
 
-class CefGeneric(Shape):
+class CefGeneric(Device):
     name = "cef_generic"
     vendor = "Unknown"
     product = "CEF device"
@@ -39,17 +38,3 @@ class CefGeneric(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         return [event.fields for event in cef.records(record)]
-
-    def is_alert(self, fields: Fields) -> bool:
-        return common_security_log.is_detection(fields)
-
-    def entities(self, fields: Fields, evidence: Evidence) -> None:
-        common_security_log.entities(fields, evidence)
-
-    def finish(self, fields: Fields, alert: Alert) -> None:
-        alert.vendor = fields.text("deviceVendor") or self.vendor
-        alert.product = fields.text("deviceProduct") or self.product
-        common_security_log.acted(alert, fields.text("act"))
-
-    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
-        yield from common_security_log.told(fields, self.entities)

@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from bartizan.extend import Event
+from bartizan.extend import Event, GraphObject
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.severity import of_cef, of_word
+from bartizan.sources.shape import Shape
 from bartizan.sources.tables import columns, event
 from bartizan.sources.times import first_time
 
@@ -219,6 +220,24 @@ def _process(fields: Fields, evidence: Evidence, name: str, pid: str) -> None:
         evidence.process(name=job[2], pid=int(job[1]))
     elif said is not None:
         evidence.process(path=said, pid=fields.integer(pid))
+
+
+class Device(Shape):
+    """A device that speaks in these keys and says itself what it is."""
+
+    def is_alert(self, fields: Fields) -> bool:
+        return is_detection(fields)
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        entities(fields, evidence)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        alert.vendor = fields.text("deviceVendor") or self.vendor
+        alert.product = fields.text("deviceProduct") or self.product
+        acted(alert, fields.text("act"))
+
+    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
+        yield from told(fields, self.entities)
 
 
 def told(fields: Fields, entities: Callable[[Fields, Evidence], None], times: Iterable[str] = TIMES) -> Iterator[Event]:

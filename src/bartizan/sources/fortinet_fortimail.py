@@ -6,13 +6,13 @@ Source: Fortinet, "FortiMail Log Message Reference".
 import re
 from typing import Any
 
-from bartizan.model.alert import Alert, Severity
+from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import SYSLOG_WORDS
 from bartizan.sources.shape import Paths
 
-_WORDS: dict[str, Severity] = {"notice": "low", "notification": "low", "alert": "high", "emergency": "high"}
 _URL = re.compile(r"https?://[^\s\"'<>,]{3,2048}")
 _ADDRESS = re.compile(r"\[(\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f:]{3,45})\]", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![\w.])(from|to)=<?([^\s<>,]{1,320})>?", re.IGNORECASE)
@@ -48,7 +48,7 @@ class FortiMail(Firewall):
         title="virus msg subtype type",
         description="msg",
         severity="severity pri",
-        words=_WORDS,
+        words=SYSLOG_WORDS,
         vendor_category="type",
         categories={"virus": "Malware", "spam": "Phishing"},
         detector="virus subtype log_id",

@@ -4,15 +4,15 @@ Source: IBM, "QRadar Log Event Extended Format (LEEF) Version 2"; `leef.py`, `co
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from bartizan.extend import Event, GraphObject, Record
-from bartizan.model.alert import Alert
-from bartizan.sources import common_security_log, leef
+from bartizan.extend import Record
+from bartizan.sources import leef
+from bartizan.sources.common_security_log import Device
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
-from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.shape import Paths
 
 # What vendors name beside the predefined attributes.
 _USERS = (
@@ -31,7 +31,7 @@ _HOSTS = ("sender", "identHostName", "identNetBios", "devname", "hostname", "vSr
 _DOMAINS = ("dstname", "dst_host", "domainName", "rcptDomain", "host")
 
 
-class LeefGeneric(Shape):
+class LeefGeneric(Device):
     name = "leef_generic"
     vendor = "Unknown"
     product = "LEEF device"
@@ -54,11 +54,8 @@ class LeefGeneric(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         return [event.fields for event in leef.records(record)]
 
-    def is_alert(self, fields: Fields) -> bool:
-        return common_security_log.is_detection(fields)
-
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        common_security_log.entities(fields, evidence)
+        super().entities(fields, evidence)
         for key in _USERS:
             evidence.user(fields.text(key))
         for key in _HOSTS:
@@ -66,11 +63,3 @@ class LeefGeneric(Shape):
             evidence.ip(fields.text(key))
         for key in _DOMAINS:
             evidence.domain(fields.text(key))
-
-    def finish(self, fields: Fields, alert: Alert) -> None:
-        alert.vendor = fields.text("deviceVendor") or self.vendor
-        alert.product = fields.text("deviceProduct") or self.product
-        common_security_log.acted(alert, fields.text("act"))
-
-    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
-        yield from common_security_log.told(fields, self.entities)

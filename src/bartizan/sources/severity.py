@@ -3,6 +3,8 @@
 There is no "critical" in Graph: it becomes high, and the vendor's own word is kept beside it.
 """
 
+from collections.abc import Mapping
+
 from bartizan.model.alert import Severity
 
 CRITICAL_TAG = "vendorSeverity:critical"
@@ -25,6 +27,15 @@ _WORDS: dict[str, Severity] = {
     "severe": "high",
     "very-high": "high",
     "very high": "high",
+}
+
+
+# Words of syslog's scale that products use beside `of_word`'s.
+SYSLOG_WORDS: Mapping[str, Severity] = {
+    "notice": "low",
+    "notification": "low",
+    "alert": "high",
+    "emergency": "high",
 }
 
 

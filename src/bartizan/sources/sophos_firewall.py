@@ -6,13 +6,12 @@ Source: Sophos Firewall, "Log file guide", "Syslog: device standard format".
 import re
 from typing import Any
 
-from bartizan.model.alert import Severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import SYSLOG_WORDS
 from bartizan.sources.shape import Paths
 
-_WORDS: dict[str, Severity] = {"notice": "low", "notification": "low", "alert": "high", "emergency": "high"}
 _ALERTS = frozenset({"ips", "idp", "anti-virus", "atp", "anti virus", "advanced threat protection"})
 _CATEGORIES = {
     "anti-virus": "Malware",
@@ -76,7 +75,7 @@ class SophosFirewall(Firewall):
         title="signature_msg virus malware threatname ips_message reason log_component msg name",
         description="message classification",
         severity="priority severity",
-        words=_WORDS,
+        words=SYSLOG_WORDS,
         vendor_category="log_type log_component sub",
         categories=_CATEGORIES,
         detector="signature_id sid threatname virus log_id",
