@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from bartizan.demo import posture, profiles, story, telemetry
-from bartizan.demo.organisation import Organisation, sample_id
+from bartizan.demo.organisation import Organisation
 
 BATCH_ROWS = 500
 BATCH_REQUESTS = 20  # of one $batch
@@ -20,13 +20,6 @@ STORIES = (timedelta(hours=21), timedelta(days=3, hours=9))  # before the last m
 STORY_EVERY = timedelta(minutes=30)
 LIVE_PAUSE_MIN = (0.4, 0.8)  # between two ordinary items: often enough that who watches sees something
 _log = structlog.get_logger(__name__)
-_TITLES = (  # of the incident of a story, by how many alerts it has
-    "Suspicious activity reported by a user",
-    "Suspicious sign-in followed by a foothold",
-    "Suspicious sign-in followed by a foothold",
-    "Password spray followed by credential theft",
-    "Password spray followed by credential theft and exfiltration",
-)
 
 
 class Refused(Exception):
@@ -115,55 +108,11 @@ class Server:
                     raise Refused(f"POST {requests[int(each['id'])]['url']}: {each['status']} {each.get('body')}")
 
 
-class Case:
-    """The incident of one story: it opens with the first alert and grows with each further one, as the products' own
-    correlation would have it."""
-
-    def __init__(self, server: Server, began: datetime) -> None:
-        self._server = server
-        self.id = sample_id("incident", telemetry.stamp(began))
-        self.alerts = 0
-
-    async def add(self, alert_ids: list[str]) -> None:
-        if not alert_ids:
-            return
-        new = self.alerts == 0
-        self.alerts += len(alert_ids)
-        told = {
-            "displayName": _TITLES[min(self.alerts, len(_TITLES)) - 1],
-            "severity": "medium" if self.alerts < 2 else "high",
-        }
-        if new:
-            description = "One account was guessed, used from far away, and its machine gave up credentials."
-            body = {"id": self.id, "status": "active", "description": description, **told}
-            await self._server.send("POST", "/v1.0/security/incidents", body, present=True)
-        else:
-            await self._server.send("PATCH", f"/v1.0/security/incidents/{self.id}", told)
-        await self._server.send(
-            "POST",
-            "/v1.0/security/alerts_v2/microsoft.graph.security.moveAlerts",
-            {
-                "alertIds": alert_ids,
-                "incidentId": self.id,
-                "alertComment": "Same account and machine within minutes.",
-                "newCorrelationReasons": "sameActor,temporalProximity",
-            },
-        )
-
-
 def _grouped(items: Iterable[telemetry.Item]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         groups.setdefault(item.path, []).append(item.body)
     yield from groups.items()
-
-
-async def _past_story(server: Server, items: Iterable[telemetry.Item], began: datetime) -> None:
-    case, ids = Case(server, began), []
-    for path, rows in _grouped(items):
-        ids += await server.post_all(path, rows)
-    if not await server.holds(f"/v1.0/security/incidents?$filter=id%20eq%20'{case.id}'"):
-        await case.add(ids)
 
 
 async def fill(server: Server, org: Organisation, now: datetime, *, days: int = HISTORY_DAYS) -> None:
@@ -191,8 +140,8 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
         await server.post_all(path, rows)
     for number, ago in enumerate(STORIES):
         if ago < timedelta(days=max(days, 1)):
-            began = midnight - ago
-            await _past_story(server, story.attack(org, began, number), began)
+            for path, rows in _grouped(story.attack(org, midnight - ago, number)):
+                await server.post_all(path, rows)
 
 
 class Life:
@@ -209,7 +158,7 @@ class Life:
         now = datetime.now(UTC)
         stream = telemetry.ordinary(self._org, now, now + timedelta(days=365), pause_min=LIVE_PAUSE_MIN)
         item = next(stream)
-        case, steps = self._story(now + timedelta(minutes=1))
+        steps = self._story(now + timedelta(minutes=1))
         while True:
             now = datetime.now(UTC)
             while item.at <= now:
@@ -217,17 +166,15 @@ class Life:
                 item = next(stream)
             while steps and steps[0].at <= now:
                 step = steps.pop(0)
-                await case.add(
-                    await self._server.post_all(step.path, [step.body], renew=step.path == posture.RISKY_USERS)
-                )
+                await self._server.post_all(step.path, [step.body], renew=step.path == posture.RISKY_USERS)
                 if not steps:
-                    _log.info("story finished", alerts=case.alerts)
-                    case, steps = self._story(now + STORY_EVERY)
+                    _log.info("story finished")
+                    steps = self._story(now + STORY_EVERY)
             await asyncio.sleep(1)
 
-    def _story(self, begins: datetime) -> tuple[Case, list[telemetry.Item]]:
+    def _story(self, begins: datetime) -> list[telemetry.Item]:
         self._number += 1
-        return Case(self._server, begins), list(story.attack(self._org, begins, self._number))
+        return list(story.attack(self._org, begins, self._number))
 
     async def _ordinary(self, item: telemetry.Item) -> None:
         """A new alert; the one before it turns out to be nothing."""
