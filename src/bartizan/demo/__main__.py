@@ -41,8 +41,8 @@ Leave this running. In another terminal:
   curl -s --cacert "$SSL_CERT_FILE" -H "Authorization: Bearer $token" \\
     "$GRAPH_ADDRESS/v1.0/security/incidents?\\$expand=alerts" | python3 -m json.tool
 
-Alerts come in every minute or two. An attack begins in a minute, unfolds over five, and the server makes an incident of it
-that grows; another one follows every half hour.
+Alerts come in every minute or two. An attack begins in a minute, unfolds over five, and the server
+makes an incident of it that grows; another one follows every half hour.
 README.md has the same with Microsoft's SDK; {address}/openapi/ shows every operation.
 Ctrl-C stops it; started again, it goes on with the same data and credentials.
 """
