@@ -1,8 +1,9 @@
 """Files that grow: what is appended is stored, through rotation, from where it was left.
 
 How far a file has been stored stands in the store, under the file's path, with what tells one file of that path from
-the next: its device and inode, and the hash of its beginning. Lines are stored before the checkpoint moves, so that a
-crash stores some of them twice, which changes nothing.
+the next: its device and inode, and the hash of its beginning. Lines are stored before the checkpoint moves. After a
+crash some of them come again and count as repeats; only events whose write was cut off between lake and store may then
+be there twice, where the lines come again in other parts.
 
 Source: logrotate(8): a file is renamed and a new one made (create), or copied and cut to nothing (copytruncate).
 """
