@@ -123,9 +123,22 @@ def seeded(data: Path, *store: str) -> Iterator[Running]:
             f"https://localhost:{port}", port, data, ca, app["tenantId"], app["clientId"], app["clientSecret"]
         )
         asyncio.run(_fill(running))
+        _wait_correlated(running)
         yield running
     finally:
         stop(process)
+
+
+def _wait_correlated(running: Running) -> None:
+    """The worker makes incidents of the sample's alerts; its attack is one of them."""
+    end = time.monotonic() + 120
+    with running.api() as api:
+        while True:
+            incidents = api.get("/v1.0/security/incidents?$top=500").json()["value"]
+            if any(each["displayName"].startswith("Attack on ") for each in incidents):
+                return
+            assert time.monotonic() < end, [each["displayName"] for each in incidents]
+            time.sleep(0.2)
 
 
 async def _fill(running: Running) -> None:
