@@ -1,4 +1,4 @@
-"""The whole extension surface: source, resource (connector, detection and action join with their rooms).
+"""The whole extension surface: source, resource, connector (detection and action join with their rooms).
 
 Each extension is one file plus its cases; it registers by subclass or by calling `resource(...)`, and nothing else is
 edited.
