@@ -15,7 +15,7 @@ from bartizan.model import faces
 from bartizan.model.faces import AlertState
 from bartizan.model.workflow import Who
 from bartizan.odata.tree import Kind
-from bartizan.store.draft import draft, inner
+from bartizan.store.draft import draft, inner, spliced
 from bartizan.store.interface import CREATED, UPDATED, Collection, Column, Draft, Entity, Stored, Tx
 
 Face = Literal["v2", "legacy"]
@@ -140,9 +140,12 @@ def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | No
 
 
 def _drafts(state: AlertState) -> tuple[Draft, Draft]:
-    named = [Entity(one.kind, one.value, one.role) for one in state.entities]
-    v2 = draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
+    v2 = draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=_named(state))
     return v2, draft(ALERTS, faces.of_old(state), state.id, state=None)
+
+
+def _named(state: AlertState) -> list[Entity]:
+    return [Entity(one.kind, one.value, one.role) for one in state.entities]
 
 
 def state_of(stored: Stored) -> AlertState:
@@ -223,7 +226,23 @@ def place_alert(tx: Tx, id: str, incident: str, *, instead_of: str | None = None
     before = state_of(stored)
     if before.incident != instead_of:
         return None
-    return _replace(tx, before, faces.move(before, incident), touch=False)
+    after = faces.move(before, incident)
+    return _placed(tx, stored, before, after) or _replace(tx, before, after, touch=False)
+
+
+def _placed(tx: Tx, stored: Stored, before: AlertState, after: AlertState) -> Kept | None:
+    """Of each face the one property that tells the incident, since this is done to every alert, inside the writer."""
+    old = _legacy(tx, after.id)
+    today, of_old = faces.today(after), faces.of_old(after)
+    v2 = spliced(ALERTS_V2, stored, today, ("incidentId",), entities=_named(after))
+    legacy = spliced(ALERTS, old, of_old, ("incidentIds",))
+    if v2 is None or legacy is None:
+        return None
+    changed: Changes = {"incidentId": (before.incident, after.incident)}
+    changed_legacy: Changes = {"incidentIds": (faces.of_old(before)["incidentIds"], of_old["incidentIds"])}
+    return Kept(
+        _put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident
+    )
 
 
 def touch_incident(tx: Tx, id: str) -> Stored | None:
