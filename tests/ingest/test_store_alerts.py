@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -199,7 +200,7 @@ async def test_an_alert_that_is_placed_is_the_alert_that_is_moved(any_store: Sto
         await incident(store, "i1")
         kept = await put(store, *made)
         for one in kept:
-            await store.write(lambda tx, id=one.v2.id, put_into=put_into: put_into(tx, id, "i1"), actor="t")
+            await store.write(partial(_in_incident, put_into, one.v2.id), actor="t")
         shown.append(
             [_steady(await store.get(name, one.v2.id)) for one in kept for name in (ALERTS_V2.name, ALERTS.name)]
         )
