@@ -26,7 +26,7 @@ LOOK_S = 0.1  # between two counts of those
 SLOTS: Mapping[Kind, int] = {"read": 1, "write": 8, "ingest": 1}
 MAX_WAITING = 2_000  # requests of one tenant; more are told to come back
 MAX_REST_S = 0.5
-SHARE = 0.25  # of the process's time, for those together that ask much, while others ask too
+SHARE = 0.25  # of the process's time, for those together that ask much, while others ask too; by setting
 CREDIT_S = 0.01  # of work that a tenant may have ahead of its share, so that a few requests at once do not wait
 AROUND_S = 0.0002  # that a request takes before and after its turn: reading and writing HTTP
 WRITE_S = 0.0005  # at most, of a write: most of its time it waits for the disk
@@ -37,7 +37,10 @@ _Lane = tuple[str, Kind]
 class Turns:
     """Of one event loop."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic, *, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = monotonic, *, share: float = SHARE, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self._share = share
         self.clock = clock
         self._max_waiting = max_waiting
         self._seen: dict[str, float] = {}
@@ -70,7 +73,7 @@ class Turns:
             return 0.0
         debt, at = self._debts.get(tenant, (0.0, now))
         others = sum(owed > CREDIT_S for name, (owed, _) in self._debts.items() if name != tenant)
-        share = SHARE / (others + 1)
+        share = self._share / (others + 1)
         took = AROUND_S + (min(now - began, WRITE_S) if kind == "write" else now - began)
         debt = max(0.0, debt - (now - at) * share) + took
         self._debts[tenant] = debt, now
