@@ -220,7 +220,8 @@ class Pipeline:
         """All in one write. If the store refuses it for what it holds, record by record, so that only the one at fault
         is kept as text."""
         try:
-            return await store.write(lambda tx: _put(tx, made, known), actor=actor)
+            bulk = len(made) > CROWDED_RECORDS
+            return await store.write(lambda tx: _put(tx, made, known), actor=actor, bulk=bulk)
         except (BadRequest, TooLarge) as error:
             if len(made) == 1:
                 return await self._keep_as_text(tenant, store, made[0], actor, received, described(error))
