@@ -5,7 +5,7 @@ which no read of the document shows. Stages ask `Connections` for the live conne
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,8 +14,9 @@ from msgspec import Struct
 from bartizan.auth.keys import Vault
 from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.extend.connectors import CONNECTORS, Connector, Outside
+from bartizan.model.faces import AlertState
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Collection, Column, Query, Store, Tx
+from bartizan.store.interface import Collection, Column, Query, Store, TenantStore, Tx
 
 CONNECTIONS = Collection(
     "connections",
@@ -25,6 +26,8 @@ CONNECTIONS = Collection(
     versions=("beta",),
 )
 MAX_CONNECTIONS = 200  # of one tenant
+PULLED_OVER = "pulledOver"  # edge from an alert to the connection that pulled it
+ORIGINS = "connectionOrigins"  # target of that edge: no set of documents, so that removing a connection is one step
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -41,11 +44,17 @@ class Connection(Struct, frozen=True, kw_only=True, rename="camel"):
     act: bool = True  # it may be given actions
     federate: bool = False  # reads of alerts ask it live
     version: int = 0  # grows with every change; a live connector of an older one is closed
+    created_date_time: str = ""
 
     @property
     def actor(self) -> str:
         """Who makes the changes that are pulled over this connection: by it they are kept from going back."""
         return f"connection:{self.id}"
+
+    @property
+    def origin(self) -> str:
+        """Names this connection for good: one that is made later under the same id has another."""
+        return f"{self.id}@{self.created_date_time}"
 
 
 def secret_fields(settings: type[Struct]) -> frozenset[str]:
@@ -68,6 +77,43 @@ def checked(connector: type[Connector], settings: Mapping[str, Any]) -> Any:
         raise BadRequest(f"settings of {connector.name}: {error}") from None
 
 
+def note_pulled(tx: Tx, connection: Connection, alerts: Iterable[str]) -> None:
+    """In the write that stores them: these alerts came over this connection. Twice changes nothing."""
+    for id in alerts:
+        tx.relate(PULLED_OVER, id, ORIGINS, connection.origin)
+
+
+async def owner_of(store: TenantStore, alert: AlertState) -> str | None:
+    """Id of the connection whose system an alert belongs to: to it the changes of analysts are written back.
+
+    That is the connection that pulled the alert, also while it is disabled (of several an enabled one first, then by
+    id). Of an alert that no connection there is has pulled (it came by another way, or its connection was removed) it
+    is the one enabled connection whose connector `owns` the alert's (vendor, product), in any case of letters. None
+    where there is no such connection, or more than one: then nobody can say whose the alert is.
+    """
+    here = await _every(store)
+    if not here:
+        return None
+    origins = {target for _, target in await store.related(PULLED_OVER, alert.id, limit=MAX_CONNECTIONS)}
+    pulled = sorted((each for each in here if each.origin in origins), key=lambda each: (not each.enabled, each.id))
+    if pulled:
+        return pulled[0].id
+    made_by = alert.legacy.get("vendorInformation") or {}
+    maker = (str(made_by.get("vendor")).casefold(), str(made_by.get("provider")).casefold())
+    owners = [each.id for each in here if each.enabled and maker in _owned(each.connector)]
+    return owners[0] if len(owners) == 1 else None
+
+
+def _owned(connector: str) -> set[tuple[str, str]]:
+    kind = CONNECTORS.get(connector)
+    return set() if kind is None else {(vendor.casefold(), product.casefold()) for vendor, product in kind.owns}
+
+
+async def _every(store: TenantStore) -> list[Connection]:
+    page = await store.page(CONNECTIONS.name, Query(top=MAX_CONNECTIONS, version="beta"))
+    return [_read(row.wire("beta")) for row in page.rows]
+
+
 class Connections:
     """`outside` makes the HTTP client of one connection."""
 
@@ -78,8 +124,7 @@ class Connections:
         self._live: dict[tuple[str, str], tuple[int, Connector]] = {}
 
     async def every(self, tenant: str) -> list[Connection]:
-        page = await self._store.tenant(tenant).page(CONNECTIONS.name, Query(top=MAX_CONNECTIONS, version="beta"))
-        return [_read(row.wire("beta")) for row in page.rows]
+        return await _every(self._store.tenant(tenant))
 
     async def get(self, tenant: str, id: str) -> Connection:
         row = await self._store.tenant(tenant).get(CONNECTIONS.name, id)
