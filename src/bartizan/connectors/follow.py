@@ -57,17 +57,14 @@ class Followed:
         self._seen[mark] = at
         return True
 
-    def reached(self, at: str) -> None:
-        """Everything before `at` has been read, whatever its order."""
-        self._at = max(self._at, at)
-
     @property
     def last(self) -> str:
         """The newest time of this look; "" before the first."""
         return self._last
 
     def cursor(self, *, done: bool) -> str:
-        """Where the next look begins. Of pages that did not keep the order only the end moves it."""
+        """Where the next look begins. Of pages that did not keep the order only the end moves it; `done` says that
+        everything up to the newest time was read."""
         if self._ordered or done:
             since = ago(self._at, self._late_s)
             young = {mark: at for mark, at in self._seen.items() if at >= since}

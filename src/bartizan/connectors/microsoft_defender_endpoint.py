@@ -200,7 +200,6 @@ class MicrosoftDefenderEndpoint(Connector):
             if until is None or until > now:
                 yield Batch(cursor=look.cursor(done=True), records=records)
                 return
-            look.reached(until)
             if records:
                 yield Batch(cursor=look.cursor(done=True), records=records)
             since, width = until, width * 2

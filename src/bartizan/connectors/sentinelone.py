@@ -47,7 +47,6 @@ _CHANGES = {  # action on an agent -> (of the API, network status in the end)
     "releaseDevice": ("connect", "connected"),
 }
 _MITIGATIONS = {"quarantineFile": "quarantine", "restoreFile": "un-quarantine"}
-_ANALYSTS = frozenset({2012, 2028, 2029, 2030, 2036, 2037, 4008, 4009, 4011, 4112})  # activities of people at a threat
 
 Os = Literal["windows", "windows_legacy", "macos", "linux"]
 
@@ -194,17 +193,16 @@ class SentinelOne(Connector):
                 await self._changed(f"{_THREATS}/notes", {"ids": [change.id]}, {"text": text})
 
     async def _writer(self, id: str) -> str | None:
-        """Who changed the threat last, by its timeline, where the token may read it."""
+        """The user whom the threat's timeline names last, where the token may read it."""
         path = f"{_THREATS}/{segment(id)}/timeline"
         params = {"limit": "100", "sortBy": "createdAt", "sortOrder": "desc"}
         reply = await self._api.ask("GET", path, params=params, allow=(400, 403, 404))
         if reply.status != 200:
             return None
         for raw in rows(reply, _Page, path).data:
-            step = decoded(raw)
-            data = step.get("data") or {}
-            who = data.get("username") or data.get("userName")
-            if step.get("activityType") in _ANALYSTS and isinstance(who, str) and who:
+            data = decoded(raw).get("data")
+            who = data.get("username") or data.get("userName") if isinstance(data, dict) else None
+            if isinstance(who, str) and who:
                 return who
         return None
 
