@@ -248,7 +248,8 @@ def told(reply: Reply) -> str:
             found = data[name]
             found = found[0] if isinstance(found, list) else found
             if isinstance(found, dict):
-                found = found.get("message") or found.get("reason") or found.get("code") or found.get("title")
+                parts = ("message", "reason", "detail", "title", "code")
+                found = next((found[part] for part in parts if found.get(part)), None)
             return re.sub(r"\s+", " ", str(found))[:_TOLD_CHARS]
     return ""
 
