@@ -55,9 +55,14 @@ def secret_fields(settings: type[Struct]) -> frozenset[str]:
 
 
 def _secret(kind: Any) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return any(_secret(each) for each in kind.types)
-    return bool((getattr(kind, "extra", None) or {}).get("secret"))
+    """Also where it is optional, has a description, or is the value of a dict of secrets by name."""
+    if (getattr(kind, "extra", None) or {}).get("secret"):
+        return True
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _secret(kind.type)
+    if isinstance(kind, msgspec.inspect.DictType):
+        return _secret(kind.value_type)
+    return isinstance(kind, msgspec.inspect.UnionType) and any(_secret(each) for each in kind.types)
 
 
 def checked(connector: type[Connector], settings: Mapping[str, Any]) -> Any:
