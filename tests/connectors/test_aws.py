@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.session import Session
 from moto.server import ThreadedMotoServer
-from tests.connectors.serving import pulled, serving
+from tests.connectors.double_server import pulled, serving
 
 import bartizan.sources  # noqa: F401 - registers them
 from bartizan.connectors.aws import GUARD_ROWS, HUB_ROWS, MAX_NOTE_CHARS, Aws, AwsSettings

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from tests.connectors.serving import pulled, serving
+from tests.connectors.double_server import pulled, serving
 
 import bartizan.sources  # noqa: F401 - registers them
 from bartizan.connectors.elastic import (

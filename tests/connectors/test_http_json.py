@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from tests.connectors.serving import pulled, serving
+from tests.connectors.double_server import pulled, serving
 
 from bartizan.connectors.http import Http
 from bartizan.connectors.http_json import HttpJson, HttpJsonSettings

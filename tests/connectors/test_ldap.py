@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.conftest import absent
 from tests.connectors import active_directory
-from tests.connectors.serving import pulled
+from tests.connectors.double_server import pulled
 
 from bartizan import api
 from bartizan.connectors.http import Http
