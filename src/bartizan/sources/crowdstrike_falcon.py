@@ -219,7 +219,7 @@ class CrowdStrike(Source):
             source_created=created,
             source_updated=first_time(body, "updated_timestamp", "SignalUpdatedTimestamp", "modified_timestamp"),
             status=_STATUS.get(status, "new"),
-            classification=_CLASSIFICATION.get((body.text("resolution") or status).lower()),
+            classification=_classification(body, status),
             assigned_to=body.text("assigned_to_name", "assigned_to_uid", "AssignedTo"),
             url=body.text("FalconHostLink", "falcon_host_link"),
             confidence=body.integer("confidence", "Confidence"),
@@ -331,6 +331,12 @@ def _disposition(body: Fields) -> graph.EvidenceRemediationStatus:
     ):
         return "blocked"
     return "prevented" if text.startswith("prevention") else "none"
+
+
+def _classification(body: Fields, status: str) -> str | None:
+    """By the resolution; an alert of today's API has it as one of its tags."""
+    words = [body.text("resolution") or status, *_tags(body)]
+    return next((_CLASSIFICATION[word.lower()] for word in words if word.lower() in _CLASSIFICATION), None)
 
 
 def _tags(body: Fields) -> list[str]:

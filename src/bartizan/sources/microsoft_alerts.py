@@ -37,6 +37,10 @@ _FEEDBACK = {
     "benignpositive": "informationalExpectedActivity",
     "informationalexpectedactivity": "informationalExpectedActivity",
 }
+_DETERMINATIONS = {  # as Defender for Endpoint's API says them, where Graph says otherwise
+    "insufficientdata": "notEnoughDataToValidate",
+    "clean": "notMalicious",
+}
 # Names of products as records spell them, without spaces and in lower case -> (Graph's serviceSource, product).
 _PRODUCTS = {
     "microsoftdefenderforendpoint": ("microsoftDefenderForEndpoint", "Microsoft Defender for Endpoint"),
@@ -146,7 +150,7 @@ def classification_of(word: str | None) -> str | None:
 
 def determination_of(word: str | None) -> str | None:
     members = {member.lower(): member for member in get_args(graph.AlertDetermination)}
-    found = members.get(folded(word))
+    found = members.get(folded(word)) or _DETERMINATIONS.get(folded(word))
     return None if found == "unknown" else found
 
 
