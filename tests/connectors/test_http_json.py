@@ -261,6 +261,30 @@ async def test_check() -> None:
         await outside.close()
 
 
+@pytest.mark.asyncio
+async def test_client_credentials() -> None:
+    """A token is asked for with the client's secret, kept, and asked for anew once where it is refused."""
+    system = System()
+    system.alerts = alerts(4)
+    forms: list[dict[str, Any]] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path != "/token":
+            return await system.answer(request)
+        forms.append(dict(await request.post()))
+        return web.json_response({"access_token": "old" if len(forms) == 1 else "s3cret", "expires_in": 3_600})
+
+    async with serving(answer) as url:
+        auth = {"kind": "oauth2", "token_url": f"{url}/token", "client_id": "c", "client_secret": "{{secret.one}}"}
+        made = {**described(url), "auth": {**auth, "scope": "alerts.read"}}
+        outside = Http()
+        connector = HttpJson(checked(HttpJson, {"description": made, "secrets": {"one": "hush"}}), outside)
+        assert numbers(await pulled(connector, "records")) == [0, 1, 2, 3]
+        await outside.close()
+    wanted = {"grant_type": "client_credentials", "client_id": "c", "client_secret": "hush", "scope": "alerts.read"}
+    assert forms == [wanted, wanted]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -8,7 +8,6 @@ Source: RFC 8288 (links to the next page), RFC 6749, section 4.4 (client credent
 (Bearer), TOML 1.0.
 """
 
-import re
 import tomllib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -21,6 +20,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from yarl import URL
 
+from bartizan.connectors.oauth import Api, next_link, with_secret
 from bartizan.connectors.template import Template, Values, every_text, shown_names, within
 from bartizan.extend.connectors import Batch, Connector, Outside, Pulled, Push, Pushed, Rejected, Reply, Secret, Stream
 from bartizan.model.times import from_ticks, instant, parse, ticks, to_datetime
@@ -205,6 +205,7 @@ class HttpJson(Connector):
         super().__init__(settings, outside)
         self._is = settings.described()
         self._secrets: Values = {f"secret.{name}": value for name, value in settings.secrets.items()}
+        self._api = self._by_token(self._is.auth) if isinstance(self._is.auth, OAuth) else None
 
     async def check(self) -> str:
         if self._is.check is not None:
@@ -303,12 +304,18 @@ class HttpJson(Connector):
 
     async def _send(self, request: Request, known: Values, url: str, params: dict[str, str]) -> Reply:
         headers = {
-            **await self._authorization(known),
+            **self._authorization(known),
             **{name: Template(text).in_header(known) for name, text in self._is.headers.items()},
             **{name: Template(text).in_header(known) for name, text in request.headers.items()},
         }
         body = within(request.json, known)
-        return await self.outside.ask(request.method, url, headers=headers, params=params or None, json=body)
+        asked = self.outside if self._api is None else self._api
+        return await asked.ask(request.method, url, headers=headers, params=params or None, json=body)
+
+    def _by_token(self, auth: OAuth) -> Api:
+        asked = {"grant_type": "client_credentials", **({"scope": auth.scope} if auth.scope else {})}
+        id, secret = (Template(text).in_header(self._secrets) for text in (auth.client_id, auth.client_secret))
+        return Api(self.outside, self._is.url, with_secret(id, secret, **asked), token_url=auth.token_url)
 
     def _params(self, request: Request, known: Values) -> Iterator[tuple[str, str]]:
         for name, text in request.params.items():
@@ -316,7 +323,7 @@ class HttpJson(Connector):
             if value is not None:
                 yield name, str(value)
 
-    async def _authorization(self, known: Values) -> dict[str, str]:
+    def _authorization(self, known: Values) -> dict[str, str]:
         auth = self._is.auth
         if isinstance(auth, BasicAuth):
             pair = f"{Template(auth.user).in_header(known)}:{Template(auth.password).in_header(known)}"
@@ -417,7 +424,7 @@ def _next(of: Records, reply: Reply, count: int) -> str | None:
     if by in ("offset", "page"):
         return "" if count >= of.rows else None
     if by == "link_header":
-        return _linked(reply.headers.get("link", ""))
+        return next_link(reply)
     if by in ("link", "token"):
         found = _value(Raw(reply.body), of.pages.at)
         if found in (None, ""):
@@ -425,15 +432,6 @@ def _next(of: Records, reply: Reply, count: int) -> str | None:
         if isinstance(found, bool) or not isinstance(found, str | int):
             raise Rejected(f"what is at '{of.pages.at}' of the answer is no {by}")
         return str(found)
-    return None
-
-
-def _linked(header: str) -> str | None:
-    """Of RFC 8288 what leads to the next page."""
-    for part in re.split(r",\s*(?=<)", header):
-        link, _, more = part.strip().lstrip("<").partition(">")
-        if any(word.strip().replace('"', "").lower() == "rel=next" for word in more.split(";")):
-            return link
     return None
 
 
