@@ -12,6 +12,7 @@ Source: RFC 4519 and RFC 2798 (attributes), RFC 4530 (entryUUID), draft-behera-l
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
@@ -303,7 +304,8 @@ class _Look:
             least = timedelta(minutes=self._set.groups_every_min)
             self._all_groups = to_datetime(self._known.groups_at) + least <= self._now
         if self._all_groups:
-            await self._sweep()
+            async for _ in self._sweep():
+                yield [], []  # a look at a large directory goes on
         async for page in self._users():
             yield page
         async for page in self._devices():
@@ -316,8 +318,8 @@ class _Look:
 
     # ------------------------------------------------------------ who is who
 
-    async def _sweep(self) -> None:
-        """The ids of all that can be in a group."""
+    async def _sweep(self) -> AsyncIterator[int]:
+        """The ids of all that can be in a group; how many there are so far, page by page."""
         kind, count = self._kind, 0
         attributes = (kind.id, "objectSid", "primaryGroupID", kind.account)
         for collection in ("users", "devices", "groups"):
@@ -327,8 +329,9 @@ class _Look:
                     raise Rejected(f"{self._set.url} has more than {MAX_ENTRIES} entries: set base_dn or filters")
                 for entry in page:
                     self._note(collection, entry)
+                yield count
 
-    def _note(self, collection: str, entry: Entry) -> str:
+    def _note(self, collection: str, entry: Entry) -> None:
         id = self._id(entry)
         self._ids[entry.dn.lower()] = (collection, id)
         name = entry.text(self._kind.account)
@@ -340,7 +343,6 @@ class _Look:
         rid = entry.number("primaryGroupID")
         if collection != "groups" and rid is not None:
             self._primary.append((rid, collection, id))
-        return id
 
     def _id(self, entry: Entry) -> str:
         guid = entry.guid("objectGUID") if self._kind is _ACTIVE_DIRECTORY else entry.text("entryUUID")
@@ -385,7 +387,7 @@ class _Look:
         found = [each async for page in self._wire.pages(self._changed("groups"), attributes) for each in page]
         if self._kind is _ACTIVE_DIRECTORY:
             return found
-        stamps = {f"{self._id(each)} {each.text('modifyTimestamp')} {each.text('entryCSN')}": each for each in found}
+        stamps = {_stamp(self._id(each), each): each for each in found}
         self._latest = {stamp for stamp, each in stamps.items() if (each.text("modifyTimestamp") or "") >= self._mark}
         return [each for stamp, each in stamps.items() if stamp not in self._seen]
 
@@ -458,6 +460,12 @@ class _Look:
         """ "dc=corp,dc=example" -> "corp.example"."""
         parts = (part.strip() for part in self._wire.base.split(","))
         return ".".join(part[3:] for part in parts if part.lower().startswith("dc="))
+
+
+def _stamp(id: str, entry: Entry) -> str:
+    """Short, since cursors hold many: a group as it is. entryCSN tells two changes of one second apart."""
+    parts = (id, entry.text("modifyTimestamp") or "", entry.text("entryCSN") or "")
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 # ---------------------------------------------------------------- entries as Graph objects
