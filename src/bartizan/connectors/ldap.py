@@ -68,7 +68,7 @@ class LdapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = {}
     write: Annotated[bool, Meta(description="whether accounts may be disabled and enabled (Active Directory)")] = False
     whole_every_h: Annotated[int, Meta(description="hours between two looks at everything", ge=1, le=168)] = 24
-    groups_every_min: Annotated[int, Meta(description="least minutes between two looks at all groups", ge=1)] = 15
+    groups_every_min: Annotated[int, Meta(description="least minutes between two looks at all groups", ge=0)] = 15
     page_rows: Annotated[int, Meta(description="entries of one page", ge=1, le=1_000)] = 500
     timeout_s: Annotated[int, Meta(description="for one answer", ge=1, le=300)] = 60
     plain: Annotated[bool, Meta(description="ldap:// without StartTLS: passwords can be read on the way")] = False
