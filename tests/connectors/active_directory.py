@@ -143,8 +143,8 @@ class Directory:
                     if self.silent and operation.tag == SEARCH:
                         continue
                     controls = message[2].parts if len(message) > 2 else []
-                    for each in self.answer(operation.tag, operation.parts, controls):
-                        connection.sendall(element(0x30, element(0x02, number.value) + each))
+                    answers = self.answer(operation.tag, operation.parts, controls)
+                    connection.sendall(b"".join(element(0x30, element(0x02, number.value) + each) for each in answers))
 
 
 @contextmanager

@@ -140,7 +140,9 @@ class Cloud:
         signer = SigV4Auth(Credentials(key, self.keys[key]), service, region)
         made = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
         if not given.endswith(made):
-            return web.json_response({"message": "SignatureDoesNotMatch"}, status=403)
+            shown = f"The signature does not match.\n\nThe Canonical String was\n{request.headers}"
+            error = {"message": shown, "__type": "SignatureDoesNotMatch"}
+            return web.json_response(error, status=403)
         return None
 
     def _role(self, text: str) -> web.Response:
@@ -330,6 +332,10 @@ async def test_credentials() -> None:
     async with connected(cloud, access_key_id="AKIDOTHER") as connector:
         with pytest.raises(Denied, match="security token"):
             await connector.check()
+    async with connected(cloud, secret_access_key="other", session_token="held-back") as connector:
+        with pytest.raises(Denied, match=r"SignatureDoesNotMatch The signature does not match\.$") as raised:
+            await pulled(connector, "guardduty")
+        assert "held-back" not in raised.value.message
     role = {"role_arn": "arn:aws:iam::111122223333:role/reader"}
     async with connected(cloud, **role) as connector:
         with pytest.raises(Denied, match="AccessDenied not you"):

@@ -456,7 +456,8 @@ def _refused(reply: Reply, said: str) -> Away | Denied | Rejected:
     code = reply.headers.get("x-amzn-errortype") or data.get("__type") or data.get("Code") or (xml[1] if xml else "")
     code = str(code).partition(":")[0].rpartition("#")[2]
     words = data.get("message") or data.get("Message") or (xml[2] if xml else "")
-    text = f"{said}: {reply.status} {code} {words}".rstrip()[:500]
+    first = str(words).strip().partition("\n")[0]  # a wrong signature is followed by all that was signed
+    text = f"{said}: {reply.status} {code} {first}".rstrip()[:500]
     if reply.status == 429 or _PASSING.search(code):
         return Away(text, status=reply.status)
     if reply.status in (401, 403) or re.search(r"AccessDenied|InvalidAccess|Unrecognized|ExpiredToken|Signature", code):
