@@ -30,6 +30,7 @@ class Directory:
         self.entries: dict[str, dict[str, list[bytes]]] = {}
         self.usn = 1_000
         self.service = "CN=NTDS Settings,CN=DC1"
+        self.invocation = 1
         self.password = "pw"
         self.busy = 0  # answers of "busy" that follow
         self.silent = False
@@ -84,6 +85,8 @@ class Directory:
         self.searches.append(_shown(filter))
         if scope == 0:
             entry = self.root() if base == "" else self.entries.get(base)
+            if base == self.service:
+                entry = {"objectClass": [b"nTDSDSA"], "invocationId": [UUID(int=self.invocation).bytes_le]}
             if entry is None:
                 return [_result(SEARCH_DONE, 32)]
             found = [(base, entry)] if base == "" or _fits(filter, entry) else []

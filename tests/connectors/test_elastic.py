@@ -56,6 +56,7 @@ class Engine:
             case ("POST", "_pit") if self.points and self.distribution == "elasticsearch":
                 return web.json_response({"id": self._point()})
             case ("POST", "point_in_time") if self.points and self.distribution == "opensearch":
+                assert request.query["allow_partial_pit_creation"] == "false", "else shards are missing in silence"
                 return web.json_response({"pit_id": self._point()})
             case ("DELETE", "_pit"):
                 return web.json_response({"succeeded": self.open.pop(body["id"], None) is not None})

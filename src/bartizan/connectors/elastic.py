@@ -218,7 +218,7 @@ class SearchIndex(Connector):
         reply = await self._ask(
             "POST",
             f"/{self._index()}/_search/point_in_time",
-            params={"keep_alive": KEEP_ALIVE},
+            params={"keep_alive": KEEP_ALIVE, "allow_partial_pit_creation": "false"},
             allow=(400, 403, 404, 405),  # before OpenSearch 2.4, or not permitted
         )
         return str(reply.data["pit_id"]) if reply.status == 200 else None

@@ -191,7 +191,7 @@ class Ldap(Connector):
     async def pull(self, stream: str, cursor: str | None) -> AsyncIterator[Batch]:
         known = msgspec.json.decode(cursor, type=_Cursor) if cursor else None
         async with Wire(self.set) as wire:
-            look = _Look(self.set, wire, known)
+            look = _Look(self.set, wire, known, await _counted_by(wire))
             async for objects, edges in look.everything():
                 yield Batch(cursor=cursor or "", objects=objects, edges=edges)
             following = msgspec.json.encode(look.cursor()).decode()
@@ -220,6 +220,13 @@ class Ldap(Connector):
 
 def _kind(wire: Wire) -> _Kind:
     return _ACTIVE_DIRECTORY if wire.active_directory else _PLAIN
+
+
+async def _counted_by(wire: Wire) -> str:
+    """Who counts uSNChanged: a domain controller, and of one that was restored its new life."""
+    service = wire.root.text("dsServiceName") or ""
+    entry = await wire.one(service, "(objectClass=*)", ("invocationId",)) if service else None
+    return f"{service} {entry.guid('invocationId') if entry is not None else ''}".strip()
 
 
 async def _account(wire: Wire, target: str) -> Entry:
@@ -256,12 +263,12 @@ def _guid_filter(text: str) -> str | None:
 class _Look:
     """What a look finds, and where the next one begins."""
 
-    def __init__(self, settings: LdapSettings, wire: Wire, known: _Cursor | None) -> None:
+    def __init__(self, settings: LdapSettings, wire: Wire, known: _Cursor | None, server: str) -> None:
         self._set = settings
         self._wire = wire
         self._kind = _kind(wire)
         self._now = datetime.now(UTC)
-        self._server = wire.root.text("dsServiceName") or settings.url
+        self._server = server or settings.url
         usn = wire.root.text("highestCommittedUSN")
         self._whole = known is None or not self._goes_on(known, usn)
         self._known = known
