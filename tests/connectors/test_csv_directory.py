@@ -157,6 +157,35 @@ async def test_bad_files(tmp_path: Path, text: str, said: str) -> None:
     assert said in error.message
 
 
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "setting"),
+    [
+        ("utf-8", ",", "utf-8-sig"),
+        ("utf-8-sig", ";", "utf-8-sig"),
+        ("cp1252", ";", "cp1252"),
+        ("utf-16", "\t", "utf-16"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_what_spreadsheets_write(tmp_path: Path, encoding: str, delimiter: str, setting: str) -> None:
+    """Other separators, encodings and line ends are read as set; cells may have lines in them."""
+    text = f'userPrincipalName{delimiter}displayName\r\nzoe@corp.example{delimiter}"Zoë\nof two lines"\r\n'
+    (tmp_path / "users.csv").write_bytes(text.encode(encoding))
+    settings = CsvSettings(folder=str(tmp_path), delimiter=delimiter, encoding=setting)
+    batches, error = await taken(CsvDirectory(settings, Http()))
+    assert error is None
+    assert by_name(batches, "users", "userPrincipalName", "zoe@corp.example").body["displayName"] == "Zoë\nof two lines"
+
+
+@pytest.mark.asyncio
+async def test_wrong_encoding(tmp_path: Path) -> None:
+    """A file in another encoding is refused rather than read wrongly."""
+    (tmp_path / "users.csv").write_bytes("userPrincipalName\nzoë@corp.example\n".encode("cp1252"))
+    _, error = await taken(CsvDirectory(CsvSettings(folder=str(tmp_path)), Http()))
+    assert error is not None
+    assert error.message.startswith("users.csv is not utf-8-sig")
+
+
 @pytest.mark.asyncio
 async def test_no_files(tmp_path: Path) -> None:
     """An empty folder is an error that says which files there may be; a full one says what it has."""

@@ -300,7 +300,8 @@ def company() -> active_directory.Directory:
                        dNSHostName="pc1.corp.example", lastLogonTimestamp=134_000_000_000_000_000)  # fmt: skip
     made.put("Domain Users", "group", 513, groupType=-2147483646)
     big = made.put("Staff", "group", 60, groupType=2, member=[*people, machine])
-    made.put("Domain Admins", "group", 512, groupType=-2147483646, member=[people[0], big, "CN=x,DC=other,DC=example"])
+    first = people[0].replace(",", " , ").replace("CN=", "cn = ")  # the same, spelt otherwise
+    made.put("Domain Admins", "group", 512, groupType=-2147483646, member=[first, big, "CN=x,DC=other,DC=example"])
     return made
 
 

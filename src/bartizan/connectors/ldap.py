@@ -9,6 +9,7 @@ Source: RFC 4519 and RFC 2798 (attributes), RFC 4530 (entryUUID), draft-behera-l
 "UserAccountControl property flags"; Microsoft Graph, resources user, group and device (onPremises properties).
 """
 
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -277,7 +278,7 @@ class _Look:
         self._seen = () if known is None else known.seen
         self._all_groups = self._whole
         self._due = known is not None and known.groups_due
-        self._ids: dict[str, tuple[str, str] | None] = {}  # DN, or "uid:" and name, in lower case -> (set, id)
+        self._ids: dict[str, tuple[str, str] | None] = {}  # key of a DN, or of "uid:" and name -> (set, id)
         self._by_rid: dict[int, str] = {}  # last part of a group's SID -> its id
         self._latest: set[str] = set()  # groups that changed after `mark`
         self._primary: list[tuple[int, str, str]] = []  # (rid of the group, set, id)
@@ -340,10 +341,10 @@ class _Look:
 
     def _note(self, collection: str, entry: Entry) -> None:
         id = self._id(entry)
-        self._ids[entry.dn.lower()] = (collection, id)
+        self._ids[_key(entry.dn)] = (collection, id)
         name = entry.text(self._kind.account)
         if collection == "users" and name:
-            self._ids[f"uid:{name.lower()}"] = (collection, id)
+            self._ids[_key(f"uid:{name}")] = (collection, id)
         sid = entry.sid("objectSid")
         if collection == "groups" and sid is not None:
             self._by_rid[int(sid.rpartition("-")[2])] = id
@@ -357,7 +358,7 @@ class _Look:
 
     async def _known_as(self, name: str) -> tuple[str, str] | None:
         """Whose DN (or "uid:" and name) that is; None of what is kept in no set, and of another server's."""
-        key = name.lower()
+        key = _key(name)
         if key not in self._ids and not self._all_groups:
             self._ids[key] = await self._asked(name)
         return self._ids.get(key)
@@ -467,6 +468,11 @@ class _Look:
         """ "dc=corp,dc=example" -> "corp.example"."""
         parts = (part.strip() for part in self._wire.base.split(","))
         return ".".join(part[3:] for part in parts if part.lower().startswith("dc="))
+
+
+def _key(dn: str) -> str:
+    """One spelling of a DN: case and spaces around separators do not matter."""
+    return re.sub(r"\s*([,=+])\s*", r"\1", dn).lower()
 
 
 def _stamp(id: str, entry: Entry) -> str:
