@@ -106,6 +106,8 @@ async def test_a_folder_of_files(tmp_path: Path) -> None:
     users = "userPrincipalName,manager\nada@corp.example,\nbob@corp.example,ada@corp.example\n"
     written(folder, users=users, groups="displayName\nAdmins\n",
             memberships="group,member\nAdmins,ada@corp.example\nAdmins,bob@corp.example\n",
+            devices="displayName,owner\nlaptop-1,bob@corp.example\n",
+            mfa="userPrincipalName,isMfaRegistered\nada@corp.example,yes\n",
             roles="role,member\nGlobal Administrator,Admins\n")  # fmt: skip
     async with a_site(tmp_path) as site:
         await site.connect("files", "csv_directory", "directory", folder=str(folder))
@@ -119,12 +121,18 @@ async def test_a_folder_of_files(tmp_path: Path) -> None:
         assert await site.of.related("manager", found["bob@corp.example"], limit=9) == [
             ("users", found["ada@corp.example"])
         ]
+        (device,) = await site.rows("devices")
+        assert await site.of.related("registeredOwners", device["id"], limit=9) == [
+            ("users", found["bob@corp.example"])
+        ]
+        (registered,) = await site.rows("userRegistrationDetails")
+        assert (registered["id"], registered["isMfaRegistered"]) == (found["ada@corp.example"], True)
         written(folder, users="userPrincipalName,accountEnabled\nada@corp.example,maybe\n",
                 memberships="group,member\nAdmins,ada@corp.example\n")  # fmt: skip
         state = await site.look("files", "directory")
         assert "users.csv line 2: accountEnabled is true or false; not 'maybe'" in json.dumps(state)
         assert len(await site.rows("users")) == 2
-        written(folder, users="userPrincipalName\nada@corp.example\n")
+        written(folder, users="userPrincipalName\nada@corp.example\n", devices="displayName\nlaptop-1\n")
         await site.look("files", "directory")
         assert [one["userPrincipalName"] for one in await site.rows("users")] == ["ada@corp.example"]
         assert await site.members(group) == {("users", found["ada@corp.example"])}
