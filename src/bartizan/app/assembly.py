@@ -20,7 +20,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.routing import BaseRoute, Route
 
-from bartizan import api
+from bartizan import api, connectors
 from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
 from bartizan.api.wire.limits import Limit, Limits, limits_of
@@ -32,9 +32,12 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.auth.keys import Vault
+from bartizan.connectors.http import http_of
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
+from bartizan.extend.connections import CONNECTIONS, Connections
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -42,7 +45,9 @@ from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, declare, open_lake
-from bartizan.respond.addresses import Rules
+from bartizan.respond.addresses import Rules as EndpointRules
+from bartizan.respond.dispatch import Dispatch, Rules
+from bartizan.respond.orders import COLLECTIONS as ORDER_COLLECTIONS
 from bartizan.respond.outbound import Policy
 from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
 from bartizan.respond.subscriptions import Quota, Subscriptions
@@ -65,6 +70,8 @@ def declared() -> tuple[Collection, ...]:
         INGESTION,
         LINKS,
         *RESPOND_COLLECTIONS,
+        CONNECTIONS,
+        *ORDER_COLLECTIONS,
         *collections(),
     )
     return tuple({each.name: each for each in every}.values())
@@ -105,6 +112,7 @@ class App:
         self.store = store
         self._access = access
         self.authority = Authority(settings, store, permissions=permissions, clock=lambda: clock().timestamp())
+        self.connections = connections_of(settings, store)
         self.router = Router(RESOURCES)
         self.documents = Documents(self.router)
         self.meter = Meter()
@@ -119,7 +127,7 @@ class App:
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),
             documents=lambda graph, target, request: self.documents.answer(target, request),
-            parts=parts_of(settings),
+            parts=parts_of(settings, self.connections),
             tell=None if access is None else access.add,
         )
         self.lake = None
@@ -153,6 +161,7 @@ class App:
         if self._access is not None:
             self._access.flush()
         await self.health.close()
+        await self.connections.close()
         if self.lake is not None:
             await self.lake.close()
         await self.store.close()
@@ -265,15 +274,34 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def parts_of(settings: Settings) -> dict[type, Any]:
+def connections_of(settings: Settings, store: Store) -> Connections:
+    """Opens none yet."""
+    connectors.load()
+    return Connections(store, Vault.open(settings), http_of)
+
+
+def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
-    return {Subscriptions: Subscriptions(policy_of(settings), quota)}
+    return {
+        Subscriptions: Subscriptions(policy_of(settings), quota),
+        Dispatch: Dispatch(connections, rules_of(settings)),
+    }
+
+
+def rules_of(settings: Settings) -> Rules:
+    """How actions against threats are treated."""
+    return Rules.of(
+        settings.approve_actions,
+        limit_s=float(settings.action_limit_s),
+        approval_s=float(settings.action_approval_s),
+        wait_s=float(settings.action_wait_s),
+    )
 
 
 def policy_of(settings: Settings) -> Policy:
     """Which endpoints may be notified."""
-    rules = Rules(allow_private=settings.allow_private_notifications, networks=settings.notification_networks)
+    rules = EndpointRules(allow_private=settings.allow_private_notifications, networks=settings.notification_networks)
     return Policy(rules, ca_file=settings.notification_ca_file)
 
 

@@ -1,0 +1,635 @@
+"""From a request to orders: which connections are meant, whether they can, and whether somebody has to approve first.
+
+`Dispatch` has the hooks that the resource securityActions and the actions on users are declared with. Everything is
+checked before anything is stored; nothing outside is asked here (`carry` does that).
+
+Source: Microsoft Graph beta, resource securityAction; the header Idempotency-Key of
+draft-ietf-httpapi-idempotency-key-header.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct
+
+from bartizan.auth import audit
+from bartizan.errors import BadRequest, Conflict, Forbidden, NotServed, Timeout, Unperformed
+from bartizan.extend import Context
+from bartizan.extend.actions import NAMED, OWNED, STANDARD, offered, standard_name, undo_of, usable
+from bartizan.extend.connections import Connection, Connections
+from bartizan.extend.connectors import CONNECTORS, Connector, Offer, Target
+from bartizan.model.edm import edm
+from bartizan.model.ids import stable_id
+from bartizan.model.times import instant
+from bartizan.respond import orders
+from bartizan.respond.orders import ENDED, MAX_ORDERS, SECURITY_ACTIONS, Kept, Own
+from bartizan.store.draft import draft, inner
+from bartizan.store.interface import Stored, Tx
+
+REPEAT = timedelta(minutes=10)  # in which the same request means the same action, until that has ended
+MAX_PARAMETERS = 200
+MAX_REQUEST_ORDERS = 500  # of one POST: they are written in one transaction
+MAX_KEY_CHARS = 256
+_GIVEN = ("actionReason", "clientContext", "name", "parameters", "vendorInformation")
+
+
+class Rules(Struct, frozen=True):
+    """What an operator has set."""
+
+    limit_s: float = 14_400.0  # within which an order has to end
+    approval_s: float = 86_400.0  # within which somebody has to approve
+    wait_s: float = 20.0  # for which a request on a user waits for what comes of it
+    approve: frozenset[str] = frozenset()  # names of actions; `*` all; `tenant/name` in one tenant
+
+    @classmethod
+    def of(cls, approve: Iterable[str], *, limit_s: float, approval_s: float, wait_s: float) -> "Rules":
+        """`approve` as operators write it: names in any of their spellings."""
+        parts = (each.rpartition("/") for each in approve)
+        names = frozenset(f"{tenant}{slash}{standard_name(name)}" for tenant, slash, name in parts)
+        return cls(limit_s, approval_s, wait_s, names)
+
+    def held(self, tenant: str, name: str) -> bool:
+        """Whether a second person has to approve."""
+        wanted = {"*", name.lower(), f"{tenant}/*", f"{tenant}/{name.lower()}"}
+        return not wanted.isdisjoint(each.lower() for each in self.approve)
+
+
+class Choice(Struct, frozen=True):
+    """A connection that can do it."""
+
+    connection: Connection
+    kind: type[Connector]
+    name: str  # as the connector spells it
+    offer: Offer
+
+
+class Plan(Struct, frozen=True):
+    """A request that has been checked: its action as it begins, and its orders."""
+
+    id: str
+    action: dict[str, Any]
+    own: Own
+    orders: list[Kept]
+    keyed: bool  # the client has named it by an Idempotency-Key
+
+
+class Dispatch:
+    def __init__(self, connections: Connections, rules: Rules | None = None) -> None:
+        self.connections = connections
+        self._rules = rules or Rules()
+
+    # ------------------------------------------------------------ POST
+
+    async def create(self, ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
+        """BadRequest where parameters or targets cannot be used, or several systems might be meant; an action that
+        nobody performs is stored as Failed. The same request again gives the same action."""
+        choices = await self._choices(ctx)
+        key = _key(ctx)
+        plans = []
+        for at, each in enumerate(given):
+            try:
+                plans.append(await self._plan(ctx, each, choices, None if key is None else f"{key}/{at}"))
+            except BadRequest as problem:
+                where = f"[{at}]: " if len(given) > 1 else ""
+                raise BadRequest(f"{where}{problem.message}", code=problem.code) from None
+        return await self._stored(ctx, plans)
+
+    async def _stored(self, ctx: Context, plans: Sequence[Plan], activity: str | None = None) -> list[Stored]:
+        total = sum(len(plan.orders) for plan in plans)
+        if total > MAX_REQUEST_ORDERS:
+            raise BadRequest(f"one request makes at most {MAX_REQUEST_ORDERS} orders; this would make {total}.")
+
+        def work(tx: Tx) -> list[Stored]:
+            return [self._place(ctx, tx, plan, activity) for plan in plans]
+
+        return await ctx.store.write(work, actor=ctx.caller.actor)
+
+    def _place(self, ctx: Context, tx: Tx, plan: Plan, activity: str | None) -> Stored:
+        at = str(plan.action["createdDateTime"])
+        known = tx.get(
+            SECURITY_ACTIONS.name, plan.id if plan.keyed else orders.remembered(tx, plan.own.print, at) or ""
+        )
+        if known is not None:
+            if orders.own(inner(known)).print != plan.own.print:
+                raise Conflict("the Idempotency-Key has been used for another request.")
+            return known
+        action = orders.with_own(plan.action, plan.own)
+        if plan.orders:
+            action = orders.told(action, plan.orders, at)
+        stored = tx.put(draft(SECURITY_ACTIONS, action, plan.id))
+        assert stored is not None
+        for each in plan.orders:
+            orders.put(tx, each)
+        if plan.orders and not plan.keyed:
+            orders.remember(tx, plan.own.print, plan.id, instant(ctx.clock() + REPEAT))
+        _note(ctx, tx, [plan.id], operation="Add", activity=activity, reason=plan.action.get("actionReason"))
+        return stored
+
+    async def _choices(self, ctx: Context) -> list[Connection]:
+        return [each for each in await self.connections.every(ctx.caller.tenant) if each.enabled and each.act]
+
+    async def _plan(
+        self, ctx: Context, given: Mapping[str, Any], connections: Sequence[Connection], key: str | None
+    ) -> Plan:
+        name, parameters = _asked(given)
+        vendor = given.get("vendorInformation") or {}
+        able = [choice for each in connections if (choice := _choice(each, name)) and _meant(choice, vendor)]
+        if not able:
+            _check_standard(name, parameters)
+            return self._begun(ctx, given, key, [], 501, _nobody(name, vendor, connections))
+        fitting = [each for each in able if _targets(each.offer.target, parameters)[0]]
+        if not fitting:
+            names = dict.fromkeys(one for each in able for one in NAMED[each.offer.target])
+            raise BadRequest(f"parameters: {name} needs its target, as one of: {', '.join(names)}.")
+        chosen = await self._one_owner(ctx, name, fitting, parameters, vendor)
+        return self._begun(ctx, given, key, _orders_to(chosen, parameters), 0, "")
+
+    async def _one_owner(
+        self,
+        ctx: Context,
+        name: str,
+        fitting: Sequence[Choice],
+        parameters: Sequence[tuple[str, str]],
+        vendor: Mapping[str, Any],
+    ) -> list[Choice]:
+        """A user or a device is of one system: where several could be meant, it has to be said which."""
+        kinds = {each.offer.target for each in fitting}
+        if len(kinds) > 1:
+            raise BadRequest(
+                f"parameters: {name} has one kind of target for each connection; "
+                f"say which by vendorInformation.provider: {_listed(fitting)}."
+            )
+        (kind,) = kinds
+        if kind not in OWNED or len(fitting) == 1:
+            return list(fitting)
+        targets = [usable(kind, parameter, value) for parameter, value in _targets(kind, parameters)[0]]
+        owners = {await self._owner(ctx, kind, target) for target in targets}
+        of_owner = [each for each in fitting if {each.connection.id} == owners]
+        if of_owner:
+            return of_owner
+        raise BadRequest(
+            f"{name} could be meant for several connections, and a {kind} belongs to one: "
+            f"name it in vendorInformation.provider: {_listed(fitting)}."
+        )
+
+    async def _owner(self, ctx: Context, kind: Target, target: str) -> str | None:
+        """The connection that the directory object came over, if it is known."""
+        return None
+
+    def _begun(
+        self, ctx: Context, given: Mapping[str, Any], key: str | None, to: list["_To"], code: int, why: str
+    ) -> Plan:
+        """The action as it begins: the server stamps who, when and how it stands."""
+        at = instant(ctx.clock())
+        caller = ctx.caller
+        name = standard_name(str(given["name"]))
+        asked = {each: given[each] for each in _GIVEN if given.get(each) is not None}
+        print = _print(caller.app, caller.user, asked)
+        id = (
+            str(uuid4())
+            if key is None
+            else stable_id("securityAction", caller.tenant, caller.app, caller.user or "", key)
+        )
+        if key is not None:
+            print = stable_id("key", id, print)
+        held = bool(to) and self._rules.held(caller.tenant, name)
+        action = {
+            **asked,
+            "appId": caller.app,
+            "azureTenantId": caller.tenant,
+            "user": caller.upn,
+            "createdDateTime": at,
+            "lastActionDateTime": at,
+            "status": "NotStarted",
+            "approvalState": "required" if held else None,
+            "undoAction": _undo(to),
+            "states": [orders.state("NotStarted", at, caller.app, caller.upn)],
+        }
+        if not to:
+            action = orders.failed(action, at, code, why)
+        until = instant(ctx.clock() + timedelta(seconds=self._rules.approval_s if held else self._rules.limit_s))
+        made = [
+            Kept(
+                id=orders.order_id(caller.tenant, id, each.choice.connection.id, each.target),
+                action=id,
+                connection=each.choice.connection.id,
+                name=each.choice.name,
+                kind=each.choice.offer.target,
+                target=each.target,
+                parameters=each.parameters,
+                by=caller.upn or caller.name or caller.app_name or caller.app,
+                reason=given.get("actionReason"),
+                app=caller.app,
+                user=caller.upn,
+                state="held" if held else "waiting",
+                due=until if held else at,
+                until=until,
+                detail="awaits approval by a second person" if held else "",
+            )
+            for each in to
+        ]
+        return Plan(id, action, Own(name=name, app=caller.app, user=caller.user, print=print), made, key is not None)
+
+    # ------------------------------------------------------------ what happens to one that is there
+
+    async def cancel(self, ctx: Context, id: str) -> None:
+        """What has not begun ends; what runs is cancelled in its system if that can; what has ended stays."""
+
+        def work(tx: Tx) -> None:
+            action, its = _found(tx, id)
+            if action["status"] in ENDED:
+                return
+            at = instant(ctx.clock())
+            changed = [_cancelled(each, at, ctx.caller.upn or ctx.caller.app) for each in its if each.open]
+            after = orders.show(tx, id, changed, at)
+            _note(ctx, tx, [id], activity="Cancel securityAction", changed=_statuses(action, after))
+
+        await ctx.store.write(work, actor=ctx.caller.actor)
+
+    async def approve(self, ctx: Context, id: str) -> None:
+        """Lets an action begin that waits for it. Forbidden for who asked for it, Conflict where none waits."""
+        until = instant(ctx.clock() + timedelta(seconds=self._rules.limit_s))
+
+        def work(tx: Tx) -> None:
+            action, its = _awaiting(ctx, tx, id)
+            at = instant(ctx.clock())
+            begun = [replace(each, state="waiting", due=at, until=until, detail="") for each in its]
+            self._decided(ctx, tx, action, begun, at, "approved", None)
+
+        await ctx.store.write(work, actor=ctx.caller.actor)
+
+    async def reject(self, ctx: Context, id: str, reason: str | None) -> None:
+        """Ends an action that waits for approval."""
+
+        def work(tx: Tx) -> None:
+            action, its = _awaiting(ctx, tx, id)
+            at = instant(ctx.clock())
+            who = ctx.caller.upn or ctx.caller.app
+            said = f"rejected by {who}" + (f": {reason}" if reason else "")
+            over = [replace(each, state="failed", open=False, due=at, detail=said, code=403) for each in its]
+            self._decided(ctx, tx, action, over, at, "rejected", reason)
+
+        await ctx.store.write(work, actor=ctx.caller.actor)
+
+    def _decided(
+        self,
+        ctx: Context,
+        tx: Tx,
+        action: Mapping[str, Any],
+        its: Sequence[Kept],
+        at: str,
+        word: str,
+        reason: str | None,
+    ) -> None:
+        who = ctx.caller
+        history = orders.state(
+            str(action["status"]), at, who.app, who.upn, message=word + (f": {reason}" if reason else "")
+        )
+        more = {"approvalState": word, "states": [*(action.get("states") or []), history]}
+        orders.show(tx, str(action["id"]), its, at, more)
+        _note(
+            ctx,
+            tx,
+            [str(action["id"])],
+            activity="Approve securityAction" if word == "approved" else "Reject securityAction",
+            changed={"approvalState": (action.get("approvalState"), word)},
+            reason=reason,
+        )
+
+    async def undo(self, ctx: Context, id: str, reason: str | None) -> Stored:
+        """The action that takes this one back, where it has completed: a new one, or the one that does so already."""
+        row = await ctx.store.get(SECURITY_ACTIONS.name, id)
+        action = {} if row is None else inner(row)
+        if action.get("status") not in ENDED:
+            raise Conflict("the action has not ended: cancel it first (cancelSecurityAction).")
+        done = [each for each in action.get("states") or [] if each.get("target") and each["status"] == "Completed"]
+        if not done:
+            raise Conflict("nothing of the action has completed, so there is nothing to take back.")
+        name = action.get("undoAction")
+        if name is None:
+            raise Conflict(f"{action.get('name')} cannot be taken back over its connections: no undo is offered.")
+        mine = orders.own(action)
+        if mine.undone is not None:
+            earlier = await ctx.store.get(SECURITY_ACTIONS.name, mine.undone)
+            if earlier is not None and inner(earlier).get("status") != "Failed":
+                return earlier
+        to = await self._undoing(ctx, action, done, str(name))
+        asked = {
+            "name": name,
+            "actionReason": reason or f"Takes back {id}",
+            "parameters": action.get("parameters"),
+            "vendorInformation": action.get("vendorInformation"),
+        }
+        plan = self._begun(ctx, asked, f"undo/{id}/{mine.undone or ''}", to, 0, "")
+        plan.action["undoesActionId"] = id
+
+        def work(tx: Tx) -> Stored:
+            before, _ = _found(tx, id)
+            if orders.own(before).undone != mine.undone:
+                raise Conflict("somebody else is taking the action back: read it again.")
+            stored = self._place(ctx, tx, plan, f"Undo {action.get('name')}")
+            after = orders.with_own(before, msgspec.structs.replace(mine, undone=plan.id))
+            tx.put(draft(SECURITY_ACTIONS, after, id), changed={})
+            return stored
+
+        return await ctx.store.write(work, actor=ctx.caller.actor)
+
+    async def _undoing(
+        self, ctx: Context, action: Mapping[str, Any], done: Sequence[Mapping[str, Any]], name: str
+    ) -> list["_To"]:
+        able = {each.id: choice for each in await self._choices(ctx) if (choice := _choice(each, name))}
+        gone = sorted({str(each["connectionId"]) for each in done} - able.keys())
+        if gone:
+            raise Conflict(
+                f"{name} cannot be carried out over {', '.join(gone)}: not there, not enabled, or may not act."
+            )
+        kind = able[str(done[0]["connectionId"])].offer.target
+        rest = _targets(kind, _pairs(action.get("parameters") or []))[1]
+        to = []
+        for each in done:
+            choice = able[str(each["connectionId"])]
+            known = {one.lower() for one in choice.offer.parameters}
+            given = [(one, value) for one, value in rest if one.lower() in known]
+            to.append(_To(choice, str(each["target"]), _typed(choice, given)))
+        return to
+
+    # ------------------------------------------------------------ users
+
+    async def on_user(self, ctx: Context, user: Stored, name: str) -> None:
+        """Does it now, or says what happened instead: NotServed where nobody offers it, Unperformed where it has
+        failed, Timeout with the action's id where it still runs, Conflict where it awaits approval."""
+        what = inner(user)
+        upn = str(what.get("userPrincipalName") or user.id)
+        connections = await self._choices(ctx)
+        able = [choice for each in connections if (choice := _choice(each, name)) and choice.offer.target == "user"]
+        if not able:
+            raise NotServed(
+                f"Not served: {name}: nothing performs it: this server only records what it is told. {_offering(name)}"
+            )
+        if len(able) > 1:
+            owner = await self._owner(ctx, "user", user.id)
+            able = [each for each in able if each.connection.id == owner] or able
+        if len(able) > 1:
+            raise Conflict(
+                f"{name} of '{upn}' could be meant for several connections: {_listed(able)}; "
+                "POST it to /beta/security/securityActions with vendorInformation.provider."
+            )
+        asked = {
+            "name": name,
+            "parameters": [{"name": "userPrincipalName", "value": upn}],
+            "vendorInformation": {"vendor": able[0].kind.vendor, "provider": able[0].connection.id},
+        }
+        plan = await self._plan(ctx, asked, connections, _key(ctx))
+        (stored,) = await self._stored(ctx, [plan])
+        await self._awaited(ctx, name, upn, stored)
+
+    async def _awaited(self, ctx: Context, name: str, upn: str, stored: Stored) -> None:
+        ends = time.monotonic() + self._rules.wait_s
+        action = inner(stored)
+        while action["status"] not in ENDED:
+            where = f"see /beta/security/securityActions/{stored.id}"
+            if action.get("approvalState") == "required":
+                raise Conflict(f"{name} of '{upn}' awaits approval, nothing has been done yet: {where}.")
+            left_s = ends - time.monotonic()
+            if left_s <= 0:
+                raise Timeout(f"{name} of '{upn}' has been ordered and has not ended yet: {where}.")
+            try:
+                async with asyncio.timeout(left_s):
+                    await ctx.engine.changed()
+            except TimeoutError:
+                continue
+            row = await ctx.store.get(SECURITY_ACTIONS.name, stored.id)
+            action = action if row is None else inner(row)
+        if action["status"] == "Failed":
+            said = (action.get("errorInfo") or {}).get("message")
+            raise Unperformed(f"{name} of '{upn}' has failed: {said}")
+
+
+class _To(Struct, frozen=True):
+    choice: Choice
+    target: str
+    parameters: dict[str, Any]
+
+
+replace = msgspec.structs.replace
+
+
+# ---------------------------------------------------------------- reading a request
+
+
+def _key(ctx: Context) -> str | None:
+    key = ctx.header("idempotency-key")
+    if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
+        raise BadRequest(f"Idempotency-Key: expected 1 to {MAX_KEY_CHARS} printable characters.")
+    return key
+
+
+def _asked(given: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
+    name = str(given.get("name") or "").strip()
+    if not name:
+        raise BadRequest(f"name: expected that of an action, such as: {', '.join(STANDARD)}.")
+    parameters = _pairs(given.get("parameters") or [])
+    if not parameters:
+        raise BadRequest("parameters: expected at least one {name, value}.")
+    if len(parameters) > MAX_PARAMETERS:
+        raise BadRequest(f"parameters: at most {MAX_PARAMETERS}; got {len(parameters)}.")
+    return name, parameters
+
+
+def _pairs(parameters: Sequence[Any]) -> list[tuple[str, str]]:
+    if not all(isinstance(each, Mapping) and each.get("name") for each in parameters):
+        raise BadRequest("parameters: expected at least one {name, value}, each with a name.")
+    return [(str(each["name"]).strip(), str(each.get("value") or "")) for each in parameters]
+
+
+def _targets(
+    kind: Target, parameters: Sequence[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Those that name targets of this kind, and the others."""
+    names = {name.lower() for name in NAMED[kind]}
+    return (
+        [each for each in parameters if each[0].lower() in names],
+        [each for each in parameters if each[0].lower() not in names],
+    )
+
+
+def _check_standard(name: str, parameters: Sequence[tuple[str, str]]) -> None:
+    """Also of an action that nobody here performs it is said what is wrong with its target."""
+    standard = STANDARD.get(standard_name(name))
+    if standard is None:
+        return
+    targets = _targets(standard.target, parameters)[0]
+    if not targets:
+        raise BadRequest(
+            f"parameters: {name} needs its target, a {standard.target}, as one of: {', '.join(NAMED[standard.target])}."
+        )
+    for parameter, value in targets:
+        usable(standard.target, parameter, value)
+
+
+def _choice(connection: Connection, name: str) -> Choice | None:
+    kind = CONNECTORS.get(connection.connector)
+    found = None if kind is None else offered(kind, name)
+    return None if kind is None or found is None else Choice(connection, kind, *found)
+
+
+def _meant(choice: Choice, vendor: Mapping[str, Any]) -> bool:
+    """`provider` names a connection, or the connector or product of some; `vendor` its maker."""
+    provider, maker = (_word(vendor.get(name)) for name in ("provider", "vendor"))
+    kind = choice.kind
+    named = {_word(choice.connection.id), _word(kind.name), _word(kind.product)}
+    return (not provider or provider in named) and (not maker or maker == _word(kind.vendor))
+
+
+def _word(value: Any) -> str:
+    return "".join(char for char in str(value or "").casefold() if char.isalnum())
+
+
+def _listed(choices: Sequence[Choice]) -> str:
+    return ", ".join(f"'{each.connection.id}' ({each.kind.vendor} {each.kind.product})" for each in choices)
+
+
+def _nobody(name: str, vendor: Mapping[str, Any], connections: Sequence[Connection]) -> str:
+    said = " ".join(str(vendor[each]) for each in ("vendor", "provider") if vendor.get(each))
+    others = [choice for each in connections if (choice := _choice(each, name))]
+    if others:
+        return f"{name} is not performed: no connection is '{said}'; it is offered by {_listed(others)}."
+    whose = f" of {said}" if said else ""
+    return f"{name} is not performed: no connection{whose} offers it. {_offering(name)}".strip()
+
+
+def _offering(name: str) -> str:
+    """Which connectors would do it, if one were set up."""
+    names = sorted(kind.name for kind in CONNECTORS.values() if offered(kind, name))
+    if not names:
+        return "No connector offers it."
+    return f"Connectors that offer it: {', '.join(names)}; set up a connection that may act."
+
+
+def _orders_to(chosen: Sequence[Choice], parameters: Sequence[tuple[str, str]]) -> list[_To]:
+    kind = chosen[0].offer.target
+    targets, rest = _targets(kind, parameters)
+    values = list(dict.fromkeys(usable(kind, parameter, value) for parameter, value in targets))
+    if len(values) * len(chosen) > MAX_ORDERS:
+        raise BadRequest(
+            f"an action has at most {MAX_ORDERS} targets over all connections; "
+            f"this has {len(values)} over {len(chosen)}."
+        )
+    return [_To(choice, value, typed) for choice in chosen for typed in [_typed(choice, rest)] for value in values]
+
+
+def _typed(choice: Choice, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The parameters beside the target, as the offer declares them."""
+    declared = {name.lower(): name for name in choice.offer.parameters}
+    accepts = ", ".join([*NAMED[choice.offer.target], *choice.offer.parameters])
+    found: dict[str, Any] = {}
+    for name, value in given:
+        own = declared.get(name.lower())
+        if own is None:
+            raise BadRequest(
+                f"parameters: {choice.name} of '{choice.connection.id}' has no '{name}'; it takes: {accepts}."
+            )
+        if own in found:
+            raise BadRequest(f"parameters: {name} is there twice.")
+        found[own] = _value(own, choice.offer.parameters[own].removesuffix("!"), value)
+    missing = [own for own, kind in choice.offer.parameters.items() if kind.endswith("!") and own not in found]
+    if missing:
+        raise BadRequest(f"parameters: {choice.name} of '{choice.connection.id}' needs {', '.join(missing)}.")
+    return found
+
+
+_READERS: Mapping[str, Any] = {
+    "Edm.Boolean": lambda text: {"true": True, "false": False}[text.lower()],
+    "Edm.Double": float,
+    **dict.fromkeys(("Edm.Byte", "Edm.Int16", "Edm.Int32", "Edm.Int64"), int),
+}
+
+
+def _value(name: str, kind: str, text: str) -> Any:
+    """Values of a keyValuePair are text: read as the type that the offer declares."""
+    try:
+        read = _READERS[kind](text.strip()) if kind in _READERS else text
+    except (KeyError, ValueError):
+        raise BadRequest(f"parameters: {name} is '{text[:100]}'; expected {kind.removeprefix('Edm.')}.") from None
+    return edm("beta").accept_value(kind, read, path=f"parameters: {name}")
+
+
+def _undo(to: Sequence[_To]) -> str | None:
+    """What takes all of it back."""
+    found = {undo_of(each.choice.kind, each.choice.name) for each in to}
+    return found.pop() if len(found) == 1 else None
+
+
+def _print(app: str, user: str | None, asked: Mapping[str, Any]) -> str:
+    """The same for the same request of the same caller: name, parameters in any order, and who is to do it."""
+    parameters = sorted(f"{name.lower()}={value}" for name, value in _pairs(asked.get("parameters") or []))
+    vendor = msgspec.json.encode(asked.get("vendorInformation"), order="deterministic").decode()
+    return stable_id("request", app, user or "", standard_name(str(asked["name"])).lower(), vendor, *parameters)
+
+
+# ---------------------------------------------------------------- one that is there
+
+
+def _found(tx: Tx, id: str) -> tuple[dict[str, Any], list[Kept]]:
+    row = tx.get(SECURITY_ACTIONS.name, id)
+    if row is None:
+        raise Conflict("the action is gone.")
+    return inner(row), orders.orders_of(tx, id)
+
+
+def _cancelled(order: Kept, at: str, who: str) -> Kept:
+    said = f"cancelled by {who}"
+    if order.state in ("sent", "running"):
+        return replace(order, stop=True, due=at, detail=f"{said}; the system is being asked")
+    if order.unsure:
+        said = f"{said} after an attempt without an answer: it may have been carried out ({order.detail})"
+    return replace(order, state="failed", open=False, due=at, detail=said)
+
+
+def _awaiting(ctx: Context, tx: Tx, id: str) -> tuple[dict[str, Any], list[Kept]]:
+    action, its = _found(tx, id)
+    held = [each for each in its if each.state == "held"]
+    if action.get("approvalState") != "required" or not held:
+        raise Conflict("the action awaits no approval.")
+    mine, caller = orders.own(action), ctx.caller
+    same = caller.user == mine.user if caller.user is not None else caller.app == mine.app
+    if same:
+        raise Forbidden("A second person has to decide: not the one who has asked for the action.")
+    return action, held
+
+
+def _statuses(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {"status": (before.get("status"), after.get("status"))}
+
+
+def _note(
+    ctx: Context,
+    tx: Tx,
+    ids: Sequence[str],
+    *,
+    operation: str = "Update",
+    activity: str | None = None,
+    changed: Mapping[str, tuple[Any, Any]] | None = None,
+    reason: str | None = None,
+) -> None:
+    modified = {name: (_json(old), _json(new)) for name, (old, new) in (changed or {}).items()}
+    audit.record(
+        tx,
+        actor=ctx.caller,
+        activity=activity or f"{operation} securityAction",
+        category="Security",
+        operation=operation,
+        reason=reason,
+        targets=[audit.Target("securityAction", id, modified=modified) for id in ids],
+        correlation_id=ctx.request_id,
+        address=ctx.ip,
+    )
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
