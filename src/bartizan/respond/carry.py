@@ -9,7 +9,6 @@ followed until it says how it ended.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -344,5 +343,4 @@ async def _first(woken: asyncio.Event, busy: Mapping[str, asyncio.Task[None]], s
         await asyncio.wait([waiting, *busy.values()], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await waiting
+        await asyncio.gather(waiting, return_exceptions=True)

@@ -18,21 +18,37 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.auth import audit
+from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, Conflict, Forbidden, NotServed, Timeout, Unperformed
 from bartizan.extend import Context
-from bartizan.extend.actions import NAMED, OWNED, STANDARD, offered, standard_name, undo_of, usable
+from bartizan.extend.actions import NAMED, OWNED, standard_name, usable
 from bartizan.extend.connections import Connection, Connections
-from bartizan.extend.connectors import CONNECTORS, Connector, Offer, Target
-from bartizan.model.edm import edm
+from bartizan.extend.connectors import Target
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
 from bartizan.respond import orders
-from bartizan.respond.orders import ENDED, MAX_ORDERS, SECURITY_ACTIONS, Kept, Own
+from bartizan.respond.asked import (
+    Choice,
+    To,
+    check_standard,
+    choice_of,
+    fingerprint,
+    listed,
+    meant,
+    nobody,
+    offering,
+    orders_to,
+    pairs,
+    read_request,
+    targets_of,
+    typed,
+    undo_by,
+)
+from bartizan.respond.orders import ENDED, SECURITY_ACTIONS, Kept, Own
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Stored, Tx
+from bartizan.store.interface import Draft, Stored, Tx
 
 REPEAT = timedelta(minutes=10)  # in which the same request means the same action, until that has ended
-MAX_PARAMETERS = 200
 MAX_REQUEST_ORDERS = 500  # of one POST: they are written in one transaction
 MAX_KEY_CHARS = 256
 _GIVEN = ("actionReason", "clientContext", "name", "parameters", "vendorInformation")
@@ -59,15 +75,6 @@ class Rules(Struct, frozen=True):
         return not wanted.isdisjoint(each.lower() for each in self.approve)
 
 
-class Choice(Struct, frozen=True):
-    """A connection that can do it."""
-
-    connection: Connection
-    kind: type[Connector]
-    name: str  # as the connector spells it
-    offer: Offer
-
-
 class Plan(Struct, frozen=True):
     """A request that has been checked: its action as it begins, and its orders."""
 
@@ -79,6 +86,8 @@ class Plan(Struct, frozen=True):
 
 
 class Dispatch:
+    """Lent to the API; `connections` are those of all tenants."""
+
     def __init__(self, connections: Connections, rules: Rules | None = None) -> None:
         self.connections = connections
         self._rules = rules or Rules()
@@ -99,34 +108,28 @@ class Dispatch:
                 raise BadRequest(f"{where}{problem.message}", code=problem.code) from None
         return await self._stored(ctx, plans)
 
-    async def _stored(self, ctx: Context, plans: Sequence[Plan], activity: str | None = None) -> list[Stored]:
+    async def _stored(self, ctx: Context, plans: Sequence[Plan]) -> list[Stored]:
         total = sum(len(plan.orders) for plan in plans)
         if total > MAX_REQUEST_ORDERS:
             raise BadRequest(f"one request makes at most {MAX_REQUEST_ORDERS} orders; this would make {total}.")
+        ready = [_ready(plan) for plan in plans]
 
         def work(tx: Tx) -> list[Stored]:
-            return [self._place(ctx, tx, plan, activity) for plan in plans]
+            return [self._place(ctx, tx, plan, drafts) for plan, drafts in zip(plans, ready, strict=True)]
 
         return await ctx.store.write(work, actor=ctx.caller.actor)
 
-    def _place(self, ctx: Context, tx: Tx, plan: Plan, activity: str | None) -> Stored:
-        at = str(plan.action["createdDateTime"])
-        known = tx.get(
-            SECURITY_ACTIONS.name, plan.id if plan.keyed else orders.remembered(tx, plan.own.print, at) or ""
-        )
+    def _place(self, ctx: Context, tx: Tx, plan: Plan, drafts: Sequence[Draft], activity: str | None = None) -> Stored:
+        at, mine = str(plan.action["createdDateTime"]), plan.own
+        known = tx.get(SECURITY_ACTIONS.name, plan.id if plan.keyed else orders.remembered(tx, mine.request, at) or "")
         if known is not None:
-            if orders.own(inner(known)).print != plan.own.print:
+            if orders.own(inner(known)).request != mine.request:
                 raise Conflict("the Idempotency-Key has been used for another request.")
             return known
-        action = orders.with_own(plan.action, plan.own)
-        if plan.orders:
-            action = orders.told(action, plan.orders, at)
-        stored = tx.put(draft(SECURITY_ACTIONS, action, plan.id))
+        (stored, *_) = [tx.put(each) for each in drafts]
         assert stored is not None
-        for each in plan.orders:
-            orders.put(tx, each)
         if plan.orders and not plan.keyed:
-            orders.remember(tx, plan.own.print, plan.id, instant(ctx.clock() + REPEAT))
+            orders.remember(tx, mine.request, plan.id, instant(ctx.clock() + REPEAT))
         _note(ctx, tx, [plan.id], operation="Add", activity=activity, reason=plan.action.get("actionReason"))
         return stored
 
@@ -136,67 +139,61 @@ class Dispatch:
     async def _plan(
         self, ctx: Context, given: Mapping[str, Any], connections: Sequence[Connection], key: str | None
     ) -> Plan:
-        name, parameters = _asked(given)
+        name, parameters = read_request(given)
         vendor = given.get("vendorInformation") or {}
-        able = [choice for each in connections if (choice := _choice(each, name)) and _meant(choice, vendor)]
+        able = meant([choice for each in connections if (choice := choice_of(each, name))], vendor)
         if not able:
-            _check_standard(name, parameters)
-            return self._begun(ctx, given, key, [], 501, _nobody(name, vendor, connections))
-        fitting = [each for each in able if _targets(each.offer.target, parameters)[0]]
+            check_standard(name, parameters)
+            return self._begun(ctx, given, key, [], 501, nobody(name, vendor, connections))
+        fitting = [each for each in able if targets_of(each.offer.target, parameters)[0]]
         if not fitting:
             names = dict.fromkeys(one for each in able for one in NAMED[each.offer.target])
             raise BadRequest(f"parameters: {name} needs its target, as one of: {', '.join(names)}.")
-        chosen = await self._one_owner(ctx, name, fitting, parameters, vendor)
-        return self._begun(ctx, given, key, _orders_to(chosen, parameters), 0, "")
+        owners = await self._owners(ctx, name, fitting, parameters)
+        return self._begun(ctx, given, key, orders_to(fitting, parameters, owners), 0, "")
 
-    async def _one_owner(
-        self,
-        ctx: Context,
-        name: str,
-        fitting: Sequence[Choice],
-        parameters: Sequence[tuple[str, str]],
-        vendor: Mapping[str, Any],
-    ) -> list[Choice]:
-        """A user or a device is of one system: where several could be meant, it has to be said which."""
+    async def _owners(
+        self, ctx: Context, name: str, fitting: Sequence[Choice], parameters: Sequence[tuple[str, str]]
+    ) -> dict[str, str] | None:
+        """Target -> connection, where each target is of one system: of several that could be meant, it has to be known
+        which one brought it, or said. None where every connection is meant."""
         kinds = {each.offer.target for each in fitting}
         if len(kinds) > 1:
             raise BadRequest(
-                f"parameters: {name} has one kind of target for each connection; "
-                f"say which by vendorInformation.provider: {_listed(fitting)}."
+                f"parameters: {name} is done to something else over each connection; say which by "
+                f"vendorInformation.provider: {listed(fitting)}."
             )
         (kind,) = kinds
         if kind not in OWNED or len(fitting) == 1:
-            return list(fitting)
-        targets = [usable(kind, parameter, value) for parameter, value in _targets(kind, parameters)[0]]
-        owners = {await self._owner(ctx, kind, target) for target in targets}
-        of_owner = [each for each in fitting if {each.connection.id} == owners]
-        if of_owner:
-            return of_owner
-        raise BadRequest(
-            f"{name} could be meant for several connections, and a {kind} belongs to one: "
-            f"name it in vendorInformation.provider: {_listed(fitting)}."
-        )
+            return None
+        able, found = {each.connection.id for each in fitting}, {}
+        for parameter, value in targets_of(kind, parameters)[0]:
+            target = usable(kind, parameter, value)
+            owner = await self._owner(ctx, kind, target)
+            if owner not in able:
+                raise BadRequest(
+                    f"{name} of '{target[:100]}' could be meant for several connections, and a {kind} belongs to one: "
+                    f"name it in vendorInformation.provider: {listed(fitting)}."
+                )
+            found[target] = str(owner)
+        return found
 
     async def _owner(self, ctx: Context, kind: Target, target: str) -> str | None:
         """The connection that the directory object came over, if it is known."""
         return None
 
     def _begun(
-        self, ctx: Context, given: Mapping[str, Any], key: str | None, to: list["_To"], code: int, why: str
+        self, ctx: Context, given: Mapping[str, Any], key: str | None, to: list[To], code: int, why: str
     ) -> Plan:
         """The action as it begins: the server stamps who, when and how it stands."""
-        at = instant(ctx.clock())
-        caller = ctx.caller
+        at, caller = instant(ctx.clock()), ctx.caller
         name = standard_name(str(given["name"]))
         asked = {each: given[each] for each in _GIVEN if given.get(each) is not None}
-        print = _print(caller.app, caller.user, asked)
-        id = (
-            str(uuid4())
-            if key is None
-            else stable_id("securityAction", caller.tenant, caller.app, caller.user or "", key)
-        )
+        request = fingerprint(caller.app, caller.user, asked)
+        id = str(uuid4())
         if key is not None:
-            print = stable_id("key", id, print)
+            id = stable_id("securityAction", caller.tenant, caller.app, caller.user or "", key)
+            request = stable_id("key", id, request)
         held = bool(to) and self._rules.held(caller.tenant, name)
         action = {
             **asked,
@@ -207,33 +204,15 @@ class Dispatch:
             "lastActionDateTime": at,
             "status": "NotStarted",
             "approvalState": "required" if held else None,
-            "undoAction": _undo(to),
+            "undoAction": undo_by(to),
             "states": [orders.state("NotStarted", at, caller.app, caller.upn)],
         }
         if not to:
             action = orders.failed(action, at, code, why)
         until = instant(ctx.clock() + timedelta(seconds=self._rules.approval_s if held else self._rules.limit_s))
-        made = [
-            Kept(
-                id=orders.order_id(caller.tenant, id, each.choice.connection.id, each.target),
-                action=id,
-                connection=each.choice.connection.id,
-                name=each.choice.name,
-                kind=each.choice.offer.target,
-                target=each.target,
-                parameters=each.parameters,
-                by=caller.upn or caller.name or caller.app_name or caller.app,
-                reason=given.get("actionReason"),
-                app=caller.app,
-                user=caller.upn,
-                state="held" if held else "waiting",
-                due=until if held else at,
-                until=until,
-                detail="awaits approval by a second person" if held else "",
-            )
-            for each in to
-        ]
-        return Plan(id, action, Own(name=name, app=caller.app, user=caller.user, print=print), made, key is not None)
+        made = [_kept(caller, each, id, given.get("actionReason"), at, until, held=held) for each in to]
+        mine = Own(name=name, app=caller.app, user=caller.user, request=request)
+        return Plan(id, action, mine, made, key is not None)
 
     # ------------------------------------------------------------ what happens to one that is there
 
@@ -327,12 +306,13 @@ class Dispatch:
         }
         plan = self._begun(ctx, asked, f"undo/{id}/{mine.undone or ''}", to, 0, "")
         plan.action["undoesActionId"] = id
+        ready = _ready(plan)
 
         def work(tx: Tx) -> Stored:
             before, _ = _found(tx, id)
             if orders.own(before).undone != mine.undone:
                 raise Conflict("somebody else is taking the action back: read it again.")
-            stored = self._place(ctx, tx, plan, f"Undo {action.get('name')}")
+            stored = self._place(ctx, tx, plan, ready, f"Undo {action.get('name')}")
             after = orders.with_own(before, msgspec.structs.replace(mine, undone=plan.id))
             tx.put(draft(SECURITY_ACTIONS, after, id), changed={})
             return stored
@@ -341,21 +321,21 @@ class Dispatch:
 
     async def _undoing(
         self, ctx: Context, action: Mapping[str, Any], done: Sequence[Mapping[str, Any]], name: str
-    ) -> list["_To"]:
-        able = {each.id: choice for each in await self._choices(ctx) if (choice := _choice(each, name))}
+    ) -> list[To]:
+        able = {each.id: choice for each in await self._choices(ctx) if (choice := choice_of(each, name))}
         gone = sorted({str(each["connectionId"]) for each in done} - able.keys())
         if gone:
             raise Conflict(
                 f"{name} cannot be carried out over {', '.join(gone)}: not there, not enabled, or may not act."
             )
         kind = able[str(done[0]["connectionId"])].offer.target
-        rest = _targets(kind, _pairs(action.get("parameters") or []))[1]
+        rest = targets_of(kind, pairs(action.get("parameters") or []))[1]
         to = []
         for each in done:
             choice = able[str(each["connectionId"])]
             known = {one.lower() for one in choice.offer.parameters}
             given = [(one, value) for one, value in rest if one.lower() in known]
-            to.append(_To(choice, str(each["target"]), _typed(choice, given)))
+            to.append(To(choice, str(each["target"]), typed(choice, given)))
         return to
 
     # ------------------------------------------------------------ users
@@ -366,17 +346,17 @@ class Dispatch:
         what = inner(user)
         upn = str(what.get("userPrincipalName") or user.id)
         connections = await self._choices(ctx)
-        able = [choice for each in connections if (choice := _choice(each, name)) and choice.offer.target == "user"]
+        able = [choice for each in connections if (choice := choice_of(each, name)) and choice.offer.target == "user"]
         if not able:
             raise NotServed(
-                f"Not served: {name}: nothing performs it: this server only records what it is told. {_offering(name)}"
+                f"Not served: {name}: nothing performs it: this server only records what it is told. {offering(name)}"
             )
         if len(able) > 1:
             owner = await self._owner(ctx, "user", user.id)
             able = [each for each in able if each.connection.id == owner] or able
         if len(able) > 1:
             raise Conflict(
-                f"{name} of '{upn}' could be meant for several connections: {_listed(able)}; "
+                f"{name} of '{upn}' could be meant for several connections: {listed(able)}; "
                 "POST it to /beta/security/securityActions with vendorInformation.provider."
             )
         asked = {
@@ -410,16 +390,39 @@ class Dispatch:
             raise Unperformed(f"{name} of '{upn}' has failed: {said}")
 
 
-class _To(Struct, frozen=True):
-    choice: Choice
-    target: str
-    parameters: dict[str, Any]
-
-
 replace = msgspec.structs.replace
 
 
-# ---------------------------------------------------------------- reading a request
+# ---------------------------------------------------------------- one that is there
+
+
+def _kept(caller: Caller, to: To, action: str, reason: str | None, at: str, until: str, *, held: bool) -> Kept:
+    connection = to.choice.connection.id
+    return Kept(
+        id=orders.order_id(caller.tenant, action, connection, to.target),
+        action=action,
+        connection=connection,
+        name=to.choice.name,
+        kind=to.choice.offer.target,
+        target=to.target,
+        parameters=to.parameters,
+        by=caller.upn or caller.name or caller.app_name or caller.app,
+        reason=reason,
+        app=caller.app,
+        user=caller.upn,
+        state="held" if held else "waiting",
+        due=until if held else at,
+        until=until,
+        detail="awaits approval by a second person" if held else "",
+    )
+
+
+def _ready(plan: Plan) -> list[Draft]:
+    """The action and its orders, rendered before the store's lock is taken."""
+    action = orders.with_own(plan.action, plan.own)
+    if plan.orders:
+        action = orders.told(action, plan.orders, str(plan.action["createdDateTime"]))
+    return [draft(SECURITY_ACTIONS, action, plan.id), *(orders.drafted(each) for each in plan.orders)]
 
 
 def _key(ctx: Context) -> str | None:
@@ -427,152 +430,6 @@ def _key(ctx: Context) -> str | None:
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
         raise BadRequest(f"Idempotency-Key: expected 1 to {MAX_KEY_CHARS} printable characters.")
     return key
-
-
-def _asked(given: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
-    name = str(given.get("name") or "").strip()
-    if not name:
-        raise BadRequest(f"name: expected that of an action, such as: {', '.join(STANDARD)}.")
-    parameters = _pairs(given.get("parameters") or [])
-    if not parameters:
-        raise BadRequest("parameters: expected at least one {name, value}.")
-    if len(parameters) > MAX_PARAMETERS:
-        raise BadRequest(f"parameters: at most {MAX_PARAMETERS}; got {len(parameters)}.")
-    return name, parameters
-
-
-def _pairs(parameters: Sequence[Any]) -> list[tuple[str, str]]:
-    if not all(isinstance(each, Mapping) and each.get("name") for each in parameters):
-        raise BadRequest("parameters: expected at least one {name, value}, each with a name.")
-    return [(str(each["name"]).strip(), str(each.get("value") or "")) for each in parameters]
-
-
-def _targets(
-    kind: Target, parameters: Sequence[tuple[str, str]]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Those that name targets of this kind, and the others."""
-    names = {name.lower() for name in NAMED[kind]}
-    return (
-        [each for each in parameters if each[0].lower() in names],
-        [each for each in parameters if each[0].lower() not in names],
-    )
-
-
-def _check_standard(name: str, parameters: Sequence[tuple[str, str]]) -> None:
-    """Also of an action that nobody here performs it is said what is wrong with its target."""
-    standard = STANDARD.get(standard_name(name))
-    if standard is None:
-        return
-    targets = _targets(standard.target, parameters)[0]
-    if not targets:
-        raise BadRequest(
-            f"parameters: {name} needs its target, a {standard.target}, as one of: {', '.join(NAMED[standard.target])}."
-        )
-    for parameter, value in targets:
-        usable(standard.target, parameter, value)
-
-
-def _choice(connection: Connection, name: str) -> Choice | None:
-    kind = CONNECTORS.get(connection.connector)
-    found = None if kind is None else offered(kind, name)
-    return None if kind is None or found is None else Choice(connection, kind, *found)
-
-
-def _meant(choice: Choice, vendor: Mapping[str, Any]) -> bool:
-    """`provider` names a connection, or the connector or product of some; `vendor` its maker."""
-    provider, maker = (_word(vendor.get(name)) for name in ("provider", "vendor"))
-    kind = choice.kind
-    named = {_word(choice.connection.id), _word(kind.name), _word(kind.product)}
-    return (not provider or provider in named) and (not maker or maker == _word(kind.vendor))
-
-
-def _word(value: Any) -> str:
-    return "".join(char for char in str(value or "").casefold() if char.isalnum())
-
-
-def _listed(choices: Sequence[Choice]) -> str:
-    return ", ".join(f"'{each.connection.id}' ({each.kind.vendor} {each.kind.product})" for each in choices)
-
-
-def _nobody(name: str, vendor: Mapping[str, Any], connections: Sequence[Connection]) -> str:
-    said = " ".join(str(vendor[each]) for each in ("vendor", "provider") if vendor.get(each))
-    others = [choice for each in connections if (choice := _choice(each, name))]
-    if others:
-        return f"{name} is not performed: no connection is '{said}'; it is offered by {_listed(others)}."
-    whose = f" of {said}" if said else ""
-    return f"{name} is not performed: no connection{whose} offers it. {_offering(name)}".strip()
-
-
-def _offering(name: str) -> str:
-    """Which connectors would do it, if one were set up."""
-    names = sorted(kind.name for kind in CONNECTORS.values() if offered(kind, name))
-    if not names:
-        return "No connector offers it."
-    return f"Connectors that offer it: {', '.join(names)}; set up a connection that may act."
-
-
-def _orders_to(chosen: Sequence[Choice], parameters: Sequence[tuple[str, str]]) -> list[_To]:
-    kind = chosen[0].offer.target
-    targets, rest = _targets(kind, parameters)
-    values = list(dict.fromkeys(usable(kind, parameter, value) for parameter, value in targets))
-    if len(values) * len(chosen) > MAX_ORDERS:
-        raise BadRequest(
-            f"an action has at most {MAX_ORDERS} targets over all connections; "
-            f"this has {len(values)} over {len(chosen)}."
-        )
-    return [_To(choice, value, typed) for choice in chosen for typed in [_typed(choice, rest)] for value in values]
-
-
-def _typed(choice: Choice, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The parameters beside the target, as the offer declares them."""
-    declared = {name.lower(): name for name in choice.offer.parameters}
-    accepts = ", ".join([*NAMED[choice.offer.target], *choice.offer.parameters])
-    found: dict[str, Any] = {}
-    for name, value in given:
-        own = declared.get(name.lower())
-        if own is None:
-            raise BadRequest(
-                f"parameters: {choice.name} of '{choice.connection.id}' has no '{name}'; it takes: {accepts}."
-            )
-        if own in found:
-            raise BadRequest(f"parameters: {name} is there twice.")
-        found[own] = _value(own, choice.offer.parameters[own].removesuffix("!"), value)
-    missing = [own for own, kind in choice.offer.parameters.items() if kind.endswith("!") and own not in found]
-    if missing:
-        raise BadRequest(f"parameters: {choice.name} of '{choice.connection.id}' needs {', '.join(missing)}.")
-    return found
-
-
-_READERS: Mapping[str, Any] = {
-    "Edm.Boolean": lambda text: {"true": True, "false": False}[text.lower()],
-    "Edm.Double": float,
-    **dict.fromkeys(("Edm.Byte", "Edm.Int16", "Edm.Int32", "Edm.Int64"), int),
-}
-
-
-def _value(name: str, kind: str, text: str) -> Any:
-    """Values of a keyValuePair are text: read as the type that the offer declares."""
-    try:
-        read = _READERS[kind](text.strip()) if kind in _READERS else text
-    except (KeyError, ValueError):
-        raise BadRequest(f"parameters: {name} is '{text[:100]}'; expected {kind.removeprefix('Edm.')}.") from None
-    return edm("beta").accept_value(kind, read, path=f"parameters: {name}")
-
-
-def _undo(to: Sequence[_To]) -> str | None:
-    """What takes all of it back."""
-    found = {undo_of(each.choice.kind, each.choice.name) for each in to}
-    return found.pop() if len(found) == 1 else None
-
-
-def _print(app: str, user: str | None, asked: Mapping[str, Any]) -> str:
-    """The same for the same request of the same caller: name, parameters in any order, and who is to do it."""
-    parameters = sorted(f"{name.lower()}={value}" for name, value in _pairs(asked.get("parameters") or []))
-    vendor = msgspec.json.encode(asked.get("vendorInformation"), order="deterministic").decode()
-    return stable_id("request", app, user or "", standard_name(str(asked["name"])).lower(), vendor, *parameters)
-
-
-# ---------------------------------------------------------------- one that is there
 
 
 def _found(tx: Tx, id: str) -> tuple[dict[str, Any], list[Kept]]:

@@ -22,7 +22,7 @@ from bartizan.model.ids import stable_id
 from bartizan.odata.tree import And, Compare, Expr, Path
 from bartizan.odata.tree import Literal as Value
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Collection, Column, Stored, Tx
+from bartizan.store.interface import Collection, Column, Draft, Stored, Tx
 
 SECURITY_ACTIONS = collection(
     "securityActions",
@@ -93,7 +93,7 @@ class Own(Struct, kw_only=True):
     name: str  # the standard name, or the connector's own
     app: str  # who asked
     user: str | None
-    print: str  # of what was asked: the same for the same request
+    request: str  # the same for the same request of the same caller
     undone: str | None = None  # id of the action that takes it back
 
 
@@ -211,8 +211,12 @@ def _error(each: Sequence[Mapping[str, Any]], orders: Iterable[Kept], before: An
 # ---------------------------------------------------------------- writing
 
 
+def drafted(order: Kept) -> Draft:
+    return draft(ORDERS, msgspec.to_builtins(order), order.id)
+
+
 def put(tx: Tx, order: Kept) -> None:
-    tx.put(draft(ORDERS, msgspec.to_builtins(order), order.id))
+    tx.put(drafted(order))
 
 
 def show(tx: Tx, id: str, orders: Sequence[Kept], at: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -232,29 +236,29 @@ def show(tx: Tx, id: str, orders: Sequence[Kept], at: str, more: Mapping[str, An
     }
     tx.put(draft(SECURITY_ACTIONS, after, id), changed=changed)
     if after["status"] in ENDED:
-        forget(tx, own(after).print, id)
+        forget(tx, own(after).request, id)
     return after
 
 
-def remembered(tx: Tx, print: str, at: str) -> str | None:
+def remembered(tx: Tx, request: str, at: str) -> str | None:
     """The action that the same request has made shortly before, and that has not ended."""
-    value = tx.value(_place(print))
+    value = tx.value(_place(request))
     known = None if value is None else msgspec.json.decode(value, type=tuple[str, str])
     return known[0] if known is not None and known[1] > at else None
 
 
-def remember(tx: Tx, print: str, id: str, until: str) -> None:
-    tx.set_value(_place(print), msgspec.json.encode((id, until)))
+def remember(tx: Tx, request: str, id: str, until: str) -> None:
+    tx.set_value(_place(request), msgspec.json.encode((id, until)))
 
 
-def forget(tx: Tx, print: str, id: str) -> None:
-    value = tx.value(_place(print))
+def forget(tx: Tx, request: str, id: str) -> None:
+    value = tx.value(_place(request))
     if value is not None and msgspec.json.decode(value, type=tuple[str, str])[0] == id:
-        tx.set_value(_place(print), None)
+        tx.set_value(_place(request), None)
 
 
-def _place(print: str) -> str:
-    return f"action/{print}"
+def _place(request: str) -> str:
+    return f"action/{request}"
 
 
 def effect(tx: Tx, order: Kept, directory: Mapping[str, Collection]) -> None:
