@@ -1,6 +1,7 @@
 """Orders that are carried out: by whom, how often, and what their action shows."""
 
 import asyncio
+import random
 
 import pytest
 from tests.acting.conftest import ACTIONS, LIMIT_S, QUICK, Desk, asking, both, of_targets
@@ -181,6 +182,19 @@ async def test_orders_from_before_the_worker(desk: Desk) -> None:
 
 
 # ---------------------------------------------------------------- what is written down
+
+
+async def test_a_worker_can_be_stopped_at_any_time(desk: Desk) -> None:
+    """It ends at once, whatever it is doing, and what it had begun is taken up by the next."""
+    await desk.connect("people", "test-people")
+    made = await desk.order("disableUser", *(f"slow-9@{n}.example" for n in range(60)), parameter="upn")
+    chance = random.Random(5)
+    for _ in range(40):
+        async with asyncio.timeout(LIMIT_S), desk.carrying():
+            await asyncio.sleep(chance.uniform(0.0, 0.03))
+    async with desk.carrying():
+        assert (await desk.ended(made["id"]))["status"] == "Completed"
+    assert len({each["key"] for each in desk.system.asked}) == len(desk.system.done) == 60
 
 
 async def test_audited(desk: Desk) -> None:
