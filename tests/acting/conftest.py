@@ -15,7 +15,10 @@ from tests.respond.system import System, system
 
 from bartizan.api.wire.graph import Bounds
 from bartizan.app.assembly import fed
+from bartizan.extend import GraphObject, relations
 from bartizan.extend.connections import Connection, Connections
+from bartizan.extend.connectors import Batch
+from bartizan.ingest.directory import Directory, Place
 from bartizan.respond.carry import Carry, Pace
 from bartizan.respond.dispatch import Dispatch, Rules
 
@@ -37,6 +40,14 @@ class Desk:
         made = Connection(id=id, connector=connector, **more)
         settings = {"url": self.system.url, "token": f"secret of {id}"}
         await self.connections.set(tenant, made, settings, actor="test", new=True)
+
+    async def bring(self, id: str, collection: str, body: dict[str, Any]) -> None:
+        """As if the connection had pulled this object of its directory."""
+        origin = (await self.connections.get(A, id)).origin
+        types = {"users": "microsoft.graph.user", "devices": "microsoft.graph.device"}
+        batch = Batch(cursor="1", objects=[GraphObject(collection, types[collection], body)])
+        directory = Directory(self.world.store, fed(), relations())
+        await directory.take(A, origin, "directory", batch, Place(), actor=f"connection:{id}")
 
     def rule(self, **rules: Any) -> None:
         rules = {"limit_s": 600.0, "approval_s": 600.0, "wait_s": LIMIT_S, **rules}

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.anyio
 # ---------------------------------------------------------------- carried out
 
 
-@both
 async def test_carried_out(desk: Desk) -> None:
     """201 NotStarted; then every target is done over every connection that offers it, once, and the action shows it."""
     await desk.connect("north", "test-wall")

@@ -47,6 +47,33 @@ async def test_a_user_belongs_to_one(desk: Desk) -> None:
     assert {each["connectionId"] for each in made["states"] if each.get("target")} == {"apac"}
 
 
+@both
+async def test_a_user_is_acted_on_where_it_came_from(desk: Desk) -> None:
+    """By id or name of a user or device that a connection has brought; each of several by its own."""
+    for id in ("emea", "apac", "wall"):
+        await desk.connect(id, "test-people" if id != "wall" else "test-wall")
+    await desk.bring("emea", "users", {"id": "e1", "userPrincipalName": "Ada@x.example"})
+    await desk.bring("apac", "users", {"id": "a1", "userPrincipalName": "bo@x.example"})
+    await desk.bring("apac", "devices", {"id": "d1", "deviceId": "D-1", "displayName": "Till7"})
+    made = await desk.order("disableUser", "e1", "BO@x.example", parameter="userId")
+    places = {each["target"]: each["connectionId"] for each in made["states"] if each.get("target")}
+    assert places == {"e1": "emea", "BO@x.example": "apac"}
+    for value in ("d1", "D-1", "till7"):
+        made = await desk.order("isolateDevice", value, parameter="deviceId")
+        assert {each["connectionId"] for each in made["states"] if each.get("target")} == {"apac"}
+    await desk.bring("emea", "users", {"id": "a1", "userPrincipalName": "bo@x.example"})  # in both directories
+    for target in ("a1", "nobody"):
+        body = asking(("userId", target), name="disableUser")
+        await desk.world.refused("POST", ACTIONS, body, status=400, says=f"of '{target}' could be meant for several")
+    async with desk.carrying():
+        await desk.world.patch("/v1.0/users/e1", {"accountEnabled": False})
+    assert desk.system.asked[-1]["target"] == "Ada@x.example"
+    await desk.connections.remove(A, "emea", actor="test")
+    await desk.connect("emea", "test-people")  # another system, under the same name
+    body = asking(("userId", "e1"), name="disableUser")
+    await desk.world.refused("POST", ACTIONS, body, status=400, says="could be meant for several")
+
+
 async def test_what_nobody_performs_fails_at_once(desk: Desk) -> None:
     """201; who and when are stamped; Failed with errorInfo, and the states tell how it got there."""
     answer = await desk.world.call("POST", ACTIONS, {**BLOCK, "status": "Completed", "user": "mallory"}, by="analyst")
@@ -84,42 +111,43 @@ async def test_lists(desk: Desk) -> None:
 # ---------------------------------------------------------------- refused before anything is stored
 
 
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ({"name": "x"}, "parameters"),
-        ({"name": "x", "parameters": []}, "at least one"),
-        ({"name": "x", "parameters": [{"value": "x"}]}, "at least one"),
-        ({"parameters": [{"name": "ip", "value": "198.51.100.7"}]}, "name: expected that of an action"),
-        ({**BLOCK, "nope": 1}, "nope"),
-        (asking(("ip", "198.51.100.7"), ("until", "later")), "has no 'until'; it takes: ip, ipAddress"),
-        (asking(("ip", "198.51.100.7"), ("hours", "many")), "hours is 'many'; expected Int32"),
-        (asking(("ip", "198.51.100.7"), ("hours", "99999999999")), "hours"),
-        (asking(("ip", "198.51.100.7"), ("hours", "1"), ("HOURS", "2")), "there twice"),
-        (asking(("ip", "198.51.100.7"), ("log", "maybe")), "expected Boolean"),
-        (asking(("hours", "1")), "needs its target"),
-        (asking(("host", "srv1")), "needs its target"),
-        (asking(("ip", "bad.example")), "expected an IPv4 or IPv6 address"),
-        (asking(("ip", "127.0.0.1")), "expected an IPv4 or IPv6 address"),
-        (asking(("ip", "::ffff:0.0.0.0")), "expected an IPv4 or IPv6 address"),
-        (asking(("ip", "224.0.0.1")), "expected an IPv4 or IPv6 address"),
-        (asking(("ip", "198.51.100.0/24")), "expected an IPv4 or IPv6 address"),
-        (asking(("ip", "")), "is empty"),
-        (asking(("ip", None)), "is empty"),
-        (asking(("url", "https://bad.example/x"), name="blockUrl"), "needs zone"),
-        (asking(("url", "bad.example"), ("zone", "out"), name="blockUrl"), "expected a whole URL"),
-        (asking(("url", "javascript:alert(1)"), ("zone", "out"), name="blockUrl"), "expected a whole URL"),
-        (asking(("sha256", "ab"), name="blockFile"), "expected a hash"),  # which nobody offers
-        (asking(("sha256", "a" * 32), name="blockFile"), "expected a hash"),
-        (asking(("domain", "localhost"), name="blockDomain"), "expected a domain"),
-        (asking(*((("ip", f"198.51.{n // 250}.{n % 250 + 1}")) for n in range(201))), "at most 200"),
-    ],
-)
-async def test_refusals(desk: Desk, body: Any, says: str) -> None:
+REFUSED: list[tuple[Any, str]] = [
+    ({"name": "x"}, "parameters"),
+    ({"name": "x", "parameters": []}, "at least one"),
+    ({"name": "x", "parameters": [{"value": "x"}]}, "at least one"),
+    ({"parameters": [{"name": "ip", "value": "198.51.100.7"}]}, "name: expected that of an action"),
+    ({**BLOCK, "nope": 1}, "nope"),
+    (asking(("ip", "198.51.100.7"), ("until", "later")), "has no 'until'; it takes: ip, ipAddress"),
+    (asking(("ip", "198.51.100.7"), ("hours", "many")), "hours is 'many'; expected Int32"),
+    (asking(("ip", "198.51.100.7"), ("hours", "99999999999")), "hours"),
+    (asking(("ip", "198.51.100.7"), ("hours", "1"), ("HOURS", "2")), "there twice"),
+    (asking(("ip", "198.51.100.7"), ("log", "maybe")), "expected Boolean"),
+    (asking(("hours", "1")), "needs its target"),
+    (asking(("host", "srv1")), "needs its target"),
+    (asking(("ip", "bad.example")), "expected an IPv4 or IPv6 address"),
+    (asking(("ip", "127.0.0.1")), "expected an IPv4 or IPv6 address"),
+    (asking(("ip", "::ffff:0.0.0.0")), "expected an IPv4 or IPv6 address"),
+    (asking(("ip", "224.0.0.1")), "expected an IPv4 or IPv6 address"),
+    (asking(("ip", "198.51.100.0/24")), "expected an IPv4 or IPv6 address"),
+    (asking(("ip", "")), "is empty"),
+    (asking(("ip", None)), "is empty"),
+    (asking(("url", "https://bad.example/x"), name="blockUrl"), "needs zone"),
+    (asking(("url", "bad.example"), ("zone", "out"), name="blockUrl"), "expected a whole URL"),
+    (asking(("url", "javascript:alert(1)"), ("zone", "out"), name="blockUrl"), "expected a whole URL"),
+    (asking(("sha256", "ab"), name="blockFile"), "expected a hash"),  # which nobody offers
+    (asking(("sha256", "a" * 32), name="blockFile"), "expected a hash"),
+    (asking(("domain", "localhost"), name="blockDomain"), "expected a domain"),
+    (asking(*((("ip", f"198.51.{n // 250}.{n % 250 + 1}")) for n in range(201))), "at most 200"),
+]
+
+
+async def test_refusals(desk: Desk) -> None:
     """What is wrong and what would be right; nothing is stored, nobody is asked. Of several none is begun."""
     await desk.connect("north", "test-wall")
-    await desk.world.refused("POST", ACTIONS, body, status=400, says=says)
-    await desk.world.refused("POST", ACTIONS, [asking(("ip", "198.51.100.7")), body], status=400, says="[1]: ")
+    for body, says in REFUSED:
+        await desk.world.refused("POST", ACTIONS, body, status=400, says=says)
+        both_ways = [asking(("ip", "198.51.100.7")), body]
+        await desk.world.refused("POST", ACTIONS, both_ways, status=400, says="[1]: ")
     assert (await desk.world.get(ACTIONS))["value"] == []
 
 

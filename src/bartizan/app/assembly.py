@@ -37,7 +37,7 @@ from bartizan.connectors.http import http_of
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
-from bartizan.extend.connections import CONNECTIONS, Connections
+from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -71,6 +71,8 @@ def declared() -> tuple[Collection, ...]:
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,
+        CONNECTION_STREAMS,
+        BROUGHT,
         *ORDER_COLLECTIONS,
         *collections(),
     )
@@ -285,6 +287,7 @@ def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
     return {
         Subscriptions: Subscriptions(policy_of(settings), quota),
+        Connections: connections,
         Dispatch: Dispatch(connections, rules_of(settings)),
     }
 

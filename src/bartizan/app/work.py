@@ -18,9 +18,13 @@ from bartizan.app.assembly import connections_of, fed, lake_of, policy_of, store
 from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
+from bartizan.extend import relations
 from bartizan.extend.connections import Connections
 from bartizan.ingest.copy import CopyStage
-from bartizan.ingest.health import watch
+from bartizan.ingest.directory import Directory
+from bartizan.ingest.health import Health, watch
+from bartizan.ingest.pipeline import Pipeline
+from bartizan.ingest.pull import PullStage
 from bartizan.lake import Lake
 from bartizan.respond.carry import Carry
 from bartizan.respond.lines import Times
@@ -51,17 +55,20 @@ async def _main(settings: Settings) -> None:
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         await copy.register()
         await correlate.register()
-        connections = connections_of(settings, store)
+        connections, health = connections_of(settings, store), Health(store)
+        pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
+        pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, connections, copy, correlate).items()
+            for name, stage in stages(settings, store, connections, copy, correlate, pull).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await health.close()
         await connections.close()
 
 
@@ -85,9 +92,15 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asynci
 
 
 def stages(
-    settings: Settings, store: Store, connections: Connections, copy: CopyStage, correlate: CorrelateStage
+    settings: Settings,
+    store: Store,
+    connections: Connections,
+    copy: CopyStage,
+    correlate: CorrelateStage,
+    pull: PullStage,
 ) -> Mapping[str, Stage]:
-    """What this process does, by name; a new room's stage is a line here."""
+    """What this process does, by name; a new room's stage is a line here. All that works over connections shares
+    `connections`."""
     authority = Authority(settings, store)
     return {
         "retention": lambda: _retain(store),
@@ -95,6 +108,7 @@ def stages(
         "copy": copy.run,
         "health": lambda: watch(store),
         "correlate": correlate.run,
+        "pull": pull.run,
         "actions": Carry(store, connections, Standing(Accounts(store)).tenants, fed()).run,
     }
 

@@ -22,10 +22,11 @@ from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, Conflict, Forbidden, NotServed, Timeout, Unperformed
 from bartizan.extend import Context
 from bartizan.extend.actions import NAMED, OWNED, standard_name, usable
-from bartizan.extend.connections import Connection, Connections
+from bartizan.extend.connections import Connection, Connections, brought_over
 from bartizan.extend.connectors import Target
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
+from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.respond import orders
 from bartizan.respond.asked import (
     Choice,
@@ -46,11 +47,15 @@ from bartizan.respond.asked import (
 )
 from bartizan.respond.orders import ENDED, SECURITY_ACTIONS, Kept, Own
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Draft, Stored, Tx
+from bartizan.store.interface import Draft, Query, Stored, Tx
 
 REPEAT = timedelta(minutes=10)  # in which the same request means the same action, until that has ended
 MAX_REQUEST_ORDERS = 500  # of one POST: they are written in one transaction
 MAX_KEY_CHARS = 256
+_SETS: Mapping[Target, tuple[str, str, str]] = {  # set of the directory, its unique property, its folded name
+    "user": ("users", "userPrincipalName", "mail"),
+    "device": ("devices", "deviceId", "displayName"),
+}
 _GIVEN = ("actionReason", "clientContext", "name", "parameters", "vendorInformation")
 
 
@@ -166,21 +171,17 @@ class Dispatch:
         (kind,) = kinds
         if kind not in OWNED or len(fitting) == 1:
             return None
-        able, found = {each.connection.id for each in fitting}, {}
+        able, found = frozenset(each.connection.id for each in fitting), {}
         for parameter, value in targets_of(kind, parameters)[0]:
             target = usable(kind, parameter, value)
-            owner = await self._owner(ctx, kind, target)
-            if owner not in able:
+            owners = await _brought(ctx, kind, target) & able
+            if len(owners) != 1:
                 raise BadRequest(
                     f"{name} of '{target[:100]}' could be meant for several connections, and a {kind} belongs to one: "
                     f"name it in vendorInformation.provider: {listed(fitting)}."
                 )
-            found[target] = str(owner)
+            (found[target],) = owners
         return found
-
-    async def _owner(self, ctx: Context, kind: Target, target: str) -> str | None:
-        """The connection that the directory object came over, if it is known."""
-        return None
 
     def _begun(
         self, ctx: Context, given: Mapping[str, Any], key: str | None, to: list[To], code: int, why: str
@@ -352,8 +353,8 @@ class Dispatch:
                 f"Not served: {name}: nothing performs it: this server only records what it is told. {offering(name)}"
             )
         if len(able) > 1:
-            owner = await self._owner(ctx, "user", user.id)
-            able = [each for each in able if each.connection.id == owner] or able
+            owners = await brought_over(ctx.store, "users", user.id)
+            able = [each for each in able if each.connection.id in owners] or able
         if len(able) > 1:
             raise Conflict(
                 f"{name} of '{upn}' could be meant for several connections: {listed(able)}; "
@@ -391,6 +392,21 @@ class Dispatch:
 
 
 replace = msgspec.structs.replace
+
+
+async def _brought(ctx: Context, kind: Target, target: str) -> frozenset[str]:
+    """The connections that the directory object came over, which a target names by its id or name."""
+    if kind not in _SETS:
+        return frozenset()
+    collection, key, name = _SETS[kind]
+    row = await ctx.store.get(collection, target)
+    for value in (target, target.lower()) if row is None else ():
+        row = row or await ctx.store.lookup(collection, key, value)
+    if row is None:
+        named = Compare("eq", Path((name,), kind="text", fold=True), Literal(target.lower(), "text"))
+        page = await ctx.store.page(collection, Query(top=2, filter=named))
+        row = page.rows[0] if len(page.rows) == 1 else None
+    return frozenset() if row is None else await brought_over(ctx.store, collection, row.id)
 
 
 # ---------------------------------------------------------------- one that is there
