@@ -262,12 +262,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = ()
     action_approval_s: Annotated[
-        int, Meta(ge=60, description="Seconds within which an action has to be approved; then it has failed.")
+        int,
+        Meta(ge=60, le=14 * 86_400, description="Seconds within which an action has to be approved, or it has failed."),
     ] = 86_400
     action_limit_s: Annotated[
         int,
         Meta(
             ge=10,
+            le=7 * 86_400,
             description="Seconds within which an action has to end once it may begin; a system that is away is asked "
             "again until then.",
         ),

@@ -95,6 +95,18 @@ async def test_refused(desk: Desk) -> None:
     assert "secret of" not in str(action) and len(desk.system.asked) == 3
 
 
+async def test_a_fault_of_a_connector(desk: Desk) -> None:
+    """It ends the order that it befell, and no other; what the fault says stays inside. An action may be a connector's
+    own."""
+    await desk.connect("people", "test-people")
+    made = await desk.order("ASKNICELY", "broken", "fine", parameter="user")
+    async with desk.carrying():
+        action = await desk.ended(made["id"])
+    assert of_targets(action) == {"broken": "Failed", "fine": "Completed"} and action["errorInfo"]["code"] == 500
+    assert "ValueError; it may have been carried out" in action["errorInfo"]["message"]
+    assert "secret of" not in str(action) and made["undoAction"] is None
+
+
 async def test_followed(desk: Desk) -> None:
     """What runs in its system is asked about until it has ended."""
     await desk.connect("people", "test-people")

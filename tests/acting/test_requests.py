@@ -67,7 +67,7 @@ async def test_a_user_is_acted_on_where_it_came_from(desk: Desk) -> None:
         await desk.world.refused("POST", ACTIONS, body, status=400, says=f"of '{target}' could be meant for several")
     async with desk.carrying():
         await desk.world.patch("/v1.0/users/e1", {"accountEnabled": False})
-    assert desk.system.asked[-1]["target"] == "Ada@x.example"
+    assert ("disableUser", "Ada@x.example") in {(each["name"], each["target"]) for each in desk.system.asked}
     await desk.connections.remove(A, "emea", actor="test")
     await desk.connect("emea", "test-people")  # another system, under the same name
     body = asking(("userId", "e1"), name="disableUser")

@@ -34,6 +34,8 @@ class _Acts(Connector):
         return Done(answer.data["state"], answer.data.get("detail", ""), answer.data.get("handle"))
 
     async def act(self, order: Order) -> Done:
+        if order.target == "broken":
+            raise ValueError(f"a fault of the connector, which knows the {self._headers}")
         sent = {"name": order.name, "target": order.target, "key": order.key, "parameters": dict(order.parameters)}
         return await self._ask("POST", "/act", sent)
 
