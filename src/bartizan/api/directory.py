@@ -80,7 +80,7 @@ def _action(given: dict[str, Any]) -> str:
             "Not served: passwordProfile: nothing performs it but forceChangePasswordNextSignIn: true alone; a "
             "password is never handed on."
         )
-    return "resetPassword"
+    return "expirePassword"
 
 
 async def revoke(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:

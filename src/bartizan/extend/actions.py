@@ -43,11 +43,12 @@ STANDARD: Mapping[str, Standard] = {
         "Sessions and refresh tokens that the account had have ended; it may sign in anew.",
         also=("revokeSessions", "invalidateAllRefreshTokens"),
     ),
-    "resetPassword": Standard(
+    "expirePassword": Standard(
         "user",
-        "The password no longer suffices: its owner has to set a new one at the next sign-in.",
-        also=("forceUserPasswordReset", "forcePasswordReset"),
+        "The account has to set a new password at the next sign-in.",
+        also=("forceUserPasswordReset", "forcePasswordChange"),
     ),
+    "resetPassword": Standard("user", "The password that the account had no longer works."),
     "isolateDevice": Standard(
         "device", "The device reaches nothing but its management.", "releaseDevice", ("isolateHost", "containDevice")
     ),
