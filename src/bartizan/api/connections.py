@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from bartizan.api.wire.note import Operation, note
-from bartizan.errors import BadRequest, BartizanError
+from bartizan.errors import BadRequest, BartizanError, NotFound
 from bartizan.extend import Answer, Can, Context, Resource, collection, never, resource
 from bartizan.extend.actions import undo_of
 from bartizan.extend.connections import (
@@ -112,7 +112,10 @@ async def create(ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
     if len(given) != 1:
         raise BadRequest("POST takes one connection at a time.")
     (body,) = given
-    kind = kind_of(body["connector"])
+    try:
+        kind = kind_of(body["connector"])
+    except NotFound as error:
+        raise BadRequest(f"connector: {error.message}") from None
     streams = body.get("streams")
     named = {field: body[name] for name, field in _FIELDS.items() if body.get(name) is not None and name != "streams"}
     made = Connection(
