@@ -53,6 +53,19 @@ async def test_users_are_acted_on(desk: Desk) -> None:
     assert names == ["disableUser", "enableUser", "revokeSignInSessions", "revokeSignInSessions"]
 
 
+async def test_a_user_of_another_directory_stays_as_it_is(desk: Desk) -> None:
+    """The same name elsewhere is somebody else: what was done there is not said of the user here."""
+    await desk.connect("people", "test-people")
+    await desk.connect("north", "test-wall")
+    await desk.bring("north", "users", {"id": "u", "userPrincipalName": "u@x.example", "accountEnabled": True})
+    await desk.bring("people", "users", {"id": "p", "userPrincipalName": "p@x.example", "accountEnabled": True})
+    made = await desk.order("disableUser", "u@x.example", "p@x.example", parameter="upn")
+    async with desk.carrying():
+        assert (await desk.ended(made["id"]))["status"] == "Completed"
+    assert (await desk.world.get("/v1.0/users/u"))["accountEnabled"] is True
+    assert (await desk.world.get("/v1.0/users/p"))["accountEnabled"] is False
+
+
 async def test_what_came_of_it_is_said(desk: Desk) -> None:
     """502 where the system refuses, 504 where it has not ended yet, 409 where it awaits approval: never a success that
     is none."""

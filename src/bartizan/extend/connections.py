@@ -188,10 +188,23 @@ def item_key(item: Iterable[str]) -> str:
 
 async def brought_over(store: TenantStore, collection: str, id: str) -> frozenset[str]:
     """Ids of the connections that have named an object of a directory, of those that there are."""
-    same = Compare("eq", Path(("what",), kind="text"), Literal(item_key((collection, id)), "text"))
-    page = await store.page(BROUGHT.name, Query(top=MAX_STREAMS_OF_ONE, filter=same))
-    origins = {str(msgspec.json.decode(row.doc)["owner"]).partition("/")[0] for row in page.rows}
+    page = await store.page(BROUGHT.name, Query(top=MAX_STREAMS_OF_ONE, filter=_marks(collection, id)))
+    origins = {_origin(row) for row in page.rows}
     return frozenset(each.id for each in await _every(store) if each.origin in origins)
+
+
+def may_have_brought(tx: Tx, connection: str, collection: str, id: str) -> bool:
+    """Whether an object of a directory can be the one that a connection knows: it has brought it, or nobody has."""
+    origins = {_origin(row) for row in tx.find(BROUGHT.name, _marks(collection, id), limit=MAX_STREAMS_OF_ONE)}
+    return not origins or any(each.partition("@")[0] == connection for each in origins)
+
+
+def _marks(collection: str, id: str) -> Compare:
+    return Compare("eq", Path(("what",), kind="text"), Literal(item_key((collection, id)), "text"))
+
+
+def _origin(mark: Stored) -> str:
+    return str(msgspec.json.decode(mark.doc)["owner"]).partition("/")[0]
 
 
 async def owner_of(store: TenantStore, alert: AlertState) -> str | None:

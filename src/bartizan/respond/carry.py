@@ -31,6 +31,8 @@ from bartizan.store.interface import Collection, Query, Store, Tx
 ACTOR = "actions"
 READ_CHANGES = 1_000
 SCAN_ROWS = 500
+MAX_DETAIL_CHARS = 1_000  # of what a system says
+_NOT_TAKEN = (425, 429)  # answers that say that nothing was done
 _PASSING = (StorageFull, Unavailable, StoreTimeout)
 
 log = structlog.get_logger(__name__)
@@ -168,8 +170,10 @@ class Carry:
                 return
             try:
                 after = await self._asked(tenant, order)
+            except _PASSING as error:  # of the store: nobody was asked
+                after = self._again(order, error.message, None, arrived=False)
             except BartizanError as error:  # the connection is gone, or its secrets cannot be read
-                after = self._failed(order, 424, error.message)
+                after = self._failed(order, 424, error.message, unsure=order.state == "running")
             except Exception as problem:  # noqa: BLE001 - the edge of connectors; their text may hold anything
                 kind = type(problem).__name__
                 log.error("actions.connector_failed", connection=order.connection, action=order.name, kind=kind)
@@ -193,7 +197,9 @@ class Carry:
             if order.stop and order.state == "sent":  # cancelled while nobody knew whether it had arrived
                 self._end(tx, self._failed(order, 0, _cancelled(order), unsure=True))
                 return None
-            sent = replace(order, state="sent", tries=order.tries + 1)
+            # One that is `sent` already was with its system when its worker died.
+            unsure = order.unsure or order.state == "sent"
+            sent = replace(order, state="sent", tries=order.tries + 1, unsure=unsure)
             orders.show(tx, order.action, [sent], instant(now))
             return sent
 
@@ -207,7 +213,7 @@ class Carry:
         except TimeoutError:
             return self._again(order, f"no answer within {self.pace.ask_s:g} s", None)
         except Away as away:
-            return self._again(order, away.message, away.retry_after_s)
+            return self._again(order, away.message, away.retry_after_s, arrived=away.status not in _NOT_TAKEN)
         except Denied as denied:
             return self._refused(order, denied.status or 403, denied.message)
         except Rejected as rejected:
@@ -216,7 +222,8 @@ class Carry:
     async def _connector(self, tenant: str, order: Kept) -> tuple[Connection, Connector]:
         connection = await self._connections.get(tenant, order.connection)
         kind = CONNECTORS.get(connection.connector)
-        if not (connection.enabled and connection.act) or kind is None or offered(kind, order.name) is None:
+        may = connection.enabled and (connection.act or order.state == "running")  # what runs is followed all the same
+        if not may or kind is None or offered(kind, order.name) is None:
             raise NotFound(f"the connection '{order.connection}' may not act any more")
         return connection, await self._connections.live(tenant, connection)
 
@@ -238,42 +245,56 @@ class Carry:
     # ------------------------------------------------------------ where an order stands then
 
     def _after(self, order: Kept, done: Done) -> Kept:
-        at = instant(self._clock())
-        detail = done.detail
+        detail = done.detail[:MAX_DETAIL_CHARS]
         if done.state == "completed":
-            return replace(order, state="completed", open=False, due=at, detail=detail)
+            return replace(order, state="completed", open=False, due=instant(self._clock()), detail=detail)
+        stopping = order.state == "running" and (order.stop or order.stopping)
         if done.state == "failed":
-            cancelled = order.stop and order.state == "running"
-            said = f"{_cancelled(order)}: {detail}" if cancelled and detail else detail
-            return self._failed(order, 0 if cancelled else 502, said or "the system says that it has failed")
+            said = f"{_cancelled(order)}: {detail}" if stopping and detail else detail
+            code = 0 if stopping else 502
+            return self._failed(order, code, said or "the system says that it has failed", sure=True)
         handle = done.handle or order.handle
         if handle is None:
             return self._failed(order, 502, "the system has taken it and gives no way to follow it", unsure=True)
-        due = self._due(self._slower(order.looks))
-        said = detail or "runs in its system"
+        said = order.detail if order.state == "running" else "runs in its system"
         return replace(
-            order, state="running", handle=handle, looks=order.looks + 1, due=due, stop=False, unsure=False, detail=said
+            order,
+            state="running",
+            handle=handle,
+            looks=order.looks + 1,
+            due=self._due(order, self._slower(order.looks)),
+            stop=False,
+            stopping=stopping,
+            unsure=False,
+            detail=detail if detail and not stopping else said,
         )
 
-    def _again(self, order: Kept, why: str, retry_after_s: float | None) -> Kept:
-        """Later, unless its time is over then."""
+    def _again(self, order: Kept, why: str, retry_after_s: float | None, *, arrived: bool = True) -> Kept:
+        """Later. `arrived`: it may have, so that nobody knows whether it was done."""
+        why = why[:MAX_DETAIL_CHARS]
         if order.state == "running":
-            due = self._due(max(self._slower(order.looks), retry_after_s or 0))
-            return replace(order, looks=order.looks + 1, due=due, detail=why)
+            due = self._due(order, max(self._slower(order.looks), retry_after_s or 0))
+            detail = order.detail if order.stop or order.stopping else why
+            return replace(order, looks=order.looks + 1, due=due, detail=detail)
         wait_s = min(self.pace.backoff_max_s, self.pace.backoff_s * 2 ** min(order.tries - 1, 20))
         wait_s *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads attempts, no secret
-        due = self._due(max(wait_s, retry_after_s or 0))
-        return replace(order, state="waiting", due=due, detail=why, unsure=True)
+        due = self._due(order, max(wait_s, retry_after_s or 0))
+        return replace(order, state="waiting", due=due, detail=why, unsure=order.unsure or arrived)
 
     def _refused(self, order: Kept, code: int, why: str) -> Kept:
         if order.state == "running" and order.stop:  # it cannot be cancelled, so it goes on
-            return replace(order, stop=False, due=self._due(self.pace.follow_s), detail=f"not cancelled: {why}")
-        return self._failed(order, code, why)
+            said = f"not cancelled: {why}"[:MAX_DETAIL_CHARS]
+            return replace(
+                order, stop=False, looks=order.looks + 1, due=self._due(order, self.pace.follow_s), detail=said
+            )
+        return self._failed(order, code, why, unsure=order.state == "running")
 
-    def _failed(self, order: Kept, code: int, why: str, *, unsure: bool = False) -> Kept:
-        said = f"{why}; it may have been carried out" if unsure or (order.unsure and order.state == "waiting") else why
-        at = instant(self._clock())
-        return replace(order, state="failed", open=False, due=at, detail=said, code=code)
+    def _failed(self, order: Kept, code: int, why: str, *, unsure: bool = False, sure: bool = False) -> Kept:
+        """`unsure`: it may have been done all the same, as after an attempt without an answer; unless the system itself
+        says (`sure`) that it was not."""
+        why = why[:MAX_DETAIL_CHARS]
+        said = f"{why}; it may have been carried out" if unsure or (order.unsure and not sure) else why
+        return replace(order, state="failed", open=False, due=instant(self._clock()), detail=said, code=code)
 
     def _late(self, order: Kept) -> Kept:
         """Its time is over."""
@@ -285,8 +306,9 @@ class Carry:
     def _slower(self, looks: int) -> float:
         return min(self.pace.follow_max_s, self.pace.follow_s * 1.5 ** min(looks, 20))
 
-    def _due(self, seconds: float) -> str:
-        return instant(self._clock() + timedelta(seconds=seconds))
+    def _due(self, order: Kept, seconds: float) -> str:
+        """Then, or when the order's time is over."""
+        return min(instant(self._clock() + timedelta(seconds=seconds)), order.until)
 
     # ------------------------------------------------------------ writing
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from bartizan.auth import audit
 from bartizan.extend.actions import STANDARD, standard_name
+from bartizan.extend.connections import may_have_brought
 from bartizan.extend.connectors import Target
 from bartizan.extend.resources import collection
 from bartizan.model.ids import stable_id
@@ -77,7 +78,8 @@ class Kept(Struct, kw_only=True):
     tries: int = 0  # how often its system was asked to do it
     looks: int = 0  # how often it was asked how it stands
     unsure: bool = False  # an attempt had no answer, so it may have been carried out
-    stop: bool = False  # somebody has cancelled it
+    stop: bool = False  # somebody has cancelled it: its system is to be asked
+    stopping: bool = False  # its system was asked, and is at it
     handle: str | None = None
     detail: str = ""
     code: int = 0  # of a failed one: the HTTP status that says why
@@ -270,7 +272,7 @@ def effect(tx: Tx, order: Kept, directory: Mapping[str, Collection]) -> None:
     if users is None:
         return
     row = tx.get(users.name, order.target) or tx.lookup(users.name, "userPrincipalName", order.target.lower())
-    if row is None:
+    if row is None or not may_have_brought(tx, order.connection, users.name, row.id):
         return
     before = inner(row)
     changed = {name: (before.get(name), value) for name, value in standard.sets.items() if before.get(name) != value}
