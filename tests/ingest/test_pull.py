@@ -177,13 +177,26 @@ def systems() -> Iterator[None]:
     del CONNECTORS["site_test"]
 
 
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    store = open_store(tmp_path / "data", declared())
+@asynccontextmanager
+async def opened(target: str) -> AsyncIterator[Site]:
+    store = open_store(target, declared())
     await store.start()
     tenant = await Accounts(store).add_tenant("one", "one.example", actor=audit.OPERATOR)
     yield Site(store, tenant.id)
     await store.close()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with opened(str(tmp_path / "data")) as site:
+        yield site
+
+
+@pytest.fixture
+async def any_site(target: str) -> AsyncIterator[Site]:
+    """On each engine."""
+    async with opened(target) as site:
+        yield site
 
 
 def done(site: Site, id: str, pages: int) -> Callable[[], Awaitable[bool]]:
@@ -448,30 +461,30 @@ async def test_a_directory_is_put_where_it_differs(site: Site) -> None:
     assert changes[0].actor == "connection:one"
 
 
-async def test_what_is_gone_and_what_was_not_named_is_removed(site: Site) -> None:
+async def test_what_is_gone_and_what_was_not_named_is_removed(any_site: Site) -> None:
     """With its edges; what another connection brings too stays until that one no longer does."""
-    await site.add("one")
-    await site.add("two")
-    await take(site, batch([user("u3"), user("shared")], whole=["users"]), id="two")
+    await any_site.add("one")
+    await any_site.add("two")
+    await take(any_site, batch([user("u3"), user("shared")], whole=["users"]), id="two")
     everyone = [user("u1"), user("u2"), user("u3"), user("shared")]
     await take(
-        site,
+        any_site,
         batch([*everyone, group("g1"), group("g2")], [*member("g1", "u1", "u2", "u3"), *member("g2", "u1")]),
         batch(whole=["users", "groups"]),
     )
-    assert await members(site, "g1") == ["u1", "u2", "u3"]
-    await take(site, batch(gone=[("users", "u1"), ("users", "shared")]))
-    assert await site.ids("users") == {"u2", "u3", "shared"}
-    assert (await members(site, "g1"), await members(site, "g2")) == (["u2", "u3"], [])
-    await take(site, batch([user("u2"), group("g1")], member("g1", "u2")), batch(whole=["users", "groups"]))
-    assert await site.ids("users") == {"u2", "u3", "shared"}, "two brings u3"
-    assert await site.ids("groups") == {"g1"}
-    assert await members(site, "g1") == ["u2"]
-    await take(site, batch([user("u3")]), batch(whole=["users"]), id="two")
-    assert await site.ids("users") == {"u2", "u3"}
-    await site.connections.remove(site.tenant, "two", actor="test")
-    await take(site, batch([user("u3")]), batch(gone=[("users", "u3")]))
-    assert await site.ids("users") == {"u2"}
+    assert await members(any_site, "g1") == ["u1", "u2", "u3"]
+    await take(any_site, batch(gone=[("users", "u1"), ("users", "shared")]))
+    assert await any_site.ids("users") == {"u2", "u3", "shared"}
+    assert (await members(any_site, "g1"), await members(any_site, "g2")) == (["u2", "u3"], [])
+    await take(any_site, batch([user("u2"), group("g1")], member("g1", "u2")), batch(whole=["users", "groups"]))
+    assert await any_site.ids("users") == {"u2", "u3", "shared"}, "two brings u3"
+    assert await any_site.ids("groups") == {"g1"}
+    assert await members(any_site, "g1") == ["u2"]
+    await take(any_site, batch([user("u3")]), batch(whole=["users"]), id="two")
+    assert await any_site.ids("users") == {"u2", "u3"}
+    await any_site.connections.remove(any_site.tenant, "two", actor="test")
+    await take(any_site, batch([user("u3")]), batch(gone=[("users", "u3")]))
+    assert await any_site.ids("users") == {"u2"}
 
 
 async def test_a_sweep_that_was_cut_off_goes_on(site: Site) -> None:

@@ -337,10 +337,10 @@ class Connections:
         if unknown:
             has = ", ".join(connector.streams) or "none"
             raise BadRequest(f"{connector.name} has no stream '{unknown[0][:100]}'; it has: {has}")
-        checked(connector, whole)
+        read = msgspec.to_builtins(checked(connector, whole))  # "7" of a number is 7
         secrets = secret_fields(connector.settings)
-        open_ones = {name: value for name, value in whole.items() if name not in secrets}
-        hidden = {name: value for name, value in whole.items() if name in secrets}
+        open_ones = {name: read[name] for name in whole if name not in secrets}
+        hidden = {name: read[name] for name in whole if name in secrets}
         before = {} if row is None else inner(row)
         body = {
             **before,
