@@ -4,7 +4,9 @@ import pytest
 from tests.acting.conftest import ACTIONS, Desk, asking, of_targets
 from tests.api.conftest import A, B
 
+from bartizan.app.assembly import parts_of
 from bartizan.respond.carry import Pace
+from bartizan.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +106,17 @@ async def test_an_app_cannot_approve_for_those_who_use_it(desk: Desk) -> None:
     made = await desk.world.post(ACTIONS, body, by="console itself")
     await desk.world.refused("POST", f"{ACTIONS}/{made['id']}/approve", {}, status=403, by="console itself")
     assert (await desk.world.call("POST", f"{ACTIONS}/{made['id']}/approve", {}, by="analyst")).status_code == 204
+
+
+async def test_settings_say_what_needs_approval(desk: Desk) -> None:
+    await desk.connect("people", "test-people")
+    settings = Settings(approve_actions=("unisolateDevice", f"{B}/*"), action_approval_s=60)
+    desk.world.graph.parts = parts_of(settings, desk.connections)
+    states = {
+        name: (await desk.order(name, "srv1", parameter="host"))["approvalState"]
+        for name in ("isolateDevice", "releaseDevice")
+    }
+    assert states == {"isolateDevice": None, "releaseDevice": "required"}
 
 
 async def test_rejected(desk: Desk) -> None:

@@ -176,6 +176,9 @@ async def test_idempotency_key(desk: Desk) -> None:
         await desk.ended(first["id"])
     assert (await desk.world.post(ACTIONS, body, **headers))["id"] == first["id"]
     await desk.world.refused("POST", ACTIONS, asking(("ip", "198.51.100.8")), status=409, says="another", **headers)
+    await desk.connections.remove(A, "north", actor="test")  # what it would become now plays no part
+    assert (await desk.world.post(ACTIONS, body, **headers))["status"] == "Completed"
+    await desk.world.refused("POST", ACTIONS, {"parameters": []}, status=400, says="name: ", **headers)
     assert (await desk.world.post(ACTIONS, body, by="second", **headers))["id"] != first["id"]
     await desk.world.refused("POST", ACTIONS, body, status=400, says="Idempotency-Key", Idempotency_Key="k" * 300)
     assert len(desk.system.asked) == 1

@@ -15,8 +15,8 @@ from bartizan.store.interface import Stored
 
 # Whoever may order is not thereby one who may approve: an application needs the permission, a person the role.
 _APPROVE = Access(
-    ("Bartizan.ApproveActions.All",),
-    ("Bartizan.ApproveActions.All", "SecurityActions.ReadWrite.All"),
+    ("Bartizan.Action.Approve.All",),
+    ("Bartizan.Action.Approve.All", "SecurityActions.ReadWrite.All"),
     "SecurityAdministrator",
 )
 

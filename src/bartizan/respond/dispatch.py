@@ -102,8 +102,11 @@ class Dispatch:
     async def create(self, ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
         """BadRequest where parameters or targets cannot be used, or several systems might be meant; an action that
         nobody performs is stored as Failed. The same request again gives the same action."""
-        choices = await self._choices(ctx)
         key = _key(ctx)
+        known = None if key is None else await self._known(ctx, given, key)
+        if known is not None:
+            return known
+        choices = await self._choices(ctx)
         plans = []
         for at, each in enumerate(given):
             try:
@@ -112,6 +115,18 @@ class Dispatch:
                 where = f"[{at}]: " if len(given) > 1 else ""
                 raise BadRequest(f"{where}{problem.message}", code=problem.code) from None
         return await self._stored(ctx, plans)
+
+    async def _known(self, ctx: Context, given: Sequence[Mapping[str, Any]], key: str) -> list[Stored] | None:
+        """What the same request has made before; it is told as it stands, whatever would become of the request now."""
+        rows = []
+        for at, each in enumerate(given):
+            read_request(each)
+            id, request = _named(ctx, each, f"{key}/{at}")
+            row = await ctx.store.get(SECURITY_ACTIONS.name, id)
+            if row is None:
+                return None
+            rows.append(_same(row, request))
+        return rows
 
     async def _stored(self, ctx: Context, plans: Sequence[Plan]) -> list[Stored]:
         total = sum(len(plan.orders) for plan in plans)
@@ -128,9 +143,7 @@ class Dispatch:
         at, mine = str(plan.action["createdDateTime"]), plan.own
         known = tx.get(SECURITY_ACTIONS.name, plan.id if plan.keyed else orders.remembered(tx, mine.request, at) or "")
         if known is not None:
-            if orders.own(inner(known)).request != mine.request:
-                raise Conflict("the Idempotency-Key has been used for another request.")
-            return known
+            return _same(known, mine.request)
         (stored, *_) = [tx.put(each) for each in drafts]
         assert stored is not None
         if plan.orders and not plan.keyed:
@@ -190,11 +203,7 @@ class Dispatch:
         at, caller = instant(ctx.clock()), ctx.caller
         name = standard_name(str(given["name"]))
         asked = {each: given[each] for each in _GIVEN if given.get(each) is not None}
-        request = fingerprint(caller.app, caller.user, asked)
-        id = str(uuid4())
-        if key is not None:
-            id = stable_id("securityAction", caller.tenant, caller.app, caller.user or "", key)
-            request = stable_id("key", id, request)
+        id, request = _named(ctx, asked, key)
         held = bool(to) and self._rules.held(caller.tenant, name)
         action = {
             **asked,
@@ -392,6 +401,22 @@ class Dispatch:
 
 
 replace = msgspec.structs.replace
+
+
+def _named(ctx: Context, asked: Mapping[str, Any], key: str | None) -> tuple[str, str]:
+    """The id of an action, derived from the client's key where it gives one, and what tells its request from others."""
+    caller = ctx.caller
+    request = fingerprint(caller.app, caller.user, asked)
+    if key is None:
+        return str(uuid4()), request
+    id = stable_id("securityAction", caller.tenant, caller.app, caller.user or "", key)
+    return id, stable_id("key", id, request)
+
+
+def _same(row: Stored, request: str) -> Stored:
+    if orders.own(inner(row)).request != request:
+        raise Conflict("the Idempotency-Key has been used for another request.")
+    return row
 
 
 async def _brought(ctx: Context, kind: Target, target: str) -> frozenset[str]:
