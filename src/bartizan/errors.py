@@ -17,6 +17,7 @@
     ├── FailedDependency 424 FailedDependency        only inside a $batch
     ├── TooManyRequests 429 TooManyRequests          carries Retry-After
     ├── NotServed 501 NotImplemented                 a known operation that we do not serve, and why
+    ├── Unperformed 502 BadGateway           a system outside was asked to act and did not, and why
     ├── Unavailable 503 ServiceUnavailable           for the moment; carries Retry-After
     ├── Timeout 504 GatewayTimeout                   a bound on time was reached
     └── StorageFull 507 InsufficientStorage
@@ -123,6 +124,11 @@ class TooManyRequests(_Later):
 class NotServed(BartizanError):
     status = 501
     code = "NotImplemented"
+
+
+class Unperformed(BartizanError):
+    status = 502
+    code = "BadGateway"
 
 
 class Unavailable(_Later):

@@ -253,6 +253,36 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subscriptions_per_app: Annotated[Count, Meta(description="Subscriptions of one application in one tenant.")] = 100
     subscriptions_per_tenant: Annotated[Count, Meta(description="Subscriptions of one tenant.")] = 1000
 
+    # --- actions against threats
+    approve_actions: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Actions that a second person has to approve, such as disableUser,isolateDevice; * means all, "
+            "and TENANT_ID/disableUser that of one tenant."
+        ),
+    ] = ()
+    action_approval_s: Annotated[
+        int,
+        Meta(ge=60, le=14 * 86_400, description="Seconds within which an action has to be approved, or it has failed."),
+    ] = 86_400
+    action_limit_s: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=7 * 86_400,
+            description="Seconds within which an action has to end once it may begin; a system that is away is asked "
+            "again until then.",
+        ),
+    ] = 4 * 3600
+    action_wait_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=90,
+            description="Seconds for which a PATCH of a user or revokeSignInSessions waits for what comes of it.",
+        ),
+    ] = 20
+
     # --- requests
     rate_limits: Annotated[
         str,

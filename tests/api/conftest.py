@@ -1,5 +1,6 @@
 """The Graph API in process, over a temporary SQLite store, with callers that need no tokens of an authority."""
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -129,9 +130,12 @@ def limits() -> dict[str, Limit]:
     return {}
 
 
-@pytest.fixture
-async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
-    store = open_store(tmp_path, declared())
+@contextlib.asynccontextmanager
+async def served(
+    folder: Path, bounds: Bounds, limits: dict[str, Limit], database: Path | str | None = None
+) -> AsyncIterator[World]:
+    """`database` is a DSN of PostgreSQL where the store is not in the folder."""
+    store = open_store(database or folder, declared())
     await store.start()
     known = callers()
 
@@ -144,7 +148,7 @@ async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> Asy
     router = Router(RESOURCES)
     documents = Documents(router)
     seconds = iter(range(10**9))
-    settings = Settings(data=str(tmp_path), allow_private_notifications=True)
+    settings = Settings(data=str(folder), allow_private_notifications=True)
     graph = Graph(
         router,
         store,
@@ -160,3 +164,9 @@ async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> Asy
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url=BASE) as http:
         yield World(graph, store, http, known)
     await store.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
+    async with served(tmp_path, bounds, limits) as made:
+        yield made

@@ -97,6 +97,7 @@ def test_coverage_says_what_the_router_does(router: Router) -> None:
     found = {(line.version, line.path, line.verb): line.state for line in lines(router)}
     assert found["v1.0", "/security/alerts_v2/{}", "PATCH"] == "served"
     assert found["v1.0", "/security/alerts_v2/{}", "DELETE"] == "never"
-    assert found["beta", "/users/{}/revokeSignInSessions", "POST"] == "not_yet"
+    assert found["beta", "/users/{}", "DELETE"] == "not_yet"
+    assert found["beta", "/users/{}/revokeSignInSessions", "POST"] == "served"
     assert "| `/security/incidents/mergeIncidents` | POST | served | served |  |" in page(router)
     assert Line("v1.0", "/x", "GET", "served").why == ""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from bartizan.api.wire.note import Operation, note
 from bartizan.errors import BadRequest, BartizanError, NotFound
 from bartizan.extend import Answer, Can, Context, Resource, collection, never, resource
+from bartizan.extend.actions import undo_of
 from bartizan.extend.connections import (
     CONNECTION_STREAMS,
     CONNECTIONS,
@@ -219,7 +220,7 @@ def described(kind: type[Connector]) -> dict[str, Any]:
                 "name": name,
                 "target": offer.target,
                 "description": offer.doc,
-                "undo": offer.undo,
+                "undo": undo_of(kind, name),
                 "parameters": [f"{parameter}: {type}" for parameter, type in offer.parameters.items()],
             }
             for name, offer in kind.offers.items()

@@ -38,8 +38,7 @@ from bartizan.connectors.http import http_of
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
-from bartizan.extend.connections import CONNECTION_STREAMS, CONNECTIONS, Connections
-from bartizan.ingest.directory import BROUGHT
+from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -47,7 +46,9 @@ from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, declare, open_lake
-from bartizan.respond.addresses import Rules
+from bartizan.respond.addresses import Rules as EndpointRules
+from bartizan.respond.dispatch import Dispatch, Rules
+from bartizan.respond.orders import COLLECTIONS as ORDER_COLLECTIONS
 from bartizan.respond.outbound import Policy
 from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
 from bartizan.respond.subscriptions import Quota, Subscriptions
@@ -73,6 +74,7 @@ def declared() -> tuple[Collection, ...]:
         CONNECTIONS,
         CONNECTION_STREAMS,
         BROUGHT,
+        *ORDER_COLLECTIONS,
         *collections(),
     )
     return tuple({each.name: each for each in every}.values())
@@ -288,12 +290,23 @@ def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
     return {
         Subscriptions: Subscriptions(policy_of(settings), quota),
         Connections: connections,
+        Dispatch: Dispatch(connections, rules_of(settings)),
     }
+
+
+def rules_of(settings: Settings) -> Rules:
+    """How actions against threats are treated."""
+    return Rules.of(
+        settings.approve_actions,
+        limit_s=float(settings.action_limit_s),
+        approval_s=float(settings.action_approval_s),
+        wait_s=float(settings.action_wait_s),
+    )
 
 
 def policy_of(settings: Settings) -> Policy:
     """Which endpoints may be notified."""
-    rules = Rules(allow_private=settings.allow_private_notifications, networks=settings.notification_networks)
+    rules = EndpointRules(allow_private=settings.allow_private_notifications, networks=settings.notification_networks)
     return Policy(rules, ca_file=settings.notification_ca_file)
 
 

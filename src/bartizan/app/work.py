@@ -15,6 +15,7 @@ from uuid import uuid4
 import structlog
 
 from bartizan.app.assembly import connections_of, fed, lake_of, policy_of, store_of
+from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
@@ -25,8 +26,10 @@ from bartizan.ingest.health import Health, watch
 from bartizan.ingest.pipeline import Pipeline
 from bartizan.ingest.pull import PullStage
 from bartizan.lake import Lake
+from bartizan.respond.carry import Carry
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
+from bartizan.respond.standing import Standing
 from bartizan.settings import Settings
 from bartizan.store import LeaseLost, Store
 
@@ -110,6 +113,7 @@ def stages(
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "pull": pull.run,
+        "actions": Carry(store, connections, Standing(Accounts(store)).tenants, fed()).run,
     }
 
 

@@ -7,6 +7,7 @@ which no read of the document shows. Stages ask `Connections` for the live conne
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 import msgspec
@@ -36,8 +37,11 @@ CONNECTION_STREAMS = Collection(
     versions=("beta",),
     feed=False,
 )
+# Marks beside what streams have brought of a directory: kept by the stage that pulls.
+BROUGHT = Collection("brought", columns=(Column("place"), Column("what")), order=(("id", False),), feed=False)
 MAX_CONNECTIONS = 200  # of one tenant
 MAX_STREAMS = 100  # of one connection
+MAX_STREAMS_OF_ONE = 1_000  # that name the same object of a directory
 CHECK_S = 60.0  # a check takes no longer
 PULLED_OVER = "pulledOver"  # edge from an alert to the connection that pulled it
 ORIGINS = "connectionOrigins"  # target of that edge: no set of documents, so that removing a connection is one step
@@ -175,6 +179,32 @@ def pulls(tx: Tx, origin: str, stream: str) -> bool:
     row = tx.get(CONNECTIONS.name, origin.partition("@")[0])
     now = None if row is None else _read(row.wire("beta"))
     return now is not None and now.origin == origin and stream in now.streams
+
+
+def item_key(item: Iterable[str]) -> str:
+    """What a mark of BROUGHT calls an object (its set, its id) or an edge."""
+    return sha256("\0".join(item).encode()).hexdigest()[:32]
+
+
+async def brought_over(store: TenantStore, collection: str, id: str) -> frozenset[str]:
+    """Ids of the connections that have named an object of a directory, of those that there are."""
+    page = await store.page(BROUGHT.name, Query(top=MAX_STREAMS_OF_ONE, filter=_marks(collection, id)))
+    origins = {_origin(row) for row in page.rows}
+    return frozenset(each.id for each in await _every(store) if each.origin in origins)
+
+
+def may_have_brought(tx: Tx, connection: str, collection: str, id: str) -> bool:
+    """Whether an object of a directory can be the one that a connection knows: it has brought it, or nobody has."""
+    origins = {_origin(row) for row in tx.find(BROUGHT.name, _marks(collection, id), limit=MAX_STREAMS_OF_ONE)}
+    return not origins or any(each.partition("@")[0] == connection for each in origins)
+
+
+def _marks(collection: str, id: str) -> Compare:
+    return Compare("eq", Path(("what",), kind="text"), Literal(item_key((collection, id)), "text"))
+
+
+def _origin(mark: Stored) -> str:
+    return str(msgspec.json.decode(mark.doc)["owner"]).partition("/")[0]
 
 
 async def owner_of(store: TenantStore, alert: AlertState) -> str | None:

@@ -241,7 +241,8 @@ class Connector:
         raise NotImplementedError
 
     async def cancel(self, handle: str) -> Done:
-        """Rejected where the system cannot."""
+        """Where the order stands then: `failed` once it is cancelled, `running` while it is being cancelled,
+        `completed` where it was too late. Rejected where the system cannot."""
         raise Rejected("cannot be cancelled once it runs")
 
     async def read(self, asked: Read) -> Sequence[Pulled]:

@@ -11,7 +11,6 @@ Source: Microsoft Graph, "Use delta query to track changes" (what a full synchro
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from hashlib import sha256
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,18 +19,16 @@ from msgspec import Struct, field
 
 from bartizan.errors import BadRequest, BartizanError, Conflict, TooLarge
 from bartizan.extend import GraphObject, Relation
-from bartizan.extend.connections import pulls
+from bartizan.extend.connections import BROUGHT, MAX_STREAMS_OF_ONE, item_key, pulls
 from bartizan.extend.connectors import Batch, Edge, Rejected
 from bartizan.ingest.made import described, object_draft
 from bartizan.odata.tree import And, Compare, Expr, Literal, Or, Order, Path
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Collection, Column, Draft, Store, Stored, TenantStore, Tx
+from bartizan.store.interface import Collection, Draft, Store, Stored, TenantStore, Tx
 
-BROUGHT = Collection("brought", columns=(Column("place"), Column("what")), order=(("id", False),), feed=False)
 WRITE_OBJECTS = 100  # of one write
 WRITE_EDGES = 200
 TELL_EACH = 3  # new edges of one object in one write that its set's delta query is told one by one, not as the whole
-MAX_STREAMS_OF_ONE = 1_000  # that name the same object
 _REASONS = 5  # why objects were refused, told in one message
 _UNKNOWN = "?"  # the set that an edge leads from, where no object there is has the id
 
@@ -316,7 +313,7 @@ class _Of:
         return await self._store.write(work, actor=self._actor)
 
     def mark(self, tx: Tx, kind: str, item: Sequence[str]) -> None:
-        mark = _Mark(self.owner, f"{self.owner}/{kind}/{self._round:012d}", _what(item), tuple(item))
+        mark = _Mark(self.owner, f"{self.owner}/{kind}/{self._round:012d}", item_key(item), tuple(item))
         id = self._id(item)
         row = tx.get(BROUGHT.name, id)
         if row is None or _mark(row).place != mark.place:
@@ -330,7 +327,7 @@ class _Of:
 
     def others(self, tx: Tx, item: Sequence[str]) -> bool:
         """Whether another stream that there still is names it. Marks of streams that are no more are forgotten."""
-        same = Compare("eq", _path("what"), Literal(_what(item), "text"))
+        same = Compare("eq", _path("what"), Literal(item_key(item), "text"))
         found = False
         for row in tx.find(BROUGHT.name, same, limit=MAX_STREAMS_OF_ONE):
             mark = _mark(row)
@@ -357,11 +354,7 @@ class _Of:
         return [_mark(row) for row in tx.find(BROUGHT.name, And(tuple(within)), limit=limit, order=order)]
 
     def _id(self, item: Sequence[str]) -> str:
-        return _what((self.owner, *item))
-
-
-def _what(item: Sequence[str]) -> str:
-    return sha256("\0".join(item).encode()).hexdigest()[:32]
+        return item_key((self.owner, *item))
 
 
 def _path(name: str) -> Path:

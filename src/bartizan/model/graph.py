@@ -2353,6 +2353,7 @@ class SecureScoreControlStateUpdate(Struct, kw_only=True, omit_defaults=True):
 class SecurityAction(Entity, kw_only=True, omit_defaults=True):
     actionReason: str | None = None
     appId: str | None = None
+    approvalState: str | None = None
     azureTenantId: str | None = None
     clientContext: str | None = None
     completedDateTime: str | None = None
@@ -2363,13 +2364,18 @@ class SecurityAction(Entity, kw_only=True, omit_defaults=True):
     parameters: list[KeyValuePair] = []
     states: list[SecurityActionState] = []
     status: OperationStatus | None = None
+    undoAction: str | None = None
+    undoesActionId: str | None = None
     user: str | None = None
     vendorInformation: SecurityVendorInformation | None = None
 
 
 class SecurityActionState(Struct, kw_only=True, omit_defaults=True):
     appId: str | None = None
+    connectionId: str | None = None
+    message: str | None = None
     status: OperationStatus | None = None
+    target: str | None = None
     updatedDateTime: str | None = None
     user: str | None = None
 
