@@ -258,9 +258,11 @@ async def test_nothing_is_lost_or_doubled_between_batch_and_cursor(site: Site) -
     system = await site.add("one")
     user = GraphObject("users", "microsoft.graph.user", {"id": "u1", "userPrincipalName": "u1@one.example"})
     system.gives({"id": "1", "title": "First"}, {"event": "x"}, objects=[user])
-    async with site.pulling(Dying(site.store, lambda actor: actor == "ingest.pull")):
+    writes = itertools.count()  # of the stage itself: its plan, then the cursor
+    async with site.pulling(Dying(site.store, lambda actor: actor == "ingest.pull" and next(writes) > 0)):
         await site.until(site.alerts)
         await asyncio.sleep(0.1)
+        assert (await site.state("one"))["state"] == "waiting"
     assert await site.cursor("one") is None
     changed = await site.store.head()
     async with site.pulling():

@@ -180,10 +180,14 @@ class PullStage:
 
     async def _keep(self, tenant: str, connection: Connection, stream: str) -> None:
         """Until it is cancelled, or the connection has changed."""
-        wait, tries = await self._resumed(tenant, connection, stream)
+        wait, tries, begun = 0.0, 0, False
         while True:
             await asyncio.sleep(wait)
             try:
+                if not begun:
+                    wait, tries = await self._resumed(tenant, connection, stream)
+                    begun = True
+                    continue
                 failure = await self._look(tenant, connection, stream, tries)
                 tries = 0 if failure is None else tries + 1
                 wait = self._pause(connection, stream) if failure is None else failure.wait
@@ -201,7 +205,11 @@ class PullStage:
         it."""
         row = await self._store.tenant(tenant).get(CONNECTION_STREAMS.name, stream_id(connection.id, stream))
         state = {} if row is None else inner(row)
-        if not _same(state, connection) or not state.get("nextPullDateTime"):
+        if not _same(state, connection):
+            work = partial(self._planned, connection=connection, stream=stream)
+            await self._store.tenant(tenant).write(work, actor=ACTOR)
+            return 0.0, 0
+        if not state.get("nextPullDateTime"):
             return 0.0, 0
         until = to_datetime(str(state["nextPullDateTime"])) - self._clock()
         return min(max(until.total_seconds(), 0.0), self._times.slowest), int(state.get(_TRIES) or 0)
@@ -306,6 +314,11 @@ class PullStage:
         return min(first * 2.0 ** min(tries, 30), most) * _about(0.5, 1.0)
 
     # ------------------------------------------------------------ its state
+
+    def _planned(self, tx: Tx, connection: Connection, stream: str) -> None:
+        """A stream that is new, or whose connection has changed, is there to be seen before its first look ends."""
+        state = {**_begun(tx, connection, stream), "nextPullDateTime": instant(self._clock()), _TRIES: 0}
+        tx.put(draft(CONNECTION_STREAMS, state, stream_id(connection.id, stream)))
 
     def _moved(
         self,
