@@ -16,7 +16,8 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, Raw, Struct
 
 from bartizan.connectors.follow import Followed, instant_of, moved, overwritten
-from bartizan.connectors.oauth import Api, an_object, answered, decoded, rows, segment, with_key, with_secret
+from bartizan.connectors.http import answered
+from bartizan.connectors.oauth import Api, an_object, decoded, rows, segment, with_key, with_secret
 from bartizan.extend.connectors import (
     Away,
     Batch,
@@ -183,7 +184,7 @@ class MicrosoftDefenderEndpoint(Connector):
         for _ in range(MAX_WINDOWS):
             until = None if width is None else _plus(since, width)
             page, reply = await self._window(since, until)
-            now = times.instant(answered(reply))
+            now = times.instant(answered(reply.headers))
             width = width or max(times.to_datetime(now) - times.to_datetime(since), _SHORTEST)
             full = len(page) >= self.set.page_rows
             if full and width > _SHORTEST:
