@@ -138,8 +138,9 @@ class Site:
         return {} if row is None else json.loads(row.wire("beta"))
 
     async def alerts(self) -> dict[str, str]:
+        """Title -> status; of several with one title the newest."""
         page = await self.of.page(ALERTS_V2.name, Query(top=100))
-        return {body["title"]: body["status"] for body in (json.loads(row.doc) for row in page.rows)}
+        return {body["title"]: body["status"] for body in (json.loads(row.doc) for row in reversed(page.rows))}
 
     async def ids(self, collection: str) -> set[str]:
         return {row.id for row in (await self.of.page(collection, Query(top=100))).rows}
@@ -337,6 +338,38 @@ async def test_alerts_tell_of_trouble_and_of_its_end(site: Site) -> None:
             return set((await site.alerts()).values()) == {"resolved"}
 
         await site.until(over)
+        denied.pages.append(Denied("401"))
+
+        async def again() -> bool:
+            return "new" in (await site.alerts()).values()
+
+        await site.until(again)
+        await site.add("denied", new=False, enabled=False)
+        await site.until(over)  # who switched it off knows
+
+
+async def test_silence_is_against_the_own_rhythm(site: Site) -> None:
+    """A system that answers, and holds nothing new where each hour had its records; until it has some again."""
+    system = await site.add("one")
+    system.gives()
+    async with site.pulling():
+        for hour in range(27):
+            site.now = NOW + timedelta(hours=hour)
+            system.gives(*({"event": f"{hour}.{number}"} for number in range(15)))
+            await site.until(done(site, "one", len(system.pages)))
+        state = await site.state("one")
+        assert (state["silent"], state["recordsPulled"]) == (False, 27 * 15) and not await site.alerts()
+        site.now += timedelta(hours=3)
+
+        async def silent() -> bool:
+            return bool((await site.state("one"))["silent"])
+
+        await site.until(silent)
+        assert await site.alerts() == {"Connection one has fallen silent": "new"}
+        system.gives({"event": "again"})
+        await site.until(done(site, "one", len(system.pages)))
+    assert await site.alerts() == {"Connection one has fallen silent": "resolved"}
+    assert not (await site.state("one"))["silent"]
 
 
 async def test_what_changes_while_it_runs_is_noticed(site: Site) -> None:

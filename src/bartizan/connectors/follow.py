@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bartizan.connectors.http import answered
+from bartizan.connectors.oauth import answered
 from bartizan.extend.connectors import Reply
 from bartizan.model import times
 
-MAX_SEEN = 3_000  # marks in a cursor
+MAX_SEEN = 1_000  # marks in a cursor, which has at most 65,536 characters
 SETTLED_S = 5  # younger times do not move the cursor: clocks of a system's machines differ
 
 
@@ -84,7 +84,7 @@ def _read(cursor: str | None) -> _Place | None:
 
 def settled(reply: Reply) -> str:
     """The instant up to which a reply is complete."""
-    return times.instant(answered(reply.headers) - timedelta(seconds=SETTLED_S))
+    return times.instant(answered(reply) - timedelta(seconds=SETTLED_S))
 
 
 def ago(at: str, seconds: float) -> str:

@@ -28,8 +28,6 @@ MAX_RETRY_AFTER_S = 3_600.0
 CONNECT_S = 10.0
 CONNECTIONS = 8
 _TOLD_CHARS = 300  # of what a system says about an error
-_TOLD_OF = ("message", "reason", "detail", "title", "code")  # of an object that describes an error
-_RESETS = ("x-rate-limit-reset", "x-ratelimit-retryafter")  # Okta, CrowdStrike: s since 1970, by the system's clock
 _LEAST_SECRET = 4  # characters: what is shorter is in every message by chance
 _HIDDEN = "***"
 
@@ -227,7 +225,7 @@ def _sorted_out(reply: Reply, said: str, allow: tuple[int, ...]) -> Reply:
     if 300 <= status < 400:
         raise Rejected(f"{text}{_moved(reply)}", status=status)
     if status in (408, 425, 429) or (status >= 500 and status not in (501, 505)):
-        raise Away(text, status=status, retry_after_s=_wait(reply.headers))
+        raise Away(text, status=status, retry_after_s=_retry_after(reply.headers.get("retry-after", "")))
     if status in (401, 403):
         raise Denied(text, status=status)
     raise Rejected(text, status=status)
@@ -250,26 +248,10 @@ def told(reply: Reply) -> str:
             found = data[name]
             found = found[0] if isinstance(found, list) else found
             if isinstance(found, dict):
-                found = next((found[part] for part in _TOLD_OF if found.get(part)), None)
+                parts = ("message", "reason", "detail", "title", "code")
+                found = next((found[part] for part in parts if found.get(part)), None)
             return re.sub(r"\s+", " ", str(found))[:_TOLD_CHARS]
     return ""
-
-
-def _wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds, by Retry-After or by the instant that a vendor names in a header of its own."""
-    wait_s = _retry_after(headers.get("retry-after", ""))
-    for name in _RESETS:
-        if wait_s is None and re.fullmatch(r"[0-9]{9,11}", headers.get(name, "")):
-            wait_s = min(max(int(headers[name]) - answered(headers).timestamp(), 1.0), MAX_RETRY_AFTER_S)
-    return wait_s
-
-
-def answered(headers: Mapping[str, str]) -> datetime:
-    """When a reply was made, by the system's clock (to the second, cut); by ours where it does not say."""
-    try:
-        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
-    except (ValueError, IndexError, TypeError):
-        return datetime.now(UTC)
 
 
 def _retry_after(text: str) -> float | None:

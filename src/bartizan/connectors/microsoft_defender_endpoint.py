@@ -16,8 +16,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, Raw, Struct
 
 from bartizan.connectors.follow import Followed, instant_of, moved, overwritten
-from bartizan.connectors.http import answered
-from bartizan.connectors.oauth import Api, an_object, decoded, rows, segment, with_key, with_secret
+from bartizan.connectors.oauth import Api, an_object, answered, decoded, rows, segment, with_key, with_secret
 from bartizan.extend.connectors import (
     Away,
     Batch,
@@ -184,11 +183,12 @@ class MicrosoftDefenderEndpoint(Connector):
         for _ in range(MAX_WINDOWS):
             until = None if width is None else _plus(since, width)
             page, reply = await self._window(since, until)
-            now = times.instant(answered(reply.headers))
+            now = times.instant(answered(reply))
             width = width or max(times.to_datetime(now) - times.to_datetime(since), _SHORTEST)
             full = len(page) >= self.set.page_rows
             if full and width > _SHORTEST:
                 width = max(width / 2, _SHORTEST)
+                yield Batch(cursor=look.cursor(done=True))  # nothing new yet, and still there
                 continue
             if full:
                 page += await self._rest(since, until)
@@ -197,11 +197,9 @@ class MicrosoftDefenderEndpoint(Connector):
                 item = decoded(raw)
                 if look.fresh(item.get("id"), item.get("lastUpdateTime"), reply):
                     records.append(Pulled(_SOURCE, bytes(raw)))
+            yield Batch(cursor=look.cursor(done=True), records=records)
             if until is None or until > now:
-                yield Batch(cursor=look.cursor(done=True), records=records)
                 return
-            if records:
-                yield Batch(cursor=look.cursor(done=True), records=records)
             since, width = until, width * 2
 
     async def _window(self, since: str, until: str | None, skip: int = 0) -> tuple[list[Raw], Reply]:

@@ -8,6 +8,8 @@ import json as jsonlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -23,13 +25,14 @@ from msgspec import Raw
 from yarl import URL
 
 from bartizan.auth.keys import b64
-from bartizan.connectors.http import told
+from bartizan.connectors.http import MAX_RETRY_AFTER_S, told
 from bartizan.extend.connectors import Away, Denied, Outside, Rejected, Reply
 
 EARLY_S = 120.0  # before its end that a token is renewed; half of its life where that is shorter
 UNSAID_LIFE_S = 300.0  # of a token that does not say how long it holds
 ASSERTION_S = 300
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_RESETS = ("x-rate-limit-reset", "x-ratelimit-retryafter")  # Okta's and CrowdStrike's: s since 1970
 _LINK = re.compile(r'<([^>]{1,4000})>\s*;[^,]{0,200}?\brel="?next"?')
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -58,7 +61,7 @@ class Api:
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         allow: tuple[int, ...] = (),
-        timeout_s: float = 60.0,
+        timeout_s: float = 50.0,
     ) -> Reply:
         """`path` behind the address, or a whole URL there. A token that is refused before its end is renewed once."""
         url = self.same(path) if "://" in path else self.address + path
@@ -66,9 +69,10 @@ class Api:
             authorization = await self._current()
             sent = {"Authorization": authorization, "Accept": "application/json", **(headers or {})}
             try:
-                return await self._outside.ask(
-                    method, url, headers=sent, params=params, json=json, allow=allow, timeout_s=timeout_s
+                reply = await self._outside.ask(
+                    method, url, headers=sent, params=params, json=json, allow=(*allow, 429), timeout_s=timeout_s
                 )
+                return _let_through(reply, f"{method} {URL(url, encoded=True).path}")
             except Denied as problem:
                 if problem.status != 401 or not again or self._proof is None:
                     raise
@@ -106,14 +110,17 @@ class Api:
 
     async def _renew(self, form: Mapping[str, str]) -> None:
         reply = await self._outside.ask(
-            "POST", self._token_url, form=form, headers={"Accept": "application/json"}, allow=(400, 401, 403, 404, 308)
+            "POST",
+            self._token_url,
+            form=form,
+            headers={"Accept": "application/json"},
+            allow=(308, 400, 401, 403, 404, 429),
         )
+        reply = _let_through(reply, f"POST {self._token_url}")
         data = reply.data if isinstance(reply.data, dict) else {}
         if not 200 <= reply.status < 300:
             region = reply.headers.get("x-cs-region")
-            why = (
-                f"the client is of another cloud: {region}" if region and reply.status == 308 else _refusal(reply, data)
-            )
+            why = _refusal(reply, form) if region is None else f"the client is of another cloud: {region}"
             raise Denied(f"no token from {self._token_url}: {reply.status} {why}".rstrip(), status=reply.status)
         token = data.get("access_token")
         if not isinstance(token, str) or not token:
@@ -126,10 +133,29 @@ class Api:
         self._renew_at = time.monotonic() + life_s - min(EARLY_S, life_s / 2)
 
 
-def _refusal(reply: Reply, data: Mapping[str, Any]) -> str:
-    description = data.get("error_description")
+def _refusal(reply: Reply, form: Mapping[str, str]) -> str:
+    """What the authority says, without what it was sent."""
+    description = reply.data.get("error_description") if isinstance(reply.data, dict) else None
     said = told(reply)
-    return f"{said}: {description.splitlines()[0][:300]}" if isinstance(description, str) and description else said
+    if isinstance(description, str) and description:
+        said = f"{said}: {description.splitlines()[0][:300]}"
+    for name in ("client_secret", "client_assertion"):
+        said = said.replace(form.get(name) or "\0", "***")
+    return said
+
+
+def _let_through(reply: Reply, said: str) -> Reply:
+    """Away where the system throttles, for as long as it says: in seconds, or until an instant of its own clock."""
+    if reply.status != 429:
+        return reply
+    wait_s: float | None = None
+    if re.fullmatch(r"[0-9]{1,9}", reply.headers.get("retry-after", "")):
+        wait_s = float(reply.headers["retry-after"])
+    for name in _RESETS:
+        if wait_s is None and re.fullmatch(r"[0-9]{9,11}", reply.headers.get(name, "")):
+            wait_s = max(int(reply.headers[name]) - answered(reply).timestamp(), 1.0)
+    text = f"{said}: 429, throttled" + ("" if wait_s is None else f" for {wait_s:.0f} s")
+    raise Away(text, status=429, retry_after_s=None if wait_s is None else min(wait_s, MAX_RETRY_AFTER_S))
 
 
 # ---------------------------------------------------------------- proofs
@@ -178,6 +204,15 @@ def _read_key(key: str, algorithm: str, kid: str) -> tuple[RSAKey | ECKey, dict[
 
 
 # ---------------------------------------------------------------- what answers hold
+
+
+def answered(reply: Reply) -> datetime:
+    """When a reply was made, by the system's clock (to the second, cut); by ours where it does not say."""
+    try:
+        at = parsedate_to_datetime(reply.headers.get("date", ""))
+    except (ValueError, IndexError, TypeError):
+        return datetime.now(UTC)
+    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
 
 
 def an_object(reply: Reply, path: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ Source: Okta API, "System Log" (polling requests), "Users", "User lifecycle", "U
 risk", "Groups", "Applications", "Role assignments", "Rate limits"; "Implement OAuth for Okta with a service app".
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from bartizan.extend.connectors import (
     Away,
     Batch,
     Connector,
+    ConnectorError,
     Done,
     Edge,
     Offer,
@@ -43,7 +45,8 @@ from bartizan.model.ids import stable_id
 
 MAX_PAGES = 5_000  # of one look; the next one goes on
 MAX_LINK_CHARS = 4_000
-EDGES = 5_000  # of one batch
+EDGES = 2_000  # gathered for one batch
+GATHER_S = 15.0  # after which what was gathered is given
 _LOG = "/api/v1/logs"
 _SCOPES = "okta.logs.read okta.users.read okta.groups.read okta.apps.read okta.roles.read"
 _MAY_ACT = "okta.users.manage okta.sessions.manage"
@@ -102,10 +105,12 @@ class _LogPlace(Struct, omit_defaults=True):
 
 
 class _ListPlace(Struct, omit_defaults=True):
-    """Within a listing: which of its parts, and the page."""
+    """Within a listing: which of its parts, the page, the object of it that was done last, the page of the next one."""
 
     part: int = 0
     link: str = ""
+    behind: str = ""
+    within: str = ""
 
 
 class _Assignees(Struct):
@@ -188,21 +193,20 @@ class Okta(Connector):
                 continue
             found = rows(reply, list[Raw], _LOG)
             at = max([at or begin, *(instant_of(decoded(raw).get("published")) for raw in found[-1:])])
-            behind = self._next(reply, link)
+            behind = self._next(reply)
             if found or behind != link:
                 place = _LogPlace(at=at, link=behind)
                 records = [Pulled("okta", bytes(raw)) for raw in found]
-                yield Batch(cursor=msgspec.json.encode(place).decode(), records=records)
+                yield Batch(cursor=_shown(place), records=records)
             if len(found) < self.set.page_rows or not behind:
                 return
             link = behind
 
     async def _listed(self, stream: str, cursor: str | None) -> AsyncIterator[Batch]:
-        """A round of one listing; it goes on in its midst where the last one stopped. Of several batches of one page
-        only the last moves the cursor."""
+        """A round of one listing; it goes on in its midst where the last one stopped."""
         path, parts = _LISTS[stream]
         place = _read(cursor, _ListPlace) or _ListPlace()
-        if place.part >= len(parts) or (place.link and not self._api.is_same(place.link)):
+        if place.part >= len(parts) or not all(self._api.is_same(each) for each in (place.link, place.within) if each):
             place = _ListPlace()
         for _ in range(MAX_PAGES):
             reply = await self._api.ask(
@@ -211,84 +215,89 @@ class Okta(Connector):
                 params=None if place.link else parts[place.part],
                 allow=(400, 404, 410) if place.link else (),
             )
-            if reply.status != 200:
+            if reply.status != 200:  # Okta does not know the page any more
                 place = _ListPlace()
                 continue
-            before, link = msgspec.json.encode(place).decode(), self._next(reply, place.link)
+            found = _listed_rows(stream, reply, path)
+            link = self._next(reply)
+            objects: list[GraphObject] = []
+            if stream in _ONE_BY_ONE:
+                async for batch in self._each(stream, found, place):
+                    yield batch
+            else:
+                objects = [_MAKE[stream](item) for item in found]
             place = _ListPlace(place.part, link) if link else _ListPlace(place.part + 1)
             done = place.part >= len(parts)
-            after = msgspec.json.encode(_ListPlace() if done else place).decode()
-            objects, edges = await self._page(stream, _listed_rows(stream, reply, path))
-            for start in range(0, max(len(edges) - EDGES, 0), EDGES):
-                yield Batch(cursor=before, edges=edges[start : start + EDGES])
-            rest = edges[(max(len(edges) - 1, 0) // EDGES) * EDGES :]
-            yield Batch(cursor=after, objects=objects, edges=rest, whole=(stream,) if done else ())
+            cursor = _shown(_ListPlace() if done else place)
+            yield Batch(cursor=cursor, objects=objects, whole=(stream,) if done else ())
             if done:
                 return
 
-    async def _page(self, stream: str, found: list[dict[str, Any]]) -> tuple[list[GraphObject], list[Edge]]:
-        if stream == "groups":
-            edges = []
-            for group in found:
-                path = f"/api/v1/groups/{segment(str(group['id']))}/users"
-                members = await self._all(path, {"limit": "1000"})
-                edges += [Edge("members", str(group["id"]), "users", str(one["id"])) for one in members]
-            return [_group(group) for group in found], edges
-        if stream == "directoryRoles":
-            return await self._roles(found)
+    async def _each(self, stream: str, found: list[dict[str, Any]], place: _ListPlace) -> AsyncIterator[Batch]:
+        """Objects of a page that want questions of their own. What was gathered comes after a time, and where a
+        question fails; the cursor stands behind it."""
+        ids = [str(item["id"]) for item in found]
+        begin = ids.index(place.behind) + 1 if place.behind in ids else 0
+        within = place.within  # of the object that follows, if that is still the same
+        if begin == len(ids) or f"/{segment(ids[begin])}/" not in within:
+            within = ""
+        gathered = _Gathered()
+        for number in range(begin, len(found)):
+            behind = ids[number - 1] if number else ""
+            while True:
+                try:
+                    within = await self._asked(stream, found[number], within, gathered)
+                except ConnectorError:
+                    if gathered:
+                        yield gathered.batch(_ListPlace(place.part, place.link, behind, within))
+                    raise
+                if not within:
+                    behind = ids[number]
+                if gathered.is_enough:
+                    yield gathered.batch(_ListPlace(place.part, place.link, behind, within))
+                    gathered = _Gathered()
+                if not within:
+                    break
+        if gathered:
+            yield gathered.batch(_ListPlace(place.part, place.link, ids[-1]))
+
+    async def _asked(self, stream: str, item: Mapping[str, Any], within: str, into: "_Gathered") -> str:
+        """Gathers what one object brings; the link where more of it is, "" where that was all."""
+        id = str(item["id"])
         if stream == "userRegistrationDetails":
-            return [await self._registration(user) for user in found], []
-        make: Callable[[Mapping[str, Any]], GraphObject] = _user if stream == "users" else _app
-        return [make(item) for item in found], []
+            into.put(_registration(item, await self._all(f"/api/v1/users/{segment(id)}/factors")))
+            return ""
+        if stream == "directoryRoles":
+            for each in await self._all(f"/api/v1/users/{segment(id)}/roles"):
+                if each.get("status", "ACTIVE") == "ACTIVE":
+                    role = self._role(each)
+                    into.put(role)
+                    into.edges[Edge("members", str(role.body["id"]), "users", id)] = None
+            return ""
+        params = None if within else {"limit": "1000"}
+        path = f"/api/v1/groups/{segment(id)}/users"
+        reply = await self._api.ask("GET", within or path, params=params, allow=(404,))
+        into.put(_group(item))
+        if reply.status == 404:  # the group has gone meanwhile
+            return ""
+        for raw in rows(reply, list[Raw], path):
+            into.edges[Edge("members", id, "users", str(decoded(raw)["id"]))] = None
+        return self._next(reply)
 
-    async def _roles(self, holders: list[dict[str, Any]]) -> tuple[list[GraphObject], list[Edge]]:
-        roles: dict[str, GraphObject] = {}
-        edges: list[Edge] = []
-        for holder in holders:
-            user = str(holder["id"])
-            for each in await self._all(f"/api/v1/users/{segment(user)}/roles", {}):
-                if each.get("status", "ACTIVE") != "ACTIVE":
-                    continue
-                kind = str(each.get("role") or each.get("type"))  # a custom role has an id of its own
-                id = stable_id("okta", self._api.address, "role", kind)
-                body = {"id": id, "displayName": each.get("label") or kind, "roleTemplateId": id, "description": kind}
-                roles[id] = GraphObject("directoryRoles", "microsoft.graph.directoryRole", body)
-                edges.append(Edge("members", id, "users", user))
-        return list(roles.values()), list(dict.fromkeys(edges))
+    def _role(self, item: Mapping[str, Any]) -> GraphObject:
+        """The same one for all who hold it; a custom role has an id of its own in Okta."""
+        kind = str(item.get("role") or item.get("type"))
+        id = stable_id("okta", self._api.address, "role", kind)
+        body = {"id": id, "displayName": item.get("label") or kind, "roleTemplateId": id, "description": kind}
+        return GraphObject("directoryRoles", "microsoft.graph.directoryRole", body)
 
-    async def _registration(self, user: Mapping[str, Any]) -> GraphObject:
-        factors = await self._all(f"/api/v1/users/{segment(str(user['id']))}/factors", {})
-        active = [str(each.get("factorType")) for each in factors if each.get("status") == "ACTIVE"]
-        methods = sorted({_METHODS.get(kind, kind) for kind in active})
-        strong = any(method not in _WEAK for method in methods)
-        body = {
-            "id": str(user["id"]),
-            "userPrincipalName": _profile(user).get("login"),
-            "userDisplayName": _display(_profile(user)),
-            "userType": "member",
-            "methodsRegistered": methods,
-            "isMfaRegistered": strong,
-            "isMfaCapable": strong,
-            "isPasswordlessCapable": any(method in _PASSWORDLESS for method in methods),
-        }
-        return GraphObject("userRegistrationDetails", "microsoft.graph.userRegistrationDetails", _set(body))
+    async def _all(self, path: str) -> list[dict[str, Any]]:
+        """What belongs to one object, on a page; none where the object has gone meanwhile."""
+        reply = await self._api.ask("GET", path, allow=(404,))
+        return [] if reply.status == 404 else [decoded(raw) for raw in rows(reply, list[Raw], path)]
 
-    async def _all(self, path: str, params: _Params) -> list[dict[str, Any]]:
-        """Every page of a listing of what belongs to one object; none where the object has gone meanwhile."""
-        found: list[dict[str, Any]] = []
-        link = ""
-        for _ in range(MAX_PAGES):
-            reply = await self._api.ask("GET", link or path, params=None if link else params, allow=(404,))
-            if reply.status == 404:
-                return []
-            found += [decoded(raw) for raw in rows(reply, list[Raw], path)]
-            link = self._next(reply, link)
-            if not link:
-                return found
-        raise Rejected(f"{path} has more than {MAX_PAGES} pages")
-
-    def _next(self, reply: Reply, here: str) -> str:
-        """The link onwards, "" where there is none. An empty page of the log may name itself: so it is asked again."""
+    def _next(self, reply: Reply) -> str:
+        """The link onwards, "" where there is none."""
         link = next_link(reply) or ""
         if len(link) > MAX_LINK_CHARS:
             raise Rejected("a page of Okta goes on at a link that is too long")
@@ -348,11 +357,37 @@ class Okta(Connector):
 # ---------------------------------------------------------------- what came
 
 
+class _Gathered:
+    """Objects and edges for one batch, each once."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, GraphObject] = {}
+        self._begun = time.monotonic()
+        self.edges: dict[Edge, None] = {}
+
+    def put(self, made: GraphObject) -> None:
+        self._objects[str(made.body["id"])] = made
+
+    def __bool__(self) -> bool:
+        return bool(self._objects or self.edges)
+
+    @property
+    def is_enough(self) -> bool:
+        return len(self.edges) >= EDGES or time.monotonic() - self._begun > GATHER_S
+
+    def batch(self, place: _ListPlace) -> Batch:
+        return Batch(cursor=_shown(place), objects=list(self._objects.values()), edges=list(self.edges))
+
+
 def _read(cursor: str | None, kind: Any) -> Any:
     """None where there is none, or one that cannot be read: the look begins anew then."""
     with suppress(ValueError, TypeError):
         return None if cursor is None else msgspec.json.decode(cursor, type=kind)
     return None
+
+
+def _shown(place: Struct) -> str:
+    return msgspec.json.encode(place).decode()
 
 
 def _days_ago(days: float) -> str:
@@ -441,9 +476,30 @@ def _app(item: Mapping[str, Any]) -> GraphObject:
     return GraphObject("servicePrincipals", "microsoft.graph.servicePrincipal", _texts(_set(body)))
 
 
+def _registration(user: Mapping[str, Any], factors: list[dict[str, Any]]) -> GraphObject:
+    active = [str(each.get("factorType")) for each in factors if each.get("status") == "ACTIVE"]
+    methods = sorted({_METHODS.get(kind, kind) for kind in active})
+    strong = any(method not in _WEAK for method in methods)
+    body = {
+        "id": str(user["id"]),
+        "userPrincipalName": _profile(user).get("login"),
+        "userDisplayName": _display(_profile(user)),
+        "userType": "member",
+        "methodsRegistered": methods,
+        "isMfaRegistered": strong,
+        "isMfaCapable": strong,
+        "isPasswordlessCapable": any(method in _PASSWORDLESS for method in methods),
+    }
+    return GraphObject("userRegistrationDetails", "microsoft.graph.userRegistrationDetails", _texts(_set(body)))
+
+
 def _texts(body: dict[str, Any]) -> dict[str, Any]:
     """Profiles may hold numbers where Graph has texts."""
     return {
         name: str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
         for name, value in body.items()
     }
+
+
+_MAKE: Mapping[str, Callable[[Mapping[str, Any]], GraphObject]] = {"users": _user, "servicePrincipals": _app}
+_ONE_BY_ONE = _LISTS.keys() - _MAKE.keys()  # each object of these wants questions of its own

@@ -127,9 +127,10 @@ class PullStage:
     async def _watch(self) -> None:
         """Looks at every connection, then follows those that change, for a time."""
         after = await self._store.head()
-        tenants = [each.id for each in await Accounts(self._store).every(Tenant) if not each.disabled]
-        for tenant in {*tenants, *(tenant for tenant, _, _ in self._tasks)}:
-            await self._arrange(tenant, await self._connections.every(tenant) if tenant in tenants else [])
+        tenants = {each.id for each in await Accounts(self._store).every(Tenant) if not each.disabled}
+        await self._stop([key for key in self._tasks if key[0] not in tenants])
+        for tenant in tenants:
+            await self._arrange(tenant, await self._connections.every(tenant))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._times.all):
                 while True:
@@ -140,7 +141,10 @@ class PullStage:
                         changes = await self._store.changes(after, limit=CHANGES, collections=[CONNECTIONS.name])
                     except Gone:
                         return
-                    for tenant in {change.tenant for change in changes}:
+                    changed = {change.tenant for change in changes}
+                    if changed - tenants:  # a new one, or one that is disabled
+                        return
+                    for tenant in changed:
                         await self._arrange(tenant, await self._connections.every(tenant))
                     after = changes[-1].seq if len(changes) == CHANGES else max(head, after)
 
@@ -406,15 +410,18 @@ def _begun(tx: Tx, connection: Connection, stream: str) -> dict[str, Any]:
 
 
 def _rest(tx: Tx, here: Connection | None, key: tuple[str, str, str]) -> None:
-    """A stream that is no longer pulled: its state stays while its connection is only off."""
+    """A stream that is no longer pulled: its state stays while its connection is only off, and troubles nobody."""
     id = stream_id(key[1], key[2])
     row = tx.get(CONNECTION_STREAMS.name, id)
     if row is None:
         return
     if here is None or key[2] not in here.streams:
         tx.delete(CONNECTION_STREAMS.name, id)
-    else:
-        tx.put(draft(CONNECTION_STREAMS, {**inner(row), "nextPullDateTime": None}, id))
+        return
+    state = {**inner(row), "nextPullDateTime": None}
+    if state.get(_TOLD):
+        tell(tx, _trouble(here, key[2], state, tx.now, over=True))
+    tx.put(draft(CONNECTION_STREAMS, {**state, _TOLD: None, _FAILING: None}, id))
 
 
 # ---------------------------------------------------------------- alerts of this server's own
