@@ -116,9 +116,7 @@ class Console(Double):
         for one in found:
             if path == "/threats/notes":
                 self.notes.append({"threatId": one["id"], "text": data["text"]})
-            elif path.startswith("/threats/mitigate/"):
-                report(one, path.rpartition("/")[2].replace("-", ""), "pending", "2026-03-02T00:00:00Z")
-            else:
+            elif not path.startswith("/threats/mitigate/"):  # of that a report comes later
                 assert path in ("/threats/incident", "/threats/analyst-verdict")
                 one["threatInfo"] |= data
         return len(found)
