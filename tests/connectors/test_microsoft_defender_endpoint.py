@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from bartizan.connectors.http import Http
 from bartizan.connectors.microsoft_defender_endpoint import DefenderSettings, MicrosoftDefenderEndpoint
 from bartizan.extend.connections import checked, secret_fields
 from bartizan.extend.connectors import Away, Denied, Order, Push, Read, Rejected
+from bartizan.model.security import AlertDetermination
 
 MACHINE = "1e5bc9d7e413ddd7902c2932e418702b84d0cc07"
 SHA1 = "c" * 40
@@ -316,7 +317,7 @@ async def test_push() -> None:
     words = {
         "status": "resolved",
         "classification": "informationalExpectedActivity",
-        "determination": "confirmedUserActivity",
+        "determination": "confirmedActivity",
         "assignedTo": "ada@corp.example",
         "comments": [{"comment": "asked her", "createdByDisplayName": "Ada"}, {"comment": "closing"}],
         "tags": ["x"],
@@ -338,6 +339,20 @@ async def test_push() -> None:
         assert (there["status"], there["assignedTo"]) == ("New", "")
 
 
+@pytest.mark.parametrize("determination", get_args(AlertDetermination))
+@pytest.mark.asyncio
+async def test_determinations(determination: str) -> None:
+    """What is said here is read back as the same, or was told to have no place."""
+    defender = filled(at(1), determination="Malware")
+    async with connected(defender) as connector:
+        done = await connector.push(push(defender, {"determination": determination}))
+        (made,) = alerts(await pulled(connector, "alerts"))
+    if done.left_out:
+        assert (done.left_out, made.determination) == (("determination",), "malware")
+    else:
+        assert made.determination == (None if determination == "unknown" else determination)
+
+
 @pytest.mark.asyncio
 async def test_push_meets_another() -> None:
     """What somebody had changed there since is told, with the last one who is named."""
@@ -348,7 +363,7 @@ async def test_push_meets_another() -> None:
     defender = filled(at(5), status="InProgress", comments=comments)
     async with connected(defender) as connector:
         done = await connector.push(push(defender, {"status": "resolved"}, known=at(1)))
-        assert (done.overwrote, done.last_writer) == ({"status": "InProgress"}, "eve@corp.example")
+        assert (done.overwrote, done.last_writer) == ({"status": "inProgress"}, "eve@corp.example")
         with pytest.raises(Rejected, match="no alert"):
             await connector.push(msgspec.structs.replace(push(defender, {"status": "new"}), id="none"))
 

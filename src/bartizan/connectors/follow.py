@@ -104,5 +104,13 @@ def moved(there: Any, known: str | None) -> bool:
 
 
 def overwritten(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Words that were set to something else than they were, as they were."""
+    """Words that were set to something else than they were, as they were; both in Graph's words."""
     return {word: value for word, value in before.items() if word in after and after[word] != value}
+
+
+def spoken(members: Mapping[str, str], there: Any) -> Any:
+    """Graph's member for a system's, by the table that leads there (of several the last); the system's own word where
+    the table has it not, None where it says nothing."""
+    back = {own.lower(): member for member, own in members.items()}
+    member = back.get(str(there or "").lower(), there or None)
+    return None if member == "unknown" else member

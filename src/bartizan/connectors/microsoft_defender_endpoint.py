@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Raw, Struct
 
-from bartizan.connectors.follow import Followed, instant_of, moved, overwritten
+from bartizan.connectors.follow import Followed, instant_of, moved, overwritten, spoken
 from bartizan.connectors.http import answered
 from bartizan.connectors.oauth import Api, an_object, decoded, rows, segment, with_key, with_secret
 from bartizan.extend.connectors import (
@@ -53,14 +53,12 @@ _DETERMINATIONS = {
     "multiStagedAttack": "MultiStagedAttack",
     "maliciousUserActivity": "MaliciousUserActivity",
     "compromisedAccount": "CompromisedUser",
-    "compromisedUser": "CompromisedUser",
     "malware": "Malware",
     "phishing": "Phishing",
     "unwantedSoftware": "UnwantedSoftware",
     "securityTesting": "SecurityTesting",
     "lineOfBusinessApplication": "LineOfBusinessApplication",
     "confirmedActivity": "ConfirmedActivity",
-    "confirmedUserActivity": "ConfirmedActivity",
     "notMalicious": "NotMalicious",
     "notEnoughDataToValidate": "InsufficientData",
     "other": "Other",
@@ -254,7 +252,8 @@ class MicrosoftDefenderEndpoint(Connector):
             part = (body if number == 0 else {}) | ({"comment": comments[number]} if comments else {})
             if part:
                 await self._api.ask("PATCH", path, json=part)
-        lost = overwritten({word: there.get(word) for word in body}, body) if foreign else {}
+        before = {word: spoken(_WORDS.get(word, {}), there.get(word)) for word in body}
+        lost = overwritten(before, change.words) if foreign else {}
         return Pushed(
             overwrote=lost or None, last_writer=_last_writer(there) if lost else None, left_out=tuple(left_out)
         )
