@@ -435,7 +435,7 @@ async def test_indicators(name: str, target: str, kind: str, action: str) -> Non
 
 @pytest.mark.asyncio
 async def test_read() -> None:
-    """A live read narrows by id and by time."""
+    """A live read narrows by id and by time, and gives the newest where there are more."""
     defender = filled(at(1), at(2))
     first, second = defender.alerts.values()
     second["alertCreationTime"] = at(600)
@@ -444,6 +444,15 @@ async def test_read() -> None:
         assert await connector.read(Read(id="none")) == []
         found = await connector.read(Read(since=at(300), until=at(700)))
         assert [msgspec.json.decode(one.raw) for one in found] == [second]
+    defender = filled(*[at(9_000)] * 9)
+    for number, one in enumerate(defender.alerts.values()):
+        one["alertCreationTime"] = at(number * 5 % 9 * -800)
+    async with connected(defender, page_rows=3) as connector:
+        for top, until in ((9, None), (4, None), (3, at(-1_600))):
+            found = await connector.read(Read(top=top, until=until))
+            made = sorted((one["alertCreationTime"] for one in defender.alerts.values()), reverse=True)
+            made = [one for one in made if until is None or one <= until][:top]
+            assert [msgspec.json.decode(one.raw)["alertCreationTime"] for one in found] == made
 
 
 def test_settings() -> None:

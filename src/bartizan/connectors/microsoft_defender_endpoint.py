@@ -10,7 +10,7 @@ type", "Submit or update indicator", "OData queries"; Microsoft identity platfor
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Raw, Struct
@@ -39,6 +39,8 @@ from bartizan.model import times
 
 MAX_WINDOWS = 5_000  # of one look; the next one goes on
 MAX_PAGES = 100  # of a window that cannot be halved
+MAX_READ = 1_000  # alerts of one federated read
+KEPT = timedelta(days=180)  # for which the API keeps alerts
 _SHORTEST = timedelta(seconds=1)
 _SOURCE = "microsoft_defender_endpoint"
 
@@ -223,10 +225,27 @@ class MicrosoftDefenderEndpoint(Connector):
             path = f"/api/alerts/{segment(asked.id)}"
             reply = await self._api.ask("GET", path, params={"$expand": "evidence"}, allow=(404,))
             return [Pulled(_SOURCE, reply.body.strip())] if reply.status == 200 else []
-        terms = [f"alertCreationTime {op} {at}" for op, at in (("ge", asked.since), ("le", asked.until)) if at]
-        params = {"$expand": "evidence", "$top": str(min(asked.top, 10_000))}
-        page, _ = await self._page("/api/alerts", params | ({"$filter": " and ".join(terms)} if terms else {}))
-        return [Pulled(_SOURCE, bytes(raw)) for raw in page.value]
+        return [Pulled(_SOURCE, bytes(raw)) for raw in await self._newest(asked)]
+
+    async def _newest(self, asked: Read) -> list[Raw]:
+        """By windows of the time at which alerts were made, back from the end: the API orders nothing."""
+        top, width = min(asked.top, MAX_READ), timedelta(days=1)
+        until = asked.until or times.instant(datetime.now(UTC) + _SHORTEST)
+        begin = max(asked.since or "", times.instant(times.to_datetime(until) - KEPT))
+        sign, found = "le", list[Raw]()
+        for _ in range(MAX_WINDOWS):
+            if len(found) >= top or until <= begin:
+                break
+            since = max(begin, _plus(until, -width))
+            wanted = f"alertCreationTime ge {since} and alertCreationTime {sign} {until}"
+            params = {"$filter": wanted, "$expand": "evidence", "$top": str(self.set.page_rows)}
+            page, _ = await self._page("/api/alerts", params)
+            if len(page.value) >= self.set.page_rows and width > _SHORTEST:
+                width = max(width / 2, _SHORTEST)
+                continue
+            found += sorted(page.value, key=lambda raw: instant_of(decoded(raw).get("alertCreationTime")), reverse=True)
+            until, sign, width = since, "lt", width * 2
+        return found[:top]
 
     # ------------------------------------------------------------ write back
 
