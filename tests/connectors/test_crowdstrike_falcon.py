@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
+from tests.connectors.double_server import pulled, serving
 from tests.connectors.doubles import Double, alerts, raws
-from tests.connectors.serving import pulled, serving
 
 from bartizan.connectors.crowdstrike_falcon import CrowdStrikeFalcon, FalconSettings
 from bartizan.connectors.http import Http

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 from aiohttp import web
-from tests.connectors.serving import serving
+from tests.connectors.double_server import serving
 
 from bartizan.connectors.follow import MAX_SEEN, Followed, moved, overwritten, spoken
 from bartizan.connectors.http import Http

@@ -14,8 +14,8 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.connectors.double_server import pulled, serving
 from tests.connectors.doubles import Double, alerts, raws
-from tests.connectors.serving import pulled, serving
 
 from bartizan.connectors.http import Http
 from bartizan.connectors.microsoft_defender_endpoint import DefenderSettings, MicrosoftDefenderEndpoint

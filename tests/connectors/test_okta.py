@@ -12,8 +12,8 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from multidict import CIMultiDict
+from tests.connectors.double_server import pulled, serving
 from tests.connectors.doubles import Double, alerts, raws
-from tests.connectors.serving import pulled, serving
 from yarl import URL
 
 from bartizan import api

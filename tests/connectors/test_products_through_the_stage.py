@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.connectors.serving import serving
+from tests.connectors.double_server import serving
 from tests.connectors.test_crowdstrike_falcon import filled as falcon_with
 from tests.connectors.test_microsoft_defender_endpoint import at
 from tests.connectors.test_microsoft_defender_endpoint import filled as defender_with

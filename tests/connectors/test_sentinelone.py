@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
+from tests.connectors.double_server import pulled, serving
 from tests.connectors.doubles import Double, alerts, raws
-from tests.connectors.serving import pulled, serving
 
 from bartizan.connectors.http import Http
 from bartizan.connectors.sentinelone import SentinelOne, SentinelOneSettings
