@@ -29,6 +29,7 @@ from bartizan.model.alert import Alert
 from bartizan.model.times import instant
 
 KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", "eu-central-1"
+KEYS = {"access_key_id": KEY, "secret_access_key": SECRET}
 PRODUCT = f"arn:aws:securityhub:{REGION}::product/aws/guardduty"
 DETECTOR = "d" * 32
 NOW = datetime.now(UTC)
@@ -204,10 +205,9 @@ def _fits(one: dict[str, Any], filters: dict[str, Any]) -> bool:
 @asynccontextmanager
 async def connected(cloud: Cloud, **given: Any) -> AsyncIterator[Aws]:
     async with serving(cloud.answer) as url:
-        keys = {"access_key_id": KEY, "secret_access_key": SECRET}
         outside = Http()
         try:
-            settings = msgspec.convert({"regions": [REGION], **keys, "endpoint_url": url, **given}, AwsSettings)
+            settings = msgspec.convert({"regions": [REGION], **KEYS, "endpoint_url": url, **given}, AwsSettings)
             yield Aws(settings, outside)
         finally:
             await outside.close()
@@ -243,8 +243,7 @@ async def test_moto(moto: str) -> None:
         hub.batch_import_findings(Findings=[hub_finding(number) for number in range(begin, begin + 80)])
     Session().create_client("guardduty", **given).create_detector(Enable=True)
     outside = Http()
-    keys = {"access_key_id": KEY, "secret_access_key": SECRET}
-    connector = Aws(msgspec.convert({"regions": [REGION], "endpoint_url": moto, **keys}, AwsSettings), outside)
+    connector = Aws(msgspec.convert({"regions": [REGION], "endpoint_url": moto, **KEYS}, AwsSettings), outside)
     assert await connector.check() == f"reads Security Hub in {REGION}, GuardDuty in {REGION}"
     batches = await pulled(connector, "securityhub")
     await outside.close()
@@ -347,6 +346,21 @@ async def test_credentials() -> None:
     with pytest.raises(msgspec.ValidationError, match="go together"):
         msgspec.convert({"regions": [REGION], "access_key_id": KEY}, AwsSettings)
     assert secret_fields(AwsSettings) == {"secret_access_key", "session_token"}
+
+
+@pytest.mark.asyncio
+async def test_the_servers_own_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is asked for, what the environment of the server has signs the requests; keys beside it are refused."""
+    cloud = Cloud()
+    cloud.hub = [hub_finding(1)]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    none = {"access_key_id": "", "secret_access_key": None}
+    async with connected(cloud, **none, own_identity=True) as connector:
+        assert titles(await pulled(connector, "securityhub")) == ["Finding 1"]
+    for given in ({"regions": [REGION]}, {"regions": [REGION], "own_identity": True, **KEYS}):
+        with pytest.raises(msgspec.ValidationError, match="say who asks"):
+            msgspec.convert(given, AwsSettings)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
+from tests.connectors.double_server import pulled, serving
 from tests.connectors.doubles import Double, alerts, raws
-from tests.connectors.serving import pulled, serving
 
 from bartizan.connectors.crowdstrike_falcon import CrowdStrikeFalcon, FalconSettings
 from bartizan.connectors.http import Http
@@ -349,7 +349,7 @@ async def test_push_meets_another() -> None:
     words = {"status": "resolved", "assignedTo": "ada@corp.example", "tags": []}
     async with connected(falcon) as connector:
         done = await connector.push(push(falcon, words, known="2026-03-01T09:00:00.0000000Z"))
-        assert done.overwrote == {"status": "in_progress", "assignedTo": "eve@corp.example"}
+        assert done.overwrote == {"status": "inProgress", "assignedTo": "eve@corp.example"}
         assert next(iter(falcon.alerts.values()))["tags"] == ["theirs"]
         with pytest.raises(Rejected, match="no alert"):
             await connector.push(msgspec.structs.replace(push(falcon, words), id="cid1:ind:none"))

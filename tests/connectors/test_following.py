@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 from aiohttp import web
-from tests.connectors.serving import serving
+from tests.connectors.double_server import serving
 
-from bartizan.connectors.follow import MAX_SEEN, Followed, moved, overwritten
+from bartizan.connectors.follow import MAX_SEEN, Followed, moved, overwritten, spoken
 from bartizan.connectors.http import Http
 from bartizan.connectors.oauth import Api, next_link, with_secret
 from bartizan.extend.connectors import Away, Denied, Rejected, Reply
@@ -80,6 +80,14 @@ def test_conflicts() -> None:
     assert not moved("2026-03-01T10:00:00Z", "2026-03-01T10:00:00.0000000Z")
     assert not moved("2026-03-01T10:00:00Z", None)
     assert not moved(None, "2026-03-01T10:00:00.0000000Z")
+    members = {"new": "unresolved", "unknown": "undefined"}
+    assert [spoken(members, each) for each in ("Unresolved", "suspicious", "undefined", "", None)] == [
+        "new",
+        "suspicious",
+        None,
+        None,
+        None,
+    ]
     assert overwritten({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 9}) == {"b": 2}
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,13 +14,14 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.connectors.double_server import pulled, serving
 from tests.connectors.doubles import Double, alerts, raws
-from tests.connectors.serving import pulled, serving
 
 from bartizan.connectors.http import Http
 from bartizan.connectors.microsoft_defender_endpoint import DefenderSettings, MicrosoftDefenderEndpoint
 from bartizan.extend.connections import checked, secret_fields
 from bartizan.extend.connectors import Away, Denied, Order, Push, Read, Rejected
+from bartizan.model.security import AlertDetermination
 
 MACHINE = "1e5bc9d7e413ddd7902c2932e418702b84d0cc07"
 SHA1 = "c" * 40
@@ -316,7 +317,7 @@ async def test_push() -> None:
     words = {
         "status": "resolved",
         "classification": "informationalExpectedActivity",
-        "determination": "confirmedUserActivity",
+        "determination": "confirmedActivity",
         "assignedTo": "ada@corp.example",
         "comments": [{"comment": "asked her", "createdByDisplayName": "Ada"}, {"comment": "closing"}],
         "tags": ["x"],
@@ -338,6 +339,20 @@ async def test_push() -> None:
         assert (there["status"], there["assignedTo"]) == ("New", "")
 
 
+@pytest.mark.parametrize("determination", get_args(AlertDetermination))
+@pytest.mark.asyncio
+async def test_determinations(determination: str) -> None:
+    """What is said here is read back as the same, or was told to have no place."""
+    defender = filled(at(1), determination="Malware")
+    async with connected(defender) as connector:
+        done = await connector.push(push(defender, {"determination": determination}))
+        (made,) = alerts(await pulled(connector, "alerts"))
+    if done.left_out:
+        assert (done.left_out, made.determination) == (("determination",), "malware")
+    else:
+        assert made.determination == (None if determination == "unknown" else determination)
+
+
 @pytest.mark.asyncio
 async def test_push_meets_another() -> None:
     """What somebody had changed there since is told, with the last one who is named."""
@@ -348,7 +363,7 @@ async def test_push_meets_another() -> None:
     defender = filled(at(5), status="InProgress", comments=comments)
     async with connected(defender) as connector:
         done = await connector.push(push(defender, {"status": "resolved"}, known=at(1)))
-        assert (done.overwrote, done.last_writer) == ({"status": "InProgress"}, "eve@corp.example")
+        assert (done.overwrote, done.last_writer) == ({"status": "inProgress"}, "eve@corp.example")
         with pytest.raises(Rejected, match="no alert"):
             await connector.push(msgspec.structs.replace(push(defender, {"status": "new"}), id="none"))
 
@@ -420,7 +435,7 @@ async def test_indicators(name: str, target: str, kind: str, action: str) -> Non
 
 @pytest.mark.asyncio
 async def test_read() -> None:
-    """A live read narrows by id and by time."""
+    """A live read narrows by id and by time, and gives the newest where there are more."""
     defender = filled(at(1), at(2))
     first, second = defender.alerts.values()
     second["alertCreationTime"] = at(600)
@@ -429,6 +444,15 @@ async def test_read() -> None:
         assert await connector.read(Read(id="none")) == []
         found = await connector.read(Read(since=at(300), until=at(700)))
         assert [msgspec.json.decode(one.raw) for one in found] == [second]
+    defender = filled(*[at(9_000)] * 9)
+    for number, one in enumerate(defender.alerts.values()):
+        one["alertCreationTime"] = at(number * 5 % 9 * -800)
+    async with connected(defender, page_rows=3) as connector:
+        for top, until in ((9, None), (4, None), (3, at(-1_600))):
+            found = await connector.read(Read(top=top, until=until))
+            made = sorted((one["alertCreationTime"] for one in defender.alerts.values()), reverse=True)
+            made = [one for one in made if until is None or one <= until][:top]
+            assert [msgspec.json.decode(one.raw)["alertCreationTime"] for one in found] == made
 
 
 def test_settings() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
+from tests.connectors.double_server import pulled, serving
 from tests.connectors.doubles import Double, alerts, raws
-from tests.connectors.serving import pulled, serving
 
 from bartizan.connectors.http import Http
 from bartizan.connectors.sentinelone import SentinelOne, SentinelOneSettings
@@ -116,9 +116,7 @@ class Console(Double):
         for one in found:
             if path == "/threats/notes":
                 self.notes.append({"threatId": one["id"], "text": data["text"]})
-            elif path.startswith("/threats/mitigate/"):
-                report(one, path.rpartition("/")[2].replace("-", ""), "pending", "2026-03-02T00:00:00Z")
-            else:
+            elif not path.startswith("/threats/mitigate/"):  # of that a report comes later
                 assert path in ("/threats/incident", "/threats/analyst-verdict")
                 one["threatInfo"] |= data
         return len(found)

@@ -22,6 +22,7 @@ from bartizan.extend.connections import (
     Connection,
     Connections,
     kind_of,
+    remote,
     secret_fields,
     settings_of,
 )
@@ -124,7 +125,7 @@ async def create(ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
         streams=tuple(kind.streams if streams is None else streams),
         **named,
     )
-    settings = _settings(body)
+    settings = remote(kind, _settings(body))
     stored = await ctx.part(Connections).set(
         ctx.caller.tenant,
         made,
@@ -148,6 +149,7 @@ async def change(ctx: Context, id: str, given: dict[str, Any], if_match: str | N
                 raise BadRequest(f"{name}: expected a value; null means nothing here.")
             named[field] = tuple(given[name]) if name == "streams" else given[name]
     known = await here.get(ctx.caller.tenant, id)
+    remote(kind_of(known.connector), settings)
     return await here.change(
         ctx.caller.tenant,
         id,

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bartizan.extend.connectors import (
+    LOCAL,
     Away,
     Batch,
     Connector,
@@ -66,11 +67,12 @@ class AwsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     regions: Annotated[
         tuple[Region, ...], Meta(description="whose findings are read", min_length=1, max_length=MAX_REGIONS)
     ]
-    access_key_id: Annotated[
-        str, Meta(description="without one: the identity of the server, as AWS's tools find it", max_length=128)
-    ] = ""
+    access_key_id: Annotated[str, Meta(description="of a user, or of temporary credentials", max_length=128)] = ""
     secret_access_key: Annotated[Secret, Meta(description="of the access key")] | None = None
     session_token: Annotated[Secret, Meta(description="of temporary credentials")] | None = None
+    own_identity: Annotated[
+        bool, Meta(description="instead: the identity of the server, as AWS's tools find it", extra=LOCAL)
+    ] = False
     role_arn: Annotated[str, Meta(description="role that is taken on", pattern="^(arn:|$)", max_length=2_048)] = ""
     external_id: Annotated[str, Meta(description="that the role asks for", max_length=1_224)] = ""
     severities: Annotated[tuple[Severity, ...], Meta(description="of Security Hub; all where empty")] = ()
@@ -83,6 +85,8 @@ class AwsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     def __post_init__(self) -> None:
         if bool(self.access_key_id) != (self.secret_access_key is not None):
             raise ValueError("access_key_id and secret_access_key go together")
+        if bool(self.access_key_id) == self.own_identity:
+            raise ValueError("say who asks: either access_key_id and secret_access_key, or own_identity")
 
 
 class _HubPage(Struct):
@@ -390,7 +394,7 @@ class _Signer:
         return self._role[0]
 
     async def _own(self) -> Any:
-        """The key of the settings; without one what botocore finds: environment, files, the instance's own role."""
+        """The key of the settings, or what botocore finds: environment, files, the instance's own role."""
         session = await self._botocore()
         from botocore.credentials import Credentials
 
@@ -398,7 +402,7 @@ class _Signer:
             return Credentials(self._set.access_key_id, self._set.secret_access_key, self._set.session_token)
         found = await asyncio.to_thread(session.get_credentials)
         if found is None:
-            raise Denied("no credentials: set access_key_id and secret_access_key, or give the server an identity")
+            raise Denied("the server has no identity that AWS's tools would find")
         return await asyncio.to_thread(found.get_frozen_credentials)
 
     async def _assumed(self, region: str) -> tuple[Any, datetime]:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from msgspec import Meta, Raw, Struct
 
-from bartizan.connectors.follow import Followed, moved, overwritten
+from bartizan.connectors.follow import Followed, moved, overwritten, spoken
 from bartizan.connectors.oauth import Api, an_object, decoded, rows, with_secret
 from bartizan.extend.connectors import (
     Away,
@@ -317,12 +317,13 @@ def _steps(
         if word == "status" and value in _STATUSES:
             now, wanted = str(there.get("status")), _STATUSES[value]
             wanted = "reopened" if wanted == "new" and now in ("closed", "reopened") else wanted
-            before[word], after[word] = now, wanted
+            before[word], after[word] = "new" if now == "reopened" else spoken(_STATUSES, now), value
             steps += [("update_status", wanted)] if now != wanted else []
         elif word == "classification" and (value in _RESOLUTIONS or value in (None, "unknown")):
             wanted_tag = _RESOLUTIONS.get(str(value))
             resolved = [tag for tag in tags if tag in _RESOLUTIONS.values()]
-            before[word], after[word] = next(iter(resolved), None), wanted_tag
+            before[word] = spoken(_RESOLUTIONS, next(iter(resolved), None))
+            after[word] = value if wanted_tag is not None else None
             steps += [("remove_tag", tag) for tag in resolved if tag != wanted_tag]
             steps += [("add_tag", wanted_tag)] if wanted_tag is not None and wanted_tag not in tags else []
         elif word == "assignedTo":

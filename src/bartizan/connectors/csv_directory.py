@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 
 from bartizan.errors import BadRequest
 from bartizan.extend import GraphObject
-from bartizan.extend.connectors import Away, Batch, Connector, Denied, Edge, Rejected, Stream
+from bartizan.extend.connectors import LOCAL, Away, Batch, Connector, Denied, Edge, Rejected, Stream
 from bartizan.model.edm import Property, edm
 from bartizan.model.ids import stable_id
 from bartizan.store.sql import checked_id
@@ -36,7 +36,9 @@ _MEMBERS = {"user": "users", "group": "groups", "device": "devices"}
 
 
 class CsvSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    folder: Annotated[str, Meta(description="folder of the server that holds the files", pattern="^/", max_length=4096)]
+    folder: Annotated[
+        str, Meta(description="folder of the server that holds the files", pattern="^/", max_length=4_096, extra=LOCAL)
+    ]
     delimiter: Annotated[str, Meta(description="between two columns", min_length=1, max_length=1)] = ","
     encoding: Annotated[str, Meta(description="of the files", pattern="^[A-Za-z0-9_-]{1,32}$")] = "utf-8-sig"
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bartizan.connectors.oauth import answered
+from bartizan.connectors.http import answered
 from bartizan.extend.connectors import Reply
 from bartizan.model import times
 
@@ -84,7 +84,7 @@ def _read(cursor: str | None) -> _Place | None:
 
 def settled(reply: Reply) -> str:
     """The instant up to which a reply is complete."""
-    return times.instant(answered(reply) - timedelta(seconds=SETTLED_S))
+    return times.instant(answered(reply.headers) - timedelta(seconds=SETTLED_S))
 
 
 def ago(at: str, seconds: float) -> str:
@@ -104,5 +104,13 @@ def moved(there: Any, known: str | None) -> bool:
 
 
 def overwritten(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Words that were set to something else than they were, as they were."""
+    """Words that were set to something else than they were, as they were; both in Graph's words."""
     return {word: value for word, value in before.items() if word in after and after[word] != value}
+
+
+def spoken(members: Mapping[str, str], there: Any) -> Any:
+    """Graph's member for a system's, by the table that leads there (of several the last); the system's own word where
+    the table has it not, None where it says nothing."""
+    back = {own.lower(): member for member, own in members.items()}
+    member = back.get(str(there or "").lower(), there or None)
+    return None if member == "unknown" else member

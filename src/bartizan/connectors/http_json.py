@@ -22,7 +22,19 @@ from yarl import URL
 
 from bartizan.connectors.oauth import Api, next_link, with_secret
 from bartizan.connectors.template import Template, Values, every_text, shown_names, within
-from bartizan.extend.connectors import Batch, Connector, Outside, Pulled, Push, Pushed, Rejected, Reply, Secret, Stream
+from bartizan.extend.connectors import (
+    LOCAL,
+    Batch,
+    Connector,
+    Outside,
+    Pulled,
+    Push,
+    Pushed,
+    Rejected,
+    Reply,
+    Secret,
+    Stream,
+)
 from bartizan.model.times import from_ticks, instant, parse, ticks, to_datetime
 
 MAX_DESCRIPTION_BYTES = 1_048_576
@@ -125,7 +137,9 @@ class Description(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 class HttpJsonSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     description: Annotated[Description | None, Meta(description="what the system's API is like")] = None
-    file: Annotated[str, Meta(description="the same in a TOML or JSON file of the server", pattern="^(/|$)")] = ""
+    file: Annotated[
+        str, Meta(description="the same in a TOML or JSON file of the server", pattern="^(/|$)", extra=LOCAL)
+    ] = ""
     secrets: Annotated[dict[str, Secret], Meta(description="by name, for {{secret.NAME}}", max_length=MAX_SECRETS)] = {}
     ca_file: Annotated[str, Meta(description="certificate authority of the system, as PEM")] = ""
     verify: Annotated[bool, Meta(description="whether its certificate is checked")] = True

@@ -10,13 +10,14 @@ type", "Submit or update indicator", "OData queries"; Microsoft identity platfor
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Raw, Struct
 
-from bartizan.connectors.follow import Followed, instant_of, moved, overwritten
-from bartizan.connectors.oauth import Api, an_object, answered, decoded, rows, segment, with_key, with_secret
+from bartizan.connectors.follow import Followed, instant_of, moved, overwritten, spoken
+from bartizan.connectors.http import answered
+from bartizan.connectors.oauth import Api, an_object, decoded, rows, segment, with_key, with_secret
 from bartizan.extend.connectors import (
     Away,
     Batch,
@@ -38,6 +39,8 @@ from bartizan.model import times
 
 MAX_WINDOWS = 5_000  # of one look; the next one goes on
 MAX_PAGES = 100  # of a window that cannot be halved
+MAX_READ = 1_000  # alerts of one federated read
+KEPT = timedelta(days=180)  # for which the API keeps alerts
 _SHORTEST = timedelta(seconds=1)
 _SOURCE = "microsoft_defender_endpoint"
 
@@ -52,14 +55,12 @@ _DETERMINATIONS = {
     "multiStagedAttack": "MultiStagedAttack",
     "maliciousUserActivity": "MaliciousUserActivity",
     "compromisedAccount": "CompromisedUser",
-    "compromisedUser": "CompromisedUser",
     "malware": "Malware",
     "phishing": "Phishing",
     "unwantedSoftware": "UnwantedSoftware",
     "securityTesting": "SecurityTesting",
     "lineOfBusinessApplication": "LineOfBusinessApplication",
     "confirmedActivity": "ConfirmedActivity",
-    "confirmedUserActivity": "ConfirmedActivity",
     "notMalicious": "NotMalicious",
     "notEnoughDataToValidate": "InsufficientData",
     "other": "Other",
@@ -183,7 +184,7 @@ class MicrosoftDefenderEndpoint(Connector):
         for _ in range(MAX_WINDOWS):
             until = None if width is None else _plus(since, width)
             page, reply = await self._window(since, until)
-            now = times.instant(answered(reply))
+            now = times.instant(answered(reply.headers))
             width = width or max(times.to_datetime(now) - times.to_datetime(since), _SHORTEST)
             full = len(page) >= self.set.page_rows
             if full and width > _SHORTEST:
@@ -224,10 +225,27 @@ class MicrosoftDefenderEndpoint(Connector):
             path = f"/api/alerts/{segment(asked.id)}"
             reply = await self._api.ask("GET", path, params={"$expand": "evidence"}, allow=(404,))
             return [Pulled(_SOURCE, reply.body.strip())] if reply.status == 200 else []
-        terms = [f"alertCreationTime {op} {at}" for op, at in (("ge", asked.since), ("le", asked.until)) if at]
-        params = {"$expand": "evidence", "$top": str(min(asked.top, 10_000))}
-        page, _ = await self._page("/api/alerts", params | ({"$filter": " and ".join(terms)} if terms else {}))
-        return [Pulled(_SOURCE, bytes(raw)) for raw in page.value]
+        return [Pulled(_SOURCE, bytes(raw)) for raw in await self._newest(asked)]
+
+    async def _newest(self, asked: Read) -> list[Raw]:
+        """By windows of the time at which alerts were made, back from the end: the API orders nothing."""
+        top, width = min(asked.top, MAX_READ), timedelta(days=1)
+        until = asked.until or times.instant(datetime.now(UTC) + _SHORTEST)
+        begin = max(asked.since or "", times.instant(times.to_datetime(until) - KEPT))
+        sign, found = "le", list[Raw]()
+        for _ in range(MAX_WINDOWS):
+            if len(found) >= top or until <= begin:
+                break
+            since = max(begin, _plus(until, -width))
+            wanted = f"alertCreationTime ge {since} and alertCreationTime {sign} {until}"
+            params = {"$filter": wanted, "$expand": "evidence", "$top": str(self.set.page_rows)}
+            page, _ = await self._page("/api/alerts", params)
+            if len(page.value) >= self.set.page_rows and width > _SHORTEST:
+                width = max(width / 2, _SHORTEST)
+                continue
+            found += sorted(page.value, key=lambda raw: instant_of(decoded(raw).get("alertCreationTime")), reverse=True)
+            until, sign, width = since, "lt", width * 2
+        return found[:top]
 
     # ------------------------------------------------------------ write back
 
@@ -253,7 +271,8 @@ class MicrosoftDefenderEndpoint(Connector):
             part = (body if number == 0 else {}) | ({"comment": comments[number]} if comments else {})
             if part:
                 await self._api.ask("PATCH", path, json=part)
-        lost = overwritten({word: there.get(word) for word in body}, body) if foreign else {}
+        before = {word: spoken(_WORDS.get(word, {}), there.get(word)) for word in body}
+        lost = overwritten(before, change.words) if foreign else {}
         return Pushed(
             overwrote=lost or None, last_writer=_last_writer(there) if lost else None, left_out=tuple(left_out)
         )

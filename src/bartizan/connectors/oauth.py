@@ -8,8 +8,6 @@ import json as jsonlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -25,14 +23,13 @@ from msgspec import Raw
 from yarl import URL
 
 from bartizan.auth.keys import b64
-from bartizan.connectors.http import MAX_RETRY_AFTER_S, told
+from bartizan.connectors.http import told
 from bartizan.extend.connectors import Away, Denied, Outside, Rejected, Reply
 
 EARLY_S = 120.0  # before its end that a token is renewed; half of its life where that is shorter
 UNSAID_LIFE_S = 300.0  # of a token that does not say how long it holds
 ASSERTION_S = 300
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_RESETS = ("x-rate-limit-reset", "x-ratelimit-retryafter")  # Okta's and CrowdStrike's: s since 1970
 _LINK = re.compile(r'<([^>]{1,4000})>\s*;[^,]{0,200}?\brel="?next"?')
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -69,10 +66,9 @@ class Api:
             authorization = await self._current()
             sent = {"Authorization": authorization, "Accept": "application/json", **(headers or {})}
             try:
-                reply = await self._outside.ask(
-                    method, url, headers=sent, params=params, json=json, allow=(*allow, 429), timeout_s=timeout_s
+                return await self._outside.ask(
+                    method, url, headers=sent, params=params, json=json, allow=allow, timeout_s=timeout_s
                 )
-                return _let_through(reply, f"{method} {URL(url, encoded=True).path}")
             except Denied as problem:
                 if problem.status != 401 or not again or self._proof is None:
                     raise
@@ -114,9 +110,8 @@ class Api:
             self._token_url,
             form=form,
             headers={"Accept": "application/json"},
-            allow=(308, 400, 401, 403, 404, 429),
+            allow=(308, 400, 401, 403, 404),
         )
-        reply = _let_through(reply, f"POST {self._token_url}")
         data = reply.data if isinstance(reply.data, dict) else {}
         if not 200 <= reply.status < 300:
             region = reply.headers.get("x-cs-region")
@@ -142,20 +137,6 @@ def _refusal(reply: Reply, form: Mapping[str, str]) -> str:
     for name in ("client_secret", "client_assertion"):
         said = said.replace(form.get(name) or "\0", "***")
     return said
-
-
-def _let_through(reply: Reply, said: str) -> Reply:
-    """Away where the system throttles, for as long as it says: in seconds, or until an instant of its own clock."""
-    if reply.status != 429:
-        return reply
-    wait_s: float | None = None
-    if re.fullmatch(r"[0-9]{1,9}", reply.headers.get("retry-after", "")):
-        wait_s = float(reply.headers["retry-after"])
-    for name in _RESETS:
-        if wait_s is None and re.fullmatch(r"[0-9]{9,11}", reply.headers.get(name, "")):
-            wait_s = max(int(reply.headers[name]) - answered(reply).timestamp(), 1.0)
-    text = f"{said}: 429, throttled" + ("" if wait_s is None else f" for {wait_s:.0f} s")
-    raise Away(text, status=429, retry_after_s=None if wait_s is None else min(wait_s, MAX_RETRY_AFTER_S))
 
 
 # ---------------------------------------------------------------- proofs
@@ -204,15 +185,6 @@ def _read_key(key: str, algorithm: str, kid: str) -> tuple[RSAKey | ECKey, dict[
 
 
 # ---------------------------------------------------------------- what answers hold
-
-
-def answered(reply: Reply) -> datetime:
-    """When a reply was made, by the system's clock (to the second, cut); by ours where it does not say."""
-    try:
-        at = parsedate_to_datetime(reply.headers.get("date", ""))
-    except (ValueError, IndexError, TypeError):
-        return datetime.now(UTC)
-    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
 
 
 def an_object(reply: Reply, path: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from bartizan.connectors.follow import Followed, instant_of, moved, overwritten
+from bartizan.connectors.follow import Followed, instant_of, moved, overwritten, spoken
 from bartizan.connectors.oauth import Api, decoded, rows, segment
 from bartizan.extend.connectors import (
     Away,
@@ -171,7 +171,7 @@ class SentinelOne(Connector):
             if wanted is None:
                 left_out.append(word)
                 continue
-            before[word], after[word] = there.get(field), wanted
+            before[word], after[word] = spoken(members, there.get(field)), spoken(members, wanted)
             if there.get(field) != wanted:
                 await self._changed(f"{_THREATS}/{path}", {"ids": [change.id]}, {field: wanted})
         await self._note(change)

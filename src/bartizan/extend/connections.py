@@ -76,18 +76,32 @@ class Connection(Struct, frozen=True, kw_only=True, rename="camel"):
 
 def secret_fields(settings: type[Struct]) -> frozenset[str]:
     """Names of the fields that are declared as `Secret`."""
+    return _fields(settings, "secret")
+
+
+def remote(connector: type[Connector], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings as a tenant's API may give them. BadRequest for one that is `LOCAL`."""
+    for name in sorted(settings.keys() & _fields(connector.settings, "local")):
+        raise BadRequest(
+            f"{name} is about files or the identity of the server: only whoever runs it sets it, with "
+            "`bartizan connection`"
+        )
+    return settings
+
+
+def _fields(settings: type[Struct], mark: str) -> frozenset[str]:
     info: Any = msgspec.inspect.type_info(settings)
-    return frozenset(each.encode_name for each in info.fields if _secret(each.type))
+    return frozenset(each.encode_name for each in info.fields if _marked(each.type, mark))
 
 
-def _secret(kind: Any) -> bool:
+def _marked(kind: Any, mark: str) -> bool:
     """Also where it is only a part of what the field holds."""
-    if (getattr(kind, "extra", None) or {}).get("secret"):
+    if (getattr(kind, "extra", None) or {}).get(mark):
         return True
     fields = (field.type for field in getattr(kind, "fields", ()))
     items = (*getattr(kind, "types", ()), *getattr(kind, "item_types", ()))
     single = (getattr(kind, name) for name in ("type", "item_type", "key_type", "value_type") if hasattr(kind, name))
-    return any(_secret(each) for each in (*fields, *items, *single))
+    return any(_marked(each, mark) for each in (*fields, *items, *single))
 
 
 class Setting(Struct, frozen=True):

@@ -19,6 +19,10 @@ from bartizan.extend.sources import GraphObject, Said
 Secret: TypeAlias = Annotated[str, Meta(min_length=1, max_length=16_384, extra={"secret": True})]
 """A setting that is sealed at rest, never shown again, and never in a log."""
 
+LOCAL: Mapping[str, Any] = {"local": True}
+"""`Meta(extra=LOCAL)`: the setting names a file of the server, or lends the server's own identity. Whoever runs the
+server may set it, at the command line; over the API of a tenant it is refused: tenants do not see one another."""
+
 Subject = Literal["alert", "incident", "riskyUser", "riskDetection"]
 Target = Literal["user", "device", "address", "file", "domain", "url", "mail", "alert"]
 

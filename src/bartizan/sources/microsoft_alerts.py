@@ -39,6 +39,8 @@ _FEEDBACK = {
 }
 _DETERMINATIONS = {  # as Defender for Endpoint's API says them, where Graph says otherwise
     "insufficientdata": "notEnoughDataToValidate",
+    "compromiseduser": "compromisedAccount",
+    "confirmeduseractivity": "confirmedActivity",
     "clean": "notMalicious",
 }
 # Names of products as records spell them, without spaces and in lower case -> (Graph's serviceSource, product).
