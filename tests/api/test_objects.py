@@ -198,8 +198,8 @@ async def test_writes_are_audited(world: World) -> None:
 
 async def test_unserved_operations_say_why(world: World) -> None:
     """Known and not served: 501 with the reason, or 405 with what is allowed."""
-    await world.refused("PATCH", f"{USERS}/x", {"accountEnabled": False}, status=501, says="nothing performs it")
-    await world.refused("POST", f"{USERS}/x/revokeSignInSessions", status=501)
+    await world.refused("DELETE", f"{USERS}/x", status=501, says="nothing performs it")
+    await world.refused("POST", f"{USERS}/x/assignLicense", {}, status=501)
     answer = await world.call("DELETE", "/v1.0/security/alerts_v2/x")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PATCH, HEAD, OPTIONS")
     assert "evidence" in answer.json()["error"]["message"]

@@ -23,8 +23,8 @@ from bartizan.settings import Settings
 from bartizan.store import inner, open_store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-KILLS = 6
-ACTIONS, TARGETS = 6, 40
+KILLS = 4
+ACTIONS, TARGETS = 4, 40
 LIMIT_S = 60.0
 KINDS = ("fine", "away-2", "lost", "slow-2", "fine")
 
