@@ -8,7 +8,7 @@ import msgspec
 from bartizan.errors import Gone
 from bartizan.store.interface import Change, Page, Query, Stored
 from bartizan.store.plan import PATIENCE_S, Plan, Planner, SortKey
-from bartizan.store.sql import Db, Scalar, Table, entity_key
+from bartizan.store.sql import Db, Scalar, Table
 
 PAGE_COLUMNS = 6  # of a page's row, before sort values that are not among them
 
@@ -227,23 +227,6 @@ def attachment(db: Db, tenant: str, collection: str, id: str, name: str) -> byte
     sql = "SELECT content FROM attachments WHERE tenant = $? AND collection = $? AND id = $? AND name = $?"
     rows = db.rows(sql, (tenant, collection, id, name))
     return bytes(rows[0][0]) if rows else None
-
-
-def entity(
-    db: Db, tenant: str, kind: str, value: str, collections: Sequence[str], limit: int
-) -> list[tuple[str, str, str, str]]:
-    """Newest first; of one instant by collection, id and role."""
-    sql = (
-        "SELECT collection, id, role, created FROM entities WHERE tenant = $? AND collection = $? AND kind = $? "
-        "AND value = $? ORDER BY created DESC, id, role LIMIT $?"
-    )
-    key = entity_key(value)
-    found: list[tuple[str, str, str, str]] = []
-    for collection in collections:
-        found += [(row[0], row[1], row[2], row[3]) for row in db.rows(sql, (tenant, collection, kind, key, limit))]
-    found.sort()
-    found.sort(key=lambda row: row[3], reverse=True)
-    return found[:limit]
 
 
 def value(db: Db, tenant: str, key: str) -> bytes | None:
