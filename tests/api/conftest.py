@@ -130,8 +130,14 @@ def limits() -> dict[str, Limit]:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
-    store = open_store(tmp_path, declared())
+def place(tmp_path: Path) -> str:
+    """Where the store is."""
+    return str(tmp_path)
+
+
+@pytest.fixture
+async def world(tmp_path: Path, place: str, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
+    store = open_store(place, declared())
     await store.start()
     known = callers()
 

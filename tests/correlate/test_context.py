@@ -75,7 +75,7 @@ hubs = st.frozensets(st.integers(0, 14).map(node), max_size=3)
 
 
 def check(told: Told, graph: Graph, limits: Limits) -> None:
-    """What holds of every answer: nothing invented, nothing beyond the limits, each edge as the observations have it."""
+    """What holds of every answer: nothing invented, nothing beyond the limits, each edge as it was observed."""
     assert len(graph.distance) <= limits.nodes and len(graph.edges) <= limits.edges
     assert graph.observations == told.read <= limits.observations
     for edge in graph.edges:

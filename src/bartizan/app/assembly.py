@@ -32,6 +32,7 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.correlate.known import Acquaintance
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
@@ -268,7 +269,7 @@ def _loopback(host: str) -> bool:
 def parts_of(settings: Settings) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
-    return {Subscriptions: Subscriptions(policy_of(settings), quota)}
+    return {Subscriptions: Subscriptions(policy_of(settings), quota), Acquaintance: Acquaintance()}
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -181,12 +181,14 @@ async def neighbours(
     *,
     depth: int = 1,
     kinds: frozenset[str] | None = None,
+    through: frozenset[str] | None = None,
     limits: Limits | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Graph:
     """Entities at most `depth` steps away, nearest first, of one step those with most observations in common first.
 
-    `kinds`: only these are shown, and only by way of these. Edges are those of entities that were gone through.
+    `kinds`: only these are shown, and only by way of these; `through`: only these are gone through, besides the start.
+    Edges are those of entities that were gone through.
     """
     limits = limits or Limits()
     walk = _Walk(reader, limits, clock)
@@ -194,6 +196,8 @@ async def neighbours(
     edges: dict[tuple[Node, Node], Edge] = {}
     frontier = [start]
     for step in range(1, depth + 1):
+        if through is not None:
+            frontier = [node for node in frontier if node == start or node[0] in through]
         closed = await walk.closed([node for node in frontier if node != start])
         new: dict[Node, int] = {}
         for node in frontier:

@@ -250,6 +250,21 @@ class CorrelateStage:
         return []
 
 
+async def names_of(store: TenantStore) -> Names:
+    """Who is who in a tenant, as this stage has it in the store: its snapshot, and what it heard since then."""
+    names, number = Names(), 0
+    kept = await store.value(STATE)
+    if kept is not None:
+        state = msgspec.msgpack.decode(kept, type=_State)
+        names.load(msgspec.msgpack.decode(state.names))
+        number = state.entry
+    while (raw := await store.value(f"{JOURNAL}/{number}")) is not None:
+        for heard in msgspec.msgpack.decode(raw, type=_Entry).heard:
+            names.hear(heard)
+        number += 1
+    return names
+
+
 def _left_alone(body: Mapping[str, Any]) -> bool:
     """What its provider has closed already, or does not want to have correlated."""
     more = body.get("additionalData")

@@ -98,11 +98,11 @@ def values(
     if not 0 < limit <= MAX_VALUES:
         raise BadRequest(f"values of entities come 1 to {MAX_VALUES} at a time; asked for {limit}")
     prefix = entity_key(prefix) if prefix else ""
-    pair = "tenant = $? AND collection = $? AND kind = $?"
+    among = "FROM entities e WHERE tenant = $? AND collection = $? AND kind = $? AND e.value"
     sql = (
         "WITH RECURSIVE v(value) AS ("
-        f"SELECT * FROM (SELECT value FROM entities WHERE {pair} AND value > $? AND value >= $? ORDER BY value LIMIT 1) f "
-        f"UNION ALL SELECT (SELECT e.value FROM entities e WHERE {pair} AND e.value > v.value ORDER BY e.value LIMIT 1) "
+        f"SELECT * FROM (SELECT e.value {among} > $? AND e.value >= $? ORDER BY e.value LIMIT 1) f "
+        f"UNION ALL SELECT (SELECT e.value {among} > v.value ORDER BY e.value LIMIT 1) "
         "FROM v WHERE v.value IS NOT NULL) SELECT value FROM v WHERE value IS NOT NULL LIMIT $?"
     )
     found: set[str] = set()

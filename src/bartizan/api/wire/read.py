@@ -59,6 +59,8 @@ async def _page(
 
 
 async def _read(ctx: Context, resource: Resource, query: Any) -> Page:
+    if resource.lists is not None:
+        return await resource.lists(ctx, query)
     if query.top == 0:  # only the count is asked for
         count = await ctx.store.count(resource.collection.name, query.filter) if query.count else None
         return Page([], False, None, count)
@@ -73,6 +75,9 @@ def _applied(request: Request, most: int | None) -> list[str]:
 async def count(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
+    if resource.lists is not None:
+        wanted = replace(queries.FIRST, filter=queries.counted(ctx, request, resource), count=True, version=ctx.version)
+        return Response(200, b"%d" % ((await resource.lists(ctx, wanted)).count or 0), kind=TEXT)
     return await _counted(ctx, request, resource, rows_of(ctx, resource), None)
 
 
