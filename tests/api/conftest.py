@@ -130,14 +130,14 @@ def limits() -> dict[str, Limit]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> str:
+def kept_at(tmp_path: Path) -> str:
     """Where the store is."""
     return str(tmp_path)
 
 
 @pytest.fixture
-async def world(tmp_path: Path, place: str, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
-    store = open_store(place, declared())
+async def world(tmp_path: Path, kept_at: str, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
+    store = open_store(kept_at, declared())
     await store.start()
     known = callers()
 
