@@ -153,7 +153,7 @@ def test_a_path_that_is_not_found_in_time_is_not_denied(
 @given(graphs, st.integers(1, 20), st.integers(0, 30))
 def test_the_graph_of_observations(observations: list[list[int]], nodes: int, edges: int) -> None:
     told, limits = Told(observations), Limits(nodes=nodes, edges=edges)
-    graph = asyncio.run(graph_of(told, list(told.seen), limits=limits))
+    graph = graph_of(asyncio.run(told.observations(list(told.seen))), limits)
     counts = {each: sum(each in dict(seen.named) for seen in told.seen.values()) for each in map(node, range(15))}
     kept = sorted((each for each in counts if counts[each]), key=lambda each: (-counts[each], each))
     assert list(graph.distance) == kept[:nodes] and ("nodes" in graph.cut) == (len(kept) > nodes)

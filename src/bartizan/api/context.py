@@ -471,9 +471,8 @@ async def _alerts_alone(ctx: Context) -> Observations:
 async def get_graph(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     """The entities of its last `alerts` alerts, those of most alerts first, and which stand together."""
     read = await _alerts_alone(ctx)
-    keys, more = await read.of_incident(id or "", _whole(given, "alerts", 500, MAX_IN_GRAPH))
-    limits = Limits(nodes=_whole(given, "top", 100, MAX_NODES), observations=MAX_IN_GRAPH)
-    graph = await graph_of(read, keys, limits=limits)
+    seen, more = await read.of_incident(id or "", _whole(given, "alerts", 500, MAX_IN_GRAPH))
+    graph = graph_of(seen, Limits(nodes=_whole(given, "top", 100, MAX_NODES)))
     if more:
         graph.cut = sorted({*graph.cut, "observations"})
     return Answer(200, await _drawn(read, graph))

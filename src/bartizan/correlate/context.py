@@ -218,7 +218,7 @@ async def neighbours(
         if not frontier:
             break
     kept = [edge for edge in edges.values() if edge.source in distance and edge.target in distance]
-    return walk.graph(distance, _most(walk, kept))
+    return walk.graph(distance, _most(kept, limits, walk.cut))
 
 
 async def _star(walk: _Walk, node: Node, kinds: frozenset[str] | None) -> dict[Node, Edge]:
@@ -233,12 +233,12 @@ async def _star(walk: _Walk, node: Node, kinds: frozenset[str] | None) -> dict[N
     return {edge.target if edge.source == node else edge.source: edge for edge in edges.values()}
 
 
-def _most(walk: _Walk, edges: list[Edge]) -> list[Edge]:
+def _most(edges: list[Edge], limits: Limits, cut: dict[Cut, None]) -> list[Edge]:
     """Those of most observations."""
     edges.sort(key=lambda edge: (-edge.count, edge.source, edge.target))
-    if len(edges) > walk.limits.edges:
-        del edges[walk.limits.edges :]
-        walk.cut["edges"] = None
+    if len(edges) > limits.edges:
+        del edges[limits.edges :]
+        cut["edges"] = None
     return edges
 
 
@@ -320,25 +320,18 @@ def _path(walk: _Walk, sides: tuple[_Side, _Side], meeting: Node) -> Graph:
     return walk.graph(distance, edges)
 
 
-async def graph_of(
-    reader: Reader,
-    keys: Sequence[Key],
-    *,
-    limits: Limits | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Graph:
+def graph_of(found: Sequence[Observation], limits: Limits | None = None) -> Graph:
     """The entities of these observations, those of most first, and which of them stand together. No distances: all
     are 0."""
     limits = limits or Limits()
-    walk = _Walk(reader, limits, clock)
-    found = await walk.observations(keys)
+    cut: dict[Cut, None] = {}
     counts: dict[Node, int] = {}
     for seen in found:
         for node in _roles(seen):
             counts[node] = counts.get(node, 0) + 1
     ranked = sorted(counts, key=lambda node: (-counts[node], node))
     if len(ranked) > limits.nodes:
-        walk.cut["nodes"] = None
+        cut["nodes"] = None
     place = {node: at for at, node in enumerate(ranked[: limits.nodes])}
     edges: dict[tuple[Node, Node], Edge] = {}
     for seen in found:
@@ -346,9 +339,10 @@ async def graph_of(
         here = sorted((node for node in roles if node in place), key=place.__getitem__)
         if len(here) > MAX_PAIRED:
             del here[MAX_PAIRED:]
-            walk.cut["edges"] = None
+            cut["edges"] = None
         for at, one in enumerate(here):
             for other in here[at + 1 :]:
                 edge = _edge(edges, one, other)
                 edge.add(seen, roles[edge.source], roles[edge.target])
-    return walk.graph(dict.fromkeys(place, 0), _most(walk, list(edges.values())))
+    kept = _most(list(edges.values()), limits, cut)
+    return Graph(dict.fromkeys(place, 0), kept, [], sorted(cut), len(found))

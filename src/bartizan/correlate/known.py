@@ -21,7 +21,7 @@ from bartizan.correlate.incident import Node
 from bartizan.correlate.stage import POSITION, names_of
 from bartizan.model.times import instant, to_datetime
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store.interface import Query, TenantStore
+from bartizan.store.interface import Page, Query, TenantStore
 
 MAX_TENANTS = 16  # whose names are in memory; up to some ten MB each
 MAX_NAMES = 16  # of one thing, as they are looked up in the index
@@ -259,11 +259,11 @@ class Observations:
                 found += [Key(collection, id) for _, id, _, _ in rows]
         return list(dict.fromkeys(found))
 
-    async def of_incident(self, incident: str, most: int) -> tuple[list[Key], bool]:
+    async def of_incident(self, incident: str, most: int) -> tuple[list[Document], bool]:
         """Its alerts, the last stored first, and whether there are more than `most`."""
         of = Compare("eq", Path(("incidentId",), kind="text"), Literal(incident, "text"))
         page = await self.store.page("alerts_v2", Query(most, of, version="beta"))
-        return [Key("alerts_v2", row.id) for row in page.rows], page.more
+        return await self._made("alerts_v2", page), page.more
 
     async def sizes(self, nodes: Sequence[Node]) -> list[int]:
         return await self.counts(nodes, 2 * HUB)
@@ -291,9 +291,16 @@ class Observations:
                 found += await self._read(collection, ids[start : start + CHUNK])
         return found if self._since is None else [seen for seen in found if seen.at >= self._since]
 
-    async def _read(self, collection: str, ids: Sequence[str]) -> Iterable[Document]:
-        page = await self.store.page(collection, Query(len(ids), ids=tuple(ids), version="beta"))
-        listed = await self.store.entities_of(collection, ids)
+    async def _read(self, collection: str, ids: Sequence[str]) -> list[Document]:
+        return await self._made(
+            collection, await self.store.page(collection, Query(len(ids), ids=tuple(ids), version="beta"))
+        )
+
+    async def _made(self, collection: str, page: Page) -> list[Document]:
+        listed: dict[str, list[tuple[str, str, str]]] = {}
+        for start in range(0, len(page.rows), CHUNK):
+            ids = [row.id for row in page.rows[start : start + CHUNK]]
+            listed.update(await self.store.entities_of(collection, ids))
         read = _READ[collection]
         return [
             read(Key(collection, row.id), row.created, row.wire("beta"), self._named(listed.get(row.id, ())))

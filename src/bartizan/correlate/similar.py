@@ -92,19 +92,13 @@ async def similar_incidents(
     end = clock() + MAX_SECONDS
     total = max(LEAST_INCIDENTS, await reader.store.count(INCIDENTS.name))
     search = _Search(incident, reader, total, lambda: clock() > end)
-    own, more = await _alerts(reader, incident, MAX_OWN)
+    own, more = await reader.of_incident(incident, MAX_OWN)
     search.read += len(own)
     if more:
         search.cut["observations"] = None
     await _by_entities(search, own)
     await _by_detectors(search, own)
     return await _compared(search, own, top)
-
-
-async def _alerts(reader: Observations, incident: str, most: int) -> tuple[list[Document], bool]:
-    """Of an incident, the last stored ones, and whether there are more."""
-    keys, more = await reader.of_incident(incident, most)
-    return await reader.observations(keys), more
 
 
 async def _by_entities(search: _Search, own: Sequence[Document]) -> None:
@@ -164,7 +158,7 @@ async def _compared(search: _Search, own: Sequence[Document], top: int) -> Found
     techniques = {each for seen in own for each in seen.techniques}
     found: list[Similar] = []
     for id in [id for id in best if id in bodies][:MAX_COMPARED]:
-        theirs, _ = await _alerts(search.reader, id, MAX_THEIRS)
+        theirs, _ = await search.reader.of_incident(id, MAX_THEIRS)
         search.read += len(theirs)
         reasons = list(search.reasons[id].values())
         both = sorted(techniques & {each for seen in theirs for each in seen.techniques})
