@@ -130,9 +130,15 @@ def limits() -> dict[str, Limit]:
 
 
 @pytest.fixture
-def kept_at(tmp_path: Path) -> str:
-    """Where the store is."""
-    return str(tmp_path)
+def kept_at(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the store is: SQLite; by `on_both_engines` PostgreSQL as well."""
+    postgres = getattr(request, "param", "") == "postgres"
+    return str(request.getfixturevalue("postgres_dsn")) if postgres else str(tmp_path)
+
+
+on_both_engines = pytest.mark.parametrize(
+    "kept_at", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
 
 
 @pytest.fixture

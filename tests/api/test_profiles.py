@@ -1,10 +1,9 @@
 """The six sets of security profiles, from the graph and from what providers said, and the providers' switches."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.api.conftest import A, World
+from tests.api.conftest import A, World, on_both_engines
 from tests.api.test_correlated import alert, attack, correlated, device, ip, user
 
 pytestmark = pytest.mark.anyio
@@ -26,11 +25,6 @@ SETTINGS = "/beta/security/providerTenantSettings"
 SECURITY = "#microsoft.graph.security."
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def kept_at(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[str]:
-    yield request.getfixturevalue("postgres_dsn") if request.param == "postgres" else str(tmp_path)
-
-
 def file(name: str, sha256: str, **more: Any) -> dict[str, Any]:
     return {"@odata.type": f"{SECURITY}fileEvidence", "fileDetails": {"fileName": name, "sha256": sha256, **more}}
 
@@ -39,6 +33,7 @@ def app(name: str) -> dict[str, Any]:
     return {"@odata.type": f"{SECURITY}cloudApplicationEvidence", "displayName": name}
 
 
+@on_both_engines
 async def test_each_set(world: World) -> None:
     """What a provider brings is listed, read by id and filtered; v1.0 does not have the sets."""
     for name, body in PROFILES.items():
@@ -130,6 +125,7 @@ async def test_statements_are_merged_and_kept_apart(world: World) -> None:
     assert (await world.get(f"{path}?$filter=os eq 'Linux'"))["value"] == []
 
 
+@on_both_engines
 async def test_pages_go_on(world: World) -> None:
     """Each profile once, over short pages too, where a filter leaves most of them out."""
     for start in range(0, 50, 10):

@@ -89,6 +89,11 @@ class Aliases:
         alone = [f"{BARE}:{name}" for each in tokens if (name := _bare(each)) and len(self._bearers.get(name, ())) == 1]
         return list(dict.fromkeys([whole, *self._former.get(whole, ()), *alone]))
 
+    def joined(self, tokens: Sequence[Token], at: float) -> bool:
+        """Whether all of them are known to be of one thing, so that hearing it again tells nothing."""
+        owners = {self._owner(each, at) for each in tokens}
+        return len(owners) == 1 and None not in owners
+
     def groups(self) -> dict[str, list[Token]]:
         """By thing, the names that it has and that never were another's; bare ones where they mean it alone."""
         found: dict[str, list[Token]] = {}

@@ -229,7 +229,7 @@ class CorrelateStage:
         if change.collection == INCIDENTS.name:
             return _of_incident(change)
         if change.collection == "signIns":
-            return _of_sign_in(live.engine, body)
+            return _of_sign_in(live, body)
         live.names.directory(change.collection, body, seconds(change.at))
         return []
 
@@ -283,10 +283,15 @@ def _of_incident(change: Change) -> list[Told]:
     return [Handled(change.id, "resolved" if changed["status"][1] == "resolved" else "open")]
 
 
-def _of_sign_in(engine: Engine, body: Mapping[str, Any]) -> list[Told]:
-    """An address from which people sign in all day is shared, and links nothing."""
-    address = entities.address(str(body.get("ipAddress") or ""))
-    if address is None or not body.get("createdDateTime"):
+def _of_sign_in(live: _Live, body: Mapping[str, Any]) -> list[Told]:
+    """An address from which people sign in all day is shared, and links nothing. The names of who signed in are one
+    person's."""
+    if not body.get("createdDateTime"):
         return []
-    node, at = ("address", address), seconds(str(body["createdDateTime"]))
-    return [] if engine.seen(node, at) else [Seen(node, at)]
+    at = seconds(str(body["createdDateTime"]))
+    live.names.account(body.get("userId"), body.get("userPrincipalName"), at)
+    address = entities.address(str(body.get("ipAddress") or ""))
+    if address is None:
+        return []
+    node = ("address", address)
+    return [] if live.engine.seen(node, at) else [Seen(node, at)]
