@@ -5,7 +5,7 @@ alone that the token may read on their own paths: alerts, sign-ins, risk detecti
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -120,7 +120,8 @@ def made(ctx: Context, type: str, collection: str, id: str, inner: Mapping[str, 
 
 # ---------------------------------------------------------------- lists of what is made
 
-Build = Callable[[Node], Any]  # an awaitable of Stored or None
+Names = Callable[[str], AsyncIterator[tuple[str, Node]]]  # behind a place: further places, and what stands there
+Build = Callable[[Node], Awaitable[Stored | None]]
 
 
 def narrowed(filter: Expr | None, paths: Iterable[str]) -> tuple[list[str] | None, str]:
@@ -141,24 +142,35 @@ def narrowed(filter: Expr | None, paths: Iterable[str]) -> tuple[list[str] | Non
     return None, beginning
 
 
-async def listed(query: Query, what: str, names: AsyncIterator[tuple[str, Node]], build: Build) -> Page:
+async def listed(query: Query, what: str, names: Names, build: Build) -> Page:
     """A page of objects that are made one by one, the filter checked on each. A page may be shorter than asked for and
-    lead on all the same."""
-    if query.count:
-        raise InvalidQuery(f"{what} cannot be counted: they are made as they are asked for. Leave out $count.")
+    lead on all the same. InvalidQuery where there are too many to be counted."""
     if query.skip or query.order:
         raise InvalidQuery(f"{what} come in order of their names, page by page: follow @odata.nextLink instead.")
     matches = None if query.filter is None else compile_predicate(query.filter)
-    rows: list[Stored] = []
-    last, tried = "", 0
-    async for value, node in names:
-        if len(rows) >= query.top or tried >= MAX_TRIED:
-            return Page(rows, True, (last,))
-        row = await build(node)
-        last, tried = value, tried + 1
-        if row is not None and (matches is None or matches(msgspec.json.decode(row.doc))):
-            rows.append(row)
-    return Page(rows, False, (last,) if last else None)
+
+    async def page(after: str, top: int) -> Page:
+        rows: list[Stored] = []
+        last, tried = "", 0
+        async for value, node in names(after):
+            if len(rows) >= top or tried >= MAX_TRIED:
+                return Page(rows, True, (last,))
+            row = await build(node)
+            last, tried = value, tried + 1
+            if row is not None and (matches is None or matches(msgspec.json.decode(row.doc))):
+                rows.append(row)
+        return Page(rows, False, (last,) if last else None)
+
+    count: int | None = None
+    if query.count:
+        whole = await page("", MAX_TRIED)
+        if whole.more:
+            raise InvalidQuery(
+                f"{what} are made as they are asked for, and more than {MAX_TRIED} are not counted: leave out $count."
+            )
+        count = len(whole.rows)
+    found = await page(str(query.after[0]) if query.after else "", query.top)
+    return Page(found.rows, found.more, found.last, count)
 
 
 async def named(
@@ -180,10 +192,6 @@ async def named(
         if value.encode() > after.encode() and node[0] == kind and node not in seen:
             seen.add(node)
             yield value, node
-
-
-def behind(query: Query) -> str:
-    return str(query.after[0]) if query.after else ""
 
 
 # ---------------------------------------------------------------- the set
@@ -231,16 +239,16 @@ async def list_entities(ctx: Context, query: Query) -> Page:
     read = await reader(ctx)
     kinds, _ = narrowed(query.filter, ["kind"])
     values, prefix = narrowed(query.filter, ["value"])
-    kind, _, after = behind(query).partition(":")
 
-    async def names() -> AsyncIterator[tuple[str, Node]]:
+    async def names(place: str) -> AsyncIterator[tuple[str, Node]]:
+        kind, _, after = place.partition(":")
         for each in KINDS[KINDS.index(kind) if kind in KINDS else 0 :]:
             if kinds is None or each in kinds:
                 found = named(read, each, values, prefix, after if each == kind else "")
                 async for value, node in found:
                     yield f"{each}:{value}", node
 
-    return await listed(query, "entities", names(), lambda node: _made(ctx, read, node))
+    return await listed(query, "entities", names, lambda node: _made(ctx, read, node))
 
 
 # ---------------------------------------------------------------- graphs

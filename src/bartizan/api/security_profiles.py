@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bartizan.api.context import behind, id_of, listed, made, named, narrowed, node_of, reader
+from bartizan.api.context import id_of, listed, made, named, narrowed, node_of, reader
 from bartizan.correlate.incident import Node
 from bartizan.correlate.known import Document, Observations
 from bartizan.correlate.portrait import Portrait, portrait
@@ -195,8 +195,12 @@ class _Profiles(Struct):
         if prefix and len(self.identity) > 1:
             prefix = ""  # each has several names, of which one is what the list goes by
         also = (self.set.collection.name,)
-        names = named(read, self.kind, values, prefix, behind(query), also)
-        return await listed(query, self.set.path, names, lambda node: self.made(ctx, read, node))
+        return await listed(
+            query,
+            self.set.path,
+            lambda after: named(read, self.kind, values, prefix, after, also),
+            lambda node: self.made(ctx, read, node),
+        )
 
     def stamp(self, ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
         """A statement is about something that has a name. One of a provider replaces its last one, with merging."""

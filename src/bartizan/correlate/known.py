@@ -120,7 +120,7 @@ class Document(Observation, frozen=True):
 
 
 class _Alert(Struct):
-    createdDateTime: str
+    createdDateTime: str | None = None
     firstActivityDateTime: str | None = None
     title: str | None = None
     severity: str | None = None
@@ -138,7 +138,7 @@ class _Outcome(Struct):
 
 
 class _SignIn(Struct):
-    createdDateTime: str
+    createdDateTime: str | None = None
     appDisplayName: str | None = None
     status: _Outcome | None = None
 
@@ -161,7 +161,7 @@ def _of_alert(key: Key, stored: str, body: bytes, named: Named) -> Document:
     product = told.productName or ""
     return Document(
         key,
-        told.firstActivityDateTime or told.createdDateTime,
+        told.firstActivityDateTime or told.createdDateTime or stored,
         named,
         stored,
         told.title or "",
@@ -182,7 +182,7 @@ def _of_sign_in(key: Key, stored: str, body: bytes, named: Named) -> Document:
     reason = told.status.failureReason if told.status is not None and status == "failure" else None
     app = told.appDisplayName or ""
     title = f"Sign-in to {app or 'an application'}" + (f" failed: {reason or code}" if status == "failure" else "")
-    return Document(key, told.createdDateTime, named, stored, title, status=status, source=app)
+    return Document(key, told.createdDateTime or stored, named, stored, title, status=status, source=app)
 
 
 def _of_risk(key: Key, stored: str, body: bytes, named: Named) -> Document:
