@@ -56,9 +56,11 @@ def entities_of(db: Db, table: Table, tenant: str, ids: Sequence[str]) -> dict[s
     if not ids:
         return found
     _bounded(len(ids), "documents")
-    marks = ", ".join(["$?"] * len(ids))
-    sql = f"SELECT id, entities FROM {table.name} WHERE tenant = $? AND id IN ({marks}) AND entities IS NOT NULL"
-    for id, listed in db.rows(sql, (tenant, *ids)):
+    ids = list(dict.fromkeys(ids))
+    marks = ", ".join(["($?)"] * len(ids))
+    wanted = f"WITH w(id) AS (VALUES {marks}) SELECT t.id, t.entities FROM w"
+    sql = f"{wanted} {table.each('w.id')} WHERE t.entities IS NOT NULL"
+    for id, listed in db.rows(sql, (*ids, tenant)):
         found[id] = _listed(listed)
     return found
 

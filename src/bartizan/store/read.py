@@ -153,13 +153,12 @@ def _statement(
     order = ", ".join(f"k{i} {direction(key.descending)}" for i, key in enumerate(keys))
     outer = ", ".join(f"o.k{i} {direction(key.descending)}" for i, key in enumerate(keys))
     more = "".join(f", o.k{i}" for i, key in enumerate(keys) if key.path not in of.places)
-    join = "CROSS JOIN" if of.table.dialect.hints else "JOIN"
     found = f"SELECT t.id AS found, {values} FROM {plan.source} WHERE {where}"
     if not plan.ordered and not of.table.dialect.hints:
         found = f"SELECT * FROM ({found} OFFSET 0) a"  # a fence: the drivers' index, not one that gives the order
     sql = (
         f"SELECT {columns}{more} FROM ({found} ORDER BY {order} LIMIT $? OFFSET $?) o "
-        f"{join} {of.table.name} t ON t.tenant = $? AND t.id = o.found ORDER BY {outer}"
+        f"{of.table.each('o.found')} ORDER BY {outer}"
     )
     return sql, (*value_params, *where_params, limit, skip, tenant)
 
