@@ -17,7 +17,7 @@ from bartizan.model import faces
 from bartizan.model.alert import Alert, Observed
 from bartizan.model.faces import provider_faces
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store import RENDER, Query, Release, Store, Stored, open_store
+from bartizan.store import RENDER, Query, Release, Store, Stored, draft, open_store
 from bartizan.store.alerts import ALERTS, ALERTS_V2, INCIDENTS, prepare, store_alert
 from bartizan.store.backfill import BATCH
 from bartizan.store.sql import Db, Dialect, migrations
