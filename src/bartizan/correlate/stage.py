@@ -7,6 +7,7 @@ then (the journal) bring it back as it was.
 Source: design of the feed and of cursors in ARCHITECTURE.md.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -252,16 +253,22 @@ class CorrelateStage:
 
 async def names_of(store: TenantStore) -> Names:
     """Who is who in a tenant, as this stage has it in the store: its snapshot, and what it heard since then."""
-    names, number = Names(), 0
     kept = await store.value(STATE)
-    if kept is not None:
-        state = msgspec.msgpack.decode(kept, type=_State)
-        names.load(msgspec.msgpack.decode(state.names))
-        number = state.entry
+    state = None if kept is None else msgspec.msgpack.decode(kept, type=_State)
+    number, journal = 0 if state is None else state.entry, list[bytes]()
     while (raw := await store.value(f"{JOURNAL}/{number}")) is not None:
+        journal.append(raw)
+        number += 1
+    return await asyncio.to_thread(_heard, state, journal)
+
+
+def _heard(state: _State | None, journal: Sequence[bytes]) -> Names:
+    names = Names()
+    if state is not None:
+        names.load(msgspec.msgpack.decode(state.names))
+    for raw in journal:
         for heard in msgspec.msgpack.decode(raw, type=_Entry).heard:
             names.hear(heard)
-        number += 1
     return names
 
 
