@@ -4,6 +4,7 @@ This server's own set and functions in Graph's style, under beta. Whoever asks s
 alone that the token may read on their own paths: alerts, sign-ins, risk detections.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -480,7 +481,8 @@ async def get_graph(ctx: Context, id: str | None, given: dict[str, Any]) -> Answ
     """The entities of its last `alerts` alerts, those of most alerts first, and which stand together."""
     read = await _alerts_alone(ctx)
     seen, more = await read.of_incident(id or "", _whole(given, "alerts", 500, MAX_IN_GRAPH))
-    graph = graph_of(seen, Limits(nodes=_whole(given, "top", 100, MAX_NODES)))
+    limits = Limits(nodes=_whole(given, "top", 100, MAX_NODES))
+    graph = await asyncio.to_thread(graph_of, seen, limits)  # of many alerts with many entities, a second
     if more:
         graph.cut = sorted({*graph.cut, "observations"})
     return Answer(200, await _drawn(read, graph))
