@@ -130,6 +130,18 @@ def limits() -> dict[str, Limit]:
     return {}
 
 
+@pytest.fixture
+def kept_at(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the store is: SQLite; by `on_both_engines` PostgreSQL as well."""
+    postgres = getattr(request, "param", "") == "postgres"
+    return str(request.getfixturevalue("postgres_dsn")) if postgres else str(tmp_path)
+
+
+on_both_engines = pytest.mark.parametrize(
+    "kept_at", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
+
 @contextlib.asynccontextmanager
 async def served(
     folder: Path, bounds: Bounds, limits: dict[str, Limit], database: Path | str | None = None
@@ -167,6 +179,6 @@ async def served(
 
 
 @pytest.fixture
-async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
-    async with served(tmp_path, bounds, limits) as made:
+async def world(tmp_path: Path, kept_at: str, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
+    async with served(tmp_path, bounds, limits, kept_at) as made:
         yield made

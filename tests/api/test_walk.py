@@ -10,7 +10,7 @@ from tests.api.conftest import A, World
 
 from bartizan import api
 from bartizan.auth.caller import Access, Caller
-from bartizan.extend import RESOURCES, Can, Resource
+from bartizan.extend import RESOURCES, Can, Resource, collections
 from bartizan.store.draft import draft
 from bartizan.store.interface import Draft, Tx
 
@@ -73,7 +73,7 @@ async def test_no_token_no_scope_no_tenant(world: World) -> None:
     """401 without a token; 403 with every scope but the right ones, as application and as user; 404 or nothing for
     another tenant.
     """
-    for each in {resource.collection.name: resource.collection for resource in RESOURCES}.values():
+    for each in collections():
         made = draft(each, {"id": "walked", "@odata.type": f"#{each.type}"}, "walked")
         await world.store.tenant(A).write(partial(put, made), actor="test")
     every = frozenset().union(*(set(s.access.application) | set(s.access.delegated) for s in STEPS))

@@ -233,3 +233,16 @@ async def test_a_bounded_statement_gives_up(store: SqlStore) -> None:
         await store.read(work)
     finally:
         assert await store.tenant("t").count("cases") == ROWS
+
+
+async def test_rows_of_ids_are_joined_by_the_key(store: SqlStore) -> None:
+    """Also where the engine has no statistics yet, and takes the tenant for small."""
+
+    def work(db: Db) -> list[str]:
+        watched = Watched(db, store.dialect.name == "postgres")
+        ids = tuple(f"c{number}" for number in range(300))
+        assert len(read.page(watched, store.sets["cases"], "t", Query(300, ids=ids)).rows) == 300
+        return watched.plans
+
+    for plan in await store.read(work):
+        assert "Join Filter" not in plan and "Hash" not in plan and "SCAN t" not in plan, plan

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from tests.store.conftest import COLLECTIONS, NOTES, Opener, alert, note, putting
 
 from bartizan.cli import bartizan
@@ -16,8 +17,8 @@ from bartizan.model import faces
 from bartizan.model.alert import Alert, Observed
 from bartizan.model.faces import provider_faces
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store import RENDER, Query, Release, Store, Stored, open_store
-from bartizan.store.alerts import ALERTS, ALERTS_V2, prepare, store_alert
+from bartizan.store import RENDER, Query, Release, Store, Stored, draft, open_store
+from bartizan.store.alerts import ALERTS, ALERTS_V2, INCIDENTS, prepare, store_alert
 from bartizan.store.backfill import BATCH
 from bartizan.store.sql import Db, Dialect, migrations
 
@@ -118,6 +119,20 @@ async def test_both_faces_are_rendered_from_their_one_state(opened: Opener) -> N
     assert len(await new.tenant("t").entity("host", "pc1.example.org", collection="alerts")) == 1
     again = await new.tenant("t").get("alerts_v2", state.id)
     assert again is not None and faces.decode(again.state) == faces.decode(before[0][0].state)
+
+
+async def test_incidents_are_known_by_their_detectors(opened: Opener) -> None:
+    """What correlation noted in an incident before the entity index had it, is found after the upgrade."""
+    old = replace(INCIDENTS, entities={})
+    store = await opened((old,))
+    own = {"priority": {"detectors": [{"detector": "Acme/Rule 1"}, {"detector": "acme/2"}]}}
+    body = {"displayName": "an incident", "severity": "high", "@bartizan.correlation": own}
+    await store.tenant("t").write(lambda tx: tx.put(draft(old, body, "i")), actor="me")
+    assert await store.tenant("t").entity("detector", "acme/rule 1") == []
+    await store.close()
+    new = await opened((INCIDENTS,))
+    assert [row[1] for row in await new.tenant("t").entity("detector", "acme/rule 1")] == ["i"]
+    assert await new.tenant("t").values("detector", collections=("incidents",)) == ["acme/2", "acme/rule 1"]
 
 
 class Stop(Exception):

@@ -30,6 +30,7 @@ LISTS = [
 GROWING = (
     *("security/alerts", "security/alerts_v2", "auditLogs/signIns", "auditLogs/directoryAudits"),
     *("security/incidents", "security/ingestionSources"),  # correlation and the counts go on meanwhile
+    *("security/entities", "SecurityProfiles"),  # of whatever is there
 )
 PAST = ("secureScores", "riskDetections", "RiskEvents", "riskyUsers")
 T = TypeVar("T")

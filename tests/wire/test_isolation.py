@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.api.conftest import A, B, anyio_backend, bounds, limits, world  # noqa: F401
+from tests.api.conftest import A, B, anyio_backend, bounds, kept_at, limits, world  # noqa: F401
 from tests.api.conftest import World as Place
 
 from bartizan import api
 from bartizan.api.documents.coverage import known_paths
 from bartizan.api.wire.route import Router
 from bartizan.errors import BartizanError
-from bartizan.extend import RESOURCES, Action, Resource, Verb
+from bartizan.extend import RESOURCES, Action, Resource, Verb, collections
 from bartizan.model.edm import Version
 from bartizan.store.draft import draft
 from bartizan.store.interface import Collection, Draft, Tx
@@ -48,14 +48,6 @@ class Asked:
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path}"
-
-
-def every_collection() -> list[Collection]:
-    found = {each.collection.name: each.collection for each in RESOURCES}
-    for each in RESOURCES:
-        for navigation in each.navigations.values():
-            found.update((to.name, to) for to in navigation.to)
-    return list(found.values())
 
 
 def paths(router: Router) -> Iterator[Asked]:
@@ -91,7 +83,9 @@ def filled(router: Router, version: Version, shape: str) -> Iterator[Asked]:
     wanted = shape.strip("/").lower()
     if target.kind in ("root", "metadata", "batch") or target.hidden not in (wanted, wanted.replace("/$", "$")):
         return
-    path = f"/{version}{shape.replace('{}', SECRET)}"
+    entity = target.resource is not None and target.resource.path == "security/entities"
+    path = f"/{version}{shape.replace('{}', f'user:{SECRET}' if entity else SECRET)}"
+    path += f"(to='user:{SECRET}')" if shape.lower().endswith("/shortestpath") else ""
     for verb in target.served:
         if (target.kind, verb) != ("set", "POST"):  # which makes an object of one's own
             names = "{}" in shape or verb == "POST" or (target.resource is not None and target.resource.singleton)
@@ -129,7 +123,7 @@ def stocked() -> tuple[list[Draft], list[tuple[str, str, str, str]]]:
                     edges.append((str(navigation.relation), SECRET, each.collection.name, SECRET))
                 else:
                     edges.append((str(navigation.relation), SECRET, to.name, SECRET))
-    for of in every_collection():
+    for of in collections():
         body = {**body_of(of), **columns.get(of.name, {})}
         if of.name == "subscriptions":
             body |= {"expirationDateTime": "2026-12-24T00:00:00.0000000Z", "resource": "security/alerts"}
@@ -154,7 +148,7 @@ async def shown(place: Place) -> dict[str, bytes]:
     """Everything that tenant A has."""
     tenant = place.store.tenant(A)
     found = {}
-    for of in every_collection():
+    for of in collections():
         row = await tenant.get(of.name, SECRET)
         found[of.name] = b"" if row is None else row.doc
     return found

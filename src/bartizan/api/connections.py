@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from bartizan.api.wire.note import Operation, note
-from bartizan.errors import BadRequest, BartizanError, NotFound
+from bartizan.errors import BadRequest, BartizanError, InvalidQuery, NotFound
 from bartizan.extend import Answer, Can, Context, Resource, collection, never, resource, scopes
 from bartizan.extend.actions import undo_of
 from bartizan.extend.connections import (
@@ -27,8 +27,9 @@ from bartizan.extend.connections import (
     settings_of,
 )
 from bartizan.extend.connectors import CONNECTORS, Connector, ConnectorError
+from bartizan.odata import compile_predicate
 from bartizan.store.draft import draft
-from bartizan.store.interface import ETAG, Stored, Tx
+from bartizan.store.interface import ETAG, Page, Query, Stored, Tx
 
 READ, WRITE = "Bartizan.Connection.Read.All", "Bartizan.Connection.ReadWrite.All"
 MAX_SETTINGS_CHARS = 1_048_576
@@ -241,8 +242,17 @@ def _shown(kind: type[Connector]) -> Stored:
 
 
 @connectors.on_list
-async def every(ctx: Context) -> list[Stored]:
-    return [_shown(CONNECTORS[name]) for name in sorted(CONNECTORS)]
+async def every(ctx: Context, query: Query) -> Page:
+    if query.order:
+        raise InvalidQuery("Connectors come in order of their names.")
+    matches = None if query.filter is None else compile_predicate(query.filter)
+    found = [_shown(CONNECTORS[name]) for name in sorted(CONNECTORS)]
+    if matches is not None:
+        found = [row for row in found if matches(msgspec.json.decode(row.doc))]
+    behind = [row for row in found if query.after is None or row.id > str(query.after[0])][query.skip :]
+    rows = behind[: query.top]
+    last = (rows[-1].id,) if rows else None
+    return Page(rows, len(behind) > len(rows), last, len(found) if query.count else None)
 
 
 @connectors.on_get

@@ -32,9 +32,10 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
-from bartizan.auth.turns import Turns
 from bartizan.auth.keys import Vault
+from bartizan.auth.turns import Turns
 from bartizan.connectors.http import http_of
+from bartizan.correlate.known import Acquaintance
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
@@ -291,6 +292,7 @@ def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
         Subscriptions: Subscriptions(policy_of(settings), quota),
         Connections: connections,
         Dispatch: Dispatch(connections, rules_of(settings)),
+        Acquaintance: Acquaintance(),
     }
 
 

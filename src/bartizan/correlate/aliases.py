@@ -89,6 +89,24 @@ class Aliases:
         alone = [f"{BARE}:{name}" for each in tokens if (name := _bare(each)) and len(self._bearers.get(name, ())) == 1]
         return list(dict.fromkeys([whole, *self._former.get(whole, ()), *alone]))
 
+    def joined(self, tokens: Sequence[Token], at: float) -> bool:
+        """Whether all of them are known to be of one thing, so that hearing it again tells nothing."""
+        owners = {self._owner(each, at) for each in tokens}
+        return len(owners) == 1 and None not in owners
+
+    def groups(self) -> dict[str, list[Token]]:
+        """By thing, the names that it has and that never were another's; bare ones where they mean it alone."""
+        found: dict[str, list[Token]] = {}
+        for token, owners in self._owners.items():
+            roots = {self._root(owner) for _, owner in owners}
+            if len(roots) == 1:
+                found.setdefault(roots.pop(), []).append(token)
+        for name, bearers in self._bearers.items():
+            roots = {self._root(each) for each in bearers}
+            if len(roots) == 1 and (root := roots.pop()) in found:
+                found[root].append(f"{BARE}:{name}")
+        return found
+
     def _clash(self, owner: str, kinds: set[str]) -> bool:
         """Nobody has two ids of one kind."""
         return any(kind in kinds for kind in self._kinds.get(owner, ()) if kind in FIXED)

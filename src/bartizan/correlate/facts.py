@@ -81,6 +81,12 @@ class Names:
             tokens = device(ids=[_text(body.get("deviceId"))], names=names, domain=_text(body.get("domainName")))
         self.resolve(of, tokens, at)
 
+    def account(self, object_id: Any, principal_name: Any, at: float) -> None:
+        """Who signed in; most sign-ins tell nothing new, and nothing is written down of those."""
+        tokens = person(object_id=_text(object_id), addresses=[_text(principal_name)])
+        if len(tokens) > 1 and not self.people.joined(tokens, at):
+            self.resolve("people", tokens, at)
+
     def held(self, address: str, host: str, at: float) -> None:
         self.heard.append(Held(address, host, at))
         leases = self._leases.pop(address, [])

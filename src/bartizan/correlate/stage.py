@@ -234,7 +234,7 @@ class CorrelateStage:
         if change.collection == INCIDENTS.name:
             return _of_incident(change)
         if change.collection == "signIns":
-            return _of_sign_in(live.engine, body)
+            return _of_sign_in(live, body)
         live.names.directory(change.collection, body, seconds(change.at))
         return []
 
@@ -255,6 +255,27 @@ class CorrelateStage:
         return []
 
 
+async def names_of(store: TenantStore) -> Names:
+    """Who is who in a tenant, as this stage has it in the store: its snapshot, and what it heard since then."""
+    kept = await store.value(STATE)
+    state = None if kept is None else msgspec.msgpack.decode(kept, type=_State)
+    number, journal = 0 if state is None else state.entry, list[bytes]()
+    while (raw := await store.value(f"{JOURNAL}/{number}")) is not None:
+        journal.append(raw)
+        number += 1
+    return await asyncio.to_thread(_heard, state, journal)
+
+
+def _heard(state: _State | None, journal: Sequence[bytes]) -> Names:
+    names = Names()
+    if state is not None:
+        names.load(msgspec.msgpack.decode(state.names))
+    for raw in journal:
+        for heard in msgspec.msgpack.decode(raw, type=_Entry).heard:
+            names.hear(heard)
+    return names
+
+
 def _left_alone(body: Mapping[str, Any]) -> bool:
     """What its provider has closed already, or does not want to have correlated."""
     more = body.get("additionalData")
@@ -273,10 +294,15 @@ def _of_incident(change: Change) -> list[Told]:
     return [Handled(change.id, "resolved" if changed["status"][1] == "resolved" else "open")]
 
 
-def _of_sign_in(engine: Engine, body: Mapping[str, Any]) -> list[Told]:
-    """An address from which people sign in all day is shared, and links nothing."""
-    address = entities.address(str(body.get("ipAddress") or ""))
-    if address is None or not body.get("createdDateTime"):
+def _of_sign_in(live: _Live, body: Mapping[str, Any]) -> list[Told]:
+    """An address from which people sign in all day is shared, and links nothing. The names of who signed in are one
+    person's."""
+    if not body.get("createdDateTime"):
         return []
-    node, at = ("address", address), seconds(str(body["createdDateTime"]))
-    return [] if engine.seen(node, at) else [Seen(node, at)]
+    at = seconds(str(body["createdDateTime"]))
+    live.names.account(body.get("userId"), body.get("userPrincipalName"), at)
+    address = entities.address(str(body.get("ipAddress") or ""))
+    if address is None:
+        return []
+    node = ("address", address)
+    return [] if live.engine.seen(node, at) else [Seen(node, at)]

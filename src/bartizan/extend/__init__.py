@@ -36,7 +36,8 @@ What a declaration cannot say is a small hook:
 - `@r.merge` (ctx, before, given) -> after: what a PATCH makes of an object, in the writer; pure. Default: the named
   fields replace. Whoever returns `before` unchanged changes nothing.
 - `@r.on_create`, `@r.on_patch`, `@r.on_delete`, `@r.on_get`: take the verb over where the state has a room of its own.
-- `@r.on_list`: a set that the program itself holds; few objects, given whole, of query options only $select.
+  `@r.on_list` (ctx, query) -> page: as `TenantStore.page`, of a set whose objects are made when they are asked for; it
+  refuses what of the query it cannot answer.
 - `@r.reshape` (item) -> item: another shape that clients may send, before it is checked.
 - `rows=` an expression, or a function of the context that gives one: which rows exist for this caller (OwnedBy, the
   kinds of one set). It holds for lists, counts, GET, PATCH, DELETE and navigation alike.

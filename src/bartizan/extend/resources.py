@@ -12,7 +12,7 @@ from bartizan.auth.caller import Access, Caller, Role
 from bartizan.errors import NotServed
 from bartizan.model.edm import Edm, Version, edm
 from bartizan.odata.tree import Expr, Kind
-from bartizan.store.interface import Collection, Column, Store, Stored, TenantStore
+from bartizan.store.interface import Collection, Column, Page, Query, Store, Stored, TenantStore
 
 BOTH: tuple[Version, ...] = ("v1.0", "beta")
 
@@ -98,8 +98,8 @@ OnCreate = Callable[[Context, list[dict[str, Any]]], Awaitable[list[Stored]]]
 OnPatch = Callable[[Context, str, dict[str, Any], str | None], Awaitable[Stored]]
 OnDelete = Callable[[Context, str, str | None], Awaitable[bool]]
 OnGet = Callable[[Context, str], Awaitable[Stored | None]]
-OnList = Callable[[Context], Awaitable[list[Stored]]]
 Reshape = Callable[[Any], Any]
+OnList = Callable[[Context, Query], Awaitable[Page]]
 Rows: TypeAlias = Expr | Callable[[Context], Expr | None] | None
 
 Code = TypeVar("Code", bound=Callable[..., Any])
@@ -522,7 +522,8 @@ def collections() -> tuple[Collection, ...]:
     """Every set of documents that the declarations so far name, each once."""
     found: dict[str, Collection] = {}
     for each in RESOURCES:
-        found.setdefault(each.collection.name, each.collection)
+        if each.lists is None or Can.CREATE in each.can:  # otherwise its objects are made, and nothing is kept
+            found.setdefault(each.collection.name, each.collection)
         for navigation in each.navigations.values():
             for target in navigation.to:
                 found.setdefault(target.name, target)

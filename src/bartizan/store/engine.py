@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from bartizan.errors import BartizanError, Timeout
 from bartizan.odata.tree import Expr
-from bartizan.store import read, schema, upkeep
-from bartizan.store.interface import Change, Collection, Page, Query, Stored, Tx
+from bartizan.store import entities, read, schema, upkeep
+from bartizan.store.interface import Change, Collection, Page, Query, Span, Stored, Tx
 from bartizan.store.schema import Release
 from bartizan.store.sql import Db, Dialect, tables
 from bartizan.store.tx import Clock, SqlTx, advance, wall
@@ -268,11 +268,36 @@ class SqlTenant:
         return await self._store.read(lambda db: read.attachment(db, tenant, collection, id, name))
 
     async def entity(
-        self, kind: str, value: str, *, collection: str | None = None, limit: int = 1000
+        self,
+        kind: str,
+        value: str,
+        *,
+        collection: str | None = None,
+        limit: int = 1000,
+        since: str | None = None,
+        before: str | None = None,
     ) -> list[tuple[str, str, str, str]]:
-        tenant = self.tenant
+        tenant, dialect = self.tenant, self._store.dialect
         among = list(self._sets) if collection is None else [collection]
-        return await self._store.read(lambda db: read.entity(db, tenant, kind, value, among, limit))
+        return await self._store.read(
+            lambda db: entities.entity(db, dialect, tenant, kind, value, among, limit, since, before)
+        )
+
+    async def entities_of(self, collection: str, ids: Sequence[str]) -> dict[str, list[tuple[str, str, str]]]:
+        tenant, table = self.tenant, self._sets[collection].table
+        return await self._store.read(lambda db: entities.entities_of(db, table, tenant, ids))
+
+    async def spans(
+        self, asked: Sequence[tuple[str, str]], *, collections: Sequence[str], most: int
+    ) -> list[Mapping[str, Span]]:
+        tenant, dialect = self.tenant, self._store.dialect
+        return await self._store.read(lambda db: entities.spans(db, dialect, tenant, asked, collections, most))
+
+    async def values(
+        self, kind: str, *, collections: Sequence[str], prefix: str = "", after: str = "", limit: int = 100
+    ) -> list[str]:
+        tenant = self.tenant
+        return await self._store.read(lambda db: entities.values(db, tenant, kind, collections, prefix, after, limit))
 
     async def value(self, key: str) -> bytes | None:
         tenant = self.tenant

@@ -82,6 +82,15 @@ class Entity(Struct, frozen=True):
     role: str = ""
 
 
+class Span(Struct, frozen=True):
+    """In how many documents of a collection an entity is, and the stamps of the first and the last of them."""
+
+    documents: int
+    first: str
+    last: str
+    more: bool = False  # no more index rows were counted: there may be further documents
+
+
 class Draft(Struct):
     """A document on its way in, rendered before the lock is taken (CREATED, UPDATED, ETAG stand where stamps go)."""
 
@@ -258,9 +267,33 @@ class TenantStore(Protocol):
     async def attachment(self, collection: str, id: str, name: str) -> bytes | None: ...
 
     async def entity(
-        self, kind: str, value: str, *, collection: str | None = None, limit: int = 1000
+        self,
+        kind: str,
+        value: str,
+        *,
+        collection: str | None = None,
+        limit: int = 1000,
+        since: str | None = None,
+        before: str | None = None,
     ) -> list[tuple[str, str, str, str]]:
-        """Documents that touch an entity, newest first: (collection, id, role, created)."""
+        """Documents that touch an entity, newest first: (collection, id, role, created); of those stored at or after
+        `since` and before `before`, instants on the wire."""
+        ...
+
+    async def entities_of(self, collection: str, ids: Sequence[str]) -> dict[str, list[tuple[str, str, str]]]:
+        """What these documents touch, by id: (kind, value, role). At most 1,000 documents at a time."""
+        ...
+
+    async def spans(
+        self, asked: Sequence[tuple[str, str]], *, collections: Sequence[str], most: int
+    ) -> list[Mapping[str, Span]]:
+        """How often each of these (kind, value) is there, by collection; in each, `most` index rows are counted."""
+        ...
+
+    async def values(
+        self, kind: str, *, collections: Sequence[str], prefix: str = "", after: str = "", limit: int = 100
+    ) -> list[str]:
+        """Which entities of a kind there are, in order of their bytes: values behind `after` with this beginning."""
         ...
 
     async def value(self, key: str) -> bytes | None: ...

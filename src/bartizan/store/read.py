@@ -8,7 +8,7 @@ import msgspec
 from bartizan.errors import Gone
 from bartizan.store.interface import Change, Page, Query, Stored
 from bartizan.store.plan import PATIENCE_S, Plan, Planner, SortKey
-from bartizan.store.sql import Db, Scalar, Table, entity_key
+from bartizan.store.sql import Db, Scalar, Table
 
 PAGE_COLUMNS = 6  # of a page's row, before sort values that are not among them
 
@@ -153,13 +153,12 @@ def _statement(
     order = ", ".join(f"k{i} {direction(key.descending)}" for i, key in enumerate(keys))
     outer = ", ".join(f"o.k{i} {direction(key.descending)}" for i, key in enumerate(keys))
     more = "".join(f", o.k{i}" for i, key in enumerate(keys) if key.path not in of.places)
-    join = "CROSS JOIN" if of.table.dialect.hints else "JOIN"
     found = f"SELECT t.id AS found, {values} FROM {plan.source} WHERE {where}"
     if not plan.ordered and not of.table.dialect.hints:
         found = f"SELECT * FROM ({found} OFFSET 0) a"  # a fence: the drivers' index, not one that gives the order
     sql = (
         f"SELECT {columns}{more} FROM ({found} ORDER BY {order} LIMIT $? OFFSET $?) o "
-        f"{join} {of.table.name} t ON t.tenant = $? AND t.id = o.found ORDER BY {outer}"
+        f"{of.table.each('o.found')} ORDER BY {outer}"
     )
     return sql, (*value_params, *where_params, limit, skip, tenant)
 
@@ -227,23 +226,6 @@ def attachment(db: Db, tenant: str, collection: str, id: str, name: str) -> byte
     sql = "SELECT content FROM attachments WHERE tenant = $? AND collection = $? AND id = $? AND name = $?"
     rows = db.rows(sql, (tenant, collection, id, name))
     return bytes(rows[0][0]) if rows else None
-
-
-def entity(
-    db: Db, tenant: str, kind: str, value: str, collections: Sequence[str], limit: int
-) -> list[tuple[str, str, str, str]]:
-    """Newest first; of one instant by collection, id and role."""
-    sql = (
-        "SELECT collection, id, role, created FROM entities WHERE tenant = $? AND collection = $? AND kind = $? "
-        "AND value = $? ORDER BY created DESC, id, role LIMIT $?"
-    )
-    key = entity_key(value)
-    found: list[tuple[str, str, str, str]] = []
-    for collection in collections:
-        found += [(row[0], row[1], row[2], row[3]) for row in db.rows(sql, (tenant, collection, kind, key, limit))]
-    found.sort()
-    found.sort(key=lambda row: row[3], reverse=True)
-    return found[:limit]
 
 
 def value(db: Db, tenant: str, key: str) -> bytes | None:

@@ -7,13 +7,14 @@ behind which the request is refused, since a shorter answer would be a wrong one
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import replace
 
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import query as queries
-from bartizan.api.wire.find import both, edges, fetched
+from bartizan.api.wire.find import behind, both, edges, fetched
 from bartizan.api.wire.request import Request, encode
 from bartizan.errors import BadRequest
 from bartizan.extend import Context, Resource
@@ -23,6 +24,7 @@ from bartizan.store.interface import Stored
 MAX_ALL = 20_000
 _PARENTS = 50  # parents whose related objects one query reads
 _ROWS = 2_000  # rows of one such query
+_KEPT = ("filter", "orderby", "select")  # options that hold for what follows too
 
 Related = dict[str, list[Stored]]  # by parent
 
@@ -62,7 +64,8 @@ def _members(
     members = [(navigation.name, bodies.array(items))]
     if len(rows) > each.top:
         path = f"{ctx.root}/{resource.path}/{bodies.quoted(parent.id)}/{navigation.name}"
-        members.append((f"{navigation.name}@odata.nextLink", encode(f"{path}?$skip={each.top}")))
+        same = "".join(f"${name}={quote(each.options[name])}&" for name in _KEPT if each.options.get(name))
+        members.append((f"{navigation.name}@odata.nextLink", encode(f"{path}?{same}$skip={each.top}")))
     return members
 
 
@@ -74,7 +77,8 @@ def _too_many(each: queries.Expanded) -> BadRequest:
 
 
 async def _by_column(ctx: Context, each: queries.Expanded, ids: list[str], room: int) -> Related:
-    """One query for some parents at once; a parent with many is read on its own."""
+    """One query for some parents at once; where that is more than a page, each parent is read on its own, no further
+    than what is shown of it."""
     navigation = each.navigation
     assert navigation.column is not None
     (to,) = navigation.to
@@ -83,25 +87,29 @@ async def _by_column(ctx: Context, each: queries.Expanded, ids: list[str], room:
     found: Related = {}
     for start in range(0, len(ids), _PARENTS):
         some = ids[start : start + _PARENTS]
+        top = min(_ROWS, (each.top + 1) * len(some))
+        query = replace(queries.FIRST, top=top, order=each.order, version=ctx.version)
         within = In(path, tuple(Literal(id, "text") for id in some))
-        query = replace(
-            queries.FIRST, top=_ROWS, filter=both(within, each.filter), order=each.order, version=ctx.version
-        )
-        page = await ctx.store.page(to.name, query)
-        rows = page.rows
+        page = await ctx.store.page(to.name, replace(query, filter=both(within, each.filter)))
         counts: Related = {}
-        while True:
-            for row in rows:
+        if not page.more or len(some) == 1:
+            for row in page.rows:
                 counts.setdefault(read(row.wire(ctx.version)).value, []).append(row)
-            room -= len(rows)
-            if room < 0:
-                raise _too_many(each)
-            if not page.more:
-                break
-            page = await ctx.store.page(to.name, replace(query, after=page.last))
-            rows = page.rows
+        else:
+            for id in some:
+                alone = replace(query, top=each.top + 1, filter=both(behind(navigation, id), each.filter))
+                counts[id] = (await ctx.store.page(to.name, alone)).rows
+                room = _left(room, len(counts[id]), each)
+        if not page.more or len(some) == 1:
+            room = _left(room, len(page.rows), each)
         found.update(counts)
     return found
+
+
+def _left(room: int, rows: int, each: queries.Expanded) -> int:
+    if rows > room:
+        raise _too_many(each)
+    return room - rows
 
 
 @lru_cache(64)

@@ -4,7 +4,7 @@ Reading, binding and checking is done once for each set and query text; nearly a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -37,6 +37,7 @@ class Expanded:
     filter: Expr | None
     order: tuple[Order, ...]
     top: int
+    options: Mapping[str, str] = field(default_factory=dict)  # as they came
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +284,7 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Ex
         None if not filter else odata.bind(odata.parse_filter(filter), of, navigation.type),
         () if not order else odata.bind_order(odata.parse_orderby(order), of, navigation.type),
         int(top),
+        options,
     )
 
 
