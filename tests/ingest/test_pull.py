@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.ingest.pulling import NOW, SYSTEMS, Dying, Site, done, opened
+from tests.ingest.pulling import NOW, SYSTEMS, Dying, Site, SiteConnector, done, opened
 
 from bartizan.auth import audit
 from bartizan.auth.accounts import Accounts
@@ -18,11 +18,7 @@ from bartizan.extend.connections import (
     cursor_place,
     owner_of,
 )
-from bartizan.extend.connectors import (
-    Away,
-    Denied,
-    Rejected,
-)
+from bartizan.extend.connectors import CONNECTORS, Away, Denied, Rejected
 from bartizan.store.alerts import ALERTS_V2, state_of
 from bartizan.store.interface import Query
 
@@ -240,6 +236,27 @@ async def test_a_removed_connections_alerts_are_nobodys_or_the_one_owners(site: 
     await site.add("two", new=False, enabled=False)
     assert await owner_of(site.of, alert) == "one"
     assert await owner_of(site.store.tenant("other"), alert) is None
+
+
+async def test_connectors_and_streams_that_are_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an upgrade: it is told, and the others go on."""
+    await site.add("one", streams=("alerts", "more"))
+    SYSTEMS["one"].gives({"id": "1", "title": "First"})
+    monkeypatch.setattr(SiteConnector, "streams", {"alerts": SiteConnector.streams["alerts"]})
+
+    async def told() -> bool:
+        return "has no stream 'more'; it has: alerts" in str((await site.state("one", "more")).get("lastError"))
+
+    async def gone() -> bool:
+        return "there is no connector 'site_test'" in str((await site.state("one")).get("lastError"))
+
+    async with site.pulling():
+        await site.until(done(site, "one", 1))
+        await site.until(told)
+    monkeypatch.delitem(CONNECTORS, "site_test")
+    async with site.pulling():
+        await site.connections.close()
+        await site.until(gone)
 
 
 async def test_each_tenant_is_its_own(site: Site) -> None:

@@ -242,6 +242,8 @@ class PullStage:
         async with self._turn(tenant, doubtful):
             connector = await self._connections.live(tenant, connection)
             place = await self._place(tenant, connection, stream)
+        if stream not in connector.streams:  # of an older version of the program
+            raise Rejected(f"{connection.connector} has no stream '{stream}'; it has: {', '.join(connector.streams)}")
         caught_up = place.cursor is not None
         pages = connector.pull(stream, place.cursor)
         try:
