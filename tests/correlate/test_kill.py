@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.correlate.streams import attack, noise
 
+from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.correlate.write import LINKS
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
@@ -35,7 +36,7 @@ def alerts() -> list[Alert]:
 
 
 async def fill(folder: Path) -> None:
-    store = open_store(folder, (*COLLECTIONS, LINKS))
+    store = open_store(folder, (*COLLECTIONS, LINKS, SUPPRESSIONS))
     await store.start()
     ready = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
 
@@ -47,7 +48,7 @@ async def fill(folder: Path) -> None:
 
 
 async def placed(folder: Path) -> tuple[dict[str, str | None], dict[str, tuple[str, int, str]]]:
-    store = open_store(folder, (*COLLECTIONS, LINKS))
+    store = open_store(folder, (*COLLECTIONS, LINKS, SUPPRESSIONS))
     await store.start()
     rows = (await store.tenant(TENANT).page(ALERTS_V2.name, Query(top=1_000))).rows
     bodies = (msgspec.json.decode(row.doc) for row in rows)

@@ -8,13 +8,15 @@ again. An incident's lastUpdateDateTime moves when one of its alerts changes.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from bartizan.errors import BadRequest, NotFound, PreconditionFailed
 from bartizan.model import faces
-from bartizan.model.faces import AlertState
+from bartizan.model.faces import FOLDED, FOLDED_INTO, SUPPRESSION, AlertState
 from bartizan.model.workflow import Who
-from bartizan.odata.tree import Kind
+from bartizan.odata import tree
+from bartizan.odata.tree import And, Compare, Expr, Kind, Path
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import CREATED, UPDATED, Collection, Column, Draft, Entity, Stored, Tx
 
@@ -52,7 +54,7 @@ ALERTS_V2 = Collection(
     type=faces.TODAY,
     columns=_columns(
         "createdDateTime lastUpdateDateTime severity status serviceSource classification determination assignedTo "
-        "incidentId detectionSource category",
+        f"incidentId detectionSource category additionalData/{FOLDED_INTO} additionalData/{SUPPRESSION}",
         "title productName providerAlertId detectorId firstActivityDateTime lastActivityDateTime",
     ),
     order=_NEWEST,
@@ -105,8 +107,20 @@ INCIDENTS = Collection(
 COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
 
 _STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
+_NO_MARKS: Mapping[str, Any] = {}
 RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
 _RAW_DIGITS = 16
+
+
+FOLLOWING = "alerts/following"
+FOLLOW_CHUNK = 50  # repeats that follow their head in one transaction: the writer's lock stays short
+
+
+class Follow(Struct, frozen=True):
+    """The repeats of an alert are to be what it became by somebody."""
+
+    head: str
+    who: Who
 
 
 class Prepared(Struct, frozen=True):
@@ -135,14 +149,19 @@ class Kept(Struct, frozen=True):
 
 def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | None = None) -> Prepared:
     """Renders both faces: call it before the write. BadRequest where the alert cannot be stored."""
+    if any(name in faces.marks(state) for name in faces.MARKS):
+        state = faces.mark(state, **dict.fromkeys(faces.MARKS))
     v2, legacy = _drafts(state)
     return Prepared(state, v2, legacy, raw, raw_sha256)
 
 
 def _drafts(state: AlertState) -> tuple[Draft, Draft]:
+    return _today_draft(state), draft(ALERTS, faces.of_old(state), state.id, state=None)
+
+
+def _today_draft(state: AlertState) -> Draft:
     named = [Entity(one.kind, one.value, one.role) for one in state.entities]
-    v2 = draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
-    return v2, draft(ALERTS, faces.of_old(state), state.id, state=None)
+    return draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
 
 
 def state_of(stored: Stored) -> AlertState:
@@ -196,7 +215,31 @@ def change_alert(
     after = apply(before, patch, who, tx.now)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {})
-    return _replace(tx, before, after)
+    kept = _replace(tx, before, after)
+    if "resolved" in (kept.changed or {}).get("status", ()) and FOLDED in faces.marks(after):
+        follow_head(tx, Follow(id, who))
+    return kept
+
+
+def follow_head(tx: Tx, follow: Follow) -> None:
+    """Gives the repeats that are folded into an alert its status and verdict, some at a time; what remains is in
+    `following`, for a stage to go on with."""
+    stored = tx.get(ALERTS_V2.name, follow.head)
+    rest = [each for each in following(tx.value(FOLLOWING)) if each.head != follow.head]
+    if stored is not None:
+        now = state_of(stored).now
+        patch = {"status": now.status, "classification": now.classification, "determination": now.determination}
+        members = members_of(tx, follow.head, limit=FOLLOW_CHUNK, unlike=now.status)
+        for member in members:
+            change_alert(tx, member, patch, "v2", follow.who)
+        if len(members) == FOLLOW_CHUNK:
+            rest.append(follow)
+    tx.set_value(FOLLOWING, msgspec.json.encode(rest) if rest else None)
+
+
+def following(kept: bytes | None) -> list[Follow]:
+    """Heads whose repeats have not all followed yet, as kept under FOLLOWING."""
+    return msgspec.json.decode(kept, type=list[Follow]) if kept else []
 
 
 def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
@@ -213,17 +256,75 @@ def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
     return _replace(tx, before, after)
 
 
-def place_alert(tx: Tx, id: str, incident: str, *, instead_of: str | None = None) -> Kept | None:
+def place_alert(
+    tx: Tx, id: str, incident: str, *, instead_of: str | None = None, marks: Mapping[str, Any] = _NO_MARKS
+) -> Kept | None:
     """Into an incident by the server itself, where the alert is still in `instead_of` (None: in no incident); None
-    where somebody has put it elsewhere, or it is gone. The incidents are not touched: the caller puts them.
+    where somebody has put it elsewhere, or keeps it out of incidents, or it is gone. The incidents are not touched: the
+    caller puts them.
     """
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         return None
     before = state_of(stored)
-    if before.incident != instead_of:
+    if before.incident != instead_of or (instead_of is None and faces.marks(before).get(faces.EXCLUDED) is True):
         return None
-    return _replace(tx, before, faces.move(before, incident), touch=False)
+    return _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
+
+
+def mark_alert(tx: Tx, id: str, **marks: Any) -> bool:
+    """What the server says of an alert (`faces.MARKS`, `faces.EXCLUDED`); None takes a mark away. Today's face alone
+    shows it."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        return False
+    before = state_of(stored)
+    after = faces.mark(before, **marks)
+    if after is not before:
+        _put(tx, _today_draft(after), _differences(faces.today(before), faces.today(after)))
+    return after is not before
+
+
+def fold_alerts(tx: Tx, head: str, count: int, first: str, last: str) -> bool:
+    """Tells a head of so many more repeats. False where it is gone, or resolved: then they stand for themselves."""
+    stored = tx.get(ALERTS_V2.name, head)
+    if stored is None:
+        return False
+    state = state_of(stored)
+    if state.now.status == "resolved":
+        return False
+    known = faces.marks(state)
+    told = {
+        FOLDED: known.get(FOLDED, 0) + count,
+        faces.FOLDED_FIRST: min(known.get(faces.FOLDED_FIRST, first), first),
+        faces.FOLDED_LAST: max(known.get(faces.FOLDED_LAST, last), last),
+    }
+    return mark_alert(tx, head, **told)
+
+
+def suppress_alert(tx: Tx, id: str, suppression: str | None) -> bool:
+    """Marks an alert as hidden by a suppression, or (None) as seen again. False where that changes nothing, or it is
+    in an incident: somebody is at work on it."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        return False
+    before = state_of(stored)
+    if suppression is not None and before.incident is not None:
+        return False
+    marked = faces.mark(before, **{SUPPRESSION: suppression})
+    after = faces.tag(marked, faces.SUPPRESSED, on=suppression is not None)
+    if after is not before:
+        _replace(tx, before, after, touch=False)
+    return after is not before
+
+
+def members_of(tx: Tx, head: str, *, limit: int, unlike: str | None = None) -> list[str]:
+    """Alerts that are folded into this one; with `unlike` those of another status."""
+    path = ("additionalData", FOLDED_INTO)
+    wanted: Expr = Compare("eq", Path(path, kind="text"), tree.Literal(head, "text"))
+    if unlike is not None:
+        wanted = And((wanted, Compare("ne", Path(("status",), kind="enum"), tree.Literal(unlike, "text"))))
+    return [row.id for row in tx.find(ALERTS_V2.name, wanted, limit=limit)]
 
 
 def touch_incident(tx: Tx, id: str) -> Stored | None:
