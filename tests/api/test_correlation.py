@@ -483,6 +483,10 @@ async def test_classifications_count_from_the_two_hundredth_on(world: World) -> 
     bits = after["severityBits"] + after["companyBits"] + sum(d["bits"] * d["factor"] for d in after["detectors"])
     assert isclose(bits, after["bits"])
     assert [each["bits"] for each in after["detectors"]] == [each["bits"] for each in before["detectors"]]
+    await world.patch(f"{INCIDENTS}/{key}", {"classification": "truePositive"})
+    await correlated(world.store, stage)
+    detectors = (await world.get(f"{INCIDENTS}/{key}/priorityParts"))["detectors"]
+    assert [each["truePositives"] for each in detectors] == [102, 1]  # an incident's verdict is one on each of them
     hidden = await alert(world, "bad", "12:00", user(userPrincipalName="bob@contoso.example"), severity="high")
     await correlated(world.store, stage)
     assert await incident_of(world, hidden) is not None  # it ranks lower, and is there

@@ -60,9 +60,8 @@ async def lived(store: Store) -> dict[str, Any]:
     head = next(one for one in found.values() if faces.FOLDED in (one["additionalData"] or {}))["id"]
     hidden = [one["id"] for one in found.values() if faces.SUPPRESSION in (one["additionalData"] or {})]
     moved = next(one for one in found.values() if one["incidentId"] and one["id"] != head)["id"]
-    target = next(one for one in found.values() if one["incidentId"] not in (None, found_in(found, moved)))[
-        "incidentId"
-    ]
+    here = next(one["incidentId"] for one in found.values() if one["id"] == moved)
+    target = next(one["incidentId"] for one in found.values() if one["incidentId"] not in (None, here))
 
     def work(tx: Tx) -> None:
         change_alert(tx, head, {"status": "resolved", "classification": "falsePositive"}, "v2", Who("app"))

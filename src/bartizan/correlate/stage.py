@@ -236,7 +236,7 @@ class CorrelateStage:
         if change.collection == ALERTS_V2.name:
             return self._of_alert(live, change, body)
         if change.collection == INCIDENTS.name:
-            return _of_incident(change)
+            return [*_of_incident(change), *_verdict(live.engine, change)]
         if change.collection == "signIns":
             return _of_sign_in(live.engine, body)
         live.names.directory(change.collection, body, seconds(change.at))
@@ -302,6 +302,14 @@ def _of_incident(change: Change) -> list[Told]:
     if "status" not in changed:
         return []
     return [Handled(change.id, "resolved" if changed["status"][1] == "resolved" else "open")]
+
+
+def _verdict(engine: Engine, change: Change) -> list[Told]:
+    """On an incident: it counts once for each of its detectors."""
+    verdicts, incident = (change.changed or {}).get("classification"), engine.known(change.id)
+    if verdicts is None or incident is None:
+        return []
+    return [Judged(each.detector, each.kind, *verdicts) for each in incident.evidence.values()]
 
 
 def _of_sign_in(engine: Engine, body: Mapping[str, Any]) -> list[Told]:
