@@ -1,7 +1,7 @@
 """The Graph API in process, over a temporary SQLite store, with callers that need no tokens of an authority."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,15 +130,7 @@ def limits() -> dict[str, Limit]:
 
 
 @pytest.fixture
-def clock() -> Callable[[], datetime]:
-    """Of the API; the stamps of the store have the system's."""
-    return lambda: NOW
-
-
-@pytest.fixture
-async def world(
-    tmp_path: Path, bounds: Bounds, limits: dict[str, Limit], clock: Callable[[], datetime]
-) -> AsyncIterator[World]:
+async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> AsyncIterator[World]:
     store = open_store(tmp_path, declared())
     await store.start()
     known = callers()
@@ -157,7 +149,7 @@ async def world(
         store,
         authenticate,
         lambda host: BASE,
-        clock=clock,
+        clock=lambda: NOW,
         limits=Limits(limits, lambda: next(seconds) / 1000) if limits else None,
         bounds=bounds,
         token_key=b"k" * 32,

@@ -2,7 +2,6 @@
 through the API, with the stage run by hand between the requests.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from math import isclose, log2
 from typing import Any
@@ -25,9 +24,10 @@ SUPPRESS = "/beta/security/suppressions"
 
 
 @pytest.fixture
-def clock() -> Callable[[], datetime]:
-    """The system's: suppressions end by it."""
-    return lambda: datetime.now(UTC)
+def world(world: World) -> World:
+    """With the system's clock, which stamps what is stored: suppressions end by it."""
+    world.graph.clock = lambda: datetime.now(UTC)
+    return world
 
 
 def later(days: float = 30) -> str:
@@ -326,6 +326,9 @@ async def test_a_preview_says_what_would_have_been_hidden(world: World) -> None:
     assert told["byDetector"] == [{"value": "Acme EDR/scan", "alerts": 6}]
     assert set(told["sampleAlertIds"]) == set(ids)
     assert (await world.get(SUPPRESS))["value"] == []
+    evidence = "evidence/any(e: e/microsoft.graph.security.deviceEvidence/deviceDnsName eq 'h1.example')"
+    told = await world.post(f"{SUPPRESS}/preview", {"filter": f"{SCANS} and {evidence}"})
+    assert told["sampleAlertIds"] == [ids[1]]
     problem = await world.refused("POST", f"{SUPPRESS}/preview", {"filter": "colour eq 'red'"}, status=400)
     assert "colour" in problem["message"]
 

@@ -49,9 +49,6 @@ async def lived(store: Store) -> dict[str, Any]:
             "expirationDateTime": "2999-01-01T00:00:00.0000000Z", "suppressedAlerts": 0}  # fmt: skip
     await tenant.write(lambda tx: tx.put(draft(SUPPRESSIONS, rule, "rule")), actor="test")
     ready = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
-    steps = [each for each in alerts() if each.provider_alert_id.startswith("a-")]
-    again = [msgspec.structs.replace(each, provider_alert_id=f"again {each.provider_alert_id}") for each in steps]
-    ready += [prepare(provider_faces(each, TENANT, None)) for each in again]
     for start in range(0, len(ready), 40):
         part = ready[start : start + 40]
         await tenant.write(lambda tx, part=part: store_alerts(tx, part), actor="test")  # type: ignore[misc]
