@@ -2,6 +2,7 @@
 through the API, with the stage run by hand between the requests.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from math import isclose, log2
 from typing import Any
@@ -179,6 +180,63 @@ async def test_merged_by_hand_and_split_again(world: World) -> None:
     assert {await incident_of(world, each) for each in one} == {target}
 
 
+class Quicker:
+    """A store in which somebody does something right before the stage's next write."""
+
+    def __init__(self, store: Any, first: Callable[[], Awaitable[Any]]) -> None:
+        self._store, self._first = store, first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def tenant(self, tenant: str) -> Any:
+        outer, real = self, self._store.tenant(tenant)
+
+        class Tenant:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+            async def write(self, work: Any, *, actor: str) -> Any:
+                await outer._first()
+                return await real.write(work, actor=actor)
+
+        return Tenant()
+
+
+async def test_an_analyst_who_is_quicker_than_a_merge_is_not_overruled(world: World) -> None:
+    """The engine has decided to merge the later incident into the earlier one when somebody arranges it."""
+
+    async def story(clock: str) -> list[str]:
+        return [
+            await alert(world, f"s{n}", clock, device("web.c.example"), providerAlertId=f"{clock}{n}") for n in "123"
+        ]
+
+    first = await story("10:00")
+    extra = await alert(world, "Else", "10:01", device("other.example"))
+    await correlated(world.store)
+    again = await story("16:00")
+    await correlated(world.store)
+    old, new = await incident_of(world, first[0]), await incident_of(world, again[0])
+    assert old != new
+
+    async def move() -> None:
+        await world.post(f"{V2}/moveAlerts", {"alertIds": [extra], "incidentId": new})
+
+    late = CorrelateStage(Quicker(world.store, move))
+    later = await alert(world, "Later", "16:20", device("third.example"))
+    await correlated(world.store, late)
+    await correlated(world.store)
+    assert await incident_of(world, later) is not None
+    assert {await incident_of(world, each) for each in [extra, *again]} == {new}
+    assert {await incident_of(world, each) for each in first} == {old}
+    assert (await world.get(f"{INCIDENTS}/{new}"))["status"] == "active"
+    more = await alert(world, "More", "16:25", device("web.c.example"))
+    await correlated(world.store, stage := CorrelateStage(world.store))
+    await stage.silence(seconds(f"{DAY}T22:00:00Z"))
+    assert await incident_of(world, more) in (old, new)
+    assert {await incident_of(world, each) for each in [extra, *again]} == {new}
+
+
 async def test_what_follows_a_resolved_incident_names_it(world: World) -> None:
     evidence = user(userPrincipalName="a@c.example")
     first = await alert(world, "x", "10:00", evidence)
@@ -267,6 +325,19 @@ async def test_a_head_with_many_repeats_is_followed_by_the_stage(world: World) -
 
 async def count(world: World, path: str) -> int:
     return int((await world.call("GET", path)).text)
+
+
+async def test_many_heads_at_once_are_followed_in_the_end(world: World) -> None:
+    """updateAlerts of the legacy face: what one write cannot do for all of them, the stage does."""
+    folds = [await folded(world, 4, f"Beacon {n}") for n in range(20)]
+    stage = await correlated(world.store)
+    vendor = {"vendor": "Acme", "provider": "Acme EDR"}
+    value = [{"id": head, "status": "resolved", "vendorInformation": vendor} for head, _ in folds]
+    await world.post("/beta/security/alerts/updateAlerts", {"value": value})
+    done = "/v1.0/security/alerts_v2/$count?$filter=status eq 'resolved'"
+    assert 20 <= await count(world, done) < 100
+    await correlated(world.store, stage)
+    assert await count(world, done) == 100
 
 
 async def test_a_repeat_of_a_resolved_alert_is_news(world: World) -> None:

@@ -17,7 +17,17 @@ from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
 from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store.alerts import ALERTS, ALERTS_V2, INCIDENTS, Face, change_alert, move_alert, prepare, store_alerts
+from bartizan.store.alerts import (
+    ALERTS,
+    ALERTS_V2,
+    FOLLOW_CHUNK,
+    INCIDENTS,
+    Face,
+    change_alert,
+    move_alert,
+    prepare,
+    store_alerts,
+)
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Query, Stored, Tx
 
@@ -129,9 +139,16 @@ async def _change(ctx: Context, id: str, patch: Mapping[str, Any], face: Face, i
 
 
 def _changed(
-    ctx: Context, tx: Tx, id: str, patch: Mapping[str, Any], face: Face, if_match: str | None = None
+    ctx: Context,
+    tx: Tx,
+    id: str,
+    patch: Mapping[str, Any],
+    face: Face,
+    if_match: str | None = None,
+    *,
+    repeats: int = FOLLOW_CHUNK,
 ) -> Stored:
-    kept = change_alert(tx, id, patch, face, who(ctx), if_match=if_match)
+    kept = change_alert(tx, id, patch, face, who(ctx), if_match=if_match, repeats=repeats)
     if kept.changed or kept.changed_legacy:
         note(ctx, tx, alerts_v2 if face == "v2" else alerts, [id], changed=kept.changed or kept.changed_legacy)
     return kept.face(face)
@@ -192,7 +209,8 @@ async def update_alerts(ctx: Context, id: str | None, body: Any) -> Answer:
         patches.append((key, given))
 
     def work(tx: Tx) -> list[Stored]:
-        return [_changed(ctx, tx, key, given, "legacy") for key, given in patches]
+        each = FOLLOW_CHUNK // len(patches)
+        return [_changed(ctx, tx, key, given, "legacy", repeats=each) for key, given in patches]
 
     return Answer(200, await ctx.store.write(work, actor=ctx.caller.actor))
 

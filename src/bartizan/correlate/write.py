@@ -17,6 +17,7 @@ from bartizan.model import faces
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import (
     ALERTS_V2,
+    ARRANGED,
     FOLLOWING,
     INCIDENTS,
     fold_alerts,
@@ -89,7 +90,8 @@ class Batch:
         self._hide(tx)
         pending: list[tuple[str, str]] = []
         for source, target, reasons in self._merges:
-            self._redirect(tx, source.key, target.key, reasons)
+            if not self._redirect(tx, source.key, target.key, reasons):
+                continue
             if _move(tx, source.key, target.key) == CHUNK:
                 pending.append((source.key, target.key))
         if pending:
@@ -140,18 +142,22 @@ class Batch:
         }
         tx.put(draft(INCIDENTS, after, key), changed=changed)
 
-    def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> None:
-        row = tx.get(INCIDENTS.name, source)
-        if row is None:
-            return
+    def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> bool:
+        """False where somebody was quicker and has arranged or resolved one of them: the engine will hear of it."""
+        row, into = tx.get(INCIDENTS.name, source), tx.get(INCIDENTS.name, target)
+        if row is None or into is None:
+            return False
         before = inner(row)
+        if any(one.get(ARRANGED) or one.get("status") == "resolved" for one in (before, inner(into))):
+            return False
         if before.get("redirectIncidentId"):
-            return
+            return False
         text = f"Merged into incident {target}. Reasons: {','.join(reasons)}"
         comment = {"comment": text, "createdByDisplayName": "Bartizan", "createdDateTime": tx.now}
         also = {"status": "redirected", "redirectIncidentId": target}
         after = {**before, **also, "comments": [*(before.get("comments") or []), comment]}
         tx.put(draft(INCIDENTS, after, source), changed={name: (before.get(name), also[name]) for name in also})
+        return True
 
 
 async def follow(store: TenantStore) -> None:

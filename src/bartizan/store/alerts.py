@@ -107,6 +107,7 @@ INCIDENTS = Collection(
 COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
 
 _STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
+ARRANGED = "@bartizan.arranged"  # of an incident's inner form: somebody has moved alerts into it or out of it
 _NO_MARKS: Mapping[str, Any] = {}
 RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
 _RAW_DIGITS = 16
@@ -200,11 +201,20 @@ def store_alerts(tx: Tx, prepared: Iterable[Prepared]) -> list[Kept]:
 
 
 def change_alert(
-    tx: Tx, id: str, patch: Mapping[str, Any], face: Face, who: Who, *, if_match: str | None = None
+    tx: Tx,
+    id: str,
+    patch: Mapping[str, Any],
+    face: Face,
+    who: Who,
+    *,
+    if_match: str | None = None,
+    repeats: int = FOLLOW_CHUNK,
 ) -> Kept:
     """What an analyst changes through one face (inner form of the named properties) shows in both. NotFound,
     BadRequest; PreconditionFailed where `if_match` names another version of that face. What changes nothing is not
-    put again."""
+    put again. Whoever resolves or reopens an alert does it to what is folded into it: to so many `repeats` in this
+    write, to the others in the next ones.
+    """
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         raise NotFound(f"there is no alert '{id}'")
@@ -217,11 +227,11 @@ def change_alert(
         return Kept(stored, _legacy(tx, id), {}, {})
     kept = _replace(tx, before, after)
     if "resolved" in (kept.changed or {}).get("status", ()) and FOLDED in faces.marks(after):
-        follow_head(tx, Follow(id, who))
+        follow_head(tx, Follow(id, who), limit=repeats)
     return kept
 
 
-def follow_head(tx: Tx, follow: Follow) -> None:
+def follow_head(tx: Tx, follow: Follow, *, limit: int = FOLLOW_CHUNK) -> None:
     """Gives the repeats that are folded into an alert its status and verdict, some at a time; what remains is in
     `following`, for a stage to go on with."""
     stored = tx.get(ALERTS_V2.name, follow.head)
@@ -229,10 +239,10 @@ def follow_head(tx: Tx, follow: Follow) -> None:
     if stored is not None:
         now = state_of(stored).now
         patch = {"status": now.status, "classification": now.classification, "determination": now.determination}
-        members = members_of(tx, follow.head, limit=FOLLOW_CHUNK, unlike=now.status)
+        members = members_of(tx, follow.head, limit=limit, unlike=now.status) if limit else []
         for member in members:
             change_alert(tx, member, patch, "v2", follow.who)
-        if len(members) == FOLLOW_CHUNK:
+        if len(members) == limit:
             rest.append(follow)
     tx.set_value(FOLLOWING, msgspec.json.encode(rest) if rest else None)
 
@@ -243,7 +253,7 @@ def following(kept: bytes | None) -> list[Follow]:
 
 
 def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
-    """Into another incident, or none. Both incidents are touched."""
+    """Somebody puts it into another incident, or none. Both incidents are touched, and are arranged by hand now."""
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         raise NotFound(f"there is no alert '{id}'")
@@ -251,9 +261,10 @@ def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
     after = faces.move(before, incident)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {})
-    if before.incident is not None:
-        touch_incident(tx, before.incident)
-    return _replace(tx, before, after)
+    for each in (before.incident, incident):
+        if each is not None:
+            touch_incident(tx, each, arranged=True)
+    return _replace(tx, before, after, touch=False)
 
 
 def place_alert(
@@ -327,10 +338,14 @@ def members_of(tx: Tx, head: str, *, limit: int, unlike: str | None = None) -> l
     return [row.id for row in tx.find(ALERTS_V2.name, wanted, limit=limit)]
 
 
-def touch_incident(tx: Tx, id: str) -> Stored | None:
-    """Moves its lastUpdateDateTime; None where there is no such incident."""
+def touch_incident(tx: Tx, id: str, *, arranged: bool = False) -> Stored | None:
+    """Moves its lastUpdateDateTime; None where there is no such incident. One that somebody has `arranged` is not
+    merged with another by the server."""
     stored = tx.get(INCIDENTS.name, id)
-    return None if stored is None else tx.put(draft(INCIDENTS, inner(stored), id), changed={})
+    if stored is None:
+        return None
+    body = inner(stored)
+    return tx.put(draft(INCIDENTS, {**body, ARRANGED: True} if arranged else body, id), changed={})
 
 
 def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True) -> Kept:
