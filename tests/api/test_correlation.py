@@ -178,6 +178,10 @@ async def test_merged_by_hand_and_split_again(world: World) -> None:
     await stage.silence(seconds(f"{DAY}T22:00:00Z"))
     assert {await incident_of(world, each) for each in two} == {new}
     assert {await incident_of(world, each) for each in one} == {target}
+    await world.post(f"{INCIDENTS}/mergeIncidents", {**body, "incidentIds": [target, new]})
+    third = (await world.post(f"{INCIDENTS}/{target}/split", {"alertIds": two}))["targetIncidentId"]
+    assert (await world.get(f"{INCIDENTS}/{third}"))["status"] == "active" and third not in (new, target)
+    assert {await incident_of(world, each) for each in two} == {third}
 
 
 class Quicker:
@@ -316,6 +320,7 @@ async def test_resolving_a_head_resolves_its_repeats_with_it(world: World, face:
 async def test_a_head_with_many_repeats_is_followed_by_the_stage(world: World) -> None:
     head, repeats = await folded(world, FOLLOW_CHUNK + 5)
     stage = await correlated(world.store)
+    assert (await world.get(f"{INCIDENTS}/{await incident_of(world, head)}/correlationLinks"))["value"] == []
     await world.patch(f"/v1.0/security/alerts_v2/{head}", {"status": "resolved"})
     done = "/v1.0/security/alerts_v2/$count?$filter=status eq 'resolved'"
     assert await count(world, done) == 1 + FOLLOW_CHUNK
@@ -360,6 +365,22 @@ async def test_repeats_go_where_their_head_is_moved(world: World) -> None:
     mine = (await world.post("/v1.0/security/incidents", {"displayName": "By hand", "severity": "low"}))["id"]
     await world.post(f"{V2}/moveAlerts", {"alertIds": [head], "incidentId": mine})
     assert {await incident_of(world, each) for each in [head, *repeats]} == {mine}
+
+
+@pytest.mark.parametrize("how", ["moveAlerts", "detach"])
+async def test_a_repeat_that_is_put_elsewhere_stands_for_itself(world: World, how: str) -> None:
+    head, (one, other) = await folded(world, 2)
+    await correlated(world.store)
+    for each, left in ((one, 1), (other, None)):
+        if how == "detach":
+            await world.post(f"{V2}/{each}/detach", {})
+        else:
+            await world.post(f"{V2}/moveAlerts", {"alertIds": [each]})
+        assert "foldedIntoAlertId" not in await marks(world, each)
+        assert (await marks(world, head)).get("foldedAlertCount") == left
+    assert len({await incident_of(world, each) for each in (head, one, other)}) == (2 if how == "detach" else 3)
+    heads = await world.every(f"{V2}?$filter=additionalData/foldedIntoAlertId eq null")
+    assert {each["id"] for each in heads} == {head, one, other}
 
 
 async def test_nobody_can_say_what_the_server_says(world: World) -> None:
@@ -481,8 +502,11 @@ async def test_only_new_alerts_are_suppressed_and_only_while_it_lasts(world: Wor
     assert stored is None
 
 
-async def test_an_expired_suppression_hides_nothing(world: World) -> None:
-    body = {**suppression(SCANS), "isEnabled": True, "expirationDateTime": "2020-01-01T00:00:00.0000000Z"}
+@pytest.mark.parametrize("change", [{"expirationDateTime": "2020-01-01T00:00:00.0000000Z"}, {"filter": "gone eq 1"}])
+async def test_one_that_has_expired_or_cannot_be_read_hides_nothing(world: World, change: dict[str, Any]) -> None:
+    """A property may be gone from the schema of a later version."""
+    until = "2999-01-01T00:00:00.0000000Z"
+    body = {**suppression(SCANS), "isEnabled": True, "expirationDateTime": until, **change}
     await world.store.tenant(A).write(lambda tx: tx.put(draft(SUPPRESSIONS, body, "old")), actor="test")
     id = await alert(world, "Scan", "10:00", device("h.example"), detectorId="scan")
     await correlated(world.store)
@@ -512,6 +536,12 @@ async def test_suppressions_are_bounded_audited_and_of_one_tenant(world: World) 
     await world.refused("POST", SUPPRESS, suppression("title eq 'y'"), status=409, says="at most 200")
     id = made["value"][0]["id"]
     await world.refused("GET", f"{SUPPRESS}/{id}", status=404, by="other")
+    theirs = {"title": "x", "severity": "high", "evidence": [device("h.example")]}
+    hidden = (await world.post(V2, theirs))["id"]
+    seen = (await world.post(V2, theirs, by="other"))["id"]
+    await correlated(world.store)
+    assert (await marks(world, hidden))["suppressionId"] in [each["id"] for each in made["value"]]
+    assert (await world.get(f"{V2}/{seen}", by="other"))["incidentId"] is not None
     await world.refused("POST", SUPPRESS, suppression("title eq 'y'"), status=403, by="reader")
     await world.patch(f"{SUPPRESS}/{id}", {"owner": "soc@contoso.example"}, by="operator")
     await world.refused("PATCH", f"{SUPPRESS}/{id}", {"owner": "z"}, status=412, if_match='W/"1"')

@@ -27,6 +27,7 @@ from bartizan.store.alerts import (
     move_alert,
     prepare,
     store_alerts,
+    unfold_alert,
 )
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Query, Stored, Tx
@@ -417,7 +418,7 @@ async def arrange(
     ids = await with_repeats(ctx, alerts)
     target = await _new_incident(ctx, alerts, name) if not into else (await _incident(ctx, into)).id
     for start in range(0, len(ids), CHUNK):
-        await _move(ctx, ids[start : start + CHUNK], target, comment, reasons)
+        await _move(ctx, ids[start : start + CHUNK], target, comment, reasons, together=frozenset(ids))
     return target
 
 
@@ -441,12 +442,15 @@ async def with_repeats(ctx: Context, given: Sequence[str]) -> list[str]:
     return list(found)
 
 
-async def _move(ctx: Context, ids: list[str], target: str, comment: str | None, reasons: str | None) -> None:
+async def _move(
+    ctx: Context, ids: list[str], target: str, comment: str | None, reasons: str | None, *, together: frozenset[str]
+) -> None:
     reason = f"Moved to incident {target}. Reasons: {_reasons(reasons)}"
 
     def work(tx: Tx) -> None:
         moved = [each for each in ids if move_alert(tx, each, target).changed]
         for each in moved:
+            unfold_alert(tx, each, unless=together)
             said = {"incidentId": target, "correlationReason": reasons, "createdBy": ctx.caller.actor}
             tx.put(draft(LINKS, {"id": each, **said, "createdDateTime": tx.now}, each))
         for each in moved if comment else ():
@@ -457,9 +461,16 @@ async def _move(ctx: Context, ids: list[str], target: str, comment: str | None, 
     await ctx.store.write(work, actor=ctx.caller.actor)
 
 
-def incident_made_of(ctx: Context, alerts: Sequence[str]) -> str:
-    """The id of the incident that these alerts begin when somebody takes them out of theirs."""
-    return stable_id("incident", ctx.caller.tenant, *sorted(set(alerts)))
+async def incident_made_of(ctx: Context, alerts: Sequence[str]) -> str:
+    """The id of the incident that these alerts begin when somebody takes them out of theirs: the same again, unless
+    that was merged into another meanwhile.
+    """
+    for time in range(MAX_MERGED):
+        id = stable_id("incident", ctx.caller.tenant, *sorted(set(alerts)), *([f"#{time}"] if time else []))
+        row = await ctx.store.get(INCIDENTS.name, id)
+        if row is None or not inner(row).get("redirectIncidentId"):
+            return id
+    raise BadRequest(f"These alerts were split off and merged back {MAX_MERGED} times; move them into an incident.")
 
 
 async def _new_incident(ctx: Context, alerts: Sequence[str], name: str | None) -> str:
@@ -468,7 +479,7 @@ async def _new_incident(ctx: Context, alerts: Sequence[str], name: str | None) -
     assert first is not None
     of = inner(first)
     body = new_incident(ctx, {"displayName": name or of.get("title"), "severity": of.get("severity")})
-    made = draft(INCIDENTS, body, incident_made_of(ctx, alerts))
+    made = draft(INCIDENTS, body, await incident_made_of(ctx, alerts))
 
     def work(tx: Tx) -> None:
         if tx.put(made, unless_exists=True) is not None:

@@ -24,11 +24,19 @@ from bartizan.model import faces
 from bartizan.model.edm import Version
 from bartizan.model.times import instant, parse, to_datetime
 from bartizan.odata.tree import And, Compare, Expr, Literal, Order, Path
-from bartizan.store.alerts import ALERTS_V2, INCIDENTS, change_alert, mark_alert, move_alert, suppress_alert
+from bartizan.store.alerts import (
+    ALERTS_V2,
+    INCIDENTS,
+    change_alert,
+    mark_alert,
+    move_alert,
+    suppress_alert,
+    unfold_alert,
+)
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Query, Stored, Tx
 
-MAX_LINKS = 1_000  # of one incident in one answer: an incident stops growing at half of that
+MAX_LINKS = 1_000  # of one incident in one answer: one that nobody arranged stops growing at half of that
 MAX_DAYS = 365  # that a suppression lasts: what is to stay away longer is looked at again
 MOST = 0.5  # share of the alerts of 30 days that a suppression may hide unless that is acknowledged
 PREVIEW = timedelta(days=30)
@@ -61,12 +69,15 @@ async def links_of_alert(ctx: Context, id: str | None, given: dict[str, Any]) ->
 
 @area.incidents.action("correlationLinks", returns=f"Collection({_LINK})", function=True, versions=_BETA)
 async def links_of_incident(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
-    """The links of its alerts, newest alerts first: the edges of its graph."""
+    """The links of its alerts, newest alerts first: the edges of its graph. Repeats have none."""
     assert id is not None
     within = Compare("eq", Path(("incidentId",), kind="text"), Literal(id, "text"))
-    page = await ctx.store.page(ALERTS_V2.name, Query(top=MAX_LINKS, filter=within))
+    heads = Compare("eq", Path(("additionalData", faces.FOLDED_INTO)), Literal(None, "null"))
+    page = await ctx.store.page(ALERTS_V2.name, Query(top=MAX_LINKS, filter=And((within, heads))))
     if page.more:
-        raise BadRequest(f"This incident has more than {MAX_LINKS} alerts; ask for the links of each alert.")
+        raise BadRequest(
+            f"This incident has more than {MAX_LINKS} alerts beside repeats; ask for the links of each alert."
+        )
     return Answer(200, await _links(ctx, [row.id for row in page.rows]))
 
 
@@ -128,7 +139,7 @@ async def priority_parts(ctx: Context, id: str | None, given: dict[str, Any]) ->
 async def split(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     """Some of its alerts, with what is folded into them, into a new incident. Doing it twice changes nothing."""
     assert id is not None
-    target = area.incident_made_of(ctx, given["alertIds"])
+    target = await area.incident_made_of(ctx, given["alertIds"])
     for each in await area.with_repeats(ctx, given["alertIds"]):
         row = await ctx.store.get(ALERTS_V2.name, each)
         if row is None or inner(row).get("incidentId") not in (id, target):
@@ -151,6 +162,7 @@ async def detach(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
             moved = [each for each in part if move_alert(tx, each, None).changed]
             marked = [each for each in part if mark_alert(tx, each, **{faces.EXCLUDED: True})]
             for each in part:
+                unfold_alert(tx, each, unless=ids)
                 tx.delete(LINKS.name, each)
             if given["comment"] and id in (*moved, *marked):
                 change_alert(tx, id, {"comments": [{"comment": given["comment"]}]}, "v2", area.who(ctx))
@@ -191,7 +203,7 @@ async def preview(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer
 async def create_suppressions(ctx: Context, bodies: list[dict[str, Any]]) -> list[Stored]:
     made = []
     for body in bodies:
-        stamped = {"createdBy": ctx.caller.actor, "lastModifiedBy": ctx.caller.actor, "suppressedAlerts": 0}
+        stamped = {"createdBy": ctx.caller.actor, "suppressedAlerts": 0, **_modified(ctx)}
         defaults = {"isEnabled": True, "acknowledged": False, "owner": ctx.caller.upn or ctx.caller.actor}
         given = {name: body[name] for name in suppressions.patch if body.get(name) is not None}
         made.append(await _checked(ctx, {**defaults, **given, **stamped}))
@@ -234,12 +246,16 @@ async def change_suppression(ctx: Context, id: str, given: dict[str, Any], if_ma
         if now["filter"] != before["filter"]:
             raise Conflict("The suppression was changed by somebody else at the same time; read it again.")
         changed = {name: (now.get(name), value) for name, value in told.items() if now.get(name) != value}
-        put = tx.put(draft(SUPPRESSIONS, {**now, **told, "lastModifiedBy": ctx.caller.actor}, id), changed=changed)
+        put = tx.put(draft(SUPPRESSIONS, {**now, **told, **_modified(ctx)}, id), changed=changed)
         assert put is not None
         note(ctx, tx, suppressions, [id], changed=changed)
         return put
 
     return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _modified(ctx: Context) -> dict[str, Any]:
+    return {"lastModifiedBy": ctx.caller.actor, "lastModifiedDateTime": instant(ctx.clock())}
 
 
 @suppressions.action(

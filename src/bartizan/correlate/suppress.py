@@ -35,7 +35,6 @@ SUPPRESSIONS = Collection(
     order=(("createdDateTime", False),),
     versions=("beta",),
     created="createdDateTime",
-    updated="lastModifiedDateTime",
 )
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -5,7 +5,7 @@ it. What is rendered outside the writer is a `Prepared`; inside it only an alert
 again. An incident's lastUpdateDateTime moves when one of its alerts changes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -108,6 +108,7 @@ COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
 
 _STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
 ARRANGED = "@bartizan.arranged"  # of an incident's inner form: somebody has moved alerts into it or out of it
+_FOLDED_TIMES = (faces.FOLDED_FIRST, faces.FOLDED_LAST)
 _NO_MARKS: Mapping[str, Any] = {}
 RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
 _RAW_DIGITS = 16
@@ -311,6 +312,19 @@ def fold_alerts(tx: Tx, head: str, count: int, first: str, last: str) -> bool:
         faces.FOLDED_LAST: max(known.get(faces.FOLDED_LAST, last), last),
     }
     return mark_alert(tx, head, **told)
+
+
+def unfold_alert(tx: Tx, id: str, *, unless: Container[str]) -> None:
+    """A repeat that somebody puts elsewhere than its head (`unless` that comes along) stands for itself from then
+    on."""
+    stored = tx.get(ALERTS_V2.name, id)
+    head = None if stored is None else faces.marks(state_of(stored)).get(FOLDED_INTO)
+    if head is None or head in unless:
+        return
+    mark_alert(tx, id, **{FOLDED_INTO: None})
+    of = tx.get(ALERTS_V2.name, head)
+    left = 0 if of is None else faces.marks(state_of(of)).get(FOLDED, 0) - 1
+    mark_alert(tx, head, **({FOLDED: left} if left > 0 else dict.fromkeys((FOLDED, *_FOLDED_TIMES))))
 
 
 def suppress_alert(tx: Tx, id: str, suppression: str | None) -> bool:
