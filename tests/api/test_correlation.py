@@ -2,6 +2,7 @@
 through the API, with the stage run by hand between the requests.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from math import isclose, log2
@@ -15,7 +16,8 @@ from bartizan.correlate.facts import seconds
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.correlate.suppress import MAX_SUPPRESSIONS, SUPPRESSIONS
 from bartizan.correlate.verdicts import LEAST
-from bartizan.store.alerts import FOLLOW_CHUNK
+from bartizan.model import faces
+from bartizan.store.alerts import ALERTS_V2, FOLLOW_CHUNK, state_of
 from bartizan.store.draft import draft
 
 pytestmark = pytest.mark.anyio
@@ -283,6 +285,23 @@ async def test_a_head_shows_its_repeats_and_they_can_be_left_out(world: World) -
     assert {each["id"] for each in only["value"]} == set(repeats)
     (more,) = (await folded(world, 0))[0:1]
     assert more == head  # the same record once more
+
+
+async def test_marks_are_put_in_as_if_the_alert_were_rendered_anew(world: World) -> None:
+    head, repeats = await folded(world, 2)
+    await correlated(world.store)
+    await world.post(f"{V2}/{repeats[0]}/detach", {})
+    stamps = {"@odata.etag", "createdDateTime", "lastUpdateDateTime"}
+    for each in (head, *repeats):
+        row = await world.store.tenant(A).get(ALERTS_V2.name, each)
+        assert row is not None
+        state = state_of(row)
+        made = draft(ALERTS_V2, faces.today(state), each, state=faces.encode(state))
+        shown, anew = (json.loads(text) for text in (row.doc, made.doc))
+        assert list(shown) == list(anew) and row.beta == made.beta
+        assert {name: shown[name] for name in shown if name not in stamps} == {
+            name: anew[name] for name in anew if name not in stamps
+        }
 
 
 async def test_repeats_of_what_makes_no_incident_are_shown_too(world: World) -> None:

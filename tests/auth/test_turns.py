@@ -76,23 +76,56 @@ async def test_together_one_waits_behind_itself_alone() -> None:
     assert crowd.running == []
 
 
-@pytest.mark.asyncio
-async def test_a_greedy_tenant_rests_as_long_as_it_ran() -> None:
-    crowd = Crowd()
-    async with crowd.request("b") as first:
+async def asked_lately(crowd: Crowd, tenant: str) -> None:
+    async with crowd.request(tenant) as first:
         first.set()
     crowd.clock.now += turns.LOOK_S
-    async with crowd.request("a") as one, crowd.request("a") as two:
-        crowd.clock.now += 0.01
-        one.set()
+
+
+async def worked(crowd: Crowd, tenant: str, seconds: float) -> None:
+    """One request that never waits for anything, as reads of the store are."""
+    async with crowd.turns.of(tenant, "read"):
+        crowd.clock.now += seconds
+
+
+@pytest.mark.asyncio
+async def test_who_asks_much_rests_though_its_requests_never_wait() -> None:
+    """Each ends before the next comes, so nothing of the tenant stands in a queue when it ends."""
+    crowd = Crowd()
+    await asked_lately(crowd, "b")
+    await worked(crowd, "a", 4 * turns.CREDIT_S)
+    after = asyncio.create_task(worked(crowd, "a", 0))
+    await settled()
+    assert not after.done()
+    await asyncio.wait_for(worked(crowd, "b", 0), 10)
+    assert not after.done()
+    await asyncio.wait_for(after, 10)
+
+
+@pytest.mark.asyncio
+async def test_who_asks_little_never_rests() -> None:
+    crowd = Crowd()
+    await asked_lately(crowd, "b")
+    for _ in range(50):
+        task = asyncio.create_task(worked(crowd, "a", 0.001))
         await settled()
-        assert crowd.running == []
-        for _ in range(200):
-            await asyncio.sleep(0.001)
-            if crowd.running:
-                break
-        assert crowd.running == ["a"]
-        two.set()
+        assert task.done()
+        crowd.clock.now += 2 * (0.001 + turns.AROUND_S) / turns.SHARE
+
+
+@pytest.mark.asyncio
+async def test_long_work_rests_between_its_parts() -> None:
+    crowd = Crowd()
+    async with crowd.turns.of("a", "ingest") as turn:
+        assert not turn.crowded()
+        await asyncio.wait_for(turn.pause(), 10)
+        await asked_lately(crowd, "b")
+        assert turn.crowded()
+        crowd.clock.now += 4 * turns.CREDIT_S
+        pause = asyncio.create_task(turn.pause())
+        await settled()
+        assert not pause.done()
+        await asyncio.wait_for(pause, 10)
 
 
 @pytest.mark.asyncio

@@ -10,7 +10,7 @@ import pytest
 from tests.ingest.conftest import NOW, PLAIN, SIGN_INS, TENANT, Lake
 
 from bartizan.errors import BadRequest, NotFound, StorageFull, TooLarge, Unavailable
-from bartizan.ingest.pipeline import WRITE_RECORDS, Pipeline, Receipt
+from bartizan.ingest.pipeline import CROWDED_RECORDS, WRITE_RECORDS, Pipeline, Receipt
 from bartizan.model.workflow import Who
 from bartizan.store import Query, Store, Tx
 from bartizan.store.alerts import ALERTS, ALERTS_V2, change_alert
@@ -183,6 +183,28 @@ async def test_a_large_bulk_is_several_writes_and_counts_exactly(pipeline: Pipel
     assert await store.tenant(TENANT).count(ALERTS.name) == count
 
 
+class Pace:
+    """Others ask from the second part on, for two parts."""
+
+    def __init__(self) -> None:
+        self.pauses = 0
+
+    def crowded(self) -> bool:
+        return self.pauses < 2
+
+    async def pause(self) -> None:
+        self.pauses += 1
+
+
+async def test_while_others_ask_a_bulk_goes_in_small_parts_with_rests(pipeline: Pipeline, store: Store) -> None:
+    pace = Pace()
+    count = WRITE_RECORDS + 3 * CROWDED_RECORDS
+    content = body(*({"id": n, "title": f"T{n}"} for n in range(count)))
+    receipt = await pipeline.receive(TENANT, "plain_test", content, actor="tester", pace=pace)
+    assert (receipt.accepted, len(set(receipt.ids)), pace.pauses) == (count, count, 2)
+    assert await store.tenant(TENANT).count(ALERTS_V2.name) == count
+
+
 async def test_an_unknown_source_is_named_with_the_known_ones(pipeline: Pipeline) -> None:
     with pytest.raises(NotFound, match="plain_test"):
         await pipeline.receive(TENANT, "nothing", b"{}", actor="x")
@@ -222,7 +244,7 @@ class Failing:
         class Tenant:
             page = staticmethod(inner.page)
 
-            async def write(self, work: Callable[[Tx], Any], *, actor: str) -> Any:
+            async def write(self, work: Callable[[Tx], Any], *, actor: str, bulk: bool = False) -> Any:
                 if outer.error is not None:
                     raise outer.error
                 return await inner.write(work, actor=actor)

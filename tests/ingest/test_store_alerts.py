@@ -1,6 +1,8 @@
 """Alerts in the store: two documents that change together, and the incidents that move with them."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from bartizan.model.alert import Alert, Observed
 from bartizan.model.faces import AlertState
 from bartizan.model.workflow import Who
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store import Query, Store, Stored, TenantStore, draft, inner
+from bartizan.store import Query, Store, Stored, TenantStore, Tx, draft, inner
 from bartizan.store.alerts import (
     ALERTS,
     ALERTS_V2,
@@ -21,6 +23,7 @@ from bartizan.store.alerts import (
     Kept,
     change_alert,
     move_alert,
+    place_alert,
     prepare,
     state_of,
     store_alert,
@@ -179,6 +182,49 @@ async def test_an_incident_of_many_alerts_of_a_bulk_is_touched_once(store: Store
     await put(tenant, *(state(number, incident="i1") for number in range(20)))
     changes = await store.changes(head, limit=100, collections=["incidents"])
     assert len(changes) == 1
+
+
+async def test_an_alert_that_is_placed_is_the_alert_that_is_moved(any_store: Store) -> None:
+    """The one takes the stored bytes over, the other renders all anew: what is read must be the same."""
+    made = [
+        state(1),
+        state(
+            2, techniques=["T1110"], category="CredentialAccess", status="inProgress", description='"incidentId":null'
+        ),
+        state(3, evidence=[], title='quoted "\\ and \u2028', first_activity=T0, detection_source="antivirus"),
+    ]
+    shown = []
+    ways: dict[str, Callable[[Tx, str, str], object]] = {"a": place_alert, "b": move_alert}
+    for tenant, put_into in ways.items():
+        store = any_store.tenant(tenant)
+        await incident(store, "i1")
+        kept = await put(store, *made)
+        for one in kept:
+            await store.write(partial(_in_incident, put_into, one.v2.id), actor="t")
+        shown.append(
+            [_steady(await store.get(name, one.v2.id)) for one in kept for name in (ALERTS_V2.name, ALERTS.name)]
+        )
+        matching = Query(10, Compare("eq", Path(("incidentId",), kind="text"), Literal("i1", "text")))
+        assert len((await store.page(ALERTS_V2.name, matching)).rows) == len(made)
+        assert len(await store.entity("host", "pc1", collection=ALERTS_V2.name)) == 2
+    assert shown[0] == shown[1]
+
+
+def _in_incident(put_into: Callable[[Tx, str, str], object], id: str, tx: Tx) -> None:
+    put_into(tx, id, "i1")
+
+
+def _steady(row: Stored | None) -> list[Any]:
+    """All but what every write gives anew."""
+    assert row is not None
+    texts = [json.loads(text) for text in (row.doc, row.wire("beta"), row.state or b"{}")]
+    for text in texts:
+        assert text.get("@odata.etag", row.etag) == row.etag
+        assert text.get("lastUpdateDateTime", row.updated) == row.updated
+        assert text.get("createdDateTime", row.created) == row.created
+        for name in ("@odata.etag", "createdDateTime", "lastUpdateDateTime", "lastModifiedDateTime"):
+            text.pop(name, None)
+    return [*texts, row.evolvable]
 
 
 async def test_an_incident_that_is_not_there_is_no_error(store: Store) -> None:

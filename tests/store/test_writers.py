@@ -186,6 +186,24 @@ async def test_lanes_take_turns(store: Store) -> None:
     assert len(before) < 1_000
 
 
+async def test_what_is_quick_does_not_wait_behind_bulk_work(store: Store) -> None:
+    """Of the same tenant: an analyst's change comes after one group of the bulk at most, and the bulk goes on."""
+    tenant = store.tenant("t")
+
+    async def bulk(number: int) -> None:
+        notes = [note(f"n{number}.{i}") for i in range(40)]
+        await tenant.write(putting(*notes), actor="source", bulk=True)
+
+    flood = [asyncio.create_task(bulk(number)) for number in range(100)]
+    await asyncio.sleep(0)
+    quick = (await tenant.write(putting(note("q")), actor="analyst"))[0]
+    assert not all(task.done() for task in flood)
+    await asyncio.gather(*flood)
+    assert quick is not None
+    assert len([change for change in await all_changes(store) if change.seq < quick.seq]) < 3_000
+    assert await tenant.count("notes") == 4_001
+
+
 async def test_several_processes_make_a_store(target: str, tmp_path: Path) -> None:
     """All that start at once on nothing find one database, made once."""
     stores = [open_store(target, COLLECTIONS) for _ in range(6)]

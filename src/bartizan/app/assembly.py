@@ -32,6 +32,7 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.auth.turns import Turns
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
@@ -121,6 +122,7 @@ class App:
             documents=lambda graph, target, request: self.documents.answer(target, request),
             parts=parts_of(settings),
             tell=None if access is None else access.add,
+            turns=Turns(share=settings.crowd_percent / 100),
         )
         self.lake = None
         if sink is None:

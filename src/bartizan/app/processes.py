@@ -34,7 +34,7 @@ from bartizan.settings import Secret, Settings
 
 HEADERS_S = 30  # for a client to send the head of a request, and from connecting to its first
 KEEP_ALIVE_S = 75
-SWITCH_S = 0.0005  # threads that make records of an ingest must not keep the event loop waiting for the interpreter
+SWITCH_S = 0.0001  # threads that make records of an ingest must not keep the event loop waiting for the interpreter
 GRACE_S = 10  # for running requests when the server stops
 FAREWELL_S = 0.5  # for a client to close its side of TLS then; pooled connections, which nobody reads, never do
 BIND_S = 5  # for the processes of a group whose parent was killed to let go of the port

@@ -36,9 +36,13 @@ KEYS_S = 3_600.0
 _log = structlog.get_logger(__name__)
 
 
+NICENESS = 5  # requests come first where processors are short
+
+
 def run(settings: Settings) -> None:
     import uvloop
 
+    os.nice(NICENESS)
     uvloop.run(_main(settings))
 
 

@@ -1,9 +1,11 @@
 """Tenants take turns in a process: while several ask, whoever asks much waits behind itself, and nobody else does.
 
-A tenant alone is never held up. As soon as a second one asks, each runs a few requests at a time, and one that keeps
-others waiting rests between two of its own, so that each has its share of the processor.
+A tenant alone is never held up. As soon as a second one asks, each runs a few requests at a time, and those that ask
+much rest, so that together they have no more than a share of the process's time: what the others notice of them is
+small then. Whoever asks little never rests.
 
-Source: fair queueing, as in Demers, Keshav and Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (1989).
+Source: fair queueing, as in Demers, Keshav and Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (1989);
+the leaky bucket as a meter, as in ITU-T I.371.
 """
 
 import asyncio
@@ -23,8 +25,11 @@ LOOK_S = 0.1  # between two counts of those
 # second one would only lengthen the step in which nobody else is heard.
 SLOTS: Mapping[Kind, int] = {"read": 1, "write": 8, "ingest": 1}
 MAX_WAITING = 2_000  # requests of one tenant; more are told to come back
-MAX_REST_S = 0.25
-MAX_SHARE = 4  # of so many tenants at most is the share counted
+MAX_REST_S = 0.5
+SHARE = 0.25  # of the process's time, for those together that ask much, while others ask too; by setting
+CREDIT_S = 0.01  # of work that a tenant may have ahead of its share, so that a few requests at once do not wait
+AROUND_S = 0.0002  # that a request takes before and after its turn: reading and writing HTTP
+WRITE_S = 0.0005  # at most, of a write: most of its time it waits for the disk
 
 _Lane = tuple[str, Kind]
 
@@ -32,10 +37,14 @@ _Lane = tuple[str, Kind]
 class Turns:
     """Of one event loop."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic, *, max_waiting: int = MAX_WAITING) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = monotonic, *, share: float = SHARE, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self._share = share
+        self.clock = clock
         self._max_waiting = max_waiting
         self._seen: dict[str, float] = {}
+        self._debts: dict[str, tuple[float, float]] = {}  # tenant -> seconds of work ahead of its share, as of when
         self._running: dict[_Lane, int] = {}
         self._waiting: dict[_Lane, deque[asyncio.Future[None]]] = {}
         self._asking = 1
@@ -52,16 +61,32 @@ class Turns:
             self._look = now + LOOK_S
             self._seen = {name: at for name, at in self._seen.items() if now - at < RECENT_S}
             self._asking = len(self._seen)
+            self._debts = {name: debt for name, debt in self._debts.items() if name in self._seen}
         return self._asking
+
+    def rest(self, lane: _Lane, began: float) -> float:
+        """Seconds until the lane may go on after work since `began`: 0 within its credit, or while nobody else asks."""
+        tenant, kind = lane
+        now = self.clock()
+        if self.asking(tenant, now) < 2:
+            self._debts.pop(tenant, None)
+            return 0.0
+        debt, at = self._debts.get(tenant, (0.0, now))
+        others = sum(owed > CREDIT_S for name, (owed, _) in self._debts.items() if name != tenant)
+        share = self._share / (others + 1)
+        took = AROUND_S + (min(now - began, WRITE_S) if kind == "write" else now - began)
+        debt = max(0.0, debt - (now - at) * share) + took
+        self._debts[tenant] = debt, now
+        return min(max(0.0, debt - CREDIT_S) / share, MAX_REST_S)
 
     async def begin(self, lane: _Lane) -> float:
         """When the request began to run."""
-        now = self._clock()
+        now = self.clock()
         crowded = self.asking(lane[0], now) > 1
         queue = self._waiting.get(lane)
         if queue or (crowded and self._running.get(lane, 0) >= SLOTS[lane[1]]):
             await self._wait(lane)  # who wakes us has handed its place over
-            return self._clock()
+            return self.clock()
         self._running[lane] = self._running.get(lane, 0) + 1
         return now
 
@@ -79,16 +104,12 @@ class Turns:
             raise
 
     def end(self, lane: _Lane, began: float) -> None:
-        """Frees the place, or hands it to the next of the lane, after a rest where others ask."""
-        queue = self._waiting.get(lane)
-        if not queue:
-            self._free(lane)
-            return
-        now = self._clock()
-        others = min(self.asking(lane[0], now), MAX_SHARE) - 1
-        rest_s = min((now - began) * others, MAX_REST_S)
-        if rest_s > 0:
-            asyncio.get_running_loop().call_later(rest_s, self._next, lane)
+        """Frees the place, or hands it to the next of the lane; where others ask, after a rest."""
+        rest_s = self.rest(lane, began)
+        if self._asking > 1 and self._running.get(lane, 0) > SLOTS[lane[1]]:
+            self._free(lane)  # a place from when it was alone; those that stay wake the queue
+        elif rest_s > 0:
+            asyncio.get_running_loop().call_later(rest_s, self._next, lane)  # nobody of the lane runs until then
         else:
             self._next(lane)
 
@@ -122,8 +143,20 @@ class Turn:
         self._lane = lane
         self._began = 0.0
 
-    async def __aenter__(self) -> None:
+    def crowded(self) -> bool:
+        """Whether others ask too, so that long work is better done in small parts."""
+        return self._turns.asking(self._lane[0], self._turns.clock()) > 1
+
+    async def pause(self) -> None:
+        """Between two parts of one request: rests as between two requests."""
+        rest_s = self._turns.rest(self._lane, self._began)
+        if rest_s > 0:
+            await asyncio.sleep(rest_s)
+        self._began = self._turns.clock()
+
+    async def __aenter__(self) -> "Turn":
         self._began = await self._turns.begin(self._lane)
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,6 +7,7 @@ then (the journal) bring it back as it was.
 Source: design of the feed and of cursors in ARCHITECTURE.md.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,8 @@ from bartizan.store.follow import Follower
 from bartizan.store.interface import FEED_PLACE, Change, Query, Store, TenantStore, Tx
 
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
-STEP_CHANGES = 50  # of one step: an alert is rendered in both faces inside the writer, whose lock stays short
+STEP_CHANGES = 100  # of one step: an alert is rendered in both faces inside the writer, whose lock stays short
+GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 SNAPSHOT_AFTER = 40  # journal entries: what a restart has to go through again
 MAX_TENANTS = 64  # whose engines are in memory
 
@@ -77,6 +79,7 @@ class CorrelateStage:
 
     def __init__(self, store: Store, *, name: str = "correlate", step_changes: int = STEP_CHANGES) -> None:
         self._store = store
+        self._step_changes = step_changes
         self._feed = Follower(store, name, WATCHED, limit=step_changes)
         self._live: OrderedDict[str, _Live] = OrderedDict()
 
@@ -92,6 +95,8 @@ class CorrelateStage:
         taken = await self.step()
         if not taken:
             await self.silence()
+        elif taken < self._step_changes:
+            await asyncio.sleep(GATHER_S)
         return taken
 
     async def step(self) -> int:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bartizan.errors import BadRequest, TooLarge
 from bartizan.extend import Source
-from bartizan.ingest import records
+from bartizan.ingest import evtx, records
 from bartizan.ingest.pipeline import Pipeline, Receipt
 
 FILE_BATCH = 1_000  # lines that are handed over at once
@@ -45,6 +45,12 @@ def raws_of(stream: BinaryIO) -> Iterator[list[bytes]]:
     """The lines or array elements of a file in batches. A file up to MAX_BODY_BYTES may be whatever a body may be, a
     larger one must be lines. TooLarge, BadRequest as for a body."""
     head = stream.read(records.MAX_BODY_BYTES + 1)
+    if evtx.is_evtx(head) and len(head) > records.MAX_BODY_BYTES:
+        if not stream.seekable():
+            raise BadRequest("the file is a large event log: give it by its name")
+        stream.seek(0)
+        yield from _batched(evtx.events(stream))
+        return
     if records.is_gzip(head):
         if len(head) > records.MAX_BODY_BYTES:
             raise BadRequest("the file is a large gzip: name it .gz so that it is read in parts")
@@ -53,12 +59,12 @@ def raws_of(stream: BinaryIO) -> Iterator[list[bytes]]:
         found = records.split(head, max_record_bytes=MAX_LINE_BYTES, max_records=len(head) + 1)
         yield from (found[start : start + FILE_BATCH] for start in range(0, len(found), FILE_BATCH))
         return
-    yield from _batches(head, stream)
+    yield from _batched(_long_lines(head, stream))
 
 
-def _batches(head: bytes, stream: BinaryIO) -> Iterator[list[bytes]]:
+def _batched(raws: Iterator[bytes]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
-    for raw in _long_lines(head, stream):
+    for raw in raws:
         batch.append(raw)
         if len(batch) == FILE_BATCH:
             yield batch

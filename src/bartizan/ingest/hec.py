@@ -190,9 +190,9 @@ class _Desk:
     async def _store(self, caller: Caller, sources: Sequence[str], events: Sequence[tuple[bytes, Said]]) -> None:
         name = sources[0] if len(sources) == 1 and sources[0] != "*" else AUTO
         source = find_source(name, self._pipeline.sources)
-        async with self._turns.of(caller.tenant, "ingest"):
+        async with self._turns.of(caller.tenant, "ingest") as turn:
             raws, said = [raw for raw, _ in events], [one for _, one in events]
-            await self._pipeline.take(caller.tenant, source, raws, actor=caller.actor, said=said)
+            await self._pipeline.take(caller.tenant, source, raws, actor=caller.actor, said=said, pace=turn)
 
     async def _ack(self, request: Request, caller: Caller, sources: Sequence[str]) -> Mapping[str, Any]:
         channel = _channel(request)

@@ -7,6 +7,7 @@ Alerts, Graph objects and marks of up to WRITE_RECORDS records are one write.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -24,6 +25,7 @@ from bartizan.store.alerts import Kept, store_alerts
 from bartizan.store.interface import Collection, Draft, Query, Store, TenantStore, Tx
 
 WRITE_RECORDS = 150  # of one write: at some 0.3 ms an alert the writer's lock is held under 50 ms
+CROWDED_RECORDS = 10  # while other tenants ask: what they wait for is to be short
 KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
 MARKS = Collection(name="ingested", order=(("id", False),), feed=False, keep=KEEP_MARKS)
@@ -40,6 +42,14 @@ class EventSink(Protocol):
         ...
 
     async def forget(self, tenant: str, stage: str) -> None: ...
+
+
+class Pace(Protocol):
+    """How fast a bulk may go (`auth.turns.Turn`)."""
+
+    def crowded(self) -> bool: ...
+
+    async def pause(self) -> None: ...
 
 
 class Receipt(Struct):
@@ -93,12 +103,12 @@ class Pipeline:
         )  # one thread makes at a time: the others would only fight for the interpreter
         self.sources = sources
 
-    async def receive(self, tenant: str, source: str, body: bytes, *, actor: str) -> Receipt:
+    async def receive(self, tenant: str, source: str, body: bytes, *, actor: str, pace: Pace | None = None) -> Receipt:
         """A body as it came, uncompressed. NotFound for an unknown source, BadRequest and TooLarge for one that cannot
         be read; what the store and the lake raise passes, and a second try of the same body then finishes it."""
         known = find_source(source, self.sources)
         raws = await asyncio.to_thread(records.split, body)
-        return await self.take(tenant, known, raws, actor=actor)
+        return await self.take(tenant, known, raws, actor=actor, pace=pace)
 
     async def take(
         self,
@@ -108,21 +118,38 @@ class Pipeline:
         *,
         actor: str,
         said: Sequence[Said | None] | None = None,
+        pace: Pace | None = None,
     ) -> Receipt:
-        """Raw records, in writes of WRITE_RECORDS. While one is written the next is made. `said` stands beside them."""
+        """Raw records, in writes of WRITE_RECORDS. While one is written the next is made; where that would hold up
+        other tenants, one after another in smaller parts. `said` stands beside them."""
         receipt = Receipt()
         given: list[Given] = list(zip(raws, said or [None] * len(raws), strict=True))
-        chunks = [given[start : start + WRITE_RECORDS] for start in range(0, len(given), WRITE_RECORDS)]
-        ahead = [asyncio.create_task(self._make(source, chunk, tenant)) for chunk in chunks[:1]]
+        begun = 0
+        ahead: deque[asyncio.Task[tuple[str, list[Made]]]] = deque()
+
+        def begin() -> None:
+            nonlocal begun
+            size = CROWDED_RECORDS if pace is not None and pace.crowded() else WRITE_RECORDS
+            if begun < len(given):
+                ahead.append(asyncio.create_task(self._make(source, given[begun : begun + size], tenant)))
+                begun += size
+
+        begin()
         try:
-            for number in range(len(chunks)):
-                received, made = await ahead.pop()
-                ahead += [asyncio.create_task(self._make(source, chunk, tenant)) for chunk in chunks[number + 1 :][:1]]
+            while ahead:
+                received, made = await ahead[0]
+                ahead.popleft()
+                if pace is None or not pace.crowded():
+                    begin()
                 for name in dict.fromkeys(one.source for one in made):
                     part = made if name == source.name else [one for one in made if one.source == name]
                     kept = await self._keep(tenant, part, actor, received)
                     self._arrived(tenant, name, kept)
                     receipt.add(kept)
+                if not ahead and begun < len(given):
+                    if pace is not None:
+                        await pace.pause()
+                    begin()
         finally:
             for task in ahead:
                 task.cancel()
@@ -193,7 +220,8 @@ class Pipeline:
         """All in one write. If the store refuses it for what it holds, record by record, so that only the one at fault
         is kept as text."""
         try:
-            return await store.write(lambda tx: _put(tx, made, known), actor=actor)
+            bulk = len(made) > CROWDED_RECORDS
+            return await store.write(lambda tx: _put(tx, made, known), actor=actor, bulk=bulk)
         except (BadRequest, TooLarge) as error:
             if len(made) == 1:
                 return await self._keep_as_text(tenant, store, made[0], actor, received, described(error))

@@ -1,5 +1,6 @@
 """A body or a file as records: bytes, text, JSON value; every size is bounded before anything is stored."""
 
+import io
 import json
 import re
 import zlib
@@ -10,9 +11,11 @@ import msgspec
 
 from bartizan.errors import BadRequest, TooLarge
 from bartizan.extend import Record
+from bartizan.ingest import evtx
 
 MAX_BODY_BYTES = 64 * 2**20
 MAX_RECORD_BYTES = 2**20
+MAX_EVTX_BYTES = 4 * MAX_BODY_BYTES  # of the records of one body: events in binary form grow as text
 MAX_RECORDS = 100_000  # of one body
 MAX_ARRAY_VALUES = 5_000_000  # commas in an array, which is decoded whole; lines have no such bound
 MAX_DEPTH = 64  # of a record's JSON; the deepest real one had 14
@@ -61,9 +64,12 @@ def is_gzip(content: bytes) -> bool:
 
 def split(body: bytes, *, max_record_bytes: int = MAX_RECORD_BYTES, max_records: int = MAX_RECORDS) -> list[bytes]:
     """The raw records of a body, in order. BadRequest where it cannot be read at all, TooLarge above a bound."""
-    body = _plain(body)
     raws: list[bytes] = []
-    for raw in _parts(body):
+    left = MAX_EVTX_BYTES
+    for raw in evtx.events(io.BytesIO(body)) if evtx.is_evtx(body) else _parts(_plain(body)):
+        left -= len(raw)
+        if left < 0:
+            raise TooLarge(f"the body holds more than {MAX_EVTX_BYTES} bytes of records: send it in parts")
         if len(raw) > max_record_bytes:
             raise TooLarge(f"record {len(raws) + 1} has {len(raw)} bytes; the most is {max_record_bytes}")
         raws.append(raw)

@@ -129,8 +129,8 @@ def ingest_route(
         find_source(str(name), pipeline.sources)
         with bounds.request(caller.tenant) as reserve:
             body = await body_of(request, reserve, max_body_bytes)
-            async with queue.of(caller.tenant, "ingest"):
-                receipt = await pipeline.receive(caller.tenant, str(name), body, actor=actor(caller))
+            async with queue.of(caller.tenant, "ingest") as turn:
+                receipt = await pipeline.receive(caller.tenant, str(name), body, actor=actor(caller), pace=turn)
         return Response(_encode(receipt.answer()), media_type="application/json")
 
     return Route("/ingest/{source}", receive, methods=["POST"])

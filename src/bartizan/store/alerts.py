@@ -17,7 +17,7 @@ from bartizan.model.faces import FOLDED, FOLDED_INTO, SUPPRESSION, AlertState
 from bartizan.model.workflow import Who
 from bartizan.odata import tree
 from bartizan.odata.tree import And, Compare, Expr, Kind, Path
-from bartizan.store.draft import draft, inner
+from bartizan.store.draft import draft, inner, spliced
 from bartizan.store.interface import CREATED, UPDATED, Collection, Column, Draft, Entity, Stored, Tx
 
 Face = Literal["v2", "legacy"]
@@ -109,6 +109,7 @@ COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
 _STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
 ARRANGED = "@bartizan.arranged"  # of an incident's inner form: somebody has moved alerts into it or out of it
 _FOLDED_TIMES = (faces.FOLDED_FIRST, faces.FOLDED_LAST)
+_MORE = "additionalData"
 _NO_MARKS: Mapping[str, Any] = {}
 RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
 _RAW_DIGITS = 16
@@ -162,8 +163,11 @@ def _drafts(state: AlertState) -> tuple[Draft, Draft]:
 
 
 def _today_draft(state: AlertState) -> Draft:
-    named = [Entity(one.kind, one.value, one.role) for one in state.entities]
-    return draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
+    return draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=_named(state))
+
+
+def _named(state: AlertState) -> list[Entity]:
+    return [Entity(one.kind, one.value, one.role) for one in state.entities]
 
 
 def state_of(stored: Stored) -> AlertState:
@@ -281,7 +285,30 @@ def place_alert(
     before = state_of(stored)
     if before.incident != instead_of or (instead_of is None and faces.marks(before).get(faces.EXCLUDED) is True):
         return None
-    return _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
+    after = faces.mark(faces.move(before, incident), **marks)
+    return _placed(tx, stored, before, after) or _replace(tx, before, after, touch=False)
+
+
+def _placed(tx: Tx, stored: Stored, before: AlertState, after: AlertState) -> Kept | None:
+    """Of each face what tells the incident, and the marks, since this is done to every alert, inside the writer."""
+    old = _legacy(tx, after.id)
+    changed = {"incidentId": (before.incident, after.incident), **_marked(before, after)}
+    of_old = faces.of_old(after)
+    v2 = spliced(ALERTS_V2, stored, faces.today(after), tuple(changed), entities=_named(after))
+    legacy = spliced(ALERTS, old, of_old, ("incidentIds",))
+    if v2 is None or legacy is None:
+        return None
+    changed_legacy: Changes = {"incidentIds": (faces.of_old(before)["incidentIds"], of_old["incidentIds"])}
+    return Kept(
+        _put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident
+    )
+
+
+def _marked(before: AlertState, after: AlertState) -> Changes:
+    """What marks change of today's face."""
+    if after.v2 is before.v2:
+        return {}
+    return {_MORE: (before.v2.get(_MORE), after.v2.get(_MORE))}
 
 
 def mark_alert(tx: Tx, id: str, **marks: Any) -> bool:
@@ -293,7 +320,8 @@ def mark_alert(tx: Tx, id: str, **marks: Any) -> bool:
     before = state_of(stored)
     after = faces.mark(before, **marks)
     if after is not before:
-        _put(tx, _today_draft(after), _differences(faces.today(before), faces.today(after)))
+        v2 = spliced(ALERTS_V2, stored, faces.today(after), (_MORE,), entities=_named(after))
+        _put(tx, v2 or _today_draft(after), _marked(before, after))
     return after is not before
 
 

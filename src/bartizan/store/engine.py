@@ -122,11 +122,11 @@ class SqlStore(ABC):
     def tenant(self, tenant: str) -> "SqlTenant":
         return SqlTenant(self, tenant)
 
-    async def write(self, work: Work[T], lane: str = "") -> T:
+    async def write(self, work: Work[T], lane: str = "", *, bulk: bool = False) -> T:
         """For the rooms of the store: any tenant's rows. Lanes take turns."""
         if self._writer is None:
             raise RuntimeError("the store has not been started")
-        return await self._writer.run(work, lane)
+        return await self._writer.run(work, lane, bulk=bulk)
 
     # ------------------------------------------------------------ feed
 
@@ -278,9 +278,9 @@ class SqlTenant:
         tenant = self.tenant
         return await self._store.read(lambda db: read.value(db, tenant, key))
 
-    async def write(self, work: Callable[[Tx], T], *, actor: str) -> T:
+    async def write(self, work: Callable[[Tx], T], *, actor: str, bulk: bool = False) -> T:
         sets, tenant = self._sets, self.tenant
-        return await self._store.write(lambda db, clock: work(SqlTx(db, clock, sets, tenant, actor)), tenant)
+        return await self._store.write(lambda db, clock: work(SqlTx(db, clock, sets, tenant, actor)), tenant, bulk=bulk)
 
 
 def _resolve(future: "asyncio.Future[None]") -> None:

@@ -265,8 +265,9 @@ class TenantStore(Protocol):
 
     async def value(self, key: str) -> bytes | None: ...
 
-    async def write(self, work: Callable[[Tx], T], *, actor: str) -> T:
+    async def write(self, work: Callable[[Tx], T], *, actor: str, bulk: bool = False) -> T:
         """Runs `work` in the writer, alone, and returns once it is durable. What it raises undoes it and comes here.
+        `bulk` says that it puts many documents: what is quick does not wait behind several of these.
 
         `work` may run more than once (a retry after a lost connection): it must not have effects of its own.
         Unavailable where the engine is read-only or away, StorageFull where the disk is full; nothing is half there.

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
@@ -100,6 +101,9 @@ class _Job(Generic[T]):
             self.future.set_result(self.result)
 
 
+_Lanes = OrderedDict[str, deque[_Job[Any]]]  # none is empty
+
+
 class Writer:
     """`grown` is called in the writer's thread after a commit that wrote to the feed."""
 
@@ -107,26 +111,30 @@ class Writer:
         self._pen = pen
         self._bounds = bounds
         self._grown = grown
-        self._lanes: OrderedDict[str, deque[_Job[Any]]] = OrderedDict()  # none is empty
+        self._quick: _Lanes = OrderedDict()
+        self._bulk: _Lanes = OrderedDict()
+        self._bulk_next = False
         self._waiting = 0
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="bartizan-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Work[T], lane: str = "") -> T:
-        """Lanes take turns, so that a tenant with many requests does not hold up the others."""
+    async def run(self, work: Work[T], lane: str = "", *, bulk: bool = False) -> T:
+        """Lanes take turns, so that a tenant with many requests does not hold up the others. Bulk work, which takes
+        long by itself, is committed apart and by turns with the rest, which so never waits for more than one of it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._wake:
             if self._closing:
                 raise Unavailable("the store is closed")
-            queue = self._lanes.get(lane)
+            lanes = self._bulk if bulk else self._quick
+            queue = lanes.get(lane)
             full = queue is not None and len(queue) >= max(1, self._bounds.queue // LANE_SHARE)
             if full or self._waiting >= self._bounds.queue:
                 raise Unavailable(f"{self._waiting} writes are waiting; try again", retry_after_s=5)
             if queue is None:
-                queue = self._lanes[lane] = deque()
+                queue = lanes[lane] = deque()
             queue.append(_Job(work, loop, future))
             self._waiting += 1
             self._wake.notify()
@@ -148,13 +156,15 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._lanes and not self._closing:
+                while not self._quick and not self._bulk and not self._closing:
                     self._wake.wait()
-                if not self._lanes:
+                if not self._quick and not self._bulk:
                     break
+                bulk = bool(self._bulk) and (self._bulk_next or not self._quick)
+                self._bulk_next = not bulk
             jobs: list[_Job[Any]] = []
             try:
-                self._group(jobs)
+                self._group(jobs, self._bulk if bulk else self._quick)
             except Exception as error:  # the edge: callers must hear of it, and the thread must live on
                 log.exception("store.writer", jobs=len(jobs))
                 self._pen.abort()
@@ -163,22 +173,22 @@ class Writer:
             _tell(jobs)
         self._pen.close()
 
-    def _take(self) -> _Job[Any] | None:
+    def _take(self, lanes: _Lanes) -> _Job[Any] | None:
         """The next request of the lane whose turn it is."""
         with self._wake:
-            while self._lanes:
-                lane, queue = self._lanes.popitem(last=False)
+            while lanes:
+                lane, queue = lanes.popitem(last=False)
                 job = queue.popleft()
                 self._waiting -= 1
                 if queue:
-                    self._lanes[lane] = queue
+                    lanes[lane] = queue
                 if not job.future.cancelled():
                     return job
             return None
 
-    def _group(self, jobs: list[_Job[Any]]) -> None:
+    def _group(self, jobs: list[_Job[Any]], lanes: _Lanes) -> None:
         """One transaction over as many requests as wait, within the bounds. `jobs` receives those that were taken."""
-        error, again = self._attempt(iter(self._take, None), jobs)
+        error, again = self._attempt(iter(partial(self._take, lanes), None), jobs)
         if error is None:
             return
         # The group failed as a whole: each request alone, so that one cannot take the others down with it.
