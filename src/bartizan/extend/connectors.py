@@ -83,8 +83,11 @@ class Batch(Struct, frozen=True, kw_only=True):
     records: Sequence[Pulled] = ()
     objects: Sequence[GraphObject] = ()  # directory: put, or put anew where they differ from what is stored
     edges: Sequence[Edge] = ()
+    cut: Sequence[Edge] = ()  # edges that the system has taken away
     gone: Sequence[tuple[str, str]] = ()  # (collection, id) that the system has deleted
-    whole: Sequence[str] = ()  # collections of which everything that exists has now been named since the last `whole`
+    anew: Sequence[str] = ()  # collections that are named from their beginning again: what was named before is void
+    whole: Sequence[str] = ()  # collections of which everything that exists, with the edges from it, has now been named
+    #                            since the last `anew` or `whole`
 
 
 # ---------------------------------------------------------------- write back
@@ -148,7 +151,8 @@ class Done(Struct, frozen=True):
 
 
 class Read(Struct, frozen=True, kw_only=True):
-    """A federated read of alerts: what the system can narrow down; the server filters what comes back again."""
+    """A federated read of alerts: what the system can narrow down; the server filters what comes back again. Where
+    there are more than `top`, the newest by when the system made them, within `since` (included) and `until`."""
 
     id: str | None = None  # only the one with this id of the system
     since: str | None = None  # wire instants
