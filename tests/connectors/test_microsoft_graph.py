@@ -170,7 +170,7 @@ async def test_the_directory_comes_whole_and_then_by_its_changes(both: Both) -> 
     first = await both.look("users")
     assert sorted(objects(first, "users")) == ["u-ann", "u-bob", "u-cy"]
     assert objects(first, "users")["u-ann"]["userPrincipalName"] == "ann@contoso.example"
-    assert (first[0].anew, first[-1].whole) == (("users",), ("users",))
+    assert first[-1].whole == ("users",)
     (groups,) = await both.look("groups")
     assert objects([groups], "groups")["g1"]["displayName"] == "Admins"
     assert sorted((one.relation, one.source, one.target_collection, one.target) for one in groups.edges) == [
@@ -183,7 +183,7 @@ async def test_the_directory_comes_whole_and_then_by_its_changes(both: Both) -> 
     assert (users.gone, users.objects, users.whole) == ([("users", "u-cy")], [], ())
     (groups,) = await both.look("groups")
     assert [(one.target_collection, one.target) for one in groups.cut] == [("users", "u-bob")]
-    assert (groups.anew, groups.whole, groups.edges) == ((), (), [])
+    assert (groups.whole, groups.edges) == ((), [])
     assert [batch.objects for batch in await both.look("groups")] == [[]]
 
 
@@ -200,14 +200,11 @@ async def test_what_has_no_delta_is_read_whole_each_time(both: Both) -> None:
     (roles,) = await both.look("directoryRoles")
     assert objects([roles], "directoryRoles")["r1"]["displayName"] == "Global Administrator"
     assert [(one.source, one.target_collection, one.target) for one in roles.edges] == [("r1", "users", "u-ann")]
-    assert (roles.anew, roles.whole) == (("directoryRoles",), ("directoryRoles",))
+    assert roles.whole == ("directoryRoles",)
     both.graph = connected(there.settings, page_rows=2)
     found = await both.look("userRegistrationDetails")
     assert sorted(objects(found, "userRegistrationDetails")) == ["u-0", "u-1", "u-2"]
-    assert [(batch.anew, batch.whole) for batch in found] == [
-        (("userRegistrationDetails",), ()),
-        ((), ("userRegistrationDetails",)),
-    ]
+    assert [batch.whole for batch in found] == [(), ("userRegistrationDetails",)]
     await both.graph.outside.close()
 
 

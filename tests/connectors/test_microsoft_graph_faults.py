@@ -291,16 +291,18 @@ async def test_a_delta_that_is_forgotten_there_begins_anew(double: Double) -> No
     )
     async with to(double) as graph:
         first, last = await look(graph, "users")
-        assert [(b.anew, b.whole) for b in (first, last)] == [(("users",), ()), ((), ("users",))]
+        assert [batch.whole for batch in (first, last)] == [(), ("users",)]
         assert [(edge.relation, edge.target_collection, edge.target) for edge in last.edges] == [
             ("manager", "users", "u1")
         ]
-        (again,) = await look(graph, "users", last.cursor)
-        assert (again.anew, again.whole, again.cursor != last.cursor) == (("users",), ("users",), True)
+        # Twice over: what changed since the first round, and was deleted unseen, is missed by the second.
+        again = await look(graph, "users", last.cursor)
+        assert [batch.whole for batch in again] == [("users",), ("users",)]
+        assert json.loads(again[-1].cursor) == {"link": link("e")}
         # A crash in the first round goes on where it was, and the round still names everything.
         double.on(USERS, {"value": [{"id": "u2"}], "@odata.deltaLink": link("d")})
         (rest,) = await look(graph, "users", first.cursor)
-        assert (rest.anew, rest.whole) == ((), ("users",))
+        assert rest.whole == ("users",)
         double.on(USERS, problem(410, "resyncRequired"))
         with pytest.raises(Rejected, match="410 resyncRequired"):
             await look(graph, "users", last.cursor)

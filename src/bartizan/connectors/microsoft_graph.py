@@ -34,9 +34,10 @@ from bartizan.extend.connectors import (
     Stream,
 )
 from bartizan.extend.sources import GraphObject, Said
+from bartizan.model.times import to_datetime
 
 MAX_PAGES = 2_000  # of one look; the next one goes on from its cursor
-MAX_SEEN = 4_000  # marks in a cursor; a record whose mark is lost comes again, which changes nothing
+MAX_SEEN = 2_500  # marks in a cursor of 64 KB; a record whose mark is lost comes again, which changes nothing
 MAX_READ = 1_000  # alerts of one federated read
 SIGN_INS_LATE_S = 3_600  # sign-ins appear in the log up to an hour late
 TRIES = 4  # of a PATCH that somebody else's changes keep overtaking
@@ -147,14 +148,18 @@ class _Place(Struct, kw_only=True, omit_defaults=True):
     """How far a feed has been read: the newest time, and what was given within the time that is looked at again."""
 
     at: str
-    seen: dict[str, str] = {}  # mark of a version -> its time
+    seen: dict[str, int] = {}  # mark of a version -> how many seconds before `at` it was made
 
 
 class _Delta(Struct, kw_only=True, omit_defaults=True):
-    """The link that goes on, and whether it is still of the round that names everything."""
+    """The link that goes on, and how many rounds that name everything are to end yet, this one among them.
+
+    After a place that the system has forgotten there are two: what had been named since the last round ended, and is
+    gone without a word, is missed by the second.
+    """
 
     link: str
-    first: bool = False
+    rounds: int = 0
 
 
 class MicrosoftGraph(Connector):
@@ -231,7 +236,8 @@ class MicrosoftGraph(Connector):
         """
         late_s = max(self.set.late_s, feed.late_s)
         place = _read(cursor, _Place) or _Place(at=at_of(days=self.set.since_days))
-        seen, newest = dict(place.seen), place.at
+        newest = place.at
+        seen = {mark: at_of(newest, seconds=before_s) for mark, before_s in place.seen.items()}
         since = at_of(newest, seconds=late_s) if cursor is not None else newest
         url, last, ordered = self._since(feed, since), "", True
         for _ in range(MAX_PAGES):
@@ -249,8 +255,7 @@ class MicrosoftGraph(Connector):
                     records.append(Pulled(feed.source, raw, said))
             done = page.next is None
             if ordered or done:
-                seen = _kept(seen, at_of(newest, seconds=late_s))
-                place = _Place(at=newest, seen=seen)
+                place = _Place(at=newest, seen=_kept(seen, newest, late_s))
             if records or done:
                 yield Batch(cursor=msgspec.json.encode(place).decode(), records=records)
             if page.next is None:
@@ -277,22 +282,23 @@ class MicrosoftGraph(Connector):
         begin = self._wire.url(f"/v1.0/{name}/delta", {"$select": ",".join(of.select.split())})
         place = _read(cursor, _Delta)
         if place is None or not self._wire.is_same(place.link):
-            place = _Delta(link=begin, first=True)
+            place = _Delta(link=begin, rounds=1)
         for _ in range(MAX_PAGES):
             page = await self._wire.page(place.link, allow=(400, 404, 410))
             if page.code is not None:
                 if place.link == begin or not (page.status == 410 or page.code in _RESYNC):
                     raise Rejected(f"{name}/delta: {page.status} {page.code}", status=page.status)
-                place = _Delta(link=begin, first=True)
+                place = _Delta(link=begin, rounds=1 if place.rounds else 2)
                 continue
-            fresh = place.link == begin
             link = page.next or page.delta
             if link is None:
                 raise Away(f"{name}/delta: a page without a link to go on")
-            last, first = page.next is None, place.first
-            place = _Delta(link=self._wire.same(link, "" if last else place.link), first=first and not last)
-            yield _batch(name, of, page.rows, place, anew=fresh, whole=first and last)
-            if page.next is None:
+            last, rounds = page.next is None, place.rounds
+            place = _Delta(link=self._wire.same(link, "" if last else place.link), rounds=rounds)
+            if last and rounds:
+                place = _Delta(link=place.link if rounds == 1 else begin, rounds=rounds - 1)
+            yield _batch(name, of, page.rows, place, whole=bool(last and rounds))
+            if last and rounds < 2:
                 return
 
     async def _roles(self) -> AsyncIterator[Batch]:
@@ -307,15 +313,13 @@ class MicrosoftGraph(Connector):
                 async for more in self._wire.pages(members, {"$select": "id"}):
                     for member in map(_object, more.rows):
                         edges += _edges("members", item["id"], member)
-        yield Batch(cursor=at_of(), objects=objects, edges=edges, anew=(_ROLES,), whole=(_ROLES,))
+        yield Batch(cursor=at_of(), objects=objects, edges=edges, whole=(_ROLES,))
 
     async def _registrations(self) -> AsyncIterator[Batch]:
-        path, begun = f"/v1.0/reports/authenticationMethods/{_REGISTRATIONS}", False
+        path = f"/v1.0/reports/authenticationMethods/{_REGISTRATIONS}"
         async for page in self._wire.pages(path, {"$top": str(self.set.page_rows)}):
             rows = [_made(_REGISTRATIONS, _object(raw)) for raw in page.rows]
-            anew, whole = (() if begun else (_REGISTRATIONS,)), (() if page.next else (_REGISTRATIONS,))
-            yield Batch(cursor=at_of(), objects=rows, anew=anew, whole=whole)
-            begun = True
+            yield Batch(cursor=at_of(), objects=rows, whole=() if page.next else (_REGISTRATIONS,))
 
     # ------------------------------------------------------------ write back
 
@@ -447,12 +451,12 @@ def _mark(content: bytes) -> str:
     return sha256(content).hexdigest()[:12]
 
 
-def _kept(seen: Mapping[str, str], since: str) -> dict[str, str]:
+def _kept(seen: Mapping[str, str], newest: str, late_s: int) -> dict[str, int]:
     """The marks that a later look may meet again, at most the newest MAX_SEEN."""
-    young = {mark: at for mark, at in seen.items() if at >= since}
-    if len(young) <= MAX_SEEN:
-        return young
-    return dict(sorted(young.items(), key=lambda each: each[1])[-MAX_SEEN:])
+    end = to_datetime(newest)
+    ages = ((mark, int((end - to_datetime(at)).total_seconds())) for mark, at in seen.items())
+    young = sorted((each for each in ages if each[1] <= late_s), key=lambda each: each[1])
+    return dict(young[:MAX_SEEN])
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -470,7 +474,7 @@ def _made(name: str, item: Mapping[str, Any]) -> GraphObject:
     return GraphObject(name, _TYPES[name], body_of(_TYPES[name], item))
 
 
-def _batch(name: str, of: _Set, rows: list[bytes], place: _Delta, *, anew: bool, whole: bool) -> Batch:
+def _batch(name: str, of: _Set, rows: list[bytes], place: _Delta, *, whole: bool) -> Batch:
     objects: list[GraphObject] = []
     gone: list[tuple[str, str]] = []
     edges: list[Edge] = []
@@ -485,15 +489,13 @@ def _batch(name: str, of: _Set, rows: list[bytes], place: _Delta, *, anew: bool,
                 if isinstance(other, dict):
                     found = _edges(relation, item["id"], other)
                     cut.extend(found) if "@removed" in other else edges.extend(found)
-    named = (name,)
     return Batch(
         cursor=msgspec.json.encode(place).decode(),
         objects=objects,
         gone=gone,
         edges=edges,
         cut=cut,
-        anew=named if anew else (),
-        whole=named if whole else (),
+        whole=(name,) if whole else (),
     )
 
 

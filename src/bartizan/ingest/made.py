@@ -40,8 +40,7 @@ class Brought(Struct, frozen=True, kw_only=True):
 
     draft: Draft
     collection: Collection
-    body: dict[str, Any]
-    entities: list[Entity]
+    item: GraphObject
     version: str | None  # when the provider made this version: as the object says, or the way by which it came
 
 
@@ -180,14 +179,23 @@ def _times(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in tables.TIMES if name in row}
 
 
-def _brought(item: GraphObject, collections: Mapping[str, Collection], said: Said | None) -> Brought:
+def object_draft(item: GraphObject, collections: Mapping[str, Collection], version: str | None = None) -> Draft:
+    """KeyError for a set that nobody declares."""
     collection = collections.get(item.collection)
     if collection is None:
         raise KeyError(f"no collection '{item.collection}' is declared")
-    found = [Entity(one.kind, one.value, one.role) for one in entities.distinct(item.entities)]
+    body = brought(collection, item.body, version)
+    return draft(collection, body, str(item.body["id"]), entities=named_in(item))
+
+
+def named_in(item: GraphObject) -> list[Entity]:
+    return [Entity(one.kind, one.value, one.role) for one in entities.distinct(item.entities)]
+
+
+def _brought(item: GraphObject, collections: Mapping[str, Collection], said: Said | None) -> Brought:
     version = _version(item.body) or _instant(None if said is None else said.at)
-    made = draft(collection, brought(collection, item.body, version), str(item.body["id"]), entities=found)
-    return Brought(draft=made, collection=collection, body=item.body, entities=found, version=version)
+    made = object_draft(item, collections, version)
+    return Brought(draft=made, collection=collections[item.collection], item=item, version=version)
 
 
 def _version(body: Mapping[str, Any]) -> str | None:

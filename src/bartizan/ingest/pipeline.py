@@ -19,7 +19,7 @@ from msgspec import Struct
 from bartizan.errors import BadRequest, NotFound, TooLarge
 from bartizan.extend import SOURCES, Said, Source
 from bartizan.ingest import records
-from bartizan.ingest.made import Brought, Made, described, generic, known_key, make
+from bartizan.ingest.made import Brought, Made, described, generic, known_key, make, named_in
 from bartizan.model.times import instant
 from bartizan.store.alerts import Kept, store_alerts
 from bartizan.store.draft import draft, inner
@@ -262,11 +262,11 @@ def _put_object(tx: Tx, one: Brought) -> bool:
     stored = None if one.version is None else tx.get(name, id)
     if one.version is None or stored is None:
         return tx.put(one.draft, unless_exists=True) is not None
-    later = revised(one.collection, inner(stored), one.body, one.version)
+    later = revised(one.collection, inner(stored), one.item.body, one.version)
     if later is None:
         return False
     after, changed = later
-    tx.put(draft(one.collection, after, id, entities=one.entities), changed=changed)
+    tx.put(draft(one.collection, after, id, entities=named_in(one.item)), changed=changed)
     return True
 
 
