@@ -253,6 +253,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subscriptions_per_app: Annotated[Count, Meta(description="Subscriptions of one application in one tenant.")] = 100
     subscriptions_per_tenant: Annotated[Count, Meta(description="Subscriptions of one tenant.")] = 1000
 
+    # --- connections
+    federation_s: Annotated[
+        int, Meta(ge=1, le=60, description="Seconds that a federated read waits for each system.")
+    ] = 10
+
     # --- requests
     rate_limits: Annotated[
         str,

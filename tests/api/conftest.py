@@ -15,7 +15,8 @@ from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph
 from bartizan.api.wire.limits import Limit, Limits
 from bartizan.api.wire.route import Router
-from bartizan.app.assembly import declared, parts_of
+from bartizan.app.assembly import connections_of, declared, parts_of
+from bartizan.auth.accounts import Accounts
 from bartizan.auth.caller import Caller, Role
 from bartizan.errors import Unauthenticated
 from bartizan.extend import RESOURCES, permissions
@@ -144,6 +145,8 @@ async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> Asy
     router = Router(RESOURCES)
     documents = Documents(router)
     seconds = iter(range(10**9))
+    settings = Settings(data=str(tmp_path), allow_private_notifications=True)
+    connections = connections_of(settings, store)
     graph = Graph(
         router,
         store,
@@ -154,8 +157,9 @@ async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> Asy
         bounds=bounds,
         token_key=b"k" * 32,
         documents=lambda graph, target, request: documents.answer(target, request),
-        parts=parts_of(Settings(data=str(tmp_path), allow_private_notifications=True)),
+        parts=parts_of(settings, connections, Accounts(store)),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url=BASE) as http:
         yield World(graph, store, http, known)
+    await connections.close()
     await store.close()

@@ -45,6 +45,7 @@ alerts_v2 = resource(
     required="title",
     max_top=2000,
     throttle="alert",
+    federated="v2",
     unserved={"DELETE": _EVIDENCE},
 )
 
@@ -63,6 +64,7 @@ alerts = resource(
     max_top=1000,
     max_skip=500,
     throttle="alert",
+    federated="legacy",
     unserved={"DELETE": _EVIDENCE},
 )
 

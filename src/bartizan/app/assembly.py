@@ -20,8 +20,9 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.routing import BaseRoute, Route
 
-from bartizan import api
+from bartizan import api, connectors
 from bartizan.api.documents.service import Documents
+from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
 from bartizan.api.wire.limits import Limit, Limits, limits_of
 from bartizan.api.wire.meter import Meter
@@ -29,13 +30,17 @@ from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
 from bartizan.app.logs import Access
 from bartizan.auth import audit, web
+from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.auth.keys import Vault
 from bartizan.auth.turns import Turns
+from bartizan.connectors.http import http_of
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
+from bartizan.extend.connections import CONNECTIONS, Connections
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -66,6 +71,7 @@ def declared() -> tuple[Collection, ...]:
         INGESTION,
         LINKS,
         *RESPOND_COLLECTIONS,
+        CONNECTIONS,
         *collections(),
     )
     return tuple({each.name: each for each in every}.values())
@@ -106,6 +112,7 @@ class App:
         self.store = store
         self._access = access
         self.authority = Authority(settings, store, permissions=permissions, clock=lambda: clock().timestamp())
+        self.connections = connections_of(settings, store)
         self.router = Router(RESOURCES)
         self.documents = Documents(self.router)
         self.meter = Meter()
@@ -120,7 +127,7 @@ class App:
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),
             documents=lambda graph, target, request: self.documents.answer(target, request),
-            parts=parts_of(settings),
+            parts=parts_of(settings, self.connections, self.authority.accounts),
             tell=None if access is None else access.add,
             turns=Turns(share=settings.crowd_percent / 100),
         )
@@ -155,6 +162,7 @@ class App:
         if self._access is not None:
             self._access.flush()
         await self.health.close()
+        await self.connections.close()
         if self.lake is not None:
             await self.lake.close()
         await self.store.close()
@@ -267,10 +275,20 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def parts_of(settings: Settings) -> dict[type, Any]:
+def connections_of(settings: Settings, store: Store) -> Connections:
+    """Opens none yet."""
+    connectors.load()
+    return Connections(store, Vault.open(settings), http_of)
+
+
+def parts_of(settings: Settings, connections: Connections, accounts: Accounts) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
-    return {Subscriptions: Subscriptions(policy_of(settings), quota)}
+    return {
+        Subscriptions: Subscriptions(policy_of(settings), quota),
+        Connections: connections,
+        Federation: Federation(connections, accounts.providers, limit_s=float(settings.federation_s)),
+    }
 
 
 def policy_of(settings: Settings) -> Policy:
