@@ -409,3 +409,17 @@ def test_names_of_providers_cannot_break_the_header() -> None:
     many = warning([Failed("v", "p", 500)] * 60)
     assert len(many.split(", ")) == 51
     assert many.endswith('199 - "Bartizan/and 10 more/500/0"')
+
+
+async def test_who_waits_for_a_provider_holds_up_nobody(world: World, double: Double) -> None:
+    """Also while several tenants ask, when each has one turn for reads at a time."""
+    double.slow = {"one"}
+    waiting = asyncio.create_task(world.call("GET", V2))
+    while not double.asked:  # noqa: ASYNC110 - until the read has begun
+        await asyncio.sleep(0)
+    await world.get("/v1.0/security/incidents", by="other")
+    await world.get("/v1.0/security/incidents")
+    assert not waiting.done()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

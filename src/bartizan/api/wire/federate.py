@@ -46,7 +46,7 @@ from bartizan.extend import SOURCES, Context, Resource
 from bartizan.extend.connections import Connection, Connections, kind_of
 from bartizan.extend.connectors import Away, Connector, Denied, Pulled, Read, Rejected
 from bartizan.ingest import records
-from bartizan.ingest.made import normalised
+from bartizan.ingest.made import complete, normalised
 from bartizan.model import faces
 from bartizan.model.times import instant
 from bartizan.odata.tree import And, Compare, Expr, Kind, Literal, Order, Path
@@ -233,13 +233,15 @@ def _made(ctx: Context, face: Face, connection: str, pulled: Sequence[Pulled]) -
     made: list[Live] = []
     unread = 0
     for one in pulled:
-        record = records.record(one.raw)
+        record = replace(records.record(one.raw), said=one.said)
+        digest = sha256(record.raw).hexdigest()
         try:
-            source = SOURCES[one.source].chosen(record)
-            alerts = normalised(source, record).alerts
-            unread += not alerts
-            for alert in alerts:
-                state = faces.provider_faces(alert, ctx.caller.tenant, received)
+            items = normalised(SOURCES[one.source].chosen(record), record)
+            if one.said is not None:
+                complete(items, one.said)
+            unread += not items.alerts
+            for alert in items.alerts:
+                state = faces.provider_faces(alert, ctx.caller.tenant, received, raw_sha256=digest)
                 made.append(_live(state, face, connection, received))
         except Exception as problem:  # noqa: BLE001 - the edge of a source: told as 500 of its provider
             unread += 1
@@ -283,12 +285,14 @@ async def _not_stored(ctx: Context, collection: Collection, answers: Sequence[An
 
 def wanted(ctx: Context, resource: Resource, request: Request) -> Federation | None:
     """Who is to answer this list or object; None where nothing is federated, which costs no more than a look."""
-    federation = ctx.parts.get(Federation) if resource.federated is not None else None
-    if not isinstance(federation, Federation):
+    if resource.federated is None:
         return None
-    if queries.is_live(request):
-        return federation
-    return None if federation.off(ctx.caller.tenant) or "skiptoken" in request.query else federation
+    federation: Federation | None = ctx.parts.get(Federation)
+    if federation is None:
+        return None
+    if "skiptoken" in request.query:
+        return federation if queries.is_live(request) else None
+    return None if federation.off(ctx.caller.tenant) else federation
 
 
 async def many(ctx: Context, target: Target, request: Request, federation: Federation) -> Response | None:
