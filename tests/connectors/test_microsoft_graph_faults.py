@@ -82,7 +82,7 @@ async def double() -> AsyncIterator[Double]:
 
 @asynccontextmanager
 async def to(double: Double, **more: Any) -> AsyncIterator[MicrosoftGraph]:
-    given = {"tenant": "t", "client_id": "c", "client_secret": SECRET, "late_s": 0, "since_days": 0}
+    given = {"tenant": "t", "client_id": "c", "client_secret": SECRET, "late_s": 0, "since_days": 3650}
     settings = checked(MicrosoftGraph, {**given, "address": double.root, "authority": double.root, **more})
     graph = MicrosoftGraph(settings, http_of(settings))
     try:
@@ -96,7 +96,7 @@ async def look(graph: MicrosoftGraph, stream: str, cursor: str | None = None) ->
 
 
 def alert(id: str, at: int) -> dict[str, Any]:
-    return {"id": id, "title": id, "lastUpdateDateTime": f"2099-01-01T00:00:{at:02}Z"}
+    return {"id": id, "title": id, "lastUpdateDateTime": f"2026-01-01T00:00:{at:02}Z"}
 
 
 def ids(batches: list[Batch]) -> list[str]:
@@ -196,7 +196,7 @@ async def test_records_that_are_odd_are_handed_over_as_they_are(double: Double) 
         assert [one.records for one in await look(graph, "alerts", batch.cursor)] == [[]]
 
 
-@pytest.mark.parametrize("cursor", ["", "{", "7", '{"at": 7}', '{"other": 1}'])
+@pytest.mark.parametrize("cursor", ["", "{", "7", '{"at": 7}', '{"at": "when?"}', '{"other": 1}'])
 async def test_a_cursor_that_nobody_can_read_begins_anew(double: Double, cursor: str) -> None:
     double.on(ALERTS, {"value": [alert("a", 1)]})
     double.on(USERS, {"value": [{"id": "u"}], "@odata.deltaLink": f"{double.root}{USERS}?t=1"})
@@ -210,7 +210,7 @@ async def test_links_lead_nowhere_else_and_not_in_a_circle(double: Double) -> No
     same = [alert("a", 1), alert("b", 1)]
     double.on(ALERTS, {"value": same, "@odata.nextLink": "https://elsewhere.example/steal"})
     double.on(USERS, {"value": [], "@odata.deltaLink": "https://elsewhere.example/steal"})
-    first = json.dumps({"at": "2099-01-01T00:00:01.0000000Z"})
+    first = json.dumps({"at": "2026-01-01T00:00:01.0000000Z"})
     async with to(double) as graph:
         with pytest.raises(Rejected, match="another address"):
             await look(graph, "alerts", first)
@@ -260,10 +260,36 @@ async def test_without_order_the_cursor_moves_at_the_end_alone(double: Double) -
     async with to(double) as graph:
         first, last = await look(graph, "alerts")
         assert ids([first, last]) == ["c", "a", "b"]
-        assert (json.loads(first.cursor)["at"] < "2099", json.loads(last.cursor)["at"][:19]) == (
+        assert (json.loads(first.cursor)["at"] < "2026", json.loads(last.cursor)["at"][:19]) == (
             True,
-            "2099-01-01T00:00:03",
+            "2026-01-01T00:00:03",
         )
+
+
+async def test_a_set_that_refuses_to_be_ordered_is_read_without(double: Double) -> None:
+    def answer(request: web.Request) -> web.StreamResponse:
+        if "$orderby" in request.query:
+            return problem(400, "BadRequest")(request)
+        return web.json_response({"value": [alert("b", 2), alert("a", 1)]})
+
+    double.on(ALERTS, answer)
+    async with to(double) as graph:
+        (batch,) = await look(graph, "alerts")
+        assert ids([batch]) == ["b", "a"]
+        assert json.loads(batch.cursor)["at"] == "2026-01-01T00:00:02.0000000Z"
+        double.on(ALERTS, 400)
+        with pytest.raises(Rejected, match="400 x no"):
+            await look(graph, "alerts")
+
+
+async def test_a_time_of_the_future_does_not_carry_the_cursor_away(double: Double) -> None:
+    ahead = alert("ahead", 1) | {"lastUpdateDateTime": "2999-01-01T00:00:00Z"}
+    double.on(ALERTS, {"value": [alert("a", 40), ahead]}, {"value": [alert("b", 50), ahead]})
+    async with to(double, late_s=86_400) as graph:
+        (first,) = await look(graph, "alerts")
+        (second,) = await look(graph, "alerts", first.cursor)
+    assert (ids([first]), ids([second])) == (["a", "ahead"], ["b"])
+    assert json.loads(second.cursor)["at"] < "2999"
 
 
 async def test_each_look_reaches_back_for_what_shows_late(double: Double) -> None:
@@ -272,7 +298,7 @@ async def test_each_look_reaches_back_for_what_shows_late(double: Double) -> Non
         (first,) = await look(graph, "alerts")
         (second,) = await look(graph, "alerts", first.cursor)
         assert ids([second]) == ["late"]
-        assert double.asked[-1][2]["$filter"] == "lastUpdateDateTime ge 2099-01-01T00:00:10.0000000Z"
+        assert double.asked[-1][2]["$filter"] == "lastUpdateDateTime ge 2026-01-01T00:00:10.0000000Z"
 
 
 # ---------------------------------------------------------------- delta

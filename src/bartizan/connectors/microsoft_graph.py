@@ -232,30 +232,41 @@ class MicrosoftGraph(Connector):
     async def _followed(self, feed: _Feed, cursor: str | None) -> AsyncIterator[Batch]:
         """By time, oldest first. Behind each page the set is asked anew from the time that it reached: offsets in a
         nextLink would pass over what moves up meanwhile. Only within one instant, or where the set does not keep the
-        order, the links are followed; without order the cursor moves at the end alone.
+        order (or refuses to), the links are followed; without order the cursor moves at the end alone. It never runs
+        ahead of the system's clock, whatever time an object claims.
         """
         late_s = max(self.set.late_s, feed.late_s)
-        place = _read(cursor, _Place) or _Place(at=at_of(days=self.set.since_days))
+        known = _read(cursor, _Place)
+        fresh = known is None or not instant_of(known.at)
+        place: _Place = _Place(at=at_of(days=self.set.since_days)) if fresh else known
         newest = place.at
         seen = {mark: at_of(newest, seconds=before_s) for mark, before_s in place.seen.items()}
-        since = at_of(newest, seconds=late_s) if cursor is not None else newest
+        since = newest if fresh else at_of(newest, seconds=late_s)
         url, last, ordered = self._since(feed, since), "", True
         for _ in range(MAX_PAGES):
-            page = await self._wire.page(url)
+            page = await self._wire.page(url, allow=(400,))
+            if page.code is not None:
+                if "$orderby" not in url:
+                    raise Rejected(f"GET {feed.path}: 400 {page.code} {page.told}".rstrip(), status=400)
+                url, ordered = self._since(feed, since, order=False), False
+                continue
             said = Said(at=page.at, apart=True)
             records: list[Pulled] = []
-            reached = since
+            reached, now = since, page.at or at_of()
             for raw in page.rows:
                 mark, at = _version(raw, feed.time)
                 ordered = ordered and (not at or at >= last)
                 last = reached = max(at, last, reached)
-                newest = max(newest, at)
+                newest = max(newest, min(at, now))
                 if mark not in seen:
                     seen[mark] = at or newest
                     records.append(Pulled(feed.source, raw, said))
             done = page.next is None
             if ordered or done:
                 place = _Place(at=newest, seen=_kept(seen, newest, late_s))
+            if ordered:
+                horizon = at_of(newest, seconds=late_s + 1)
+                seen = {mark: at for mark, at in seen.items() if at >= horizon}
             if records or done:
                 yield Batch(cursor=msgspec.json.encode(place).decode(), records=records)
             if page.next is None:
@@ -267,14 +278,15 @@ class MicrosoftGraph(Connector):
         if not ordered:
             raise Rejected(f"{feed.path}: more than {MAX_PAGES} pages in no order; set since_days or page_rows")
 
-    def _since(self, feed: _Feed, since: str) -> str:
+    def _since(self, feed: _Feed, since: str, *, order: bool = True) -> str:
         path, wanted = feed.path, f"{feed.time} ge {since}"
         if feed is _FEEDS["signIns"] and self.set.sign_ins != ("interactiveUser",):
             path = path.replace("/v1.0/", "/beta/")
             kinds = " or ".join(f"t eq '{kind}'" for kind in self.set.sign_ins)
             wanted += f" and signInEventTypes/any(t:{kinds})"
         top = str(min(self.set.page_rows, feed.most))
-        return self._wire.url(path, {"$filter": wanted, "$orderby": f"{feed.time} asc", "$top": top})
+        by = {"$orderby": f"{feed.time} asc"} if order else {}
+        return self._wire.url(path, {"$filter": wanted, **by, "$top": top})
 
     async def _directory(self, name: str, of: _Set, cursor: str | None) -> AsyncIterator[Batch]:
         """A round of a delta query: from its beginning, or what changed since; from the beginning again where the
@@ -287,7 +299,7 @@ class MicrosoftGraph(Connector):
             page = await self._wire.page(place.link, allow=(400, 404, 410))
             if page.code is not None:
                 if place.link == begin or not (page.status == 410 or page.code in _RESYNC):
-                    raise Rejected(f"{name}/delta: {page.status} {page.code}", status=page.status)
+                    raise Rejected(f"{name}/delta: {page.status} {page.code} {page.told}".rstrip(), status=page.status)
                 place = _Delta(link=begin, rounds=1 if place.rounds else 2)
                 continue
             link = page.next or page.delta

@@ -48,6 +48,7 @@ class Page(Struct, frozen=True):
     at: str | None = None  # when it was answered, by the system's clock
     status: int = 200
     code: str | None = None
+    told: str = ""  # what the system says of the error
 
 
 class _Value(Struct):
@@ -140,7 +141,7 @@ class Wire:
         reply = await self._ask("GET", url, allow=allow)
         at = _answered(reply)
         if reply.status != 200:
-            return Page([], at=at, status=reply.status, code=_code(reply))
+            return Page([], at=at, status=reply.status, code=_code(reply), told=told(reply))
         if single:
             return Page([reply.body.strip()], at=at)
         try:

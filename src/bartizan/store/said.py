@@ -19,8 +19,8 @@ Changes = dict[str, tuple[Any, Any]]
 
 def done_here(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`before` (inner form) with changes that somebody made here."""
-    said = {name: before.get(name) for name in changes}
-    return {**before, **changes, SAID: {**said, **(before.get(SAID) or {})}}
+    said = {**{name: before.get(name) for name in changes}, **(before.get(SAID) or {})}
+    return {**before, **changes, SAID: said} if said else dict(before)
 
 
 def brought(collection: Collection, body: Mapping[str, Any], version: str | None) -> dict[str, Any]:
@@ -59,7 +59,8 @@ def revised(
             changed[name] = (before.get(name), value)
     if not changed and said == (before.get(SAID) or {}):
         return None
-    return {**after, SAID: said, VERSION: version}, changed
+    after.pop(SAID, None)
+    return {**after, VERSION: version, **({SAID: said} if said else {})}, changed
 
 
 def _merged(name: str, before: Mapping[str, Any]) -> bool:
