@@ -16,7 +16,6 @@ from bartizan.api.wire.graph import Bounds, Graph
 from bartizan.api.wire.limits import Limit, Limits
 from bartizan.api.wire.route import Router
 from bartizan.app.assembly import connections_of, declared, parts_of
-from bartizan.auth.accounts import Accounts
 from bartizan.auth.caller import Caller, Role
 from bartizan.errors import Unauthenticated
 from bartizan.extend import RESOURCES, permissions
@@ -157,7 +156,7 @@ async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> Asy
         bounds=bounds,
         token_key=b"k" * 32,
         documents=lambda graph, target, request: documents.answer(target, request),
-        parts=parts_of(settings, connections, Accounts(store)),
+        parts=parts_of(settings, connections),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url=BASE) as http:
         yield World(graph, store, http, known)

@@ -90,7 +90,7 @@ async def double(world: World) -> AsyncIterator[Double]:
         system(made, name)
         await connections.set(A, Connection(id=name, connector=name, federate=True), {}, actor="operator", new=True)
     await consent(world, "one", "two")
-    parts = {**world.graph.parts, Federation: Federation(connections, Accounts(world.store).providers, limit_s=20.0)}
+    parts = {**world.graph.parts, Federation: Federation(connections, limit_s=20.0)}
     world.graph.parts = parts
     yield made
     for name in ("one", "two"):
@@ -226,7 +226,7 @@ async def test_a_list_goes_on_as_it_began(world: World, double: Double) -> None:
 def forget(world: World, limit_s: float = 20.0) -> None:
     """The time after which the connections are looked at again."""
     connections = world.graph.parts[Connections]
-    federation = Federation(connections, Accounts(world.store).providers, limit_s=limit_s)
+    federation = Federation(connections, limit_s=limit_s)
     world.graph.parts = {**world.graph.parts, Federation: federation}
 
 

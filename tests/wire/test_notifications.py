@@ -18,7 +18,6 @@ from tests.api.conftest import World as Place
 from tests.wire.conftest import Running
 
 from bartizan.app.assembly import connections_of, parts_of
-from bartizan.auth.accounts import Accounts
 from bartizan.settings import Settings
 
 ARRIVES_S = 20.0
@@ -203,8 +202,7 @@ def test_a_refused_handshake(api: httpx.Client, receiver: Receiver) -> None:
 async def test_private_addresses_need_the_flag(world: Place, tmp_path: Path, receiver: Receiver) -> None:  # noqa: F811
     """Without --allow-private-notifications the server sends nothing into its own network."""
     settings = Settings(data=str(tmp_path))
-    accounts = Accounts(world.store)
-    world.graph.parts = parts_of(settings, connections_of(settings, world.store), accounts)
+    world.graph.parts = parts_of(settings, connections_of(settings, world.store))
     until = (NOW + timedelta(hours=1)).isoformat()
     hosts = "127.0.0.1 [::1] 10.0.0.1 192.168.1.1 169.254.169.254 [fd00::1] 2130706433 localhost 0.0.0.0".split()
     for url in [*(f"https://{host}/x" for host in hosts), f"{receiver.root}/told"]:

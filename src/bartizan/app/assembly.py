@@ -30,7 +30,6 @@ from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
 from bartizan.app.logs import Access
 from bartizan.auth import audit, web
-from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
@@ -40,7 +39,8 @@ from bartizan.connectors.http import http_of
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
-from bartizan.extend.connections import CONNECTIONS, Connections
+from bartizan.extend.connections import CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.ingest.directory import BROUGHT
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -72,6 +72,8 @@ def declared() -> tuple[Collection, ...]:
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,
+        CONNECTION_STREAMS,
+        BROUGHT,
         *collections(),
     )
     return tuple({each.name: each for each in every}.values())
@@ -127,7 +129,7 @@ class App:
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),
             documents=lambda graph, target, request: self.documents.answer(target, request),
-            parts=parts_of(settings, self.connections, self.authority.accounts),
+            parts=parts_of(settings, self.connections),
             tell=None if access is None else access.add,
             turns=Turns(share=settings.crowd_percent / 100),
         )
@@ -281,13 +283,13 @@ def connections_of(settings: Settings, store: Store) -> Connections:
     return Connections(store, Vault.open(settings), http_of)
 
 
-def parts_of(settings: Settings, connections: Connections, accounts: Accounts) -> dict[type, Any]:
+def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
     return {
         Subscriptions: Subscriptions(policy_of(settings), quota),
         Connections: connections,
-        Federation: Federation(connections, accounts.providers, limit_s=float(settings.federation_s)),
+        Federation: Federation(connections, limit_s=float(settings.federation_s)),
     }
 
 

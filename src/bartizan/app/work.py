@@ -14,11 +14,16 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app.assembly import lake_of, policy_of, store_of
+from bartizan.app.assembly import connections_of, fed, lake_of, policy_of, store_of
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
+from bartizan.extend import relations
+from bartizan.extend.connections import Connections
 from bartizan.ingest.copy import CopyStage
-from bartizan.ingest.health import watch
+from bartizan.ingest.directory import Directory
+from bartizan.ingest.health import Health, watch
+from bartizan.ingest.pipeline import Pipeline
+from bartizan.ingest.pull import PullStage
 from bartizan.lake import Lake
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
@@ -51,16 +56,21 @@ async def _main(settings: Settings) -> None:
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         await copy.register()
         await correlate.register()
+        connections, health = connections_of(settings, store), Health(store)
+        pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
+        pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy, correlate).items()
+            for name, stage in stages(settings, store, connections, copy, correlate, pull).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await health.close()
+        await connections.close()
 
 
 @contextlib.asynccontextmanager
@@ -82,8 +92,16 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asynci
         await store.close()
 
 
-def stages(settings: Settings, store: Store, copy: CopyStage, correlate: CorrelateStage) -> Mapping[str, Stage]:
-    """What this process does, by name; a new room's stage is a line here."""
+def stages(
+    settings: Settings,
+    store: Store,
+    connections: Connections,
+    copy: CopyStage,
+    correlate: CorrelateStage,
+    pull: PullStage,
+) -> Mapping[str, Stage]:
+    """What this process does, by name; a new room's stage is a line here. All that works over connections shares
+    `connections`."""
     authority = Authority(settings, store)
     return {
         "retention": lambda: _retain(store),
@@ -91,6 +109,7 @@ def stages(settings: Settings, store: Store, copy: CopyStage, correlate: Correla
         "copy": copy.run,
         "health": lambda: watch(store),
         "correlate": correlate.run,
+        "pull": pull.run,
     }
 
 

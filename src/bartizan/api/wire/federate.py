@@ -24,7 +24,7 @@ responses"; RFC 7234, section 5.5 (Warning).
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from time import monotonic
@@ -41,6 +41,7 @@ from bartizan.api.wire import query as queries
 from bartizan.api.wire.find import both, found, lost, rows_of
 from bartizan.api.wire.request import Request, Response
 from bartizan.api.wire.route import Target
+from bartizan.auth.accounts import Accounts
 from bartizan.errors import BartizanError, InvalidQuery, NotFound
 from bartizan.extend import SOURCES, Context, Resource
 from bartizan.extend.connections import Connection, Connections, kind_of
@@ -65,7 +66,6 @@ _OURS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 _ODD = re.compile(r"[^\x20-\x7e]|[\"\\/,]")
 
 Rows: TypeAlias = list[tuple[Mapping[str, Any], Stored]]  # each with what it is sorted by
-Consented: TypeAlias = Callable[[str, str], Awaitable[frozenset[str]]]
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _log = structlog.get_logger(__name__)
 
@@ -112,18 +112,16 @@ class Answer(Struct):
 
 
 class Federation:
-    """Of one process. `consented` gives the connections that an application (tenant, app) may have asked."""
+    """Of one process."""
 
     def __init__(
         self,
         connections: Connections,
-        consented: Consented,
         *,
         limit_s: float = 10.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._connections = connections
-        self._consented = consented
         self._limit_s = limit_s
         self._clock = clock
         self._known: dict[str, tuple[float, tuple[Connection, ...]]] = {}
@@ -152,7 +150,7 @@ class Federation:
     async def ask(self, ctx: Context, face: Face, read: Callable[[Connection, Connector], Any]) -> list[Answer]:
         """Every provider at once; `read` gives what it is asked (an awaitable of records)."""
         providers = await self.providers(ctx)
-        allowed = await self._consented(ctx.caller.tenant, ctx.caller.app) if providers else frozenset()
+        allowed = await Accounts(ctx.engine).providers(ctx.caller.tenant, ctx.caller.app) if providers else frozenset()
         return list(await asyncio.gather(*(self._one(ctx, face, each, each.id in allowed, read) for each in providers)))
 
     async def _one(
