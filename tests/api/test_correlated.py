@@ -319,7 +319,7 @@ class Dies:
             def __getattr__(self, name: str) -> Any:
                 return getattr(real, name)
 
-            async def write(self, work: Any, *, actor: str) -> Any:
+            async def write(self, work: Any, *, actor: str, bulk: bool = False) -> Any:
                 outer._at -= 1
                 if outer._at == 0 and not outer._durable:
                     raise Crash

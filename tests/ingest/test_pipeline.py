@@ -244,7 +244,7 @@ class Failing:
         class Tenant:
             page = staticmethod(inner.page)
 
-            async def write(self, work: Callable[[Tx], Any], *, actor: str) -> Any:
+            async def write(self, work: Callable[[Tx], Any], *, actor: str, bulk: bool = False) -> Any:
                 if outer.error is not None:
                     raise outer.error
                 return await inner.write(work, actor=actor)
