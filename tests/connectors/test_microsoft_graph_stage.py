@@ -81,14 +81,10 @@ async def test_everything_arrives_and_follows(tmp_path: Path) -> None:
             return all([len(await rows(here, name)) >= number for name, number in wanted.items()])
 
         await until(all_there)
-        members = (await here.get("/v1.0/groups/g1/members"))["value"]
-        assert [each["id"] for each in members] == ["u-ann"]
+        await until(lambda: _members(here, "groups/g1", ["u-ann"]))
         await until(lambda: _members(here, "directoryRoles/r1", ["u-ann"]))
+        await until(lambda: _waiting(here))
         await _stopped(stage)
-        states = await rows(here, "connectionStreams")
-        assert {each["stream"]: each["state"] for each in states.values()} == dict.fromkeys(
-            MicrosoftGraph.streams, "waiting"
-        ), states
         # Meanwhile nobody looks; then the next look finds what changed.
         await there.patch(f"{ALERTS}/{alert}", {"status": "resolved"})
         await there.patch(f"{INCIDENTS}/{incident}", {"status": "resolved"})
@@ -112,6 +108,12 @@ async def test_everything_arrives_and_follows(tmp_path: Path) -> None:
 
 async def _members(here: Second, path: str, ids: list[str]) -> bool:
     return [each["id"] for each in (await here.get(f"/v1.0/{path}/members"))["value"]] == ids
+
+
+async def _waiting(here: Second) -> bool:
+    """Every stream has been read to its end."""
+    states = (await rows(here, "connectionStreams")).values()
+    return {each["stream"]: each["state"] for each in states} == dict.fromkeys(MicrosoftGraph.streams, "waiting")
 
 
 async def _stopped(stage: asyncio.Task[None]) -> None:
