@@ -293,7 +293,7 @@ async def test_incidents_are_written_back(both: Both) -> None:
         subject="incident", id=made["id"], words=words, now={}, by="Ann", at="", key="k", known="2026-01-01T00:00:00Z"
     )
     done = await both.graph.push(change)
-    assert done.overwrote == {"status": "active", "assignedTo": "bob", "customTags": []}
+    assert done.overwrote == {"status": "active", "assignedTo": "bob", "tags": []}
     assert (done.last_writer, done.left_out) == (both.there.client, ("x",))
     theirs = await both.there.get(f"{INCIDENTS_THERE}/{made['id']}")
     assert (theirs["status"], theirs["assignedTo"], theirs["customTags"]) == ("resolved", None, ["seen"])

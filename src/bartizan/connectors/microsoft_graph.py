@@ -140,6 +140,7 @@ _TYPES = {
 _KINDS = {"user": "users", "group": "groups", "device": "devices", "servicePrincipal": "servicePrincipals"}
 _RESYNC = ("resyncRequired", "syncStateNotFound", "syncStateInvalid")
 
+_OURS = {"customTags": "tags"}  # Graph's word -> ours
 _WORDS = ("status", "classification", "determination", "assignedTo")
 _DECISIONS = {"confirmedCompromised": "confirmCompromised", "confirmedSafe": "confirmSafe", "dismissed": "dismiss"}
 
@@ -351,7 +352,8 @@ class MicrosoftGraph(Connector):
         else:
             raise Away(f"PATCH {path}: somebody else changes it all the time", status=412)
         await self._comment(path, there, change)
-        overwrote = {} if not _moved(there, change.known, "lastUpdateDateTime") else {w: there.get(w) for w in body}
+        moved = _moved(there, change.known, "lastUpdateDateTime")
+        overwrote = {_OURS.get(word, word): there.get(word) for word in body} if moved else {}
         who = await self._writer(change, there) if overwrote else None
         return Pushed(overwrote=overwrote or None, last_writer=who, left_out=left_out)
 
@@ -384,7 +386,7 @@ class MicrosoftGraph(Connector):
         if there.get("riskState") == state:
             return Pushed()
         await self._wire.post(f"/v1.0/identityProtection/riskyUsers/{_DECISIONS[state]}", {"userIds": [change.id]})
-        if not _moved(there, change.known, "riskLastUpdatedDateTime"):
+        if not there or not _moved(there, change.known, "riskLastUpdatedDateTime"):
             return Pushed()
         past = await self._wire.get(f"{path}/history", {"$top": "20"}, maybe=True)
         steps = [each for each in past.get("value") or () if isinstance(each, dict)]
@@ -550,5 +552,5 @@ def _word(there: Mapping[str, Any], word: str) -> Any:
 
 
 def _moved(there: Mapping[str, Any], known: str | None, time: str) -> bool:
-    """Whether it has changed since the version that was known here."""
-    return known is not None and there.get(time) is not None and instant_of(there[time]) != instant_of(known)
+    """Whether it has changed since the version that was known here; where none was, it may have."""
+    return known is None or instant_of(there.get(time)) != instant_of(known)
