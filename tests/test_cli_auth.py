@@ -129,6 +129,10 @@ def test_consents_and_tokens(cli: Cli) -> None:
     (left,) = cli("consent", "rotate", "sample", "--delegated", "SecurityEvents.Read.All")
     assert left["permissions"] == ["SecurityEvents.Read.All"]
     assert "nothing to do" in cli.run("consent", "add", "sample", code=1).stderr
+    (asked,) = cli("consent", "add", "sample", "--provider", "edr-emea")
+    assert (asked["kind"], asked["user"], asked["permissions"]) == ("providers", None, ["edr-emea"])
+    (asked,) = cli("consent", "remove", "sample", "--provider", "edr-emea")
+    assert asked["permissions"] == []
     made = cli("token", "add", "--source", "okta", "--source", "falco", "--days", "3")
     assert made["token"].startswith("bzs_") and made["sources"] == ["falco", "okta"]
     fresh = cli("token", "rotate", made["tokenId"])

@@ -282,6 +282,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Seconds for which a PATCH of a user or revokeSignInSessions waits for what comes of it.",
         ),
     ] = 20
+    # --- connections
+    federation_s: Annotated[
+        int, Meta(ge=1, le=60, description="Seconds that a federated read waits for each system.")
+    ] = 10
 
     # --- requests
     rate_limits: Annotated[

@@ -161,6 +161,7 @@ async def served(
     documents = Documents(router)
     seconds = iter(range(10**9))
     settings = Settings(data=str(folder), allow_private_notifications=True)
+    connections = connections_of(settings, store)
     graph = Graph(
         router,
         store,
@@ -171,10 +172,11 @@ async def served(
         bounds=bounds,
         token_key=b"k" * 32,
         documents=lambda graph, target, request: documents.answer(target, request),
-        parts=parts_of(settings, connections_of(settings, store)),
+        parts=parts_of(settings, connections),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url=BASE) as http:
         yield World(graph, store, http, known)
+    await connections.close()
     await store.close()
 
 

@@ -31,6 +31,7 @@ from bartizan.store.alerts import (
 )
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Query, Stored, Tx
+from bartizan.store.said import done_here
 
 MAX_MOVED = 1_000  # alerts of one moveAlerts
 MAX_MERGED = 100  # incidents of one mergeIncidents
@@ -56,6 +57,7 @@ alerts_v2 = resource(
     required="title",
     max_top=2000,
     throttle="alert",
+    federated="v2",
     unserved={"DELETE": _EVIDENCE},
 )
 
@@ -74,6 +76,7 @@ alerts = resource(
     max_top=1000,
     max_skip=500,
     throttle="alert",
+    federated="legacy",
     unserved={"DELETE": _EVIDENCE},
 )
 
@@ -286,7 +289,7 @@ def change_incident(ctx: Context, before: dict[str, Any], given: dict[str, Any])
         raise BadRequest("status: expected active, inProgress, resolved or awaitingAction; merging redirects.")
     if all(before.get(name) == value for name, value in given.items()):
         return before
-    return {**before, **given, "lastModifiedBy": ctx.caller.actor}
+    return {**done_here(before, given), "lastModifiedBy": ctx.caller.actor}
 
 
 @incidents.action("comments", returns=f"Collection({_COMMENT})")
@@ -310,7 +313,7 @@ def _commented(ctx: Context, tx: Tx, row: Stored, texts: list[str], **also: Any)
     whole = [*(before.get("comments") or []), *new]
     if len(whole) > MAX_COMMENTS:
         raise BadRequest(f"an incident has at most {MAX_COMMENTS} comments.")
-    after = {**before, **also, "comments": whole, "lastModifiedBy": ctx.caller.actor}
+    after = {**done_here(before, also), "comments": whole, "lastModifiedBy": ctx.caller.actor}
     changed = {name: (before.get(name), after[name]) for name in ("comments", *also)}
     tx.put(draft(INCIDENTS, after, row.id), changed=changed)
     note(ctx, tx, incidents, [row.id], changed=changed)

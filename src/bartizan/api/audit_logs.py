@@ -14,6 +14,7 @@ from bartizan.extend import Answer, Can, Context, not_yet, resource, unserved
 from bartizan.odata.tree import In, Literal, Path
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Tx
+from bartizan.store.said import done_here
 
 MOST_REQUESTS = 1_000  # of one decision: one transaction
 
@@ -85,7 +86,7 @@ def _decision(name: str, risk: dict[str, str]) -> None:
                 before = inner(row)
                 changed = {key: (before.get(key), value) for key, value in risk.items() if before.get(key) != value}
                 if changed:
-                    tx.put(draft(sign_ins.collection, {**before, **risk}, each), changed=changed)
+                    tx.put(draft(sign_ins.collection, done_here(before, risk), each), changed=changed)
                     moved.append(each)
             if moved:
                 note(ctx, tx, sign_ins, moved, activity=f"{name} sign-in risk")

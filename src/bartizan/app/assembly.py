@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from bartizan import api, connectors
 from bartizan.api.documents.service import Documents
+from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
 from bartizan.api.wire.limits import Limit, Limits, limits_of
 from bartizan.api.wire.meter import Meter
@@ -293,6 +294,7 @@ def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
         Connections: connections,
         Dispatch: Dispatch(connections, rules_of(settings)),
         Acquaintance: Acquaintance(),
+        Federation: Federation(connections, limit_s=float(settings.federation_s)),
     }
 
 

@@ -40,6 +40,7 @@ CONSENTS = Collection("authConsents", columns=(Column("tenant"), Column("app"), 
 SOURCE_TOKENS = Collection("authSourceTokens", columns=(Column("tenant"),), feed=False)
 
 GENERATION = "auth.generation"
+PROVIDERS = "@providers"  # in Consent.user: its permissions are connections that may be asked live for the app
 EVERYONE = "*"  # in Consent.user: every account of the tenant
 MAX_ROWS = 100_000  # of one listing
 _SECRET_DAYS = 730  # as long as Entra's portal offers
@@ -101,7 +102,8 @@ class User(Document, kw_only=True, rename="camel"):
 
 
 class Consent(Document, kw_only=True, rename="camel"):
-    """What an app may do in a tenant: by itself (`user` empty), for one account, or for every account (`*`)."""
+    """What an app may do in a tenant: by itself (`user` empty), for one account, or for every account (`*`); and which
+    connections may be asked live for it."""
 
     tenant: str
     app: str
@@ -251,6 +253,11 @@ class Accounts:
         if not found and own is None:
             return None
         return frozenset(p for c in found for p in c.permissions)
+
+    async def providers(self, tenant: str, app: str) -> frozenset[str]:
+        """Connections of the tenant that may be asked live for an app."""
+        found = await self.get(Consent, consent_id(tenant, app, PROVIDERS))
+        return frozenset() if found is None else frozenset(found.permissions)
 
     async def app_tenants(self, app: str) -> list[str]:
         """Ids of the tenants in which an app is known."""

@@ -17,19 +17,20 @@ from typing import Literal
 
 from bartizan.errors import TooManyRequests
 
-Kind = Literal["read", "write", "ingest"]
+Kind = Literal["read", "live", "write", "ingest"]
 
 RECENT_S = 1.0  # a tenant that asked within this time counts as asking
 LOOK_S = 0.1  # between two counts of those
 # Requests of one tenant that run at once while others ask. Reads run to their end without waiting for anything, so a
 # second one would only lengthen the step in which nobody else is heard.
-SLOTS: Mapping[Kind, int] = {"read": 1, "write": 8, "ingest": 1}
+# Those that ask other systems wait for them.
+SLOTS: Mapping[Kind, int] = {"read": 1, "live": 8, "write": 8, "ingest": 1}
 MAX_WAITING = 2_000  # requests of one tenant; more are told to come back
 MAX_REST_S = 0.5
 SHARE = 0.25  # of the process's time, for those together that ask much, while others ask too; by setting
 CREDIT_S = 0.01  # of work that a tenant may have ahead of its share, so that a few requests at once do not wait
 AROUND_S = 0.0002  # that a request takes before and after its turn: reading and writing HTTP
-WRITE_S = 0.0005  # at most, of a write: most of its time it waits for the disk
+WRITE_S = 0.0005  # at most, of a write or a federated read: most of its time it waits for the disk, or for others
 
 _Lane = tuple[str, Kind]
 
@@ -74,7 +75,7 @@ class Turns:
         debt, at = self._debts.get(tenant, (0.0, now))
         others = sum(owed > CREDIT_S for name, (owed, _) in self._debts.items() if name != tenant)
         share = self._share / (others + 1)
-        took = AROUND_S + (min(now - began, WRITE_S) if kind == "write" else now - began)
+        took = AROUND_S + (min(now - began, WRITE_S) if kind in ("write", "live") else now - began)
         debt = max(0.0, debt - (now - at) * share) + took
         self._debts[tenant] = debt, now
         return min(max(0.0, debt - CREDIT_S) / share, MAX_REST_S)

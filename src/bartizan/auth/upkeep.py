@@ -8,7 +8,7 @@ import click
 
 from bartizan.auth import audit as chain
 from bartizan.auth import private, tls
-from bartizan.auth.accounts import EVERYONE, Consent, SourceToken, Tenant
+from bartizan.auth.accounts import EVERYONE, PROVIDERS, Consent, SourceToken, Tenant
 from bartizan.auth.desk import Desk, command, say, shown_time, tenant_option
 from bartizan.auth.keys import SYSTEM
 from bartizan.errors import BadRequest, NotFound
@@ -27,8 +27,8 @@ def consent() -> None:
 
 
 def _consent_view(found: Consent) -> dict[str, Any]:
-    kind = "application" if not found.user else "delegated"
-    who = None if not found.user else ("everyone" if found.user == EVERYONE else found.user)
+    kind = "providers" if found.user == PROVIDERS else "delegated" if found.user else "application"
+    who = {"": None, PROVIDERS: None, EVERYONE: "everyone"}.get(found.user, found.user)
     return {
         "tenantId": found.tenant,
         "clientId": found.app,
@@ -42,6 +42,9 @@ def _consent_options(work: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--user", "upn", metavar="UPN", help="Delegated scopes for this account only."),
         click.option("--delegated", multiple=True, metavar="S", help="Delegated scope."),
+        click.option(
+            "--provider", "providers", multiple=True, metavar="C", help="Connection that alerts may be read from live."
+        ),
         click.option("--permission", "permissions", multiple=True, metavar="P", help="Application permission."),
         tenant_option,
         click.argument("reference", metavar="APP"),
@@ -56,20 +59,21 @@ async def _consent_change(
     tenant_reference: str | None,
     permissions: tuple[str, ...],
     delegated: tuple[str, ...],
+    providers: tuple[str, ...],
     upn: str | None,
     how: Literal["add", "withdraw", "replace"],
 ) -> Any:
     where, found = await desk.tenant(tenant_reference), await desk.app(reference)
     who = (await desk.user(upn)).id if upn else EVERYONE
     changed = []
-    for subject, names, kind in (("", permissions, 0), (who, delegated, 1)):
+    for subject, names, kind in (("", permissions, 0), (who, delegated, 1), (PROVIDERS, providers, None)):
         if names:
-            checked = list(names) if how == "withdraw" else desk.checked(names, kind)
+            checked = list(names) if how == "withdraw" or kind is None else desk.checked(names, kind)
             changed.append(
                 await desk.accounts.grant(where.id, found.id, subject, checked, actor=chain.OPERATOR, how=how)
             )
     if not changed:
-        raise BadRequest("nothing to do: say --permission or --delegated")
+        raise BadRequest("nothing to do: say --permission, --delegated or --provider")
     return [_consent_view(c) for c in changed]
 
 

@@ -155,7 +155,8 @@ class Done(Struct, frozen=True):
 
 
 class Read(Struct, frozen=True, kw_only=True):
-    """A federated read of alerts: what the system can narrow down; the server filters what comes back again."""
+    """A federated read of alerts: what the system can narrow down; the server filters what comes back again. Where
+    there are more than `top`, the newest by when the system made them, within `since` (included) and `until`."""
 
     id: str | None = None  # only the one with this id of the system
     since: str | None = None  # wire instants

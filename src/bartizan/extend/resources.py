@@ -190,6 +190,7 @@ class Resource:
     gets: OnGet | None = None
     lists: OnList | None = None
     reshapes: Reshape | None = None
+    federated: Literal["v2", "legacy"] | None = None  # the face of alerts that connections may be asked for live
 
     @property
     def name(self) -> str:
@@ -436,6 +437,7 @@ def resource(
     rows: Rows = None,
     throttle: str = "any",
     delta: str | None = None,
+    federated: Literal["v2", "legacy"] | None = None,
     unserved: Mapping[str, Unserved] | None = None,
 ) -> Resource:
     """Declares a set of Graph objects (see the module's text); registers and returns it.
@@ -506,6 +508,7 @@ def resource(
         throttle=throttle,
         delta=None if delta is None else tuple(delta.lower().split()),
         unserved=unserved or {},
+        federated=federated,
     )
     RESOURCES.append(made)
     return made

@@ -16,6 +16,7 @@ class Said(Struct, frozen=True):
     host: str | None = None
     origin: str | None = None  # a file, a listener
     kind: str | None = None  # the sender's name of the format, such as Splunk's sourcetype
+    apart: bool = False  # what it holds (the alerts of an incident) comes by itself as records of its own
 
 
 class Record(Struct, frozen=True):

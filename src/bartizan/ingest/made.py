@@ -16,11 +16,12 @@ from bartizan.errors import BartizanError
 from bartizan.extend import Event, GraphObject, Record, Said, Source
 from bartizan.ingest import records
 from bartizan.lake import tables
-from bartizan.model import entities, faces
+from bartizan.model import entities, faces, times
 from bartizan.model.alert import Alert, Observed
 from bartizan.store.alerts import Prepared, check_columns, prepare
 from bartizan.store.draft import draft
 from bartizan.store.interface import Collection, Draft, Entity
+from bartizan.store.said import brought
 from bartizan.store.sql import MAX_INDEXED_BYTES
 
 GENERIC_TABLE = "GenericEvents"
@@ -28,9 +29,19 @@ MAX_ITEMS = 1_000  # alerts, events and objects of one record; a report with mor
 MAX_TABLE_CHARS = 200  # of a name that no table has
 MAX_MESSAGE_CHARS = 32_768  # of the Message column; AdditionalFields.raw has it all
 
+_UPDATED = ("lastUpdateDateTime", "lastUpdatedDateTime", "lastModifiedDateTime", "riskLastUpdatedDateTime")
 _HOSTS = ("HostName", "Computer", "DeviceName", "DvcHostname")  # of the tables, whichever they have
 
 _log = structlog.get_logger(__name__)
+
+
+class Brought(Struct, frozen=True, kw_only=True):
+    """A Graph object, ready to be stored if nobody has stored it before; otherwise as its next version."""
+
+    draft: Draft
+    collection: Collection
+    item: GraphObject
+    version: str | None  # when the provider made this version: as the object says, or the way by which it came
 
 
 class Made(Struct, kw_only=True):
@@ -41,7 +52,7 @@ class Made(Struct, kw_only=True):
     sha256: str
     alerts: list[Prepared] = []
     rows: list[tuple[str, dict[str, Any]]] = []
-    objects: list[Draft] = []
+    objects: list[Brought] = []
     warning: str | None = None  # why the record was kept as a generic event
 
 
@@ -101,7 +112,7 @@ def make(
             sha256=digest,
             alerts=[prepared(alert, tenant, received, record.raw, digest) for alert in items.alerts],
             rows=[placed(event) for event in items.events],
-            objects=[object_draft(one, collections) for one in items.objects],
+            objects=[_brought(one, collections, said) for one in items.objects],
         )
     except Exception as error:  # noqa: BLE001 - the edge of the stage: sources meet whatever the world writes
         why = described(error)
@@ -168,14 +179,34 @@ def _times(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in tables.TIMES if name in row}
 
 
-def object_draft(item: GraphObject, collections: Mapping[str, Collection]) -> Draft:
+def object_draft(item: GraphObject, collections: Mapping[str, Collection], version: str | None = None) -> Draft:
     """KeyError for a set that nobody declares."""
     collection = collections.get(item.collection)
     if collection is None:
         raise KeyError(f"no collection '{item.collection}' is declared")
-    named = entities.distinct(item.entities)
-    found = [Entity(one.kind, one.value, one.role) for one in named]
-    return draft(collection, item.body, str(item.body["id"]), entities=found)
+    body = brought(collection, item.body, version)
+    return draft(collection, body, str(item.body["id"]), entities=named_in(item))
+
+
+def named_in(item: GraphObject) -> list[Entity]:
+    return [Entity(one.kind, one.value, one.role) for one in entities.distinct(item.entities)]
+
+
+def _brought(item: GraphObject, collections: Mapping[str, Collection], said: Said | None) -> Brought:
+    version = _version(item.body) or _instant(None if said is None else said.at)
+    made = object_draft(item, collections, version)
+    return Brought(draft=made, collection=collections[item.collection], item=item, version=version)
+
+
+def _version(body: Mapping[str, Any]) -> str | None:
+    return next((at for name in _UPDATED if (at := _instant(body.get(name))) is not None), None)
+
+
+def _instant(value: Any) -> str | None:
+    try:
+        return times.parse(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def known_key(made: Made) -> str:

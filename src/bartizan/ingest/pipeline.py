@@ -19,10 +19,12 @@ from msgspec import Struct
 from bartizan.errors import BadRequest, NotFound, TooLarge
 from bartizan.extend import SOURCES, Said, Source
 from bartizan.ingest import records
-from bartizan.ingest.made import Made, described, generic, known_key, make
+from bartizan.ingest.made import Brought, Made, described, generic, known_key, make, named_in
 from bartizan.model.times import instant
 from bartizan.store.alerts import Kept, store_alerts
+from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, Draft, Query, Store, TenantStore, Tx
+from bartizan.store.said import revised
 
 WRITE_RECORDS = 150  # of one write: at some 0.3 ms an alert the writer's lock is held under 50 ms
 CROWDED_RECORDS = 10  # while other tenants ask: what they wait for is to be short
@@ -58,7 +60,7 @@ class Pace(Protocol):
 class Receipt(Struct):
     """What became of a bulk. Every record is either accepted or a repeat: `accepted + repeats` is their number."""
 
-    accepted: int = 0  # records that were new, or a new version of an alert that is known
+    accepted: int = 0  # records that were new, or a new version of an alert or object that is known
     repeats: int = 0  # records that changed nothing, since all that they say is stored already
     events: int = 0  # rows of event tables that were added
     ids: list[str] = []  # of the alerts that the records stand for, in their order; a repeat's too
@@ -259,15 +261,27 @@ def _unknown(made: Sequence[Made], known: frozenset[str]) -> list[Made]:
     return new
 
 
+def _put_object(tx: Tx, one: Brought) -> bool:
+    """False where it changes nothing."""
+    name, id = one.draft.collection, one.draft.id
+    stored = None if one.version is None else tx.get(name, id)
+    if one.version is None or stored is None:
+        return tx.put(one.draft, unless_exists=True) is not None
+    later = revised(one.collection, inner(stored), one.item.body, one.version)
+    if later is None:
+        return False
+    after, changed = later
+    tx.put(draft(one.collection, after, id, entities=named_in(one.item)), changed=changed)
+    return True
+
+
 def _put(tx: Tx, made: Sequence[Made], known: frozenset[str], also: Also | None = None) -> Receipt:
     receipt = Receipt()
     kept = iter(store_alerts(tx, [alert for one in made for alert in one.alerts]))
     seen = set(known)
     for one in made:
         alerts: list[Kept] = [next(kept) for _ in one.alerts]
-        fresh = [not alert.repeat for alert in alerts] + [
-            tx.put(made_one, unless_exists=True) is not None for made_one in one.objects
-        ]
+        fresh = [not alert.repeat for alert in alerts] + [_put_object(tx, each) for each in one.objects]
         if one.rows:
             key = known_key(one)
             fresh.append(key not in seen)

@@ -180,7 +180,7 @@ def alert_v2(record: Record, fields: Fields) -> Alert:
     first = first_time(fields, "firstActivityDateTime", "createdDateTime")
     category = fields.text("category")
     own_id = fields.text("id", "providerAlertId") or content_id(fields.data)
-    vendor = fields.text("vendorName") or "Microsoft"
+    vendor = fields.text("vendorName") or ("Microsoft" if _is_microsoft(fields, service) else product)
     return Alert(
         vendor=vendor,
         product=product,
@@ -215,6 +215,14 @@ def alert_v2(record: Record, fields: Fields) -> Alert:
         additional=fields.object("additionalData").rest() | fields.rest(_USED_V2) | strange,
         fingerprint=(own_id,),
     )
+
+
+def _is_microsoft(fields: Fields, service: str) -> bool:
+    """Not where Graph says that the service is none of Microsoft's, and the product is none: that of another vendor,
+    which only another server of this API gives."""
+    name = fields.text("productName")
+    foreign = service == "unknown" and fields.has("serviceSource") and name is not None
+    return not foreign or folded(name).startswith(("microsoft", "azure", "office")) or folded(name) in _PRODUCTS
 
 
 def alert_v1(record: Record, fields: Fields) -> Alert:

@@ -101,20 +101,23 @@ def _is_incident(fields: Fields) -> bool:
 
 
 def _incident(record: Record, fields: Fields) -> Iterator[Alert | GraphObject]:
-    """Its alerts; itself as a Graph object where it has Graph's form; as an alert where it names none."""
+    """Its alerts; itself as a Graph object where it has Graph's form; as an alert where it names none and none come
+    beside it."""
     alerts = fields.objects("alerts")
     in_graph = fields.has("displayName", "incidentWebUrl") and not fields.has("incidentName")
     for item in alerts:
         yield alert_v2(record, item) if in_graph else alert_native(record, item, fields)
-    if in_graph and (own_id := fields.text("id")) is not None:
+    own_id = fields.text("id")
+    if in_graph and own_id is not None:
         body = graph_incident(fields)
         yield GraphObject("incidents", "microsoft.graph.security.incident", body | {"id": own_id})
-    if not alerts:
+    apart = in_graph and own_id is not None and record.said is not None and record.said.apart
+    if not alerts and not apart:
         yield incident_alert(record, fields)
 
 
 def graph_incident(fields: Fields) -> dict[str, Any]:
-    """The incident's own properties in inner form."""
+    """The incident's own properties in inner form; null where it says so, as of who it is no longer assigned to."""
     found = lenient(graph.Incident, {key: value for key, value in fields.data.items() if key != "alerts"})
     body = {name: getattr(found, name) for name in found.__struct_fields__}
     plain = (str, int, float, bool)
@@ -122,6 +125,7 @@ def graph_incident(fields: Fields) -> dict[str, Any]:
         name: value
         for name, value in body.items()
         if isinstance(value, plain)
+        or (value is None and name in fields.data and fields.data[name] is None)
         or (isinstance(value, list) and value and all(isinstance(item, str) for item in value))
     }
 

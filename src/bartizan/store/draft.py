@@ -14,7 +14,7 @@ MAX_ENTITIES = 2_000  # index rows of one document; the longest real alert (a wo
 
 _ETAG_KEY = "@odata.etag"
 _TYPE_KEY = "@odata.type"
-_OWN = "@bartizan."  # what keys of this server's own begin with: kept in the state, never rendered
+OWN = "@bartizan."  # what keys of this server's own begin with: kept in the state, never rendered
 _ETAG_VALUE = f'W/"{ETAG}"'
 _MAX_INT = 2**63 - 1
 
@@ -105,7 +105,7 @@ def _rendered(collection: Collection, whole: dict[str, Any], id: str, state: byt
     if collection.type is None:
         return Draft(collection=collection.name, id=id, doc=_encode(whole))
     whole["id"] = id
-    shown = {key: value for key, value in whole.items() if not key.startswith(_OWN)}
+    shown = {key: value for key, value in whole.items() if not key.startswith(OWN)}
     done: Done = {}
     bodies = [edm(version).render(collection.type, shown, done) for version in collection.versions]
     alike = bodies[0] is bodies[-1]  # rendered once for both versions, and masked alike

@@ -19,11 +19,13 @@ from typing import Any, Protocol
 import structlog
 
 from bartizan.api.wire import act, batch, delta, read, write
+from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.limits import Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Clock, Header, Request, Response, error
 from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not
 from bartizan.auth.caller import Access, Caller
+from bartizan.auth.turns import Kind as TurnKind
 from bartizan.auth.turns import Turns
 from bartizan.errors import (
     BadRequest,
@@ -100,6 +102,7 @@ class Graph:
         self.documents = documents
         self.tell = tell  # takes a line of the access log
         self.parts: Mapping[type, Any] = parts or {}
+        self._federation: Federation | None = self.parts.get(Federation)
         self._date = Clock(clock)
         self._tenants: dict[str, TenantStore] = {}
         self._bases: dict[bytes | None, str] = {}
@@ -166,7 +169,7 @@ class Graph:
             if request.method in ("POST", "PATCH", "PUT"):
                 request.body = await self._body(request.headers, receive)
             tenant = "" if request.caller is None else request.caller.tenant
-            async with self.turns.of(tenant, "read" if request.method in ("GET", "HEAD") else "write"):
+            async with self.turns.of(tenant, self._kind(tenant, request)):
                 response = await self.answer(request)
                 return response, *await self._compressed(request, response)
         except BartizanError as problem:
@@ -174,6 +177,15 @@ class Graph:
         except Exception:  # noqa: BLE001 - the edge of the API; logged with its trace
             response = self._failed(request)
         return response, response.body, False
+
+    def _kind(self, tenant: str, request: Request) -> TurnKind:
+        """A read that may ask other systems waits for them, and holds up no other read meanwhile."""
+        if request.method not in ("GET", "HEAD"):
+            return "write"
+        federation = self._federation
+        if federation is None or federation.off(tenant) or "security/alerts" not in request.path.lower():
+            return "read"
+        return "live"
 
     def _open(self, path: str) -> bool:
         """What needs no token: metadata and the root document, as in Graph."""

@@ -26,6 +26,7 @@ from bartizan.store.interface import Query
 CACHED = 512  # query texts of at most 16 KB each
 MAX_EACH = 1_000  # objects that $expand writes into one parent
 FIRST = Query(top=1)
+_LIVE = "live."  # what the token of a list with live alerts begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,10 @@ _NOTHING = QueryOptions()
 
 def _continued(ctx: Context, target: Target, sent: QueryOptions) -> tuple[QueryOptions, Position]:
     """A token carries its whole query; what is sent beside it must be the same, but for the size of the page."""
-    carried, position = odata.decode_token(ctx.token_key, bound(ctx, target), sent.skiptoken or "")
+    token, keys = sent.skiptoken or "", bound(ctx, target)
+    if token.startswith(_LIVE):
+        token, keys = token.removeprefix(_LIVE), [*keys, _LIVE]
+    carried, position = odata.decode_token(ctx.token_key, keys, token)
     for name in ("filter", "orderby", "select", "expand", "search", "count"):
         value = getattr(sent, name)
         if value is not None and value != getattr(carried, name):
@@ -95,10 +99,17 @@ def bound(ctx: Context, target: Target) -> list[str]:
     return [ctx.caller.tenant, target.version, target.hidden, *keys]
 
 
-def next_link(ctx: Context, request: Request, target: Target, plan: Asked, position: Position) -> str:
+def next_link(
+    ctx: Context, request: Request, target: Target, plan: Asked, position: Position, *, live: bool = False
+) -> str:
+    """`live`: of a list that holds live alerts, whose order the store does not make total by itself."""
     options = replace(plan.options, skip=None, skiptoken=None)
-    token = odata.encode_token(ctx.token_key, bound(ctx, target), options, position)
-    return f"{request.base}{link_path(request.path)}?$skiptoken={token}"
+    token = odata.encode_token(ctx.token_key, [*bound(ctx, target), *([_LIVE] if live else [])], options, position)
+    return f"{request.base}{link_path(request.path)}?$skiptoken={_LIVE if live else ''}{token}"
+
+
+def is_live(request: Request) -> bool:
+    return f"skiptoken={_LIVE}" in request.query
 
 
 def link_path(path: str) -> str:

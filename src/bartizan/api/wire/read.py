@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bartizan.api.wire import body as bodies
+from bartizan.api.wire import federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, rows_of
@@ -25,6 +26,11 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 async def many(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
+    federation = federate.wanted(ctx, resource, request)
+    if federation is not None:
+        response = await federate.many(ctx, target, request, federation)
+        if response is not None:
+            return response
     return await _page(ctx, request, target, resource, rows_of(ctx, resource), None, resource.name)
 
 
@@ -94,7 +100,7 @@ async def _counted(
 
 
 async def one(ctx: Context, target: Target, request: Request) -> Response:
-    row = await found(ctx, target)
+    row = await federate.one(ctx, target, request)
     known = request.headers.get(b"if-none-match")
     if known is not None and _matches(known, row):
         return Response(304, headers=[(b"etag", row.etag.encode())])

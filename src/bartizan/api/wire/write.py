@@ -12,7 +12,7 @@ from bartizan.api.wire.request import Request, Response
 from bartizan.api.wire.route import Target
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge
 from bartizan.extend import Context, Navigation, Resource
-from bartizan.store.draft import draft, inner
+from bartizan.store.draft import OWN, draft, inner
 from bartizan.store.interface import Stored, Tx
 
 MAX_BULK = 1_000  # objects of one POST: one transaction, lock held under 50 ms with small documents
@@ -271,7 +271,7 @@ async def _patch(
         changed = {
             name: (before.get(name), after.get(name))
             for name in before.keys() | after.keys()
-            if before.get(name) != after.get(name)
+            if before.get(name) != after.get(name) and not name.startswith(OWN)
         }
         if not changed:
             return row
