@@ -253,6 +253,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subscriptions_per_app: Annotated[Count, Meta(description="Subscriptions of one application in one tenant.")] = 100
     subscriptions_per_tenant: Annotated[Count, Meta(description="Subscriptions of one tenant.")] = 1000
 
+    # --- write-back
+    write_back_limit_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            description="Seconds for which a change is written back to a system that is away or denies; then it has "
+            "failed.",
+        ),
+    ] = 7 * 86_400
+
     # --- requests
     rate_limits: Annotated[
         str,

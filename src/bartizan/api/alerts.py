@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bartizan.api.wire.note import note
-from bartizan.api.wire.write import changes
+from bartizan.api.wire.write import changes, check_match
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, never, resource
 from bartizan.model import posted
@@ -16,7 +16,18 @@ from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
 from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store.alerts import ALERTS, ALERTS_V2, INCIDENTS, Face, change_alert, move_alert, prepare, store_alerts
+from bartizan.store.alerts import (
+    ALERTS,
+    ALERTS_V2,
+    INCIDENTS,
+    Face,
+    Resolve,
+    change_alert,
+    move_alert,
+    prepare,
+    resolve_members,
+    store_alerts,
+)
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Stored, Tx
 
@@ -256,8 +267,36 @@ def new_incident(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {**stamped, **kept, "tenantId": ctx.caller.tenant}
 
 
-@incidents.merge
-def change_incident(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+@incidents.on_patch
+async def change_incident(ctx: Context, id: str, given: dict[str, Any], if_match: str | None) -> Stored:
+    """Whoever resolves an incident resolves its open alerts: the first of them in this transaction, the others, where
+    there are many, by the stage `writeback` after it."""
+
+    def work(tx: Tx) -> Stored:
+        row = tx.get(INCIDENTS.name, id)
+        if row is None:
+            raise NotFound(f"There is no incident '{id[:100]}'.")
+        check_match(row, if_match)
+        before = inner(row)
+        after = _merged(ctx, before, given)
+        changed = {name: (before.get(name), after[name]) for name in after if before.get(name) != after[name]}
+        if not changed:
+            return row
+        put = tx.put(draft(INCIDENTS, after, id), changed=changed)
+        assert put is not None
+        note(ctx, tx, incidents, [id], changed=changed)
+        if changed.get("status", (None, None))[1] == "resolved":
+            resolved = resolve_members(tx, Resolve(id, who(ctx)))
+            if resolved:
+                note(ctx, tx, alerts_v2, resolved, activity="Resolve alerts of incident", reason=f"Incident {id}")
+                put = tx.get(INCIDENTS.name, id)
+                assert put is not None
+        return put
+
+    return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _merged(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     if before.get("redirectIncidentId"):
         raise BadRequest(f"This incident was merged; change incident '{before['redirectIncidentId']}' instead.")
     if "displayName" in given and not given["displayName"]:

@@ -20,7 +20,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.routing import BaseRoute, Route
 
-from bartizan import api
+from bartizan import api, connectors
 from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
 from bartizan.api.wire.limits import Limit, Limits, limits_of
@@ -32,9 +32,12 @@ from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
 from bartizan.auth.caller import Caller
+from bartizan.auth.keys import Vault
+from bartizan.connectors.http import http_of
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
+from bartizan.extend.connections import CONNECTIONS, Connections
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -65,6 +68,7 @@ def declared() -> tuple[Collection, ...]:
         INGESTION,
         LINKS,
         *RESPOND_COLLECTIONS,
+        CONNECTIONS,
         *collections(),
     )
     return tuple({each.name: each for each in every}.values())
@@ -263,6 +267,12 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def connections_of(settings: Settings, store: Store) -> Connections:
+    """Opens none yet."""
+    connectors.load()
+    return Connections(store, Vault.open(settings), http_of)
 
 
 def parts_of(settings: Settings) -> dict[type, Any]:

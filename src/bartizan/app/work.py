@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app.assembly import lake_of, policy_of, store_of
+from bartizan.app.assembly import connections_of, lake_of, policy_of, store_of
+from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.ingest.copy import CopyStage
@@ -22,6 +23,8 @@ from bartizan.ingest.health import watch
 from bartizan.lake import Lake
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
+from bartizan.respond.standing import Standing
+from bartizan.respond.writeback import Pace, Writeback
 from bartizan.settings import Settings
 from bartizan.store import LeaseLost, Store
 
@@ -47,16 +50,21 @@ async def _main(settings: Settings) -> None:
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         await copy.register()
         await correlate.register()
+        connections = connections_of(settings, store)
+        tenants = Standing(Accounts(store)).tenants
+        writeback = Writeback(store, connections, tenants, pace=Pace(limit_s=float(settings.write_back_limit_s)))
+        await writeback.register()
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy, correlate).items()
+            for name, stage in stages(settings, store, copy, correlate, writeback).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await connections.close()
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +86,9 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asynci
         await store.close()
 
 
-def stages(settings: Settings, store: Store, copy: CopyStage, correlate: CorrelateStage) -> Mapping[str, Stage]:
+def stages(
+    settings: Settings, store: Store, copy: CopyStage, correlate: CorrelateStage, writeback: Writeback
+) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
     return {
@@ -87,6 +97,7 @@ def stages(settings: Settings, store: Store, copy: CopyStage, correlate: Correla
         "copy": copy.run,
         "health": lambda: watch(store),
         "correlate": correlate.run,
+        "writeback": writeback.run,
     }
 
 

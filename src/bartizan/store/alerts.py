@@ -8,13 +8,15 @@ again. An incident's lastUpdateDateTime moves when one of its alerts changes.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from bartizan.errors import BadRequest, NotFound, PreconditionFailed
 from bartizan.model import faces
 from bartizan.model.faces import AlertState
-from bartizan.model.workflow import Who
-from bartizan.odata.tree import Kind
+from bartizan.model.workflow import MAX_COMMENTS, Who
+from bartizan.odata import tree
+from bartizan.odata.tree import And, Compare, Expr, Kind, Path
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import CREATED, UPDATED, Collection, Column, Draft, Entity, Stored, Tx
 
@@ -104,6 +106,14 @@ INCIDENTS = Collection(
 )
 COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
 
+# In the feed, beside what an analyst changed in today's face: (the source's version that was known then, who changed
+# it). What a provider's record or the server changes has no such mark.
+ANALYST = "@analyst"
+
+RESOLVING = "alerts/resolving"  # incidents whose alerts are not all resolved yet
+RESOLVE_CHUNK = 50  # alerts that one transaction resolves: the writer's lock stays short
+_UNDECIDED = (None, "unknown")
+
 _STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
 RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
 _RAW_DIGITS = 16
@@ -181,7 +191,7 @@ def store_alerts(tx: Tx, prepared: Iterable[Prepared]) -> list[Kept]:
 
 
 def change_alert(
-    tx: Tx, id: str, patch: Mapping[str, Any], face: Face, who: Who, *, if_match: str | None = None
+    tx: Tx, id: str, patch: Mapping[str, Any], face: Face, who: Who, *, if_match: str | None = None, touch: bool = True
 ) -> Kept:
     """What an analyst changes through one face (inner form of the named properties) shows in both. NotFound,
     BadRequest; PreconditionFailed where `if_match` names another version of that face. What changes nothing is not
@@ -196,7 +206,7 @@ def change_alert(
     after = apply(before, patch, who, tx.now)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {})
-    return _replace(tx, before, after)
+    return _replace(tx, before, after, touch=touch, by=who)
 
 
 def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
@@ -226,20 +236,69 @@ def place_alert(tx: Tx, id: str, incident: str, *, instead_of: str | None = None
     return _replace(tx, before, faces.move(before, incident), touch=False)
 
 
+class Resolve(Struct, frozen=True):
+    """The open alerts of an incident are to be resolved, as somebody has resolved it."""
+
+    incident: str
+    who: Who
+
+
+def resolve_members(tx: Tx, resolve: Resolve) -> list[str]:
+    """Resolves open alerts of a resolved incident, some at a time; which. What remains is in `resolving`, for a stage
+    to go on with; where the incident is open again, nothing does.
+
+    An alert that has no verdict of its own takes the incident's, and the resolving comment becomes one of its comments.
+    """
+    rest = [each for each in resolving(tx.value(RESOLVING)) if each.incident != resolve.incident]
+    stored = tx.get(INCIDENTS.name, resolve.incident)
+    of = {} if stored is None else inner(stored)
+    rows: list[Stored] = []
+    if of.get("status") == "resolved":
+        rows = tx.find(ALERTS_V2.name, _open_in(resolve.incident), limit=RESOLVE_CHUNK)
+        for row in rows:
+            change_alert(tx, row.id, _resolution(of, state_of(row)), "v2", resolve.who, touch=False)
+        if rows:
+            touch_incident(tx, resolve.incident)
+        if len(rows) == RESOLVE_CHUNK:
+            rest.append(resolve)
+    tx.set_value(RESOLVING, msgspec.json.encode(rest) if rest else None)
+    return [row.id for row in rows]
+
+
+def resolving(kept: bytes | None) -> list[Resolve]:
+    """Incidents whose alerts are not all resolved yet, as kept under RESOLVING."""
+    return msgspec.json.decode(kept, type=list[Resolve]) if kept else []
+
+
+def _open_in(incident: str) -> Expr:
+    here = Compare("eq", Path(("incidentId",), kind="text"), tree.Literal(incident, "text"))
+    return And((here, Compare("ne", Path(("status",), kind="enum"), tree.Literal("resolved", "enum"))))
+
+
+def _resolution(incident: Mapping[str, Any], alert: AlertState) -> dict[str, Any]:
+    patch: dict[str, Any] = {"status": "resolved"}
+    if alert.now.classification in _UNDECIDED and incident.get("classification") not in _UNDECIDED:
+        patch["classification"] = incident["classification"]
+        if incident.get("determination") not in _UNDECIDED:
+            patch["determination"] = incident["determination"]
+    if incident.get("resolvingComment") and len(alert.now.comments) < MAX_COMMENTS:
+        patch["comments"] = {"comment": incident["resolvingComment"]}
+    return patch
+
+
 def touch_incident(tx: Tx, id: str) -> Stored | None:
     """Moves its lastUpdateDateTime; None where there is no such incident."""
     stored = tx.get(INCIDENTS.name, id)
     return None if stored is None else tx.put(draft(INCIDENTS, inner(stored), id), changed={})
 
 
-def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True) -> Kept:
+def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True, by: Who | None = None) -> Kept:
     v2, legacy = _drafts(after)
     changed = _differences(faces.today(before), faces.today(after))
     changed_legacy = _differences(faces.of_old(before), faces.of_old(after))
     changed_legacy.pop("historyStates", None)  # it grows with every change, and the feed tells the same
-    kept = Kept(
-        _put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident
-    )
+    told = changed if by is None else {**changed, ANALYST: (before.version, by.shown)}
+    kept = Kept(_put(tx, v2, told), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident)
     if touch and after.incident is not None:
         touch_incident(tx, after.incident)
     return kept
