@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend.connectors import Pushed, Subject
@@ -50,7 +51,7 @@ _FAR = "9999-12-31T00:00:00.0000000Z"
 _ERROR_CHARS = 1_000
 _LOOK_BACK = 50  # earlier changes of an object that are asked what was written last
 _MAX_LATER = 500  # later changes of an object that a repeated one must not undo
-_UNSAID = (None, "", "unknown", "none", "unknownFutureValue")  # different words for nothing
+_UNSAID: tuple[Any, ...] = (None, "", [], "unknown", "none", "unknownFutureValue")  # different words for nothing
 
 
 class Own(Struct, kw_only=True, omit_defaults=True):
@@ -152,6 +153,11 @@ def heads(connection: str | None = None, until: str = _FAR) -> Expr:
     return due if connection is None else And((_is("connection", connection), due))
 
 
+def narrowed(*, state: str | None, connection: str | None) -> Expr | None:
+    given = [_is(name, value) for name, value in (("state", state), ("connection", connection)) if value is not None]
+    return And(tuple(given)) if given else None
+
+
 SOONEST = (Order(Path(("nextTryDateTime",), kind="instant")), Order(Path(("changeNumber",), kind="int")))
 _FIRST = (Order(Path(("changeNumber",), kind="int")),)
 _LAST = (Order(Path(("changeNumber",), kind="int"), descending=True),)
@@ -235,6 +241,8 @@ def arrive(tx: Tx, tried: WriteBack, said: Pushed, told: Mapping[str, Any], now:
 def _alike(one: Any, other: Any) -> bool:
     if one in _UNSAID and other in _UNSAID:
         return True
+    if isinstance(one, list) and isinstance(other, list):
+        return sorted(map(str, one)) == sorted(map(str, other))
     return bool(one == other) or (isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower())
 
 
@@ -323,6 +331,20 @@ async def standing(store: Store, tenant: str, now: str) -> Standing:
             changed = to_datetime(msgspec.json.decode(row.wire("beta"))["changedDateTime"])
             oldest = max(0.0, (to_datetime(now) - changed).total_seconds())
     return Standing(waiting, denied, failed, oldest)
+
+
+def metrics(queues: Mapping[str, Standing]) -> bytes:
+    """In Prometheus' text form, by tenant."""
+    made = CollectorRegistry()
+    changes = Gauge("bartizan_write_backs", "Changes in the queue.", ("tenant", "state"), registry=made)
+    oldest = Gauge(
+        "bartizan_write_back_oldest_seconds", "Age of the oldest one that is open.", ("tenant",), registry=made
+    )
+    for tenant, found in queues.items():
+        for state, count in (("waiting", found.waiting), ("denied", found.denied), ("failed", found.failed)):
+            changes.labels(tenant, state).set(count)
+        oldest.labels(tenant).set(found.oldest_s)
+    return generate_latest(made)
 
 
 def later(now: str, seconds: float) -> str:
