@@ -110,7 +110,7 @@ def write_back(
     """`takes` are the words that the connector can push; others are left out, and said to be."""
     sent = {word: value for word, value in values.items() if word in takes}
     return WriteBack(
-        id=stable_id("writeBack", tenant, connection, str(number)),
+        id=stable_id("writeBack", tenant, connection, str(number), at),  # numbers are given anew after a restore
         connection=connection,
         subject=subject,
         subject_id=subject_id,

@@ -39,6 +39,7 @@ RISK: Mapping[str, Subject] = {"riskyUsers": "riskyUser", "riskDetections": "ris
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, *RISK, "users")
 DECISIONS = frozenset({"confirmedCompromised", "confirmedSafe", "dismissed"})  # of people; other states are computed
 STEP_CHANGES = 200
+ENTER_CHUNK = 50  # changes that one transaction queues: the writer's lock stays short
 SCAN_ROWS = 500
 _WORDS = {name: name for name in ("status", "classification", "determination", "assignedTo")} | {"systemTags": "tags"}
 _PULLED = "connection:"  # what actors begin with that are connections
@@ -146,8 +147,9 @@ class Writeback:
                 made += await self._of_alert(here, connections, change)
             elif change.collection != INCIDENTS.name:
                 made += await self._of_risk(here, connections, change)
-        if made:
-            await here.write(lambda tx: [queue.enter(tx, each, self._now()) for each in made], actor=NAME)
+        for start in range(0, len(made), ENTER_CHUNK):
+            part = made[start : start + ENTER_CHUNK]
+            await here.write(lambda tx, part=part: [queue.enter(tx, each, self._now()) for each in part], actor=NAME)  # type: ignore[misc]
         return list(dict.fromkeys(each.connection for each in made))
 
     async def _resolve(self, here: TenantStore) -> None:
