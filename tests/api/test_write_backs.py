@@ -11,6 +11,7 @@ from bartizan.api.identity_protection import risky_users
 from bartizan.extend.connections import Connection, note_pulled
 from bartizan.respond.queue import WRITE_BACKS
 from bartizan.respond.writeback import Writeback
+from bartizan.store.alerts import INCIDENTS as INCIDENTS_SET
 from bartizan.store.alerts import RESOLVE_CHUNK, move_alert, prepare, store_alerts
 from bartizan.store.interface import Query, Tx
 
@@ -198,3 +199,24 @@ async def test_a_change_of_an_incident_minds_its_version(world: World, system: S
     etag = (await world.get(f"{INCIDENTS}/{incident}"))["@odata.etag"]
     await world.patch(f"{INCIDENTS}/{incident}", body, if_match=etag)
     assert (await world.get(f"{ALERTS}/{alert}"))["status"] == "resolved"
+
+
+async def test_an_incident_that_was_pulled_goes_back(world: World, system: System) -> None:
+    """What analysts change in it goes to the system that it came from; one that was made here goes nowhere, and what
+    the system says of its own is not sent to it."""
+    tickets = await connected(world, system)
+    desk = Desk(world.store)
+    body = {"displayName": "Theirs", "status": "active", "severity": "high", "classification": "unknown"}
+    await desk.put(INCIDENTS_SET, "924565", body, tickets.actor)
+    own = (await world.post(INCIDENTS, {"displayName": "Ours"}))["id"]
+    for id in ("924565", own):
+        await world.patch(f"{INCIDENTS}/{id}", {"status": "resolved", "customTags": ["vip"]}, by="analyst")
+        await world.post(f"{INCIDENTS}/{id}/comments", {"comment": "done"}, by="analyst")
+    await desk.put(INCIDENTS_SET, "924565", {**body, "status": "active"}, tickets.actor, status=("resolved", "active"))
+    await followed(world)
+    found = (await world.get(f"{INCIDENTS}/924565/writeBacks?$orderby=changeNumber"))["value"]
+    assert [(each["subject"], each["sourceId"], each["words"], each["changedBy"]) for each in found] == [
+        ("incident", "924565", ["status", "tags"], "Analyst"),
+        ("incident", "924565", ["comments"], "Analyst"),
+    ]
+    assert len((await world.get("/beta/security/writeBacks"))["value"]) == 2

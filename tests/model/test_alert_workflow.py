@@ -228,8 +228,9 @@ def test_a_comment_that_was_written_back_does_not_double(form: str) -> None:
     assert old(after)["comments"] == ["it was Bob"] * 2
     more = later(after, legacy={"comments": [*theirs, form.format(text="it was Bob"), "so: it was Bob"]}, title="t2")
     assert old(more)["comments"] == ["it was Bob"] * 2 + [form.format(text="it was Bob"), "so: it was Bob"]
-    assert old(later(more, legacy={"comments": [*theirs, "so: it was Bob"]}, title="t3"))["comments"] == (
-        old(more)["comments"]
+    assert (
+        old(later(more, legacy={"comments": [*theirs, "so: it was Bob"]}, title="t3"))["comments"]
+        == (old(more)["comments"])
     )
 
 

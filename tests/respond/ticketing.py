@@ -55,6 +55,7 @@ class Tickets(Connector):
     owns: ClassVar[tuple[tuple[str, str], ...]] = (("Northwall", "Sensor"),)
     pushes: ClassVar[Mapping[Subject, frozenset[str]]] = {
         "alert": frozenset({"status", "classification", "assignedTo", "comments", "tags"}),
+        "incident": frozenset({"status", "classification", "comments", "tags"}),
         "riskyUser": frozenset({"riskState", "riskDetail"}),
     }
 

@@ -19,6 +19,7 @@ from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import (
     ALERTS,
     ALERTS_V2,
+    ANALYST,
     INCIDENTS,
     Face,
     Resolve,
@@ -282,7 +283,7 @@ async def change_incident(ctx: Context, id: str, given: dict[str, Any], if_match
         changed = {name: (before.get(name), after[name]) for name in after if before.get(name) != after[name]}
         if not changed:
             return row
-        put = tx.put(draft(INCIDENTS, after, id), changed=changed)
+        put = tx.put(draft(INCIDENTS, after, id), changed={**changed, ANALYST: (None, who(ctx).shown)})
         assert put is not None
         note(ctx, tx, incidents, [id], changed=changed)
         if changed.get("status", (None, None))[1] == "resolved":
@@ -331,7 +332,7 @@ def _commented(ctx: Context, tx: Tx, row: Stored, texts: list[str], **also: Any)
         raise BadRequest(f"an incident has at most {MAX_COMMENTS} comments.")
     after = {**before, **also, "comments": whole, "lastModifiedBy": ctx.caller.actor}
     changed = {name: (before.get(name), after[name]) for name in ("comments", *also)}
-    tx.put(draft(INCIDENTS, after, row.id), changed=changed)
+    tx.put(draft(INCIDENTS, after, row.id), changed={**changed, ANALYST: (None, who(ctx).shown)})
     note(ctx, tx, incidents, [row.id], changed=changed)
     return whole
 

@@ -1,13 +1,13 @@
 """Changes on their way to the systems that own what was changed: this server's own set, in Graph's style."""
 
-from bartizan.api.alerts import alerts_v2
+from bartizan.api.alerts import alerts_v2, incidents
 from bartizan.api.identity_protection import risk_detections, risky_users
 from bartizan.errors import Forbidden
 from bartizan.extend import Can, Context, Resource, never, resource
 from bartizan.odata.tree import Expr, In, Literal, Path
 from bartizan.respond.queue import WRITE_BACKS
 
-_SUBJECTS = {"alert": alerts_v2, "riskyUser": risky_users, "riskDetection": risk_detections}
+_SUBJECTS = {"alert": alerts_v2, "incident": incidents, "riskyUser": risky_users, "riskDetection": risk_detections}
 
 
 def readable(ctx: Context) -> Expr:

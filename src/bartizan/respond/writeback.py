@@ -35,13 +35,21 @@ from bartizan.store.follow import Follower
 from bartizan.store.interface import Change, Query, Store, Stored, TenantStore, Tx
 
 NAME = "writeback"
-RISK: Mapping[str, Subject] = {"riskyUsers": "riskyUser", "riskDetections": "riskDetection"}
-WATCHED = (ALERTS_V2.name, INCIDENTS.name, *RISK, "users")
+SUBJECTS: Mapping[str, Subject] = {
+    ALERTS_V2.name: "alert",
+    INCIDENTS.name: "incident",
+    "riskyUsers": "riskyUser",
+    "riskDetections": "riskDetection",
+}
+SETS = {subject: name for name, subject in SUBJECTS.items()}
+WATCHED = (*SUBJECTS, "users")
 DECISIONS = frozenset({"confirmedCompromised", "confirmedSafe", "dismissed"})  # of people; other states are computed
 STEP_CHANGES = 200
+MAX_ORIGINS = 200  # connections that one object came over
 ENTER_CHUNK = 50  # changes that one transaction queues: the writer's lock stays short
 SCAN_ROWS = 500
-_WORDS = {name: name for name in ("status", "classification", "determination", "assignedTo")} | {"systemTags": "tags"}
+_WORDS = {name: name for name in ("status", "classification", "determination", "assignedTo", "resolvingComment")}
+_WORDS |= {"systemTags": "tags", "customTags": "tags"}  # of an alert, of an incident
 _PULLED = "connection:"  # what actors begin with that are connections
 _PASSING = (StorageFull, Unavailable, Timeout)
 
@@ -145,8 +153,8 @@ class Writeback:
         for change in changes:
             if change.collection == ALERTS_V2.name:
                 made += await self._of_alert(here, connections, change)
-            elif change.collection != INCIDENTS.name:
-                made += await self._of_risk(here, connections, change)
+            else:
+                made += await self._of_object(here, connections, change)
         for start in range(0, len(made), ENTER_CHUNK):
             part = made[start : start + ENTER_CHUNK]
             await here.write(lambda tx, part=part: [queue.enter(tx, each, self._now()) for each in part], actor=NAME)  # type: ignore[misc]
@@ -174,30 +182,27 @@ class Writeback:
         source = str(state.v2.get("providerAlertId") or state.id)
         return self._queued(here, connection, "alert", change, source, values, base, known=known, by=by)
 
-    async def _of_risk(
+    async def _of_object(
         self, here: TenantStore, connections: Mapping[str, Connection], change: Change
     ) -> list[WriteBack]:
-        """Decisions on users and detections that came over a connection; which ones did is noted as they come."""
+        """Incidents, and decisions on users and detections, that came over a connection; which ones did is noted as
+        they come."""
         if change.actor.startswith(_PULLED):
             connection = connections.get(change.actor.removeprefix(_PULLED))
-            if connection is not None and change.op != "deleted":
+            touched = change.op == "updated" and change.changed == {}  # an incident, by one of its alerts
+            if connection is not None and change.op != "deleted" and not touched:
                 await self._came(here, connection, change)
             return []
-        changed = change.changed or {}
-        subject = RISK.get(change.collection)
-        if subject is None or change.op == "deleted" or changed.get("riskState", (None, None))[1] not in DECISIONS:
+        subject, changed = SUBJECTS.get(change.collection), change.changed or {}
+        if subject is None or change.op == "deleted":
             return []
-        origins = {target for _, target in await here.related(PULLED_OVER, change.id, limit=100)}
+        values, base, known, by = arranged(changed) if subject == "incident" else decided(changed, change.actor)
+        if not values:
+            return []
+        origins = {target for _, target in await here.related(PULLED_OVER, change.id, limit=MAX_ORIGINS)}
         owners = [each for each in connections.values() if each.origin in origins]
-        owners.sort(key=lambda each: (not each.enabled, each.id))
-        words = {name: each for name, each in changed.items() if name in ("riskState", "riskDetail")}
-        values, base = (
-            {name: after for name, (_, after) in words.items()},
-            {name: was for name, (was, _) in words.items()},
-        )
-        known = changed.get("riskLastUpdatedDateTime", changed.get("lastUpdatedDateTime", (None, None)))[0]
-        for owner in owners:
-            made = self._queued(here, owner, subject, change, change.id, values, base, known=known, by=change.actor)
+        for owner in sorted(owners, key=lambda each: (not each.enabled, each.id)):
+            made = self._queued(here, owner, subject, change, change.id, values, base, known=known, by=by)
             if made:
                 return made
         return []
@@ -207,7 +212,7 @@ class Writeback:
         if change.collection == "riskDetections":
             row = await here.get(change.collection, change.id)
             ids += [str(inner(row)["userId"])] if row is not None and inner(row).get("userId") else []
-        here_by = {id: {target for _, target in await here.related(PULLED_OVER, id, limit=100)} for id in ids}
+        here_by = {id: {target for _, target in await here.related(PULLED_OVER, id, limit=MAX_ORIGINS)} for id in ids}
         new = [id for id in ids if connection.origin not in here_by[id]]
         if new:
             await here.write(lambda tx: note_pulled(tx, connection, new), actor=NAME)
@@ -341,8 +346,7 @@ class Writeback:
         if not connection.enabled or not connection.write_back:
             off = "is disabled" if not connection.enabled else "does not write back"
             raise Held(f"the connection '{connection.id}' {off}")
-        collection = {"alert": ALERTS_V2.name, "riskyUser": "riskyUsers"}.get(tried.subject, "riskDetections")
-        row = await here.get(collection, tried.subject_id)
+        row = await here.get(SETS[tried.subject], tried.subject_id)
         if row is None:
             raise Rejected(f"the {tried.subject} '{tried.subject_id[:100]}' is not here any more")
         try:
@@ -449,14 +453,31 @@ class _Lane:
 
 
 def said(changed: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The words of a change of an alert as connectors take them, and what they were before; comments only the new
-    ones."""
+    """The words of a change of an alert or an incident as connectors take them, and what they were before; comments
+    only the new ones."""
     values = {word: changed[name][1] for name, word in _WORDS.items() if name in changed}
     base = {word: changed[name][0] for name, word in _WORDS.items() if name in changed}
     if "comments" in changed:
         before, after = changed["comments"]
         values["comments"] = list(after or [])[len(before or []) :]
     return values, base
+
+
+def arranged(changed: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, Any], dict[str, Any], None, str]:
+    """Of an incident, what an analyst changed, unless it was merged: the incidents of a system are its own."""
+    if ANALYST not in changed or "redirectIncidentId" in changed:
+        return {}, {}, None, ""
+    return *said(changed), None, str(changed[ANALYST][1])
+
+
+def decided(changed: Mapping[str, tuple[Any, Any]], by: str) -> tuple[dict[str, Any], dict[str, Any], str | None, str]:
+    """Of a risky user or a detection, what somebody decided."""
+    if changed.get("riskState", (None, None))[1] not in DECISIONS:
+        return {}, {}, None, by
+    words = {name: changed[name] for name in ("riskState", "riskDetail") if name in changed}
+    moved = changed.get("riskLastUpdatedDateTime", changed.get("lastUpdatedDateTime", (None, None)))[0]
+    values = {name: after for name, (_, after) in words.items()}
+    return values, {name: before for name, (before, _) in words.items()}, moved, by
 
 
 def _told(subject: Subject, row: Stored) -> dict[str, Any]:

@@ -106,8 +106,8 @@ INCIDENTS = Collection(
 )
 COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
 
-# In the feed, beside what an analyst changed in today's face: (the source's version that was known then, who changed
-# it). What a provider's record or the server changes has no such mark.
+# In the feed, beside what an analyst changed in today's face or an incident: (the source's version that was known then,
+# who changed it). What a provider's record or the server changes has no such mark.
 ANALYST = "@analyst"
 
 RESOLVING = "alerts/resolving"  # incidents whose alerts are not all resolved yet
