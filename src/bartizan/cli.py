@@ -21,6 +21,11 @@ class Commands(click.Group):
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
         "sources": ("bartizan.ingest.command:sources", "List the sources; status says how they arrive."),
         "correlate": ("bartizan.correlate.command:correlate", "Make incidents of a recorded stream of alerts."),
+        "connection": (
+            "bartizan.app.connect:connection",
+            "Connect systems: add, list, check, change, rotate, remove.",
+        ),
+        "connectors": ("bartizan.app.connect:connectors", "List the kinds of systems that can be connected."),
         "tenant": (
             "bartizan.auth.commands:tenant",
             "Tenants: add, list, remove, rotate, export, restore, erase.",

@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bartizan import api, errors, settings
+from bartizan import api, connectors, errors, settings
 from bartizan.api.documents import coverage
 from bartizan.api.wire.route import Router
 from bartizan.auth.caller import Access
 from bartizan.extend import RESOURCES, SOURCES, Can, Resource
+from bartizan.extend.connections import settings_of
+from bartizan.extend.connectors import CONNECTORS, Connector
 from bartizan.lake.tables import TABLES, declare
 from bartizan.sources.tables import TABLES as SOURCE_TABLES
 
@@ -110,6 +112,31 @@ def _sources() -> str:
     return _page("Sources", intro, ("name", "vendor", "product", "what"), rows)
 
 
+def _connectors() -> str:
+    parts = ["# Connectors", "", _NOTE, "", "Kinds of systems that `bartizan connection add` takes.", ""]
+    for name in sorted(CONNECTORS):
+        parts += _connector(CONNECTORS[name])
+    return "\n".join(parts)
+
+
+def _connector(kind: type[Connector]) -> list[str]:
+    lines = [f"## {kind.name}", "", f"{kind.vendor}, {kind.product}. {kind.doc}", ""]
+    for each in settings_of(kind):
+        notes = [each.type, *(["secret"] if each.secret else []), *(["required"] if each.required else [])]
+        default = "" if each.default in (None, '""', "null", "[]", "{}") else f", default `{each.default}`"
+        lines.append(f"- setting `{each.name}` ({', '.join(notes)}{default}): {each.description or '-'}")
+    for name, stream in kind.streams.items():
+        lines.append(f"- stream `{name}`, every {stream.every_s:g} s: {stream.doc}")
+    for subject, words in kind.pushes.items():
+        lines.append(f"- written back of a {subject}: {', '.join(sorted(words))}")
+    for name, offer in kind.offers.items():
+        undo = f" Undone by `{offer.undo}`." if offer.undo else ""
+        lines.append(f"- action `{name}` on a {offer.target}: {offer.doc}{undo}")
+    if kind.reads:
+        lines.append("- alerts can be read live")
+    return [*lines, ""]
+
+
 def _tables() -> str:
     rows = [(f"`{name}`", str(len(table.columns)), table.time or "") for name, table in sorted(TABLES.items())]
     intro = "Event tables that telemetry goes to; they are read by hunting."
@@ -128,6 +155,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors": _errors,
     "resources": _resources,
     "sources": _sources,
+    "connectors": _connectors,
     "tables": _tables,
     "coverage": lambda: coverage.page(Router(RESOURCES)),
 }
@@ -138,6 +166,7 @@ def pages() -> dict[str, str]:
     for table, columns in SOURCE_TABLES.items():  # importing them has registered the sources
         declare(table, columns)
     api.load()
+    connectors.load()
     return {f"{name}.md": make() for name, make in PAGES.items()}
 
 

@@ -15,7 +15,7 @@ from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph
 from bartizan.api.wire.limits import Limit, Limits
 from bartizan.api.wire.route import Router
-from bartizan.app.assembly import declared, parts_of
+from bartizan.app.assembly import connections_of, declared, parts_of
 from bartizan.auth.caller import Caller, Role
 from bartizan.errors import Unauthenticated
 from bartizan.extend import RESOURCES, permissions
@@ -144,6 +144,7 @@ async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> Asy
     router = Router(RESOURCES)
     documents = Documents(router)
     seconds = iter(range(10**9))
+    settings = Settings(data=str(tmp_path), allow_private_notifications=True)
     graph = Graph(
         router,
         store,
@@ -154,7 +155,7 @@ async def world(tmp_path: Path, bounds: Bounds, limits: dict[str, Limit]) -> Asy
         bounds=bounds,
         token_key=b"k" * 32,
         documents=lambda graph, target, request: documents.answer(target, request),
-        parts=parts_of(Settings(data=str(tmp_path), allow_private_notifications=True)),
+        parts=parts_of(settings, connections_of(settings, store)),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url=BASE) as http:
         yield World(graph, store, http, known)

@@ -17,7 +17,7 @@ from tests.api.conftest import NOW, anyio_backend, bounds, limits, world  # noqa
 from tests.api.conftest import World as Place
 from tests.wire.conftest import Running
 
-from bartizan.app.assembly import parts_of
+from bartizan.app.assembly import connections_of, parts_of
 from bartizan.settings import Settings
 
 ARRIVES_S = 20.0
@@ -201,7 +201,8 @@ def test_a_refused_handshake(api: httpx.Client, receiver: Receiver) -> None:
 @pytest.mark.anyio
 async def test_private_addresses_need_the_flag(world: Place, tmp_path: Path, receiver: Receiver) -> None:  # noqa: F811
     """Without --allow-private-notifications the server sends nothing into its own network."""
-    world.graph.parts = parts_of(Settings(data=str(tmp_path)))
+    settings = Settings(data=str(tmp_path))
+    world.graph.parts = parts_of(settings, connections_of(settings, world.store))
     until = (NOW + timedelta(hours=1)).isoformat()
     hosts = "127.0.0.1 [::1] 10.0.0.1 192.168.1.1 169.254.169.254 [fd00::1] 2130706433 localhost 0.0.0.0".split()
     for url in [*(f"https://{host}/x" for host in hosts), f"{receiver.root}/told"]:

@@ -37,7 +37,8 @@ from bartizan.connectors.http import http_of
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
-from bartizan.extend.connections import CONNECTIONS, Connections
+from bartizan.extend.connections import CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.ingest.directory import BROUGHT
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -72,6 +73,8 @@ def declared() -> tuple[Collection, ...]:
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,
+        CONNECTION_STREAMS,
+        BROUGHT,
         *collections(),
     )
     return tuple({each.name: each for each in every}.values())
@@ -112,6 +115,7 @@ class App:
         self.store = store
         self._access = access
         self.authority = Authority(settings, store, permissions=permissions, clock=lambda: clock().timestamp())
+        self.connections = connections_of(settings, store)
         self.router = Router(RESOURCES)
         self.documents = Documents(self.router)
         self.meter = Meter()
@@ -126,7 +130,7 @@ class App:
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),
             documents=lambda graph, target, request: self.documents.answer(target, request),
-            parts=parts_of(settings),
+            parts=parts_of(settings, self.connections),
             tell=None if access is None else access.add,
         )
         self.lake = None
@@ -160,6 +164,7 @@ class App:
         if self._access is not None:
             self._access.flush()
         await self.health.close()
+        await self.connections.close()
         if self.lake is not None:
             await self.lake.close()
         await self.store.close()
@@ -281,10 +286,13 @@ def connections_of(settings: Settings, store: Store) -> Connections:
     return Connections(store, Vault.open(settings), http_of)
 
 
-def parts_of(settings: Settings) -> dict[type, Any]:
+def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
-    return {Subscriptions: Subscriptions(policy_of(settings), quota)}
+    return {
+        Subscriptions: Subscriptions(policy_of(settings), quota),
+        Connections: connections,
+    }
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -14,12 +14,16 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app.assembly import connections_of, lake_of, policy_of, store_of
+from bartizan.app.assembly import connections_of, fed, lake_of, policy_of, store_of
 from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
+from bartizan.extend import relations
 from bartizan.ingest.copy import CopyStage
-from bartizan.ingest.health import watch
+from bartizan.ingest.directory import Directory
+from bartizan.ingest.health import Health, watch
+from bartizan.ingest.pipeline import Pipeline
+from bartizan.ingest.pull import PullStage
 from bartizan.lake import Lake
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
@@ -50,20 +54,23 @@ async def _main(settings: Settings) -> None:
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         await copy.register()
         await correlate.register()
-        connections = connections_of(settings, store)
-        tenants = Standing(Accounts(store)).tenants
-        writeback = Writeback(store, connections, tenants, pace=Pace(limit_s=float(settings.write_back_limit_s)))
+        connections, health = connections_of(settings, store), Health(store)
+        pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
+        pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))
+        pace = Pace(limit_s=float(settings.write_back_limit_s))
+        writeback = Writeback(store, connections, Standing(Accounts(store)).tenants, pace=pace)
         await writeback.register()
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy, correlate, writeback).items()
+            for name, stage in stages(settings, store, copy, correlate, pull, writeback).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await health.close()
         await connections.close()
 
 
@@ -87,7 +94,12 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asynci
 
 
 def stages(
-    settings: Settings, store: Store, copy: CopyStage, correlate: CorrelateStage, writeback: Writeback
+    settings: Settings,
+    store: Store,
+    copy: CopyStage,
+    correlate: CorrelateStage,
+    pull: PullStage,
+    writeback: Writeback,
 ) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
@@ -97,6 +109,7 @@ def stages(
         "copy": copy.run,
         "health": lambda: watch(store),
         "correlate": correlate.run,
+        "pull": pull.run,
         "writeback": writeback.run,
     }
 

@@ -36,6 +36,8 @@ What a declaration cannot say is a small hook:
 - `@r.merge` (ctx, before, given) -> after: what a PATCH makes of an object, in the writer; pure. Default: the named
   fields replace. Whoever returns `before` unchanged changes nothing.
 - `@r.on_create`, `@r.on_patch`, `@r.on_delete`, `@r.on_get`: take the verb over where the state has a room of its own.
+- `@r.on_list`: a set that the program itself holds; few objects, given whole, of query options only $select.
+- `@r.reshape` (item) -> item: another shape that clients may send, before it is checked.
 - `rows=` an expression, or a function of the context that gives one: which rows exist for this caller (OwnedBy, the
   kinds of one set). It holds for lists, counts, GET, PATCH, DELETE and navigation alike.
 - `ctx.part(Kind)`: an object of another room that `app.build` lends to areas.
@@ -61,8 +63,11 @@ from bartizan.extend.resources import (
     OnCreate,
     OnDelete,
     OnGet,
+    OnList,
     OnPatch,
     Prepare,
+    Relation,
+    Reshape,
     Resource,
     Rows,
     Unserved,
@@ -72,6 +77,7 @@ from bartizan.extend.resources import (
     never,
     not_yet,
     permissions,
+    relations,
     resource,
     scopes,
     unserved,
@@ -96,9 +102,12 @@ __all__ = [
     "OnCreate",
     "OnDelete",
     "OnGet",
+    "OnList",
     "OnPatch",
     "Prepare",
     "Record",
+    "Relation",
+    "Reshape",
     "Resource",
     "Rows",
     "Said",
@@ -110,6 +119,7 @@ __all__ = [
     "never",
     "not_yet",
     "permissions",
+    "relations",
     "resource",
     "scopes",
     "unserved",

@@ -4,19 +4,21 @@ A connection is a document of the tenant; its secrets are sealed under the maste
 which no read of the document shows. Stages ask `Connections` for the live connector of one.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from bartizan.auth.keys import Vault
 from bartizan.errors import BadRequest, Conflict, NotFound
-from bartizan.extend.connectors import CONNECTORS, Connector, Outside
+from bartizan.extend.connectors import CONNECTORS, Away, Connector, Outside
 from bartizan.model.faces import AlertState
+from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Collection, Column, Query, Store, TenantStore, Tx
+from bartizan.store.interface import Collection, Column, Query, Store, Stored, TenantStore, Tx
 
 CONNECTIONS = Collection(
     "connections",
@@ -25,7 +27,18 @@ CONNECTIONS = Collection(
     order=(("id", False),),
     versions=("beta",),
 )
+# How the pull of each stream of a connection goes: kept by the stage that pulls.
+CONNECTION_STREAMS = Collection(
+    "connectionStreams",
+    type="microsoft.graph.security.connectionStream",
+    columns=(Column("connection"), Column("stream"), Column("state"), Column("lastSuccessDateTime", "instant")),
+    order=(("connection", False), ("stream", False)),
+    versions=("beta",),
+    feed=False,
+)
 MAX_CONNECTIONS = 200  # of one tenant
+MAX_STREAMS = 100  # of one connection
+CHECK_S = 60.0  # a check takes no longer
 PULLED_OVER = "pulledOver"  # edge from an alert to the connection that pulled it
 ORIGINS = "connectionOrigins"  # target of that edge: no set of documents, so that removing a connection is one step
 
@@ -64,13 +77,77 @@ def secret_fields(settings: type[Struct]) -> frozenset[str]:
 
 
 def _secret(kind: Any) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return any(_secret(each) for each in kind.types)
-    return bool((getattr(kind, "extra", None) or {}).get("secret"))
+    """Also where it is only a part of what the field holds."""
+    if (getattr(kind, "extra", None) or {}).get("secret"):
+        return True
+    fields = (field.type for field in getattr(kind, "fields", ()))
+    items = (*getattr(kind, "types", ()), *getattr(kind, "item_types", ()))
+    single = (getattr(kind, name) for name in ("type", "item_type", "key_type", "value_type") if hasattr(kind, name))
+    return any(_secret(each) for each in (*fields, *items, *single))
+
+
+class Setting(Struct, frozen=True):
+    """One setting of a connector, as it declares it."""
+
+    name: str
+    type: str  # text, number, true or false, list, object
+    description: str
+    required: bool
+    secret: bool
+    default: str | None  # as JSON
+
+
+def settings_of(connector: type[Connector]) -> list[Setting]:
+    """In the order of the declaration."""
+    info: Any = msgspec.inspect.type_info(connector.settings)
+    secrets = secret_fields(connector.settings)
+    found = []
+    for each in info.fields:
+        default = each.default_factory() if each.default_factory is not msgspec.NODEFAULT else each.default
+        name = each.encode_name
+        shown = None if each.required or name in secrets else msgspec.json.encode(default).decode()
+        description = _described(each.type)
+        found.append(Setting(name, _kind(each.type), description, each.required, name in secrets, shown))
+    return found
+
+
+def _described(kind: Any) -> str:
+    """The description of a Meta, wherever in the type it stands."""
+    schema = getattr(kind, "extra_json_schema", None) or {}
+    if schema.get("description"):
+        return str(schema["description"])
+    inside = (getattr(kind, "type", None), *getattr(kind, "types", ()))
+    return next((found for each in inside if each is not None and (found := _described(each))), "")
+
+
+_KINDS = {
+    "StrType": "text",
+    "IntType": "number",
+    "FloatType": "number",
+    "BoolType": "true or false",
+    "ListType": "list",
+    "VarTupleType": "list",
+    "SetType": "list",
+    "FrozenSetType": "list",
+    "DictType": "object",
+    "StructType": "object",
+}
+
+
+def _kind(kind: Any) -> str:
+    """In the words of JSON."""
+    name = type(kind).__name__
+    if name == "Metadata":
+        return _kind(kind.type)
+    if name == "UnionType":
+        return " or ".join(dict.fromkeys(_kind(each) for each in kind.types if type(each).__name__ != "NoneType"))
+    if name == "LiteralType":
+        return "one of " + ", ".join(str(each) for each in kind.values)
+    return _KINDS.get(name, "text")
 
 
 def checked(connector: type[Connector], settings: Mapping[str, Any]) -> Any:
-    """Settings as the connector declares them. BadRequest says which one is wrong, and never shows a value."""
+    """Settings as the connector declares them. BadRequest says which one is wrong, and shows no secret."""
     try:
         return msgspec.convert(dict(settings), connector.settings, strict=False)
     except msgspec.ValidationError as error:
@@ -81,6 +158,23 @@ def note_pulled(tx: Tx, connection: Connection, alerts: Iterable[str]) -> None:
     """In the write that stores them: these alerts came over this connection. Twice changes nothing."""
     for id in alerts:
         tx.relate(PULLED_OVER, id, ORIGINS, connection.origin)
+
+
+def holds(tx: Tx, connection: Connection, stream: str | None = None) -> bool:
+    """Whether a connection, and the stream of it, is still there and on, as it was: not removed, changed or made
+    anew."""
+    row = tx.get(CONNECTIONS.name, connection.id)
+    now = None if row is None else _read(row.wire("beta"))
+    if now is None or not now.enabled or (now.origin, now.version) != (connection.origin, connection.version):
+        return False
+    return stream is None or stream in now.streams
+
+
+def pulls(tx: Tx, origin: str, stream: str) -> bool:
+    """Whether there is a connection of this origin, also a disabled one, that has this stream."""
+    row = tx.get(CONNECTIONS.name, origin.partition("@")[0])
+    now = None if row is None else _read(row.wire("beta"))
+    return now is not None and now.origin == origin and stream in now.streams
 
 
 async def owner_of(store: TenantStore, alert: AlertState) -> str | None:
@@ -114,6 +208,10 @@ async def _every(store: TenantStore) -> list[Connection]:
     return [_read(row.wire("beta")) for row in page.rows]
 
 
+Also: TypeAlias = Callable[[Tx, Mapping[str, Any] | None, Mapping[str, Any] | None], None]
+"""What else is done in the write that changes a connection (an entry of the audit): its object before and after."""
+
+
 class Connections:
     """`outside` makes the HTTP client of one connection."""
 
@@ -121,7 +219,8 @@ class Connections:
         self._store = store
         self._vault = vault
         self._outside = outside
-        self._live: dict[tuple[str, str], tuple[int, Connector]] = {}
+        self._live: dict[tuple[str, str], tuple[tuple[str, int], Connector]] = {}
+        self._opening = asyncio.Lock()
 
     async def every(self, tenant: str) -> list[Connection]:
         return await _every(self._store.tenant(tenant))
@@ -132,81 +231,169 @@ class Connections:
             raise NotFound(f"there is no connection '{id[:100]}'")
         return _read(row.wire("beta"))
 
-    async def set(self, tenant: str, made: Connection, settings: Mapping[str, Any], *, actor: str, new: bool) -> None:
+    async def set(
+        self,
+        tenant: str,
+        made: Connection,
+        settings: Mapping[str, Any],
+        *,
+        actor: str,
+        new: bool,
+        also: Also | None = None,
+    ) -> Stored:
         """Adds or replaces one. Secrets that are not given stay as they were."""
-        if _ID.fullmatch(made.id) is None:
-            raise BadRequest("the name of a connection has lower-case letters, digits and hyphens, at most 63")
-        connector = kind_of(made.connector)
-        secrets = secret_fields(connector.settings)
-        unknown = [name for name in made.streams if name not in connector.streams]
-        if unknown:
-            raise BadRequest(f"{connector.name} has no stream '{unknown[0]}'; it has: {', '.join(connector.streams)}")
-        kept = {} if new else await self._secrets(tenant, made.id)
-        whole = {**kept, **settings}
-        checked(connector, whole)
-        open_ones = {name: value for name, value in whole.items() if name not in secrets}
-        sealed = self._vault.seal(
-            msgspec.json.encode({name: value for name, value in whole.items() if name in secrets}),
-            _purpose(tenant, made.id),
-        )
+        kind_of(made.connector)
 
-        def work(tx: Tx) -> None:
+        def work(tx: Tx) -> Stored:
             row = tx.get(CONNECTIONS.name, made.id)
             if new and row is not None:
                 raise Conflict(f"there is a connection '{made.id}' already")
             if row is None and len(tx.find(CONNECTIONS.name, None, limit=MAX_CONNECTIONS)) >= MAX_CONNECTIONS:
                 raise BadRequest(f"a tenant has at most {MAX_CONNECTIONS} connections")
-            before = {} if row is None else inner(row)
-            body = {
-                **before,
-                **msgspec.to_builtins(made),
-                "settings": msgspec.json.encode(open_ones).decode(),
-                "version": int(before.get("version") or 0) + 1,
-                "createdDateTime": before.get("createdDateTime") or tx.now,
-                "lastModifiedDateTime": tx.now,
-            }
-            tx.put(draft(CONNECTIONS, body, made.id))
-            tx.set_value(_place(made.id), sealed)
+            kept = {} if row is None else self._unsealed(tx.value(_place(made.id)), tenant, made.id)
+            return self._put(tx, row, made, {**kept, **settings}, also)
 
-        await self._store.tenant(tenant).write(work, actor=actor)
+        return await self._store.tenant(tenant).write(work, actor=actor)
 
-    async def remove(self, tenant: str, id: str, *, actor: str) -> None:
-        """With its secrets and cursors. What it has brought stays."""
+    async def change(
+        self,
+        tenant: str,
+        id: str,
+        how: Callable[[Connection], Connection],
+        settings: Mapping[str, Any],
+        *,
+        actor: str,
+        if_match: str | None = None,
+        also: Also | None = None,
+    ) -> Stored:
+        """Changes one as it then is. The settings that are given replace theirs; None takes one back to its default.
+        Where secrets cannot be read any more, all of them are to be given."""
+
+        def work(tx: Tx) -> Stored:
+            row = tx.get(CONNECTIONS.name, id)
+            if row is None:
+                raise NotFound(f"there is no connection '{id[:100]}'")
+            before = _read(row.wire("beta"))
+            made = how(before)
+            secrets = secret_fields(kind_of(made.connector).settings)
+            sealed = tx.value(_place(id))
+            try:
+                kept = self._unsealed(sealed, tenant, id)
+            except BadRequest:
+                if not settings.keys() & secrets:
+                    raise
+                kept = {}
+            whole = {**before.settings, **kept, **settings}
+            given = {name: value for name, value in whole.items() if value is not None}
+            return self._put(tx, row, made, given, also, if_match=if_match)
+
+        return await self._store.tenant(tenant).write(work, actor=actor)
+
+    def _put(
+        self,
+        tx: Tx,
+        row: Stored | None,
+        made: Connection,
+        whole: Mapping[str, Any],
+        also: Also | None,
+        *,
+        if_match: str | None = None,
+    ) -> Stored:
+        """Checks, seals and stores one with all of its settings."""
+        connector = kind_of(made.connector)
+        if _ID.fullmatch(made.id) is None:
+            raise BadRequest("the name of a connection has lower-case letters, digits and hyphens, at most 63")
+        unknown = [name for name in made.streams if name not in connector.streams]
+        if unknown:
+            has = ", ".join(connector.streams) or "none"
+            raise BadRequest(f"{connector.name} has no stream '{unknown[0][:100]}'; it has: {has}")
+        read = msgspec.to_builtins(checked(connector, whole))  # "7" of a number is 7
+        secrets = secret_fields(connector.settings)
+        open_ones = {name: read[name] for name in whole if name not in secrets}
+        hidden = {name: read[name] for name in whole if name in secrets}
+        before = {} if row is None else inner(row)
+        body = {
+            **before,
+            **msgspec.to_builtins(made),
+            "streams": list(dict.fromkeys(made.streams)),
+            "settings": msgspec.json.encode(open_ones).decode(),
+            "version": int(before.get("version") or 0) + 1,
+            "createdDateTime": before.get("createdDateTime") or tx.now,
+            "lastModifiedDateTime": tx.now,
+        }
+        stored = tx.put(draft(CONNECTIONS, body, made.id), if_match=if_match)
+        assert stored is not None  # only with unless_exists
+        tx.set_value(_place(made.id), self._vault.seal(msgspec.json.encode(hidden), _purpose(tx.tenant, made.id)))
+        if also is not None:
+            also(tx, before or None, body)
+        return stored
+
+    async def remove(
+        self, tenant: str, id: str, *, actor: str, if_match: str | None = None, also: Also | None = None
+    ) -> None:
+        """With its secrets, cursors and the states of its streams. What it has brought stays."""
 
         def work(tx: Tx) -> None:
-            if not tx.delete(CONNECTIONS.name, id):
+            row = tx.get(CONNECTIONS.name, id)
+            if row is None:
                 raise NotFound(f"there is no connection '{id[:100]}'")
+            tx.delete(CONNECTIONS.name, id, if_match=if_match)
             tx.set_value(_place(id), None)
+            of_it = Compare("eq", Path(("connection",), kind="text"), Literal(id, "text"))
+            for stream in tx.find(CONNECTION_STREAMS.name, of_it, limit=MAX_STREAMS):
+                tx.set_value(cursor_place(id, str(inner(stream)["stream"])), None)
+                tx.delete(CONNECTION_STREAMS.name, stream.id)
+            if also is not None:
+                also(tx, inner(row), None)
 
         await self._store.tenant(tenant).write(work, actor=actor)
-        await self._close((tenant, id))
+        await self.release(tenant, id)
 
     async def live(self, tenant: str, connection: Connection) -> Connector:
         """The connector, open; the same one until its settings change. BadRequest where settings or secrets cannot be
-        read."""
-        key = (tenant, connection.id)
-        known = self._live.get(key)
-        if known is not None and known[0] == connection.version:
-            return known[1]
-        await self._close(key)
+        read, NotFound where this program has no such connector."""
+        key, wanted = (tenant, connection.id), (connection.created_date_time, connection.version)
+        async with self._opening:
+            known = self._live.get(key)
+            if known is not None and known[0] >= wanted:
+                return known[1]
+            kind = kind_of(connection.connector)
+            sealed = await self._store.tenant(tenant).value(_place(connection.id))
+            secrets = self._unsealed(sealed, tenant, connection.id)
+            settings = checked(kind, {**connection.settings, **secrets})
+            await self.release(tenant, connection.id)
+            made = kind(settings, self._outside(settings))
+            self._live[key] = (wanted, made)
+            return made
+
+    async def trial(self, tenant: str, connection: Connection) -> str:
+        """What the system says when it is asked with these settings, as they are now; the connector is closed again.
+        Errors of `live`, and ConnectorError."""
         kind = kind_of(connection.connector)
-        settings = checked(kind, {**connection.settings, **await self._secrets(tenant, connection.id)})
+        sealed = await self._store.tenant(tenant).value(_place(connection.id))
+        settings = checked(kind, {**connection.settings, **self._unsealed(sealed, tenant, connection.id)})
         made = kind(settings, self._outside(settings))
-        self._live[key] = (connection.version, made)
-        return made
+        try:
+            async with asyncio.timeout(CHECK_S):
+                return await made.check()
+        except TimeoutError:
+            raise Away(f"{kind.name}: no answer within {CHECK_S:g} s") from None
+        finally:
+            await made.close()
+            await made.outside.close()
 
-    async def close(self) -> None:
-        for key in list(self._live):
-            await self._close(key)
-
-    async def _close(self, key: tuple[str, str]) -> None:
-        known = self._live.pop(key, None)
+    async def release(self, tenant: str, id: str) -> None:
+        """Closes the connector that is open for this connection, if one is."""
+        known = self._live.pop((tenant, id), None)
         if known is not None:
             await known[1].close()
             await known[1].outside.close()
 
-    async def _secrets(self, tenant: str, id: str) -> dict[str, Any]:
-        sealed = await self._store.tenant(tenant).value(_place(id))
+    async def close(self) -> None:
+        for tenant, id in list(self._live):
+            await self.release(tenant, id)
+
+    def _unsealed(self, sealed: bytes | None, tenant: str, id: str) -> dict[str, Any]:
         if sealed is None:
             return {}
         try:
@@ -233,6 +420,11 @@ def _read(wire: bytes) -> Connection:
 
 def _place(id: str) -> str:
     return f"connection/{id}/secrets"
+
+
+def cursor_place(id: str, stream: str) -> str:
+    """Key of the tenant's value that holds how far a stream has been read."""
+    return f"connection/{id}/cursor/{stream}"
 
 
 def _purpose(tenant: str, id: str) -> str:

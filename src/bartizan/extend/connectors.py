@@ -82,9 +82,12 @@ class Batch(Struct, frozen=True, kw_only=True):
     cursor: str  # on the system's own order: where the next look begins, this batch behind it
     records: Sequence[Pulled] = ()
     objects: Sequence[GraphObject] = ()  # directory: put, or put anew where they differ from what is stored
-    edges: Sequence[Edge] = ()
-    gone: Sequence[tuple[str, str]] = ()  # (collection, id) that the system has deleted
-    whole: Sequence[str] = ()  # collections of which everything that exists has now been named since the last `whole`
+    edges: Sequence[Edge] = ()  # those that hold; of a relation to one object (manager) the newest replaces
+    cut: Sequence[Edge] = ()  # those that hold no longer, where the system says so one by one
+    gone: Sequence[tuple[str, str]] = ()  # (collection, id) that the system has deleted; with its edges
+    # Collections of which everything that exists, with the edges that lead from it, has now been named in this stream
+    # since the last `whole`: what the stream had brought of them and has not named since is removed.
+    whole: Sequence[str] = ()
 
 
 # ---------------------------------------------------------------- write back

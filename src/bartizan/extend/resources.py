@@ -98,6 +98,8 @@ OnCreate = Callable[[Context, list[dict[str, Any]]], Awaitable[list[Stored]]]
 OnPatch = Callable[[Context, str, dict[str, Any], str | None], Awaitable[Stored]]
 OnDelete = Callable[[Context, str, str | None], Awaitable[bool]]
 OnGet = Callable[[Context, str], Awaitable[Stored | None]]
+OnList = Callable[[Context], Awaitable[list[Stored]]]
+Reshape = Callable[[Any], Any]
 Rows: TypeAlias = Expr | Callable[[Context], Expr | None] | None
 
 Code = TypeVar("Code", bound=Callable[..., Any])
@@ -186,6 +188,8 @@ class Resource:
     patches: OnPatch | None = None
     deletes: OnDelete | None = None
     gets: OnGet | None = None
+    lists: OnList | None = None
+    reshapes: Reshape | None = None
 
     @property
     def name(self) -> str:
@@ -291,6 +295,14 @@ class Resource:
 
     def on_get(self, code: OnGet) -> OnGet:
         self.gets = code
+        return code
+
+    def on_list(self, code: OnList) -> OnList:
+        self.lists = code
+        return code
+
+    def reshape(self, code: Reshape) -> Reshape:
+        self.reshapes = code
         return code
 
 
@@ -515,6 +527,31 @@ def collections() -> tuple[Collection, ...]:
             for target in navigation.to:
                 found.setdefault(target.name, target)
     return tuple(found.values())
+
+
+class Relation(Struct, frozen=True):
+    """Edges of one name: the sets that they lead from, whether to many objects, and those sets' delta queries that tell
+    of them."""
+
+    sets: tuple[str, ...]
+    many: bool
+    followed: frozenset[str]
+
+
+def relations() -> dict[str, Relation]:
+    """Relations of the store that the declarations so far name."""
+    found: dict[str, Relation] = {}
+    for each in RESOURCES:
+        for navigation in each.navigations.values():
+            if navigation.relation is None or navigation.reverse or navigation.transitive:
+                continue
+            name = each.collection.name
+            told = {name} if navigation.name.lower() in (each.delta or ()) else set()
+            before = found.get(navigation.relation, Relation((), False, frozenset()))
+            found[navigation.relation] = Relation(
+                tuple(dict.fromkeys((*before.sets, name))), before.many or navigation.many, before.followed | told
+            )
+    return found
 
 
 def permissions() -> tuple[frozenset[str], frozenset[str]]:

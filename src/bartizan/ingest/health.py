@@ -106,13 +106,12 @@ class Health:
 def _count(tx: Tx, source: str, arrived: Arrivals, now: datetime) -> None:
     row = tx.get(SOURCES.name, source)
     state: dict[str, Any] = inner(row) if row is not None else {"source": source, "firstReceivedDateTime": instant(now)}
-    rolled(state, now)
     records = arrived.accepted + arrived.repeats
     if records:
         if state.get("state") == "silent":
-            _tell(tx, _silence(source, state, tx.now, over=True))
+            tell(tx, _silence(source, state, tx.now, over=True))
         state["state"] = "active"
-        state["lastReceivedDateTime"] = instant(now)
+    counted(state, records, now)
     more: tuple[tuple[str, int], ...] = (
         ("recordsAccepted", arrived.accepted),
         ("recordsRepeated", arrived.repeats),
@@ -122,12 +121,19 @@ def _count(tx: Tx, source: str, arrived: Arrivals, now: datetime) -> None:
     )
     for name, count in more:
         state[name] = int(state.get(name) or 0) + count
-    state[_COUNT] = int(state.get(_COUNT) or 0) + records
-    state["recordsInThisHour"] = state[_COUNT]
     state.setdefault("state", "active")
     if arrived.lost:
-        _tell(tx, _flood(source, state, now))
+        tell(tx, _flood(source, state, now))
     tx.put(draft(SOURCES, state, source))
+
+
+def counted(state: dict[str, Any], records: int, now: datetime) -> None:
+    """Records that have come, in the hour that it is."""
+    rolled(state, now)
+    if records:
+        state["lastReceivedDateTime"] = instant(now)
+    state[_COUNT] = int(state.get(_COUNT) or 0) + records
+    state["recordsInThisHour"] = state[_COUNT]
 
 
 def hour_of(at: datetime) -> int:
@@ -219,31 +225,32 @@ def _looked(tx: Tx, id: str, now: datetime) -> bool:
     if state.get("state") == "silent" or not is_silent(state, now):
         return False
     state["state"] = "silent"
-    _tell(tx, _silence(id, state, tx.now, over=False))
+    tell(tx, _silence(id, state, tx.now, over=False))
     tx.put(draft(SOURCES, state, id))
     return True
 
 
-def _tell(tx: Tx, alert: Alert) -> None:
+def tell(tx: Tx, alert: Alert) -> None:
+    """Stores an alert of this server's own; told again with another status it is the same alert."""
     raw = f"{alert.provider_alert_id} {alert.status}".encode()
     store_alerts(tx, [prepared(alert, tx.tenant, tx.now, raw, "")])
 
 
-def _own(kind: str, source: str, since: str, **said: Any) -> Alert:
-    """An alert of this server's about a source; `since` tells one occasion from the next."""
+def own(kind: str, of: str, since: str, *, about: str = "source", **said: Any) -> Alert:
+    """An alert of this server's about a source or a connection; `since` tells one occasion from the next."""
     return Alert(
         vendor="Bartizan",
         product="Ingestion",
-        provider_alert_id=f"{kind}:{source}:{since}",
+        provider_alert_id=f"{kind}:{of}:{since}",
         severity="medium",
-        detector_id=f"source-{kind}",
+        detector_id=f"{about}-{kind}",
         **said,
     )
 
 
 def _silence(source: str, state: dict[str, Any], now: str, *, over: bool) -> Alert:
     last = str(state["lastReceivedDateTime"])
-    return _own(
+    return own(
         "silent",
         source,
         last,
@@ -262,7 +269,7 @@ def _silence(source: str, state: dict[str, Any], now: str, *, over: bool) -> Ale
 def _flood(source: str, state: dict[str, Any], now: datetime) -> Alert:
     """One a day and source; its count grows."""
     at = instant(now)
-    return _own(
+    return own(
         "flood",
         source,
         at[:10],

@@ -101,7 +101,7 @@ def make(
             sha256=digest,
             alerts=[prepared(alert, tenant, received, record.raw, digest) for alert in items.alerts],
             rows=[placed(event) for event in items.events],
-            objects=[_object_draft(one, collections) for one in items.objects],
+            objects=[object_draft(one, collections) for one in items.objects],
         )
     except Exception as error:  # noqa: BLE001 - the edge of the stage: sources meet whatever the world writes
         why = described(error)
@@ -168,7 +168,8 @@ def _times(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in tables.TIMES if name in row}
 
 
-def _object_draft(item: GraphObject, collections: Mapping[str, Collection]) -> Draft:
+def object_draft(item: GraphObject, collections: Mapping[str, Collection]) -> Draft:
+    """KeyError for a set that nobody declares."""
     collection = collections.get(item.collection)
     if collection is None:
         raise KeyError(f"no collection '{item.collection}' is declared")

@@ -29,6 +29,9 @@ KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 MARKS = Collection(name="ingested", order=(("id", False),), feed=False, keep=KEEP_MARKS)
 _MARK = b"{}"
 Given: TypeAlias = tuple[bytes, Said | None]
+Also: TypeAlias = Callable[[Tx, Sequence[str]], None]
+"""What else is done in each write, with the ids of the alerts that it stored or knew."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -108,6 +111,7 @@ class Pipeline:
         *,
         actor: str,
         said: Sequence[Said | None] | None = None,
+        also: Also | None = None,
     ) -> Receipt:
         """Raw records, in writes of WRITE_RECORDS. While one is written the next is made. `said` stands beside them."""
         receipt = Receipt()
@@ -120,7 +124,7 @@ class Pipeline:
                 ahead += [asyncio.create_task(self._make(source, chunk, tenant)) for chunk in chunks[number + 1 :][:1]]
                 for name in dict.fromkeys(one.source for one in made):
                     part = made if name == source.name else [one for one in made if one.source == name]
-                    kept = await self._keep(tenant, part, actor, received)
+                    kept = await self._keep(tenant, part, actor, received, also)
                     self._arrived(tenant, name, kept)
                     receipt.add(kept)
         finally:
@@ -136,7 +140,7 @@ class Pipeline:
                 lambda: [make(source, raw, tenant, received, self._collections, said) for raw, said in chunk]
             )
 
-    async def _keep(self, tenant: str, made: Sequence[Made], actor: str, received: str) -> Receipt:
+    async def _keep(self, tenant: str, made: Sequence[Made], actor: str, received: str, also: Also | None) -> Receipt:
         store = self._store.tenant(tenant)
         known = await self._known(store, made)
         new = _unknown(made, known)
@@ -146,10 +150,10 @@ class Pipeline:
             if len(made) < 2:
                 raise
             half = len(made) // 2
-            receipt = await self._keep(tenant, made[:half], actor, received)
-            receipt.add(await self._keep(tenant, made[half:], actor, received))
+            receipt = await self._keep(tenant, made[:half], actor, received, also)
+            receipt.add(await self._keep(tenant, made[half:], actor, received, also))
             return receipt
-        receipt = await self._write(tenant, store, made, known, actor, received)
+        receipt = await self._write(tenant, store, made, known, actor, received, also)
         await self._forget(tenant, stage)
         receipt.events = sum(len(one.rows) for one in new)
         odd = [one for one in new if one.warning]
@@ -189,17 +193,18 @@ class Pipeline:
         known: frozenset[str],
         actor: str,
         received: str,
+        also: Also | None,
     ) -> Receipt:
         """All in one write. If the store refuses it for what it holds, record by record, so that only the one at fault
         is kept as text."""
         try:
-            return await store.write(lambda tx: _put(tx, made, known), actor=actor)
+            return await store.write(lambda tx: _put(tx, made, known, also), actor=actor)
         except (BadRequest, TooLarge) as error:
             if len(made) == 1:
                 return await self._keep_as_text(tenant, store, made[0], actor, received, described(error))
         receipt = Receipt()
         for one in made:
-            receipt.add(await self._write(tenant, store, [one], known, actor, received))
+            receipt.add(await self._write(tenant, store, [one], known, actor, received, also))
         return receipt
 
     async def _keep_as_text(
@@ -226,7 +231,7 @@ def _unknown(made: Sequence[Made], known: frozenset[str]) -> list[Made]:
     return new
 
 
-def _put(tx: Tx, made: Sequence[Made], known: frozenset[str]) -> Receipt:
+def _put(tx: Tx, made: Sequence[Made], known: frozenset[str], also: Also | None = None) -> Receipt:
     receipt = Receipt()
     kept = iter(store_alerts(tx, [alert for one in made for alert in one.alerts]))
     seen = set(known)
@@ -246,4 +251,6 @@ def _put(tx: Tx, made: Sequence[Made], known: frozenset[str]) -> Receipt:
             receipt.accepted += 1
         else:
             receipt.repeats += 1
+    if also is not None:
+        also(tx, receipt.ids)
     return receipt

@@ -361,7 +361,8 @@ def _choose_anywhere(of: Edm, navigation: Navigation, name: str, chosen: dict[st
 def only(options: QueryOptions, *names: str) -> None:
     for name in QueryOptions.__struct_fields__:
         if name not in names and getattr(options, name) is not None:
-            raise BadRequest(f"${name} has no meaning here; allowed: {', '.join('$' + each for each in names)}.")
+            allowed = ", ".join("$" + each for each in names) or "no query option"
+            raise BadRequest(f"${name} has no meaning here; allowed: {allowed}.")
 
 
 def page_size(request: Request) -> int | None:

@@ -25,7 +25,17 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 async def many(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
+    if resource.lists is not None:
+        return _listed(ctx, request, resource, await resource.lists(ctx))
     return await _page(ctx, request, target, resource, rows_of(ctx, resource), None, resource.name)
+
+
+def _listed(ctx: Context, request: Request, resource: Resource, rows: Sequence[Stored]) -> Response:
+    """All of a set that the program holds."""
+    queries.only(queries.read(request.query), "select")
+    select, _ = queries.asked_of_one(ctx, request, resource, resource.type)
+    items = bodies.documents(ctx, resource.type, rows, request, select)
+    return Response(200, bodies.page(bodies.context(ctx, resource.name, select), items, None, None))
 
 
 async def _page(
@@ -73,6 +83,9 @@ def _applied(request: Request, most: int | None) -> list[str]:
 async def count(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
+    if resource.lists is not None:
+        queries.only(queries.read(request.query))
+        return Response(200, b"%d" % len(await resource.lists(ctx)), kind=TEXT)
     return await _counted(ctx, request, resource, rows_of(ctx, resource), None)
 
 

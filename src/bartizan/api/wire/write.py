@@ -33,6 +33,8 @@ async def create(ctx: Context, target: Target, request: Request) -> Response:
     sent = request.json()
     many = isinstance(sent, list)
     items = sent if isinstance(sent, list) else [sent]
+    if resource.reshapes is not None:
+        items = [resource.reshapes(item) for item in items]
     if not items or len(items) > MAX_BULK:
         raise (TooLarge if items else BadRequest)(f"POST takes 1 to {MAX_BULK} objects; got {len(items)}.")
     bound = [_bound(ctx, resource, item) for item in items]
@@ -229,6 +231,8 @@ async def _change(ctx: Context, target: Target, request: Request, *, whole: bool
 
 def changes(ctx: Context, resource: Resource, id: str, sent: Any) -> dict[str, Any]:
     """A PATCH body as inner form. BadRequest names what cannot be written and what can."""
+    if resource.reshapes is not None:
+        sent = resource.reshapes(sent)
     given = ctx.edm.accept(resource.type, sent, partial=True)
     if given.get("id") in (id, None):
         given.pop("id", None)

@@ -1,0 +1,189 @@
+"""Connections by themselves: sealed secrets, live connectors, bounds."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import pytest
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from bartizan.auth.keys import Vault
+from bartizan.errors import BadRequest, Conflict, NotFound
+from bartizan.extend import connections
+from bartizan.extend.connections import (
+    CONNECTION_STREAMS,
+    CONNECTIONS,
+    Connection,
+    Connections,
+    secret_fields,
+    settings_of,
+)
+from bartizan.extend.connectors import CONNECTORS, Away, Connector, Outside, Secret, Stream
+from bartizan.store import Store, open_store
+
+pytestmark = pytest.mark.anyio
+TENANT, OTHER = "tenant-1", "tenant-2"
+
+
+class Inner(Struct, frozen=True):
+    key: Annotated[Secret, Meta(description="inside")]
+
+
+class DoorSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    url: Annotated[str, Meta(description="address")]
+    token: Annotated[Secret, Meta(description="lets one in")]
+    plain: Secret = "x"
+    maybe: Annotated[Secret | None, Meta(description="or none")] = None
+    many: Annotated[list[Secret], Meta(description="several")] = []
+    named: Annotated[dict[str, Secret], Meta(description="by name")] = {}
+    deep: Annotated[Inner | None, Meta(description="in an object")] = None
+    words: Annotated[list[str], Meta(description="no secrets")] = []
+
+
+class Door(Connector):
+    name: ClassVar[str] = "door_test"
+    vendor: ClassVar[str] = "Acme"
+    product: ClassVar[str] = "Door"
+    doc: ClassVar[str] = "A system of these tests."
+    settings: ClassVar[type[Struct]] = DoorSettings
+    streams: ClassVar[dict[str, Stream]] = {"alerts": Stream("All alerts.")}
+
+    def __init__(self, settings: Any, outside: Outside) -> None:
+        super().__init__(settings, outside)
+        self.closed = False
+
+    async def check(self) -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Nowhere(Outside):
+    closed = 0
+
+    async def close(self) -> None:
+        Nowhere.closed += 1
+
+
+CONNECTORS.pop("door_test")  # of these tests only
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def door() -> Iterator[None]:
+    CONNECTORS["door_test"] = Door
+    yield
+    del CONNECTORS["door_test"]
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(tmp_path / "data", (CONNECTIONS, CONNECTION_STREAMS))
+    await store.start()
+    yield store
+    await store.close()
+
+
+def over(store: Store, key: bytes = b"k" * 32) -> Connections:
+    return Connections(store, Vault(key), lambda settings: Nowhere())
+
+
+def is_closed(connector: Connector) -> bool:
+    assert isinstance(connector, Door)
+    return connector.closed
+
+
+DOOR = Connection(id="door", connector="door_test", streams=("alerts",))
+GIVEN = {"url": "https://door.example", "token": "very-secret", "many": ["also-secret"], "deep": {"key": "deep-secret"}}
+
+
+def test_whatever_holds_a_secret_is_secret() -> None:
+    assert secret_fields(DoorSettings) == {"token", "plain", "maybe", "many", "named", "deep"}
+    assert all(each.default is None for each in settings_of(Door) if each.secret)
+
+
+async def test_sealed_under_tenant_and_name(store: Store, tmp_path: Path) -> None:
+    """What lies in the store holds no secret; what was sealed for one connection opens no other."""
+    here = over(store)
+    for tenant, id in ((TENANT, "door"), (TENANT, "back-door"), (OTHER, "door")):
+        await here.set(tenant, replace(DOOR, id=id), GIVEN, actor="test", new=True)
+    on_disk = b"".join(file.read_bytes() for file in (tmp_path / "data").glob("state.db*"))
+    assert b"door.example" in on_disk
+    for secret in (b"very-secret", b"also-secret", b"deep-secret"):
+        assert secret not in on_disk
+    assert "token" not in json.dumps((await here.get(TENANT, "door")).settings)
+    mine = await store.tenant(TENANT).value("connection/door/secrets")
+    for tenant, id in ((TENANT, "back-door"), (OTHER, "door")):
+        place = f"connection/{id}/secrets"
+        await store.tenant(tenant).write(lambda tx, place=place: tx.set_value(place, mine), actor="thief")  # type: ignore[misc]
+        with pytest.raises(BadRequest, match="set them anew"):
+            await here.live(tenant, await here.get(tenant, id))
+    live = await here.live(TENANT, await here.get(TENANT, "door"))
+    assert live.set.token == "very-secret" and live.set.deep.key == "deep-secret"
+    with pytest.raises(BadRequest, match="set them anew"):
+        await over(store, b"x" * 32).live(TENANT, await here.get(TENANT, "door"))
+    await here.close()
+
+
+async def test_one_live_connector_until_it_changes(store: Store) -> None:
+    here = over(store)
+    await here.set(TENANT, DOOR, GIVEN, actor="test", new=True)
+    first = await here.get(TENANT, "door")
+    lives = await asyncio.gather(*(here.live(TENANT, first) for _ in range(5)))
+    assert len(set(map(id, lives))) == 1
+    await here.change(TENANT, "door", lambda before: before, {"token": "other"}, actor="test")
+    second = await here.get(TENANT, "door")
+    live = await here.live(TENANT, second)
+    assert live.set.token == "other" and (is_closed(lives[0]), is_closed(live)) == (True, False)
+    assert await here.live(TENANT, first) is live, "who comes with the older one gets the newer"
+    await here.remove(TENANT, "door", actor="test")
+    assert is_closed(live)
+    elsewhere = over(store)  # another process, that has not seen it removed
+    await elsewhere.set(TENANT, DOOR, GIVEN, actor="test", new=True)
+    old = await elsewhere.live(TENANT, await elsewhere.get(TENANT, "door"))
+    await here.remove(TENANT, "door", actor="test")
+    await here.set(TENANT, DOOR, {**GIVEN, "url": "https://new.example"}, actor="test", new=True)
+    again = await elsewhere.live(TENANT, await elsewhere.get(TENANT, "door"))
+    assert again is not old and again.set.url == "https://new.example", "a name that is used again is another"
+    await elsewhere.close()
+
+
+async def test_bounds_and_conflicts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    here = over(store)
+    added = [here.set(TENANT, DOOR, GIVEN, actor="test", new=True) for _ in range(3)]
+    outcomes = await asyncio.gather(*added, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in outcomes) == ["Conflict", "Conflict", "Stored"]
+    await here.set(TENANT, replace(DOOR, id="two"), GIVEN, actor="test", new=True)
+    with pytest.raises(BadRequest, match="at most 2"):
+        await here.set(TENANT, replace(DOOR, id="three"), GIVEN, actor="test", new=True)
+    await here.set(OTHER, replace(DOOR, id="three"), GIVEN, actor="test", new=True)
+    for id in ("", "Door", "a b", "-a", "a" * 64, "ä", "a/b", "a@b"):
+        with pytest.raises(BadRequest, match="lower-case"):
+            await here.set(OTHER, replace(DOOR, id=id), GIVEN, actor="test", new=True)
+    for missing in (here.get(TENANT, "none"), here.remove(TENANT, "none", actor="test"), here.get(OTHER, "door")):
+        with pytest.raises(NotFound):
+            await missing
+    with pytest.raises(NotFound):
+        await here.change(OTHER, "door", lambda before: before, {}, actor="test")
+    with pytest.raises(Conflict):
+        await here.set(OTHER, replace(DOOR, id="three"), GIVEN, actor="test", new=True)
+
+
+async def test_a_check_that_hangs_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CHECK_S", 0.05)
+    here = over(store)
+    await here.set(TENANT, DOOR, GIVEN, actor="test", new=True)
+    closed = Nowhere.closed
+    with pytest.raises(Away, match=r"no answer within 0.05 s"):
+        await here.trial(TENANT, await here.get(TENANT, "door"))
+    assert Nowhere.closed == closed + 1
