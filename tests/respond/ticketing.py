@@ -13,7 +13,7 @@ from bartizan import api
 from bartizan.auth import audit
 from bartizan.auth.keys import Vault
 from bartizan.connectors.http import http_of
-from bartizan.extend.connections import CONNECTIONS, Connection, Connections, note_pulled
+from bartizan.extend.connections import CONNECTION_STREAMS, CONNECTIONS, Connection, Connections, note_pulled
 from bartizan.extend.connectors import Connector, Outside, Push, Pushed, Rejected, Secret, Subject
 from bartizan.model.alert import Alert
 from bartizan.model.faces import AlertState, provider_faces
@@ -34,7 +34,16 @@ RECEIVED = "2026-11-23T04:00:00.0000000Z"
 RISKY_USERS = Collection("riskyUsers", "microsoft.graph.riskyUser")
 RISK_DETECTIONS = Collection("riskDetections", "microsoft.graph.riskDetection")
 USERS = Collection("users", "microsoft.graph.user")
-EVERY = (*ALERT_COLLECTIONS, CONNECTIONS, WRITE_BACKS, RISKY_USERS, RISK_DETECTIONS, USERS, audit.declared())
+EVERY = (
+    *ALERT_COLLECTIONS,
+    CONNECTIONS,
+    CONNECTION_STREAMS,
+    WRITE_BACKS,
+    RISKY_USERS,
+    RISK_DETECTIONS,
+    USERS,
+    audit.declared(),
+)
 QUICK = Pace(
     ask_s=5.0, claim_s=0.6, backoff_s=0.02, backoff_max_s=0.1, denied_s=0.1, lane_max_s=0.1, look_s=0.02, at_once=4
 )
