@@ -5,14 +5,23 @@ from typing import Any
 
 import pytest
 from tests.api.conftest import A, World, person
-from tests.respond.ticketing import QUICK, Desk, System, answering, connections_of, provider
+from tests.respond.ticketing import QUICK, RECEIVED, Desk, System, answering, connections_of, provider
 
 from bartizan.api.identity_protection import risky_users
 from bartizan.extend.connections import Connection, note_pulled
+from bartizan.model.faces import FOLDED_INTO
 from bartizan.respond.queue import WRITE_BACKS
 from bartizan.respond.writeback import Writeback
+from bartizan.store.alerts import (
+    FOLLOW_CHUNK,
+    RESOLVE_CHUNK,
+    fold_alerts,
+    mark_alert,
+    move_alert,
+    prepare,
+    store_alerts,
+)
 from bartizan.store.alerts import INCIDENTS as INCIDENTS_SET
-from bartizan.store.alerts import RESOLVE_CHUNK, move_alert, prepare, store_alerts
 from bartizan.store.interface import Query, Tx
 
 pytestmark = pytest.mark.anyio
@@ -220,3 +229,33 @@ async def test_an_incident_that_was_pulled_goes_back(world: World, system: Syste
         ("incident", "924565", ["comments"], "Analyst"),
     ]
     assert len((await world.get("/beta/security/writeBacks"))["value"]) == 2
+
+
+async def test_a_folded_alert_resolves_all_that_is_in_it(world: World, system: System) -> None:
+    """Each record that was folded into an alert is resolved with it, and in its source too: also where there are more
+    than one transaction takes, and where the incident of the alert is what was resolved."""
+    tickets = await connected(world, system)
+    many = FOLLOW_CHUNK + 9
+    incident, (head, other, *_) = await resolved_incident(world, tickets, 2)
+    for of, letter, count in ((head, "r", many), (other, "s", 3)):
+        repeats = await pulled(world, tickets, [f"{letter}{n:03}" for n in range(count)])
+
+        def fold(tx: Tx, of: str = of, repeats: list[str] = repeats) -> None:
+            fold_alerts(tx, of, len(repeats), RECEIVED, RECEIVED)
+            for each in repeats:
+                mark_alert(tx, each, **{FOLDED_INTO: of})
+
+        await world.store.tenant(A).write(fold, actor="bartizan correlate")
+    await world.patch(f"{ALERTS}/{head}", {"status": "resolved", "classification": "truePositive"}, by="analyst")
+    await followed(world)
+    await followed(world)
+    shown = await world.every(f"{ALERTS}?$filter=status eq 'resolved' and classification eq 'truePositive'")
+    assert len(shown) == many + 1
+    found = await world.every("/beta/security/writeBacks")
+    assert {each["sourceId"] for each in found} == {"a000", *(f"r{n:03}" for n in range(many))}
+    await world.patch(f"{INCIDENTS}/{incident}", {"status": "resolved"}, by="analyst")
+    await followed(world)
+    await followed(world)
+    found = await world.every("/beta/security/writeBacks")
+    assert len(found) == many + 1 + 4
+    assert {each["changedBy"] for each in found} == {"Analyst"}

@@ -5,16 +5,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from tests.correlate.streams import attack, noise
 
+from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.correlate.write import LINKS
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.model.faces import provider_faces
-from bartizan.store import Query, Tx, open_store
+from bartizan.store import Query, Tx, draft, open_store
 from bartizan.store.alerts import ALERTS_V2, COLLECTIONS, INCIDENTS, prepare, store_alerts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,39 +28,49 @@ def alerts() -> list[Alert]:
     for each in sorted(noise(40, 3) + attack("a", 30.2, "h1", 5), key=lambda one: one.at):
         at = msgspec.json.decode(msgspec.json.encode(each.at), type=float)
         stamp = f"2026-03-0{1 + int(at // 86_400) % 3}T{int(at // 3_600) % 24:02}:{int(at // 60) % 60:02}:00Z"
-        made.append(
-            Alert(vendor="Acme", product="Sensor", provider_alert_id=each.key, title=each.title,
-                  detector_id=each.detector, first_activity=stamp, severity="low",
-                  evidence=[graph.DeviceEvidence(deviceDnsName=f"{each.nodes[0][1]}.c.example")])
-        )  # fmt: skip
+        for repeat in ("", " again") if each.key.startswith("a-") else ("",):
+            made.append(
+                Alert(vendor="Acme", product="Sensor", provider_alert_id=each.key + repeat, title=each.title,
+                      detector_id=each.detector, first_activity=stamp, severity="low",
+                      evidence=[graph.DeviceEvidence(deviceDnsName=f"{each.nodes[0][1]}.c.example")])
+            )  # fmt: skip
     return made
 
 
 async def fill(folder: Path) -> None:
-    store = open_store(folder, (*COLLECTIONS, LINKS))
+    store = open_store(folder, (*COLLECTIONS, LINKS, SUPPRESSIONS))
     await store.start()
     ready = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
 
+    rule = {"displayName": "Chatty", "filter": "detectorId eq 'chatty'", "reason": "known", "isEnabled": True,
+            "expirationDateTime": "2999-01-01T00:00:00.0000000Z", "suppressedAlerts": 0}  # fmt: skip
+
     def work(tx: Tx) -> None:
+        tx.put(draft(SUPPRESSIONS, rule, "rule"))
         store_alerts(tx, ready)
 
     await store.tenant(TENANT).write(work, actor="test")
     await store.close()
 
 
-async def placed(folder: Path) -> tuple[dict[str, str | None], dict[str, tuple[str, int, str]]]:
-    store = open_store(folder, (*COLLECTIONS, LINKS))
+Where = tuple[str | None, dict[str, Any]]  # an alert's incident, and what else the server says of it
+
+
+async def placed(folder: Path) -> tuple[dict[str, Where], dict[str, tuple[str, int, str]], int]:
+    store = open_store(folder, (*COLLECTIONS, LINKS, SUPPRESSIONS))
     await store.start()
     rows = (await store.tenant(TENANT).page(ALERTS_V2.name, Query(top=1_000))).rows
     bodies = (msgspec.json.decode(row.doc) for row in rows)
-    where = {body["providerAlertId"]: body["incidentId"] for body in bodies}
+    where = {body["providerAlertId"]: (body["incidentId"], body["additionalData"]) for body in bodies}
     rows = (await store.tenant(TENANT).page(INCIDENTS.name, Query(top=1_000))).rows
     what = {}
     for row in rows:
         body = msgspec.json.decode(row.doc)
         what[row.id] = (body["displayName"], body["priorityScore"], body["summary"])
+    rule = await store.tenant(TENANT).get(SUPPRESSIONS.name, "rule")
+    assert rule is not None
     await store.close()
-    return where, what
+    return where, what, msgspec.json.decode(rule.doc)["suppressedAlerts"]
 
 
 def run(folder: Path, kill_after: int | None) -> bool:
@@ -87,4 +99,6 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert kills >= 3
     calm, killed = asyncio.run(placed(tmp_path / "calm")), asyncio.run(placed(tmp_path / "killed"))
     assert killed == calm
-    assert len({calm[0][f"a-{step}"] for step in range(5)}) == 1 and calm[0]["a-0"] in calm[1]
+    assert len({calm[0][f"a-{step}{repeat}"][0] for step in range(5) for repeat in ("", " again")}) == 1
+    assert calm[0]["a-0"][0] in calm[1] and calm[0]["a-0"][1]["foldedAlertCount"] == 1
+    assert calm[2] == sum("suppressionId" in (more or {}) for _, more in calm[0].values()) > 0

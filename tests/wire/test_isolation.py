@@ -26,6 +26,12 @@ api.load()
 SECRET = "only-of-tenant-a"  # every id and text of tenant A
 OWNER = "app-a"  # the application that both tenants have granted
 LEAST_PATHS = 250
+CORRELATED = {  # what correlation keeps beside an incident of its own
+    "priority": {"detectors": [], "severity": 0.0, "company": 0.0, "bits": 0.0},
+    "entities": [{"kind": "user", "value": SECRET}],
+    **dict.fromkeys(("tactics", "reasons"), ()),
+    **dict.fromkeys(("follows", "firstActivityDateTime", "lastActivityDateTime")),
+}
 
 
 @dataclass(frozen=True)
@@ -119,12 +125,14 @@ def put(made: list[Draft], edges: list[tuple[str, str, str, str]], tx: Tx) -> No
 
 def stocked() -> tuple[list[Draft], list[tuple[str, str, str, str]]]:
     made, edges = [], []
-    columns: dict[str, dict[str, str]] = {}
+    columns: dict[str, dict[str, Any]] = {}
     for each in RESOURCES:
         for navigation in each.navigations.values():
             for to in navigation.to:
                 if navigation.column is not None:
-                    columns.setdefault(to.name, {})[navigation.column] = SECRET
+                    head, _, inside = navigation.column.partition("/")
+                    its = columns.setdefault(to.name, {})
+                    its[head] = {**its.get(head, {}), inside: SECRET} if inside else SECRET
                 elif navigation.reverse:
                     edges.append((str(navigation.relation), SECRET, each.collection.name, SECRET))
                 else:
@@ -133,6 +141,8 @@ def stocked() -> tuple[list[Draft], list[tuple[str, str, str, str]]]:
         body = {**body_of(of), **columns.get(of.name, {})}
         if of.name == "subscriptions":
             body |= {"expirationDateTime": "2026-12-24T00:00:00.0000000Z", "resource": "security/alerts"}
+        if of.name == "incidents":
+            body |= {"priorityScore": 0, "@bartizan.correlation": CORRELATED}
         made.append(draft(of, body, SECRET))
     return made, sorted(set(edges))
 

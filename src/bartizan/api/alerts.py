@@ -4,14 +4,15 @@ Source: Microsoft Graph, resources microsoft.graph.alert, microsoft.graph.securi
 microsoft.graph.security.incident.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bartizan.api.wire.note import note
 from bartizan.api.wire.write import changes, check_match
+from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, never, resource
-from bartizan.model import posted
+from bartizan.model import faces, posted
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
 from bartizan.model.workflow import MAX_COMMENTS, Who
@@ -20,6 +21,7 @@ from bartizan.store.alerts import (
     ALERTS,
     ALERTS_V2,
     ANALYST,
+    FOLLOW_CHUNK,
     INCIDENTS,
     Face,
     Resolve,
@@ -28,9 +30,10 @@ from bartizan.store.alerts import (
     prepare,
     resolve_members,
     store_alerts,
+    unfold_alert,
 )
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Stored, Tx
+from bartizan.store.interface import Query, Stored, Tx
 
 MAX_MOVED = 1_000  # alerts of one moveAlerts
 MAX_MERGED = 100  # incidents of one mergeIncidents
@@ -140,9 +143,16 @@ async def _change(ctx: Context, id: str, patch: Mapping[str, Any], face: Face, i
 
 
 def _changed(
-    ctx: Context, tx: Tx, id: str, patch: Mapping[str, Any], face: Face, if_match: str | None = None
+    ctx: Context,
+    tx: Tx,
+    id: str,
+    patch: Mapping[str, Any],
+    face: Face,
+    if_match: str | None = None,
+    *,
+    repeats: int = FOLLOW_CHUNK,
 ) -> Stored:
-    kept = change_alert(tx, id, patch, face, who(ctx), if_match=if_match)
+    kept = change_alert(tx, id, patch, face, who(ctx), if_match=if_match, repeats=repeats)
     if kept.changed or kept.changed_legacy:
         note(ctx, tx, alerts_v2 if face == "v2" else alerts, [id], changed=kept.changed or kept.changed_legacy)
     return kept.face(face)
@@ -203,7 +213,8 @@ async def update_alerts(ctx: Context, id: str | None, body: Any) -> Answer:
         patches.append((key, given))
 
     def work(tx: Tx) -> list[Stored]:
-        return [_changed(ctx, tx, key, given, "legacy") for key, given in patches]
+        each = FOLLOW_CHUNK // len(patches)
+        return [_changed(ctx, tx, key, given, "legacy", repeats=each) for key, given in patches]
 
     return Answer(200, await ctx.store.write(work, actor=ctx.caller.actor))
 
@@ -416,28 +427,63 @@ async def _follow(ctx: Context, source: str, target: str) -> None:
     returns=_MERGED,
 )
 async def move_alerts(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
-    """Into an incident, or, without incidentId, into a new one. All alerts must exist; doing it twice changes
-    nothing.
+    """Into an incident, or, without incidentId, into a new one, with what is folded into them. All alerts must exist;
+    doing it twice changes nothing.
     """
-    ids = list(dict.fromkeys(given["alertIds"]))
+    reasons, into = given["newCorrelationReasons"], given["incidentId"]
+    return Answer(
+        200, {"targetIncidentId": await arrange(ctx, given["alertIds"], into, given["alertComment"], reasons)}
+    )
+
+
+async def arrange(
+    ctx: Context,
+    alerts: Sequence[str],
+    into: str | None,
+    comment: str | None,
+    reasons: str | None,
+    *,
+    name: str | None = None,
+) -> str:
+    """Moves alerts, with what is folded into them, into an incident, or (None) into a new one of this name; which."""
+    ids = await with_repeats(ctx, alerts)
+    target = await _new_incident(ctx, alerts, name) if not into else (await _incident(ctx, into)).id
+    for start in range(0, len(ids), CHUNK):
+        await _move(ctx, ids[start : start + CHUNK], target, comment, reasons, together=frozenset(ids))
+    return target
+
+
+async def with_repeats(ctx: Context, given: Sequence[str]) -> list[str]:
+    """These alerts, and those folded into them. NotFound where one does not exist."""
+    ids = list(dict.fromkeys(given))
     if not 0 < len(ids) <= MAX_MOVED:
         raise BadRequest(f"alertIds: expected 1 to {MAX_MOVED} ids; got {len(ids)}.")
+    found = dict.fromkeys(ids)
     for each in ids:
-        if await ctx.store.get(ALERTS_V2.name, each) is None:
+        row = await ctx.store.get(ALERTS_V2.name, each)
+        if row is None:
             raise NotFound(f"There is no alert '{each[:100]}'; nothing was moved.")
-    if given["incidentId"]:
-        target = (await _incident(ctx, given["incidentId"])).id
-    else:
-        target = await _new_incident(ctx, ids)
-    reason = f"Moved to incident {target}. Reasons: {_reasons(given['newCorrelationReasons'])}"
-    for start in range(0, len(ids), CHUNK):
-        await _move(ctx, ids[start : start + CHUNK], target, given["alertComment"], reason)
-    return Answer(200, {"targetIncidentId": target})
+        if faces.FOLDED not in (inner(row).get("additionalData") or {}):
+            continue
+        folded = Compare("eq", Path(("additionalData", faces.FOLDED_INTO), kind="text"), Literal(each, "text"))
+        page = await ctx.store.page(ALERTS_V2.name, Query(top=MAX_MOVED, filter=folded))
+        found.update((row.id, None) for row in page.rows)
+        if page.more or len(found) > MAX_MOVED:
+            raise BadRequest(f"with their repeats these are more than {MAX_MOVED} alerts; move fewer at a time.")
+    return list(found)
 
 
-async def _move(ctx: Context, ids: list[str], target: str, comment: str | None, reason: str) -> None:
+async def _move(
+    ctx: Context, ids: list[str], target: str, comment: str | None, reasons: str | None, *, together: frozenset[str]
+) -> None:
+    reason = f"Moved to incident {target}. Reasons: {_reasons(reasons)}"
+
     def work(tx: Tx) -> None:
         moved = [each for each in ids if move_alert(tx, each, target).changed]
+        for each in moved:
+            unfold_alert(tx, each, unless=together)
+            said = {"incidentId": target, "correlationReason": reasons, "createdBy": ctx.caller.actor}
+            tx.put(draft(LINKS, {"id": each, **said, "createdDateTime": tx.now}, each))
         for each in moved if comment else ():
             change_alert(tx, each, {"comments": [{"comment": comment}]}, "v2", who(ctx))
         if moved:
@@ -446,13 +492,25 @@ async def _move(ctx: Context, ids: list[str], target: str, comment: str | None, 
     await ctx.store.write(work, actor=ctx.caller.actor)
 
 
-async def _new_incident(ctx: Context, ids: list[str]) -> str:
-    """Named after its first alert; the same alerts give the same incident."""
-    first = await ctx.store.get(ALERTS_V2.name, ids[0])
+async def incident_made_of(ctx: Context, alerts: Sequence[str]) -> str:
+    """The id of the incident that these alerts begin when somebody takes them out of theirs: the same again, unless
+    that was merged into another meanwhile.
+    """
+    for time in range(MAX_MERGED):
+        id = stable_id("incident", ctx.caller.tenant, *sorted(set(alerts)), *([f"#{time}"] if time else []))
+        row = await ctx.store.get(INCIDENTS.name, id)
+        if row is None or not inner(row).get("redirectIncidentId"):
+            return id
+    raise BadRequest(f"These alerts were split off and merged back {MAX_MERGED} times; move them into an incident.")
+
+
+async def _new_incident(ctx: Context, alerts: Sequence[str], name: str | None) -> str:
+    """Named after its first alert unless it has a name; the same alerts give the same incident."""
+    first = await ctx.store.get(ALERTS_V2.name, alerts[0])
     assert first is not None
     of = inner(first)
-    body = new_incident(ctx, {"displayName": of.get("title"), "severity": of.get("severity")})
-    made = draft(INCIDENTS, body, stable_id("incident", ctx.caller.tenant, *sorted(ids)))
+    body = new_incident(ctx, {"displayName": name or of.get("title"), "severity": of.get("severity")})
+    made = draft(INCIDENTS, body, await incident_made_of(ctx, alerts))
 
     def work(tx: Tx) -> None:
         if tx.put(made, unless_exists=True) is not None:

@@ -16,11 +16,14 @@ from math import log2
 from typing import TypeAlias
 
 from bartizan.correlate.incident import (
+    Closed,
     Ended,
     Evidence,
     Facts,
+    Folded,
     Handled,
     Incident,
+    Judged,
     Link,
     Merged,
     Moved,
@@ -28,12 +31,13 @@ from bartizan.correlate.incident import (
     Opened,
     Pass,
     Placed,
+    Ranked,
     Seen,
     Step,
     Take,
     Told,
 )
-from bartizan.correlate.memory import Fold, Memory, remember
+from bartizan.correlate.memory import Fold, Memory, Repeats, remember
 from bartizan.correlate.popularity import chance, observed, share
 from bartizan.correlate.rules import (
     HOUR_S,
@@ -95,6 +99,10 @@ class Engine:
                 self._moved(told)
             case Handled():
                 self._handled(told)
+            case Closed(key):
+                self.memory.folds.pop(self.memory.heads.pop(key, _NOTHING), None)
+            case Judged():
+                return self._judged(told)
         return []
 
     def take(self, facts: Facts) -> list[Step]:
@@ -103,6 +111,8 @@ class Engine:
         nodes = _ordered(facts.nodes)
         fold = self._repeated(facts, nodes)
         if fold is not None:
+            if fold.key != facts.key:
+                steps.append(Folded(facts.key, fold.key, facts.at))
             if fold.incident is not None:
                 self._repeat(facts, nodes, fold.incident.root(), steps)
             return steps
@@ -113,6 +123,11 @@ class Engine:
         if len(self.memory.folds) > MAX_FOLDS:
             self._forget_fold(self.memory.folds.popitem(last=False)[1])
         return steps
+
+    @staticmethod
+    def place_of(facts: Facts) -> Node:
+        """The entity that an alert is counted by, beside its detector."""
+        return next(iter(_ordered(facts.nodes)), ("", ""))
 
     def known(self, key: str) -> Incident | None:
         """An incident that was shown not long ago."""
@@ -160,7 +175,7 @@ class Engine:
         incident.last = max(incident.last, facts.at)
         for node in nodes:
             if node in incident.nodes:
-                incident.nodes[node] = max(facts.at, incident.nodes[node])
+                self._show(incident, node, facts)
         steps.append(Placed(facts.key, incident, None, incident.state != "candidate", repeat=True))
         self._wait(incident, facts.key, None, steps)
 
@@ -191,6 +206,20 @@ class Engine:
             self._keep(incident)
         return incident
 
+    @staticmethod
+    def _show(incident: Incident, node: Node, facts: Facts) -> None:
+        """The alert shows this entity; a later one is its latest."""
+        if facts.at >= incident.nodes.get(node, facts.at):
+            incident.nodes[node], incident.by[node] = facts.at, facts.key
+
+    def _judged(self, judged: Judged) -> list[Step]:
+        """Counts the verdict; where verdicts count already, incidents of the detector are ranked again."""
+        verdicts = self.memory.verdicts
+        verdicts.note(judged.detector, judged.kind, judged.before, judged.after)
+        if not verdicts.enough:
+            return []
+        return [Ranked(each) for each in self.memory.stories.get(judged.detector, ()) if each.state == "open"]
+
     def _moved(self, moved: Moved) -> None:
         """What somebody arranged is left as it is: neither incident is merged by itself from now on, and repeats of
         the alert go where it is."""
@@ -216,9 +245,7 @@ class Engine:
             target = self._foreign(handled.into)
             if target.root() is not incident:
                 incident.state, incident.into, target.held = "merged", target, True
-                for node, at in incident.nodes.items():
-                    target.nodes[node] = max(at, target.nodes.get(node, at))
-                    remember(self.memory.latest, node, target, MAX_KEYS)
+                self._take_nodes(target, incident)
         elif incident.state != "merged":
             incident.state = handled.state
 
@@ -295,7 +322,8 @@ class Engine:
             (-log2(chance(popularity, max(gap_s, least_s) / HOUR_S)), popularity, max(gap_s, least_s) / HOUR_S, node)
             for popularity, gap_s, node in ways
         )
-        return Link(node, len(ways), popularity, gap, strangers, bits - strangers, _reasons(node))
+        by = incident.by.get(node, "")
+        return Link(node, len(ways), popularity, gap, strangers, bits - strangers, _reasons(node), by)
 
     def _limit(self) -> int:
         """Folded alerts that one incident may hold by now."""
@@ -319,7 +347,7 @@ class Engine:
                     many[each] = min(facts.at, many.get(each, facts.at))
         for node in nodes:
             if node in incident.nodes or len(incident.nodes) < MAX_INCIDENT_NODES:
-                incident.nodes[node] = max(facts.at, incident.nodes.get(node, facts.at))
+                self._show(incident, node, facts)
                 remember(self.memory.latest, node, incident, MAX_KEYS)
 
     def _weigh(self, incident: Incident, facts: Facts, place: Node, popularity: float, here: float) -> None:
@@ -340,7 +368,7 @@ class Engine:
             if often > max(rarity, explained):
                 by, explained = other, often
         bits = -log2(max(rarity, explained))
-        each = Evidence(facts.detector, facts.title, facts.at, popularity, here, by, explained, bits)
+        each = Evidence(facts.detector, facts.title, facts.at, popularity, here, by, explained, bits, place[0])
         incident.evidence[facts.detector] = each
         if incident.state == "open":
             self._tell(incident, each)
@@ -381,14 +409,18 @@ class Engine:
         """Joins a story that already has all that this one has: of the same entities, or of one sweep over hosts."""
         target = self._recurred(incident)
         if target is not None:
-            for node, at in incident.nodes.items():
-                target.nodes[node] = max(at, target.nodes.get(node, at))
-                remember(self.memory.latest, node, target, MAX_KEYS)
+            self._take_nodes(target, incident)
             self._merge(incident, target, ("repeatedAlertOccurrence", "sameTargetedAsset"), steps)
             return
         target = self._swept(incident)
         if target is not None:  # it gets no nodes: the hosts that were touched may have stories of their own to come
             self._merge(incident, target, ("similarTTPsOrBehavior", "timeFrame"), steps)
+
+    def _take_nodes(self, target: Incident, incident: Incident) -> None:
+        for node, at in incident.nodes.items():
+            if at >= target.nodes.get(node, at):
+                target.nodes[node], target.by[node] = at, incident.by.get(node, "")
+            remember(self.memory.latest, node, target, MAX_KEYS)
 
     def _merge(self, incident: Incident, target: Incident, reasons: tuple[str, ...], steps: list[Step]) -> None:
         target.folds += incident.folds
@@ -448,6 +480,8 @@ class Engine:
             and incident.evidence.keys() <= other.evidence.keys()
         )
 
+
+_NOTHING: Repeats = ("", ())  # no alert repeats this
 
 _Way: TypeAlias = tuple[float, float, Node]  # an entity's popularity, seconds since the incident had it, the entity
 

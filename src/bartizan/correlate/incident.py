@@ -34,6 +34,7 @@ class Link(Struct, frozen=True):
     strangers: float  # bits taken off, since users and hosts differ and only an address is shared
     bits: float
     reasons: tuple[str, ...]  # of microsoft.graph.security.correlationReason
+    alert: str = ""  # the alert of the incident that had the entity last
 
     def figures(self) -> dict[str, Any]:
         """What the bits can be recomputed from, and they."""
@@ -61,6 +62,7 @@ class Evidence(Struct, frozen=True):
     explained_by: str  # a detector of the incident that it usually fires with, or ""
     explained: float  # and how often it does, 0 where there is none
     bits: float
+    kind: str = ""  # of the entity that it fired on first
 
     def recomputed(self) -> float:
         return -log2(max((self.popularity * self.popularity_here) ** 0.5, self.explained))
@@ -89,6 +91,7 @@ class Incident(Struct, eq=False):
     learned: bool = False
     company: float = 0.0  # as it was when it ended
     into: "Incident | None" = None  # whose alerts its are, where it was merged
+    by: dict[Node, str] = field(default_factory=dict)  # the alert that showed each entity last
 
     @property
     def bits(self) -> float:
@@ -165,7 +168,22 @@ class Handled(Struct, frozen=True, tag=True):
     into: str = ""
 
 
-Told: TypeAlias = Take | Pass | Seen | Moved | Handled
+class Closed(Struct, frozen=True, tag=True):
+    """Somebody resolved an alert: a repeat of it from now on is news."""
+
+    key: str
+
+
+class Judged(Struct, frozen=True, tag=True):
+    """Somebody classified an alert, or took that back (None)."""
+
+    detector: str
+    kind: str  # of its first entity; "" where it has none
+    before: str | None
+    after: str | None
+
+
+Told: TypeAlias = Take | Pass | Seen | Moved | Handled | Closed | Judged
 
 # ---------------------------------------------------------------- what the engine says
 
@@ -178,6 +196,14 @@ class Placed(Struct, frozen=True, eq=False):
     link: Link | None
     shown: bool  # False: of a candidate; `Opened` tells of it if it comes to that
     repeat: bool = False
+
+
+class Folded(Struct, frozen=True, eq=False):
+    """This alert repeats another, the head of the fold."""
+
+    key: str
+    head: str
+    at: float
 
 
 class Opened(Struct, frozen=True, eq=False):
@@ -193,6 +219,12 @@ class Ended(Struct, frozen=True, eq=False):
     incident: Incident
 
 
+class Ranked(Struct, frozen=True, eq=False):
+    """Its place in the queue may be another now."""
+
+    incident: Incident
+
+
 class Merged(Struct, frozen=True, eq=False):
     """The alerts of one incident are the other's now."""
 
@@ -201,4 +233,4 @@ class Merged(Struct, frozen=True, eq=False):
     reasons: tuple[str, ...]
 
 
-Step: TypeAlias = Placed | Opened | Ended | Merged
+Step: TypeAlias = Placed | Folded | Opened | Ended | Ranked | Merged

@@ -11,6 +11,7 @@ from msgspec import Struct
 from bartizan.correlate.incident import Incident, Node
 from bartizan.correlate.popularity import Habits, Popularity
 from bartizan.correlate.rules import MAX_DETECTORS, MAX_KEYS, MAX_STORIES
+from bartizan.correlate.verdicts import Verdicts
 
 KEEP_S = 7 * 86_400.0  # of quiet, after which an incident is not written down any more; its document stays
 MAX_BYTES = 256 * 2**20  # inflated; what is larger was not written by `dump`
@@ -44,6 +45,7 @@ class Memory:
         self.here = Popularity(MAX_KEYS)  # (detector, host or user)
         self.nodes = Popularity(MAX_KEYS)
         self.habits = Habits(MAX_DETECTORS)
+        self.verdicts = Verdicts(MAX_DETECTORS)
         self.latest: OrderedDict[Node, deque[Incident]] = OrderedDict()  # of an entity, newest last
         self.stories: OrderedDict[str, deque[Incident]] = OrderedDict()  # of a detector, newest last
         self.places: OrderedDict[str, OrderedDict[Node, float]] = OrderedDict()  # where a detector fired last
@@ -74,6 +76,7 @@ class Memory:
             places=[(detector, list(its.items())) for detector, its in self.places.items()],
             heat=list(self.heat.items()),
             known=numbers.all(self.incidents.values()),
+            verdicts=self.verdicts.dump(),
         )
         for incident in numbers.incidents:  # which grows meanwhile: what was merged into a merged one
             kept.into.append(numbers.of(incident.into))
@@ -98,6 +101,7 @@ class Memory:
         memory.here.load(kept.here)
         memory.nodes.load(kept.nodes)
         memory.habits.load(kept.habits)
+        memory.verdicts.load(kept.verdicts)
         memory.latest.update((node, _deque(its, many)) for node, its in kept.latest)
         memory.stories.update((detector, _deque(its, many)) for detector, its in kept.stories)
         memory.places.update((detector, OrderedDict(its)) for detector, its in kept.places)
@@ -124,6 +128,7 @@ class _Kept(Struct):
     places: list[tuple[str, list[tuple[Node, float]]]]
     heat: list[tuple[int, dict[str, float]]]
     known: list[int]
+    verdicts: list[tuple[str, str, int, int]] = []
 
 
 class _Numbers:

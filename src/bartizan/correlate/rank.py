@@ -6,6 +6,7 @@ from typing import Any
 
 from bartizan.correlate.incident import Incident, Node
 from bartizan.correlate.rules import SEVERITY_BITS
+from bartizan.correlate.verdicts import Verdicts, Weight
 
 HALF_BITS = 30.0  # a priority of 50: five detectors that the tenant has never seen, or more that are less rare
 NAMED_IN_TITLE = 2
@@ -37,8 +38,11 @@ def plain(node: Node) -> str:
     return node[1]
 
 
-def priority(incident: Incident, company: float) -> tuple[int, dict[str, Any]]:
-    """(0 to 100, the parts): 100 * (1 - 2 ** (-bits / 30)), where bits are the sum of the parts' bits."""
+def priority(incident: Incident, company: float, verdicts: Verdicts | None = None) -> tuple[int, dict[str, Any]]:
+    """(0 to 100, the parts): 100 * (1 - 2 ** (-bits / 30)), where bits are the sum of the parts' bits, each detector's
+    times its factor where verdicts have given it one.
+    """
+    weights = _weights(incident, verdicts)
     detectors = [
         {
             "detector": each.detector,
@@ -47,12 +51,37 @@ def priority(incident: Incident, company: float) -> tuple[int, dict[str, Any]]:
             "popularityHere": each.popularity_here,
             "explainedBy": each.explained_by or None,
             "explained": each.explained,
+            **_said(weights.get(each.detector)),
         }
         for each in incident.evidence.values()
     ]
-    bits = incident.bits + company
-    severity = SEVERITY_BITS.get(incident.severity, 0.0)
-    return score_of(bits), {"detectors": detectors, "severity": severity, "company": company, "bits": bits}
+    bits = incident.bits + company + learned(incident, verdicts)
+    parts = {
+        "detectors": detectors,
+        "severity": SEVERITY_BITS.get(incident.severity, 0.0),
+        "company": company,
+        "bits": bits,
+    }
+    return score_of(bits), parts if not weights or verdicts is None else {**parts, "classifications": verdicts.total}
+
+
+def learned(incident: Incident, verdicts: Verdicts | None) -> float:
+    """Bits that analysts' classifications add, or take off."""
+    weights = _weights(incident, verdicts)
+    return sum(each.bits * (weights[name].factor - 1) for name, each in incident.evidence.items()) if weights else 0.0
+
+
+def _weights(incident: Incident, verdicts: Verdicts | None) -> dict[str, Weight]:
+    """By detector; empty until there are enough verdicts."""
+    if verdicts is None or not verdicts.enough:
+        return {}
+    return {name: verdicts.weight(name, each.kind) for name, each in incident.evidence.items()}
+
+
+def _said(weight: Weight | None) -> dict[str, Any]:
+    if weight is None:
+        return {}
+    return {"factor": weight.factor, "truePositives": weight.true, "notTruePositives": weight.other}
 
 
 def score_of(bits: float) -> int:
@@ -108,7 +137,9 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def summary_of(incident: Incident, score: int, company: float, shown: Shown = plain) -> str:
+def summary_of(
+    incident: Incident, score: int, company: float, shown: Shown = plain, verdicts: Verdicts | None = None
+) -> str:
     """What happened, to whom, and why it stands where it does in the queue; a sentence a line."""
     evidence = sorted(incident.evidence.values(), key=lambda each: (-each.bits, each.at))
     sources = f" from {' and '.join(incident.products)}" if incident.products else ""
@@ -126,6 +157,8 @@ def summary_of(incident: Incident, score: int, company: float, shown: Shown = pl
         parts.append(f"{bits:.1f} for severity {incident.severity}")
     if company > 0:
         parts.append(f"{company:.1f} for other trouble in the same hours")
+    if bits := learned(incident, verdicts):
+        parts.append(f"{bits:+.1f} from past classifications")
     lines.append(f"Priority {score}: {', '.join(parts)}.")
     if incident.reasons:
         lines.append(f"Linked by: {', '.join(sorted(incident.reasons))}.")

@@ -17,17 +17,18 @@ import structlog
 
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.facts import Held, Named, Names, facts_of, seconds
-from bartizan.correlate.incident import Handled, Moved, Pass, Seen, Step, Take, Told
+from bartizan.correlate.incident import Closed, Handled, Judged, Moved, Pass, Seen, Step, Take, Told
 from bartizan.correlate.memory import Memory
+from bartizan.correlate.suppress import SUPPRESSIONS, Suppressions, suppressions
 from bartizan.correlate.write import ACTOR, Batch, follow
 from bartizan.errors import Conflict
-from bartizan.model import entities
+from bartizan.model import entities, faces
 from bartizan.model.ids import stable_id
 from bartizan.store.alerts import ALERTS_V2, INCIDENTS
 from bartizan.store.follow import Follower
 from bartizan.store.interface import FEED_PLACE, Change, Query, Store, TenantStore, Tx
 
-WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices")
+WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
 STEP_CHANGES = 50  # of one step: an alert is rendered in both faces inside the writer, whose lock stays short
 SNAPSHOT_AFTER = 40  # journal entries: what a restart has to go through again
 MAX_TENANTS = 64  # whose engines are in memory
@@ -43,7 +44,7 @@ class _Entry(msgspec.Struct):
 
     seq: int
     heard: list[Named | Held]
-    told: list[Take | Pass | Seen | Moved | Handled]
+    told: list[Take | Pass | Seen | Moved | Handled | Closed | Judged]
 
 
 class _State(msgspec.Struct):
@@ -62,6 +63,8 @@ class _Live:
         self.first = 0  # entries of the journal that are stored: first to next, without next
         self.next = 0
         self.fed = time.monotonic()
+        self.suppressions: Suppressions | None = None  # None: to be read
+        self.hidden: list[tuple[str, str]] = []  # alerts of this batch, and the suppressions that match them
 
     def estimate(self) -> float:
         """What time it is for alerts: theirs, and what has passed since the last came. Records of last year are
@@ -120,8 +123,9 @@ class CorrelateStage:
         if not ahead:
             return
         live.names.heard.clear()
+        live.hidden = []
         told = await self._told(tenant, live, ahead)
-        if told or live.names.heard:
+        if told or live.names.heard or live.hidden:
             await self._write(tenant, live, ahead[-1].seq, told)
 
     async def _of(self, tenant: str) -> _Live:
@@ -163,7 +167,8 @@ class CorrelateStage:
             steps: list[Step] = [step for each in told for step in live.engine.tell(each)]
             live.next += 1
             state = self._snapshot(live) if live.next - live.first >= SNAPSHOT_AFTER else None
-            batch = Batch(tenant, live.engine, live.names, steps)
+            batch = Batch(tenant, live.engine, live.names, steps, live.hidden)
+            live.hidden = []
 
             def work(tx: Tx) -> bool:
                 if int(tx.value(POSITION) or b"0") != before or tx.value(f"{JOURNAL}/{number}") is not None:
@@ -200,9 +205,13 @@ class CorrelateStage:
     async def _told(self, tenant: str, live: _Live, changes: Sequence[Change]) -> list[Told]:
         bodies = await self._bodies(self._store.tenant(tenant), changes)
         told: list[Told] = []
+        if any(change.collection == SUPPRESSIONS.name and change.actor != ACTOR for change in changes):
+            live.suppressions = None
+        if live.suppressions is None:
+            live.suppressions = await suppressions(self._store.tenant(tenant))
         for change in changes:
             body = bodies.get((change.collection, change.id))
-            if change.actor == ACTOR or body is None:
+            if change.actor == ACTOR or body is None or change.collection == SUPPRESSIONS.name:
                 continue
             try:
                 told += self._of_change(live, change, body)
@@ -227,7 +236,7 @@ class CorrelateStage:
         if change.collection == ALERTS_V2.name:
             return self._of_alert(live, change, body)
         if change.collection == INCIDENTS.name:
-            return _of_incident(change)
+            return [*_of_incident(change), *_verdict(live.engine, change)]
         if change.collection == "signIns":
             return _of_sign_in(live.engine, body)
         live.names.directory(change.collection, body, seconds(change.at))
@@ -237,17 +246,26 @@ class CorrelateStage:
         """A new one; or one that somebody moved. One that came with its incident, or was put into one before we saw it,
         is where it belongs."""
         if change.op == "created":
+            if not body.get("incidentId") and not _left_alone(body):
+                assert live.suppressions is not None
+                hides = live.suppressions.match(body, change.at)
+                if hides is not None:
+                    live.hidden.append((change.id, hides))
+                    return []
             facts = facts_of(body, live.names)
             if body.get("incidentId"):
                 return [Moved(facts, "", str(body["incidentId"]))]
             return [] if _left_alone(body) else [Take(facts)]
         changed, now = change.changed or {}, body.get("incidentId")
         before, after = changed.get("incidentId", (None, None))
+        told = _of_handling(live, changed, body)
         if before != after:
-            return [Moved(facts_of(body, live.names), before or "", after or "")]
+            return [*told, Moved(facts_of(body, live.names), before or "", after or "")]
         if now and ("evidence" in changed or "severity" in changed):  # a later record of its provider
-            return [Moved(facts_of(body, live.names), str(now), str(now))]
-        return []
+            return [*told, Moved(facts_of(body, live.names), str(now), str(now))]
+        if not now and _seen_again(changed) and not _left_alone(body):
+            return [*told, Take(facts_of(body, live.names))]
+        return told
 
 
 def _left_alone(body: Mapping[str, Any]) -> bool:
@@ -258,6 +276,24 @@ def _left_alone(body: Mapping[str, Any]) -> bool:
     )
 
 
+def _seen_again(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Somebody has taken the mark of a suppression from it."""
+    before, after = ((each or {}).get(faces.SUPPRESSION) for each in changed.get("additionalData", (None, None)))
+    return before is not None and after is None
+
+
+def _of_handling(live: _Live, changed: Mapping[str, tuple[Any, Any]], body: Mapping[str, Any]) -> list[Told]:
+    """A verdict, or the end of work on it. Repeats follow their head, and count no second time."""
+    told: list[Told] = []
+    if "classification" in changed and not (body.get("additionalData") or {}).get(faces.FOLDED_INTO):
+        facts = facts_of(body, live.names)
+        kind = live.engine.place_of(facts)[0]
+        told.append(Judged(facts.detector, kind, *changed["classification"]))
+    if changed.get("status", (None, None))[1] == "resolved":
+        told.append(Closed(str(body["id"])))
+    return told
+
+
 def _of_incident(change: Change) -> list[Told]:
     changed = change.changed or {}
     into = changed.get("redirectIncidentId", (None, None))[1]
@@ -266,6 +302,14 @@ def _of_incident(change: Change) -> list[Told]:
     if "status" not in changed:
         return []
     return [Handled(change.id, "resolved" if changed["status"][1] == "resolved" else "open")]
+
+
+def _verdict(engine: Engine, change: Change) -> list[Told]:
+    """On an incident: it counts once for each of its detectors."""
+    verdicts, incident = (change.changed or {}).get("classification"), engine.known(change.id)
+    if verdicts is None or incident is None:
+        return []
+    return [Judged(each.detector, each.kind, *verdicts) for each in incident.evidence.values()]
 
 
 def _of_sign_in(engine: Engine, body: Mapping[str, Any]) -> list[Told]:

@@ -10,10 +10,23 @@ import msgspec
 
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.facts import Names, instant_of
-from bartizan.correlate.incident import Incident, Link, Merged, Node, Opened, Placed, Step
+from bartizan.correlate.incident import Folded, Incident, Link, Merged, Node, Opened, Placed, Step
 from bartizan.correlate.rank import priority, summary_of, tactics_of, title_of
+from bartizan.correlate.suppress import SUPPRESSIONS
+from bartizan.model import faces
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store.alerts import ALERTS_V2, INCIDENTS, place_alert
+from bartizan.store.alerts import (
+    ALERTS_V2,
+    ARRANGED,
+    FOLLOWING,
+    INCIDENTS,
+    fold_alerts,
+    follow_head,
+    following,
+    mark_alert,
+    place_alert,
+    suppress_alert,
+)
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, TenantStore, Tx
 
@@ -29,12 +42,27 @@ _OURS = ("displayName", "severity", "summary")  # which a person may say otherwi
 class Batch:
     """The steps of one batch, made ready; `write` may run more than once."""
 
-    def __init__(self, tenant: str, engine: Engine, names: Names, steps: Sequence[Step]) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        engine: Engine,
+        names: Names,
+        steps: Sequence[Step],
+        hidden: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`hidden` are alerts and the suppressions that match them."""
         self._tenant = tenant
+        self._hidden = list(hidden)
+        self._folds: dict[str, list[Folded]] = {}
+        for step in steps:
+            if isinstance(step, Folded):
+                self._folds.setdefault(step.head, []).append(step)
         self._merges = [(each.source, each.target.root(), each.reasons) for each in steps if isinstance(each, Merged)]
         self._alerts: list[tuple[str, str, Link | None]] = []
         touched: dict[str, Incident] = {}
         for step in steps:
+            if isinstance(step, Folded):
+                continue
             incident = step.target.root() if isinstance(step, Merged) else step.incident.root()
             if isinstance(step, Opened):
                 self._alerts += [(key, incident.key, link) for key, link in step.alerts]
@@ -50,16 +78,45 @@ class Batch:
         grown = {incident for _, incident, _ in self._alerts}
         for key, body in self._bodies.items():
             self._put(tx, key, body, key in grown)
+        marks = self._fold(tx)
         for alert, incident, link in self._alerts:
-            if place_alert(tx, alert, incident) is not None and link is not None:
-                tx.put(draft(LINKS, _link(alert, link), alert))
+            placed = place_alert(tx, alert, incident, marks=marks.get(alert, {}))
+            if placed is not None:
+                marks.pop(alert, None)
+                if link is not None:
+                    tx.put(draft(LINKS, _link(alert, incident, link, tx.now), alert))
+        for alert, its in marks.items():
+            mark_alert(tx, alert, **its)
+        self._hide(tx)
         pending: list[tuple[str, str]] = []
         for source, target, reasons in self._merges:
-            self._redirect(tx, source.key, target.key, reasons)
+            if not self._redirect(tx, source.key, target.key, reasons):
+                continue
             if _move(tx, source.key, target.key) == CHUNK:
                 pending.append((source.key, target.key))
         if pending:
             tx.set_value(PENDING, _encode([*_pending(tx.value(PENDING)), *pending]))
+
+    def _fold(self, tx: Tx) -> dict[str, dict[str, Any]]:
+        """Tells each head of its new repeats; the marks of these."""
+        marks: dict[str, dict[str, Any]] = {}
+        for head, its in self._folds.items():
+            first, last = (instant_of(pick(each.at for each in its)) for pick in (min, max))
+            if fold_alerts(tx, head, len(its), first, last):
+                marks.update((each.key, {faces.FOLDED_INTO: head}) for each in its)
+        return marks
+
+    def _hide(self, tx: Tx) -> None:
+        counts: dict[str, int] = {}
+        for alert, suppression in self._hidden:
+            if suppress_alert(tx, alert, suppression):
+                counts[suppression] = counts.get(suppression, 0) + 1
+        for suppression, count in counts.items():
+            row = tx.get(SUPPRESSIONS.name, suppression)
+            if row is not None:  # else it was deleted a moment ago
+                body = inner(row)
+                told = {"suppressedAlerts": body.get("suppressedAlerts", 0) + count, "lastSuppressedDateTime": tx.now}
+                tx.put(draft(SUPPRESSIONS, {**body, **told}, suppression), changed={})
 
     def _put(self, tx: Tx, key: str, body: Mapping[str, Any] | None, grown: bool) -> None:
         """New, or with what is new of it. What a person changed stays; of an incident that is not ours only the time
@@ -85,22 +142,28 @@ class Batch:
         }
         tx.put(draft(INCIDENTS, after, key), changed=changed)
 
-    def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> None:
-        row = tx.get(INCIDENTS.name, source)
-        if row is None:
-            return
+    def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> bool:
+        """False where somebody was quicker and has arranged or resolved one of them: the engine will hear of it."""
+        row, into = tx.get(INCIDENTS.name, source), tx.get(INCIDENTS.name, target)
+        if row is None or into is None:
+            return False
         before = inner(row)
+        if any(one.get(ARRANGED) or one.get("status") == "resolved" for one in (before, inner(into))):
+            return False
         if before.get("redirectIncidentId"):
-            return
+            return False
         text = f"Merged into incident {target}. Reasons: {','.join(reasons)}"
         comment = {"comment": text, "createdByDisplayName": "Bartizan", "createdDateTime": tx.now}
         also = {"status": "redirected", "redirectIncidentId": target}
         after = {**before, **also, "comments": [*(before.get("comments") or []), comment]}
         tx.put(draft(INCIDENTS, after, source), changed={name: (before.get(name), also[name]) for name in also})
+        return True
 
 
 async def follow(store: TenantStore) -> None:
-    """The alerts of merged incidents that were too many for one transaction, some at a time."""
+    """The alerts of merged incidents, and the repeats of resolved alerts, that were too many for one transaction."""
+    while heads := following(await store.value(FOLLOWING)):
+        await store.write(lambda tx, head=heads[0]: follow_head(tx, head), actor=ACTOR)  # type: ignore[misc]
     while pending := _pending(await store.value(PENDING)):
         source, target = pending[0]
 
@@ -131,11 +194,12 @@ def _body(incident: Incident, engine: Engine, names: Names) -> dict[str, Any]:
         return names.hosts.shown(node[1]) if node[0] == "host" else node[1]
 
     company = engine.company(incident)
-    score, parts = priority(incident, company)
+    verdicts = engine.memory.verdicts
+    score, parts = priority(incident, company, verdicts)
     said = {
         "displayName": title_of(incident, shown),
         "severity": incident.severity,
-        "summary": summary_of(incident, score, company, shown),
+        "summary": summary_of(incident, score, company, shown, verdicts),
     }
     entities = list(dict.fromkeys((kind, shown((kind, value))) for kind, value in incident.nodes))
     return {
@@ -154,9 +218,13 @@ def _body(incident: Incident, engine: Engine, names: Names) -> dict[str, Any]:
     }
 
 
-def _link(alert: str, link: Link) -> dict[str, Any]:
+def _link(alert: str, incident: str, link: Link, now: str) -> dict[str, Any]:
     return {
         "id": alert,
+        "otherAlertId": link.alert or None,
+        "incidentId": incident,
         "correlationReason": ",".join(link.reasons),
         **link.figures(),
+        "createdBy": ACTOR,
+        "createdDateTime": now,
     }

@@ -125,7 +125,8 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
         *profiles.entitlements(org, now),
     ):
         await server.post_all(path, rows)
-    for path, rows in (*posture.policies(), *posture.response(), *posture.indicators(now)):
+    standing = (*posture.policies(), *posture.response(), *posture.indicators(now), *posture.suppressions(now))
+    for path, rows in standing:
         await server.post_once(path, rows)
     for path, rows in posture.scores(org, now):
         for row in rows:  # one by one: a day that is there already shall not keep out today's

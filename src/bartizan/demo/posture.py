@@ -281,6 +281,23 @@ def response() -> Iterator[Batch]:
     )
 
 
+def suppressions(now: datetime) -> Iterator[Batch]:
+    """What the security team knows, and does not want to see in incidents this quarter."""
+    scanner = "evidence/any(e: e/microsoft.graph.security.ipEvidence/ipAddress eq '198.51.100.250')"
+    yield (
+        "/beta/security/suppressions",
+        [
+            {
+                "displayName": "Our vulnerability scanner",
+                "filter": scanner,
+                "reason": "Scans every office each night; its findings come as a report",
+                "owner": f"soc@{DOMAIN}",
+                "expirationDateTime": stamp(now + timedelta(days=90)),
+            }
+        ],
+    )
+
+
 def indicators(now: datetime) -> Iterator[Batch]:
     common = {
         "action": "alert",

@@ -32,6 +32,15 @@ _canonical = msgspec.json.Encoder(order="deterministic").encode
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
+# What this server says of an alert in its additionalData; clients and records cannot. (A property of beta alone would
+# make the documents of the two versions differ, and each alert twice as large.)
+FOLDED_INTO = "foldedIntoAlertId"
+FOLDED, FOLDED_FIRST, FOLDED_LAST = "foldedAlertCount", "foldedFirstActivityDateTime", "foldedLastActivityDateTime"
+SUPPRESSION = "suppressionId"
+MARKS = (FOLDED_INTO, FOLDED, FOLDED_FIRST, FOLDED_LAST, SUPPRESSION)
+EXCLUDED = "isExcludedFromCorrelation"  # Graph's, of createAlertInput; whoever detaches an alert says it too
+SUPPRESSED = "suppressed"  # a system tag
+
 STAMPED = ("createdDateTime", "lastUpdateDateTime", "lastModifiedDateTime")  # by the store, in both faces
 TODAY_WORDS = (
     "status",
@@ -356,6 +365,23 @@ def _changed(state: AlertState, now: Words, who: Who, at: str) -> AlertState:
 
 def move(state: AlertState, incident: str | None) -> AlertState:
     return state if state.incident == incident else replace(state, incident=incident)
+
+
+def mark(state: AlertState, **marks: Any) -> AlertState:
+    """With what this server says of an alert in its additionalData, by the names of MARKS; None takes a mark away."""
+    before = state.v2.get("additionalData") or {}
+    after = {name: value for name, value in {**before, **marks}.items() if value is not None}
+    return state if after == before else replace(state, v2={**state.v2, "additionalData": after or None})
+
+
+def tag(state: AlertState, name: str, *, on: bool) -> AlertState:
+    """With or without one of the system's tags; it is nobody's change of the handling."""
+    tags = [each for each in state.now.tags if each != name] + ([name] if on else [])
+    return state if tags == state.now.tags else replace(state, now=replace(state.now, tags=tags))
+
+
+def marks(state: AlertState) -> Mapping[str, Any]:
+    return state.v2.get("additionalData") or {}
 
 
 def revise(old: AlertState, new: AlertState, at: str | None) -> AlertState:

@@ -26,10 +26,22 @@ from msgspec import Struct
 from bartizan.errors import BartizanError, NotFound, StorageFull, Timeout, Unavailable
 from bartizan.extend.connections import PULLED_OVER, Connection, Connections, note_pulled, owner_of
 from bartizan.extend.connectors import CONNECTORS, Away, Denied, Push, Pushed, Rejected, Subject
+from bartizan.model.faces import SUPPRESSED
 from bartizan.model.times import instant, to_datetime
 from bartizan.respond import queue
 from bartizan.respond.queue import SOONEST, WRITE_BACKS, WriteBack, later
-from bartizan.store.alerts import ALERTS_V2, ANALYST, INCIDENTS, RESOLVING, resolve_members, resolving, state_of
+from bartizan.store.alerts import (
+    ALERTS_V2,
+    ANALYST,
+    FOLLOWING,
+    INCIDENTS,
+    RESOLVING,
+    follow_head,
+    following,
+    resolve_members,
+    resolving,
+    state_of,
+)
 from bartizan.store.draft import inner
 from bartizan.store.follow import Follower
 from bartizan.store.interface import Change, Query, Store, Stored, TenantStore, Tx
@@ -143,9 +155,8 @@ class Writeback:
     async def _take(self, tenant: str, changes: Sequence[Change]) -> list[str]:
         """Puts what is to be written back into the queue, once however often it is called; to which connections."""
         here = self._store.tenant(tenant)
-        for change in changes:
-            if change.collection == INCIDENTS.name and (change.changed or {}).get("status", ("", ""))[1] == "resolved":
-                await self._resolve(here)
+        if any("status" in (change.changed or {}) for change in changes):
+            await self._resolve(here)
         connections = {each.id: each for each in await self._connections.every(tenant)}
         if not connections:
             return []
@@ -161,10 +172,14 @@ class Writeback:
         return list(dict.fromkeys(each.connection for each in made))
 
     async def _resolve(self, here: TenantStore) -> None:
-        """The alerts of resolved incidents that were too many for the transaction that resolved them."""
-        while waiting := resolving(await here.value(RESOLVING)):
-            first = waiting[0]
-            await here.write(lambda tx, first=first: resolve_members(tx, first), actor=first.who.user or first.who.app)  # type: ignore[misc]
+        """What was too much for the transaction that began it: alerts of resolved incidents, repeats of alerts."""
+        while incidents := resolving(await here.value(RESOLVING)):
+            await self._go_on(here, resolve_members, incidents[0])
+        while heads := following(await here.value(FOLLOWING)):
+            await self._go_on(here, follow_head, heads[0])
+
+    async def _go_on(self, here: TenantStore, step: Callable[[Tx, T], object], of: T) -> None:
+        await here.write(lambda tx: step(tx, of), actor=NAME)
 
     async def _of_alert(
         self, here: TenantStore, connections: Mapping[str, Connection], change: Change
@@ -457,6 +472,9 @@ def said(changed: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, Any], dict[s
     only the new ones."""
     values = {word: changed[name][1] for name, word in _WORDS.items() if name in changed}
     base = {word: changed[name][0] for name, word in _WORDS.items() if name in changed}
+    for words in (values, base):
+        if "tags" in words:
+            words["tags"] = [tag for tag in words["tags"] or [] if tag != SUPPRESSED]
     if "comments" in changed:
         before, after = changed["comments"]
         values["comments"] = list(after or [])[len(before or []) :]

@@ -5,7 +5,7 @@ it. What is rendered outside the writer is a `Prepared`; inside it only an alert
 again. An incident's lastUpdateDateTime moves when one of its alerts changes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from bartizan.errors import BadRequest, NotFound, PreconditionFailed
 from bartizan.model import faces
-from bartizan.model.faces import AlertState
+from bartizan.model.faces import FOLDED, FOLDED_INTO, SUPPRESSION, AlertState
 from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata import tree
 from bartizan.odata.tree import And, Compare, Expr, Kind, Path
@@ -54,7 +54,7 @@ ALERTS_V2 = Collection(
     type=faces.TODAY,
     columns=_columns(
         "createdDateTime lastUpdateDateTime severity status serviceSource classification determination assignedTo "
-        "incidentId detectionSource category",
+        f"incidentId detectionSource category additionalData/{FOLDED_INTO} additionalData/{SUPPRESSION}",
         "title productName providerAlertId detectorId firstActivityDateTime lastActivityDateTime",
     ),
     order=_NEWEST,
@@ -115,8 +115,22 @@ RESOLVE_CHUNK = 50  # alerts that one transaction resolves: the writer's lock st
 _UNDECIDED = (None, "unknown")
 
 _STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
+ARRANGED = "@bartizan.arranged"  # of an incident's inner form: somebody has moved alerts into it or out of it
+_FOLDED_TIMES = (faces.FOLDED_FIRST, faces.FOLDED_LAST)
+_NO_MARKS: Mapping[str, Any] = {}
 RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
 _RAW_DIGITS = 16
+
+
+FOLLOWING = "alerts/following"
+FOLLOW_CHUNK = 50  # repeats that follow their head in one transaction: the writer's lock stays short
+
+
+class Follow(Struct, frozen=True):
+    """The repeats of an alert are to be what it became by somebody."""
+
+    head: str
+    who: Who
 
 
 class Prepared(Struct, frozen=True):
@@ -145,14 +159,19 @@ class Kept(Struct, frozen=True):
 
 def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | None = None) -> Prepared:
     """Renders both faces: call it before the write. BadRequest where the alert cannot be stored."""
+    if any(name in faces.marks(state) for name in faces.MARKS):
+        state = faces.mark(state, **dict.fromkeys(faces.MARKS))
     v2, legacy = _drafts(state)
     return Prepared(state, v2, legacy, raw, raw_sha256)
 
 
 def _drafts(state: AlertState) -> tuple[Draft, Draft]:
+    return _today_draft(state), draft(ALERTS, faces.of_old(state), state.id, state=None)
+
+
+def _today_draft(state: AlertState) -> Draft:
     named = [Entity(one.kind, one.value, one.role) for one in state.entities]
-    v2 = draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
-    return v2, draft(ALERTS, faces.of_old(state), state.id, state=None)
+    return draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
 
 
 def state_of(stored: Stored) -> AlertState:
@@ -191,11 +210,21 @@ def store_alerts(tx: Tx, prepared: Iterable[Prepared]) -> list[Kept]:
 
 
 def change_alert(
-    tx: Tx, id: str, patch: Mapping[str, Any], face: Face, who: Who, *, if_match: str | None = None, touch: bool = True
+    tx: Tx,
+    id: str,
+    patch: Mapping[str, Any],
+    face: Face,
+    who: Who,
+    *,
+    if_match: str | None = None,
+    touch: bool = True,
+    repeats: int = FOLLOW_CHUNK,
 ) -> Kept:
     """What an analyst changes through one face (inner form of the named properties) shows in both. NotFound,
     BadRequest; PreconditionFailed where `if_match` names another version of that face. What changes nothing is not
-    put again."""
+    put again. Whoever resolves or reopens an alert does it to what is folded into it: to so many `repeats` in this
+    write, to the others in the next ones.
+    """
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         raise NotFound(f"there is no alert '{id}'")
@@ -206,11 +235,35 @@ def change_alert(
     after = apply(before, patch, who, tx.now)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {})
-    return _replace(tx, before, after, touch=touch, by=who)
+    kept = _replace(tx, before, after, touch=touch, by=who)
+    if "resolved" in (kept.changed or {}).get("status", ()) and FOLDED in faces.marks(after):
+        follow_head(tx, Follow(id, who), limit=repeats)
+    return kept
+
+
+def follow_head(tx: Tx, follow: Follow, *, limit: int = FOLLOW_CHUNK) -> None:
+    """Gives the repeats that are folded into an alert its status and verdict, some at a time; what remains is in
+    `following`, for a stage to go on with."""
+    stored = tx.get(ALERTS_V2.name, follow.head)
+    rest = [each for each in following(tx.value(FOLLOWING)) if each.head != follow.head]
+    if stored is not None:
+        now = state_of(stored).now
+        patch = {"status": now.status, "classification": now.classification, "determination": now.determination}
+        members = members_of(tx, follow.head, limit=limit, unlike=now.status) if limit else []
+        for member in members:
+            change_alert(tx, member, patch, "v2", follow.who)
+        if len(members) == limit:
+            rest.append(follow)
+    tx.set_value(FOLLOWING, msgspec.json.encode(rest) if rest else None)
+
+
+def following(kept: bytes | None) -> list[Follow]:
+    """Heads whose repeats have not all followed yet, as kept under FOLLOWING."""
+    return msgspec.json.decode(kept, type=list[Follow]) if kept else []
 
 
 def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
-    """Into another incident, or none. Both incidents are touched."""
+    """Somebody puts it into another incident, or none. Both incidents are touched, and are arranged by hand now."""
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         raise NotFound(f"there is no alert '{id}'")
@@ -218,22 +271,26 @@ def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
     after = faces.move(before, incident)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {})
-    if before.incident is not None:
-        touch_incident(tx, before.incident)
-    return _replace(tx, before, after)
+    for each in (before.incident, incident):
+        if each is not None:
+            touch_incident(tx, each, arranged=True)
+    return _replace(tx, before, after, touch=False)
 
 
-def place_alert(tx: Tx, id: str, incident: str, *, instead_of: str | None = None) -> Kept | None:
+def place_alert(
+    tx: Tx, id: str, incident: str, *, instead_of: str | None = None, marks: Mapping[str, Any] = _NO_MARKS
+) -> Kept | None:
     """Into an incident by the server itself, where the alert is still in `instead_of` (None: in no incident); None
-    where somebody has put it elsewhere, or it is gone. The incidents are not touched: the caller puts them.
+    where somebody has put it elsewhere, or keeps it out of incidents, or it is gone. The incidents are not touched: the
+    caller puts them.
     """
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         return None
     before = state_of(stored)
-    if before.incident != instead_of:
+    if before.incident != instead_of or (instead_of is None and faces.marks(before).get(faces.EXCLUDED) is True):
         return None
-    return _replace(tx, before, faces.move(before, incident), touch=False)
+    return _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
 
 
 class Resolve(Struct, frozen=True):
@@ -256,7 +313,7 @@ def resolve_members(tx: Tx, resolve: Resolve) -> list[str]:
     if of.get("status") == "resolved":
         rows = tx.find(ALERTS_V2.name, _open_in(resolve.incident), limit=RESOLVE_CHUNK)
         for row in rows:
-            change_alert(tx, row.id, _resolution(of, state_of(row)), "v2", resolve.who, touch=False)
+            change_alert(tx, row.id, _resolution(of, state_of(row)), "v2", resolve.who, touch=False, repeats=0)
         if rows:
             touch_incident(tx, resolve.incident)
         if len(rows) == RESOLVE_CHUNK:
@@ -286,10 +343,82 @@ def _resolution(incident: Mapping[str, Any], alert: AlertState) -> dict[str, Any
     return patch
 
 
-def touch_incident(tx: Tx, id: str) -> Stored | None:
-    """Moves its lastUpdateDateTime; None where there is no such incident."""
+def mark_alert(tx: Tx, id: str, **marks: Any) -> bool:
+    """What the server says of an alert (`faces.MARKS`, `faces.EXCLUDED`); None takes a mark away. Today's face alone
+    shows it."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        return False
+    before = state_of(stored)
+    after = faces.mark(before, **marks)
+    if after is not before:
+        _put(tx, _today_draft(after), _differences(faces.today(before), faces.today(after)))
+    return after is not before
+
+
+def fold_alerts(tx: Tx, head: str, count: int, first: str, last: str) -> bool:
+    """Tells a head of so many more repeats. False where it is gone, or resolved: then they stand for themselves."""
+    stored = tx.get(ALERTS_V2.name, head)
+    if stored is None:
+        return False
+    state = state_of(stored)
+    if state.now.status == "resolved":
+        return False
+    known = faces.marks(state)
+    told = {
+        FOLDED: known.get(FOLDED, 0) + count,
+        faces.FOLDED_FIRST: min(known.get(faces.FOLDED_FIRST, first), first),
+        faces.FOLDED_LAST: max(known.get(faces.FOLDED_LAST, last), last),
+    }
+    return mark_alert(tx, head, **told)
+
+
+def unfold_alert(tx: Tx, id: str, *, unless: Container[str]) -> None:
+    """A repeat that somebody puts elsewhere than its head (`unless` that comes along) stands for itself from then
+    on."""
+    stored = tx.get(ALERTS_V2.name, id)
+    head = None if stored is None else faces.marks(state_of(stored)).get(FOLDED_INTO)
+    if head is None or head in unless:
+        return
+    mark_alert(tx, id, **{FOLDED_INTO: None})
+    of = tx.get(ALERTS_V2.name, head)
+    left = 0 if of is None else faces.marks(state_of(of)).get(FOLDED, 0) - 1
+    mark_alert(tx, head, **({FOLDED: left} if left > 0 else dict.fromkeys((FOLDED, *_FOLDED_TIMES))))
+
+
+def suppress_alert(tx: Tx, id: str, suppression: str | None) -> bool:
+    """Marks an alert as hidden by a suppression, or (None) as seen again. False where that changes nothing, or it is
+    in an incident: somebody is at work on it."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        return False
+    before = state_of(stored)
+    if suppression is not None and before.incident is not None:
+        return False
+    marked = faces.mark(before, **{SUPPRESSION: suppression})
+    after = faces.tag(marked, faces.SUPPRESSED, on=suppression is not None)
+    if after is not before:
+        _replace(tx, before, after, touch=False)
+    return after is not before
+
+
+def members_of(tx: Tx, head: str, *, limit: int, unlike: str | None = None) -> list[str]:
+    """Alerts that are folded into this one; with `unlike` those of another status."""
+    path = ("additionalData", FOLDED_INTO)
+    wanted: Expr = Compare("eq", Path(path, kind="text"), tree.Literal(head, "text"))
+    if unlike is not None:
+        wanted = And((wanted, Compare("ne", Path(("status",), kind="enum"), tree.Literal(unlike, "text"))))
+    return [row.id for row in tx.find(ALERTS_V2.name, wanted, limit=limit)]
+
+
+def touch_incident(tx: Tx, id: str, *, arranged: bool = False) -> Stored | None:
+    """Moves its lastUpdateDateTime; None where there is no such incident. One that somebody has `arranged` is not
+    merged with another by the server."""
     stored = tx.get(INCIDENTS.name, id)
-    return None if stored is None else tx.put(draft(INCIDENTS, inner(stored), id), changed={})
+    if stored is None:
+        return None
+    body = inner(stored)
+    return tx.put(draft(INCIDENTS, {**body, ARRANGED: True} if arranged else body, id), changed={})
 
 
 def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True, by: Who | None = None) -> Kept:

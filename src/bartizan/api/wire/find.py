@@ -34,7 +34,7 @@ def both(*filters: Expr | None) -> Expr | None:
 def behind(navigation: Navigation, id: str) -> Expr:
     """The rows of a navigation by column."""
     assert navigation.column is not None
-    return Compare("eq", Path((navigation.column,), kind="text"), Literal(id, "text"))
+    return Compare("eq", Path(tuple(navigation.column.split("/")), kind="text"), Literal(id, "text"))
 
 
 async def visible(ctx: Context, resource: Resource, row: Stored, more: Expr | None = None) -> bool:

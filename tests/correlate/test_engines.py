@@ -1,0 +1,129 @@
+"""The stage on both engines of the store: the same alerts make the same incidents, repeats and suppressions alike."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.correlate.test_kill import TENANT, alerts
+
+from bartizan.correlate.stage import CorrelateStage
+from bartizan.correlate.suppress import SUPPRESSIONS
+from bartizan.correlate.write import ACTOR, LINKS
+from bartizan.errors import Conflict
+from bartizan.model import faces
+from bartizan.model.faces import provider_faces
+from bartizan.model.workflow import Who
+from bartizan.store import Query, Store, Tx, draft, open_store
+from bartizan.store.alerts import (
+    ALERTS_V2,
+    COLLECTIONS,
+    INCIDENTS,
+    change_alert,
+    move_alert,
+    prepare,
+    store_alerts,
+    suppress_alert,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def opened(target: Path | str) -> Store:
+    store = open_store(target, (*COLLECTIONS, LINKS, SUPPRESSIONS))
+    await store.start()
+    return store
+
+
+async def lived(store: Store) -> dict[str, Any]:
+    """A life: alerts of which one detector is suppressed and which repeat, a head resolved, an alert moved, a new stage
+    each time; what is in the store at its end, without stamps.
+    """
+    tenant = store.tenant(TENANT)
+    rule = {"displayName": "Chatty", "filter": "detectorId eq 'chatty'", "reason": "known", "isEnabled": True,
+            "expirationDateTime": "2999-01-01T00:00:00.0000000Z", "suppressedAlerts": 0}  # fmt: skip
+    await tenant.write(lambda tx: tx.put(draft(SUPPRESSIONS, rule, "rule")), actor="test")
+    ready = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
+    for start in range(0, len(ready), 40):
+        part = ready[start : start + 40]
+        await tenant.write(lambda tx, part=part: store_alerts(tx, part), actor="test")  # type: ignore[misc]
+        await run(store)
+    found = await bodies(store)
+    head = next(one for one in found.values() if faces.FOLDED in (one["additionalData"] or {}))["id"]
+    hidden = [one["id"] for one in found.values() if faces.SUPPRESSION in (one["additionalData"] or {})]
+    moved = next(one for one in found.values() if one["incidentId"] and one["id"] != head)["id"]
+    here = next(one["incidentId"] for one in found.values() if one["id"] == moved)
+    target = next(one["incidentId"] for one in found.values() if one["incidentId"] not in (None, here))
+
+    def work(tx: Tx) -> None:
+        change_alert(tx, head, {"status": "resolved", "classification": "falsePositive"}, "v2", Who("app"))
+        move_alert(tx, moved, target)
+        suppress_alert(tx, hidden[0], None)
+
+    await tenant.write(work, actor="analyst")
+    await run(store)
+    rows = (await tenant.page(INCIDENTS.name, Query(top=1_000, version="beta"))).rows
+    what = {row.id: msgspec.json.decode(row.doc)["summary"] for row in rows}
+    links = sorted(row.id for row in (await tenant.page(LINKS.name, Query(top=1_000))).rows)
+    kept = await tenant.get(SUPPRESSIONS.name, "rule")
+    assert kept is not None and hidden
+    told = {id: (one["incidentId"], one["status"], one["additionalData"]) for id, one in (await bodies(store)).items()}
+    return {
+        "alerts": told,
+        "incidents": what,
+        "links": links,
+        "hidden": msgspec.json.decode(kept.doc)["suppressedAlerts"],
+    }
+
+
+async def bodies(store: Store) -> dict[str, Any]:
+    rows = (await store.tenant(TENANT).page(ALERTS_V2.name, Query(top=1_000))).rows
+    return {body["providerAlertId"]: body for row in rows for body in [msgspec.json.decode(row.doc)]}
+
+
+async def run(store: Store) -> None:
+    stage = CorrelateStage(store, step_changes=20)
+    while await stage.step():
+        pass
+
+
+async def test_both_engines_end_in_the_same_state(tmp_path: Path, postgres_dsn: str) -> None:
+    ends = []
+    for target in (tmp_path, postgres_dsn):
+        store = await opened(target)
+        try:
+            ends.append(await lived(store))
+        finally:
+            await store.close()
+    assert ends[0] == ends[1]
+    assert ends[0]["hidden"] > 1 and len(ends[0]["incidents"]) > 1 and ends[0]["links"]
+
+
+async def test_a_second_stage_takes_over_without_doing_anything_twice(postgres_dsn: str) -> None:
+    """Of two processes that hold the same position, the second finds that it has moved, and reads anew."""
+    first, second = await opened(postgres_dsn), await opened(postgres_dsn)
+    try:
+        made = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
+        await first.tenant(TENANT).write(lambda tx: store_alerts(tx, made[:60]), actor="test")
+        one, other = CorrelateStage(first, name="one"), CorrelateStage(second, name="other")
+        for stage in (one, other):
+            while await stage.step():
+                pass
+        await first.tenant(TENANT).write(lambda tx: store_alerts(tx, made[60:]), actor="test")
+        while await one.step():
+            pass
+        with pytest.raises(Conflict):
+            await other.step()
+        while await other.step():
+            pass
+        changes = await first.changes(0, limit=5_000, collections=[INCIDENTS.name])
+        born = [change.id for change in changes if change.actor == ACTOR and change.op == "created"]
+        assert len(born) == len(set(born)) > 0
+    finally:
+        await first.close()
+        await second.close()
