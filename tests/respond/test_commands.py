@@ -91,6 +91,7 @@ def failing(tenant: str, number: int) -> queue.WriteBack:
         known=None,
         values={"status": "resolved", "assignedTo": f"p{number}"},
         base={},
+        told={},
         takes=frozenset({"status"}),
     )
 

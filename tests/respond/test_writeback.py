@@ -277,6 +277,27 @@ async def test_conflicts_are_shown(store: Store, system: System) -> None:
         assert (await desk.settled(5))[4].state == "done"
 
 
+async def test_a_conflict_that_a_poll_told_of_first(sqlite: Store, system: System) -> None:
+    """What somebody said there while our change waited is shown here within one poll, and as a conflict once ours has
+    replaced it; what both said alike is none."""
+    desk = Desk(sqlite)
+    tickets = await desk.connect(system.url)
+    alert = await desk.pull(tickets, "a1", system.stamp("a1"), assigned_to="zoe")
+    system.answer = 503
+    async with working(sqlite):
+        await desk.change(alert, status="resolved", classification="truePositive", assignedTo="ann")
+        await desk.until(lambda found: bool(found) and found[0].last_error is not None)
+        there = {"status": "inProgress", "classification": "truePositive", "assignedTo": "zoe"}
+        system.write("a1", there, "mallory")
+        await desk.come_back(tickets, system, "a1")
+        assert (await desk.alert(alert))["status"] == "inProgress"
+        system.answer = 200
+        (one,) = await desk.settled(1)
+        await desk.come_back(tickets, system, "a1")
+    assert (one.state, one.overwrote, one.last_writer) == ("conflict", '{"status":"inProgress"}', "mallory")
+    assert (await desk.alert(alert))["status"] == "resolved"
+
+
 async def test_a_connection_that_is_off_or_gone(sqlite: Store, system: System) -> None:
     """While it is disabled its changes wait; when it is removed they have failed."""
     desk = Desk(sqlite)

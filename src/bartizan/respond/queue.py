@@ -59,6 +59,7 @@ class Own(Struct, kw_only=True, omit_defaults=True):
 
     values: dict[str, Any]  # the words to push, by name
     base: dict[str, Any]  # what they were here before
+    told: dict[str, Any]  # as the provider had them then
     known: str | None = None  # the version of the system's object that was known when they were changed
     since: str = ""  # tries are counted from here
     claim: str = ""  # who tries it
@@ -104,6 +105,7 @@ def write_back(
     by: str,
     values: Mapping[str, Any],
     base: Mapping[str, Any],
+    told: Mapping[str, Any],
     known: str | None,
     takes: frozenset[str],
 ) -> WriteBack:
@@ -123,7 +125,7 @@ def write_back(
         state="waiting" if sent else "leftOut",
         completed_date_time=None if sent else at,
         left_out=[word for word in values if word not in takes],
-        own=Own(values=sent, base=dict(base), known=known),
+        own=Own(values=sent, base=dict(base), told=dict(told), known=known),
     )
 
 
@@ -213,16 +215,16 @@ def fail(tx: Tx, tried: WriteBack, why: str, now: str) -> None:
         _close(tx, known, "failed", now)
 
 
-def arrive(tx: Tx, tried: WriteBack, said: Pushed, told: Mapping[str, Any], now: str) -> State | None:
-    """It is there. It is a conflict where the system had a word that was known here neither before the change, nor as
-    the provider's (`told`), nor from what was written last. None where somebody else has it by now."""
+def arrive(tx: Tx, tried: WriteBack, said: Pushed, now: str) -> State | None:
+    """It is there. It is a conflict where the system had a word that nobody knew here when the change was made, and
+    that was not written by us. None where somebody else has it by now."""
     known = _claimed(tx, tried)
     if known is None:
         return None
     written: dict[str, Any] = {}
     for earlier in _of_subject(tx, known, ARRIVED, _LAST, _LOOK_BACK):
         written = {**earlier.own.values, **written}
-    expected = [known.own.base, told, written, known.own.values]
+    expected = [known.own.base, known.own.told, written, known.own.values]
     foreign = {
         word: value
         for word, value in (said.overwrote or {}).items()

@@ -44,7 +44,7 @@ from bartizan.store.alerts import (
 )
 from bartizan.store.draft import inner
 from bartizan.store.follow import Follower
-from bartizan.store.interface import Change, Query, Store, Stored, TenantStore, Tx
+from bartizan.store.interface import Change, Query, Store, TenantStore, Tx
 
 NAME = "writeback"
 SUBJECTS: Mapping[str, Subject] = {
@@ -62,6 +62,8 @@ ENTER_CHUNK = 50  # changes that one transaction queues: the writer's lock stays
 SCAN_ROWS = 500
 _WORDS = {name: name for name in ("status", "classification", "determination", "assignedTo", "resolvingComment")}
 _WORDS |= {"systemTags": "tags", "customTags": "tags"}  # of an alert, of an incident
+_TOLD = ("status", "classification", "determination", "assignedTo")
+_NOTHING: Mapping[str, Any] = {}
 _PULLED = "connection:"  # what actors begin with that are connections
 _PASSING = (StorageFull, Unavailable, Timeout)
 
@@ -195,7 +197,8 @@ class Writeback:
         connection = connections.get(await owner_of(here, state) or "")
         known, by = changed[ANALYST]
         source = str(state.v2.get("providerAlertId") or state.id)
-        return self._queued(here, connection, "alert", change, source, values, base, known=known, by=by)
+        told = {name: getattr(state.provider, name) for name in _TOLD} if state.version == known else {}
+        return self._queued(here, connection, "alert", change, source, values, base, told=told, known=known, by=by)
 
     async def _of_object(
         self, here: TenantStore, connections: Mapping[str, Connection], change: Change
@@ -242,6 +245,7 @@ class Writeback:
         values: Mapping[str, Any],
         base: Mapping[str, Any],
         *,
+        told: Mapping[str, Any] = _NOTHING,
         known: str | None,
         by: str,
     ) -> list[WriteBack]:
@@ -255,7 +259,15 @@ class Writeback:
         of = (here.tenant, connection.id, subject, change.id, source)
         return [
             queue.write_back(
-                *of, number=change.seq, at=change.at, by=by, values=values, base=base, known=known, takes=takes
+                *of,
+                number=change.seq,
+                at=change.at,
+                by=by,
+                values=values,
+                base=base,
+                told=told,
+                known=known,
+                takes=takes,
             )
         ]
 
@@ -294,6 +306,9 @@ class Writeback:
                 except _PASSING as error:
                     log.warning("writeback.waits", connection=lane.connection, error=error.message)
                     next_s = self.pace.backoff_s
+                except Exception:  # the edge of a lane: the others go on
+                    log.exception("writeback.lane_failed", connection=lane.connection)
+                    next_s = self.pace.lane_max_s
                 if next_s is None and not lane.busy and not lane.woken.is_set():
                     return
                 await lane.rest(self.pace.look_s if next_s is None else min(next_s, self.pace.look_s))
@@ -331,7 +346,7 @@ class Writeback:
             if tried is None:
                 return
             try:
-                await self._arrived(lane, tried, *await self._push(lane, tried))
+                await self._arrived(lane, tried, await self._push(lane, tried))
             except (Away, TimeoutError) as error:
                 after_s = getattr(error, "retry_after_s", None)
                 why = getattr(error, "message", f"no answer within {self.pace.ask_s:g} s")
@@ -354,8 +369,7 @@ class Writeback:
                 log.error("writeback.connector_failed", connection=lane.connection, id=id, exc_info=problem)
                 await self._failed(lane, tried, f"the connector failed: {type(problem).__name__}")
 
-    async def _push(self, lane: "_Lane", tried: WriteBack) -> tuple[Pushed, dict[str, Any]]:
-        """What the system says, and what the provider had said of the words as it is known here."""
+    async def _push(self, lane: "_Lane", tried: WriteBack) -> Pushed:
         here = self._store.tenant(lane.tenant)
         connection = await self._connections.get(lane.tenant, lane.connection)
         if not connection.enabled or not connection.write_back:
@@ -379,11 +393,11 @@ class Writeback:
             known=tried.own.known,
         )
         async with asyncio.timeout(self.pace.ask_s):
-            return await connector.push(push), _told(tried.subject, row)
+            return await connector.push(push)
 
-    async def _arrived(self, lane: "_Lane", tried: WriteBack, said: Pushed, told: dict[str, Any]) -> None:
+    async def _arrived(self, lane: "_Lane", tried: WriteBack, said: Pushed) -> None:
         lane.answered()
-        state = await self._written(lane, lambda tx: queue.arrive(tx, tried, said, told, self._now()))
+        state = await self._written(lane, lambda tx: queue.arrive(tx, tried, said, self._now()))
         if state == "conflict":
             log.warning("writeback.conflict", connection=lane.connection, id=tried.id, last_writer=said.last_writer)
 
@@ -496,11 +510,3 @@ def decided(changed: Mapping[str, tuple[Any, Any]], by: str) -> tuple[dict[str, 
     moved = changed.get("riskLastUpdatedDateTime", changed.get("lastUpdatedDateTime", (None, None)))[0]
     values = {name: after for name, (_, after) in words.items()}
     return values, {name: before for name, (before, _) in words.items()}, moved, by
-
-
-def _told(subject: Subject, row: Stored) -> dict[str, Any]:
-    """What the provider says of the words, as far as it has come here."""
-    if subject != "alert":
-        return {}
-    words = state_of(row).provider
-    return {name: getattr(words, name) for name in ("status", "classification", "determination", "assignedTo")}
