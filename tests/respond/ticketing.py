@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -48,6 +48,7 @@ QUICK = Pace(
     ask_s=5.0, claim_s=0.6, backoff_s=0.02, backoff_max_s=0.1, denied_s=0.1, lane_max_s=0.1, look_s=0.02, at_once=4
 )
 LIMIT_S = 30.0
+S = TypeVar("S", bound="System")
 
 
 class TicketSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +153,16 @@ class System:
         self.sent.append((id, body))
         return web.json_response(said)
 
+    async def follow(self, request: web.Request) -> web.Response:
+        """What has changed since; nothing here, where the tests bring changes themselves."""
+        answer = await self.changes(request)
+        async with self.changed:
+            self.changed.notify_all()
+        return answer
+
+    async def changes(self, request: web.Request) -> web.Response:
+        return web.json_response({"number": 0, "alerts": []})
+
     def write(self, id: str, words: Mapping[str, Any], who: str) -> None:
         self.objects.setdefault(id, {"status": "new", "comments": []}).update(words)
         self.version[id] = self.version.get(id, 0) + 1
@@ -177,18 +188,24 @@ class System:
 
 
 @contextlib.asynccontextmanager
-async def answering() -> AsyncIterator[System]:
-    made = System()
+async def serving(system: S) -> AsyncIterator[S]:
     app = web.Application()
-    app.router.add_post("/{subject}/{id}", made.handle)
+    app.router.add_get("/changes", system.follow)
+    app.router.add_post("/{subject}/{id}", system.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    system.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield made
+        yield system
     finally:
         await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def answering() -> AsyncIterator[System]:
+    async with serving(System()) as made:
+        yield made
 
 
 class Clock:
@@ -252,6 +269,11 @@ class Desk:
         row = await self.here.get(ALERTS_V2.name, id)
         assert row is not None
         return inner(row)
+
+    async def alerts(self) -> dict[str, str]:
+        """The ids here of all alerts, by those of the provider."""
+        page = await self.here.page(ALERTS_V2.name, Query(top=1000, version="beta"))
+        return {inner(row)["providerAlertId"]: row.id for row in page.rows}
 
     async def put(self, collection: Collection, id: str, body: Mapping[str, Any], actor: str, **changed: Any) -> None:
         made = draft(collection, {"id": id, **body}, id)
