@@ -298,6 +298,41 @@ async def test_a_conflict_that_a_poll_told_of_first(sqlite: Store, system: Syste
     assert (await desk.alert(alert))["status"] == "resolved"
 
 
+async def test_an_older_word_that_comes_back(store: Store, system: System) -> None:
+    """What we wrote before comes back with a poll while a newer word of ours waits: the newer one stays shown, and
+    nothing more is written. What somebody else says there meanwhile is shown."""
+    desk = Desk(store)
+    tickets = await desk.connect(system.url)
+    alert = await desk.pull(tickets, "a1", V1)
+    async with working(store) as stage:
+        await desk.change(alert, status="resolved", classification="truePositive")
+        await desk.settled(1)
+        system.answer = 503
+        await desk.change(alert, status="inProgress")
+        await desk.until(lambda found: len(found) == 2 and found[1].last_error is not None)
+        await desk.come_back(tickets, system, "a1")
+        while await stage.step():
+            pass
+        await desk.come_back(tickets, system, "a1")
+        shown = await desk.alert(alert)
+        assert (shown["status"], shown["classification"], shown["resolvedDateTime"]) == (
+            "inProgress",
+            "truePositive",
+            None,
+        )
+        system.write("a1", {"status": "new"}, "mallory")
+        await desk.come_back(tickets, system, "a1")
+        while await stage.step():
+            pass
+        assert (await desk.alert(alert))["status"] == "new"
+        system.answer = 200
+        found = await desk.settled(2)
+        await desk.come_back(tickets, system, "a1")
+    assert [each.state for each in found] == ["done", "conflict"]
+    assert (await desk.alert(alert))["status"] == "inProgress"
+    assert len(system.sent) == 2
+
+
 async def test_a_connection_that_is_off_or_gone(sqlite: Store, system: System) -> None:
     """While it is disabled its changes wait; when it is removed they have failed."""
     desk = Desk(sqlite)

@@ -170,6 +170,25 @@ def _of_subject(tx: Tx, of: WriteBack, states: Iterable[str], order: tuple[Order
     return [read(row) for row in tx.find(WRITE_BACKS.name, wanted, limit=limit, order=order)]
 
 
+def waiting_for(subject_id: str) -> Expr:
+    """What is open of one object."""
+    return And((_is("subjectId", subject_id), in_states(OPEN)))
+
+
+def newer(tx: Tx, subject_id: str, told: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The words of a provider that are only what was written to it last, while a newer one of ours still waits: (what
+    it says, the newest) by name."""
+    wanted = And((_is("subjectId", subject_id), in_states((*OPEN, *ARRIVED))))
+    found = [read(row) for row in tx.find(WRITE_BACKS.name, wanted, limit=_LOOK_BACK, order=_LAST)]
+    made: dict[str, tuple[Any, Any]] = {}
+    for word, value in told.items():
+        ours = [(each.open, each.own.values[word]) for each in found if word in each.own.values]
+        written = next((said for waits, said in ours if not waits), None)
+        if ours and ours[0][0] and written is not None and _alike(written, value):
+            made[word] = (value, ours[0][1])
+    return made
+
+
 # ---------------------------------------------------------------- its steps, each in a transaction
 
 
@@ -224,7 +243,7 @@ def arrive(tx: Tx, tried: WriteBack, said: Pushed, now: str) -> State | None:
     written: dict[str, Any] = {}
     for earlier in _of_subject(tx, known, ARRIVED, _LAST, _LOOK_BACK):
         written = {**earlier.own.values, **written}
-    expected = [known.own.base, known.own.told, written, known.own.values]
+    expected = [known.own.base, {**known.own.told, **written}, known.own.values]
     foreign = {
         word: value
         for word, value in (said.overwrote or {}).items()

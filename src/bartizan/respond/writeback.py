@@ -40,6 +40,7 @@ from bartizan.store.alerts import (
     following,
     resolve_members,
     resolving,
+    say_again,
     state_of,
 )
 from bartizan.store.draft import inner
@@ -164,10 +165,11 @@ class Writeback:
             return []
         made: list[WriteBack] = []
         for change in changes:
-            if change.collection == ALERTS_V2.name:
-                made += await self._of_alert(here, connections, change)
-            else:
-                made += await self._of_object(here, connections, change)
+            of = self._of_alert if change.collection == ALERTS_V2.name else self._of_object
+            try:
+                made += await of(here, connections, change)
+            except (ValueError, KeyError, TypeError) as error:  # one object that cannot be read holds up no other
+                log.error("writeback.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
         for start in range(0, len(made), ENTER_CHUNK):
             part = made[start : start + ENTER_CHUNK]
             await here.write(lambda tx, part=part: [queue.enter(tx, each, self._now()) for each in part], actor=NAME)  # type: ignore[misc]
@@ -187,9 +189,12 @@ class Writeback:
         self, here: TenantStore, connections: Mapping[str, Connection], change: Change
     ) -> list[WriteBack]:
         changed = change.changed or {}
-        if change.op != "updated" or ANALYST not in changed:
+        if change.op != "updated":
             return []
         values, base = said(changed)
+        if ANALYST not in changed:
+            await self._echoed(here, change.id, {word: values[word] for word in _TOLD if word in values})
+            return []
         stored = await here.get(ALERTS_V2.name, change.id) if values else None
         if stored is None:
             return []
@@ -199,6 +204,12 @@ class Writeback:
         source = str(state.v2.get("providerAlertId") or state.id)
         told = {name: getattr(state.provider, name) for name in _TOLD} if state.version == known else {}
         return self._queued(here, connection, "alert", change, source, values, base, told=told, known=known, by=by)
+
+    async def _echoed(self, here: TenantStore, id: str, told: Mapping[str, Any]) -> None:
+        """A poll may bring back what was written before, while a newer word still waits: the newer one stays shown."""
+        query = Query(top=1, filter=queue.waiting_for(id), version="beta")
+        if told and (await here.page(WRITE_BACKS.name, query)).rows:
+            await here.write(lambda tx: say_again(tx, id, queue.newer(tx, id, told)), actor=NAME)
 
     async def _of_object(
         self, here: TenantStore, connections: Mapping[str, Connection], change: Change

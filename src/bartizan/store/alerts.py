@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.errors import BadRequest, NotFound, PreconditionFailed
-from bartizan.model import faces
+from bartizan.model import faces, workflow
 from bartizan.model.faces import FOLDED, FOLDED_INTO, SUPPRESSION, AlertState
 from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata import tree
@@ -239,6 +240,19 @@ def change_alert(
     if "resolved" in (kept.changed or {}).get("status", ()) and FOLDED in faces.marks(after):
         follow_head(tx, Follow(id, who), limit=repeats)
     return kept
+
+
+def say_again(tx: Tx, id: str, words: Mapping[str, tuple[Any, Any]]) -> None:
+    """Where an older word of ours came back from a source and is shown instead of a newer one, (older, newer) by name,
+    the newer one is shown again. It is nobody's change, and not in the alert's history."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        return
+    before = state_of(stored)
+    patch = {name: newer for name, (older, newer) in words.items() if getattr(before.now, name) == older}
+    now = workflow.changed_today(before.now, patch, Who("bartizan"), tx.now, [])
+    if now != before.now:
+        _replace(tx, before, replace(before, now=now))
 
 
 def follow_head(tx: Tx, follow: Follow, *, limit: int = FOLLOW_CHUNK) -> None:
