@@ -143,6 +143,8 @@ async def test_what_is_refused_and_why(world: World) -> None:
     assert len((await world.get(PATH))["value"]) == 1
     for by, status in (("reader", 403), ("operator", 403), ("none", 403)):
         await world.refused("POST", PATH, new(id="desk-3"), status=status, by=by)
+        await world.refused("PATCH", f"{PATH}/desk-1", {"enabled": False}, status=status, by=by)
+        await world.refused("DELETE", f"{PATH}/desk-1", status=status, by=by)
 
 
 async def test_a_check_says_what_the_system_says(world: World) -> None:

@@ -157,6 +157,26 @@ async def test_one_live_connector_until_it_changes(store: Store) -> None:
     await elsewhere.close()
 
 
+async def test_secrets_do_not_follow_an_address_that_moves(store: Store) -> None:
+    """Who may change a connection need not know its secrets, and must not get them sent."""
+    here = over(store)
+    await here.set(TENANT, DOOR, GIVEN, actor="test", new=True)
+
+    async def change(**settings: Any) -> None:
+        await here.change(TENANT, "door", lambda before: before, settings, actor="test")
+
+    for url in ("https://thief.example", "http://door.example", "https://door.example:444", "https://door.example@x.y"):
+        with pytest.raises(BadRequest, match="url leads elsewhere now: give deep, many, token too"):
+            await change(url=url)
+    await change(url="https://DOOR.example/v2?x=1")
+    with pytest.raises(BadRequest, match="give deep, many too"):
+        await change(url="https://new.example", token="other")
+    await change(url="https://new.example", token="other", many=[], deep=None)
+    live = await here.live(TENANT, await here.get(TENANT, "door"))
+    assert (live.set.url, live.set.token, live.set.many, live.set.deep) == ("https://new.example", "other", [], None)
+    await here.close()
+
+
 async def test_bounds_and_conflicts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
     here = over(store)

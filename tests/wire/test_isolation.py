@@ -206,6 +206,8 @@ async def test_the_same_paths_lead_somewhere_at_home(two: Place) -> None:
             continue  # rows of another kind
         if "/transitive" in each.path:
             continue  # nothing is a member of itself, and here all have one id
+        if any(own.lists is not None and f"/{own.path}/" in each.path for own in two.graph.router.resources):
+            continue  # the program's own, the same for every tenant
         if each.verb == "GET" and "/$" not in each.path and each.one:
             answer = await two.call("GET", each.path, by="admin")
             if not answer.is_success:

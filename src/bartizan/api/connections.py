@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from bartizan.api.wire.note import Operation, note
 from bartizan.errors import BadRequest, BartizanError, NotFound
-from bartizan.extend import Answer, Can, Context, Resource, collection, never, resource
+from bartizan.extend import Answer, Can, Context, Resource, collection, never, resource, scopes
 from bartizan.extend.connections import (
     CONNECTION_STREAMS,
     CONNECTIONS,
@@ -46,7 +46,7 @@ connections = resource(
     collection=CONNECTIONS,
     can=Can.READ | Can.CREATE | Can.PATCH | Can.DELETE,
     read=READ,
-    write=WRITE,
+    write=scopes(WRITE, role="SecurityAdministrator"),  # who points a connection elsewhere decides who gets its secrets
     create=WRITE,
     filter="id connector enabled",
     patch="settings " + " ".join(_FIELDS),

@@ -267,7 +267,7 @@ class Connections:
         also: Also | None = None,
     ) -> Stored:
         """Changes one as it then is. The settings that are given replace theirs; None takes one back to its default.
-        Where secrets cannot be read any more, all of them are to be given."""
+        Secrets are to be given where the system that gets them is another, and where they cannot be read any more."""
 
         def work(tx: Tx) -> Stored:
             row = tx.get(CONNECTIONS.name, id)
@@ -285,6 +285,10 @@ class Connections:
                 kept = {}
             whole = {**before.settings, **kept, **settings}
             given = {name: value for name, value in whole.items() if value is not None}
+            moved = _moved(before.settings, given)
+            left = sorted(kept.keys() & given.keys() - settings.keys())
+            if moved and left:
+                raise BadRequest(f"{moved} leads elsewhere now: give {', '.join(left)} too, which would be sent there")
             return self._put(tx, row, made, given, also, if_match=if_match)
 
         return await self._store.tenant(tenant).write(work, actor=actor)
@@ -403,6 +407,31 @@ class Connections:
                 f"the secrets of connection '{id}' were sealed under another master key: set them anew"
             ) from None
         return found
+
+
+def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The name of a setting that names a system, and now another one."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = _system(name, before.get(name)), _system(name, after.get(name))
+        if old != new:
+            return name
+    return ""
+
+
+def _system(name: str, value: Any) -> str | None:
+    """Who is reached by a setting: the scheme and host of an address, or a host by the setting's name."""
+    if isinstance(value, list):
+        return ",".join(filter(None, (_system(name, each) for each in value))) or None
+    if not isinstance(value, str):
+        return None
+    scheme, is_url, rest = value.partition("://")
+    if is_url:
+        return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}".casefold()
+    return (
+        value.casefold()
+        if name.rpartition("_")[2] in ("host", "hosts", "server", "servers", "domain", "endpoint")
+        else None
+    )
 
 
 def kind_of(name: str) -> type[Connector]:

@@ -127,9 +127,10 @@ class PullStage:
     async def _watch(self) -> None:
         """Looks at every connection, then follows those that change, for a time."""
         after = await self._store.head()
-        tenants = [each.id for each in await Accounts(self._store).every(Tenant) if not each.disabled]
-        for tenant in {*tenants, *(tenant for tenant, _, _ in self._tasks)}:
-            await self._arrange(tenant, await self._connections.every(tenant) if tenant in tenants else [])
+        tenants = {each.id for each in await Accounts(self._store).every(Tenant) if not each.disabled}
+        await self._stop([key for key in self._tasks if key[0] not in tenants])
+        for tenant in tenants:
+            await self._arrange(tenant, await self._connections.every(tenant))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._times.all):
                 while True:
@@ -140,7 +141,10 @@ class PullStage:
                         changes = await self._store.changes(after, limit=CHANGES, collections=[CONNECTIONS.name])
                     except Gone:
                         return
-                    for tenant in {change.tenant for change in changes}:
+                    changed = {change.tenant for change in changes}
+                    if changed - tenants:  # a new one, or one that is disabled
+                        return
+                    for tenant in changed:
                         await self._arrange(tenant, await self._connections.every(tenant))
                     after = changes[-1].seq if len(changes) == CHANGES else max(head, after)
 
@@ -176,10 +180,14 @@ class PullStage:
 
     async def _keep(self, tenant: str, connection: Connection, stream: str) -> None:
         """Until it is cancelled, or the connection has changed."""
-        wait, tries = await self._resumed(tenant, connection, stream)
+        wait, tries, begun = 0.0, 0, False
         while True:
             await asyncio.sleep(wait)
             try:
+                if not begun:
+                    wait, tries = await self._resumed(tenant, connection, stream)
+                    begun = True
+                    continue
                 failure = await self._look(tenant, connection, stream, tries)
                 tries = 0 if failure is None else tries + 1
                 wait = self._pause(connection, stream) if failure is None else failure.wait
@@ -197,7 +205,11 @@ class PullStage:
         it."""
         row = await self._store.tenant(tenant).get(CONNECTION_STREAMS.name, stream_id(connection.id, stream))
         state = {} if row is None else inner(row)
-        if not _same(state, connection) or not state.get("nextPullDateTime"):
+        if not _same(state, connection):
+            work = partial(self._planned, connection=connection, stream=stream)
+            await self._store.tenant(tenant).write(work, actor=ACTOR)
+            return 0.0, 0
+        if not state.get("nextPullDateTime"):
             return 0.0, 0
         until = to_datetime(str(state["nextPullDateTime"])) - self._clock()
         return min(max(until.total_seconds(), 0.0), self._times.slowest), int(state.get(_TRIES) or 0)
@@ -230,6 +242,8 @@ class PullStage:
         async with self._turn(tenant, doubtful):
             connector = await self._connections.live(tenant, connection)
             place = await self._place(tenant, connection, stream)
+        if stream not in connector.streams:  # of an older version of the program
+            raise Rejected(f"{connection.connector} has no stream '{stream}'; it has: {', '.join(connector.streams)}")
         caught_up = place.cursor is not None
         pages = connector.pull(stream, place.cursor)
         try:
@@ -302,6 +316,11 @@ class PullStage:
         return min(first * 2.0 ** min(tries, 30), most) * _about(0.5, 1.0)
 
     # ------------------------------------------------------------ its state
+
+    def _planned(self, tx: Tx, connection: Connection, stream: str) -> None:
+        """A stream that is new, or whose connection has changed, is there to be seen before its first look ends."""
+        state = {**_begun(tx, connection, stream), "nextPullDateTime": instant(self._clock()), _TRIES: 0}
+        tx.put(draft(CONNECTION_STREAMS, state, stream_id(connection.id, stream)))
 
     def _moved(
         self,
@@ -406,15 +425,18 @@ def _begun(tx: Tx, connection: Connection, stream: str) -> dict[str, Any]:
 
 
 def _rest(tx: Tx, here: Connection | None, key: tuple[str, str, str]) -> None:
-    """A stream that is no longer pulled: its state stays while its connection is only off."""
+    """A stream that is no longer pulled: its state stays while its connection is only off, and troubles nobody."""
     id = stream_id(key[1], key[2])
     row = tx.get(CONNECTION_STREAMS.name, id)
     if row is None:
         return
     if here is None or key[2] not in here.streams:
         tx.delete(CONNECTION_STREAMS.name, id)
-    else:
-        tx.put(draft(CONNECTION_STREAMS, {**inner(row), "nextPullDateTime": None}, id))
+        return
+    state = {**inner(row), "nextPullDateTime": None}
+    if state.get(_TOLD):
+        tell(tx, _trouble(here, key[2], state, tx.now, over=True))
+    tx.put(draft(CONNECTION_STREAMS, {**state, _TOLD: None, _FAILING: None}, id))
 
 
 # ---------------------------------------------------------------- alerts of this server's own
