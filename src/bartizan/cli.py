@@ -35,6 +35,10 @@ class Commands(click.Group):
         "consent": ("bartizan.auth.upkeep:consent", "Manage what apps may do in tenants: add, list, remove, rotate."),
         "token": ("bartizan.auth.upkeep:token", "Manage tokens that deliver records: add, list, remove, rotate."),
         "subscription": ("bartizan.respond.commands:subscription", "See subscriptions: list, dead-letters."),
+        "writeback": (
+            "bartizan.respond.commands:writeback",
+            "Changes on their way back: list, retry, drop.",
+        ),
         "key": ("bartizan.auth.upkeep:key", "Manage the keys that sign tokens: list, rotate."),
         "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
         "audit": ("bartizan.auth.upkeep:audit", "Verify the chain of audit entries."),

@@ -286,6 +286,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     federation_s: Annotated[
         int, Meta(ge=1, le=60, description="Seconds that a federated read waits for each system.")
     ] = 10
+    # --- write-back
+    write_back_limit_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            description="Seconds for which a change is written back to a system that is away or denies; then it has "
+            "failed.",
+        ),
+    ] = 7 * 86_400
 
     # --- requests
     rate_limits: Annotated[

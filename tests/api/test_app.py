@@ -40,6 +40,7 @@ async def test_what_stands_beside_the_api(app: App) -> None:
         assert (await http.get("/v1.0/users")).json()["error"]["code"] == "InvalidAuthenticationToken"
         metrics = (await http.get("/metrics")).text
         assert 'bartizan_requests_total{path="",status="401",verb="GET"} 1.0' in metrics
+        assert 'bartizan_write_backs{state="waiting",tenant="' in metrics
         assert (await stranger.get("/metrics")).status_code == 404
         assert (await http.get("/openapi", follow_redirects=True)).headers["content-type"].startswith("text/html")
         assert (await http.get("/openapi/beta.json")).json()["openapi"] == "3.1.0"

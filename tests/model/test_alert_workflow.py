@@ -219,6 +219,21 @@ def test_the_analyst_wins_over_an_earlier_word_of_the_provider() -> None:
     assert today(reopened)["status"] == "new"
 
 
+@pytest.mark.parametrize("form", ["{text}", "Ann: {text}", "[Ann] {text}", "Ann via Bartizan: {text}"])
+def test_a_comment_that_was_written_back_does_not_double(form: str) -> None:
+    """It comes back from the provider as its text, or with its author before it, in every later record."""
+    before = faces.apply_legacy(state(), {"comments": ["it was Bob", "it was Bob"]}, ANN, T1)
+    theirs = [form.format(text="it was Bob")] * 2
+    after = later(before, legacy={"comments": theirs})
+    assert old(after)["comments"] == ["it was Bob"] * 2
+    more = later(after, legacy={"comments": [*theirs, form.format(text="it was Bob"), "so: it was Bob"]}, title="t2")
+    assert old(more)["comments"] == ["it was Bob"] * 2 + [form.format(text="it was Bob"), "so: it was Bob"]
+    assert (
+        old(later(more, legacy={"comments": [*theirs, "so: it was Bob"]}, title="t3"))["comments"]
+        == (old(more)["comments"])
+    )
+
+
 def test_tags_and_comments_of_both_sides_stay() -> None:
     before = faces.apply_legacy(state(tags=["a", "b"]), {"tags": ["a", "mine"], "comments": ["x"]}, ANN, T1)
     after = later(before, tags=["b", "c"], legacy={"comments": ["theirs"]})

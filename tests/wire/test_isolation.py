@@ -135,6 +135,8 @@ def stocked() -> tuple[list[Draft], list[tuple[str, str, str, str]]]:
         body = {**body_of(of), **columns.get(of.name, {})}
         if of.name == "subscriptions":
             body |= {"expirationDateTime": "2026-12-24T00:00:00.0000000Z", "resource": "security/alerts"}
+        if of.name == "writeBacks":
+            body |= {"subject": "alert"}  # who may read those sees them
         if of.name == "incidents":
             body |= {"priorityScore": 0, "@bartizan.correlation": CORRELATED}
         made.append(draft(of, body, SECRET))

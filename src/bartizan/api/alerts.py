@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bartizan.api.wire.note import note
-from bartizan.api.wire.write import changes
+from bartizan.api.wire.write import changes, check_match
 from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, never, resource
@@ -20,12 +20,15 @@ from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import (
     ALERTS,
     ALERTS_V2,
+    ANALYST,
     FOLLOW_CHUNK,
     INCIDENTS,
     Face,
+    Resolve,
     change_alert,
     move_alert,
     prepare,
+    resolve_members,
     store_alerts,
     unfold_alert,
 )
@@ -279,8 +282,36 @@ def new_incident(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {**stamped, **kept, "tenantId": ctx.caller.tenant}
 
 
-@incidents.merge
-def change_incident(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+@incidents.on_patch
+async def change_incident(ctx: Context, id: str, given: dict[str, Any], if_match: str | None) -> Stored:
+    """Whoever resolves an incident resolves its open alerts: the first of them in this transaction, the others, where
+    there are many, by the stage `writeback` after it."""
+
+    def work(tx: Tx) -> Stored:
+        row = tx.get(INCIDENTS.name, id)
+        if row is None:
+            raise NotFound(f"There is no incident '{id[:100]}'.")
+        check_match(row, if_match)
+        before = inner(row)
+        after = _merged(ctx, before, given)
+        changed = {name: (before.get(name), after[name]) for name in after if before.get(name) != after[name]}
+        if not changed:
+            return row
+        put = tx.put(draft(INCIDENTS, after, id), changed={**changed, ANALYST: (None, who(ctx).shown)})
+        assert put is not None
+        note(ctx, tx, incidents, [id], changed=changed)
+        if changed.get("status", (None, None))[1] == "resolved":
+            resolved = resolve_members(tx, Resolve(id, who(ctx)))
+            if resolved:
+                note(ctx, tx, alerts_v2, resolved, activity="Resolve alerts of incident", reason=f"Incident {id}")
+                put = tx.get(INCIDENTS.name, id)
+                assert put is not None
+        return put
+
+    return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _merged(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     if before.get("redirectIncidentId"):
         raise BadRequest(f"This incident was merged; change incident '{before['redirectIncidentId']}' instead.")
     if "displayName" in given and not given["displayName"]:
@@ -315,7 +346,7 @@ def _commented(ctx: Context, tx: Tx, row: Stored, texts: list[str], **also: Any)
         raise BadRequest(f"an incident has at most {MAX_COMMENTS} comments.")
     after = {**done_here(before, also), "comments": whole, "lastModifiedBy": ctx.caller.actor}
     changed = {name: (before.get(name), after[name]) for name in ("comments", *also)}
-    tx.put(draft(INCIDENTS, after, row.id), changed=changed)
+    tx.put(draft(INCIDENTS, after, row.id), changed={**changed, ANALYST: (None, who(ctx).shown)})
     note(ctx, tx, incidents, [row.id], changed=changed)
     return whole
 

@@ -20,6 +20,7 @@ MAX_USERS = 1_000  # of one decision: one transaction
 STANDING = ("atRisk", "confirmedCompromised")  # states of detections that a later decision changes
 CHUNK = 50  # detections that one transaction closes: the writer's lock stays short
 
+_MOVED = "riskLastUpdatedDateTime"
 _READ = "IdentityRiskyUser.Read.All"
 _WRITE = "IdentityRiskyUser.ReadWrite.All"
 _INGEST = "Bartizan.Ingest.All"
@@ -166,8 +167,8 @@ def decided(ctx: Context, tx: Tx, user: str, risk: dict[str, Any]) -> bool:
         before["userDisplayName"] = of.get("displayName")
     if all(before.get(name) == value for name, value in risk.items()):
         return False
-    after = {**before, **risk, "riskLastUpdatedDateTime": tx.now}
-    changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
+    after = {**before, **risk, _MOVED: tx.now}
+    changed = {name: (before.get(name), after[name]) for name in (*risk, _MOVED) if before.get(name) != after[name]}
     tx.put(draft(risky_users.collection, after, user), changed=changed)
     item = {
         **{name: value for name, value in after.items() if not name.startswith("@")},

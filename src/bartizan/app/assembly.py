@@ -48,10 +48,13 @@ from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, declare, open_lake
+from bartizan.model.times import instant
+from bartizan.respond import queue
 from bartizan.respond.addresses import Rules as EndpointRules
 from bartizan.respond.dispatch import Dispatch, Rules
 from bartizan.respond.orders import COLLECTIONS as ORDER_COLLECTIONS
 from bartizan.respond.outbound import Policy
+from bartizan.respond.standing import Standing as Tenancy
 from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
 from bartizan.respond.subscriptions import Quota, Subscriptions
 from bartizan.settings import Settings
@@ -240,7 +243,10 @@ class App:
         client = request.client
         if client is None or not _loopback(client.host):
             raise NotFound("There is nothing here.")
-        return HttpResponse(self.meter.text(), media_type=self.meter.kind)
+        tenants = await Tenancy(self.authority.accounts).tenants()
+        now = instant(self.graph.clock())
+        queues = {each: await queue.standing(self.store, each, now) for each in tenants}
+        return HttpResponse(self.meter.text() + queue.metrics(queues), media_type=self.meter.kind)
 
     async def _openapi(self, request: HttpRequest) -> HttpResponse:
         if request.url.path == "/openapi":  # relative addresses of the page need the slash

@@ -19,7 +19,6 @@ from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
-from bartizan.extend.connections import Connections
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
@@ -30,6 +29,7 @@ from bartizan.respond.carry import Carry
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
 from bartizan.respond.standing import Standing
+from bartizan.respond.writeback import Pace, Writeback
 from bartizan.settings import Settings
 from bartizan.store import LeaseLost, Store
 
@@ -62,10 +62,15 @@ async def _main(settings: Settings) -> None:
         connections, health = connections_of(settings, store), Health(store)
         pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
         pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))
+        tenants = Standing(Accounts(store)).tenants
+        carry = Carry(store, connections, tenants, fed())
+        pace = Pace(limit_s=float(settings.write_back_limit_s))
+        writeback = Writeback(store, connections, tenants, pace=pace)
+        await writeback.register()
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, connections, copy, correlate, pull).items()
+            for name, stage in stages(settings, store, copy, correlate, pull, carry, writeback).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
@@ -98,13 +103,13 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asynci
 def stages(
     settings: Settings,
     store: Store,
-    connections: Connections,
     copy: CopyStage,
     correlate: CorrelateStage,
     pull: PullStage,
+    carry: Carry,
+    writeback: Writeback,
 ) -> Mapping[str, Stage]:
-    """What this process does, by name; a new room's stage is a line here. All that works over connections shares
-    `connections`."""
+    """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
     return {
         "retention": lambda: _retain(store),
@@ -113,7 +118,8 @@ def stages(
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "pull": pull.run,
-        "actions": Carry(store, connections, Standing(Accounts(store)).tenants, fed()).run,
+        "actions": carry.run,
+        "writeback": writeback.run,
     }
 
 

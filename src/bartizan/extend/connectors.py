@@ -102,8 +102,9 @@ class Push(Struct, frozen=True, kw_only=True):
 
     subject: Subject
     id: str  # the system's own id: providerAlertId of an alert, the id of a user
-    words: Mapping[str, Any]  # what changed, as it is now: status classification determination assignedTo comments tags
+    words: Mapping[str, Any]  # what changed, as it became: status classification determination assignedTo comments tags
     #                           ("comments" only the new ones, each {"comment", "createdByDisplayName", ...});
+    #                           of an incident also resolvingComment;
     #                           of a riskyUser or riskDetection riskState and riskDetail
     now: Mapping[str, Any]  # the whole object as it is here (beta wire form, an alert's today face)
     by: str  # who changed it, as shown
@@ -115,7 +116,7 @@ class Push(Struct, frozen=True, kw_only=True):
 class Pushed(Struct, frozen=True):
     """It has arrived. Where somebody had changed the object there since `known`, who and what is told."""
 
-    overwrote: Mapping[str, Any] | None = None  # words as they were there
+    overwrote: Mapping[str, Any] | None = None  # words as they were there, spelt as in `Push.words`
     last_writer: str | None = None
     left_out: tuple[str, ...] = ()  # words that the system has no place for
 

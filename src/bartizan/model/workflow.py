@@ -16,7 +16,7 @@ Source: microsoft.graph.alert (status, feedback, historyStates) and microsoft.gr
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from bartizan.errors import BadRequest
 
 MAX_COMMENTS = 1_000  # of one alert; beyond that a conversation belongs into a ticket
+MAX_SIGNATURE = 40  # characters that a connector puts around an author's name before a comment
 MAX_HISTORY = 200  # entries of historyStates that the alert shows, newest; the audit log has all
 
 _STATUS = {"newAlert": "new", "dismissed": "resolved"}  # the others have the same name
@@ -200,20 +201,47 @@ def history(words: Mapping[str, Any], who: Who, at: str) -> dict[str, Any]:
 
 def revised(now: Words, before: Words, after: Words, at: str | None) -> Words:
     """What both faces show after a provider that said `before` says `after`: what it changed wins, what it repeats does
-    not. Tags and comments of analysts stay."""
+    not. Tags and comments of analysts stay; one that was written back and now comes from there is not added again."""
     made = _repaired(now, before, after)
     for name in ("determination", "assignedTo", "closed"):
         if getattr(before, name) != getattr(after, name):
             setattr(made, name, getattr(after, name))
     kept = [tag for tag in made.tags if tag in after.tags or tag not in before.tags]
     made.tags = kept + [tag for tag in after.tags if tag not in before.tags and tag not in kept]
-    known = Counter(_text(one) for one in before.comments)
-    for one in after.comments:
-        if known[_text(one)] > 0:
-            known[_text(one)] -= 1
-        else:
-            made.comments = [*made.comments, one]
+    made.comments = [*made.comments, *_unknown(after.comments, now.comments)]
     return _closing(now, made, at)
+
+
+def _unknown(told: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The comments of a provider that are not shown yet, each as often as it says them.
+
+    What was written back comes as the text alone, or with its author before it where the provider shows another.
+    """
+    left, rest = Counter(_text(one) for one in shown), []
+    for one in told:
+        if left[_text(one)] > 0:
+            left[_text(one)] -= 1
+        else:
+            rest.append(one)
+    signed = Counter(
+        (author, text)
+        for author, text in ((one.get("createdByDisplayName"), _text(one)) for one in shown)
+        if author and text and left[text] > 0
+    )
+    found = []
+    for one in rest:
+        echo = next((pair for pair in signed if signed[pair] > 0 and _signed(_text(one), *pair)), None)
+        if echo is None:
+            found.append(one)
+        else:
+            signed[echo] -= 1
+    return found
+
+
+def _signed(told: str, author: str, text: str) -> bool:
+    """Whether this is the author's text with the name before it ("Ann: text", "[Ann] text")."""
+    head = told.removesuffix(text)
+    return head != told and author in head and len(head) <= len(author) + MAX_SIGNATURE
 
 
 def _repaired(now: Words, before: Words, after: Words) -> Words:

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.errors import BadRequest, NotFound, PreconditionFailed
-from bartizan.model import faces
+from bartizan.model import faces, workflow
 from bartizan.model.faces import FOLDED, FOLDED_INTO, SUPPRESSION, AlertState
-from bartizan.model.workflow import Who
+from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata import tree
 from bartizan.odata.tree import And, Compare, Expr, Kind, Path
 from bartizan.store.draft import draft, inner, spliced
@@ -106,6 +107,14 @@ INCIDENTS = Collection(
     updated="lastUpdateDateTime",
 )
 COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
+
+# In the feed, beside what an analyst changed in today's face or an incident: (the source's version that was known then,
+# who changed it). What a provider's record or the server changes has no such mark.
+ANALYST = "@analyst"
+
+RESOLVING = "alerts/resolving"  # incidents whose alerts are not all resolved yet
+RESOLVE_CHUNK = 50  # alerts that one transaction resolves: the writer's lock stays short
+_UNDECIDED = (None, "unknown")
 
 _STAMPS = {"createdDateTime": CREATED, "lastUpdateDateTime": UPDATED}
 ARRANGED = "@bartizan.arranged"  # of an incident's inner form: somebody has moved alerts into it or out of it
@@ -214,6 +223,7 @@ def change_alert(
     who: Who,
     *,
     if_match: str | None = None,
+    touch: bool = True,
     repeats: int = FOLLOW_CHUNK,
 ) -> Kept:
     """What an analyst changes through one face (inner form of the named properties) shows in both. NotFound,
@@ -231,10 +241,23 @@ def change_alert(
     after = apply(before, patch, who, tx.now)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {})
-    kept = _replace(tx, before, after)
+    kept = _replace(tx, before, after, touch=touch, by=who)
     if "resolved" in (kept.changed or {}).get("status", ()) and FOLDED in faces.marks(after):
         follow_head(tx, Follow(id, who), limit=repeats)
     return kept
+
+
+def say_again(tx: Tx, id: str, words: Mapping[str, tuple[Any, Any]]) -> None:
+    """Where an older word of ours came back from a source and is shown instead of a newer one, (older, newer) by name,
+    the newer one is shown again. It is nobody's change, and not in the alert's history."""
+    stored = tx.get(ALERTS_V2.name, id)
+    if stored is None:
+        return
+    before = state_of(stored)
+    patch = {name: newer for name, (older, newer) in words.items() if getattr(before.now, name) == older}
+    now = workflow.changed_today(before.now, patch, Who("bartizan"), tx.now, [])
+    if now != before.now:
+        _replace(tx, before, replace(before, now=now))
 
 
 def follow_head(tx: Tx, follow: Follow, *, limit: int = FOLLOW_CHUNK) -> None:
@@ -310,6 +333,56 @@ def _marked(before: AlertState, after: AlertState) -> Changes:
     if after.v2 is before.v2:
         return {}
     return {_MORE: (before.v2.get(_MORE), after.v2.get(_MORE))}
+
+
+class Resolve(Struct, frozen=True):
+    """The open alerts of an incident are to be resolved, as somebody has resolved it."""
+
+    incident: str
+    who: Who
+
+
+def resolve_members(tx: Tx, resolve: Resolve) -> list[str]:
+    """Resolves open alerts of a resolved incident, some at a time; which. What remains is in `resolving`, for a stage
+    to go on with; where the incident is open again, nothing does.
+
+    An alert that has no verdict of its own takes the incident's, and the resolving comment becomes one of its comments.
+    """
+    rest = [each for each in resolving(tx.value(RESOLVING)) if each.incident != resolve.incident]
+    stored = tx.get(INCIDENTS.name, resolve.incident)
+    of = {} if stored is None else inner(stored)
+    rows: list[Stored] = []
+    if of.get("status") == "resolved":
+        rows = tx.find(ALERTS_V2.name, _open_in(resolve.incident), limit=RESOLVE_CHUNK)
+        for row in rows:
+            change_alert(tx, row.id, _resolution(of, state_of(row)), "v2", resolve.who, touch=False, repeats=0)
+        if rows:
+            touch_incident(tx, resolve.incident)
+        if len(rows) == RESOLVE_CHUNK:
+            rest.append(resolve)
+    tx.set_value(RESOLVING, msgspec.json.encode(rest) if rest else None)
+    return [row.id for row in rows]
+
+
+def resolving(kept: bytes | None) -> list[Resolve]:
+    """Incidents whose alerts are not all resolved yet, as kept under RESOLVING."""
+    return msgspec.json.decode(kept, type=list[Resolve]) if kept else []
+
+
+def _open_in(incident: str) -> Expr:
+    here = Compare("eq", Path(("incidentId",), kind="text"), tree.Literal(incident, "text"))
+    return And((here, Compare("ne", Path(("status",), kind="enum"), tree.Literal("resolved", "enum"))))
+
+
+def _resolution(incident: Mapping[str, Any], alert: AlertState) -> dict[str, Any]:
+    patch: dict[str, Any] = {"status": "resolved"}
+    if alert.now.classification in _UNDECIDED and incident.get("classification") not in _UNDECIDED:
+        patch["classification"] = incident["classification"]
+        if incident.get("determination") not in _UNDECIDED:
+            patch["determination"] = incident["determination"]
+    if incident.get("resolvingComment") and len(alert.now.comments) < MAX_COMMENTS:
+        patch["comments"] = {"comment": incident["resolvingComment"]}
+    return patch
 
 
 def mark_alert(tx: Tx, id: str, **marks: Any) -> bool:
@@ -391,14 +464,13 @@ def touch_incident(tx: Tx, id: str, *, arranged: bool = False) -> Stored | None:
     return tx.put(draft(INCIDENTS, {**body, ARRANGED: True} if arranged else body, id), changed={})
 
 
-def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True) -> Kept:
+def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True, by: Who | None = None) -> Kept:
     v2, legacy = _drafts(after)
     changed = _differences(faces.today(before), faces.today(after))
     changed_legacy = _differences(faces.of_old(before), faces.of_old(after))
     changed_legacy.pop("historyStates", None)  # it grows with every change, and the feed tells the same
-    kept = Kept(
-        _put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident
-    )
+    told = changed if by is None else {**changed, ANALYST: (before.version, by.shown)}
+    kept = Kept(_put(tx, v2, told), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident)
     if touch and after.incident is not None:
         touch_incident(tx, after.incident)
     return kept
