@@ -18,7 +18,7 @@ import msgspec
 
 from bartizan.api.wire.graph import Graph
 from bartizan.api.wire.route import Router
-from bartizan.app.assembly import declared, parts_of
+from bartizan.app.assembly import connections_of, declared, parts_of
 from bartizan.auth.caller import Caller
 from bartizan.extend import RESOURCES, permissions
 from bartizan.settings import Settings
@@ -127,9 +127,9 @@ def client(store: Store, data: str) -> httpx.AsyncClient:
         return caller
 
     base: Callable[[str | None], str] = lambda host: "https://bench.test"  # noqa: E731 - one word of a constructor
-    graph = Graph(
-        Router(RESOURCES), store, authenticate, base, token_key=b"k" * 32, parts=parts_of(Settings(data=data))
-    )
+    settings = Settings(data=data)
+    parts = parts_of(settings, connections_of(settings, store))
+    graph = Graph(Router(RESOURCES), store, authenticate, base, token_key=b"k" * 32, parts=parts)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url="https://bench.test")
 
 

@@ -283,6 +283,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 20
     # --- connections
+    connections_over_api: Annotated[
+        bool,
+        Meta(
+            description="Administrators of tenants may make connections over the API, and so have the server ask any "
+            "address that it can reach; otherwise `bartizan connection` alone makes them."
+        ),
+    ] = False
     federation_s: Annotated[
         int, Meta(ge=1, le=60, description="Seconds that a federated read waits for each system.")
     ] = 10

@@ -160,7 +160,7 @@ async def served(
     router = Router(RESOURCES)
     documents = Documents(router)
     seconds = iter(range(10**9))
-    settings = Settings(data=str(folder), allow_private_notifications=True)
+    settings = Settings(data=str(folder), allow_private_notifications=True, connections_over_api=True)
     connections = connections_of(settings, store)
     graph = Graph(
         router,

@@ -224,7 +224,7 @@ async def test_connectors_say_what_they_need(world: World) -> None:
         each for each in chosen["value"] if each["id"] == "desk_test"
     ).items()
     assert (await world.call("GET", "/beta/security/connectors/$count")).text == str(len(CONNECTORS))
-    await world.refused("GET", "/beta/security/connectors?$filter=id eq 'x'", status=400, says="$select")
+    await world.refused("GET", "/beta/security/connectors?$filter=id eq 'x'", status=400, says="filterable")
     await world.refused("GET", "/beta/security/connectors/none", status=404)
     await world.refused("GET", "/beta/security/connectors", status=403, by="none")
 

@@ -28,6 +28,7 @@ FEWER = 10, 2_000
 BATCH = 20  # the most of a $batch: each of its answers acknowledges a write
 WHOLE = 0.3  # of the kills take the whole group
 LIMIT_S = 1_800.0  # far above what it takes: only a test that stands still is ended
+PATIENCE_S = 120.0
 STOP_S = 5.0  # for SIGTERM with nothing under way; far below the grace that running requests have
 
 
@@ -114,7 +115,7 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         chance = random.Random(self.number)
-        client = self.server.http(Authorization=f"Bearer {self.token}")
+        client = self.connected()
         while not self.until.is_set():
             wanted = self.wanted(chance, BATCH if chance.random() < 0.7 else 1)
             try:
@@ -124,9 +125,15 @@ class Writer(threading.Thread):
                     self.batch(client, wanted)
             except httpx.TransportError:
                 client.close()
-                client = self.server.http(Authorization=f"Bearer {self.token}")
+                client = self.connected()
                 time.sleep(0.05)
         client.close()
+
+    def connected(self) -> httpx.Client:
+        """Patient: a change that is given up may still be made, and after the next one."""
+        client = self.server.http(Authorization=f"Bearer {self.token}")
+        client.timeout = PATIENCE_S
+        return client
 
     def wanted(self, chance: random.Random, count: int) -> list[Asked]:
         """An id to change, each once, or None for a new alert; and the value."""

@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from bartizan.api.wire.note import Operation, note
-from bartizan.errors import BadRequest, BartizanError, InvalidQuery, NotFound
+from bartizan.errors import BadRequest, BartizanError, Forbidden, InvalidQuery, NotFound
 from bartizan.extend import Answer, Can, Context, Resource, collection, never, resource, scopes
 from bartizan.extend.actions import undo_of
 from bartizan.extend.connections import (
@@ -108,6 +108,17 @@ def _noted(ctx: Context, operation: Operation, connector: str, settings: Mapping
     return also
 
 
+def _allowed(ctx: Context, kind: type[Connector], settings: Mapping[str, Any], *, new: bool) -> Mapping[str, Any]:
+    """Forbidden where only whoever runs the server says which addresses it asks; new secrets may come all the same."""
+    pointed = new or not settings.keys() <= secret_fields(kind.settings)
+    if pointed and not ctx.part(Connections).over_api:
+        raise Forbidden(
+            "Connections are made with `bartizan connection`, since the server asks the addresses that they name; the "
+            "setting connections_over_api allows it here too."
+        )
+    return remote(kind, settings)
+
+
 @connections.on_create
 async def create(ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
     """All streams of the connector are pulled where none are named."""
@@ -126,7 +137,7 @@ async def create(ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
         streams=tuple(kind.streams if streams is None else streams),
         **named,
     )
-    settings = remote(kind, _settings(body))
+    settings = _allowed(ctx, kind, _settings(body), new=True)
     stored = await ctx.part(Connections).set(
         ctx.caller.tenant,
         made,
@@ -150,7 +161,7 @@ async def change(ctx: Context, id: str, given: dict[str, Any], if_match: str | N
                 raise BadRequest(f"{name}: expected a value; null means nothing here.")
             named[field] = tuple(given[name]) if name == "streams" else given[name]
     known = await here.get(ctx.caller.tenant, id)
-    remote(kind_of(known.connector), settings)
+    _allowed(ctx, kind_of(known.connector), settings, new=False)
     return await here.change(
         ctx.caller.tenant,
         id,

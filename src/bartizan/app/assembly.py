@@ -289,7 +289,7 @@ def _loopback(host: str) -> bool:
 def connections_of(settings: Settings, store: Store) -> Connections:
     """Opens none yet."""
     connectors.load()
-    return Connections(store, Vault.open(settings), http_of)
+    return Connections(store, Vault.open(settings), http_of, over_api=settings.connections_over_api)
 
 
 def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:

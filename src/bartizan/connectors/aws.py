@@ -79,7 +79,7 @@ class AwsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     since_days: Annotated[int, Meta(description="how far back the first look goes", ge=1, le=90)] = 7
     overlap_s: Annotated[int, Meta(description="how late a finding may appear", ge=0, le=86_400)] = 900
     endpoint_url: Annotated[str, Meta(description="instead of AWS's own, for labs", pattern="^(https?://|$)")] = ""
-    ca_file: Annotated[str, Meta(description="certificate authority of such an endpoint, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of such an endpoint, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether its certificate is checked")] = True
 
     def __post_init__(self) -> None:

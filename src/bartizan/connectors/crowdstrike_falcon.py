@@ -21,6 +21,7 @@ from msgspec import Meta, Raw, Struct
 from bartizan.connectors.follow import Followed, moved, overwritten, spoken
 from bartizan.connectors.oauth import Api, an_object, decoded, rows, with_secret
 from bartizan.extend.connectors import (
+    LOCAL,
     Away,
     Batch,
     Connector,
@@ -91,7 +92,7 @@ class FalconSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         "mac",
         "linux",
     )
-    ca_file: Annotated[str, Meta(description="certificate authority of a proxy, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of a proxy, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether certificates are checked")] = True
 
 

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bartizan.extend.connectors import (
+    LOCAL,
     Away,
     Batch,
     Connector,
@@ -58,7 +59,7 @@ class SearchSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     overlap_s: Annotated[int, Meta(description="how late a document may be found", ge=0, le=86_400)] = 300
     page_rows: Annotated[int, Meta(description="documents of one page", ge=1, le=_HITS)] = 500
     engine: Annotated[Engine, Meta(description="which it is; auto asks it")] = "auto"
-    ca_file: Annotated[str, Meta(description="certificate authority of the system, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of the system, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether its certificate is checked")] = True
 
 

@@ -141,7 +141,7 @@ class HttpJsonSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str, Meta(description="the same in a TOML or JSON file of the server", pattern="^(/|$)", extra=LOCAL)
     ] = ""
     secrets: Annotated[dict[str, Secret], Meta(description="by name, for {{secret.NAME}}", max_length=MAX_SECRETS)] = {}
-    ca_file: Annotated[str, Meta(description="certificate authority of the system, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of the system, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether its certificate is checked")] = True
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from msgspec import Meta, Struct
 from bartizan.connectors.ldap_wire import Entry, Wire
 from bartizan.extend import GraphObject
 from bartizan.extend.connectors import (
+    LOCAL,
     Batch,
     Connector,
     Denied,
@@ -73,7 +74,7 @@ class LdapSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     page_rows: Annotated[int, Meta(description="entries of one page", ge=1, le=1_000)] = 500
     timeout_s: Annotated[int, Meta(description="for one answer", ge=1, le=300)] = 60
     plain: Annotated[bool, Meta(description="ldap:// without StartTLS: passwords can be read on the way")] = False
-    ca_file: Annotated[str, Meta(description="certificate authority of the server, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of the server, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether its certificate is checked")] = True
 
     def __post_init__(self) -> None:

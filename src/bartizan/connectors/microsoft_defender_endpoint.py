@@ -19,6 +19,7 @@ from bartizan.connectors.follow import Followed, instant_of, moved, overwritten,
 from bartizan.connectors.http import answered
 from bartizan.connectors.oauth import Api, an_object, decoded, rows, segment, with_key, with_secret
 from bartizan.extend.connectors import (
+    LOCAL,
     Away,
     Batch,
     Connector,
@@ -115,7 +116,7 @@ class DefenderSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     since_days: Annotated[float, Meta(description="how far back the first look goes", ge=0, le=180)] = 30.0
     late_s: Annotated[int, Meta(description="how late an alert may show", ge=0, le=86_400)] = 600
     page_rows: Annotated[int, Meta(description="alerts of one page", ge=1, le=10_000)] = 1_000
-    ca_file: Annotated[str, Meta(description="certificate authority of a proxy, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of a proxy, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether certificates are checked")] = True
 
     def __post_init__(self) -> None:

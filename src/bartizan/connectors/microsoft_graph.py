@@ -17,6 +17,7 @@ from yarl import URL
 
 from bartizan.connectors.microsoft_graph_wire import Wire, at_of, body_of, instant_of, quoted
 from bartizan.extend.connectors import (
+    LOCAL,
     Away,
     Batch,
     Connector,
@@ -69,7 +70,7 @@ class GraphSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sign_ins: Annotated[
         tuple[SignIns, ...], Meta(description="Which sign-ins are pulled; other than interactive ones from beta.")
     ] = ("interactiveUser",)
-    ca_file: Annotated[str, Meta(description="Further certificate authorities that are trusted (PEM).")] = ""
+    ca_file: Annotated[str, Meta(description="Further authorities that are trusted (PEM).", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="Whether certificates are checked.")] = True
 
     def __post_init__(self) -> None:

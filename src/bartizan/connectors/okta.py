@@ -22,6 +22,7 @@ from msgspec import Meta, Raw, Struct
 from bartizan.connectors.follow import ago, instant_of
 from bartizan.connectors.oauth import Api, decoded, next_link, rows, segment, with_key
 from bartizan.extend.connectors import (
+    LOCAL,
     Away,
     Batch,
     Connector,
@@ -89,7 +90,7 @@ class OktaSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         Literal["email", "expire"],
         Meta(description="resetPassword: void at once, with a link by mail; or to be changed at the next sign-in"),
     ] = "email"
-    ca_file: Annotated[str, Meta(description="certificate authority of a proxy, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of a proxy, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether certificates are checked")] = True
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from msgspec import Meta, Raw, Struct
 from bartizan.connectors.follow import Followed, instant_of, moved, overwritten, spoken
 from bartizan.connectors.oauth import Api, decoded, rows, segment
 from bartizan.extend.connectors import (
+    LOCAL,
     Away,
     Batch,
     Connector,
@@ -64,7 +65,7 @@ class SentinelOneSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_on
     since_days: Annotated[float, Meta(description="how far back the first look goes", ge=0, le=3_650)] = 30.0
     late_s: Annotated[int, Meta(description="how late a threat may show", ge=0, le=86_400)] = 300
     page_rows: Annotated[int, Meta(description="threats of one page", ge=1, le=1_000)] = 200
-    ca_file: Annotated[str, Meta(description="certificate authority of the console, as PEM")] = ""
+    ca_file: Annotated[str, Meta(description="certificate authority of the console, as PEM", extra=LOCAL)] = ""
     verify: Annotated[bool, Meta(description="whether its certificate is checked")] = True
 
 

@@ -259,7 +259,10 @@ Also: TypeAlias = Callable[[Tx, Mapping[str, Any] | None, Mapping[str, Any] | No
 class Connections:
     """`outside` makes the HTTP client of one connection."""
 
-    def __init__(self, store: Store, vault: Vault, outside: Callable[[Any], Outside]) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, outside: Callable[[Any], Outside], *, over_api: bool = False
+    ) -> None:
+        self.over_api = over_api  # whether a tenant's administrators may make and point them
         self._store = store
         self._vault = vault
         self._outside = outside
