@@ -35,6 +35,14 @@ async def test_vendor_information_picks(desk: Desk) -> None:
     assert "no connection is 'Acme'" in other["errorInfo"]["message"] and "'north'" in other["errorInfo"]["message"]
 
 
+async def test_without_a_name_nobody_knows_what_to_do(desk: Desk) -> None:
+    """Graph takes it, whose providers knew: here it has failed at once, and says why."""
+    await desk.connect("north", "test-wall")
+    made = await desk.world.post(ACTIONS, {"parameters": [{"name": "ip", "value": "198.51.100.7"}]})
+    assert made["status"] == "Failed" and made["errorInfo"]["code"] == 501
+    assert "blockAddress" in made["errorInfo"]["message"]
+
+
 async def test_a_user_belongs_to_one(desk: Desk) -> None:
     """Where several directories could be meant, none is asked; the answer lists them."""
     await desk.connect("emea", "test-people")
@@ -115,7 +123,6 @@ REFUSED: list[tuple[Any, str]] = [
     ({"name": "x"}, "parameters"),
     ({"name": "x", "parameters": []}, "at least one"),
     ({"name": "x", "parameters": [{"value": "x"}]}, "at least one"),
-    ({"parameters": [{"name": "ip", "value": "198.51.100.7"}]}, "name: expected that of an action"),
     ({**BLOCK, "nope": 1}, "nope"),
     (asking(("ip", "198.51.100.7"), ("until", "later")), "has no 'until'; it takes: ip, ipAddress"),
     (asking(("ip", "198.51.100.7"), ("hours", "many")), "hours is 'many'; expected Int32"),
@@ -178,7 +185,7 @@ async def test_idempotency_key(desk: Desk) -> None:
     await desk.world.refused("POST", ACTIONS, asking(("ip", "198.51.100.8")), status=409, says="another", **headers)
     await desk.connections.remove(A, "north", actor="test")  # what it would become now plays no part
     assert (await desk.world.post(ACTIONS, body, **headers))["status"] == "Completed"
-    await desk.world.refused("POST", ACTIONS, {"parameters": []}, status=400, says="name: ", **headers)
+    await desk.world.refused("POST", ACTIONS, {"parameters": []}, status=400, says="parameters: ", **headers)
     assert (await desk.world.post(ACTIONS, body, by="second", **headers))["id"] != first["id"]
     await desk.world.refused("POST", ACTIONS, body, status=400, says="Idempotency-Key", Idempotency_Key="k" * 300)
     assert len(desk.system.asked) == 1

@@ -97,7 +97,7 @@ async def test_users_are_refused(desk: Desk) -> None:
     for body, status, says in (
         ({"accountEnabled": None}, 400, "true or false"),
         ({}, 400, "takes one of"),
-        ({"displayName": "x"}, 400, "PATCH takes: accountEnabled, passwordProfile"),
+        ({"displayName": "x"}, 501, "PATCH of displayName of users: nothing performs it"),
         ({"accountEnabled": False, "passwordProfile": {"forceChangePasswordNextSignIn": True}}, 400, "one of"),
         ({"passwordProfile": {"password": "x", "forceChangePasswordNextSignIn": True}}, 501, "never handed on"),
     ):

@@ -188,7 +188,7 @@ class Quicker:
             def __getattr__(self, name: str) -> Any:
                 return getattr(real, name)
 
-            async def write(self, work: Any, *, actor: str) -> Any:
+            async def write(self, work: Any, *, actor: str, bulk: bool = False) -> Any:
                 await outer._first()
                 return await real.write(work, actor=actor)
 

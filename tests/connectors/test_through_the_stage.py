@@ -67,7 +67,7 @@ class Site:
         task = asyncio.create_task(stage.run())
         try:
             async with asyncio.timeout(WITHIN_S):
-                while (state := await self._state(id, stream)) == before or state["state"] == "running":  # noqa: ASYNC110
+                while _looked(state := await self._state(id, stream)) == _looked(before):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         finally:
             task.cancel()
@@ -83,6 +83,11 @@ class Site:
 
     async def members(self, group: str) -> set[tuple[str, str]]:
         return set(await self.of.related("members", group, limit=100))
+
+
+def _looked(state: dict[str, Any]) -> tuple[Any, Any]:
+    """When a look ended last, well or not."""
+    return state.get("lastSuccessDateTime"), state.get("lastErrorDateTime")
 
 
 @asynccontextmanager

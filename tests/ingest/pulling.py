@@ -197,7 +197,7 @@ class Dying:
             def __getattr__(self, name: str) -> Any:
                 return getattr(of, name)
 
-            async def write(self, work: Any, *, actor: str) -> Any:
+            async def write(self, work: Any, *, actor: str, bulk: bool = False) -> Any:
                 if kills(actor):
                     raise StorageFull("killed here")
                 return await of.write(work, actor=actor)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.ingest.conftest import FED, NOW, TENANT, Lake
+from tests.sources.test_real_records import UNRECORDED
 
 import bartizan.sources
 from bartizan.extend import SOURCES
@@ -26,7 +27,7 @@ from bartizan.store.alerts import ALERTS, ALERTS_V2
 
 pytestmark = pytest.mark.shared
 assert bartizan.sources  # imported so that they stand in SOURCES
-NAMES = sorted(set(SOURCES) - {"auto", "generic"})
+NAMES = sorted(set(SOURCES) - {"auto", "generic"} - UNRECORDED)
 VERSIONS: tuple[Version, ...] = ("v1.0", "beta")
 MUTANTS = 150  # of each source, in the default run
 NO_LIMIT = 2**30

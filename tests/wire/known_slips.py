@@ -14,6 +14,14 @@ KNOWN: dict[str, list[str]] = {
         *(f"lacks {_ITEM}group/membershipRule{name}" for name in ("", "ProcessingState", "ProcessingStatus")),
         f"lacks {_ITEM}group/id",
     ],
+    "nobody changes accounts here but over a connected directory": [
+        "501 instead of None: Not served yet: PATCH of department of users: nothing performs it: connect a directory "
+        "that does, this server only records what it is told."
+    ],
+    "nobody is signed in as a user of this directory": [
+        "404 instead of 204: Resource 'me' does not exist or one of its queried reference-property objects are not "
+        "present."
+    ],
     "mail is not kept here, so it cannot be watched": [
         "400 instead of 201: cannot subscribe to 'me/mailFolders('Inbox')"
     ],

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.wire.conftest import Running
+from tests.wire.test_demo import EMPTY
 
 _NOW = datetime.now(UTC)
 _DAY_AGO = (_NOW - timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -334,8 +335,8 @@ def test_every_list_of_the_sample_has_content(api: httpx.Client) -> None:
     for version in ("v1.0", "beta"):
         document = api.get(f"/openapi/{version}.json").json()
         for path, item in document["paths"].items():
-            if "get" not in item or "{" in path or path.endswith(("/$count", "/delta")) or path == "/subscriptions":
-                continue  # subscriptions are what a client makes for itself
+            if "get" not in item or "{" in path or path.endswith(("/$count", "/delta")) or path[1:] in EMPTY:
+                continue
             end = time.monotonic() + 30
             while not (answer := api.get(f"/{version}{path}?$top=1")).json().get("value"):
                 assert answer.status_code == 200, f"{version}{path}\n{answer.text[:300]}"

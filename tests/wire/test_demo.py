@@ -21,11 +21,15 @@ from bartizan.demo.organisation import Organisation
 from bartizan.extend import RESOURCES, Can
 
 resources.load()
+# Made by who tries it: whom to tell, and which systems to work with.
+EMPTY = frozenset(
+    {"subscriptions", *(f"security/{each}" for each in ("connections", "connectionStreams", "writeBacks"))}
+)
 LISTS = [
     f"/{version}/{each.path}"
     for each in RESOURCES
     for version in each.versions
-    if Can.LIST in each.can and each.path != "subscriptions"  # those are for who tries it to make
+    if Can.LIST in each.can and each.path not in EMPTY
 ]
 GROWING = (
     *("security/alerts", "security/alerts_v2", "auditLogs/signIns", "auditLogs/directoryAudits"),

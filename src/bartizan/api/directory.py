@@ -24,6 +24,7 @@ users = resource(
     write=scopes(f"User.EnableDisableAccount.All {_WRITE}", role="SecurityOperator"),
     create="Bartizan.Ingest.All",
     patch="accountEnabled passwordProfile",
+    patch_else=_NOBODY,
     patch_status=204,
     columns="accountEnabled createdDateTime employeeId userType",
     unique="userPrincipalName",

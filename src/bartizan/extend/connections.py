@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from bartizan.auth.keys import Vault
@@ -46,6 +47,7 @@ CHECK_S = 60.0  # a check takes no longer
 PULLED_OVER = "pulledOver"  # edge from an alert to the connection that pulled it
 ORIGINS = "connectionOrigins"  # target of that edge: no set of documents, so that removing a connection is one step
 
+_log = structlog.get_logger(__name__)
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -249,7 +251,16 @@ def _owned(connector: str) -> set[tuple[str, str]]:
 
 async def _every(store: TenantStore) -> list[Connection]:
     page = await store.page(CONNECTIONS.name, Query(top=MAX_CONNECTIONS, version="beta"))
-    return [_read(row.wire("beta")) for row in page.rows]
+    return [found for row in page.rows if (found := _readable(row)) is not None]
+
+
+def _readable(row: Stored) -> Connection | None:
+    """One that cannot be read keeps nobody from the others; asking for it alone says what is wrong."""
+    try:
+        return _read(row.wire("beta"))
+    except msgspec.DecodeError as error:
+        _log.error("connection.unreadable", id=row.id, error=str(error))
+        return None
 
 
 Also: TypeAlias = Callable[[Tx, Mapping[str, Any] | None, Mapping[str, Any] | None], None]
@@ -489,7 +500,7 @@ def kind_of(name: str) -> type[Connector]:
 
 
 def _read(wire: bytes) -> Connection:
-    body = msgspec.json.decode(wire)
+    body = {name: value for name, value in msgspec.json.decode(wire).items() if value is not None}
     settings = msgspec.json.decode(body.get("settings") or "{}")
     return msgspec.convert({**body, "settings": settings}, Connection)
 

@@ -161,6 +161,7 @@ class Resource:
     select: bool
     extra: bool  # keys that clients invent are kept, and may be selected
     patch: frozenset[str]
+    patch_else: Unserved | None  # why PATCH does not take the type's other properties; None: they are fixed
     required: frozenset[str]  # of a POST
     read: Access
     write: Access
@@ -423,6 +424,7 @@ def resource(
     select: bool = True,
     extra: bool = False,
     patch: str = "",
+    patch_else: Unserved | None = None,
     required: str = "",
     default_top: int = 100,
     max_top: int = 999,
@@ -489,6 +491,7 @@ def resource(
         select=select,
         extra=extra,
         patch=frozenset(patch.split()),
+        patch_else=patch_else,
         required=frozenset(required.split()),
         read=reading,
         write=writing,

@@ -36,9 +36,8 @@ class To(Struct, frozen=True):
 
 
 def read_request(given: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
+    """The name may be missing, as in Graph, whose providers knew what was meant: nobody performs that here."""
     name = str(given.get("name") or "").strip()
-    if not name:
-        raise BadRequest(f"name: expected that of an action, such as: {', '.join(STANDARD)}.")
     parameters = pairs(given.get("parameters") or [])
     if not parameters:
         raise BadRequest("parameters: expected at least one {name, value}.")
@@ -103,6 +102,8 @@ def listed(choices: Sequence[Choice]) -> str:
 
 
 def nobody(name: str, vendor: Mapping[str, Any], connections: Sequence[Connection]) -> str:
+    if not name:
+        return f"The action is not performed: its name says what to do, such as: {', '.join(STANDARD)}."
     said = " ".join(str(vendor[each]) for each in ("vendor", "provider") if vendor.get(each))
     others = [choice for each in connections if (choice := choice_of(each, name))]
     if others:
@@ -182,4 +183,6 @@ def fingerprint(app: str, user: str | None, asked: Mapping[str, Any]) -> str:
     """The same for the same request of the same caller: name, parameters in any order, and who is to do it."""
     parameters = sorted(f"{name.lower()}={value}" for name, value in pairs(asked.get("parameters") or []))
     vendor = msgspec.json.encode(asked.get("vendorInformation"), order="deterministic").decode()
-    return stable_id("request", app, user or "", standard_name(str(asked["name"])).lower(), vendor, *parameters)
+    return stable_id(
+        "request", app, user or "", standard_name(str(asked.get("name") or "")).lower(), vendor, *parameters
+    )

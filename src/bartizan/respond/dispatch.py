@@ -201,7 +201,7 @@ class Dispatch:
     ) -> Plan:
         """The action as it begins: the server stamps who, when and how it stands."""
         at, caller = instant(ctx.clock()), ctx.caller
-        name = standard_name(str(given["name"]))
+        name = standard_name(str(given.get("name") or ""))
         asked = {each: given[each] for each in _GIVEN if given.get(each) is not None}
         id, request = _named(ctx, asked, key)
         held = bool(to) and self._rules.held(caller.tenant, name)

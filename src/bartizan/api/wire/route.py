@@ -203,6 +203,7 @@ def _contained(navigation: Navigation, name: str, version: Version) -> Resource:
         select=True,
         extra=False,
         patch=frozenset(),
+        patch_else=None,
         required=frozenset(),
         read=navigation.access,
         write=navigation.access,

@@ -9,7 +9,7 @@ from bartizan.api.wire import body as bodies
 from bartizan.api.wire.find import edges, found, lost
 from bartizan.api.wire.note import note
 from bartizan.api.wire.request import Request, Response
-from bartizan.api.wire.route import Target
+from bartizan.api.wire.route import Target, refusal
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.store.draft import OWN, draft, inner
@@ -241,6 +241,8 @@ def changes(ctx: Context, resource: Resource, id: str, sent: Any) -> dict[str, A
         raise BadRequest(f"{', '.join(sentinels)}: {_SENTINEL} stands for members that a reader does not know.")
     fixed = sorted(name for name in given if name not in resource.patch and not name.startswith("@"))
     if fixed:
+        if resource.patch_else is not None:
+            raise refusal(resource.patch_else, f"PATCH of {', '.join(fixed)} of {resource.path}")
         allowed = ", ".join(sorted(resource.patch))
         raise BadRequest(
             f"Cannot change {', '.join(fixed)} of {resource.path}; PATCH takes: {allowed}.",
