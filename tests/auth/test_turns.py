@@ -114,6 +114,20 @@ async def test_who_asks_little_never_rests() -> None:
 
 
 @pytest.mark.asyncio
+async def test_where_all_ask_much_they_share_all_of_the_time() -> None:
+    crowd = Crowd()
+    await asked_lately(crowd, "c")
+    began, work = crowd.clock.now, 4 * turns.CREDIT_S
+    rests = {}
+    for at in (0.0, 2 * turns.RECENT_S):  # first while c asks little, then without it
+        crowd.clock.now = began + at
+        for tenant in ("a", "b", "a", "b"):
+            crowd.clock.now += work
+            rests[tenant, at] = crowd.turns.rest((tenant, "read"), crowd.clock.now - work)
+    assert rests["b", 2 * turns.RECENT_S] < rests["b", 0.0] * 2 * turns.SHARE
+
+
+@pytest.mark.asyncio
 async def test_long_work_rests_between_its_parts() -> None:
     crowd = Crowd()
     async with crowd.turns.of("a", "ingest") as turn:

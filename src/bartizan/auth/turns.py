@@ -2,7 +2,7 @@
 
 A tenant alone is never held up. As soon as a second one asks, each runs a few requests at a time, and those that ask
 much rest, so that together they have no more than a share of the process's time: what the others notice of them is
-small then. Whoever asks little never rests.
+small then. Where all ask much, they share all of it. Whoever asks little never rests.
 
 Source: fair queueing, as in Demers, Keshav and Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (1989);
 the leaky bucket as a meter, as in ITU-T I.371.
@@ -74,7 +74,8 @@ class Turns:
             return 0.0
         debt, at = self._debts.get(tenant, (0.0, now))
         others = sum(owed > CREDIT_S for name, (owed, _) in self._debts.items() if name != tenant)
-        share = self._share / (others + 1)
+        little = self._asking > others + 1  # somebody asks little, who is to notice little
+        share = (self._share if little else 1.0) / (others + 1)
         took = AROUND_S + (min(now - began, WRITE_S) if kind in ("write", "live") else now - began)
         debt = max(0.0, debt - (now - at) * share) + took
         self._debts[tenant] = debt, now
