@@ -131,19 +131,26 @@ def test_a_change_is_told(server: Running, api: httpx.Client, receiver: Receiver
     assert api.delete(f"/v1.0/subscriptions/{made['id']}").status_code == 204
 
 
+def ours(receiver: Receiver, path: str, *ids: str) -> str:
+    """The alert of the next notification that is about one of these; the sample organisation goes on meanwhile."""
+    while (id := str(receiver.next(path)["resourceData"]["id"])) not in ids:
+        pass
+    return id
+
+
 def test_a_filter_is_asked_on_each_change(api: httpx.Client, receiver: Receiver) -> None:
     """Order is kept within a resource, so what the open subscription has seen, the filtered one has passed over."""
     low, high = alert(api, "low"), alert(api, "high")
     some = subscribed(api, f"{receiver.root}/some", "security/alerts?$filter=severity eq 'high'")
     every = subscribed(api, f"{receiver.root}/every", "/security/alerts")
     assign(api, low)
-    assert receiver.next("/every")["resourceData"]["id"] == low
+    assert ours(receiver, "/every", low, high) == low
     assign(api, high)
-    while receiver.next("/every")["resourceData"]["id"] != high:
+    while ours(receiver, "/every", low, high) != high:
         pass  # the incident of the other one, meanwhile
-    assert receiver.next("/some")["resourceData"]["id"] == high
+    assert ours(receiver, "/some", low, high) == high
     while not receiver.of("/some").empty():  # told of its incident, too
-        assert receiver.next("/some")["resourceData"]["id"] == high
+        assert receiver.next("/some")["resourceData"]["id"] != low
     for each in (some, every):
         assert api.delete(f"/v1.0/subscriptions/{each['id']}").status_code == 204
 
