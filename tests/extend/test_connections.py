@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -21,7 +21,21 @@ from bartizan.extend.connections import (
     secret_fields,
     settings_of,
 )
-from bartizan.extend.connectors import CONNECTORS, Away, Connector, Outside, Secret, Stream
+from bartizan.extend.connectors import (
+    CONNECTORS,
+    Away,
+    Connector,
+    Order,
+    Outside,
+    Push,
+    Read,
+    Rejected,
+    Reply,
+    Secret,
+    Stream,
+    backed_off,
+    fault,
+)
 from bartizan.store import Store, open_store
 
 pytestmark = pytest.mark.anyio
@@ -66,11 +80,19 @@ class Door(Connector):
 class Nowhere(Outside):
     closed = 0
 
+    async def ask(self, *args: object, **named: object) -> Reply:
+        raise AssertionError("these connectors ask nobody")
+
     async def close(self) -> None:
         Nowhere.closed += 1
 
 
-CONNECTORS.pop("door_test")  # of these tests only
+class Bare(Connector):
+    name: ClassVar[str] = "bare_test"
+
+
+for each in (Door, Bare):
+    CONNECTORS.pop(each.name)  # of these tests only
 
 
 @pytest.fixture
@@ -207,3 +229,39 @@ async def test_a_check_that_hangs_is_away(store: Store, monkeypatch: pytest.Monk
     with pytest.raises(Away, match=r"no answer within 0.05 s"):
         await here.trial(TENANT, await here.get(TENANT, "door"))
     assert Nowhere.closed == closed + 1
+
+
+async def test_what_a_connector_leaves_out_is_rejected() -> None:
+    """As an error that every stage knows, in words for analysts."""
+    order = Order(name="blockUrl", target="x", parameters={}, by="ann", reason=None, key="1")
+    push = Push(subject="alert", id="1", words={}, now={}, by="ann", at="", key="1")
+    bare = Bare(None, Nowhere())
+    asked: list[Callable[[], Any]] = [
+        bare.check,
+        lambda: anext(bare.pull("alerts", None)),
+        lambda: bare.push(push),
+        lambda: bare.act(order),
+        lambda: bare.follow("1"),
+        lambda: bare.cancel("1"),
+        lambda: bare.read(Read()),
+    ]
+    for ask in asked:
+        with pytest.raises(Rejected, match=r"^bare_test "):
+            await ask()
+
+
+def test_longer_after_each_failure() -> None:
+    """Twice as long each time up to the most, and never longer."""
+    for failures, most in ((0, 2.0), (1, 4.0), (3, 16.0), (9, 300.0), (10_000, 300.0)):
+        waits = [backed_off(failures, 2.0, 300.0) for _ in range(100)]
+        assert most / 2 <= min(waits) < max(waits) <= most
+
+
+def test_what_a_log_says_of_a_fault() -> None:
+    """Its kind and where it was, and nothing of its text."""
+    hidden = "-".join(("very", "secret"))
+    try:
+        raise KeyError(hidden)
+    except KeyError as error:
+        told = fault(error)
+    assert told["kind"] == "KeyError" and "raise KeyError(hidden)" in told["at"] and hidden not in str(told)

@@ -29,6 +29,7 @@ from bartizan.extend.connectors import (
     Connector,
     Outside,
     Pulled,
+    Reply,
     Secret,
     Stream,
 )
@@ -156,6 +157,9 @@ class Site:
 
 
 class Nowhere(Outside):
+    async def ask(self, *args: object, **named: object) -> Reply:
+        raise AssertionError("these connectors ask nobody")
+
     async def close(self) -> None:
         pass
 

@@ -9,6 +9,9 @@ What goes wrong is one of three errors, and nothing else: `Away` (try again), `D
 credentials), `Rejected` (this one thing will never work).
 """
 
+import random
+import traceback
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -50,6 +53,18 @@ class Denied(ConnectorError):
 
 class Rejected(ConnectorError):
     """The system understood and refuses; asking again cannot help."""
+
+
+def backed_off(failures: int, first_s: float, most_s: float) -> float:
+    """Seconds to leave a system alone after one more failure than so many in a row: twice as long each time up to
+    `most_s`, and up to half of it less, so that not everything comes back at once."""
+    spread = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return min(most_s, first_s * 2.0 ** min(failures, 30)) * spread
+
+
+def fault(problem: Exception) -> dict[str, str]:
+    """What a log may say of an error that is none of the three: kind and places, since its text may hold anything."""
+    return {"kind": type(problem).__name__, "at": "".join(traceback.format_tb(problem.__traceback__))}
 
 
 # ---------------------------------------------------------------- pull
@@ -175,10 +190,11 @@ class Reply(Struct, frozen=True):
     data: Any  # of JSON; None otherwise
 
 
-class Outside:
+class Outside(ABC):
     """HTTP to the system of one connection: bounded in time and size, TLS checked, redirects not followed, no secret in
     a message. `connectors/http.py` makes it."""
 
+    @abstractmethod
     async def ask(
         self,
         method: str,
@@ -193,14 +209,15 @@ class Outside:
         timeout_s: float = 30.0,
     ) -> Reply:
         """2xx or a status of `allow`; otherwise Away (408, 425, 429, 5xx, no answer), Denied (401, 403), Rejected."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def close(self) -> None:
         """Gives its connections back."""
 
 
 class Connector:
-    """Subclass it in a file of `connectors/`. An object serves one connection and is made anew when settings change."""
+    """Subclass it in a file of `connectors/`. An object serves one connection and is made anew when settings change.
+    What a subclass leaves out is Rejected."""
 
     name: ClassVar[str]
     vendor: ClassVar[str]
@@ -228,31 +245,31 @@ class Connector:
 
     async def check(self) -> str:
         """Asks the system something harmless with the credentials; one sentence of what was found."""
-        raise NotImplementedError
+        raise Rejected(f"{self.name} has no check")
 
     def pull(self, stream: str, cursor: str | None) -> AsyncIterator[Batch]:
         """Everything behind the cursor in the system's own order, page by page, then ends. None: from the beginning, or
         as far back as a setting says."""
-        raise NotImplementedError
+        raise Rejected(f"{self.name} has nothing to pull")
 
     async def push(self, change: Push) -> Pushed:
         """Idempotent by `key` as far as the system allows: it may be asked again after a crash."""
-        raise NotImplementedError
+        raise Rejected(f"{self.name} takes no changes")
 
     async def act(self, order: Order) -> Done:
-        raise NotImplementedError
+        raise Rejected(f"{self.name} carries out no actions")
 
     async def follow(self, handle: str) -> Done:
         """How an action that was `running` stands now."""
-        raise NotImplementedError
+        raise Rejected(f"{self.name} cannot say how an action stands")
 
     async def cancel(self, handle: str) -> Done:
         """Where the order stands then: `failed` once it is cancelled, `running` while it is being cancelled,
         `completed` where it was too late. Rejected where the system cannot."""
-        raise Rejected("cannot be cancelled once it runs")
+        raise Rejected(f"{self.name} cannot cancel what runs")
 
     async def read(self, asked: Read) -> Sequence[Pulled]:
-        raise NotImplementedError
+        raise Rejected(f"{self.name} answers no reads")
 
 
 CONNECTORS: dict[str, type[Connector]] = {}

@@ -10,7 +10,6 @@ Source: design of connections in ARCHITECTURE.md; RFC 9110, section 10.2.3 (Retr
 import asyncio
 import contextlib
 import random
-import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,7 +33,16 @@ from bartizan.extend.connections import (
     kind_of,
     note_pulled,
 )
-from bartizan.extend.connectors import Away, Batch, ConnectorError, Denied, Pulled, Rejected
+from bartizan.extend.connectors import (
+    Away,
+    Batch,
+    ConnectorError,
+    Denied,
+    Pulled,
+    Rejected,
+    backed_off,
+    fault,
+)
 from bartizan.ingest.directory import Directory, Place, Refused
 from bartizan.ingest.health import counted, is_silent, own, tell
 from bartizan.ingest.pipeline import Pipeline, find_source
@@ -197,8 +205,8 @@ class PullStage:
                 return  # a new task begins when the change has been seen
             except _PASSING as error:
                 _log.warning("stage.waits", stage="pull", connection=connection.id, stream=stream, error=error.message)
+                wait = backed_off(tries, self._times.first, self._times.most)
                 tries += 1
-                wait = self._backed_off(tries, self._times.first, self._times.most)
 
     async def _resumed(self, tenant: str, connection: Connection, stream: str) -> tuple[float, int]:
         """How long to wait, and failures so far, where another process had begun: a system that asked for patience gets
@@ -219,23 +227,19 @@ class PullStage:
         try:
             await self._read(tenant, connection, stream, doubtful=tries > 0)
         except Denied as error:
-            return _Failure("denied", error.message, self._backed_off(tries, self._times.slow, self._times.slowest))
+            return _Failure("denied", error.message, backed_off(tries, self._times.slow, self._times.slowest))
         except Away as error:
-            wait = self._backed_off(tries, self._times.first, self._times.most)
+            wait = backed_off(tries, self._times.first, self._times.most)
             asked = min(error.retry_after_s or 0.0, self._times.slowest)
             return _Failure("failing", error.message, max(wait, asked * _about(1, 1 + _JITTER)))
-        except ConnectorError as error:
-            return _Failure("failing", error.message, self._backed_off(tries, self._times.slow, self._times.slowest))
-        except (BadRequest, NotFound, TooLarge) as error:  # settings, secrets, a source that there is not
-            return _Failure("failing", error.message, self._backed_off(tries, self._times.slow, self._times.slowest))
+        except (ConnectorError, BadRequest, NotFound, TooLarge) as error:  # or settings, secrets, a source that is not
+            return _Failure("failing", error.message, backed_off(tries, self._times.slow, self._times.slowest))
         except (_Ended, *_PASSING):
             raise
         except Exception as error:  # noqa: BLE001 - its text may hold anything, so the log gets the places alone
-            places = "".join(traceback.format_tb(error.__traceback__))
-            kind = type(error).__name__
-            _log.error("pull.failed", tenant=tenant, connection=connection.id, stream=stream, kind=kind, at=places)
-            message = f"the connector {connection.connector} failed with {kind}; the log says where"
-            return _Failure("failing", message, self._backed_off(tries, self._times.first, self._times.most))
+            _log.error("pull.failed", tenant=tenant, connection=connection.id, stream=stream, **fault(error))
+            message = f"the connector {connection.connector} failed with {type(error).__name__}; the log says where"
+            return _Failure("failing", message, backed_off(tries, self._times.first, self._times.most))
         return None
 
     async def _read(self, tenant: str, connection: Connection, stream: str, *, doubtful: bool) -> None:
@@ -311,9 +315,6 @@ class PullStage:
     def _pause(self, connection: Connection, stream: str) -> float:
         every_s = _every(connection, stream)
         return max(every_s, self._times.least) * _about(1 - _JITTER, 1 + _JITTER)
-
-    def _backed_off(self, tries: int, first: float, most: float) -> float:
-        return min(first * 2.0 ** min(tries, 30), most) * _about(0.5, 1.0)
 
     # ------------------------------------------------------------ its state
 

@@ -6,7 +6,6 @@ never take the places of the others.
 
 import asyncio
 import contextlib
-import random
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 from msgspec import Struct
 
+from bartizan.extend.connectors import backed_off
 from bartizan.model.ids import stable_id
 from bartizan.respond.notifications import Event, Subscription, collection, notification
 from bartizan.respond.outbound import Outbound, Reply, without_query
@@ -132,9 +132,8 @@ class Line(ABC):
         if self.failures == 1:
             log.warning("endpoint failed", endpoint=without_query(self.url), why=self.error)
         top = min(self._times.backoff_max_s, self._times.horizon_s / 4)
-        delay = min(self._times.backoff_s * 2.0 ** min(self.failures - 1, 30), top)
-        spread = delay * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        return max(spread, min(reply.retry_after_s or 0.0, top))
+        wait_s = backed_off(self.failures - 1, self._times.backoff_s, top)
+        return max(wait_s, min(reply.retry_after_s or 0.0, top))
 
 
 class Outage(Struct, frozen=True):
