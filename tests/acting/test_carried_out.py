@@ -8,6 +8,8 @@ from tests.acting.conftest import ACTIONS, LIMIT_S, QUICK, Desk, asking, both, o
 from tests.api.conftest import A, B
 
 from bartizan.extend.connections import Connection
+from bartizan.respond.orders import ORDERS
+from bartizan.store.draft import draft
 
 pytestmark = pytest.mark.anyio
 
@@ -145,6 +147,18 @@ async def test_one_dead_system_holds_up_no_other(desk: Desk) -> None:
         fine = await desk.order("blockAddress", "198.51.100.7")
         assert (await desk.ended(fine["id"]))["status"] == "Completed"
         assert (await desk.read(dead["id"]))["status"] == "Running"
+
+
+async def test_an_order_that_cannot_be_read(desk: Desk) -> None:
+    """It holds up its own connection, and no other."""
+    await desk.connect("people", "test-people")
+    await desk.connect("north", "test-wall")
+    odd = {"id": "people.odd", "connection": "people", "open": True, "due": "2026-01-01T00:00:00.0000000Z"}
+    await desk.world.store.tenant(A).write(lambda tx: tx.put(draft(ORDERS, odd, "people.odd")), actor="test")
+    async with desk.carrying():
+        for _ in range(2):
+            made = await desk.order("blockAddress", "198.51.100.7")
+            assert (await desk.ended(made["id"]))["status"] == "Completed"
 
 
 async def test_a_connection_that_may_act_no_more(desk: Desk) -> None:

@@ -75,7 +75,7 @@ class Tickets(Connector):
 
     async def push(self, change: Push) -> Pushed:
         if change.id.startswith("broken"):
-            raise ZeroDivisionError("a mistake in the connector")
+            raise ZeroDivisionError(f"a mistake in the connector, which knows the {self._headers}")
         body = {"key": change.key, "words": change.words, "by": change.by, "known": change.known, "at": change.at}
         answer = await self.outside.ask(
             "POST", f"{self.set.url}/{change.subject}/{change.id}", headers=self._headers, json=body

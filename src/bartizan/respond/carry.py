@@ -9,7 +9,6 @@ followed until it says how it ended.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -18,13 +17,23 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from bartizan.errors import BartizanError, Gone, NotFound, StorageFull, Unavailable
-from bartizan.errors import Timeout as StoreTimeout
+from bartizan.errors import BartizanError, Gone, NotFound
 from bartizan.extend.actions import offered
 from bartizan.extend.connections import Connection, Connections
-from bartizan.extend.connectors import CONNECTORS, Away, Connector, Denied, Done, Order, Rejected
+from bartizan.extend.connectors import (
+    CONNECTORS,
+    Away,
+    Connector,
+    Denied,
+    Done,
+    Order,
+    Rejected,
+    backed_off,
+    fault,
+)
 from bartizan.model.times import instant, to_datetime
 from bartizan.respond import orders
+from bartizan.respond.lane import PASSING, Lane, kept_trying
 from bartizan.respond.orders import EVERY_OPEN, ORDERS, Kept, connection_of, open_of
 from bartizan.store.interface import Collection, Query, Store, Tx
 
@@ -33,7 +42,6 @@ READ_CHANGES = 1_000
 SCAN_ROWS = 500
 MAX_DETAIL_CHARS = 1_000  # of what a system says
 _NOT_TAKEN = (425, 429)  # answers that say that nothing was done
-_PASSING = (StorageFull, Unavailable, StoreTimeout)
 
 log = structlog.get_logger(__name__)
 replace = msgspec.structs.replace
@@ -74,7 +82,7 @@ class Carry:
         self._directory = directory
         self.pace = pace or Pace()
         self._clock = clock
-        self._lanes: dict[tuple[str, str], asyncio.Event] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
         self._turns = asyncio.Semaphore(self.pace.everywhere)
 
     async def run(self) -> None:
@@ -113,53 +121,38 @@ class Carry:
         return changes[-1].seq
 
     def _wake(self, group: asyncio.TaskGroup, tenant: str, connection: str) -> None:
-        known = self._lanes.get((tenant, connection))
-        if known is not None:
-            known.set()
+        lane = self._lanes.get((tenant, connection))
+        if lane is not None:
+            lane.woken.set()
             return
-        self._lanes[tenant, connection] = asyncio.Event()
-        group.create_task(self._lane(tenant, connection), name=f"actions {tenant} {connection}")
+        self._lanes[tenant, connection] = lane = Lane(ACTOR, tenant, connection)
+        group.create_task(self._work(lane), name=f"actions {tenant} {connection}")
 
     # ------------------------------------------------------------ one connection
 
-    async def _lane(self, tenant: str, connection: str) -> None:
+    async def _work(self, lane: Lane) -> None:
         """Ends when the connection has no orders left."""
-        woken = self._lanes[tenant, connection]
-        busy: dict[str, asyncio.Task[None]] = {}
         try:
-            while True:
-                woken.clear()
-                try:
-                    next_s = await self._look(tenant, connection, busy)
-                except _PASSING as error:
-                    log.warning("actions.wait", connection=connection, error=error.message)
-                    next_s = self.pace.backoff_s
-                if next_s is None and not busy and not woken.is_set():
-                    return
-                await _first(woken, busy, self.pace.look_s if next_s is None else min(next_s, self.pace.look_s))
-                for id in [id for id, task in busy.items() if task.done()]:
-                    await busy.pop(id)
+            pace = self.pace
+            await lane.run(self._look, look_s=pace.look_s, passing_s=pace.backoff_s, fault_s=pace.look_s)
         finally:
-            self._lanes.pop((tenant, connection), None)
-            for task in busy.values():
-                task.cancel()
-            await asyncio.gather(*busy.values(), return_exceptions=True)
+            self._lanes.pop((lane.tenant, lane.connection), None)
 
-    async def _look(self, tenant: str, connection: str, busy: dict[str, asyncio.Task[None]]) -> float | None:
+    async def _look(self, lane: Lane) -> float | None:
         """Begins what is due; seconds until something else is, None where there is nothing else."""
-        query = Query(top=self.pace.at_once + len(busy) + 1, filter=open_of(connection))
-        page = await self._store.tenant(tenant).page(ORDERS.name, query)
+        query = Query(top=self.pace.at_once + len(lane.busy) + 1, filter=open_of(lane.connection))
+        page = await self._store.tenant(lane.tenant).page(ORDERS.name, query)
         now = self._clock()
         for row in page.rows:
             order = orders.read(row)
-            if order.id in busy:
+            if order.id in lane.busy:
                 continue
             wait_s = (to_datetime(order.due) - now).total_seconds()
             if wait_s > 0:
                 return wait_s
-            if len(busy) >= self.pace.at_once:
+            if len(lane.busy) >= self.pace.at_once:
                 return self.pace.look_s  # one that ends makes room
-            busy[order.id] = asyncio.create_task(self._step(tenant, order.id))
+            lane.begin(order.id, self._step(lane.tenant, order.id))
         return None
 
     async def _step(self, tenant: str, id: str) -> None:
@@ -170,14 +163,14 @@ class Carry:
                 return
             try:
                 after = await self._asked(tenant, order)
-            except _PASSING as error:  # of the store: nobody was asked
+            except PASSING as error:  # of the store: nobody was asked
                 after = self._again(order, error.message, None, arrived=False)
             except BartizanError as error:  # the connection is gone, or its secrets cannot be read
                 after = self._failed(order, 424, error.message, unsure=order.state == "running")
             except Exception as problem:  # noqa: BLE001 - the edge of connectors; their text may hold anything
-                kind = type(problem).__name__
-                log.error("actions.connector_failed", connection=order.connection, action=order.name, kind=kind)
-                after = self._failed(order, 500, f"the connector failed with {kind}", unsure=True)
+                log.error("actions.connector_failed", connection=order.connection, action=order.name, **fault(problem))
+                why = f"the connector failed with {type(problem).__name__}"
+                after = self._failed(order, 500, why, unsure=True)
             await self._written(tenant, order, after)
 
     async def _claimed(self, tenant: str, id: str) -> Kept | None:
@@ -276,8 +269,7 @@ class Carry:
             due = self._due(order, max(self._slower(order.looks), retry_after_s or 0))
             detail = order.detail if order.stop or order.stopping else why
             return replace(order, looks=order.looks + 1, due=due, detail=detail)
-        wait_s = min(self.pace.backoff_max_s, self.pace.backoff_s * 2 ** min(order.tries - 1, 20))
-        wait_s *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads attempts, no secret
+        wait_s = backed_off(order.tries - 1, self.pace.backoff_s, self.pace.backoff_max_s)
         due = self._due(order, max(wait_s, retry_after_s or 0))
         return replace(order, state="waiting", due=due, detail=why, unsure=order.unsure or arrived)
 
@@ -345,25 +337,9 @@ class Carry:
         await self._kept_trying(tenant, work)
 
     async def _kept_trying(self, tenant: str, work: Callable[[Tx], T]) -> T:
-        """A store that is away for the moment is waited for: what a system has said must not be forgotten."""
-        while True:
-            try:
-                return await self._store.tenant(tenant).write(work, actor=ACTOR)
-            except _PASSING as error:
-                log.warning("actions.store_waits", error=error.message)
-                await asyncio.sleep(self.pace.backoff_s)
+        return await kept_trying(self._store.tenant(tenant), work, actor=ACTOR, pause_s=self.pace.backoff_s)
 
 
 def _cancelled(order: Kept) -> str:
     """By whom, as `dispatch` has written it."""
     return order.detail.partition(";")[0]
-
-
-async def _first(woken: asyncio.Event, busy: Mapping[str, asyncio.Task[None]], seconds: float) -> None:
-    """Until the lane is woken, an order of it has been worked on, or the time is over."""
-    waiting = asyncio.create_task(woken.wait())
-    try:
-        await asyncio.wait([waiting, *busy.values()], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)

@@ -203,6 +203,11 @@ def enter(tx: Tx, made: WriteBack, now: str) -> bool:
     return True
 
 
+def enter_each(tx: Tx, made: Iterable[WriteBack], now: str) -> None:
+    for each in made:
+        enter(tx, each, now)
+
+
 def claim(tx: Tx, id: str, who: str, now: str, until: str) -> WriteBack | None:
     """Takes a change to try it: until then nobody else does. None where it is not its turn."""
     row = tx.get(WRITE_BACKS.name, id)

@@ -12,10 +12,9 @@ Source: design of the feed and of cursors in ARCHITECTURE.md.
 """
 
 import asyncio
-import contextlib
-import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -23,12 +22,23 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from bartizan.errors import BartizanError, NotFound, StorageFull, Timeout, Unavailable
+from bartizan.errors import BartizanError, NotFound
 from bartizan.extend.connections import PULLED_OVER, Connection, Connections, note_pulled, owner_of
-from bartizan.extend.connectors import CONNECTORS, Away, Denied, Push, Pushed, Rejected, Subject
+from bartizan.extend.connectors import (
+    CONNECTORS,
+    Away,
+    Denied,
+    Push,
+    Pushed,
+    Rejected,
+    Subject,
+    backed_off,
+    fault,
+)
 from bartizan.model.faces import SUPPRESSED
 from bartizan.model.times import instant, to_datetime
 from bartizan.respond import queue
+from bartizan.respond.lane import PASSING, Lane, kept_trying
 from bartizan.respond.queue import SOONEST, WRITE_BACKS, WriteBack, later
 from bartizan.store.alerts import (
     ALERTS_V2,
@@ -66,7 +76,6 @@ _WORDS |= {"systemTags": "tags", "customTags": "tags"}  # of an alert, of an inc
 _TOLD = ("status", "classification", "determination", "assignedTo")
 _NOTHING: Mapping[str, Any] = {}
 _PULLED = "connection:"  # what actors begin with that are connections
-_PASSING = (StorageFull, Unavailable, Timeout)
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +94,7 @@ class Pace(Struct, frozen=True):
     backoff_s: float = 2.0  # after the first try in vain; twice as long after each further one ...
     backoff_max_s: float = 300.0  # ... up to this
     denied_s: float = 600.0  # until credentials or a connection that is off are looked at again
-    lane_max_s: float = 60.0  # the longest pause of a lane between two tries in vain
+    lane_max_s: float = 60.0  # the longest pause of a lane between two tries in vain, unless its system asks for more
     limit_s: float = 7 * 86_400.0  # for which a change is tried
     look_s: float = 10.0  # a lane looks this often, whatever it was told
 
@@ -113,7 +122,7 @@ class Writeback:
         self._clock = clock
         self._feed = Follower(store, NAME, WATCHED, limit=STEP_CHANGES)
         self._me = str(uuid4())
-        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
         self._turns = asyncio.Semaphore(self.pace.everywhere)
         self._probes = asyncio.Semaphore(self.pace.failing)
 
@@ -172,7 +181,7 @@ class Writeback:
                 log.error("writeback.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
         for start in range(0, len(made), ENTER_CHUNK):
             part = made[start : start + ENTER_CHUNK]
-            await here.write(lambda tx, part=part: [queue.enter(tx, each, self._now()) for each in part], actor=NAME)  # type: ignore[misc]
+            await here.write(partial(queue.enter_each, made=part, now=self._now()), actor=NAME)
         return list(dict.fromkeys(each.connection for each in made))
 
     async def _resolve(self, here: TenantStore) -> None:
@@ -295,7 +304,7 @@ class Writeback:
                     found.update(each.id for each in await self._connections.every(tenant))
                 for connection in found:
                     self._wake(group, tenant, connection)
-        except _PASSING as error:
+        except PASSING as error:
             log.warning("writeback.waits", error=error.message)
 
     def _wake(self, group: asyncio.TaskGroup, tenant: str, connection: str) -> None:
@@ -303,33 +312,19 @@ class Writeback:
         if lane is not None:
             lane.woken.set()
             return
-        self._lanes[tenant, connection] = lane = _Lane(tenant, connection)
-        lane.woken.set()
+        self._lanes[tenant, connection] = lane = Lane(NAME, tenant, connection)
         group.create_task(self._work(lane), name=f"writeback {tenant} {connection}")
 
-    async def _work(self, lane: "_Lane") -> None:
+    async def _work(self, lane: Lane) -> None:
         """Ends when the connection has nothing in the queue."""
         try:
-            while True:
-                lane.woken.clear()
-                try:
-                    next_s = await self._look(lane)
-                except _PASSING as error:
-                    log.warning("writeback.waits", connection=lane.connection, error=error.message)
-                    next_s = self.pace.backoff_s
-                except Exception:  # the edge of a lane: the others go on
-                    log.exception("writeback.lane_failed", connection=lane.connection)
-                    next_s = self.pace.lane_max_s
-                if next_s is None and not lane.busy and not lane.woken.is_set():
-                    return
-                await lane.rest(self.pace.look_s if next_s is None else min(next_s, self.pace.look_s))
+            pace = self.pace
+            await lane.run(self._look, look_s=pace.look_s, passing_s=pace.backoff_s, fault_s=pace.lane_max_s)
         finally:
             self._lanes.pop((lane.tenant, lane.connection), None)
-            await lane.stop()
 
-    async def _look(self, lane: "_Lane") -> float | None:
+    async def _look(self, lane: Lane) -> float | None:
         """Begins what is due; seconds until something else may be, None where there is nothing else."""
-        await lane.reap()
         most = 1 if lane.failures else self.pace.at_once
         query = Query(top=most + len(lane.busy) + 1, filter=queue.heads(lane.connection), order=SOONEST, version="beta")
         page = await self._store.tenant(lane.tenant).page(WRITE_BACKS.name, query)
@@ -344,12 +339,12 @@ class Writeback:
                 return (due - now).total_seconds()
             if len(lane.busy) >= most:
                 return self.pace.look_s  # one that ends makes room
-            lane.busy[row.id] = asyncio.create_task(self._try(lane, row.id))
+            lane.begin(row.id, self._try(lane, row.id))
         return None
 
     # ------------------------------------------------------------ one try
 
-    async def _try(self, lane: "_Lane", id: str) -> None:
+    async def _try(self, lane: Lane, id: str) -> None:
         async with self._probes if lane.failures else self._turns:
             now = self._now()
             until = later(now, self.pace.claim_s)
@@ -358,29 +353,25 @@ class Writeback:
                 return
             try:
                 await self._arrived(lane, tried, await self._push(lane, tried))
-            except (Away, TimeoutError) as error:
-                after_s = getattr(error, "retry_after_s", None)
-                why = getattr(error, "message", f"no answer within {self.pace.ask_s:g} s")
-                wait_s = self._wait(tried.tries, self.pace.backoff_max_s, after_s)
-                await self._in_vain(
-                    lane, tried, why, wait_s, self._wait(lane.failures + 1, self.pace.lane_max_s, after_s)
-                )
+            except Away as error:
+                wait_s = max(self._wait(tried.tries - 1, self.pace.backoff_max_s), error.retry_after_s or 0.0)
+                await self._in_vain(lane, tried, error.message, wait_s, asked_s=error.retry_after_s or 0.0)
             except Denied as error:
                 await self._in_vain(lane, tried, error.message, self.pace.denied_s, state="denied")
             except Held as error:
                 await self._in_vain(lane, tried, str(error), self.pace.denied_s, counted=False)
-            except _PASSING as error:  # our own store
+            except PASSING as error:  # our own store
                 await self._in_vain(lane, tried, error.message, self.pace.backoff_s, counted=False)
             except Rejected as error:
                 lane.answered()
                 await self._failed(lane, tried, error.message)
             except NotFound as error:  # the connection is gone
                 await self._failed(lane, tried, error.message)
-            except Exception as problem:  # the edge, for one change: a connector against its contract
-                log.error("writeback.connector_failed", connection=lane.connection, id=id, exc_info=problem)
+            except Exception as problem:  # noqa: BLE001 - the edge of connectors; their text may hold anything
+                log.error("writeback.connector_failed", connection=lane.connection, id=id, **fault(problem))
                 await self._failed(lane, tried, f"the connector failed: {type(problem).__name__}")
 
-    async def _push(self, lane: "_Lane", tried: WriteBack) -> Pushed:
+    async def _push(self, lane: Lane, tried: WriteBack) -> Pushed:
         here = self._store.tenant(lane.tenant)
         connection = await self._connections.get(lane.tenant, lane.connection)
         if not connection.enabled or not connection.write_back:
@@ -403,10 +394,13 @@ class Writeback:
             key=tried.id,
             known=tried.own.known,
         )
-        async with asyncio.timeout(self.pace.ask_s):
-            return await connector.push(push)
+        try:
+            async with asyncio.timeout(self.pace.ask_s):
+                return await connector.push(push)
+        except TimeoutError:
+            raise Away(f"no answer within {self.pace.ask_s:g} s") from None
 
-    async def _arrived(self, lane: "_Lane", tried: WriteBack, said: Pushed) -> None:
+    async def _arrived(self, lane: Lane, tried: WriteBack, said: Pushed) -> None:
         lane.answered()
         state = await self._written(lane, lambda tx: queue.arrive(tx, tried, said, self._now()))
         if state == "conflict":
@@ -414,18 +408,18 @@ class Writeback:
 
     async def _in_vain(
         self,
-        lane: "_Lane",
+        lane: Lane,
         tried: WriteBack,
         why: str,
         wait_s: float,
-        asked_s: float | None = None,
         *,
+        asked_s: float = 0.0,
         state: queue.State = "waiting",
         counted: bool = True,
     ) -> None:
         """Later, unless its time is over; the lane is quiet for a while."""
         now = self._now()
-        lane.unanswered(self._clock(), lambda failures: self._wait(failures, self.pace.lane_max_s, asked_s))
+        lane.unanswered(self._clock(), lambda failures: max(self._wait(failures, self.pace.lane_max_s), asked_s))
         log.info("writeback.in_vain", connection=lane.connection, id=tried.id, tries=tried.tries, why=why)
         if later(tried.own.since, self.pace.limit_s) <= now:
             await self._failed(lane, tried, f"given up after {tried.tries} tries: {why}")
@@ -433,63 +427,15 @@ class Writeback:
         at = later(now, wait_s)
         await self._written(lane, lambda tx: queue.again(tx, tried, why, at, state=state, counted=counted))
 
-    async def _failed(self, lane: "_Lane", tried: WriteBack, why: str) -> None:
+    async def _failed(self, lane: Lane, tried: WriteBack, why: str) -> None:
         log.warning("writeback.failed", connection=lane.connection, id=tried.id, why=why)
         await self._written(lane, lambda tx: queue.fail(tx, tried, why, self._now()))
 
-    def _wait(self, tries: int, most_s: float, asked_s: float | None) -> float:
-        wait_s = min(most_s, self.pace.backoff_s * 2 ** min(tries - 1, 30))
-        spread: float = wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads tries, no secret
-        return max(spread, asked_s or 0.0)
+    def _wait(self, failures: int, most_s: float) -> float:
+        return backed_off(failures, self.pace.backoff_s, most_s)
 
-    async def _written(self, lane: "_Lane", work: Callable[[Tx], T]) -> T:
-        """A store that is away for the moment is waited for: what a system has said must not be forgotten."""
-        while True:
-            try:
-                return await self._store.tenant(lane.tenant).write(work, actor=NAME)
-            except _PASSING as error:
-                log.warning("writeback.waits", connection=lane.connection, error=error.message)
-                await asyncio.sleep(self.pace.backoff_s)
-
-
-class _Lane:
-    """What is being tried over one connection, and how its system answers."""
-
-    def __init__(self, tenant: str, connection: str) -> None:
-        self.tenant = tenant
-        self.connection = connection
-        self.woken = asyncio.Event()
-        self.busy: dict[str, asyncio.Task[None]] = {}
-        self.failures = 0  # in a row
-        self.quiet_until: datetime | None = None
-
-    def answered(self) -> None:
-        self.failures, self.quiet_until = 0, None
-
-    def unanswered(self, now: datetime, wait_s: Callable[[int], float]) -> None:
-        """What was asked at the same time counts once."""
-        if self.quiet_until is None or self.quiet_until <= now:
-            self.failures += 1
-            self.quiet_until = now + timedelta(seconds=wait_s(self.failures))
-
-    async def rest(self, seconds: float) -> None:
-        """Until it is woken, a try has ended, or the time is over."""
-        woken = asyncio.ensure_future(self.woken.wait())
-        try:
-            await asyncio.wait([woken, *self.busy.values()], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await woken
-
-    async def reap(self) -> None:
-        for id in [id for id, task in self.busy.items() if task.done()]:
-            await self.busy.pop(id)
-
-    async def stop(self) -> None:
-        for task in self.busy.values():
-            task.cancel()
-        await asyncio.gather(*self.busy.values(), return_exceptions=True)
+    async def _written(self, lane: Lane, work: Callable[[Tx], T]) -> T:
+        return await kept_trying(self._store.tenant(lane.tenant), work, actor=NAME, pause_s=self.pace.backoff_s)
 
 
 def said(changed: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
