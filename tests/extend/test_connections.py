@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -25,6 +26,7 @@ from bartizan.extend.connectors import (
     CONNECTORS,
     Away,
     Connector,
+    Fault,
     Order,
     Outside,
     Push,
@@ -36,7 +38,7 @@ from bartizan.extend.connectors import (
     backed_off,
     fault,
 )
-from bartizan.store import Store, open_store
+from bartizan.store import Store, Tx, open_store
 
 pytestmark = pytest.mark.anyio
 TENANT, OTHER = "tenant-1", "tenant-2"
@@ -70,6 +72,8 @@ class Door(Connector):
         self.closed = False
 
     async def check(self) -> str:
+        if self.set.words == ["broken"]:
+            raise KeyError(self.set.token)
         await asyncio.sleep(60)
         return "never"
 
@@ -128,6 +132,10 @@ DOOR = Connection(id="door", connector="door_test", streams=("alerts",))
 GIVEN = {"url": "https://door.example", "token": "very-secret", "many": ["also-secret"], "deep": {"key": "deep-secret"}}
 
 
+def placed(place: str, value: bytes | None, tx: Tx) -> None:
+    tx.set_value(place, value)
+
+
 def test_whatever_holds_a_secret_is_secret() -> None:
     assert secret_fields(DoorSettings) == {"token", "plain", "maybe", "many", "named", "deep"}
     assert all(each.default is None for each in settings_of(Door) if each.secret)
@@ -145,8 +153,7 @@ async def test_sealed_under_tenant_and_name(store: Store, tmp_path: Path) -> Non
     assert "token" not in json.dumps((await here.get(TENANT, "door")).settings)
     mine = await store.tenant(TENANT).value("connection/door/secrets")
     for tenant, id in ((TENANT, "back-door"), (OTHER, "door")):
-        place = f"connection/{id}/secrets"
-        await store.tenant(tenant).write(lambda tx, place=place: tx.set_value(place, mine), actor="thief")  # type: ignore[misc]
+        await store.tenant(tenant).write(partial(placed, f"connection/{id}/secrets", mine), actor="thief")
         with pytest.raises(BadRequest, match="set them anew"):
             await here.live(tenant, await here.get(tenant, id))
     live = await here.live(TENANT, await here.get(TENANT, "door"))
@@ -229,6 +236,15 @@ async def test_a_check_that_hangs_is_away(store: Store, monkeypatch: pytest.Monk
     with pytest.raises(Away, match=r"no answer within 0.05 s"):
         await here.trial(TENANT, await here.get(TENANT, "door"))
     assert Nowhere.closed == closed + 1
+
+
+async def test_a_fault_in_a_check(store: Store) -> None:
+    """It is an error like the others, without what the fault says."""
+    here = over(store)
+    await here.set(TENANT, DOOR, {**GIVEN, "words": ["broken"]}, actor="test", new=True)
+    with pytest.raises(Fault) as told:
+        await here.trial(TENANT, await here.get(TENANT, "door"))
+    assert told.value.message == "the connector door_test failed with KeyError"
 
 
 async def test_what_a_connector_leaves_out_is_rejected() -> None:

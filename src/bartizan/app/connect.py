@@ -92,7 +92,10 @@ def _from_stdin(types: Mapping[str, str]) -> dict[str, Any]:
     raw = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
     if len(raw) > MAX_STDIN_BYTES:
         raise BadRequest(f"standard input has more than {MAX_STDIN_BYTES} bytes")
-    text = raw.decode("utf-8", errors="strict").strip() if _is_text(raw) else ""
+    try:
+        text = raw.decode().strip()
+    except UnicodeDecodeError:
+        text = ""
     if not text:
         raise BadRequest("standard input holds no text; expected a JSON object or lines key=value")
     if text.startswith("{"):
@@ -112,14 +115,6 @@ def _from_stdin(types: Mapping[str, str]) -> dict[str, Any]:
     if unknown:
         raise BadRequest(f"standard input names {unknown} settings that there are not; there are: {', '.join(types)}")
     return found
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _noted(operation: str, settings: Mapping[str, Any], kind: type[Connector] | None) -> Callable[..., None]:

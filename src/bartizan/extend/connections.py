@@ -14,11 +14,12 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from bartizan.auth.accounts import equals
 from bartizan.auth.keys import Vault
-from bartizan.errors import BadRequest, Conflict, NotFound
-from bartizan.extend.connectors import CONNECTORS, Away, Connector, Outside
+from bartizan.errors import BadRequest, BartizanError, Conflict, NotFound
+from bartizan.extend.connectors import CONNECTORS, Away, Connector, ConnectorError, Fault, Outside, fault
 from bartizan.model.faces import AlertState
-from bartizan.odata.tree import Compare, Literal, Path
+from bartizan.odata.tree import Expr
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, Column, Query, Store, Stored, TenantStore, Tx
 
@@ -215,8 +216,8 @@ def may_have_brought(tx: Tx, connection: str, collection: str, id: str) -> bool:
     return not origins or any(each.partition("@")[0] == connection for each in origins)
 
 
-def _marks(collection: str, id: str) -> Compare:
-    return Compare("eq", Path(("what",), kind="text"), Literal(item_key((collection, id)), "text"))
+def _marks(collection: str, id: str) -> Expr:
+    return equals(what=item_key((collection, id)))
 
 
 def _origin(mark: Stored) -> str:
@@ -401,8 +402,7 @@ class Connections:
                 raise NotFound(f"there is no connection '{id[:100]}'")
             tx.delete(CONNECTIONS.name, id, if_match=if_match)
             tx.set_value(_place(id), None)
-            of_it = Compare("eq", Path(("connection",), kind="text"), Literal(id, "text"))
-            for stream in tx.find(CONNECTION_STREAMS.name, of_it, limit=MAX_STREAMS):
+            for stream in tx.find(CONNECTION_STREAMS.name, equals(connection=id), limit=MAX_STREAMS):
                 tx.set_value(cursor_place(id, str(inner(stream)["stream"])), None)
                 tx.delete(CONNECTION_STREAMS.name, stream.id)
             if also is not None:
@@ -440,6 +440,11 @@ class Connections:
                 return await made.check()
         except TimeoutError:
             raise Away(f"{kind.name}: no answer within {CHECK_S:g} s") from None
+        except (ConnectorError, BartizanError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - the edge of connectors; their text may hold anything
+            _log.error("connection.check_failed", connection=connection.id, connector=kind.name, **fault(problem))
+            raise Fault(f"the connector {kind.name} failed with {type(problem).__name__}") from None
         finally:
             await made.close()
             await made.outside.close()

@@ -2,7 +2,7 @@
 
 One file of `connectors/` with one subclass of `Connector`; how to: see `bartizan.extend`. An operator makes
 connections from it: settings for one tenant (`extend.connections`). The stages do the rest: `ingest.pull` keeps the
-cursors, `respond.writeback` the queue of what is to be written back, `respond.orders` the actions. A connector keeps no
+cursors, `respond.writeback` the queue of what is to be written back, `respond.carry` the actions. A connector keeps no
 state of its own, and may be asked by several processes, one after another.
 
 What goes wrong is one of three errors, and nothing else: `Away` (try again), `Denied` (an operator must see to the
@@ -53,6 +53,10 @@ class Denied(ConnectorError):
 
 class Rejected(ConnectorError):
     """The system understood and refuses; asking again cannot help."""
+
+
+class Fault(ConnectorError):
+    """Said of a connector that raised none of the three; no connector raises it itself."""
 
 
 def backed_off(failures: int, first_s: float, most_s: float) -> float:
