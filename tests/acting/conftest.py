@@ -21,6 +21,7 @@ from bartizan.extend.connectors import Batch
 from bartizan.ingest.directory import Directory, Place
 from bartizan.respond.carry import Carry, Pace
 from bartizan.respond.dispatch import Dispatch, Rules
+from bartizan.store import Store
 
 ACTIONS = "/beta/security/securityActions"
 QUICK = Pace(backoff_s=0.02, backoff_max_s=0.1, follow_s=0.02, follow_max_s=0.05, look_s=1.0, ask_s=5.0)
@@ -57,13 +58,13 @@ class Desk:
         }
 
     @contextlib.asynccontextmanager
-    async def carrying(self, pace: Pace = QUICK) -> AsyncIterator[Carry]:
+    async def carrying(self, pace: Pace = QUICK, *, store: Store | None = None) -> AsyncIterator[Carry]:
         async def tenants() -> list[str]:
             return [A, B]
 
         began = time.monotonic()
         stage = Carry(
-            self.world.store,
+            store or self.world.store,
             self.connections,
             tenants,
             fed(),

@@ -2,13 +2,16 @@
 
 import asyncio
 import random
+from typing import Any, cast
 
 import pytest
 from tests.acting.conftest import ACTIONS, LIMIT_S, QUICK, Desk, asking, both, of_targets
 from tests.api.conftest import A, B
 
+from bartizan.errors import Unavailable
 from bartizan.extend.connections import Connection
 from bartizan.respond.orders import ORDERS
+from bartizan.store import Store
 from bartizan.store.draft import draft
 
 pytestmark = pytest.mark.anyio
@@ -147,6 +150,38 @@ async def test_one_dead_system_holds_up_no_other(desk: Desk) -> None:
         fine = await desk.order("blockAddress", "198.51.100.7")
         assert (await desk.ended(fine["id"]))["status"] == "Completed"
         assert (await desk.read(dead["id"]))["status"] == "Running"
+
+
+class Faint:
+    """A store whose feed is away now and then."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.away = 2
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def head(self) -> int:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("the database is away")
+        return await self._store.head()
+
+
+async def test_a_store_that_is_away_for_a_moment(desk: Desk) -> None:
+    """It is waited for; what is with a system meanwhile is not asked for a second time."""
+    await desk.connect("north", "test-wall")
+    desk.system.delay_s = 0.2
+    faint = Faint(desk.world.store)
+    first = await desk.order("blockAddress", "198.51.100.7")
+    async with desk.carrying(store=cast("Store", faint)):
+        await desk.once(first["id"], lambda action: action["status"] == "Running")
+        faint.away = 3
+        second = await desk.order("blockAddress", "198.51.100.8")
+        for made in (first, second):
+            assert (await desk.ended(made["id"]))["status"] == "Completed"
+    assert [each["target"] for each in desk.system.asked] == ["198.51.100.7", "198.51.100.8"] and not faint.away
 
 
 async def test_an_order_that_cannot_be_read(desk: Desk) -> None:

@@ -5,7 +5,7 @@ import pytest
 from bartizan import connectors
 from bartizan.errors import BadRequest
 from bartizan.extend.actions import NAMED, STANDARD, offered, standard_name, undo_of, usable
-from bartizan.extend.connectors import CONNECTORS
+from bartizan.extend.connectors import CONNECTORS, Target
 
 
 def test_names_mean_one_thing() -> None:
@@ -62,9 +62,9 @@ def test_connectors_mean_what_everybody_means() -> None:
         ("device", "host", "\u202esrv1", None),
     ],
 )
-def test_targets(kind: str, parameter: str, text: str, read: str | None) -> None:
+def test_targets(kind: Target, parameter: str, text: str, read: str | None) -> None:
     if read is None:
         with pytest.raises(BadRequest, match=parameter):
-            usable(kind, parameter, text)  # type: ignore[arg-type]
+            usable(kind, parameter, text)
     else:
-        assert usable(kind, parameter, text) == read  # type: ignore[arg-type]
+        assert usable(kind, parameter, text) == read

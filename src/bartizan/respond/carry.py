@@ -89,10 +89,13 @@ class Carry:
         """Until cancelled. What is with a system then stays `sent`."""
         self._lanes.clear()
         async with asyncio.TaskGroup() as group:
-            after = await self._store.head()
-            await self._scan(group)
+            after: int | None = None
             while True:
-                after = await self._heard(group, after)
+                try:
+                    after = await self._heard(group, after)
+                except PASSING as error:  # what is with a system meanwhile stays with it
+                    log.warning("stage.waits", stage=ACTOR, error=error.message)
+                    await asyncio.sleep(self.pace.backoff_s)
 
     async def _scan(self, group: asyncio.TaskGroup) -> None:
         """Opens a lane for every connection that has orders; what comes later is told by the feed."""
@@ -106,8 +109,12 @@ class Carry:
                     break
                 query = replace(query, after=page.last)
 
-    async def _heard(self, group: asyncio.TaskGroup, after: int) -> int:
+    async def _heard(self, group: asyncio.TaskGroup, after: int | None) -> int:
+        """Wakes those who have something to do, by what the feed has told since, at first by what there is."""
         head = await self._store.head()
+        if after is None:
+            await self._scan(group)
+            return head
         try:
             changes = await self._store.changes(after, limit=READ_CHANGES, collections=[ORDERS.name])
         except Gone:  # retention has passed us: the orders themselves say what is to be done
