@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -211,3 +214,21 @@ async def until(ready: Callable[[], Awaitable[bool]], limit_s: float = LIMIT_S) 
     async with asyncio.timeout(limit_s):
         while not await ready():  # noqa: ASYNC110 - the store is what changes
             await asyncio.sleep(0.02)
+
+
+async def life(module: str, folder: Path, seconds: float) -> None:
+    """One process of a module of this folder, killed in the midst of its work."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"tests.respond.{module}", str(folder)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONWARNINGS": ""},
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        await process.wait()

@@ -1,18 +1,14 @@
 """Workers that are killed while they have orders carried out: none is lost, and none is done under a second key."""
 
 import asyncio
-import contextlib
-import os
 import random
-import signal
-import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.respond.conftest import TENANT, context, until
+from tests.respond.conftest import TENANT, context, life, until
 from tests.respond.system import System, system
 
 from bartizan.app.assembly import connections_of, declared
@@ -27,24 +23,6 @@ KILLS = 4
 ACTIONS, TARGETS = 4, 40
 LIMIT_S = 60.0
 KINDS = ("fine", "away-2", "lost", "slow-2", "fine")
-
-
-async def life(folder: Path, seconds: float) -> None:
-    """One worker, killed in the midst of its work."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.respond.carry_process", str(folder)),
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONWARNINGS": ""},
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
-        await process.wait()
 
 
 async def test_kill_while_orders_are_carried_out(tmp_path: Path) -> None:
@@ -81,9 +59,9 @@ async def test_kill_while_orders_are_carried_out(tmp_path: Path) -> None:
         for kill in range(KILLS):
             if kill < ACTIONS - ACTIONS // 2:
                 ids.append(await order(ACTIONS // 2 + kill))
-            await life(tmp_path, chance.uniform(0.05, 0.4))
+            await life("carry_process", tmp_path, chance.uniform(0.05, 0.4))
         assert not await all_ended(), "the kills came too late to prove anything"
-        last = asyncio.create_task(life(tmp_path, LIMIT_S))
+        last = asyncio.create_task(life("carry_process", tmp_path, LIMIT_S))
         try:
             await until(all_ended, LIMIT_S)
         finally:

@@ -1,15 +1,11 @@
 """Delivery that is killed: every change is told at least once, and in order."""
 
 import asyncio
-import contextlib
-import os
 import random
-import signal
-import sys
 from pathlib import Path
 
 import pytest
-from tests.respond.conftest import EVERY, Receiver, put_alert, subscribe
+from tests.respond.conftest import EVERY, Receiver, life, put_alert, subscribe
 
 from bartizan.store import open_store
 
@@ -18,24 +14,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 KILLS = 12
 CHANGES = 600
 LIMIT_S = 120.0
-
-
-async def life(folder: Path, seconds: float) -> None:
-    """One process, killed in the midst of its work."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.respond.delivery_process", str(folder)),
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONWARNINGS": ""},
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
-        await process.wait()
 
 
 async def test_kill_during_delivery(tmp_path: Path, receiver: Receiver) -> None:
@@ -69,9 +47,11 @@ async def test_kill_during_delivery(tmp_path: Path, receiver: Receiver) -> None:
     async with asyncio.timeout(LIMIT_S):
         writer = asyncio.create_task(write())
         for _ in range(KILLS):
-            await life(tmp_path, 1.1 + chance.uniform(0, 0.9))  # a killed holder's lease ends after a second
+            await life(
+                "delivery_process", tmp_path, 1.1 + chance.uniform(0, 0.9)
+            )  # a killed holder's lease ends after a second
         receiver.status.clear()
-        last = asyncio.create_task(life(tmp_path, LIMIT_S))
+        last = asyncio.create_task(life("delivery_process", tmp_path, LIMIT_S))
         try:
             await writer
             await receiver.wait(lambda: all(len(first_tellings(p)) >= len(w) for p, w in expected.items()), LIMIT_S)

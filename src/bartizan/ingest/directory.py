@@ -17,6 +17,7 @@ import msgspec
 import structlog
 from msgspec import Struct, field
 
+from bartizan.auth.accounts import equals
 from bartizan.errors import BadRequest, BartizanError, Conflict, TooLarge
 from bartizan.extend import GraphObject, Relation
 from bartizan.extend.connections import BROUGHT, MAX_STREAMS_OF_ONE, item_key, pulls
@@ -327,7 +328,7 @@ class _Of:
 
     def others(self, tx: Tx, item: Sequence[str]) -> bool:
         """Whether another stream that there still is names it. Marks of streams that are no more are forgotten."""
-        same = Compare("eq", _path("what"), Literal(item_key(item), "text"))
+        same = equals(what=item_key(item))
         found = False
         for row in tx.find(BROUGHT.name, same, limit=MAX_STREAMS_OF_ONE):
             mark = _mark(row)

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.auth import audit
+from bartizan.auth.accounts import equals
 from bartizan.extend.actions import STANDARD, standard_name
 from bartizan.extend.connections import may_have_brought
 from bartizan.extend.connectors import Target
@@ -121,20 +122,16 @@ def with_own(action: Mapping[str, Any], mine: Own) -> dict[str, Any]:
 
 
 def orders_of(tx: Tx, action: str) -> list[Kept]:
-    found = tx.find(ORDERS.name, _equals("action", action), limit=MAX_ORDERS)
+    found = tx.find(ORDERS.name, equals(action=action), limit=MAX_ORDERS)
     return sorted((read(row) for row in found), key=lambda each: each.id)
 
 
 def open_of(connection: str) -> Expr:
     """The orders of a connection that have not ended."""
-    return And((_equals("connection", connection), EVERY_OPEN))
+    return And((equals(connection=connection), EVERY_OPEN))
 
 
 EVERY_OPEN = Compare("eq", Path(("open",), kind="bool"), Value(True, "bool"))
-
-
-def _equals(path: str, value: str) -> Expr:
-    return Compare("eq", Path((path,), kind="text"), Value(value, "text"))
 
 
 # ---------------------------------------------------------------- an action as Graph shows it

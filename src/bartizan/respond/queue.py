@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from bartizan.auth.accounts import equals
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend.connectors import Pushed, Subject
 from bartizan.model.ids import stable_id
@@ -141,10 +142,6 @@ def put(tx: Tx, made: WriteBack) -> None:
 # ---------------------------------------------------------------- what is asked of the queue
 
 
-def _is(path: str, value: str) -> Compare:
-    return Compare("eq", Path((path,), kind="text"), Value(value, "text"))
-
-
 def in_states(states: Iterable[str]) -> Expr:
     return In(Path(("state",), kind="text"), tuple(Value(state, "text") for state in states))
 
@@ -152,12 +149,12 @@ def in_states(states: Iterable[str]) -> Expr:
 def heads(connection: str | None = None, until: str = _FAR) -> Expr:
     """What may be tried until then: of each object the first that is open."""
     due = Compare("le", Path(("nextTryDateTime",), kind="instant"), Value(until, "instant"))
-    return due if connection is None else And((_is("connection", connection), due))
+    return due if connection is None else And((equals(connection=connection), due))
 
 
 def narrowed(*, state: str | None, connection: str | None) -> Expr | None:
-    given = [_is(name, value) for name, value in (("state", state), ("connection", connection)) if value is not None]
-    return And(tuple(given)) if given else None
+    given = {name: value for name, value in (("state", state), ("connection", connection)) if value is not None}
+    return equals(**given) if given else None
 
 
 SOONEST = (Order(Path(("nextTryDateTime",), kind="instant")), Order(Path(("changeNumber",), kind="int")))
@@ -166,19 +163,19 @@ _LAST = (Order(Path(("changeNumber",), kind="int"), descending=True),)
 
 
 def _of_subject(tx: Tx, of: WriteBack, states: Iterable[str], order: tuple[Order, ...], limit: int) -> list[WriteBack]:
-    wanted = And((_is("subjectId", of.subject_id), _is("connection", of.connection), in_states(states)))
+    wanted = And((equals(subjectId=of.subject_id, connection=of.connection), in_states(states)))
     return [read(row) for row in tx.find(WRITE_BACKS.name, wanted, limit=limit, order=order)]
 
 
 def waiting_for(subject_id: str) -> Expr:
     """What is open of one object."""
-    return And((_is("subjectId", subject_id), in_states(OPEN)))
+    return And((equals(subjectId=subject_id), in_states(OPEN)))
 
 
 def newer(tx: Tx, subject_id: str, told: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The words of a provider that are only what was written to it last, while a newer one of ours still waits: (what
     it says, the newest) by name."""
-    wanted = And((_is("subjectId", subject_id), in_states((*OPEN, *ARRIVED))))
+    wanted = And((equals(subjectId=subject_id), in_states((*OPEN, *ARRIVED))))
     found = [read(row) for row in tx.find(WRITE_BACKS.name, wanted, limit=_LOOK_BACK, order=_LAST)]
     made: dict[str, tuple[Any, Any]] = {}
     for word, value in told.items():

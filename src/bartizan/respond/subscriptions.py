@@ -18,6 +18,7 @@ import structlog
 from msgspec import Struct
 
 from bartizan.auth import audit
+from bartizan.auth.accounts import equals
 from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, Forbidden, NotFound
 from bartizan.extend import Answer, Context
@@ -172,9 +173,9 @@ class Subscriptions:
 
     def rows(self, ctx: Context) -> Expr:
         """What this caller sees: its own, not expired."""
-        mine = [_equals("applicationId", ctx.caller.app)]
+        mine = [equals(applicationId=ctx.caller.app)]
         if ctx.caller.user is not None:
-            mine.append(_equals("creatorId", ctx.caller.user))
+            mine.append(equals(creatorId=ctx.caller.user))
         return And((*mine, _live(instant(ctx.clock()))))
 
     async def create(self, ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
@@ -185,7 +186,7 @@ class Subscriptions:
             validate_create(each, ctx.caller, ctx.clock(), policy=self.policy, version=ctx.version) for each in given
         ]
         await self._resolve_names(ctx, made)
-        live, own = _live(instant(ctx.clock())), _equals("applicationId", ctx.caller.app)
+        live, own = _live(instant(ctx.clock())), equals(applicationId=ctx.caller.app)
         taken = [await ctx.store.count(SUBSCRIPTIONS.name, which) for which in (live, And((live, own)))]
         self._refuse_beyond(taken[0], taken[1], len(made))  # before anybody is asked for a handshake
         await self._shake_hands(made)
@@ -309,10 +310,6 @@ async def shake_hands(outbound: Outbound, url: str) -> None:
 
 def _live(now: str) -> Expr:
     return Compare("gt", Path(("expirationDateTime",), kind="instant"), Literal(now, "instant"))
-
-
-def _equals(path: str, value: str) -> Expr:
-    return Compare("eq", Path((path,), kind="text"), Literal(value, "text"))
 
 
 def _note(ctx: Context, tx: Tx, activity: str, operation: str, ids: list[str]) -> None:
