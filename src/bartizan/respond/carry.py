@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.errors import BartizanError, Gone, NotFound
 from bartizan.extend.actions import offered
@@ -44,7 +44,6 @@ MAX_DETAIL_CHARS = 1_000  # of what a system says
 _NOT_TAKEN = (425, 429)  # answers that say that nothing was done
 
 log = structlog.get_logger(__name__)
-replace = msgspec.structs.replace
 
 Tenants = Callable[[], Awaitable[Iterable[str]]]
 T = TypeVar("T")

@@ -8,6 +8,7 @@ draft-ietf-httpapi-idempotency-key-header.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -16,6 +17,7 @@ from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.auth import audit
 from bartizan.auth.caller import Caller
@@ -323,7 +325,7 @@ class Dispatch:
             if orders.own(before).undone != mine.undone:
                 raise Conflict("somebody else is taking the action back: read it again.")
             stored = self._place(ctx, tx, plan, ready, f"Undo {action.get('name')}")
-            after = orders.with_own(before, msgspec.structs.replace(mine, undone=plan.id))
+            after = orders.with_own(before, replace(mine, undone=plan.id))
             tx.put(draft(SECURITY_ACTIONS, after, id), changed={})
             return stored
 
@@ -388,19 +390,14 @@ class Dispatch:
             left_s = ends - time.monotonic()
             if left_s <= 0:
                 raise Timeout(f"{name} of '{upn}' has been ordered and has not ended yet: {where}.")
-            try:
+            with contextlib.suppress(TimeoutError):  # then it is looked at once more
                 async with asyncio.timeout(left_s):
                     await ctx.engine.changed()
-            except TimeoutError:
-                continue
             row = await ctx.store.get(SECURITY_ACTIONS.name, stored.id)
             action = action if row is None else inner(row)
         if action["status"] == "Failed":
             said = (action.get("errorInfo") or {}).get("message")
             raise Unperformed(f"{name} of '{upn}' has failed: {said}")
-
-
-replace = msgspec.structs.replace
 
 
 def _named(ctx: Context, asked: Mapping[str, Any], key: str | None) -> tuple[str, str]:
