@@ -200,7 +200,6 @@ async def named(
 
 def _entity(found: Portrait) -> dict[str, Any]:
     risks = [number for name, number in found.counts.items() if name.lower().endswith("riskdetections")]
-    total = sum(found.counts.values())
     return {
         "kind": found.node[0],
         "value": found.node[1],
@@ -217,7 +216,7 @@ def _entity(found: Portrait) -> dict[str, Any]:
         "addressCount": len(found.beside("address")),
         "severity": found.severity,
         "riskScore": found.risk,
-        "isHub": total >= HUB,
+        "isHub": found.total >= HUB,
         "isTruncated": found.more,
         "observationsRead": len(found.documents),
     }

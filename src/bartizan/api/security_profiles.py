@@ -92,13 +92,11 @@ def _user(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:
 
 
 def _ip(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:
-    hits = sum(found.counts.values())
-    return {**_seen(found), "address": found.node[1], "countHits": hits, "countHosts": len(found.beside("host"))}
+    return {**_seen(found), "address": found.node[1], "countHits": found.total, "countHosts": len(found.beside("host"))}
 
 
 def _domain(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:
-    hits = sum(found.counts.values())
-    return {**_seen(found), "name": found.node[1], "countHits": hits, "countInOrg": len(found.beside("host"))}
+    return {**_seen(found), "name": found.node[1], "countHits": found.total, "countInOrg": len(found.beside("host"))}
 
 
 def _file(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:

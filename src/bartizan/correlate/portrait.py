@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from bartizan.correlate.context import Key
 from bartizan.correlate.incident import Node
 from bartizan.correlate.known import COUNTED, Document, Observations
 from bartizan.model.times import instant, parse, to_datetime
@@ -37,6 +36,10 @@ class Portrait(Struct):
         """Entities of a kind that stand with it, in order of first appearance."""
         found = (node for seen in self.documents for node, _ in seen.named)
         return list(dict.fromkeys(node for node in found if node[0] == kind and node != self.node))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
 
     @property
     def incidents(self) -> list[str]:
@@ -113,8 +116,3 @@ async def _stands_under(reader: Observations, node: Node, kinds: Sequence[str], 
     spans = await reader.store.spans(names, collections=among, most=1)
     there = [value for (_, value), span in zip(names, spans, strict=True) if span]
     return min(there, key=str.encode, default=None)
-
-
-def key_text(key: Key) -> str:
-    """`alerts_v2/x`: its path below the area that it belongs to."""
-    return f"{key.collection}/{key.id}"
