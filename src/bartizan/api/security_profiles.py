@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bartizan.api.context import id_of, listed, made, named, narrowed, node_of, reader
+from bartizan.api.context import id_of, named, node_of, reader
+from bartizan.api.wire.made import listed, made, narrowed
 from bartizan.correlate.incident import Node
 from bartizan.correlate.known import Document, Observations
 from bartizan.correlate.portrait import Portrait, portrait
