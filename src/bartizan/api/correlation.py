@@ -201,6 +201,7 @@ async def preview(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer
 @suppressions.on_create
 async def create_suppressions(ctx: Context, bodies: list[dict[str, Any]]) -> list[Stored]:
     made = []
+    _check_room(await ctx.store.count(SUPPRESSIONS.name) + len(bodies))  # before each is previewed
     for body in bodies:
         stamped = {"createdBy": ctx.caller.actor, "suppressedAlerts": 0, **_modified(ctx)}
         defaults = {"isEnabled": True, "acknowledged": False, "owner": ctx.caller.upn or ctx.caller.actor}
@@ -210,13 +211,17 @@ async def create_suppressions(ctx: Context, bodies: list[dict[str, Any]]) -> lis
 
     def work(tx: Tx) -> list[Stored]:
         known = len(tx.find(SUPPRESSIONS.name, None, limit=MAX_SUPPRESSIONS))
-        if known + len(drafts) > MAX_SUPPRESSIONS:
-            raise Conflict(f"a tenant has at most {MAX_SUPPRESSIONS} suppressions; delete some that have ended.")
+        _check_room(known + len(drafts))
         rows = [row for each in drafts if (row := tx.put(each)) is not None]
         note(ctx, tx, suppressions, [row.id for row in rows], operation="Add")
         return rows
 
     return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _check_room(wanted: int) -> None:
+    if wanted > MAX_SUPPRESSIONS:
+        raise Conflict(f"a tenant has at most {MAX_SUPPRESSIONS} suppressions; delete some that have ended.")
 
 
 @suppressions.on_patch
