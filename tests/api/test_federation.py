@@ -161,6 +161,12 @@ async def test_what_is_stored_is_answered_as_it_is_stored(world: World, double: 
     assert (await world.get(f"{V2}/a"))["status"] == "resolved"
 
 
+async def test_a_live_alert_has_no_marks_of_this_server(world: World, double: Double) -> None:
+    double.alerts = {"one": [alert("a", 1, additionalData={"suppressionId": "x", "lane": "y"})]}
+    (live,) = (await world.get(V2))["value"]
+    assert "suppressionId" not in live["additionalData"] and live["additionalData"]["lane"] == "y"
+
+
 async def test_the_newest_version_of_two_is_shown(world: World, double: Double) -> None:
     later = alert("a", 1, title="later", lastUpdateDateTime="2026-11-21T00:00:00Z")
     double.alerts = {"one": [later], "two": [alert("a", 1)]}

@@ -250,7 +250,7 @@ def _made(ctx: Context, face: Face, connection: str, pulled: Sequence[Pulled]) -
             unread += not items.alerts
             for alert in items.alerts:
                 state = faces.provider_faces(alert, ctx.caller.tenant, received, raw_sha256=digest)
-                made.append(_live(state, face, connection, received))
+                made.append(_live(faces.unmarked(state), face, connection, received))
         except Exception as problem:  # noqa: BLE001 - the edge of a source: told as 500 of its provider
             unread += 1
             _log.debug("federation.record_unread", source=one.source, **_told(problem))
