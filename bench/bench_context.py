@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,9 @@ def client(store: Store, data: str) -> httpx.AsyncClient:
     async def authenticate(headers: Mapping[bytes, bytes]) -> Caller:
         return caller
 
-    base: Callable[[str | None], str] = lambda host: "https://bench.test"  # noqa: E731 - one word of a constructor
+    def base(host: str | None) -> str:
+        return "https://bench.test"
+
     settings = Settings(data=data)
     parts = parts_of(settings, connections_of(settings, store))
     graph = Graph(Router(RESOURCES), store, authenticate, base, token_key=b"k" * 32, parts=parts)

@@ -2,9 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ def callers() -> dict[str, Caller]:
             A, "console", "Console", "id-of-guest", "guest@contoso.example", "Guest", frozenset({"User.Read"})
         ),
     }
+
+
+class Around:
+    """A store whose tenants do some things otherwise: each in `calls` is given the method and its arguments."""
+
+    def __init__(self, store: Any, **calls: Callable[..., Awaitable[Any]]) -> None:
+        self._store, self._calls = store, calls
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        return partial(self._calls[name], found) if name in self._calls else found
+
+    def tenant(self, tenant: str) -> Any:
+        return Around(self._store.tenant(tenant), **self._calls)
 
 
 @dataclass

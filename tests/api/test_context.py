@@ -63,6 +63,20 @@ async def test_an_entity_by_all_of_its_names(world: World) -> None:
     assert (address["alertCount"], address["userCount"], address["hostCount"], address["incidentCount"]) == (8, 2, 2, 2)
 
 
+async def test_the_count_alone_leads_to_no_page(world: World) -> None:
+    await attacked(world)
+    page = await world.get(f"{ENTITIES}?$filter=kind eq 'user'&$top=0&$count=true")
+    assert page["@odata.count"] == 3 and page["value"] == [] and "@odata.nextLink" not in page
+
+
+async def test_the_beginning_of_a_name_finds_whoever_is_listed_under_another(world: World) -> None:
+    """Alice stands in the list under "alice", and is shown by her mail address."""
+    await attacked(world)
+    for beginning in ("alice@", "alice", "a"):
+        page = await world.get(f"{ENTITIES}?$filter=kind eq 'user' and startswith(value,'{beginning}')")
+        assert [each["id"] for each in page["value"]] == [ALICE], beginning
+
+
 async def test_names_that_may_mean_two_are_not_joined(world: World) -> None:
     """An account name that two people have stands for itself."""
     for domain in ("one", "two"):

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.conftest import A, World
+from tests.api.conftest import A, Around, World
 
 from bartizan.app.assembly import declared
 from bartizan.correlate.facts import seconds
 from bartizan.correlate.rank import score_of
-from bartizan.correlate.stage import CorrelateStage
+from bartizan.correlate.stage import SNAPSHOT_AFTER, STATE, CorrelateStage, names_of
 from bartizan.correlate.write import CHUNK, LINKS
 from bartizan.ingest.made import prepared
 from bartizan.model.alert import Alert
@@ -303,32 +303,21 @@ class Crash(BaseException):
     """As if the process had died here."""
 
 
-class Dies:
+def dying(store: Store, at: int, *, durable: bool) -> Any:
     """A store whose nth write of a tenant does not come back, before or after it is durable."""
+    left = at
 
-    def __init__(self, store: Store, at: int, *, durable: bool) -> None:
-        self._store, self._at, self._durable = store, at, durable
+    async def write(real: Any, *args: Any, **how: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0 and not durable:
+            raise Crash
+        made = await real(*args, **how)
+        if left == 0:
+            raise Crash
+        return made
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def tenant(self, tenant: str) -> Any:
-        outer, real = self, self._store.tenant(tenant)
-
-        class Tenant:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(real, name)
-
-            async def write(self, work: Any, *, actor: str, bulk: bool = False) -> Any:
-                outer._at -= 1
-                if outer._at == 0 and not outer._durable:
-                    raise Crash
-                made = await real.write(work, actor=actor)
-                if outer._at == 0:
-                    raise Crash
-                return made
-
-        return Tenant()
+    return Around(store, write=write)
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -337,7 +326,7 @@ async def test_a_crash_at_any_write_changes_nothing_in_the_end(world: World, at:
     """The same incidents, with the same ids, as without it."""
     ids = [each for n in range(12) for each in await attack(world, f"user{chr(97 + n)}", f"{8 + n:02}")]
     with pytest.raises(Crash):
-        await correlated(world.store, CorrelateStage(Dies(world.store, at, durable=durable), step_changes=7))
+        await correlated(world.store, CorrelateStage(dying(world.store, at, durable=durable), step_changes=7))
     await correlated(world.store, CorrelateStage(world.store, step_changes=7))
     crashed = {each: await incident_of(world, each) for each in ids}
     assert None not in crashed.values()
@@ -396,6 +385,27 @@ async def test_a_tenant_that_moved_to_another_store_is_correlated_there(world: W
         assert row is not None and json.loads(row.wire("beta"))["incidentId"]
     finally:
         await other.close()
+
+
+async def test_names_are_whole_though_a_snapshot_is_written_while_they_are_read(world: World) -> None:
+    """The snapshot takes the entries of the journal away that a reader was about to read."""
+    stage = None
+    for n in range(SNAPSHOT_AFTER - 1):
+        kim = user(userPrincipalName="kim@c.example", azureAdUserId="oid-kim") if n == 5 else device(f"h{n}.example")
+        await alert(world, f"noise {n}", f"{n // 6:02}:{n % 6 * 10:02}", kim)
+        stage = await correlated(world.store, stage)
+    assert await world.store.tenant(A).value(STATE) is None
+
+    async def value(real: Any, key: str) -> Any:
+        found = await real(key)
+        if key == STATE and found is None:
+            await alert(world, "last", "12:00", device("last.example"))
+            await correlated(world.store, stage)
+        return found
+
+    names = await names_of(Around(world.store, value=value).tenant(A))
+    assert await world.store.tenant(A).value(STATE) is not None
+    assert any({"addr:kim@c.example", "oid:oid-kim"} <= set(each) for each in names.people.groups().values())
 
 
 async def test_what_retention_removed_is_passed_over_and_nothing_else(world: World) -> None:

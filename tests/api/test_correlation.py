@@ -3,12 +3,11 @@ through the API, with the stage run by hand between the requests.
 """
 
 import json
-from collections.abc import Awaitable, Callable
 from math import isclose, log2
 from typing import Any
 
 import pytest
-from tests.api.conftest import A, World
+from tests.api.conftest import A, Around, World
 from tests.api.test_correlated import DAY, alert, attack, correlated, device, incident_of, together, user
 
 from bartizan.correlate.facts import seconds
@@ -172,29 +171,6 @@ async def test_merged_by_hand_and_split_again(world: World) -> None:
     assert {await incident_of(world, each) for each in two} == {third}
 
 
-class Quicker:
-    """A store in which somebody does something right before the stage's next write."""
-
-    def __init__(self, store: Any, first: Callable[[], Awaitable[Any]]) -> None:
-        self._store, self._first = store, first
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def tenant(self, tenant: str) -> Any:
-        outer, real = self, self._store.tenant(tenant)
-
-        class Tenant:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(real, name)
-
-            async def write(self, work: Any, *, actor: str, bulk: bool = False) -> Any:
-                await outer._first()
-                return await real.write(work, actor=actor)
-
-        return Tenant()
-
-
 async def test_an_analyst_who_is_quicker_than_a_merge_is_not_overruled(world: World) -> None:
     """The engine has decided to merge the later incident into the earlier one when somebody arranges it."""
 
@@ -214,7 +190,11 @@ async def test_an_analyst_who_is_quicker_than_a_merge_is_not_overruled(world: Wo
     async def move() -> None:
         await world.post(f"{V2}/moveAlerts", {"alertIds": [extra], "incidentId": new})
 
-    late = CorrelateStage(Quicker(world.store, move))
+    async def write(real: Any, *args: Any, **how: Any) -> Any:
+        await move()
+        return await real(*args, **how)
+
+    late = CorrelateStage(Around(world.store, write=write))
     later = await alert(world, "Later", "16:20", device("third.example"))
     await correlated(world.store, late)
     await correlated(world.store)

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 from tests.api.conftest import A, World
 
 from bartizan.api.wire.federate import Federation
@@ -18,6 +20,8 @@ from bartizan.extend import SOURCES
 from bartizan.extend.connections import Connection, Connections
 from bartizan.extend.connectors import CONNECTORS, Away, Connector, ConnectorError, Denied, Pulled, Read, Rejected
 from bartizan.ingest.pipeline import Pipeline
+from bartizan.respond.queue import WRITE_BACKS
+from bartizan.store import draft
 
 pytestmark = pytest.mark.anyio
 V2, OLD = "/v1.0/security/alerts_v2", "/v1.0/security/alerts"
@@ -157,6 +161,12 @@ async def test_what_is_stored_is_answered_as_it_is_stored(world: World, double: 
     assert (await world.get(f"{V2}/a"))["status"] == "resolved"
 
 
+async def test_a_live_alert_has_no_marks_of_this_server(world: World, double: Double) -> None:
+    double.alerts = {"one": [alert("a", 1, additionalData={"suppressionId": "x", "lane": "y"})]}
+    (live,) = (await world.get(V2))["value"]
+    assert "suppressionId" not in live["additionalData"] and live["additionalData"]["lane"] == "y"
+
+
 async def test_the_newest_version_of_two_is_shown(world: World, double: Double) -> None:
     later = alert("a", 1, title="later", lastUpdateDateTime="2026-11-21T00:00:00Z")
     double.alerts = {"one": [later], "two": [alert("a", 1)]}
@@ -177,6 +187,19 @@ async def test_the_same_filter_and_order_hold_for_both(world: World, double: Dou
     )
     problem = await world.refused("GET", f"{V2}?$filter=nothing eq 1", status=400)
     assert "nothing" in problem["message"]
+
+
+async def test_what_is_expanded_stands_in_both(world: World, double: Double) -> None:
+    """As it does where nothing is federated; a live alert has none."""
+    (mine,) = await stored(world, "mine")
+    row = draft(WRITE_BACKS, {"subject": "alert", "subjectId": mine["id"], "state": "waiting"}, "one")
+    await world.store.tenant(A).write(lambda tx: tx.put(row), actor="test")
+    double.alerts["one"] = [alert("a", 1)]
+    page = await world.get("/beta/security/alerts_v2?$expand=writeBacks")
+    assert [(each["title"], [one["id"] for one in each["writeBacks"]]) for each in page["value"]] == [
+        ("mine", ["one"]),
+        ("live a", []),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -423,3 +446,19 @@ async def test_who_waits_for_a_provider_holds_up_nobody(world: World, double: Do
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_the_log_holds_no_text_that_may_be_a_secret(world: World, double: Double) -> None:
+    """What a connector says itself is there; of anything else its kind, and where it came from."""
+    double.problem = {"one": Away("one did not answer"), "two": ValueError("token=s3cr3t")}
+    quiet = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    try:
+        with capture_logs() as lines:
+            await world.get(V2)
+    finally:
+        structlog.configure(wrapper_class=quiet)
+    said = {line["connection"]: line for line in lines if line["event"] == "federation.failed"}
+    assert said["one"]["detail"] == "one did not answer"
+    assert said["two"]["kind"] == "ValueError" and "in read" in said["two"]["at"]
+    assert "s3cr3t" not in str(said)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.api.conftest import World
+from tests.api.conftest import Around, World
 
 from bartizan.store.interface import Page, Query
 
@@ -11,32 +11,18 @@ pytestmark = pytest.mark.anyio
 INCIDENTS = "/beta/security/incidents"
 
 
-class Counting:
-    """A store whose tenants count pages and the rows of them."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.rows: list[int] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def tenant(self, tenant: str) -> Any:
-        counting = Counting(self._inner.tenant(tenant))
-        counting.rows = self.rows
-        return counting
-
-    async def page(self, collection: str, query: Query) -> Page:
-        found: Page = await self._inner.page(collection, query)
-        self.rows.append(len(found.rows))
-        return found
-
-
 @pytest.fixture
 def rows(world: World) -> list[int]:
-    store = Counting(world.store)
-    world.graph.store = store
-    return store.rows
+    """Of each page that is read, how many."""
+    read: list[int] = []
+
+    async def page(real: Any, collection: str, query: Query) -> Page:
+        found: Page = await real(collection, query)
+        read.append(len(found.rows))
+        return found
+
+    world.graph.store = Around(world.store, page=page)
+    return read
 
 
 async def incident(world: World, size: int) -> str:

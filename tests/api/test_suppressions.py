@@ -169,6 +169,8 @@ async def test_what_was_hidden_is_seen_again_when_somebody_says_so(world: World)
 async def test_suppressions_are_bounded_audited_and_of_one_tenant(world: World) -> None:
     made = await world.post(SUPPRESS, [suppression("title eq 'x'") for _ in range(MAX_SUPPRESSIONS)])
     await world.refused("POST", SUPPRESS, suppression("title eq 'y'"), status=409, says="at most 200")
+    unread = [suppression("nothing eq 'y'")] * 1_000  # refused before any of them is tried on the alerts
+    await world.refused("POST", SUPPRESS, unread, status=409, says="at most 200")
     id = made["value"][0]["id"]
     await world.refused("GET", f"{SUPPRESS}/{id}", status=404, by="other")
     theirs = {"title": "x", "severity": "high", "evidence": [device("h.example")]}

@@ -1,5 +1,6 @@
 """The stage on both engines of the store: the same alerts make the same incidents, repeats and suppressions alike."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ async def lived(store: Store) -> dict[str, Any]:
     ready = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
     for start in range(0, len(ready), 40):
         part = ready[start : start + 40]
-        await tenant.write(lambda tx, part=part: store_alerts(tx, part), actor="test")  # type: ignore[misc]
+        await tenant.write(partial(store_alerts, prepared=part), actor="test")
         await run(store)
     found = await bodies(store)
     head = next(one for one in found.values() if faces.FOLDED in (one["additionalData"] or {}))["id"]

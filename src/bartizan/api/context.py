@@ -5,16 +5,14 @@ alone that the token may read on their own paths: alerts, sign-ins, risk detecti
 """
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from bartizan.api import workload_risk
 from bartizan.api.alerts import alerts, alerts_v2, incidents
 from bartizan.api.audit_logs import sign_ins
 from bartizan.api.identity_protection import risk_detections
+from bartizan.api.wire.made import listed, made, narrowed
 from bartizan.auth.caller import Access
 from bartizan.correlate import portrait as portraits
 from bartizan.correlate.context import HUB, Edge, Graph, Key, Limits, graph_of, neighbours, shortest_path
@@ -22,18 +20,14 @@ from bartizan.correlate.incident import Node
 from bartizan.correlate.known import KINDS, Acquaintance, Document, Observations
 from bartizan.correlate.portrait import Portrait, portrait
 from bartizan.correlate.similar import Similar, similar_incidents
-from bartizan.errors import BadRequest, Forbidden, InvalidQuery
+from bartizan.errors import BadRequest, Forbidden
 from bartizan.extend import Answer, Can, Context, resource
 from bartizan.model.times import parse
-from bartizan.odata import compile_predicate
-from bartizan.odata.tree import And, Call, Compare, Expr, In, Literal, Path
-from bartizan.odata.tree import Any as AnyOf
 from bartizan.store.interface import Page, Query, Stored
 
 _OWN = "microsoft.graph.security"
 ENTITY = f"{_OWN}.observedEntity"
 MAX_PAGE = 20  # entities of a page: each is a look at up to 250 observations
-MAX_TRIED = 2 * MAX_PAGE  # of one page, where a filter leaves out most
 MAX_DEPTH = 3
 MAX_NODES = 500
 MAX_ENTRIES = 500  # of a timeline
@@ -110,68 +104,7 @@ def id_of(node: Node) -> str:
     return f"{node[0]}:{node[1]}"
 
 
-def made(ctx: Context, type: str, collection: str, id: str, inner: Mapping[str, Any]) -> Stored:
-    """An object that is made when it is asked for, as the store would hold it. Its ETag follows from what it says."""
-    body = ctx.edm.render(type, {**inner, "id": id})
-    told = msgspec.json.encode(body)
-    seq = int.from_bytes(hashlib.sha256(told).digest()[:8])
-    doc = msgspec.json.encode({"@odata.etag": f'W/"{seq:016x}"', "id": id, **body})
-    return Stored(collection, id, seq, "", "", doc, None, b"", ctx.edm.evolvable(type, inner))
-
-
-# ---------------------------------------------------------------- lists of what is made
-
-Names = Callable[[str], AsyncIterator[tuple[str, Node]]]  # behind a place: further places, and what stands there
-Build = Callable[[Node], Awaitable[Stored | None]]
-
-
-def narrowed(filter: Expr | None, paths: Iterable[str]) -> tuple[list[str] | None, str]:
-    """What a filter says of one of these properties: the only values (None: any), and how the value begins."""
-    wanted, beginning = set(paths), ""
-    for part in filter.operands if isinstance(filter, And) else (filter,):
-        match part:
-            case Compare("eq", Path() as path, Literal(str() as value)) if "/".join(path.names) in wanted:
-                return [value.lower()], ""
-            case In(Path() as path, values) if "/".join(path.names) in wanted:
-                return [str(each.value).lower() for each in values], ""
-            case AnyOf(path, _, Compare("eq", inside, Literal(str() as value))) if (
-                isinstance(inside, Path) and "/".join((*path.names, *inside.names)) in wanted
-            ):
-                return [value.lower()], ""
-            case Call("startswith", (Path() as path, Literal(str() as value))) if "/".join(path.names) in wanted:
-                beginning = value.lower()
-    return None, beginning
-
-
-async def listed(query: Query, what: str, names: Names, build: Build) -> Page:
-    """A page of objects that are made one by one, the filter checked on each. A page may be shorter than asked for and
-    lead on all the same. InvalidQuery where there are too many to be counted."""
-    if query.skip or query.order:
-        raise InvalidQuery(f"{what} come in order of their names, page by page: follow @odata.nextLink instead.")
-    matches = None if query.filter is None else compile_predicate(query.filter)
-
-    async def page(after: str, top: int) -> Page:
-        rows: list[Stored] = []
-        last, tried = "", 0
-        async for value, node in names(after):
-            if len(rows) >= top or tried >= MAX_TRIED:
-                return Page(rows, True, (last,))
-            row = await build(node)
-            last, tried = value, tried + 1
-            if row is not None and (matches is None or matches(msgspec.json.decode(row.doc))):
-                rows.append(row)
-        return Page(rows, False, (last,) if last else None)
-
-    count: int | None = None
-    if query.count:
-        whole = await page("", MAX_TRIED)
-        if whole.more:
-            raise InvalidQuery(
-                f"{what} are made as they are asked for, and more than {MAX_TRIED} are not counted: leave out $count."
-            )
-        count = len(whole.rows)
-    found = await page(str(query.after[0]) if query.after else "", query.top)
-    return Page(found.rows, found.more, found.last, count)
+# ---------------------------------------------------------------- lists
 
 
 async def named(
@@ -200,7 +133,6 @@ async def named(
 
 def _entity(found: Portrait) -> dict[str, Any]:
     risks = [number for name, number in found.counts.items() if name.lower().endswith("riskdetections")]
-    total = sum(found.counts.values())
     return {
         "kind": found.node[0],
         "value": found.node[1],
@@ -217,7 +149,7 @@ def _entity(found: Portrait) -> dict[str, Any]:
         "addressCount": len(found.beside("address")),
         "severity": found.severity,
         "riskScore": found.risk,
-        "isHub": total >= HUB,
+        "isHub": found.total >= HUB,
         "isTruncated": found.more,
         "observationsRead": len(found.documents),
     }

@@ -17,7 +17,7 @@ from bartizan.api.wire.note import note
 from bartizan.api.wire.write import check_match
 from bartizan.correlate.rank import HALF_BITS
 from bartizan.correlate.suppress import MAX_FILTER_CHARS, MAX_SUPPRESSIONS, SUPPRESSIONS, bound
-from bartizan.correlate.write import LINKS
+from bartizan.correlate.write import FACTS, LINKS
 from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.extend import Answer, Can, Context, resource
 from bartizan.model import faces
@@ -50,7 +50,6 @@ _BETA: tuple[Version, ...] = ("beta",)
 _LINK = "microsoft.graph.security.correlationLink"
 _PARTS = "microsoft.graph.security.incidentPriorityParts"
 _PREVIEW = "microsoft.graph.security.suppressionPreview"
-_FACTS = "@bartizan.correlation"  # of an incident that correlation made: see correlate/write.py
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -102,7 +101,7 @@ async def priority_parts(ctx: Context, id: str | None, given: dict[str, Any]) ->
     assert id is not None
     row = await ctx.store.get(INCIDENTS.name, id)
     whole = {} if row is None else inner(row)
-    told = whole.get(_FACTS)
+    told = whole.get(FACTS)
     if not told:
         raise NotFound(f"Incident '{id[:100]}' was not made by correlation: its priorityScore has no parts.")
     parts = told["priority"]
@@ -202,6 +201,7 @@ async def preview(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer
 @suppressions.on_create
 async def create_suppressions(ctx: Context, bodies: list[dict[str, Any]]) -> list[Stored]:
     made = []
+    _check_room(await ctx.store.count(SUPPRESSIONS.name) + len(bodies))  # before each is previewed
     for body in bodies:
         stamped = {"createdBy": ctx.caller.actor, "suppressedAlerts": 0, **_modified(ctx)}
         defaults = {"isEnabled": True, "acknowledged": False, "owner": ctx.caller.upn or ctx.caller.actor}
@@ -211,13 +211,17 @@ async def create_suppressions(ctx: Context, bodies: list[dict[str, Any]]) -> lis
 
     def work(tx: Tx) -> list[Stored]:
         known = len(tx.find(SUPPRESSIONS.name, None, limit=MAX_SUPPRESSIONS))
-        if known + len(drafts) > MAX_SUPPRESSIONS:
-            raise Conflict(f"a tenant has at most {MAX_SUPPRESSIONS} suppressions; delete some that have ended.")
+        _check_room(known + len(drafts))
         rows = [row for each in drafts if (row := tx.put(each)) is not None]
         note(ctx, tx, suppressions, [row.id for row in rows], operation="Add")
         return rows
 
     return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _check_room(wanted: int) -> None:
+    if wanted > MAX_SUPPRESSIONS:
+        raise Conflict(f"a tenant has at most {MAX_SUPPRESSIONS} suppressions; delete some that have ended.")
 
 
 @suppressions.on_patch

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bartizan.api.context import id_of, listed, made, named, narrowed, node_of, reader
+from bartizan.api.context import id_of, named, node_of, reader
+from bartizan.api.wire.made import listed, made, narrowed
 from bartizan.correlate.incident import Node
 from bartizan.correlate.known import Document, Observations
 from bartizan.correlate.portrait import Portrait, portrait
@@ -92,13 +93,11 @@ def _user(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:
 
 
 def _ip(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:
-    hits = sum(found.counts.values())
-    return {**_seen(found), "address": found.node[1], "countHits": hits, "countHosts": len(found.beside("host"))}
+    return {**_seen(found), "address": found.node[1], "countHits": found.total, "countHosts": len(found.beside("host"))}
 
 
 def _domain(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:
-    hits = sum(found.counts.values())
-    return {**_seen(found), "name": found.node[1], "countHits": hits, "countInOrg": len(found.beside("host"))}
+    return {**_seen(found), "name": found.node[1], "countHits": found.total, "countInOrg": len(found.beside("host"))}
 
 
 def _file(found: Portrait, evidence: list[Evidence]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from bartizan.correlate.context import Key
 from bartizan.correlate.incident import Node
 from bartizan.correlate.known import COUNTED, Document, Observations
 from bartizan.model.times import instant, parse, to_datetime
@@ -37,6 +36,10 @@ class Portrait(Struct):
         """Entities of a kind that stand with it, in order of first appearance."""
         found = (node for seen in self.documents for node, _ in seen.named)
         return list(dict.fromkeys(node for node in found if node[0] == kind and node != self.node))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
 
     @property
     def incidents(self) -> list[str]:
@@ -86,7 +89,7 @@ async def entities(
     reader: Observations, kind: str, *, also: Sequence[str] = (), prefix: str = "", after: str = ""
 ) -> AsyncIterator[tuple[str, Node]]:
     """Each entity of a kind once, with the name that it stands under in the order of the list: the first of its names
-    that the index has. `also`: further collections whose entities are listed."""
+    that the index has and that begins with `prefix`. `also`: further collections whose entities are listed."""
     kinds = (kind, "mailbox") if kind == "user" else (kind,)
     among = (*reader.collections, *also)
     while True:
@@ -101,20 +104,17 @@ async def entities(
             if end is not None and value.encode() > end.encode():
                 break
             for node in dict.fromkeys(reader.known.node(each, value) for each in kinds):
-                if node[0] == kind and value == await _stands_under(reader, node, kinds, among):
+                if node[0] == kind and value == await _stands_under(reader, node, kinds, among, prefix):
                     yield value, node
         if end is None:
             return
         after = end
 
 
-async def _stands_under(reader: Observations, node: Node, kinds: Sequence[str], among: Sequence[str]) -> str | None:
-    names = [name for name in reader.known.names(node) if name[0] in kinds]
+async def _stands_under(
+    reader: Observations, node: Node, kinds: Sequence[str], among: Sequence[str], prefix: str
+) -> str | None:
+    names = [name for name in reader.known.names(node) if name[0] in kinds and name[1].startswith(prefix)]
     spans = await reader.store.spans(names, collections=among, most=1)
     there = [value for (_, value), span in zip(names, spans, strict=True) if span]
     return min(there, key=str.encode, default=None)
-
-
-def key_text(key: Key) -> str:
-    """`alerts_v2/x`: its path below the area that it belongs to."""
-    return f"{key.collection}/{key.id}"

@@ -145,19 +145,16 @@ class CorrelateStage:
 
     async def _restored(self, tenant: str) -> _Live:
         store, live = self._store.tenant(tenant), _Live(tenant)
-        kept = await store.value(STATE)
-        if kept is not None:
-            state = msgspec.msgpack.decode(kept, type=_State)
+        state, journal = await _kept(store)
+        if state is not None:
             live.engine = Engine(named=live.engine.named, memory=Memory.load(state.memory))
-            live.names.load(msgspec.msgpack.decode(state.names))
-            live.first = live.next = state.entry
-        while (raw := await store.value(f"{JOURNAL}/{live.next}")) is not None:
-            entry = msgspec.msgpack.decode(raw, type=_Entry)
-            for heard in entry.heard:
-                live.names.hear(heard)
+            live.first = state.entry
+        live.next = live.first + len(journal)
+        entries = [msgspec.msgpack.decode(raw, type=_Entry) for raw in journal]
+        live.names = _heard(state, entries)
+        for entry in entries:
             for told in entry.told:
                 live.engine.tell(told)
-            live.next += 1
         live.position = int(await store.value(POSITION) or b"0")
         await follow(store)
         return live
@@ -275,21 +272,30 @@ class CorrelateStage:
 
 async def names_of(store: TenantStore) -> Names:
     """Who is who in a tenant, as this stage has it in the store: its snapshot, and what it heard since then."""
-    kept = await store.value(STATE)
-    state = None if kept is None else msgspec.msgpack.decode(kept, type=_State)
-    number, journal = 0 if state is None else state.entry, list[bytes]()
-    while (raw := await store.value(f"{JOURNAL}/{number}")) is not None:
-        journal.append(raw)
-        number += 1
-    return await asyncio.to_thread(_heard, state, journal)
+    state, journal = await _kept(store)
+    return await asyncio.to_thread(lambda: _heard(state, (msgspec.msgpack.decode(raw, type=_Entry) for raw in journal)))
 
 
-def _heard(state: _State | None, journal: Sequence[bytes]) -> Names:
+async def _kept(store: TenantStore) -> tuple[_State | None, list[bytes]]:
+    """The snapshot, and the entries of the journal that are not in it. Read anew where a later snapshot has taken
+    entries away meanwhile."""
+    while True:
+        kept = await store.value(STATE)
+        state = None if kept is None else msgspec.msgpack.decode(kept, type=_State)
+        number, journal = 0 if state is None else state.entry, list[bytes]()
+        while (raw := await store.value(f"{JOURNAL}/{number}")) is not None:
+            journal.append(raw)
+            number += 1
+        if await store.value(STATE) == kept:
+            return state, journal
+
+
+def _heard(state: _State | None, entries: Iterable[_Entry]) -> Names:
     names = Names()
     if state is not None:
         names.load(msgspec.msgpack.decode(state.names))
-    for raw in journal:
-        for heard in msgspec.msgpack.decode(raw, type=_Entry).heard:
+    for entry in entries:
+        for heard in entry.heard:
             names.hear(heard)
     return names
 

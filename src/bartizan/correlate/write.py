@@ -4,6 +4,7 @@ Source: microsoft.graph.security.incident, microsoft.graph.security.correlationR
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ from bartizan.store.interface import Collection, TenantStore, Tx
 ACTOR = "bartizan correlate"
 CHUNK = 50  # alerts that one transaction moves after a merge
 LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
-_OWN = "@bartizan.correlation"  # in the incident's state: what we said of it last, and the parts of its priority
+FACTS = "@bartizan.correlation"  # in the incident's state: what we said of it last, and the parts of its priority
 PENDING = "correlate/pending"  # merges whose alerts have not all moved yet: (source, target)
 _encode = msgspec.json.Encoder().encode
 _OURS = ("displayName", "severity", "summary")  # which a person may say otherwise
@@ -130,7 +131,7 @@ class Batch:
         before = inner(row)
         after = dict(before)
         if body is not None:
-            said = (before.get(_OWN) or {}).get("said") or {}
+            said = (before.get(FACTS) or {}).get("said") or {}
             kept = {name for name in _OURS if before.get(name) != said.get(name)}
             after.update({name: value for name, value in body.items() if name not in kept})
         if after == before and not grown:
@@ -163,7 +164,7 @@ class Batch:
 async def follow(store: TenantStore) -> None:
     """The alerts of merged incidents, and the repeats of resolved alerts, that were too many for one transaction."""
     while heads := following(await store.value(FOLLOWING)):
-        await store.write(lambda tx, head=heads[0]: follow_head(tx, head), actor=ACTOR)  # type: ignore[misc]
+        await store.write(partial(follow_head, follow=heads[0]), actor=ACTOR)
     while pending := _pending(await store.value(PENDING)):
         source, target = pending[0]
 
@@ -205,7 +206,7 @@ def _body(incident: Incident, engine: Engine, names: Names) -> dict[str, Any]:
     return {
         **said,
         "priorityScore": score,
-        _OWN: {
+        FACTS: {
             "said": said,
             "priority": parts,
             "entities": [{"kind": kind, "value": value} for kind, value in entities],

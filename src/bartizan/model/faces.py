@@ -374,6 +374,11 @@ def mark(state: AlertState, **marks: Any) -> AlertState:
     return state if after == before else replace(state, v2={**state.v2, "additionalData": after or None})
 
 
+def unmarked(state: AlertState) -> AlertState:
+    """What a client or a record says, without marks: those are this server's."""
+    return mark(state, **dict.fromkeys(MARKS)) if any(name in marks(state) for name in MARKS) else state
+
+
 def tag(state: AlertState, name: str, *, on: bool) -> AlertState:
     """With or without one of the system's tags; it is nobody's change of the handling."""
     tags = [each for each in state.now.tags if each != name] + ([name] if on else [])

@@ -162,8 +162,7 @@ class Kept(Struct, frozen=True):
 
 def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | None = None) -> Prepared:
     """Renders both faces: call it before the write. BadRequest where the alert cannot be stored."""
-    if any(name in faces.marks(state) for name in faces.MARKS):
-        state = faces.mark(state, **dict.fromkeys(faces.MARKS))
+    state = faces.unmarked(state)
     v2, legacy = _drafts(state)
     return Prepared(state, v2, legacy, raw, raw_sha256)
 

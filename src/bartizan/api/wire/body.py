@@ -122,6 +122,12 @@ def applied(response: Response, *preferences: str) -> Response:
     return response
 
 
+def honoured(response: Response, request: Request, most: int | None = None) -> Response:
+    """A read, with those preferences that its body follows; `most` is the size of page that was asked for."""
+    done = [] if most is None else [f"odata.maxpagesize={most}"]
+    return applied(response, *done, *(["include-unknown-enum-members"] if late(request) else []))
+
+
 def outcome(ctx: Context, request: Request, returns: str | None, answer: Answer) -> Response:
     """What an operation answered, rendered."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]

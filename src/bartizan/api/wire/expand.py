@@ -95,13 +95,12 @@ async def _by_column(ctx: Context, each: queries.Expanded, ids: list[str], room:
         if not page.more or len(some) == 1:
             for row in page.rows:
                 counts.setdefault(read(row.wire(ctx.version)).value, []).append(row)
+            room = _left(room, len(page.rows), each)
         else:
             for id in some:
                 alone = replace(query, top=each.top + 1, filter=both(behind(navigation, id), each.filter))
                 counts[id] = (await ctx.store.page(to.name, alone)).rows
                 room = _left(room, len(counts[id]), each)
-        if not page.more or len(some) == 1:
-            room = _left(room, len(page.rows), each)
         found.update(counts)
     return found
 

@@ -24,6 +24,7 @@ responses"; RFC 7234, section 5.5 (Warning).
 
 import asyncio
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -38,14 +39,15 @@ from msgspec.structs import replace
 from bartizan import odata
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import query as queries
-from bartizan.api.wire.find import both, found, lost, rows_of
+from bartizan.api.wire.expand import expanded
+from bartizan.api.wire.find import both, found, lost, rows_of, rows_page
 from bartizan.api.wire.request import Request, Response
 from bartizan.api.wire.route import Target
 from bartizan.auth.accounts import Accounts
 from bartizan.errors import BartizanError, InvalidQuery, NotFound
 from bartizan.extend import SOURCES, Context, Resource
 from bartizan.extend.connections import Connection, Connections, kind_of
-from bartizan.extend.connectors import Away, Connector, Denied, Pulled, Read, Rejected
+from bartizan.extend.connectors import Away, Connector, ConnectorError, Denied, Pulled, Read, Rejected
 from bartizan.ingest import records
 from bartizan.ingest.made import complete, normalised
 from bartizan.model import faces
@@ -173,7 +175,7 @@ class Federation:
                 status = 504
             except Exception as problem:  # noqa: BLE001 - the edge of the fan-out: one provider hinders no other
                 status = _status(problem)
-                _log.warning("federation.failed", connection=of.id, status=status, error=str(problem)[:500])
+                _log.warning("federation.failed", connection=of.id, status=status, **_told(problem))
         answer.ms = round((self._clock() - began) * 1000)
         if status is not None:
             answer.failed = Failed(kind.vendor, kind.product, status, answer.ms)
@@ -222,6 +224,14 @@ def _status(problem: Exception) -> int | None:
     return problem.status if isinstance(problem, BartizanError) else 500
 
 
+def _told(problem: Exception) -> dict[str, str]:
+    """For the log: words of ours; of what we do not expect kind and places alone, since its text may hold anything."""
+    kind = type(problem).__name__
+    if isinstance(problem, BartizanError | ConnectorError):
+        return {"kind": kind, "detail": problem.message[:500]}
+    return {"kind": kind, "at": "".join(traceback.format_tb(problem.__traceback__))}
+
+
 # ---------------------------------------------------------------- alerts as they would be stored
 
 
@@ -240,10 +250,10 @@ def _made(ctx: Context, face: Face, connection: str, pulled: Sequence[Pulled]) -
             unread += not items.alerts
             for alert in items.alerts:
                 state = faces.provider_faces(alert, ctx.caller.tenant, received, raw_sha256=digest)
-                made.append(_live(state, face, connection, received))
+                made.append(_live(faces.unmarked(state), face, connection, received))
         except Exception as problem:  # noqa: BLE001 - the edge of a source: told as 500 of its provider
             unread += 1
-            _log.debug("federation.record_unread", source=one.source, error=str(problem)[:500])
+            _log.debug("federation.record_unread", source=one.source, **_told(problem))
     return made, unread
 
 
@@ -320,7 +330,7 @@ async def many(ctx: Context, target: Target, request: Request, federation: Feder
     read = _read(query, order)
     answers, stored = await asyncio.gather(
         federation.ask(ctx, resource.federated, lambda of, connector: connector.read(read)),
-        _stored(ctx, resource, query),
+        rows_page(ctx, resource, query),
     )
     rows, count = await _merged(ctx, resource, query, answers, stored, order)
     shown, more = rows[skip : query.top], stored.more or len(rows) > query.top
@@ -329,22 +339,16 @@ async def many(ctx: Context, target: Target, request: Request, federation: Feder
         shown, unsure = _before(shown, unsure, whole=bool(skip))
         more = True
     failures = [each.failed for each in answers if each.failed is not None] + [each.unsure() for each in unsure]
-    items = bodies.documents(ctx, resource.type, [row for _, row in shown], request, asked.select)
+    on_page = [row for _, row in shown]
+    items = bodies.documents(ctx, resource.type, on_page, request, asked.select)
+    if asked.expand:
+        items = await expanded(ctx, request, resource, on_page, items, asked.expand)
     link = None
     if more and shown:
         place = tuple(_at(shown[-1][0], each.path) for each in order)
         link = queries.next_link(ctx, request, target, asked, place, live=True)
     body = bodies.page(bodies.context(ctx, resource.name, asked.select), items, count, link)
-    done = [] if most is None else [f"odata.maxpagesize={most}"]
-    late = ["include-unknown-enum-members"] if bodies.late(request) else []
-    return bodies.applied(_partial(Response(200, body), failures), *done, *late)
-
-
-async def _stored(ctx: Context, resource: Resource, query: Query) -> Page:
-    if query.top == 0:
-        count = await ctx.store.count(resource.collection.name, query.filter) if query.count else None
-        return Page([], False, None, count)
-    return await ctx.store.page(resource.collection.name, query)
+    return bodies.honoured(_partial(Response(200, body), failures), request, most)
 
 
 async def _merged(

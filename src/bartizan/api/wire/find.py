@@ -6,7 +6,7 @@ from bartizan.api.wire.route import Key, Target
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.odata.tree import And, Compare, Expr, Literal, Path
-from bartizan.store.interface import Query, Stored
+from bartizan.store.interface import Page, Query, Stored
 
 MAX_RELATED = 20_000  # edges of one object that a filter, an order or a transitive walk looks at
 _EDGES = 1_000  # edges read at once
@@ -24,6 +24,16 @@ def rows_of(ctx: Context, resource: Resource) -> Expr | None:
     """Which rows of a set exist for this caller; None: all."""
     rows = resource.rows
     return rows(ctx) if callable(rows) else rows
+
+
+async def rows_page(ctx: Context, resource: Resource, query: Query) -> Page:
+    """What a list reads: rows that are stored, or those that the set makes."""
+    if resource.lists is not None:
+        return await resource.lists(ctx, query)
+    if query.top == 0:  # only the count is asked for
+        count = await ctx.store.count(resource.collection.name, query.filter) if query.count else None
+        return Page([], False, None, count)
+    return await ctx.store.page(resource.collection.name, query)
 
 
 def both(*filters: Expr | None) -> Expr | None:

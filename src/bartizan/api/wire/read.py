@@ -10,13 +10,13 @@ from bartizan.api.wire import body as bodies
 from bartizan.api.wire import federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
-from bartizan.api.wire.find import behind, both, edges, fetched, found, rows_of
+from bartizan.api.wire.find import behind, both, edges, fetched, found, rows_of, rows_page
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.odata.tree import Expr
-from bartizan.store.interface import Page, Stored
+from bartizan.store.interface import Stored
 
 MARK_BYTES = 120  # of a document: within them stands its own @odata.type, behind the ETag
 
@@ -53,7 +53,7 @@ async def _page(
     most = queries.page_size(request)
     if most is not None and most < query.top:
         query = replace(query, top=most)
-    page = await _read(ctx, resource, query)
+    page = await rows_page(ctx, resource, query)
     items = bodies.documents(ctx, resource.type, page.rows, request, asked.select)
     if asked.expand:
         items = await expanded(ctx, request, resource, page.rows, items, asked.expand)
@@ -61,21 +61,7 @@ async def _page(
     if page.more and page.last is not None:
         link = queries.next_link(ctx, request, target, asked, page.last)
     body = bodies.page(bodies.context(ctx, name, asked.select), items, page.count, link)
-    return bodies.applied(Response(200, body), *_applied(request, most))
-
-
-async def _read(ctx: Context, resource: Resource, query: Any) -> Page:
-    if resource.lists is not None:
-        return await resource.lists(ctx, query)
-    if query.top == 0:  # only the count is asked for
-        count = await ctx.store.count(resource.collection.name, query.filter) if query.count else None
-        return Page([], False, None, count)
-    return await ctx.store.page(resource.collection.name, query)
-
-
-def _applied(request: Request, most: int | None) -> list[str]:
-    done = [] if most is None else [f"odata.maxpagesize={most}"]
-    return [*done, "include-unknown-enum-members"] if bodies.late(request) else done
+    return bodies.honoured(Response(200, body), request, most)
 
 
 async def count(ctx: Context, target: Target, request: Request) -> Response:
@@ -121,7 +107,7 @@ async def one(ctx: Context, target: Target, request: Request) -> Response:
         (document,) = await expanded(ctx, request, resource, [row], [document], expand)
     response = Response(200, bodies.single(bodies.context(ctx, name, select, one=True), document))
     response.headers.append((b"etag", row.etag.encode()))
-    return bodies.applied(response, *_applied(request, None))
+    return bodies.honoured(response, request)
 
 
 def _matches(header: bytes, row: Stored) -> bool:
@@ -210,7 +196,7 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     link = queries.next_link(ctx, request, target, asked, (wanted[-1],)) if start + top < len(ids) and wanted else None
     total = len(ids) if asked.query.count else None
     body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
-    return bodies.applied(Response(200, body), *_applied(request, most))
+    return bodies.honoured(Response(200, body), request, most)
 
 
 def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
