@@ -319,7 +319,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             le=100,
-            description="Part of an API process's time, in percent, for tenants that ask much, while others ask too.",
+            description="Part of an API process's time, in percent, for tenants that ask much while others ask little.",
         ),
     ] = 25
     body_bytes: Annotated[Count, Meta(description="Largest JSON body of a request in bytes, decompressed.")] = 4 << 20

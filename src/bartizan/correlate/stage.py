@@ -30,7 +30,7 @@ from bartizan.store.follow import Follower
 from bartizan.store.interface import FEED_PLACE, Change, Query, Store, TenantStore, Tx
 
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
-STEP_CHANGES = 100  # of one step: an alert is rendered in both faces inside the writer, whose lock stays short
+STEP_CHANGES = 100  # of one step: each alert is put again inside the writer, whose lock stays short
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 SNAPSHOT_AFTER = 40  # journal entries: what a restart has to go through again
 MAX_TENANTS = 64  # whose engines are in memory

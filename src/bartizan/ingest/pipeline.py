@@ -7,7 +7,6 @@ Alerts, Graph objects and marks of up to WRITE_RECORDS records are one write.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -131,34 +130,30 @@ class Pipeline:
         receipt = Receipt()
         given: list[Given] = list(zip(raws, said or [None] * len(raws), strict=True))
         begun = 0
-        ahead: deque[asyncio.Task[tuple[str, list[Made]]]] = deque()
 
-        def begin() -> None:
+        def begin() -> asyncio.Task[tuple[str, list[Made]]] | None:
             nonlocal begun
             size = CROWDED_RECORDS if pace is not None and pace.crowded() else WRITE_RECORDS
-            if begun < len(given):
-                ahead.append(asyncio.create_task(self._make(source, given[begun : begun + size], tenant)))
-                begun += size
+            chunk, begun = given[begun : begun + size], begun + size
+            return asyncio.create_task(self._make(source, chunk, tenant)) if chunk else None
 
-        begin()
+        ahead = begin()
         try:
-            while ahead:
-                received, made = await ahead[0]
-                ahead.popleft()
-                if pace is None or not pace.crowded():
-                    begin()
+            while ahead is not None:
+                received, made = await ahead
+                crowded = pace is not None and pace.crowded()
+                ahead = None if crowded else begin()
                 for name in dict.fromkeys(one.source for one in made):
                     part = made if name == source.name else [one for one in made if one.source == name]
                     kept = await self._keep(tenant, part, actor, received, also)
                     self._arrived(tenant, name, kept)
                     receipt.add(kept)
-                if not ahead and begun < len(given):
-                    if pace is not None:
-                        await pace.pause()
-                    begin()
+                if crowded and pace is not None and begun < len(given):
+                    await pace.pause()
+                    ahead = begin()
         finally:
-            for task in ahead:
-                task.cancel()
+            if ahead is not None:
+                ahead.cancel()
         return receipt
 
     async def _make(self, source: Source, chunk: Sequence[Given], tenant: str) -> tuple[str, list[Made]]:

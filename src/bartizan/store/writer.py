@@ -122,7 +122,7 @@ class Writer:
 
     async def run(self, work: Work[T], lane: str = "", *, bulk: bool = False) -> T:
         """Lanes take turns, so that a tenant with many requests does not hold up the others. Bulk work, which takes
-        long by itself, is committed apart and by turns with the rest, which so never waits for more than one of it."""
+        long by itself, is committed apart and by turns with the rest, which so waits for one group of it at most."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._wake:

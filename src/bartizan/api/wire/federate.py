@@ -24,7 +24,6 @@ responses"; RFC 7234, section 5.5 (Warning).
 
 import asyncio
 import re
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -47,7 +46,7 @@ from bartizan.auth.accounts import Accounts
 from bartizan.errors import BartizanError, InvalidQuery, NotFound
 from bartizan.extend import SOURCES, Context, Resource
 from bartizan.extend.connections import Connection, Connections, kind_of
-from bartizan.extend.connectors import Away, Connector, ConnectorError, Denied, Pulled, Read, Rejected
+from bartizan.extend.connectors import Away, Connector, ConnectorError, Denied, Pulled, Read, Rejected, fault
 from bartizan.ingest import records
 from bartizan.ingest.made import complete, normalised
 from bartizan.model import faces
@@ -226,10 +225,9 @@ def _status(problem: Exception) -> int | None:
 
 def _told(problem: Exception) -> dict[str, str]:
     """For the log: words of ours; of what we do not expect kind and places alone, since its text may hold anything."""
-    kind = type(problem).__name__
     if isinstance(problem, BartizanError | ConnectorError):
-        return {"kind": kind, "detail": problem.message[:500]}
-    return {"kind": kind, "at": "".join(traceback.format_tb(problem.__traceback__))}
+        return {"kind": type(problem).__name__, "detail": problem.message[:500]}
+    return fault(problem)
 
 
 # ---------------------------------------------------------------- alerts as they would be stored
