@@ -131,7 +131,7 @@ async def test_a_refused_secret_is_told_without_it(double: Double) -> None:
     refused = {"error": "invalid_client", "error_description": "AADSTS7000215", "error_codes": [7000215]}
     double.token_answer = lambda request: web.json_response(refused, status=401)
     async with to(double) as graph:
-        with pytest.raises(Denied, match="invalid_client 7000215") as caught:
+        with pytest.raises(Denied, match="invalid_client: AADSTS7000215") as caught:
             await look(graph, "alerts")
     assert SECRET not in str(caught.value)
 
@@ -146,7 +146,7 @@ async def test_a_token_endpoint_that_is_none(double: Double, body: bytes) -> Non
 
 async def test_a_key_that_is_none_is_told_without_it(double: Double) -> None:
     async with to(double, client_secret=None, client_key=SECRET) as graph:
-        with pytest.raises(Denied, match="expected a private key") as caught:
+        with pytest.raises(Denied, match="expected PEM, with its certificate") as caught:
             await look(graph, "alerts")
     assert SECRET not in str(caught.value)
 

@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 from urllib.parse import urljoin
 
 import msgspec
@@ -46,7 +46,8 @@ HeaderName: TypeAlias = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-
 ValuePath: TypeAlias = Annotated[str, Meta(pattern=r"^[^\s]{0,200}$")]  # names with dots between: "data.items"
 
 _PULL = ("cursor", "rows", "token", "offset", "page")
-_WORDS = ("status", "classification", "determination", "assignedTo", "comments", "tags")
+Word: TypeAlias = Literal["status", "classification", "determination", "assignedTo", "comments", "tags"]
+_WORDS: tuple[Word, ...] = get_args(Word)
 _PUSH = ("id", "value", "by", "at", "key")
 
 
@@ -131,8 +132,7 @@ class Description(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     records: Records
     check: Request | None = None  # something harmless; without it the first page of records
     # word of the alert -> its value, or "*" for any other -> the request
-    push: dict[Literal["status", "classification", "determination", "assignedTo", "comments", "tags"],
-               dict[str, Request]] = {}  # fmt: skip
+    push: dict[Word, dict[str, Request]] = {}
 
 
 class HttpJsonSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -218,6 +218,7 @@ class HttpJson(Connector):
     def __init__(self, settings: HttpJsonSettings, outside: Outside) -> None:
         super().__init__(settings, outside)
         self._is = settings.described()
+        self._push: Mapping[str, Mapping[str, Request]] = {str(word): each for word, each in self._is.push.items()}
         self._secrets: Values = {f"secret.{name}": value for name, value in settings.secrets.items()}
         self._api = self._by_token(self._is.auth) if isinstance(self._is.auth, OAuth) else None
 
@@ -243,7 +244,7 @@ class HttpJson(Connector):
     async def push(self, change: Push) -> Pushed:
         left_out = []
         for word, value in change.words.items():
-            requests = self._is.push.get(word, {})  # type: ignore[call-overload]
+            requests = self._push.get(word, {})
             several = value if word == "comments" and isinstance(value, list) else [value]
             for each in several:
                 said = each.get("comment") if isinstance(each, dict) else each
@@ -419,7 +420,7 @@ def _asked(of: Cursor, cursor: str | None) -> str | int | None:
 
 
 def _change(change: Push, word: str, value: Any) -> dict[str, Any]:
-    known = {name: change.now.get(name) for name in _WORDS}
+    known: dict[str, Any] = {name: change.now.get(name) for name in _WORDS}
     return {
         **known,
         **change.words,

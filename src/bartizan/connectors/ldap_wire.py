@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -129,7 +130,7 @@ class Wire:
         """What the filter finds below the base."""
         base, cookie = self.base, None
         while True:
-            found, cookie = await self._run(lambda at=cookie: self._page(base, filter, attributes, at))  # type: ignore[misc]
+            found, cookie = await self._run(partial(self._page, base, filter, attributes, cookie))
             if found:
                 yield found
             if not cookie:
@@ -187,7 +188,7 @@ class Wire:
             if not secure and not self._set.plain:
                 connection.start_tls(read_server_info=False)
             connection.bind(read_server_info=False)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on from here once the socket is closed
             with suppress(OSError, ldap3.core.exceptions.LDAPException):
                 connection.unbind()
             raise
@@ -238,7 +239,7 @@ def _library() -> Any:
 def _tls(ldap3: Any, settings: Any, host: str) -> Any:
     """Certificates are checked by Python's own ssl, the name of the host too; ldap3 would check the name by itself."""
 
-    class Checked(ldap3.Tls):  # type: ignore[misc]
+    class Checked(ldap3.Tls):  # type: ignore[misc]  # the library has no types
         def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
             context = ssl.create_default_context(cafile=settings.ca_file or None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -35,6 +35,7 @@ from bartizan.extend.connectors import (
     Reply,
     Secret,
     Stream,
+    Target,
 )
 from bartizan.model import times
 
@@ -93,8 +94,13 @@ _CHOICES = {  # parameter -> members of the API
     "isolationType": ("IsolationType", ("Full", "Selective", "UnManagedDevice")),
     "scanType": ("ScanType", ("Quick", "Full")),
 }
-_BLOCKS = {"blockFile": "file", "blockAddress": "address", "blockDomain": "domain", "blockUrl": "url"}
-_UNBLOCKS = {f"un{name[0]}{name[1:]}": kind for name, kind in _BLOCKS.items()}
+_BLOCKS: Mapping[str, Target] = {
+    "blockFile": "file",
+    "blockAddress": "address",
+    "blockDomain": "domain",
+    "blockUrl": "url",
+}
+_UNBLOCKS = {f"un{name}": kind for name, kind in _BLOCKS.items()}
 _FILES = {32: "FileMd5", 40: "FileSha1", 64: "FileSha256"}
 _OTHERS = {"address": "IpAddress", "domain": "DomainName", "url": "Url"}
 
@@ -152,11 +158,11 @@ class MicrosoftDefenderEndpoint(Connector):
             "file", "Stops a file (SHA-1) on one machine and deletes it.", parameters={"deviceId": "Edm.String!"}
         ),
         **{
-            name: Offer(kind, f"An indicator blocks the {kind} on every machine.", undo=f"un{name}")  # type: ignore[arg-type]
+            name: Offer(kind, f"An indicator blocks the {kind} on every machine.", undo=f"un{name}")
             for name, kind in _BLOCKS.items()
         },
         **{
-            name: Offer(kind, f"Deletes the indicator that blocks the {kind}.", undo=name[2:])  # type: ignore[arg-type]
+            name: Offer(kind, f"Deletes the indicator that blocks the {kind}.", undo=name[2:])
             for name, kind in _UNBLOCKS.items()
         },
     }
@@ -169,7 +175,9 @@ class MicrosoftDefenderEndpoint(Connector):
         if settings.client_key is None:
             proof = with_secret(settings.client_id, settings.client_secret, **asked)
         else:
-            proof = with_key(settings.client_id, settings.client_key, token_url, algorithm="PS256", **asked)
+            proof = with_key(
+                settings.client_id, settings.client_key, token_url, algorithm="PS256", certified=True, **asked
+            )
         self._api = Api(outside, settings.address, proof, token_url=token_url)
 
     async def check(self) -> str:

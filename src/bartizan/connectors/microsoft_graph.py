@@ -15,7 +15,9 @@ import msgspec
 from msgspec import Meta, Struct
 from yarl import URL
 
-from bartizan.connectors.microsoft_graph_wire import Wire, at_of, body_of, instant_of, quoted
+from bartizan.connectors.follow import instant_of
+from bartizan.connectors.microsoft_graph_wire import Wire, at_of, body_of
+from bartizan.connectors.oauth import segment
 from bartizan.extend.connectors import (
     LOCAL,
     Away,
@@ -210,7 +212,7 @@ class MicrosoftGraph(Connector):
         self._wire = Wire(
             outside,
             address=settings.address,
-            token_url=f"{settings.authority.rstrip('/')}/{quoted(settings.tenant)}/oauth2/v2.0/token",
+            token_url=f"{settings.authority.rstrip('/')}/{segment(settings.tenant)}/oauth2/v2.0/token",
             client_id=settings.client_id,
             secret=settings.client_secret,
             key=settings.client_key,
@@ -254,7 +256,7 @@ class MicrosoftGraph(Connector):
                 continue
             said = Said(at=page.at, apart=True)
             records: list[Pulled] = []
-            reached, now = since, page.at or at_of()
+            reached, now = since, page.at
             for raw in page.rows:
                 mark, at = _version(raw, feed.time)
                 ordered = ordered and (not at or at >= last)
@@ -323,7 +325,7 @@ class MicrosoftGraph(Connector):
             for raw in page.rows:
                 item = _object(raw)
                 objects.append(_made(_ROLES, item))
-                members = f"/v1.0/{_ROLES}/{quoted(item['id'])}/members"
+                members = f"/v1.0/{_ROLES}/{segment(item['id'])}/members"
                 async for more in self._wire.pages(members, {"$select": "id"}):
                     for member in map(_object, more.rows):
                         edges += _edges("members", item["id"], member)
@@ -342,7 +344,7 @@ class MicrosoftGraph(Connector):
             return await self._decide(change)
         if change.subject not in ("alert", "incident"):
             raise Rejected(f"Microsoft Graph takes no changes of a {change.subject}")
-        path = f"/v1.0/security/{'alerts_v2' if change.subject == 'alert' else 'incidents'}/{quoted(change.id)}"
+        path = f"/v1.0/security/{'alerts_v2' if change.subject == 'alert' else 'incidents'}/{segment(change.id)}"
         wanted, left_out = _wanted(change)
         for _ in range(TRIES):
             there = await self._wire.get(path)
@@ -373,7 +375,7 @@ class MicrosoftGraph(Connector):
         if change.subject == "incident":
             name = there.get("lastModifiedBy")
             return name if isinstance(name, str) else None
-        old = await self._wire.get(f"/v1.0/security/alerts/{quoted(change.id)}", maybe=True)
+        old = await self._wire.get(f"/v1.0/security/alerts/{segment(change.id)}", maybe=True)
         states = [each for each in old.get("historyStates") or () if isinstance(each, dict)]
         who = (states[-1].get("user") or states[-1].get("appId")) if states else None
         return who if isinstance(who, str) else None
@@ -382,7 +384,7 @@ class MicrosoftGraph(Connector):
         state = change.words.get("riskState")
         if state not in _DECISIONS:
             return Pushed(left_out=tuple(change.words))
-        path = f"/v1.0/identityProtection/riskyUsers/{quoted(change.id)}"
+        path = f"/v1.0/identityProtection/riskyUsers/{segment(change.id)}"
         there = await self._wire.get(path, maybe=True)
         if there.get("riskState") == state:
             return Pushed()
@@ -399,7 +401,7 @@ class MicrosoftGraph(Connector):
     # ------------------------------------------------------------ act
 
     async def act(self, order: Order) -> Done:
-        path = f"/v1.0/users/{quoted(order.target)}"
+        path = f"/v1.0/users/{segment(order.target)}"
         if order.name == "revokeSignInSessions":
             found = await self._wire.post(f"{path}/revokeSignInSessions", {})
             if found.get("value") is False:
@@ -424,7 +426,7 @@ class MicrosoftGraph(Connector):
         path, source = _FEEDS["alerts"].path, _FEEDS["alerts"].source
         if asked.id is not None:
             page = await self._wire.page(
-                self._wire.url(f"{path}/{quoted(asked.id)}", {}), allow=(400, 404), single=True
+                self._wire.url(f"{path}/{segment(asked.id)}", {}), allow=(400, 404), single=True
             )
             return [Pulled(source, raw) for raw in page.rows]
         top = min(asked.top, MAX_READ)

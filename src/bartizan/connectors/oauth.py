@@ -121,7 +121,7 @@ class Api:
         if not isinstance(token, str) or not token:
             raise Away(f"{self._token_url}: the answer holds no token")
         try:
-            life_s = float(data.get("expires_in") or UNSAID_LIFE_S)
+            life_s = float(UNSAID_LIFE_S if data.get("expires_in") is None else data["expires_in"])
         except (TypeError, ValueError):
             life_s = UNSAID_LIFE_S
         self._authorization = f"Bearer {token}"
@@ -147,8 +147,11 @@ def with_secret(client_id: str, secret: str, **more: str) -> Proof:
     return lambda: form
 
 
-def with_key(client_id: str, key: str, token_url: str, *, algorithm: str, kid: str = "", **more: str) -> Proof:
-    """`key` is a private key as PEM or JWK; a certificate in the PEM is named by its hash (x5t#S256), for Entra.
+def with_key(
+    client_id: str, key: str, token_url: str, *, algorithm: str, kid: str = "", certified: bool = False, **more: str
+) -> Proof:
+    """`key` is a private key as PEM or JWK; a certificate in the PEM is named by its hash (x5t#S256). Entra knows a key
+    by that alone: `certified` keys have one.
 
     The proof raises Denied where the key cannot be read.
     """
@@ -158,10 +161,13 @@ def with_key(client_id: str, key: str, token_url: str, *, algorithm: str, kid: s
         claims = {"aud": token_url, "iss": client_id, "sub": client_id, "jti": str(uuid4()), "iat": now, "nbf": now}
         try:
             private, header = _read_key(key, algorithm, kid)
+            if certified and "x5t#S256" not in header:
+                raise ValueError("no certificate")
             signed = jwt.encode(header, {**claims, "exp": now + ASSERTION_S}, private, algorithms=[algorithm])
         except (ValueError, TypeError, JoseError):
+            form = "PEM, with its certificate" if certified else "PEM or JWK"
             raise Denied(
-                f"the private key of {client_id[:100]} cannot be read: expected PEM or JWK, for {algorithm}"
+                f"the private key of {client_id[:100]} cannot be read: expected {form}, for {algorithm}"
             ) from None
         return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signed, "client_id": client_id, **more}
 
