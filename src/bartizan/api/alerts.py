@@ -34,7 +34,7 @@ from bartizan.store.alerts import (
 )
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Query, Stored, Tx
-from bartizan.store.said import done_here
+from bartizan.store.said import VERSION, done_here
 
 MAX_MOVED = 1_000  # alerts of one moveAlerts
 MAX_MERGED = 100  # incidents of one mergeIncidents
@@ -297,7 +297,7 @@ async def change_incident(ctx: Context, id: str, given: dict[str, Any], if_match
         changed = {name: (before.get(name), after[name]) for name in after if before.get(name) != after[name]}
         if not changed:
             return row
-        put = tx.put(draft(INCIDENTS, after, id), changed={**changed, ANALYST: (None, who(ctx).shown)})
+        put = tx.put(draft(INCIDENTS, after, id), changed={**changed, ANALYST: (before.get(VERSION), who(ctx).shown)})
         assert put is not None
         note(ctx, tx, incidents, [id], changed=changed)
         if changed.get("status", (None, None))[1] == "resolved":
@@ -346,7 +346,7 @@ def _commented(ctx: Context, tx: Tx, row: Stored, texts: list[str], **also: Any)
         raise BadRequest(f"an incident has at most {MAX_COMMENTS} comments.")
     after = {**done_here(before, also), "comments": whole, "lastModifiedBy": ctx.caller.actor}
     changed = {name: (before.get(name), after[name]) for name in ("comments", *also)}
-    tx.put(draft(INCIDENTS, after, row.id), changed={**changed, ANALYST: (None, who(ctx).shown)})
+    tx.put(draft(INCIDENTS, after, row.id), changed={**changed, ANALYST: (before.get(VERSION), who(ctx).shown)})
     note(ctx, tx, incidents, [row.id], changed=changed)
     return whole
 

@@ -16,6 +16,7 @@ from math import log2
 from typing import TypeAlias
 
 from bartizan.correlate.incident import (
+    SOURCE_INCIDENT,
     Closed,
     Ended,
     Evidence,
@@ -110,6 +111,9 @@ class Engine:
         steps = self.advance(facts.at)
         nodes = _ordered(facts.nodes)
         fold = self._repeated(facts, nodes)
+        if facts.group and (fold is None or fold.incident is None or fold.incident.root() is not self._group(facts)):
+            self._leave(facts, self._group(facts), steps)
+            fold = None
         if fold is not None:
             if fold.key != facts.key:
                 steps.append(Folded(facts.key, fold.key, facts.at))
@@ -166,6 +170,30 @@ class Engine:
                     others[detector] = max(bits, others.get(detector, 0.0))
         heat, most = sum(others.values()), self.rules.company_bits
         return most * heat / (heat + 2 * most) if heat else 0.0
+
+    def _group(self, facts: Facts) -> Incident:
+        """The incident into which its source has put an alert. It is never merged by us, whatever it looks like."""
+        incident = self._foreign(facts.group, facts).root()
+        incident.foreign, incident.held = False, True
+        return incident
+
+    def _leave(self, facts: Facts, group: Incident, steps: list[Step]) -> None:
+        """Its source says only now where it belongs: it goes there from where we had put it, unless somebody arranged
+        that; an incident of which nothing is left is that one."""
+        head = self.memory.heads.get(facts.key)
+        fold = None if head is None else self.memory.folds.get(head)
+        before = None if fold is None or fold.incident is None else fold.incident.root()
+        if before is None or before is group or before.held:
+            return
+        before.waiting = [each for each in before.waiting if each[0] != facts.key]
+        before.folds -= 1
+        if before.folds > 0:
+            return
+        shown = before.state == "open"
+        self._take_nodes(group, before)
+        before.state, before.into = "merged", group
+        if shown:
+            steps.append(Merged(before, group, ("grouped by its source",)))
 
     def _forget_fold(self, fold: "Fold | None") -> None:
         if fold is not None:
@@ -274,12 +302,12 @@ class Engine:
         self.memory.detectors.note(facts.detector, hour)
         self.memory.here.note((facts.detector, place), hour)
         common = popularity > self.rules.common_share and seen >= self.rules.common_hours
-        if common and facts.severity != "high":
+        if common and facts.severity != "high" and not facts.group:
             return None
-        incident, link = self._linked(facts, nodes, hour, watched)
+        incident, link = self._linked(facts, nodes, hour, watched) if not facts.group else self._by_source(facts)
         for node in nodes:
             self.memory.nodes.note(node, hour)
-        if incident is None or incident.state == "resolved":
+        if incident is None or (incident.state == "resolved" and not facts.group):
             follows = "" if incident is None else incident.key
             incident, link = Incident(self.named(facts.key), facts.at, facts.at, follows=follows), None
         self._grow(incident, facts, nodes)
@@ -290,6 +318,10 @@ class Engine:
         self._wait(incident, facts.key, link, steps)
         self._schedule(incident)
         return incident
+
+    def _by_source(self, facts: Facts) -> tuple[Incident, Link]:
+        """No figures of ours speak for this link: popularity 1 is worth no bits."""
+        return self._group(facts), Link((SOURCE_INCIDENT, facts.group), 0, 1.0, 0.0, 0.0, 0.0, ())
 
     def _linked(
         self, facts: Facts, nodes: tuple[Node, ...], hour: int, watched: float

@@ -11,7 +11,7 @@ from msgspec import Struct
 from bartizan.correlate.aliases import Aliases, Token, device, person
 from bartizan.correlate.incident import Facts, Node
 from bartizan.correlate.rank import TACTICS
-from bartizan.model import entities
+from bartizan.model import entities, faces
 from bartizan.model.times import TICKS_A_SECOND, from_ticks, parse, ticks, to_datetime
 
 LEASE_S = 43_200.0  # how long an address may be taken to be a host's after it was seen there: half a common lease
@@ -126,7 +126,14 @@ def facts_of(alert: Mapping[str, Any], names: Names) -> Facts:
         severity=str(alert.get("severity") or "unknown"),
         tactics=tuple(each for each in _categories(alert) if each in TACTICS),
         product=product,
+        group=group_of(alert.get("additionalData")),
     )
+
+
+def group_of(additional: Any) -> str:
+    """The incident of its source that an alert names; "" where it names none."""
+    named = additional.get(faces.SOURCE_INCIDENT) if isinstance(additional, dict) else None
+    return named if isinstance(named, str) else ""
 
 
 def _categories(alert: Mapping[str, Any]) -> list[str]:

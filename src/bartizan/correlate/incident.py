@@ -22,6 +22,10 @@ class Facts(Struct, frozen=True):
     severity: str = "unknown"  # as Graph has it
     tactics: tuple[str, ...] = ()  # of ATT&CK, as Graph spells them
     product: str = ""
+    group: str = ""  # id of the incident that its source has put it into, by its source's own account
+
+
+SOURCE_INCIDENT = "sourceIncident"  # kind of what a link names where the source itself has put the alert there
 
 
 class Link(Struct, frozen=True):
@@ -47,7 +51,14 @@ class Link(Struct, frozen=True):
             "bits": self.bits,
         }
 
+    @property
+    def by_source(self) -> bool:
+        """Its source has put it there: nothing was computed."""
+        return self.node[0] == SOURCE_INCIDENT
+
     def recomputed(self) -> float:
+        if self.by_source:
+            return 0.0
         return -log2(chance(self.popularity, self.gap_hours)) - self.strangers
 
 

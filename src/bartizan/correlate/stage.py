@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from bartizan.correlate.engine import Engine
-from bartizan.correlate.facts import Held, Named, Names, facts_of, seconds
+from bartizan.correlate.facts import Held, Named, Names, facts_of, group_of, seconds
 from bartizan.correlate.incident import Closed, Handled, Judged, Moved, Pass, Seen, Step, Take, Told
 from bartizan.correlate.memory import Memory
 from bartizan.correlate.suppress import SUPPRESSIONS, Suppressions, suppressions
@@ -257,10 +257,12 @@ class CorrelateStage:
             facts = facts_of(body, live.names)
             if body.get("incidentId"):
                 return [Moved(facts, "", str(body["incidentId"]))]
-            return [] if _left_alone(body) else [Take(facts)]
+            return [Take(facts)] if facts.group or not _left_alone(body) else []
         changed, now = change.changed or {}, body.get("incidentId")
         before, after = changed.get("incidentId", (None, None))
         told = _of_handling(live, changed, body)
+        if _regrouped(changed, body):
+            return [*told, Take(facts_of(body, live.names))]
         if before != after:
             return [*told, Moved(facts_of(body, live.names), before or "", after or "")]
         if now and ("evidence" in changed or "severity" in changed):  # a later record of its provider
@@ -312,6 +314,12 @@ def _seen_again(changed: Mapping[str, tuple[Any, Any]]) -> bool:
     """Somebody has taken the mark of a suppression from it."""
     before, after = ((each or {}).get(faces.SUPPRESSION) for each in changed.get("additionalData", (None, None)))
     return before is not None and after is None
+
+
+def _regrouped(changed: Mapping[str, tuple[Any, Any]], body: Mapping[str, Any]) -> bool:
+    """Its source has put it into another incident of its own."""
+    before = group_of(changed.get("additionalData", (None, None))[0])
+    return "additionalData" in changed and group_of(body.get("additionalData")) not in ("", before)
 
 
 def _of_handling(live: _Live, changed: Mapping[str, tuple[Any, Any]], body: Mapping[str, Any]) -> list[Told]:

@@ -26,12 +26,16 @@ from bartizan.store.alerts import (
     following,
     mark_alert,
     place_alert,
+    state_of,
     suppress_alert,
 )
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, TenantStore, Tx
+from bartizan.store.said import brought
 
 ACTOR = "bartizan correlate"
+SOURCE = "source"  # as who made a link: the alert's source put it there
+_BEFORE = "0001-01-01T00:00:00.0000000Z"  # version of an incident of a source of which no record has come yet
 CHUNK = 50  # alerts that one transaction moves after a merge
 LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
 FACTS = "@bartizan.correlation"  # in the incident's state: what we said of it last, and the parts of its priority
@@ -61,6 +65,9 @@ class Batch:
         self._merges = [(each.source, each.target.root(), each.reasons) for each in steps if isinstance(each, Merged)]
         self._alerts: list[tuple[str, str, Link | None]] = []
         touched: dict[str, Incident] = {}
+        self._by_source = {
+            step.incident.key for step in steps if isinstance(step, Placed) and step.link and step.link.by_source
+        }
         for step in steps:
             if isinstance(step, Folded):
                 continue
@@ -81,7 +88,8 @@ class Batch:
             self._put(tx, key, body, key in grown)
         marks = self._fold(tx)
         for alert, incident, link in self._alerts:
-            placed = place_alert(tx, alert, incident, marks=marks.get(alert, {}))
+            before = _placed_here(tx, alert, incident) if link is not None and link.by_source else None
+            placed = place_alert(tx, alert, incident, instead_of=before, marks=marks.get(alert, {}))
             if placed is not None:
                 marks.pop(alert, None)
                 if link is not None:
@@ -126,7 +134,8 @@ class Batch:
         if row is None:
             if body is not None:
                 stamped = {"status": "active", "classification": "unknown", "determination": "unknown"}
-                tx.put(draft(INCIDENTS, {**stamped, **body, "tenantId": self._tenant}, key))
+                whole = {**stamped, **body, "tenantId": self._tenant}
+                tx.put(draft(INCIDENTS, brought(INCIDENTS, whole, _BEFORE) if key in self._by_source else whole, key))
             return
         before = inner(row)
         after = dict(before)
@@ -159,6 +168,15 @@ class Batch:
         after = {**before, **also, "comments": [*(before.get("comments") or []), comment]}
         tx.put(draft(INCIDENTS, after, source), changed={name: (before.get(name), also[name]) for name in also})
         return True
+
+
+def _placed_here(tx: Tx, alert: str, incident: str) -> str | None:
+    """Where correlation has put an alert that its source wants elsewhere; None where it is nowhere yet, where somebody
+    has arranged where it is, and where it is right."""
+    stored = tx.get(ALERTS_V2.name, alert)
+    before = None if stored is None else state_of(stored).incident
+    row = None if before is None or before == incident else tx.get(INCIDENTS.name, before)
+    return None if row is None or inner(row).get(ARRANGED) else before
 
 
 async def follow(store: TenantStore) -> None:
@@ -224,8 +242,8 @@ def _link(alert: str, incident: str, link: Link, now: str) -> dict[str, Any]:
         "id": alert,
         "otherAlertId": link.alert or None,
         "incidentId": incident,
-        "correlationReason": ",".join(link.reasons),
+        "correlationReason": ",".join(link.reasons) or None,
         **link.figures(),
-        "createdBy": ACTOR,
+        "createdBy": SOURCE if link.by_source else ACTOR,
         "createdDateTime": now,
     }

@@ -41,6 +41,7 @@ CONNECTION_STREAMS = Collection(
 )
 # Marks beside what streams have brought of a directory: kept by the stage that pulls.
 BROUGHT = Collection("brought", columns=(Column("place"), Column("what")), order=(("id", False),), feed=False)
+_NO_OWNER = 1_000_000  # wider than any that owns a product
 MAX_CONNECTIONS = 200  # of one tenant
 MAX_STREAMS = 100  # of one connection
 MAX_STREAMS_OF_ONE = 1_000  # that name the same object of a directory
@@ -227,22 +228,34 @@ def _origin(mark: Stored) -> str:
 async def owner_of(store: TenantStore, alert: AlertState) -> str | None:
     """Id of the connection whose system an alert belongs to: to it the changes of analysts are written back.
 
-    That is the connection that pulled the alert, also while it is disabled (of several an enabled one first, then by
-    id). Of an alert that no connection there is has pulled (it came by another way, or its connection was removed) it
-    is the one enabled connection whose connector `owns` the alert's (vendor, product), in any case of letters. None
-    where there is no such connection, or more than one: then nobody can say whose the alert is.
+    That is the connection that pulled the alert, also while it is disabled. Of several: an enabled one first, then one
+    that writes back, then the narrowest owner of the alert's (vendor, product), in any case of letters, then by id.
+    The narrowest owner is the connector that `owns` the fewest pairs, this one among them: a product's own API comes
+    before one that speaks for many products.
+
+    Of an alert that no connection there is has pulled (it came by another way, or its connection was removed) it is
+    the enabled connection that writes back whose connector is the narrowest owner. None where there is no such
+    connection, or more than one as narrow: then nobody can say whose the alert is.
     """
     here = await _every(store)
     if not here:
         return None
     origins = {target for _, target in await store.related(PULLED_OVER, alert.id, limit=MAX_CONNECTIONS)}
-    pulled = sorted((each for each in here if each.origin in origins), key=lambda each: (not each.enabled, each.id))
-    if pulled:
-        return pulled[0].id
     made_by = alert.legacy.get("vendorInformation") or {}
     maker = (str(made_by.get("vendor")).casefold(), str(made_by.get("provider")).casefold())
-    owners = [each.id for each in here if each.enabled and maker in _owned(each.connector)]
-    return owners[0] if len(owners) == 1 else None
+    width = {each.id: _width(each.connector, maker) for each in here}
+    pulled = [each for each in here if each.origin in origins]
+    if pulled:
+        return min(pulled, key=lambda each: (not each.enabled, not each.write_back, width[each.id], each.id)).id
+    owners = [each for each in here if each.enabled and each.write_back and width[each.id] < _NO_OWNER]
+    narrowest = [each.id for each in owners if width[each.id] == min(width[one.id] for one in owners)]
+    return narrowest[0] if len(narrowest) == 1 else None
+
+
+def _width(connector: str, maker: tuple[str, str]) -> int:
+    """How many (vendor, product) a connector owns, where this is one of them."""
+    owned = _owned(connector)
+    return len(owned) if maker in owned else _NO_OWNER
 
 
 def _owned(connector: str) -> set[tuple[str, str]]:
@@ -279,7 +292,7 @@ class Connections:
         self._vault = vault
         self._outside = outside
         self._live: dict[tuple[str, str], tuple[tuple[str, int], Connector]] = {}
-        self._opening = asyncio.Lock()
+        self._opening: dict[tuple[str, str], asyncio.Lock] = {}  # one that opens slowly holds up no other
 
     async def every(self, tenant: str) -> list[Connection]:
         return await _every(self._store.tenant(tenant))
@@ -410,12 +423,15 @@ class Connections:
 
         await self._store.tenant(tenant).write(work, actor=actor)
         await self.release(tenant, id)
+        lock = self._opening.get((tenant, id))
+        if lock is not None and not lock.locked():
+            del self._opening[tenant, id]
 
     async def live(self, tenant: str, connection: Connection) -> Connector:
         """The connector, open; the same one until its settings change. BadRequest where settings or secrets cannot be
         read, NotFound where this program has no such connector."""
         key, wanted = (tenant, connection.id), (connection.created_date_time, connection.version)
-        async with self._opening:
+        async with self._opening.setdefault(key, asyncio.Lock()):
             known = self._live.get(key)
             if known is not None and known[0] >= wanted:
                 return known[1]

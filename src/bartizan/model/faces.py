@@ -39,6 +39,7 @@ FOLDED, FOLDED_FIRST, FOLDED_LAST = "foldedAlertCount", "foldedFirstActivityDate
 SUPPRESSION = "suppressionId"
 MARKS = (FOLDED_INTO, FOLDED, FOLDED_FIRST, FOLDED_LAST, SUPPRESSION)
 EXCLUDED = "isExcludedFromCorrelation"  # Graph's, of createAlertInput; whoever detaches an alert says it too
+SOURCE_INCIDENT = "sourceIncidentId"  # in additionalData: the incident of its source that the source has put it into
 SUPPRESSED = "suppressed"  # a system tag
 
 STAMPED = ("createdDateTime", "lastUpdateDateTime", "lastModifiedDateTime")  # by the store, in both faces

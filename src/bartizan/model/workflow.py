@@ -208,11 +208,11 @@ def revised(now: Words, before: Words, after: Words, at: str | None) -> Words:
             setattr(made, name, getattr(after, name))
     kept = [tag for tag in made.tags if tag in after.tags or tag not in before.tags]
     made.tags = kept + [tag for tag in after.tags if tag not in before.tags and tag not in kept]
-    made.comments = [*made.comments, *_unknown(after.comments, now.comments)]
+    made.comments = [*made.comments, *unknown_comments(after.comments, now.comments)]
     return _closing(now, made, at)
 
 
-def _unknown(told: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> list[Any]:
+def unknown_comments(told: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> list[Any]:
     """The comments of a provider that are not shown yet, each as often as it says them.
 
     What was written back comes as the text alone, or with its author before it where the provider shows another.

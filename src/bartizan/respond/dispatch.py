@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bartizan.auth import audit
 from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, Conflict, Forbidden, NotServed, Timeout, Unperformed
 from bartizan.extend import Context
@@ -47,6 +47,7 @@ from bartizan.respond.asked import (
     typed,
     undo_by,
 )
+from bartizan.respond.note import note
 from bartizan.respond.orders import ENDED, SECURITY_ACTIONS, Kept, Own
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Draft, Query, Stored, Tx
@@ -59,6 +60,7 @@ _SETS: Mapping[Target, tuple[str, str, str]] = {  # set of the directory, its un
     "device": ("devices", "deviceId", "displayName"),
 }
 _GIVEN = ("actionReason", "clientContext", "name", "parameters", "vendorInformation")
+_note = partial(note, kind="securityAction", category="Security")
 
 
 class Rules(Struct, frozen=True):
@@ -500,31 +502,3 @@ def _awaiting(ctx: Context, tx: Tx, id: str) -> tuple[dict[str, Any], list[Kept]
 
 def _statuses(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {"status": (before.get("status"), after.get("status"))}
-
-
-def _note(
-    ctx: Context,
-    tx: Tx,
-    ids: Sequence[str],
-    *,
-    operation: str = "Update",
-    activity: str | None = None,
-    changed: Mapping[str, tuple[Any, Any]] | None = None,
-    reason: str | None = None,
-) -> None:
-    modified = {name: (_json(old), _json(new)) for name, (old, new) in (changed or {}).items()}
-    audit.record(
-        tx,
-        actor=ctx.caller,
-        activity=activity or f"{operation} securityAction",
-        category="Security",
-        operation=operation,
-        reason=reason,
-        targets=[audit.Target("securityAction", id, modified=modified) for id in ids],
-        correlation_id=ctx.request_id,
-        address=ctx.ip,
-    )
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()

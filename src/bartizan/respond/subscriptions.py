@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -17,7 +18,6 @@ from uuid import uuid4
 import structlog
 from msgspec import Struct
 
-from bartizan.auth import audit
 from bartizan.auth.accounts import equals
 from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, Forbidden, NotFound
@@ -25,11 +25,13 @@ from bartizan.extend import Answer, Context
 from bartizan.model.edm import Version
 from bartizan.model.times import instant, parse, to_datetime
 from bartizan.odata.tree import And, Compare, Expr, Literal, Path
+from bartizan.respond.note import note
 from bartizan.respond.outbound import Outbound, Policy, check_url, without_query
 from bartizan.respond.watched import Watched, required_access, watched
 from bartizan.store import Collection, Column, Stored, Tx, draft, inner
 
 log = structlog.get_logger(__name__)
+_note = partial(note, kind="subscription", category="Directory")
 
 SUBSCRIPTIONS = Collection(
     "subscriptions",
@@ -194,7 +196,7 @@ class Subscriptions:
 
         def work(tx: Tx) -> list[Stored]:
             self._check_quota(tx, ctx.caller, len(drafts))
-            _note(ctx, tx, "Add subscription", "Add", [each.id for each in drafts])
+            _note(ctx, tx, [each.id for each in drafts], operation="Add")
             return [stored for each in drafts if (stored := tx.put(each)) is not None]
 
         return await ctx.store.write(work, actor=ctx.caller.actor)
@@ -264,7 +266,7 @@ class Subscriptions:
     async def remove(self, ctx: Context, id: str, if_match: str | None) -> bool:
         def work(tx: Tx) -> bool:
             self._own(ctx, tx, id)
-            _note(ctx, tx, "Delete subscription", "Delete", [id])
+            _note(ctx, tx, [id], operation="Delete")
             return tx.delete(SUBSCRIPTIONS.name, id, if_match=if_match)
 
         return await ctx.store.write(work, actor=ctx.caller.actor)
@@ -283,7 +285,7 @@ class Subscriptions:
     ) -> Stored:
         after = {**before, **change, OWN: {**before[OWN], "reauthorized": tx.now}}
         changed = {name: (before.get(name), value) for name, value in change.items() if before.get(name) != value}
-        _note(ctx, tx, activity, "Update", [before["id"]])
+        _note(ctx, tx, [before["id"]], activity=activity)
         stored = tx.put(draft(SUBSCRIPTIONS, after, before["id"]), if_match=if_match, changed=changed)
         assert stored is not None  # only with unless_exists
         return stored
@@ -310,16 +312,3 @@ async def shake_hands(outbound: Outbound, url: str) -> None:
 
 def _live(now: str) -> Expr:
     return Compare("gt", Path(("expirationDateTime",), kind="instant"), Literal(now, "instant"))
-
-
-def _note(ctx: Context, tx: Tx, activity: str, operation: str, ids: list[str]) -> None:
-    audit.record(
-        tx,
-        actor=ctx.caller,
-        activity=activity,
-        category="Directory",
-        operation=operation,
-        targets=[audit.Target("subscription", id) for id in ids],
-        correlation_id=ctx.request_id,
-        address=ctx.ip,
-    )

@@ -452,11 +452,13 @@ def said(changed: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, Any], dict[s
     return values, base
 
 
-def arranged(changed: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, Any], dict[str, Any], None, str]:
-    """Of an incident, what an analyst changed, unless it was merged: the incidents of a system are its own."""
+def arranged(changed: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, Any], dict[str, Any], str | None, str]:
+    """Of an incident, what an analyst changed, unless it was merged: the incidents of a system are its own. With the
+    version of the system's own that was known then, by which a later one of somebody else is seen to be a conflict."""
     if ANALYST not in changed or "redirectIncidentId" in changed:
         return {}, {}, None, ""
-    return *said(changed), None, str(changed[ANALYST][1])
+    known, by = changed[ANALYST]
+    return *said(changed), known, str(by)
 
 
 def decided(changed: Mapping[str, tuple[Any, Any]], by: str) -> tuple[dict[str, Any], dict[str, Any], str | None, str]:

@@ -15,6 +15,7 @@ from bartizan.model import from_legacy
 from bartizan.model import graph as old
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
+from bartizan.model.faces import SOURCE_INCIDENT
 from bartizan.sources import attack, severity
 from bartizan.sources.collector import MAX_EVIDENCE, Roles
 from bartizan.sources.evidence import Evidence
@@ -212,7 +213,10 @@ def alert_v2(record: Record, fields: Fields) -> Alert:
         url=fields.text("alertWebUrl"),
         tags=fields.texts("systemTags"),
         evidence=evidence,
-        additional=fields.object("additionalData").rest() | fields.rest(_USED_V2) | strange,
+        additional=fields.object("additionalData").rest()
+        | fields.rest(_USED_V2)
+        | _grouped(fields.text("incidentId"))
+        | strange,
         fingerprint=(own_id,),
     )
 
@@ -223,6 +227,11 @@ def _is_microsoft(fields: Fields, service: str) -> bool:
     name = fields.text("productName")
     foreign = service == "unknown" and fields.has("serviceSource") and name is not None
     return not foreign or folded(name).startswith(("microsoft", "azure", "office")) or folded(name) in _PRODUCTS
+
+
+def _grouped(incident: str | None) -> dict[str, str]:
+    """The incident there that the alert is in, by the id under which its own record is stored here."""
+    return {SOURCE_INCIDENT: incident} if incident else {}
 
 
 def alert_v1(record: Record, fields: Fields) -> Alert:
@@ -321,7 +330,7 @@ def alert_native(record: Record, fields: Fields, outer: Fields | None = None) ->
         threat_family=fields.text("threatFamilyName"),
         actor=fields.text("actorName"),
         evidence=evidence.items,
-        additional=more | ({"incidentId": incident} if incident else {}) | evidence.unsaid,
+        additional=more | ({"incidentId": incident} if incident else {}) | _grouped(incident) | evidence.unsaid,
         fingerprint=(own_id,),
     )
 

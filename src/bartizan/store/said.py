@@ -8,6 +8,7 @@ were changed here: it is by this that its next version is seen to say something 
 from collections.abc import Mapping
 from typing import Any
 
+from bartizan.model.workflow import unknown_comments
 from bartizan.store.draft import covers
 from bartizan.store.interface import Collection
 
@@ -46,7 +47,10 @@ def revised(
     for name, value in given.items():
         if name.startswith("@") or name in ("id", collection.created, collection.updated) or _merged(name, before):
             continue
-        if name in said:
+        if name == "comments":  # nobody takes one back: those of the provider come beside ours
+            ours = before.get(name) or []
+            value = [*ours, *unknown_comments(value or [], ours)]
+        elif name in said:
             if _same(said[name], value):
                 continue
             del said[name]

@@ -1,0 +1,41 @@
+"""What a request to this room changed, as an entry of directoryAudits in the transaction that changes it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bartizan.auth import audit
+from bartizan.extend import Context
+from bartizan.store.interface import Tx
+
+
+def note(
+    ctx: Context,
+    tx: Tx,
+    ids: Sequence[str],
+    *,
+    kind: str,
+    category: str,
+    operation: str = "Update",
+    activity: str | None = None,
+    changed: Mapping[str, tuple[Any, Any]] | None = None,
+    reason: str | None = None,
+) -> None:
+    """`kind` is what the ids name ("subscription"); `activity` is "Update subscription" where nothing else is said."""
+    modified = {name: (_json(old), _json(new)) for name, (old, new) in (changed or {}).items()}
+    audit.record(
+        tx,
+        actor=ctx.caller,
+        activity=activity or f"{operation} {kind}",
+        category=category,
+        operation=operation,
+        reason=reason,
+        targets=[audit.Target(kind, id, modified=modified) for id in ids],
+        correlation_id=ctx.request_id,
+        address=ctx.ip,
+    )
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
