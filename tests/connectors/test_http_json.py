@@ -366,3 +366,24 @@ def test_values_stay_where_they_are_put() -> None:
             deep = [deep]
         settings = {"description": described("https://s.example", json=deep), "secrets": {"token": "s"}}
         msgspec.convert(settings, HttpJsonSettings)
+
+
+@pytest.mark.asyncio
+async def test_several_streams_of_one_system() -> None:
+    """Each has its own path, place of the records, cursor and source; each goes on where it was."""
+    system = System()
+    system.alerts = alerts(2)
+    asked = {"path": "/v2/audit", "at": "data.items", "source": "okta", "every_s": 900}
+    more = {"audit": {**asked, "params": {"updated_after": "{{cursor}}"}, "cursor": {"at": "n", "type": "number"}}}
+    async with connected(system, {**described(""), "streams": more}) as connector:
+        told = connector.streams_of(connector.set)
+        assert {name: each.every_s for name, each in told.items()} == {"records": 60.0, "audit": 900.0}
+        first, audit = await pulled(connector, "records"), await pulled(connector, "audit")
+        await pulled(connector, "audit", audit[-1].cursor)
+    assert ({one.source for batch in first for one in batch.records}, first[-1].cursor) == ({"auto"}, "")
+    assert ({one.source for batch in audit for one in batch.records}, audit[-1].cursor) == ({"okta"}, "1")
+    paths = [(path, query) for _, path, query, _ in system.asked]
+    assert paths == [("/api/v2/alerts", {}), ("/api/v2/audit", {}), ("/api/v2/audit", {"updated_after": "1"})]
+    for wrong, said in (({"records": asked}, "described by itself"), ({"x": {"path": "/{{who}}"}}, "streams.x.path")):
+        with pytest.raises(BadRequest, match=said):
+            checked(HttpJson, {"description": {**described("http://x"), "streams": wrong}, "secrets": {"token": "s"}})

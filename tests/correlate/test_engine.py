@@ -14,6 +14,7 @@ from tests.correlate.streams import HOUR, START, Told, alert, attack, host, nois
 
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.incident import Facts, Node
+from bartizan.correlate.rank import summary_of, title_of
 from bartizan.correlate.replay import read
 from bartizan.correlate.rules import HALF_LIFE_HOURS, PRIOR_HOURS_ELSE, PRIOR_SPAN_HOURS, Rules
 
@@ -287,3 +288,14 @@ def test_the_cost_of_an_alert_does_not_grow_with_the_number_of_incidents() -> No
     few.advance(START + 24.49 * HOUR)
     many.advance(START + 24.49 * HOUR)
     assert steps_of(many, probe) <= 1.5 * steps_of(few, probe)
+
+
+def test_a_bare_name_beside_the_whole_one_is_named_once() -> None:
+    """In title and summary; two whole names that may be two people stay two."""
+    nodes: tuple[Node, ...] = (("user", "rosa@example.org"), ("user", "Rosa"), ("host", "pc1"), ("host", "pc1.example.org"))
+    told = tell([alert("a", 1, "odd", *nodes, severity="high")])
+    incident = told.incidents["a"].root()
+    assert title_of(incident) == "odd on rosa@example.org and pc1.example.org"
+    assert "Users: rosa@example.org." in summary_of(incident, 1, 0.0)
+    two = tell([alert("a", 1, "odd", ("user", "rosa@example.org"), ("user", "CORP\\rosa"), severity="high")])
+    assert title_of(two.incidents["a"].root()) == "odd on CORP\\rosa and rosa@example.org"

@@ -5,11 +5,12 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import pytest
 from msgspec import Meta, Struct
 from msgspec.structs import replace
+from tests.api.conftest import Around
 
 from bartizan.auth.keys import Vault
 from bartizan.errors import BadRequest, Conflict, NotFound
@@ -184,6 +185,29 @@ async def test_one_live_connector_until_it_changes(store: Store) -> None:
     again = await elsewhere.live(TENANT, await elsewhere.get(TENANT, "door"))
     assert again is not old and again.set.url == "https://new.example", "a name that is used again is another"
     await elsewhere.close()
+
+
+async def test_a_tenant_whose_store_is_slow_holds_up_no_other(store: Store) -> None:
+    """Of one connection five at once open one connector; meanwhile another tenant's opens."""
+    here, other = over(store), "22222222-2222-2222-2222-222222222222"
+    await here.set(TENANT, DOOR, GIVEN, actor="test", new=True)
+    await here.set(other, replace(DOOR, id="gate"), GIVEN, actor="test", new=True)
+    mine, theirs = await here.get(TENANT, "door"), await here.get(other, "gate")
+    held = asyncio.Event()
+
+    async def value(real: Any, place: str) -> Any:
+        if "/gate/" not in place:
+            await held.wait()
+        return await real(place)
+
+    slow = over(cast("Store", Around(store, value=value)))
+    waiting = [asyncio.create_task(slow.live(TENANT, mine)) for _ in range(5)]
+    async with asyncio.timeout(10):
+        live = await slow.live(other, theirs)
+        assert not any(each.done() for each in waiting)
+        held.set()
+        assert len({id(each) for each in await asyncio.gather(*waiting)} | {id(live)}) == 2
+    await slow.close()
 
 
 async def test_secrets_do_not_follow_an_address_that_moves(store: Store) -> None:

@@ -1,6 +1,7 @@
 """What analysts change arrives at the systems that own it: once, in order, through absence, and without echo."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,13 @@ from tests.respond.ticketing import (
     working,
 )
 
+from bartizan.connectors.microsoft_defender_endpoint import MicrosoftDefenderEndpoint
+from bartizan.connectors.microsoft_graph import MicrosoftGraph
 from bartizan.errors import BadRequest
+from bartizan.model.times import to_datetime
 from bartizan.respond import queue
 from bartizan.store import Store, open_store
+from bartizan.store.alerts import ANALYST, INCIDENTS
 
 pytestmark = pytest.mark.anyio
 V1, V2 = "2026-11-23T05:00:00.0000000Z", "2026-11-23T05:30:00.0000000Z"
@@ -452,3 +457,79 @@ async def test_an_operator_repeats_and_drops(sqlite: Store, system: System) -> N
         found = await desk.settled(5)
     assert [each.state for each in found] == ["done", "failed", "done", "dropped", "done"]
     assert [each.get("status") for each in system.words("a1")] == ["new", None, "resolved"]
+
+
+async def test_settled_ones_are_kept_for_a_time_and_the_newest_of_each_object_for_good(
+    store: Store, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By age retention removes what has settled, but the last of each object and what is open; by count the oldest of
+    one object go as further ones settle."""
+    monkeypatch.setattr(queue, "MOST_SETTLED", 3)
+    desk = Desk(store)
+    tickets = await desk.connect(system.url)
+    one, other = await desk.pull(tickets, "a1", V1), await desk.pull(tickets, "a2", V1)
+    async with working(store):
+        for number in range(5):
+            await desk.change(one, assignedTo=f"u{number}")
+        await desk.settled(3)
+        await desk.until(lambda found: [each.state for each in found] == ["done"] * 3)
+        await desk.change(other, assignedTo="ann")
+        await desk.settled(4)
+        system.answer = 503
+        await desk.change(other, assignedTo="bob")
+        await desk.until(lambda found: len(found) == 5 and found[-1].last_error is not None)
+    assert len(system.words("a1")) == 5 and system.words("a1")[-1] == {"assignedTo": "u4"}
+    at = (await desk.queue())[0].changed_date_time
+    soon, late = (to_datetime(at) + queue.KEEP + timedelta(days=days) for days in (-1, 1))
+    await store.retain(soon)
+    assert await desk.states() == ["done"] * 4 + ["waiting"]
+    await store.retain(late)
+    left = [(each.subject_id, each.state, each.own.values["assignedTo"]) for each in await desk.queue()]
+    assert left == [(one, "done", "u4"), (other, "waiting", "bob")]
+
+
+async def test_conflicts_on_incidents_are_shown(store: Store, system: System) -> None:
+    """As of alerts: what somebody said there since the version that was known here, and who; not what we wrote."""
+    desk = Desk(store)
+    tickets = await desk.connect(system.url)
+    await desk.put(INCIDENTS, "i1", {"status": "active", "displayName": "x"}, tickets.actor)
+    async with working(store) as stage:
+        await stage.step()
+        system.write("i1", {"status": "new"}, "system")
+        known = system.stamp("i1")
+        first = {"status": ("active", "inProgress"), ANALYST: (known, "Ann")}
+        await desk.put(INCIDENTS, "i1", {"status": "inProgress", "displayName": "x"}, "ann", **first)
+        (one,) = await desk.settled(1)
+        assert (one.state, one.own.known) == ("done", known)
+        system.write("i1", {"status": "resolved"}, "mallory")
+        second = {"status": ("inProgress", "active"), ANALYST: (known, "Ann")}
+        await desk.put(INCIDENTS, "i1", {"status": "active", "displayName": "x"}, "ann", **second)
+        found = await desk.settled(2)
+    assert [(each.subject, each.state) for each in found] == [("incident", "done"), ("incident", "conflict")]
+    assert (found[1].overwrote, found[1].last_writer) == ('{"status":"resolved"}', "mallory")
+
+
+async def test_of_two_connections_the_narrowest_owner_writes_back_once(store: Store, system: System) -> None:
+    """Microsoft Graph and Defender for Endpoint both own alerts of Defender for Endpoint: whether both pulled one or
+    neither did, the product's own connection writes it back, and where that does not write back, the other."""
+    desk = Desk(store)
+    graph = await desk.connect(system.url, "a-graph", "test-wide")
+    own = await desk.connect(system.url, "b-endpoint", "test-tickets")
+    pulled = await desk.pull(graph, "a1", V1)
+    await desk.pull(own, "a1", V1)
+    sent, elsewhere = await desk.pull(None, "a2", V1), await desk.pull(None, "a3", V1, product="Mail")
+    async with working(store):
+        for alert in (pulled, sent, elsewhere):
+            await desk.change(alert, status="resolved")
+        found = await desk.settled(3)
+        assert [each.connection for each in found] == ["b-endpoint", "b-endpoint", "a-graph"]
+        await desk.connect(system.url, "b-endpoint", "test-tickets", new=False, write_back=False)
+        await desk.change(pulled, status="new")
+        found = await desk.settled(4)
+    assert found[-1].connection == "a-graph"
+    assert sorted(id for id, _ in system.sent) == ["a1", "a1", "a2", "a3"]
+
+
+def test_the_rule_of_the_narrowest_owner_decides_between_microsofts_two() -> None:
+    shared = set(MicrosoftGraph.owns) & set(MicrosoftDefenderEndpoint.owns)
+    assert shared and len(MicrosoftDefenderEndpoint.owns) < len(MicrosoftGraph.owns)

@@ -89,6 +89,13 @@ class Tickets(Connector):
         )
 
 
+class Wide(Tickets):
+    name = "test-wide"
+    product = "Everything"
+    doc = "The same, which speaks for more products."
+    owns: ClassVar[tuple[tuple[str, str], ...]] = (("Northwall", "Sensor"), ("Northwall", "Mail"))
+
+
 class ReadOnly(Tickets):
     name = "test-read-only"
     owns: ClassVar[tuple[tuple[str, str], ...]] = ()

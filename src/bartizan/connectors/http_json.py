@@ -39,10 +39,13 @@ from bartizan.model.times import from_ticks, instant, parse, ticks, to_datetime
 
 MAX_DESCRIPTION_BYTES = 1_048_576
 MAX_SECRETS = 20
+MAX_MORE_STREAMS = 50
+RECORDS = "records"  # name of the stream that every description has
 _MS_FROM = 10**11  # numbers above it are milliseconds: as seconds they would be after the year 5138
 
 Text: TypeAlias = Annotated[str, Meta(max_length=16_384)]
 HeaderName: TypeAlias = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
+StreamName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 ValuePath: TypeAlias = Annotated[str, Meta(pattern=r"^[^\s]{0,200}$")]  # names with dots between: "data.items"
 
 _PULL = ("cursor", "rows", "token", "offset", "page")
@@ -123,6 +126,7 @@ class Records(Request, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_pages: Annotated[int, Meta(ge=1, le=100_000)] = 1_000  # of one look
     pages: Pages = Pages()
     cursor: Cursor | None = None
+    every_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0  # between two looks
 
 
 class Description(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -130,6 +134,8 @@ class Description(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     auth: NoAuth | BasicAuth | BearerAuth | HeaderAuth | OAuth = NoAuth()
     headers: dict[HeaderName, Text] = {}
     records: Records
+    # further streams of the same system, by name, each with a path, pages, a cursor and a source of its own
+    streams: Annotated[dict[StreamName, Records], Meta(max_length=MAX_MORE_STREAMS)] = {}
     check: Request | None = None  # something harmless; without it the first page of records
     # word of the alert -> its value, or "*" for any other -> the request
     push: dict[Word, dict[str, Request]] = {}
@@ -173,19 +179,30 @@ def _verify(of: Description, secrets: Mapping[str, str]) -> None:
     hidden = tuple(f"secret.{name}" for name in secrets)
     _names("auth", msgspec.to_builtins(of.auth), hidden)
     _names("headers", of.headers, hidden)
-    _request("records", of.records, (*_PULL, *hidden))
     if of.check is not None:
         _request("check", of.check, hidden)
     for word, requests in of.push.items():
         for value, request in requests.items():
             _request(f"push.{word}.{value}", request, (*_PUSH, *_WORDS, *hidden))
-    pages = of.records.pages
+    if RECORDS in of.streams:
+        raise ValueError(f"streams: '{RECORDS}' is described by itself")
+    for name, records in _streams(of).items():
+        _records(name if name == RECORDS else f"streams.{name}", records, (*_PULL, *hidden))
+
+
+def _streams(of: Description) -> dict[str, Records]:
+    return {RECORDS: of.records, **of.streams}
+
+
+def _records(where: str, of: Records, allowed: tuple[str, ...]) -> None:
+    _request(where, of, allowed)
+    pages = of.pages
     if pages.by in ("link", "token") and not pages.at:
-        raise ValueError(f"records.pages.at: say where the {pages.by} stands")
-    names = set(every_text([of.records.path, of.records.params, of.records.headers, of.records.json]))
+        raise ValueError(f"{where}.pages.at: say where the {pages.by} stands")
+    names = set(every_text([of.path, of.params, of.headers, of.json]))
     needed = {"token": "token", "offset": "offset", "page": "page"}.get(pages.by)
     if needed is not None and not any(needed in Template(text).names for text in names):
-        raise ValueError(f"records: pages go by {needed}, but no {{{{{needed}}}}} is asked for")
+        raise ValueError(f"{where}: pages go by {needed}, but no {{{{{needed}}}}} is asked for")
 
 
 def _request(where: str, request: Request, allowed: tuple[str, ...]) -> None:
@@ -212,7 +229,7 @@ class HttpJson(Connector):
     product: ClassVar[str] = "HTTP JSON"
     doc: ClassVar[str] = "Any system with a JSON API, by a description of its requests."
     settings: ClassVar[type[Struct]] = HttpJsonSettings
-    streams: ClassVar[Mapping[str, Stream]] = {"records": Stream("The records that the description asks for.")}
+    streams: ClassVar[Mapping[str, Stream]] = {RECORDS: Stream("The records that the description asks for.")}
     pushes: ClassVar[Mapping[Any, frozenset[str]]] = {"alert": frozenset(_WORDS)}
 
     def __init__(self, settings: HttpJsonSettings, outside: Outside) -> None:
@@ -222,18 +239,24 @@ class HttpJson(Connector):
         self._secrets: Values = {f"secret.{name}": value for name, value in settings.secrets.items()}
         self._api = self._by_token(self._is.auth) if isinstance(self._is.auth, OAuth) else None
 
+    @classmethod
+    def streams_of(cls, settings: HttpJsonSettings) -> Mapping[str, Stream]:
+        described = _streams(settings.described())
+        return {name: Stream(f"{of.method} {of.path}", of.every_s) for name, of in described.items()}
+
     async def check(self) -> str:
         if self._is.check is not None:
             reply = await self._ask(self._is.check, {})
             return f"{self._is.url} answers with {reply.status}"
-        reply = await self._ask(self._is.records, self._begin(None))
-        return f"{self._is.url} gives {len(self._records(reply))} records on its first page"
+        of = self._is.records
+        reply = await self._ask(of, self._begin(of, None))
+        return f"{self._is.url} gives {len(self._records(of, reply))} records on its first page"
 
     async def pull(self, stream: str, cursor: str | None) -> AsyncIterator[Batch]:
-        of = self._is.records
+        of = _streams(self._is)[stream]
         last = cursor or ""
         highest = _Highest(of.cursor, cursor)
-        async for records in self._pages(self._begin(cursor)):
+        async for records in self._pages(of, self._begin(of, cursor)):
             highest.see(records)
             if of.cursor is not None and of.cursor.ordered:
                 last = highest.text()
@@ -257,9 +280,8 @@ class HttpJson(Connector):
 
     # ------------------------------------------------------------ asking
 
-    def _begin(self, cursor: str | None) -> dict[str, Any]:
+    def _begin(self, of: Records, cursor: str | None) -> dict[str, Any]:
         """The values of the first page."""
-        of = self._is.records
         return {
             "cursor": None if of.cursor is None else _asked(of.cursor, cursor),
             "rows": of.rows,
@@ -268,14 +290,13 @@ class HttpJson(Connector):
             "page": of.pages.first,
         }
 
-    async def _pages(self, values: dict[str, Any]) -> AsyncIterator[list[Raw]]:
+    async def _pages(self, of: Records, values: dict[str, Any]) -> AsyncIterator[list[Raw]]:
         """Rejected where pages go in a circle, or there are more than are allowed: nothing is cut off in silence."""
-        of = self._is.records
         link: str | None = None
         seen: set[str] = set()
         for _ in range(of.max_pages):
             reply = await self._ask(of, values) if link is None else await self._follow(of, values, link)
-            records = self._records(reply)
+            records = self._records(of, reply)
             if records:
                 yield records
             following = _next(of, reply, len(records))
@@ -349,8 +370,7 @@ class HttpJson(Connector):
             return {auth.name: Template(auth.value).in_header(known)}
         return {}
 
-    def _records(self, reply: Reply) -> list[Raw]:
-        of = self._is.records
+    def _records(self, of: Records, reply: Reply) -> list[Raw]:
         if of.lines:
             return [Raw(line) for line in reply.body.splitlines() if line.strip()]
         found = _at(Raw(reply.body), of.at)

@@ -33,6 +33,11 @@ _PLURAL = {
     "hash": "Files",
 }
 
+_BARE: dict[str, Callable[[str], str]] = {  # the name without what it belongs to
+    "user": lambda name: name.partition("@")[0].rpartition("\\")[2],
+    "host": lambda name: name.partition(".")[0],
+}
+
 
 def plain(node: Node) -> str:
     return node[1]
@@ -116,7 +121,10 @@ def _words(tactic: str) -> str:
 
 
 def _named(incident: Incident, kind: str, shown: Shown) -> list[str]:
-    return list(dict.fromkeys(shown(node) for node in incident.nodes if node[0] == kind))
+    """Each thing once: a bare name beside a whole one that has it (rosa, rosa@example.org) is the same one's here."""
+    names = dict.fromkeys(shown(node) for node in incident.nodes if node[0] == kind)
+    within = {part.casefold() for each in names if (part := _BARE[kind](each)) != each} if kind in _BARE else set()
+    return [each for each in names if each.casefold() not in within]
 
 
 def _places(incident: Incident, shown: Shown) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.auth.accounts import equals
 from bartizan.auth.keys import Vault
@@ -379,11 +380,15 @@ class Connections:
         connector = kind_of(made.connector)
         if _ID.fullmatch(made.id) is None:
             raise BadRequest("the name of a connection has lower-case letters, digits and hyphens, at most 63")
-        unknown = [name for name in made.streams if name not in connector.streams]
+        settings = checked(connector, whole)
+        there = connector.streams_of(settings)
+        unknown = [name for name in made.streams if name not in there]
         if unknown:
-            has = ", ".join(connector.streams) or "none"
+            has = ", ".join(there) or "none"
             raise BadRequest(f"{connector.name} has no stream '{unknown[0][:100]}'; it has: {has}")
-        read = msgspec.to_builtins(checked(connector, whole))  # "7" of a number is 7
+        if row is None and made.streams and made.streams == tuple(connector.streams):
+            made = replace(made, streams=tuple(there))  # all that every such connection has: all that this one has
+        read = msgspec.to_builtins(settings)  # "7" of a number is 7
         secrets = secret_fields(connector.settings)
         open_ones = {name: read[name] for name in whole if name not in secrets}
         hidden = {name: read[name] for name in whole if name in secrets}

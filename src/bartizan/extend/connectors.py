@@ -244,6 +244,11 @@ class Connector:
         self.set = settings
         self.outside = outside
 
+    @classmethod
+    def streams_of(cls, settings: Any) -> Mapping[str, Stream]:
+        """Those that a connection with these settings has; more than `streams` where settings describe some."""
+        return cls.streams
+
     async def close(self) -> None:
         """Gives back what it holds open."""
 

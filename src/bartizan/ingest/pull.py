@@ -30,7 +30,6 @@ from bartizan.extend.connections import (
     Connections,
     cursor_place,
     holds,
-    kind_of,
     note_pulled,
 )
 from bartizan.extend.connectors import (
@@ -198,7 +197,7 @@ class PullStage:
                     continue
                 failure = await self._look(tenant, connection, stream, tries)
                 tries = 0 if failure is None else tries + 1
-                wait = self._pause(connection, stream) if failure is None else failure.wait
+                wait = await self._pause(tenant, connection, stream) if failure is None else failure.wait
                 work = partial(self._ended, connection=connection, stream=stream, failure=failure, wait_s=wait)
                 await self._store.tenant(tenant).write(work, actor=ACTOR)
             except _Ended:
@@ -246,8 +245,9 @@ class PullStage:
         async with self._turn(tenant, doubtful):
             connector = await self._connections.live(tenant, connection)
             place = await self._place(tenant, connection, stream)
-        if stream not in connector.streams:  # of an older version of the program
-            raise Rejected(f"{connection.connector} has no stream '{stream}'; it has: {', '.join(connector.streams)}")
+        streams = connector.streams_of(connector.set)
+        if stream not in streams:  # of an older version of the program
+            raise Rejected(f"{connection.connector} has no stream '{stream}'; it has: {', '.join(streams)}")
         caught_up = place.cursor is not None
         pages = connector.pull(stream, place.cursor)
         try:
@@ -312,8 +312,9 @@ class PullStage:
             await held.enter_async_context(self._turns)
             yield
 
-    def _pause(self, connection: Connection, stream: str) -> float:
-        every_s = _every(connection, stream)
+    async def _pause(self, tenant: str, connection: Connection, stream: str) -> float:
+        connector = await self._connections.live(tenant, connection)
+        every_s = connector.streams_of(connector.set)[stream].every_s
         return max(every_s, self._times.least) * _about(1 - _JITTER, 1 + _JITTER)
 
     # ------------------------------------------------------------ its state
@@ -395,10 +396,6 @@ def stream_id(connection: str, stream: str) -> str:
 
 def _version(connection: Connection) -> tuple[str, int]:
     return connection.created_date_time, connection.version
-
-
-def _every(connection: Connection, stream: str) -> float:
-    return kind_of(connection.connector).streams[stream].every_s
 
 
 def _source(one: Pulled) -> str:

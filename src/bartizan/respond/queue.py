@@ -1,4 +1,6 @@
-"""The queue of what is to be written back: one document for each change, kept for good, and how it moves on.
+"""The queue of what is to be written back: one document for each change, and how it moves on.
+
+What has settled is kept for KEEP, and of one object the last MOST_SETTLED; the last one of each object for good.
 
 A change that an analyst makes to something that another system owns becomes a document here, whose id derives from the
 connection and the number of the change. Of one object the documents are tried strictly in their order: only the first
@@ -30,6 +32,11 @@ State = Literal["waiting", "denied", "done", "conflict", "failed", "leftOut", "d
 OPEN: tuple[State, ...] = ("waiting", "denied")
 ARRIVED: tuple[State, ...] = ("done", "conflict")
 
+KEEP = timedelta(days=90)
+MOST_SETTLED = 100  # of one object over one connection: more than is looked back at
+_SETTLED: tuple[State, ...] = ("done", "conflict", "failed", "leftOut", "dropped")
+_PRUNE = 20  # that one transaction removes
+
 WRITE_BACKS = Collection(
     "writeBacks",
     type="microsoft.graph.security.writeBack",
@@ -45,6 +52,9 @@ WRITE_BACKS = Collection(
     order=(("changeNumber", True),),
     versions=("beta",),
     feed=False,
+    keep=KEEP,
+    spare=("state", OPEN),
+    spare_newest="subjectId",
 )
 
 _OWN = "@bartizan.writeBack"
@@ -197,6 +207,8 @@ def enter(tx: Tx, made: WriteBack, now: str) -> bool:
     if made.open and not _of_subject(tx, made, OPEN, _FIRST, 1):
         made.next_try_date_time = now
     put(tx, made)
+    if not made.open:
+        _prune(tx, made)
     return True
 
 
@@ -279,10 +291,18 @@ def _claimed(tx: Tx, tried: WriteBack) -> WriteBack | None:
 def _close(tx: Tx, known: WriteBack, state: State, now: str) -> None:
     known.state, known.completed_date_time, known.next_try_date_time, known.own.claim = state, now, None, ""
     put(tx, known)
+    _prune(tx, known)
     for behind in _of_subject(tx, known, OPEN, _FIRST, 1):
         if behind.next_try_date_time is None:
             behind.next_try_date_time = now
             put(tx, behind)
+
+
+def _prune(tx: Tx, settled: WriteBack) -> None:
+    """Removes the oldest of an object's that are too many; retention removes those that are too old."""
+    kept = _of_subject(tx, settled, _SETTLED, _LAST, MOST_SETTLED + _PRUNE)
+    for each in kept[MOST_SETTLED:]:
+        tx.delete(WRITE_BACKS.name, each.id)
 
 
 # ---------------------------------------------------------------- what an operator does

@@ -58,8 +58,17 @@ async def retain(store: "SqlStore", now: datetime) -> int:
 
 
 def _expire(db: Db, clock: Clock, store: "SqlStore", of: read.Set, before: str) -> int:
+    collection, name, quoted = of.table.collection, of.table.name, of.table.quoted
+    where, values = "t.updated < $?", [before]
+    if collection.spare is not None:
+        column, spared = collection.spare
+        where += f" AND t.{quoted[column]} NOT IN ({', '.join(['$?'] * len(spared))})"
+        values += spared
+    if collection.spare_newest is not None:
+        same = f"n.tenant = t.tenant AND n.{quoted[collection.spare_newest]} = t.{quoted[collection.spare_newest]}"
+        where += f" AND EXISTS (SELECT 1 FROM {name} n WHERE {same} AND n.seq > t.seq)"
     rows = db.rows(
-        f"SELECT tenant, id FROM {of.table.name} WHERE updated < $? ORDER BY updated LIMIT $?", (before, BATCH)
+        f"SELECT t.tenant, t.id FROM {name} t WHERE {where} ORDER BY t.updated LIMIT $?", (*values, BATCH)
     )
     steps: dict[str, SqlTx] = {}
     for tenant, id in rows:
