@@ -1,4 +1,4 @@
-"""Alerts that their source has put into an incident of its own, and that incident's record: in whatever order they come."""
+"""Alerts that their source has put into an incident of its own, and that incident's record, in any order."""
 
 import json
 from itertools import permutations

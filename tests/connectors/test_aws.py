@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from botocore.credentials import Credentials
 from botocore.session import Session
 from moto.server import ThreadedMotoServer
 from tests.connectors.double_server import pulled, serving
+from tests.connectors.second import Sink
+from tests.respond.ticketing import TENANT
 
 import bartizan.sources  # noqa: F401 - registers them
 from bartizan.connectors.aws import GUARD_ROWS, HUB_ROWS, MAX_NOTE_CHARS, Aws, AwsSettings
@@ -25,14 +28,18 @@ from bartizan.connectors.http import Http
 from bartizan.extend import SOURCES, Record
 from bartizan.extend.connections import secret_fields
 from bartizan.extend.connectors import Away, Batch, Denied, Push, Rejected
+from bartizan.ingest.pipeline import MARKS, Pipeline
 from bartizan.model.alert import Alert
 from bartizan.model.times import instant
+from bartizan.store import Query, open_store
+from bartizan.store.alerts import ANALYST, COLLECTIONS
 
 KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", "eu-central-1"
 KEYS = {"access_key_id": KEY, "secret_access_key": SECRET}
 PRODUCT = f"arn:aws:securityhub:{REGION}::product/aws/guardduty"
 DETECTOR = "d" * 32
 NOW = datetime.now(UTC)
+EVERY = (*COLLECTIONS, MARKS)
 
 
 def ago(minutes: float) -> str:
@@ -164,7 +171,7 @@ class Cloud:
     def _hub_page(self, body: dict[str, Any]) -> web.Response:
         found = [one for one in self.hub if _fits(one, body.get("Filters", {}))]
         if body.get("SortCriteria"):
-            found.sort(key=lambda one: str(one["UpdatedAt"]))
+            found.sort(key=lambda one: str(one["UpdatedAt"]), reverse=body["SortCriteria"][0]["SortOrder"] == "desc")
         begin = int(body.get("NextToken") or 0)
         end = begin + min(body["MaxResults"], HUB_ROWS)
         more = {"NextToken": str(end)} if end < len(found) else {}
@@ -275,6 +282,67 @@ async def test_pages_and_cursor(stream: str, rows: int) -> None:
     assert first[0].cursor < first[1].cursor < second[-1].cursor
     assert "Finding 900" in titles(second)
     assert titles(third) == ["Finding 900"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Workflow": {"Status": "RESOLVED"}},
+        {"Note": {"Text": "seen", "UpdatedBy": "eve", "UpdatedAt": ago(1)}},
+        {"UserDefinedFields": {"owner": "eve"}},
+        {"VerificationState": "FALSE_POSITIVE"},
+    ],
+)
+@pytest.mark.asyncio
+async def test_what_people_change_comes_with_the_next_look(said: dict[str, Any]) -> None:
+    """Though AWS leaves UpdatedAt as it was; once, and nothing else with it. It can be turned off."""
+    cloud = Cloud()
+    cloud.hub = [hub_finding(number) for number in range(HUB_ROWS + 20)]
+    async with connected(cloud, overlap_s=0) as connector, connected(cloud, overlap_s=0, changes_days=0) as without:
+        first = await pulled(connector, "securityhub")
+        cursor = first[-1].cursor
+        newest = f"Finding {HUB_ROWS + 19}"  # which every look reads again
+        assert titles(await pulled(connector, "securityhub", cursor)) == [newest]
+        cloud.hub[3].update(said)
+        changed = await pulled(connector, "securityhub", cursor)
+        assert titles(changed) == [newest, "Finding 3"] and {batch.cursor for batch in changed} == {cursor}
+        assert titles(await pulled(connector, "securityhub", cursor)) == [newest]
+        assert titles(await pulled(without, "securityhub", cursor)) == [newest]
+
+
+@pytest.mark.asyncio
+async def test_what_people_change_shows_on_the_alert(tmp_path: Path) -> None:
+    """With the time of update that it had; what was written from here comes back as the same, and is nobody's
+    change, so that it does not go out again."""
+    cloud = Cloud()
+    cloud.hub = [hub_finding(number) for number in range(3)]
+    store = open_store(tmp_path, EVERY)
+    await store.start()
+    pipeline = Pipeline(store, Sink())
+
+    async def look(connector: Aws, cursor: str | None) -> str:
+        batches = await pulled(connector, "securityhub", cursor)
+        for one in (each for batch in batches for each in batch.records):
+            await pipeline.take(TENANT, SOURCES[one.source], [one.raw], actor="connection:aws")
+        return batches[-1].cursor
+
+    async def status(number: int) -> str:
+        found = (await store.tenant(TENANT).page("alerts_v2", Query(top=9, version="beta"))).rows
+        alerts = [json.loads(row.wire("beta")) for row in found]
+        return str(next(each["status"] for each in alerts if each["title"] == f"Finding {number}"))
+
+    async with connected(cloud) as connector:
+        cursor = await look(connector, None)
+        cloud.hub[0]["Workflow"] = {"Status": "RESOLVED"}
+        cursor = await look(connector, cursor)
+        assert [await status(number) for number in range(3)] == ["resolved", "new", "new"]
+        cloud.hub[0]["Workflow"] = {"Status": "NEW"}
+        await connector.push(change(f"{PRODUCT}:{cloud.hub[1]['Id']}", status="resolved"))
+        await look(connector, cursor)
+        assert [await status(number) for number in range(3)] == ["new", "resolved", "new"]
+    changes = await store.changes(0, limit=100, collections=["alerts_v2"])
+    assert len(changes) == 6 and not any(ANALYST in (each.changed or {}) for each in changes)
+    await store.close()
 
 
 @pytest.mark.asyncio

@@ -292,8 +292,8 @@ def test_the_cost_of_an_alert_does_not_grow_with_the_number_of_incidents() -> No
 
 def test_a_bare_name_beside_the_whole_one_is_named_once() -> None:
     """In title and summary; two whole names that may be two people stay two."""
-    nodes: tuple[Node, ...] = (("user", "rosa@example.org"), ("user", "Rosa"), ("host", "pc1"), ("host", "pc1.example.org"))
-    told = tell([alert("a", 1, "odd", *nodes, severity="high")])
+    people, hosts = [("user", "rosa@example.org"), ("user", "Rosa")], [host("pc1"), host("pc1.example.org")]
+    told = tell([alert("a", 1, "odd", *people, *hosts, severity="high")])
     incident = told.incidents["a"].root()
     assert title_of(incident) == "odd on rosa@example.org and pc1.example.org"
     assert "Users: rosa@example.org." in summary_of(incident, 1, 0.0)

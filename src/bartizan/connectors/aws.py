@@ -13,10 +13,12 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
+import structlog
 from msgspec import Meta, Raw, Struct
 
 from bartizan.extend.connectors import (
@@ -39,6 +41,7 @@ from bartizan.model.times import instant, parse, to_datetime
 MAX_REGIONS = 40
 HUB_ROWS = 100  # the most that GetFindings gives at once
 GUARD_ROWS = 50
+MAX_LOOKED = 20_000  # findings of a region that one look compares: 200 requests, of which AWS takes three a second
 MAX_NOTE_CHARS = 512  # of Security Hub's Note.Text
 _ROLE_S = 3_600
 _RENEW = timedelta(minutes=5)  # before a role's credentials end
@@ -57,6 +60,8 @@ _VERDICTS = {
 _FEEDBACK = {"truePositive": "USEFUL", "falsePositive": "NOT_USEFUL"}
 # Resolved with one of these needs no work and is not to come back: a resolved finding becomes new when it recurs.
 _NO_WORK = frozenset({"falsePositive", "informationalExpectedActivity"})
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Region = Annotated[str, Meta(pattern="^[a-z]{2}(-[a-z]+)+-[0-9]$")]
@@ -77,6 +82,9 @@ class AwsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     external_id: Annotated[str, Meta(description="that the role asks for", max_length=1_224)] = ""
     severities: Annotated[tuple[Severity, ...], Meta(description="of Security Hub; all where empty")] = ()
     since_days: Annotated[int, Meta(description="how far back the first look goes", ge=1, le=90)] = 7
+    changes_days: Annotated[
+        int, Meta(description="how old findings are compared for what people changed; 0: none", ge=0, le=90)
+    ] = 7
     overlap_s: Annotated[int, Meta(description="how late a finding may appear", ge=0, le=86_400)] = 900
     endpoint_url: Annotated[str, Meta(description="instead of AWS's own, for labs", pattern="^(https?://|$)")] = ""
     ca_file: Annotated[str, Meta(description="certificate authority of such an endpoint, as PEM", extra=LOCAL)] = ""
@@ -117,6 +125,7 @@ class Aws(Connector):
     def __init__(self, settings: AwsSettings, outside: Outside) -> None:
         super().__init__(settings, outside)
         self._signer = _Signer(settings, outside)
+        self._handling: dict[str, dict[str, str]] = {}  # region -> finding -> mark of what people have said of it
         self._detectors: dict[str, list[str]] = {}  # region -> ids
 
     async def check(self) -> str:
@@ -149,12 +158,44 @@ class Aws(Connector):
                 if known is not None
                 else datetime.now(UTC) - timedelta(days=self.set.since_days)
             )
+            before, seen = self._handling.get(region, {}), dict[str, str]()  # what people have said: then, and now
             async for findings in pages(region, since):
                 at[region] = max([at.get(region, ""), *map(_updated, findings)])
                 if not at[region]:
                     del at[region]
-                records = [Pulled(source, bytes(each)) for each in findings]
+                told = map(bytes, findings) if stream == "guardduty" else _told(findings, before, seen)
+                records = [Pulled(source, each) for each in told]
                 yield Batch(cursor=msgspec.json.encode(at, order="sorted").decode(), records=records)
+            if stream == "guardduty":
+                continue
+            if known is not None and self.set.changes_days:
+                async for changed in self._changed(region, before, seen):
+                    records = [Pulled(source, each) for each in changed]
+                    yield Batch(cursor=msgspec.json.encode(at, order="sorted").decode(), records=records)
+            self._handling[region] = seen
+
+    async def _changed(
+        self, region: str, before: Mapping[str, str], seen: dict[str, str]
+    ) -> AsyncIterator[list[bytes]]:
+        """Findings that people have changed since the last look, beside those that this one has `seen`. UpdatedAt does
+        not move for that, and no filter asks for it: all of some days are looked at again, newest first, and compared
+        with what they were. What this process has not looked at yet comes once more, which changes nothing where it
+        is known."""
+        looked = 0
+        async for findings in self._hub(region, datetime.now(UTC) - timedelta(days=self.set.changes_days), "desc"):
+            marks = dict(map(_handling, findings))
+            other = [
+                each
+                for each, (id, mark) in zip(findings, map(_handling, findings), strict=True)
+                if seen.get(id, before.get(id)) != mark
+            ]
+            if other:
+                yield _told(other, before, seen)
+            seen |= marks
+            looked += len(findings)
+            if looked >= MAX_LOOKED:
+                _log.warning("aws.changes_not_all_looked_at", region=region, looked=looked)
+                return
 
     async def push(self, change: Push) -> Pushed:
         split = _PRODUCT.fullmatch(change.id)
@@ -164,13 +205,13 @@ class Aws(Connector):
 
     # ------------------------------------------------------------ Security Hub
 
-    async def _hub(self, region: str, since: datetime) -> AsyncIterator[list[Raw]]:
+    async def _hub(self, region: str, since: datetime, order: str = "asc") -> AsyncIterator[list[Raw]]:
         filters: dict[str, Any] = {"UpdatedAt": [{"Start": _ms(since), "End": _ms(datetime.now(UTC))}]}
         if self.set.severities:
             filters["SeverityLabel"] = [{"Value": each, "Comparison": "EQUALS"} for each in self.set.severities]
         body: dict[str, Any] = {
             "Filters": filters,
-            "SortCriteria": [{"Field": "UpdatedAt", "SortOrder": "asc"}],
+            "SortCriteria": [{"Field": "UpdatedAt", "SortOrder": order}],
             "MaxResults": HUB_ROWS,
         }
         while True:
@@ -287,6 +328,48 @@ class Aws(Connector):
                 if await self._findings(region, detector, [id]):
                     return region, detector
         raise Rejected(f"GuardDuty has no finding {id[:100]} in {', '.join(self.set.regions)}", status=404)
+
+
+class _Handling(Struct):
+    """What BatchUpdateFindings lets people say of a finding."""
+
+    id: Any = msgspec.field(name="Id", default=None)
+    product: Any = msgspec.field(name="ProductArn", default=None)
+    workflow: Any = msgspec.field(name="Workflow", default=None)
+    verdict: Any = msgspec.field(name="VerificationState", default=None)
+    note: Any = msgspec.field(name="Note", default=None)
+    own: Any = msgspec.field(name="UserDefinedFields", default=None)
+    severity: Any = msgspec.field(name="Severity", default=None)
+    confidence: Any = msgspec.field(name="Confidence", default=None)
+    criticality: Any = msgspec.field(name="Criticality", default=None)
+    types: Any = msgspec.field(name="Types", default=None)
+    related: Any = msgspec.field(name="RelatedFindings", default=None)
+
+
+def _handling(finding: Raw) -> tuple[str, str]:
+    """Mark of a finding, and of what people have said of it."""
+    try:
+        said = msgspec.json.decode(finding, type=_Handling)
+    except msgspec.DecodeError:
+        return _mark(bytes(finding)), ""
+    words = msgspec.json.encode([*msgspec.structs.astuple(said)], order="sorted")
+    return _mark(f"{said.product}\0{said.id}".encode()), _mark(words)
+
+
+def _told(findings: Sequence[Raw], before: Mapping[str, str], seen: dict[str, str]) -> list[bytes]:
+    """Each as it came, and notes what people have said of it. One that was seen to change says by a member,
+    ReadAt, when: back in a former state it would be taken for a repeat of that otherwise."""
+    at, told = _ms(datetime.now(UTC)).encode(), []
+    for each in findings:
+        id, mark = _handling(each)
+        seen[id] = mark
+        is_changed = before.get(id, mark) != mark
+        told.append(b'%s,"ReadAt":"%s"}' % (bytes(each).rstrip()[:-1], at) if is_changed else bytes(each))
+    return told
+
+
+def _mark(content: bytes) -> str:
+    return sha256(content).hexdigest()[:16]
 
 
 def _updated(finding: Raw) -> str:

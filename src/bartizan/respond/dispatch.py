@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 

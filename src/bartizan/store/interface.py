@@ -72,8 +72,8 @@ class Collection(Struct, frozen=True):
     updated: str | None = None  # property that holds the stamp of the last change ("lastUpdateDateTime")
     feed: bool = True  # False: changes are not recorded (tokens, sessions)
     keep: timedelta | None = None  # retention by age of the last change; None: for ever
-    spare: tuple[str, tuple[str, ...]] | None = None  # a column, and the values with which a document stays all the same
-    spare_newest: str | None = None  # a column: of each of its values the document that was put last stays
+    spare: tuple[str, tuple[str, ...]] | None = None  # a column, and values with which a document stays
+    spare_newest: str | None = None  # a column: of each of its values the last put stays
 
 
 class Entity(Struct, frozen=True):

@@ -67,9 +67,7 @@ def _expire(db: Db, clock: Clock, store: "SqlStore", of: read.Set, before: str) 
     if collection.spare_newest is not None:
         same = f"n.tenant = t.tenant AND n.{quoted[collection.spare_newest]} = t.{quoted[collection.spare_newest]}"
         where += f" AND EXISTS (SELECT 1 FROM {name} n WHERE {same} AND n.seq > t.seq)"
-    rows = db.rows(
-        f"SELECT t.tenant, t.id FROM {name} t WHERE {where} ORDER BY t.updated LIMIT $?", (*values, BATCH)
-    )
+    rows = db.rows(f"SELECT t.tenant, t.id FROM {name} t WHERE {where} ORDER BY t.updated LIMIT $?", (*values, BATCH))
     steps: dict[str, SqlTx] = {}
     for tenant, id in rows:
         if tenant not in steps:
