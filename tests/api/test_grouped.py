@@ -132,7 +132,7 @@ async def test_comments_of_both_sides_stand_beside_each_other(world: World) -> N
                      {"@odata.type": "microsoft.graph.security.alertComment", "comment": "Mine"})  # fmt: skip
     (mine,) = [each for each in (await world.get(f"{INCIDENTS}/2972395"))["comments"] if each["comment"] == "Mine"]
     echo = {"comment": f"{mine['createdByDisplayName']}: Mine", "createdByDisplayName": "app"}
-    comments = [*RECORD["comments"], echo, {"comment": "Third", "createdByDisplayName": "Bob"}]  # type: ignore[misc]
+    comments = [*RECORD["comments"], echo, {"comment": "Third", "createdByDisplayName": "Bob"}]
     await arrive(world, {**RECORD, "lastUpdateDateTime": "2026-11-20T12:00:00Z", "comments": comments})
     shown = (await world.get(f"{INCIDENTS}/2972395"))["comments"]
     assert [each["comment"] for each in shown] == ["Seen", "Mine", "Third"]

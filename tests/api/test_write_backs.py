@@ -8,7 +8,8 @@ from tests.api.conftest import A, World, person
 from tests.respond.ticketing import QUICK, RECEIVED, Desk, System, answering, connections_of, provider
 
 from bartizan.api.identity_protection import risky_users
-from bartizan.extend.connections import Connection, note_pulled
+from bartizan.extend.connections import Connection
+from bartizan.extend.ownership import note_pulled
 from bartizan.model.faces import FOLDED_INTO
 from bartizan.respond.queue import WRITE_BACKS
 from bartizan.respond.writeback import Writeback

@@ -13,12 +13,9 @@ from tests.ingest.pulling import NOW, SYSTEMS, Dying, Site, SiteConnector, done,
 from bartizan.auth import audit
 from bartizan.auth.accounts import Accounts
 from bartizan.extend import GraphObject
-from bartizan.extend.connections import (
-    CONNECTIONS,
-    cursor_place,
-    owner_of,
-)
+from bartizan.extend.connections import CONNECTIONS, cursor_place
 from bartizan.extend.connectors import CONNECTORS, Away, Denied, Rejected
+from bartizan.extend.ownership import owner_of
 from bartizan.store.alerts import ALERTS_V2, state_of
 from bartizan.store.interface import Query
 

@@ -13,8 +13,9 @@ from bartizan import api
 from bartizan.auth import audit
 from bartizan.auth.keys import Vault
 from bartizan.connectors.http import http_of
-from bartizan.extend.connections import CONNECTION_STREAMS, CONNECTIONS, Connection, Connections, note_pulled
+from bartizan.extend.connections import CONNECTION_STREAMS, CONNECTIONS, Connection, Connections
 from bartizan.extend.connectors import Connector, Outside, Push, Pushed, Rejected, Secret, Subject
+from bartizan.extend.ownership import note_pulled
 from bartizan.model.alert import Alert
 from bartizan.model.faces import AlertState, provider_faces
 from bartizan.model.times import instant

@@ -6,8 +6,7 @@ which no read of the document shows. Stages ask `Connections` for the live conne
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -19,8 +18,6 @@ from bartizan.auth.accounts import equals
 from bartizan.auth.keys import Vault
 from bartizan.errors import BadRequest, BartizanError, Conflict, NotFound
 from bartizan.extend.connectors import CONNECTORS, Away, Connector, ConnectorError, Fault, Outside, fault
-from bartizan.model.faces import AlertState
-from bartizan.odata.tree import Expr
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, Column, Query, Store, Stored, TenantStore, Tx
 
@@ -42,13 +39,10 @@ CONNECTION_STREAMS = Collection(
 )
 # Marks beside what streams have brought of a directory: kept by the stage that pulls.
 BROUGHT = Collection("brought", columns=(Column("place"), Column("what")), order=(("id", False),), feed=False)
-_NO_OWNER = 1_000_000  # wider than any that owns a product
+
 MAX_CONNECTIONS = 200  # of one tenant
 MAX_STREAMS = 100  # of one connection
-MAX_STREAMS_OF_ONE = 1_000  # that name the same object of a directory
 CHECK_S = 60.0  # a check takes no longer
-PULLED_OVER = "pulledOver"  # edge from an alert to the connection that pulled it
-ORIGINS = "connectionOrigins"  # target of that edge: no set of documents, so that removing a connection is one step
 
 _log = structlog.get_logger(__name__)
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -177,12 +171,6 @@ def checked(connector: type[Connector], settings: Mapping[str, Any]) -> Any:
         raise BadRequest(f"settings of {connector.name}: {error}") from None
 
 
-def note_pulled(tx: Tx, connection: Connection, alerts: Iterable[str]) -> None:
-    """In the write that stores them: these alerts came over this connection. Twice changes nothing."""
-    for id in alerts:
-        tx.relate(PULLED_OVER, id, ORIGINS, connection.origin)
-
-
 def holds(tx: Tx, connection: Connection, stream: str | None = None) -> bool:
     """Whether a connection, and the stream of it, is still there and on, as it was: not removed, changed or made
     anew."""
@@ -200,71 +188,7 @@ def pulls(tx: Tx, origin: str, stream: str) -> bool:
     return now is not None and now.origin == origin and stream in now.streams
 
 
-def item_key(item: Iterable[str]) -> str:
-    """What a mark of BROUGHT calls an object (its set, its id) or an edge."""
-    return sha256("\0".join(item).encode()).hexdigest()[:32]
-
-
-async def brought_over(store: TenantStore, collection: str, id: str) -> frozenset[str]:
-    """Ids of the connections that have named an object of a directory, of those that there are."""
-    page = await store.page(BROUGHT.name, Query(top=MAX_STREAMS_OF_ONE, filter=_marks(collection, id)))
-    origins = {_origin(row) for row in page.rows}
-    return frozenset(each.id for each in await _every(store) if each.origin in origins)
-
-
-def may_have_brought(tx: Tx, connection: str, collection: str, id: str) -> bool:
-    """Whether an object of a directory can be the one that a connection knows: it has brought it, or nobody has."""
-    origins = {_origin(row) for row in tx.find(BROUGHT.name, _marks(collection, id), limit=MAX_STREAMS_OF_ONE)}
-    return not origins or any(each.partition("@")[0] == connection for each in origins)
-
-
-def _marks(collection: str, id: str) -> Expr:
-    return equals(what=item_key((collection, id)))
-
-
-def _origin(mark: Stored) -> str:
-    return str(msgspec.json.decode(mark.doc)["owner"]).partition("/")[0]
-
-
-async def owner_of(store: TenantStore, alert: AlertState) -> str | None:
-    """Id of the connection whose system an alert belongs to: to it the changes of analysts are written back.
-
-    That is the connection that pulled the alert, also while it is disabled. Of several: an enabled one first, then one
-    that writes back, then the narrowest owner of the alert's (vendor, product), in any case of letters, then by id.
-    The narrowest owner is the connector that `owns` the fewest pairs, this one among them: a product's own API comes
-    before one that speaks for many products.
-
-    Of an alert that no connection there is has pulled (it came by another way, or its connection was removed) it is
-    the enabled connection that writes back whose connector is the narrowest owner. None where there is no such
-    connection, or more than one as narrow: then nobody can say whose the alert is.
-    """
-    here = await _every(store)
-    if not here:
-        return None
-    origins = {target for _, target in await store.related(PULLED_OVER, alert.id, limit=MAX_CONNECTIONS)}
-    made_by = alert.legacy.get("vendorInformation") or {}
-    maker = (str(made_by.get("vendor")).casefold(), str(made_by.get("provider")).casefold())
-    width = {each.id: _width(each.connector, maker) for each in here}
-    pulled = [each for each in here if each.origin in origins]
-    if pulled:
-        return min(pulled, key=lambda each: (not each.enabled, not each.write_back, width[each.id], each.id)).id
-    owners = [each for each in here if each.enabled and each.write_back and width[each.id] < _NO_OWNER]
-    narrowest = [each.id for each in owners if width[each.id] == min(width[one.id] for one in owners)]
-    return narrowest[0] if len(narrowest) == 1 else None
-
-
-def _width(connector: str, maker: tuple[str, str]) -> int:
-    """How many (vendor, product) a connector owns, where this is one of them."""
-    owned = _owned(connector)
-    return len(owned) if maker in owned else _NO_OWNER
-
-
-def _owned(connector: str) -> set[tuple[str, str]]:
-    kind = CONNECTORS.get(connector)
-    return set() if kind is None else {(vendor.casefold(), product.casefold()) for vendor, product in kind.owns}
-
-
-async def _every(store: TenantStore) -> list[Connection]:
+async def every_of(store: TenantStore) -> list[Connection]:
     page = await store.page(CONNECTIONS.name, Query(top=MAX_CONNECTIONS, version="beta"))
     return [found for row in page.rows if (found := _readable(row)) is not None]
 
@@ -296,7 +220,7 @@ class Connections:
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}  # one that opens slowly holds up no other
 
     async def every(self, tenant: str) -> list[Connection]:
-        return await _every(self._store.tenant(tenant))
+        return await every_of(self._store.tenant(tenant))
 
     async def get(self, tenant: str, id: str) -> Connection:
         row = await self._store.tenant(tenant).get(CONNECTIONS.name, id)

@@ -20,8 +20,9 @@ from msgspec import Struct, field
 from bartizan.auth.accounts import equals
 from bartizan.errors import BadRequest, BartizanError, Conflict, TooLarge
 from bartizan.extend import GraphObject, Relation
-from bartizan.extend.connections import BROUGHT, MAX_STREAMS_OF_ONE, item_key, pulls
+from bartizan.extend.connections import BROUGHT, pulls
 from bartizan.extend.connectors import Batch, Edge, Rejected
+from bartizan.extend.ownership import MAX_STREAMS_OF_ONE, item_key
 from bartizan.ingest.made import described, object_draft
 from bartizan.odata.tree import And, Compare, Expr, Literal, Or, Order, Path
 from bartizan.store.draft import draft, inner

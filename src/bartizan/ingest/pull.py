@@ -23,15 +23,7 @@ from msgspec import Struct
 
 from bartizan.auth.accounts import Accounts, Tenant
 from bartizan.errors import BadRequest, Gone, NotFound, StorageFull, Timeout, TooLarge, Unavailable
-from bartizan.extend.connections import (
-    CONNECTION_STREAMS,
-    CONNECTIONS,
-    Connection,
-    Connections,
-    cursor_place,
-    holds,
-    note_pulled,
-)
+from bartizan.extend.connections import CONNECTION_STREAMS, CONNECTIONS, Connection, Connections, cursor_place, holds
 from bartizan.extend.connectors import (
     Away,
     Batch,
@@ -42,6 +34,7 @@ from bartizan.extend.connectors import (
     backed_off,
     fault,
 )
+from bartizan.extend.ownership import note_pulled
 from bartizan.ingest.directory import Directory, Place, Refused
 from bartizan.ingest.health import counted, is_silent, own, tell
 from bartizan.ingest.pipeline import Pipeline, find_source

@@ -23,8 +23,9 @@ from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, Conflict, Forbidden, NotServed, Timeout, Unperformed
 from bartizan.extend import Context
 from bartizan.extend.actions import NAMED, OWNED, standard_name, usable
-from bartizan.extend.connections import Connection, Connections, brought_over
+from bartizan.extend.connections import Connection, Connections
 from bartizan.extend.connectors import Target
+from bartizan.extend.ownership import brought_over
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
 from bartizan.odata.tree import Compare, Literal, Path

@@ -17,8 +17,8 @@ from msgspec import Struct
 from bartizan.auth import audit
 from bartizan.auth.accounts import equals
 from bartizan.extend.actions import STANDARD, standard_name
-from bartizan.extend.connections import may_have_brought
 from bartizan.extend.connectors import Target
+from bartizan.extend.ownership import may_have_brought
 from bartizan.extend.resources import collection
 from bartizan.model.ids import stable_id
 from bartizan.odata.tree import And, Compare, Expr, Path

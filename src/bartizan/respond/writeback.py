@@ -23,7 +23,7 @@ import structlog
 from msgspec import Struct
 
 from bartizan.errors import BartizanError, NotFound
-from bartizan.extend.connections import PULLED_OVER, Connection, Connections, note_pulled, owner_of
+from bartizan.extend.connections import Connection, Connections
 from bartizan.extend.connectors import (
     CONNECTORS,
     Away,
@@ -35,6 +35,7 @@ from bartizan.extend.connectors import (
     backed_off,
     fault,
 )
+from bartizan.extend.ownership import PULLED_OVER, note_pulled, owner_of
 from bartizan.model.faces import SUPPRESSED
 from bartizan.model.times import instant, to_datetime
 from bartizan.respond import queue
