@@ -1,0 +1,1 @@
+"""What is known of addresses and credentials beyond what a record says."""
