@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-On = Literal["signIn", "workload", "audit", "activity"]
+On = Literal["signIn", "address", "audit", "activity"]  # address: an earlier sign-in of another principal there
 Timing = Literal["realtime", "nearRealtime", "offline"]
 
 

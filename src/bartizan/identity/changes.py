@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from bartizan.identity.events import Activity, Audit
-from bartizan.identity.state import Principal, Recent
+from bartizan.identity.events import Activity, Audit, SignIn
+from bartizan.identity.state import Address, Principal, Recent
 
 
 def _sign_in(principal: Principal, at: float, address: str, within_s: float) -> Recent | None:
@@ -32,3 +32,12 @@ class RequestView(Struct, frozen=True):
 
     def last_sign_in(self, within_s: float) -> Recent | None:
         return _sign_in(self.principal, self.activity.at, self.activity.address, within_s)
+
+
+class BackView(Struct, frozen=True):
+    """An event at an address, and an earlier sign-in of somebody else there."""
+
+    event: SignIn
+    address: Address
+    sign_in: Recent
+    principal: str

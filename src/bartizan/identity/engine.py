@@ -17,8 +17,8 @@ from msgspec import Struct, field
 
 from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
-from bartizan.identity.changes import ChangeView, RequestView
-from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn
+from bartizan.identity.changes import BackView, ChangeView, RequestView
+from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, short
 from bartizan.identity.state import (
     DENIALS,
     FAILURES,
@@ -43,6 +43,7 @@ assert _all_detections  # imported for what it registers
 SETTLED_S = 48 * 3600.0
 RISKY = 3.0  # log-odds from which nothing is learned from a sign-in
 NOTED = 1.5  # from which a later event may point back to it
+OWN_PLACE = -2.0  # from here on down the place is the principal's own for days: it inherits nothing
 SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
 FEEDBACK_WEIGHT = 5.0
 MOST_ADDRESSES = 200_000  # of a tenant; those that were not seen for longest make room
@@ -106,6 +107,7 @@ class State:
         signs = sorted(by.get("signIn", []), key=lambda each: each.name)
         self._always = [each.run for each in signs if not each.strange]
         self._strange = [each.run for each in signs if each.strange]
+        self._backward = [each.run for each in sorted(by.get("address", []), key=lambda each: each.name)]
         self._audits = [each.run for each in sorted(by.get("audit", []), key=lambda each: each.name)]
         self._activities = [each.run for each in sorted(by.get("activity", []), key=lambda each: each.name)]
         self._asn_kinds: dict[int, int] = {}
@@ -149,6 +151,8 @@ class State:
             else:
                 results = [self._failed(event, principal, address)]
         self._public(event, address, prefix)
+        if address.strangers and not event.workload:
+            results += self._look_back(event, address)
         return results
 
     def _valid(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> list[Result]:
@@ -184,18 +188,19 @@ class State:
         if base >= BASE_NAMED:
             kind = WORKLOAD_TYPE if event.workload else BASE_TYPE
             findings.insert(0, Finding(kind, base, {"learning": view.learning}, parts=view.parts()))
-        if principal.hot and not view.known_device:
+        if principal.hot and not view.known_device and view.place > OWN_PLACE:
             score = self._inherit(event, principal, score, findings)
         result = Result(event.id, at, event.principal, score, findings, at, workload=event.workload)
         if findings or score >= NOTED:
             result.parts = view.parts()
         if score >= NOTED or view.place > 0.0:
-            recent = Recent(event.id, at, event.session, event.address, score, view.place)
+            types = [each.type for each in findings]
+            recent = Recent(event.id, at, event.keys[3], event.address, score, view.place, types)
             principal.recent.append(recent)
             if len(principal.recent) > RECENT:
                 del principal.recent[0]
         if score >= RISKY:
-            self._mark(principal, event.id, event.session, event.address, score, at, _telling(findings))
+            self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings))
             if event.success:
                 self._hold(event, principal, score)
         elif event.success:
@@ -210,7 +215,7 @@ class State:
         """A sign-in of a session, or from an address, that is under suspicion is as risky, nearly."""
         best, source, by, kind = score, "", "", ""
         for key, less, name in (
-            ("s" + event.session, SAME_SESSION, "session"),
+            ("s" + event.keys[3], SAME_SESSION, "session"),
             ("a" + event.address, SAME_ADDRESS, "ipAddress"),
         ):
             hot = principal.hot.get(key) if len(key) > 1 else None
@@ -226,9 +231,7 @@ class State:
     def _failed(self, event: SignIn, principal: Principal, address: Address) -> Result:
         """No risk of anybody: the credentials were wrong. The score tells of the attempt."""
         if event.code in WRONG:
-            principal.failures.append((event.at, event.address))
-            if len(principal.failures) > FAILURES:
-                del principal.failures[0]
+            _count_failure(principal, event)
         score = 0.0
         failing = address.failing(event.principal, event.at)
         if failing >= 3 and not address.shared(event.principal):
@@ -248,7 +251,7 @@ class State:
         principal.last = max(principal.last, at)
         for kind, value in _values(event):
             principal.learn(kind, value, at)
-        principal.hours[int(at % DAY // 3600)] += 1.0
+        principal.hours[int(at % DAY // 3600)] += 1
         if event.latitude is not None and event.longitude is not None and not view.kinds & _MOVING:
             places = principal.places
             if not places or places[-1].address != event.address or len(places) < 2:
@@ -272,7 +275,7 @@ class State:
             _use(principal, event)
 
     def _hold(self, event: SignIn, principal: Principal, score: float) -> None:
-        principal.held.append(Held(event.at, event.id, event.session, event.address, score, _values(event)))
+        principal.held.append(Held(event.at, event.id, event.keys[3], event.address, score, _values(event)))
         if len(principal.held) > HELD:
             del principal.held[0]
 
@@ -332,14 +335,34 @@ class State:
             return results
         self._mark(principal, subject.id, subject.session, subject.address, subject.score, subject.at, finding.type)
         for each in principal.recent:
-            same = (bool(subject.session) and each.session == subject.session) or each.address == subject.address
-            less = SAME_SESSION if each.session == subject.session and subject.session else SAME_ADDRESS
-            if each is not subject and same and each.at >= subject.at and each.score < subject.score - less:
+            same_session = bool(subject.session) and each.session == subject.session
+            same_address = each.address == subject.address and each.at >= subject.at
+            less = SAME_SESSION if same_session else SAME_ADDRESS
+            if each is not subject and (same_session or same_address) and each.score < subject.score - less:
                 gain = subject.score - less - each.score
                 each.score = subject.score - less
                 said = {"continues": subject.id, **finding.reasons}
                 also = Finding(finding.type, round(gain, 3), said, timing="offline", subject=each.id)
                 results.append(Result(each.id, each.at, who, each.score, [also], at, kind="raised"))
+        return results
+
+    def _look_back(self, event: SignIn, address: Address) -> list[Result]:
+        """What an event says of others' earlier sign-ins from its address: somebody fails there, or signs in there, who
+        shares nothing with them."""
+        results: list[Result] = []
+        for id, who, _ in address.strangers:
+            if who == event.principal or not self.mine(who):
+                continue
+            principal = self.principals.get(who)
+            recent = next((each for each in principal.recent if each.id == id), None) if principal else None
+            if principal is None or recent is None:
+                continue
+            for run in self._backward:
+                found = run(BackView(event, address, recent, who))
+                if found is not None and found.type not in recent.types:
+                    recent.types.append(found.type)
+                    found.subject = id
+                    results += self._raise(principal, who, found, event.at)
         return results
 
     def _audit(self, event: Audit) -> list[Result]:
@@ -418,6 +441,14 @@ class State:
 _MOVING = int(Kind.MOBILE | Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE)
 
 
+def _count_failure(principal: Principal, event: SignIn) -> None:
+    of = principal.failures
+    last, count = of.get(event.address, (0.0, 0))
+    if event.address not in of and len(of) >= FAILURES:
+        del of[min(of, key=lambda each: (of[each][0], each))]
+    of[event.address] = (max(last, event.at), count + 1 if event.at - last < DAY else 1)
+
+
 def _telling(findings: list[Finding]) -> str:
     """The type that says most about why; the behavioural one only where nothing else is there."""
     of = [each for each in findings if each.type not in (BASE_TYPE, WORKLOAD_TYPE)] or findings
@@ -433,28 +464,28 @@ def _values(event: SignIn) -> list[tuple[str, str]]:
         values.append(("city", f"{event.country}/{event.city}"))
     if event.workload:
         if event.credential:
-            values.append(("credential", event.credential))
+            values.append(("credential", short(event.credential)))
     else:
         values.append(("kit", kit_of(event)))
         values.append(("os", event.os))
         values.append(("client", event.client))
         if event.device:
-            values.append(("device", event.device))
-    values.append(("agent", event.agent))
-    values.append(("app", event.app))
+            values.append(("device", event.keys[2]))
+    values.append(("agent", event.keys[0]))
+    values.append(("app", event.keys[1]))
     return values
 
 
 def _use(principal: Principal, event: SignIn) -> None:
     sessions = principal.sessions
-    session = sessions.get(event.session)
+    session = sessions.get(event.keys[3])
     kit = kit_of(event)
     if session is None:
         if len(sessions) >= SESSIONS:
             del sessions[min(sessions, key=lambda each: (sessions[each].last, each))]
-        sessions[event.session] = Session(event.at, [event.prefix], [event.asn], [kit], [event.country])
+        sessions[event.keys[3]] = Session(int(event.at), [event.prefix], [event.asn], [kit], [event.country])
         return
-    session.last = max(session.last, event.at)
+    session.last = max(session.last, int(event.at))
     for of, value in ((session.prefixes, event.prefix), (session.kits, kit), (session.countries, event.country)):
         if value not in of:
             of.append(value)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from sys import intern
 from typing import Any
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -84,6 +85,7 @@ class SignIn(Struct, gc=False):
     token: str  # incomingTokenType
     multifactor: bool
     credential: str  # key id of a workload's credential
+    keys: tuple[str, str, str, str]  # short ones of agent, app, device and session: what is remembered
 
 
 class Audit(Struct, gc=False):
@@ -213,6 +215,12 @@ def _family(text: str, table: Sequence[tuple[str, str]]) -> str:
     return next((name for part, name in table if part in lower), "")
 
 
+@lru_cache(65_536)
+def short(text: str) -> str:
+    """A name of eight characters: state is kept for millions of principals. Collisions within one of them are rare."""
+    return f"{crc32(text.encode('utf-8', 'surrogatepass')):08x}" if text else ""
+
+
 @lru_cache(16_384)
 def script(agent: str) -> bool:
     return bool(_SCRIPT.search(agent))
@@ -232,6 +240,11 @@ def of_raw(raw: RawSignIn) -> SignIn:
     code = status.errorCode if status else 0
     address, agent, client = raw.ipAddress or "", raw.userAgent or "", raw.clientAppUsed or ""
     coordinates = location.geoCoordinates if location else None
+    app, device_id, session = (
+        raw.appDisplayName or raw.appId or "",
+        (device.deviceId or "") if device else "",
+        raw.sessionId or "",
+    )
     said_os, said_browser = (device.operatingSystem or "", device.browser or "") if device else ("", "")
     interactive = raw.isInteractive
     if interactive is None:
@@ -252,7 +265,7 @@ def of_raw(raw: RawSignIn) -> SignIn:
         city=intern((location.city or "") if location else ""),
         latitude=coordinates.latitude if coordinates else None,
         longitude=coordinates.longitude if coordinates else None,
-        device=intern((device.deviceId or "") if device else ""),
+        device=device_id,
         managed=bool(device and (device.isManaged or device.isCompliant)),
         os=os_of(said_os, agent),
         browser=browser_of(said_browser, agent),
@@ -260,13 +273,14 @@ def of_raw(raw: RawSignIn) -> SignIn:
         script=script(agent),
         client=intern(client),
         legacy=client in _NO_FACTOR,
-        app=intern(raw.appDisplayName or raw.appId or ""),
+        app=intern(app),
         resource=intern(raw.resourceDisplayName or raw.resourceId or ""),
         interactive=interactive,
-        session=intern(raw.sessionId or ""),
+        session=session,
         token=intern(raw.incomingTokenType or ""),
         multifactor=raw.authenticationRequirement == "multiFactorAuthentication",
-        credential=intern(raw.servicePrincipalCredentialKeyId or ""),
+        credential=raw.servicePrincipalCredentialKeyId or "",
+        keys=(short(agent), short(app), short(device_id), short(session)),
     )
 
 

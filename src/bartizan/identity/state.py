@@ -20,10 +20,10 @@ MEMORY_S = 90 * DAY  # what was not seen for so long is forgotten
 WINDOW_S = 7 * DAY  # of failures, of addresses under suspicion, of quarantine
 # Values of one principal that are kept of each kind; the least used makes room.
 CAPS: Mapping[str, int] = {
-    "address": 24, "prefix": 20, "asn": 12, "country": 8, "city": 12, "kit": 8, "os": 4, "agent": 24, "app": 24,
-    "client": 6, "device": 8, "credential": 4,
+    "address": 16, "prefix": 12, "asn": 8, "country": 6, "city": 8, "kit": 6, "os": 4, "agent": 14, "app": 20,
+    "client": 5, "device": 6, "credential": 4,
 }  # fmt: skip
-PLACES, SESSIONS, FAILURES, DENIALS, HELD, RECENT = 8, 16, 48, 12, 12, 24
+PLACES, SESSIONS, FAILURES, DENIALS, HELD, RECENT = 6, 8, 6, 12, 6, 12
 USERS = 24  # principals that an address remembers by name; more are "many"
 
 
@@ -31,8 +31,8 @@ class Seen(Struct, array_like=True, gc=False):
     """How much a value was used, decayed as of `last`."""
 
     weight: float
-    last: float
-    first: float
+    last: int  # whole seconds
+    first: int
 
 
 class Place(Struct, array_like=True, gc=False):
@@ -51,7 +51,7 @@ class Place(Struct, array_like=True, gc=False):
 class Session(Struct, array_like=True, gc=False):
     """Of one session id: where and with what it was used."""
 
-    last: float
+    last: int
     prefixes: list[str]
     asns: list[int]
     kits: list[str]
@@ -67,6 +67,7 @@ class Recent(Struct, array_like=True, gc=False):
     address: str
     score: float
     strange: float  # of it, what the place says: above 0 it was new to the principal
+    types: list[str]  # of its findings
 
 
 class Held(Struct, array_like=True, gc=False):
@@ -87,10 +88,10 @@ class Principal(Struct, gc=False):
     last: float = 0.0
     count: int = 0
     seen: dict[str, dict[str, Seen]] = field(default_factory=dict)
-    hours: list[float] = field(default_factory=lambda: [0.0] * 24)
+    hours: list[int] = field(default_factory=lambda: [0] * 24)
     places: list[Place] = field(default_factory=list)
     sessions: dict[str, Session] = field(default_factory=dict)
-    failures: list[tuple[float, str]] = field(default_factory=list)  # time, address
+    failures: dict[str, tuple[float, int]] = field(default_factory=dict)  # address -> last, how many within a day of it
     denials: list[float] = field(default_factory=list)
     hot: dict[str, tuple[float, float, str, str]] = field(
         default_factory=dict
@@ -114,13 +115,12 @@ class Principal(Struct, gc=False):
             of = self.seen[kind] = {}
         found = of.get(value)
         if found is not None:
-            found.weight = found.weight * exp(-_RATE * max(0.0, at - found.last)) + weight
-            if at > found.last:
-                found.last = at
+            found.weight = round(found.weight * exp(-_RATE * max(0.0, at - found.last)) + weight, 3)
+            found.last = max(found.last, int(at))
             return
         if len(of) >= CAPS[kind]:
             del of[min(of, key=lambda each: (of[each].weight * exp(-_RATE * max(0.0, at - of[each].last)), each))]
-        of[value] = Seen(weight, at, at)
+        of[value] = Seen(weight, int(at), int(at))
 
 
 class Address(Struct, gc=False):

@@ -13,11 +13,12 @@ from math import asin, cos, radians, sin, sqrt
 
 from msgspec import Struct
 
-from bartizan.identity.events import DAY, SignIn
-from bartizan.identity.state import Address, Burst, Place, Principal
+from bartizan.identity.events import DAY, SignIn, short
+from bartizan.identity.state import Address, Burst, Place, Principal, Seen
 from bartizan.intel.networks import Intel, Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
+PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too
 FEW = 3  # accepted sign-ins with a value until it counts as known in full
 BOUND_TOKEN = "primaryRefreshToken"  # noqa: S105 - a kind of token: one that a registered device holds
 EARTH_KM = 12_742.0
@@ -125,18 +126,20 @@ def assess(view: View) -> None:
     address, asn = known("address", event.address, at), known("asn", str(event.asn), at) if event.asn else None
     in_city = known("city", f"{event.country}/{event.city}", at) if event.city else None
     country = known("country", event.country, at) if event.country else None
-    if address is not None:
+    if address is not None and at - address.first >= PROBATION_S:
         place = -3.0 if address.weight >= FEW else -2.2
-    elif known("prefix", event.prefix, at) is not None or shared:
+    elif shared or _settled(known("prefix", event.prefix, at), at):
         place = -2.0
-    elif asn is not None:
+    elif _settled(asn, at):
         place = -0.5 if in_city is not None else 0.3
-    elif country is not None:
+    elif _settled(country, at):
         place = 1.3 if view.tenant_asn >= 2 else 1.8
     elif not event.country:
         place = 1.0  # nobody can tell where it is
     else:
         place = 2.8 if view.tenant_country < 0.02 else 2.0
+    if place > 0 and address is not None:
+        place *= 0.5  # used today for the first time, and nothing came of it yet
     if place > 0:
         if view.kinds & Kind.MOBILE and country is not None:
             place *= 0.4  # carriers move people between gateways
@@ -144,7 +147,7 @@ def assess(view: View) -> None:
             place *= 0.45
     view.place = place
     kit = known("kit", kit_of(event), at)
-    view.known_device = bool(event.device) and known("device", event.device, at) is not None
+    view.known_device = bool(event.device) and known("device", event.keys[2], at) is not None
     if view.known_device:
         device = -3.5
     elif event.managed:
@@ -157,18 +160,18 @@ def assess(view: View) -> None:
         device = 0.0
     elif kit is None:
         device = 1.3
-    elif known("agent", event.agent, at) is not None:
+    elif known("agent", event.keys[0], at) is not None:
         device = -0.5
     else:
         device = 0.2
-    if event.script and known("agent", event.agent, at) is None:
+    if event.script and known("agent", event.keys[0], at) is None:
         device = max(device, 0.0) + 2.5
     if device > 0 and learning:
         device *= 0.45
     view.device = device
     view.session = _session(view)
     app = 0.0
-    if event.app and known("app", event.app, at) is None:
+    if event.app and known("app", event.keys[1], at) is None:
         app = 0.7
     if event.legacy and known("client", event.client, at) is None:
         app += 1.2
@@ -182,11 +185,15 @@ def assess(view: View) -> None:
     view.network = network
 
 
+def _settled(seen: Seen | None, at: float) -> bool:
+    return seen is not None and at - seen.first >= PROBATION_S
+
+
 def _session(view: View) -> float:
     event = view.event
     if not event.session:
         return 0.0
-    session = view.principal.sessions.get(event.session)
+    session = view.principal.sessions.get(event.keys[3])
     if session is None:
         return 0.5 if event.interactive else 0.0
     same_kit = kit_of(event) in session.kits or any(each.startswith(event.os + "/") for each in session.kits)
@@ -228,10 +235,10 @@ def _workload(view: View) -> None:
         place = 3.5
     view.place = place
     view.device = 0.0
-    if known("agent", event.agent, at) is None:
+    if known("agent", event.keys[0], at) is None:
         view.device = 1.5 if event.script else 1.0
-    view.app = 0.0 if known("app", event.app, at) is not None else 1.2
-    if event.credential and known("credential", event.credential, at) is None:
+    view.app = 0.0 if known("app", event.keys[1], at) is not None else 1.2
+    if event.credential and known("credential", short(event.credential), at) is None:
         view.network = 0.7
     if view.learning:
         view.place, view.device = view.place * 0.3, view.device * 0.3

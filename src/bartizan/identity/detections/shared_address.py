@@ -6,22 +6,41 @@ Source: Elastic detection rules, "several users from one address"; detection of 
 """
 
 from bartizan.extend.detections import Finding, detection
+from bartizan.identity.changes import BackView
 from bartizan.identity.events import DAY
+from bartizan.identity.state import Address
 from bartizan.identity.view import View
 
 PEOPLE = 3
 NEW_S = 3 * DAY  # the tenant knows the address for no longer
 
 
+def _people(address: Address, at: float) -> int:
+    """Strangers within a day; 0 where somebody is there with a device that the tenant knows."""
+    if address.anchored or at - address.first > NEW_S:
+        return 0
+    return len({who for _, who, then in address.strangers if at - then < DAY})
+
+
+def _found(address: str, people: int) -> Finding:
+    said = {"ipAddress": address, "principals": people, "windowHours": 24}
+    return Finding("maliciousIPAddress", min(3.5, 1.0 + 0.5 * people), said, timing="offline")
+
+
 @detection("maliciousIPAddress", strange=True)
 def shared_address(view: View) -> Finding | None:
     event, address = view.event, view.address
-    if event.workload or view.shared or view.known_device or event.managed or event.at - address.first > NEW_S:
+    if event.workload or view.shared or view.known_device or event.managed:
         return None
-    if address.anchored:
+    people = _people(address, event.at)
+    people += not any(who == event.principal for _, who, _ in address.strangers)
+    return _found(event.address, people) if people >= PEOPLE else None
+
+
+@detection("maliciousIPAddress", on="address")
+def address_shared_later(view: BackView) -> Finding | None:
+    """The first ones, as soon as the third is there."""
+    if view.sign_in.strange <= 0 or not view.event.success or view.event.at - view.sign_in.at >= DAY:
         return None
-    others = {who for _, who, at in address.strangers if who != event.principal and event.at - at < DAY}
-    if len(others) < PEOPLE - 1:
-        return None
-    said = {"ipAddress": event.address, "principals": len(others) + 1, "windowHours": 24}
-    return Finding("maliciousIPAddress", min(3.5, 1.0 + 0.5 * (len(others) + 1)), said, timing="offline")
+    people = _people(view.address, view.event.at)
+    return _found(view.event.address, people) if people >= PEOPLE else None

@@ -13,16 +13,18 @@ from bartizan.intel.networks import Kind
 @detection("anomalousToken")
 def anomalous_token(view: View) -> Finding | None:
     event = view.event
-    session = view.principal.sessions.get(event.session) if event.session else None
-    if session is None or view.known_device or view.shared or event.asn in session.asns:
+    session = view.principal.sessions.get(event.keys[3]) if event.session else None
+    if session is None or view.known_device:
         return None
     kit = kit_of(event)
-    other_kit = not any(each.partition("/")[0] == event.os for each in session.kits)
-    other_country = bool(event.country) and event.country not in session.countries
-    hosting = bool(view.kinds & Kind.HOSTING)
-    if not (other_kit or (view.strange and (other_country or hosting))):
+    systems = {each.partition("/")[0] for each in session.kits} - {""}
+    other_system = bool(event.os and systems) and event.os not in systems
+    elsewhere = event.asn not in session.asns and not view.shared and view.strange
+    other_country = elsewhere and bool(event.country) and event.country not in session.countries
+    hosting = elsewhere and bool(view.kinds & Kind.HOSTING)
+    if not (other_system or other_country or hosting):
         return None
-    log_odds = 2.0 * other_kit + 1.0 * (view.strange and other_country) + 0.5 * (view.strange and hosting)
+    log_odds = 2.5 * other_system + 1.0 * other_country + 0.5 * hosting
     said = {
         "sessionId": event.session,
         "kit": kit,

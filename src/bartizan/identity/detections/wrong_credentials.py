@@ -8,6 +8,7 @@ Source: Microsoft Entra ID Protection (passwordSpray); MITRE ATT&CK T1110.001, T
 """
 
 from bartizan.extend.detections import Finding, detection
+from bartizan.identity.changes import BackView
 from bartizan.identity.view import View
 
 SPRAYED = 2  # other principals that failed at the address
@@ -26,7 +27,7 @@ def password_spray(view: View) -> Finding | None:
         return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said, timing="nearRealtime")
     if view.burst is None or not view.strange or event.workload:
         return None
-    if view.principal.known("agent", event.agent, event.at) is not None:
+    if view.principal.known("agent", event.keys[0], event.at) is not None:
         return None
     size = view.burst.size(event.principal, event.at)
     if size < SWARM:
@@ -40,8 +41,23 @@ def guessed_password(view: View) -> Finding | None:
     """Brute force: the wrong passwords came from the address from which the right one came."""
     event = view.event
     since = event.at - 86_400.0
-    tries = sum(at >= since and address == event.address for at, address in view.principal.failures)
+    last, tries = view.principal.failures.get(event.address, (0.0, 0))
+    if last < since:
+        return None
     if tries < TRIES or view.known_device:
         return None
     said = {"ipAddress": event.address, "wrongPasswords": tries, "windowHours": 24}
     return Finding("maliciousIPAddress", min(4.0, 2.0 + 0.05 * tries), said, timing="nearRealtime")
+
+
+@detection("passwordSpray", on="address")
+def spray_seen_later(view: BackView) -> Finding | None:
+    """Who signed in there before the address began to try others."""
+    address, at = view.address, view.event.at
+    if view.event.valid or view.sign_in.strange <= 0 or address.shared(view.principal):
+        return None
+    failing = address.failing(view.principal, at)
+    if failing < SPRAYED + 1 or address.others(view.principal) > failing:
+        return None
+    said = {"ipAddress": view.event.address, "principalsWithWrongCredentials": failing, "windowDays": 7}
+    return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said, timing="offline")
