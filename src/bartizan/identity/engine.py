@@ -10,7 +10,8 @@ of addresses depends on the events alone and is the same in each.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from zlib import crc32
 
 from msgspec import Struct, field
@@ -498,25 +499,35 @@ def _use(principal: Principal, event: SignIn) -> None:
 
 
 class Engine:
-    """One tenant's: what arrives is answered at once by `live`; what is two days old is settled in the order in which
-    it happened. `fork` makes the live state anew from the settled one, as after a restart."""
+    """One tenant's, or one worker's share of it: what arrives is answered at once by `live`; what is two days old is
+    settled in the order in which it happened. An id that comes again within four days is left out; older ones are their
+    caller's, whose store knows them."""
 
     def __init__(self, settled: State, live: State | None = None) -> None:
         self.settled = settled
         self.live = live
         self.newest = 0.0
         self._waiting: list[tuple[float, str, Event | Feedback]] = []
+        self._ids: set[str] = set()
+        self._gone: deque[tuple[float, str]] = deque()
 
     def take(self, event: Event | Feedback) -> list[Result]:
-        """The answer at once; [] where only the end counts."""
+        """The answer at once; [] where only the end counts, and for an id that is known."""
+        if event.id in self._ids:
+            return []
+        self._ids.add(event.id)
         heapq.heappush(self._waiting, (event.at, event.id, event))
         if event.at > self.newest:
             self.newest = event.at
         return [] if self.live is None else self.live.step(event)
 
-    def settle(self, until: float | None = None) -> Iterable[Result]:
+    def settle(self, until: float | None = None) -> Iterator[Result]:
         """Of what is older than two days, or than `until`: the results that stay."""
         until = self.newest - SETTLED_S if until is None else until
         waiting = self._waiting
         while waiting and waiting[0][0] <= until:
-            yield from self.settled.step(heapq.heappop(waiting)[2])
+            at, id, event = heapq.heappop(waiting)
+            self._gone.append((at, id))
+            yield from self.settled.step(event)
+        while self._gone and self._gone[0][0] <= until - SETTLED_S:
+            self._ids.discard(self._gone.popleft()[1])
