@@ -47,6 +47,7 @@ NOTED = 1.5  # from which a later event may point back to it
 OWN_PLACE = -2.0  # from here on down the place is the principal's own for days: it inherits nothing
 SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
 FEEDBACK_WEIGHT = 5.0
+MOST_SESSIONS = 200_000  # of a tenant
 MOST_ADDRESSES = 200_000  # of a tenant; those that were not seen for longest make room
 PRUNE_EVERY = 20_000
 BASE_TYPE, WORKLOAD_TYPE = "unfamiliarFeatures", "suspiciousSignins"
@@ -98,6 +99,7 @@ class State:
         self.countries: dict[str, float] = {}
         self.country_sum = 0.0
         self.asns: dict[int, dict[str, float]] = {}
+        self.sessions: dict[str, str] = {}  # the last used ones -> the network in which each began
         self.hot: dict[str, float] = {}  # addresses that a person called an attacker's -> until
         self.steps = 0
         self._view = View()
@@ -196,7 +198,7 @@ class State:
             result.parts = view.parts()
         if score >= NOTED or view.place > 0.0:
             types = [each.type for each in findings]
-            recent = Recent(event.id, at, event.keys[3], event.address, score, view.place, types)
+            recent = Recent(event.id, at, event.keys[3], event.address, score, view.place, view.device, types)
             principal.recent.append(recent)
             if len(principal.recent) > RECENT:
                 del principal.recent[0]
@@ -253,7 +255,7 @@ class State:
         for kind, value in _values(event):
             principal.learn(kind, value, at)
         principal.hours[int(at % DAY // 3600)] += 1
-        if event.latitude is not None and event.longitude is not None and not view.kinds & _MOVING:
+        if event.latitude is not None and event.longitude is not None and not (view.shared or view.kinds & _MOVING):
             places = principal.places
             if not places or places[-1].address != event.address or len(places) < 2:
                 places.append(
@@ -293,8 +295,9 @@ class State:
         at, who = event.at, event.principal
         if event.success:
             anchored = bool(event.device) or event.managed or event.token == BOUND_TOKEN
-            address.accept(who, event.id, at, anchored, event.interactive)
-            prefix.accept(who, event.id, at, anchored, event.interactive)
+            brought = self._brought(event)
+            address.accept(who, event.id, at, anchored, brought, event.interactive)
+            prefix.accept(who, event.id, at, anchored, brought, event.interactive)
             if event.country:
                 self.countries[event.country] = self.countries.get(event.country, 0.0) + 1.0
                 self.country_sum += 1.0
@@ -312,6 +315,17 @@ class State:
                 if burst is None:
                     burst = self.bursts[event.agent] = Burst()
                 burst.add(who, at)
+
+    def _brought(self, event: SignIn) -> bool:
+        """Whether its session began in another network: who came has it on a device."""
+        key = event.keys[3]
+        if not key:
+            return False
+        begun = self.sessions.pop(key, event.prefix)
+        self.sessions[key] = begun
+        if len(self.sessions) > MOST_SESSIONS:
+            del self.sessions[next(iter(self.sessions))]
+        return begun != event.prefix
 
     # ------------------------------------------------------------ what points back
 

@@ -67,6 +67,7 @@ class Recent(Struct, array_like=True, gc=False):
     address: str
     score: float
     strange: float  # of it, what the place says: above 0 it was new to the principal
+    device: float  # what the device says
     types: list[str]  # of its findings
 
 
@@ -130,6 +131,7 @@ class Address(Struct, gc=False):
     last: float = 0.0
     users: dict[str, float] = field(default_factory=dict)  # accepted there -> when last
     anchored: dict[str, float] = field(default_factory=dict)  # of them, with a registered device
+    brought: dict[str, float] = field(default_factory=dict)  # of them, with a session that began elsewhere
     day: int = 0
     days: int = 0  # on which somebody was accepted
     accepted: int = 0
@@ -152,13 +154,15 @@ class Address(Struct, gc=False):
         since = at - WINDOW_S
         return sum(last >= since for who, last in self.failed.items() if who != principal)
 
-    def accept(self, principal: str, id: str, at: float, anchored: bool, interactive: bool) -> None:
+    def accept(self, principal: str, id: str, at: float, anchored: bool, brought: bool, interactive: bool) -> None:
         self.last = max(self.last, at)
         self.accepted += 1
         day = int(at // DAY)
         if day != self.day:
             self.day, self.days = day, self.days + 1
         keep(self.users, principal, at)
+        if brought:
+            keep(self.brought, principal, at)
         if anchored:
             keep(self.anchored, principal, at)
         elif interactive and not self.shared(principal):

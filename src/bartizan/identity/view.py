@@ -204,7 +204,7 @@ def _session(view: View) -> float:
             return -1.2
         if view.place <= 0:
             return -0.2
-        return 0.0 if view.kinds & (Kind.MOBILE | Kind.VPN) else 0.8
+        return 0.0 if view.kinds & (Kind.MOBILE | Kind.VPN) else 0.3
     return 0.0 if event.asn in session.asns else 0.4  # the detection of moved tokens says the rest
 
 

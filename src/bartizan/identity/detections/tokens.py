@@ -20,6 +20,7 @@ def anomalous_token(view: View) -> Finding | None:
     systems = {each.partition("/")[0] for each in session.kits} - {""}
     other_system = bool(event.os and systems) and event.os not in systems
     elsewhere = event.asn not in session.asns and not view.shared and view.strange
+    elsewhere = elsewhere and (event.latitude is None or view.moved() is not None)  # else it may have travelled
     other_country = elsewhere and bool(event.country) and event.country not in session.countries
     hosting = elsewhere and bool(view.kinds & Kind.HOSTING)
     if not (other_system or other_country or hosting):
