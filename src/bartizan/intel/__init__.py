@@ -1,1 +1,0 @@
-"""What is known of addresses and credentials beyond what a record says."""
