@@ -37,7 +37,7 @@ def rate(work: Callable[[], int]) -> float:
 def written(folder: Path, ranges: int) -> tuple[Path, list[int]]:
     """As a table of the routed world: neighbours, of many sizes, some 80,000 systems."""
     chance = random.Random(7)  # the same file in every run
-    names = [f"Network number {n} of somewhere, Ltd." for n in range(80_000)]
+    names = [f"Network number {n} of somewhere" for n in range(80_000)]
     step = 2**32 // (ranges + 1)
     starts = [n * step for n in range(ranges)]
     path = folder / "asn.csv"
