@@ -70,6 +70,10 @@ def main(ranges: int) -> None:
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         print(f"load from {len(content) / 2**20:.1f} MiB as stored {ranges / loaded:8.3f} s   "
               f"{table.nbytes() / 2**20:.1f} MiB in memory (peak grew by {grown / 1024:.1f})")  # fmt: skip
+    looked_up(table, starts)
+
+
+def looked_up(table: Places, starts: list[int]) -> None:
     chance = random.Random(8)
     asked = [str(IPv4Address(chance.randrange(2**32))) for _ in range(ASKED)]
 
