@@ -70,6 +70,7 @@ def test_of_one_tenant(tmp_path: Path, written: Writer) -> None:
     assert tenant and "hunter2" not in made.output
     offices = str(written("o.json", json.dumps([{"displayName": "hq", "isTrusted": True, "ipRanges": ["192.0.2.1"]}])))
     assert done(data, "import", "named-locations", offices, "--tenant", tenant)["tenantId"] == tenant
+    assert "do not expire" in refused(data, "import", "named-locations", offices, "--expires", "3")
     assert done(data, "look-up", "192.0.2.1")["sources"] == ["named location: hq"]
     vpn = str(written("v.txt", "192.0.2.1\n"))
     assert done(data, "import", "vpn", vpn, "--tenant", tenant)["tenantId"] == tenant

@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from bartizan.auth import audit
 from bartizan.auth.audit import OPERATOR, Target
-from bartizan.auth.keys import SYSTEM
 from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.extend import collections
 from bartizan.intel import formats
@@ -86,11 +85,6 @@ async def load(store: TenantStore, kept: Kept) -> Table | None:
     return await asyncio.to_thread(lambda: unpack(b"".join(pieces)))
 
 
-def home(kind: str, tenant: str | None) -> str | None:
-    """The tenant of the store where a table goes: the system's where none is said. None: one must be said."""
-    return tenant or (None if kind in OF_TENANTS else SYSTEM)
-
-
 async def bring(
     store: Store,
     tenant: str,
@@ -106,6 +100,8 @@ async def bring(
     where another import of it has overtaken this one: nothing changes then."""
     if not 0 < len(source) <= MAX_SOURCE_CHARACTERS or not source.isprintable():
         raise BadRequest(f"a source has a name of 1 to {MAX_SOURCE_CHARACTERS} printable characters")
+    if expires is not None and kind == formats.NAMED:
+        raise BadRequest("named locations do not expire: remove them, or import the source again")
     until = inf if expires is None else expires
     read = await asyncio.to_thread(partial(formats.read, kind, path, source=source, until=until, skip_bad=skip_bad))
     content = await asyncio.to_thread(pack, read.table) if kind != formats.NAMED else b""
