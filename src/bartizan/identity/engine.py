@@ -138,6 +138,8 @@ class State:
 
     def _sign_in(self, event: SignIn) -> list[Result]:
         at = event.at
+        if not event.asn or not event.country:
+            self._place(event)
         address = self.addresses.get(event.address)
         if address is None:
             address = self.addresses[event.address] = Address(at)
@@ -157,6 +159,14 @@ class State:
         if address.strangers and not event.workload:
             results += self._look_back(event, address)
         return results
+
+    def _place(self, event: SignIn) -> None:
+        """What the record does not say of its address, imported tables may."""
+        network = self.intel.of(event.address, event.at)
+        event.asn = event.asn or network.asn
+        if not event.country:
+            event.country, event.city = network.country, network.city
+            event.latitude, event.longitude = network.latitude, network.longitude
 
     def _valid(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> list[Result]:
         at, view = event.at, self._view
