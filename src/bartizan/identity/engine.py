@@ -37,7 +37,8 @@ from bartizan.identity.state import (
     Session,
 )
 from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess, kit_of
-from bartizan.intel.networks import Intel, Kind
+from bartizan.intel.networks import Intel
+from bartizan.intel.tables import Kind
 
 assert _all_detections  # imported for what it registers
 

@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from bartizan.identity.events import DAY, SignIn, short
 from bartizan.identity.state import Address, Burst, Place, Principal, Seen
-from bartizan.intel.networks import Intel, Kind
+from bartizan.intel.networks import Intel
+from bartizan.intel.tables import Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
 PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too

@@ -6,7 +6,7 @@ nationStateIP).
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.view import View
-from bartizan.intel.networks import Kind
+from bartizan.intel.tables import Kind
 
 
 def _told(view: View) -> dict[str, str]:

@@ -6,7 +6,7 @@ stand (VPN, relays, satellites), carriers within a country and networks that the
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.view import HIDDEN, View
-from bartizan.intel.networks import Kind
+from bartizan.intel.tables import Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 14 * 86_400.0
 
