@@ -21,6 +21,7 @@ class Commands(click.Group):
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
         "sources": ("bartizan.ingest.command:sources", "List the sources; status says how they arrive."),
         "correlate": ("bartizan.correlate.command:correlate", "Make incidents of a recorded stream of alerts."),
+        "risk": ("bartizan.identity.command:risk", "Find risky sign-ins in a recorded stream."),
         "connection": (
             "bartizan.app.connect:connection",
             "Connect systems: add, list, check, change, rotate, remove.",
@@ -39,6 +40,7 @@ class Commands(click.Group):
             "bartizan.respond.commands:writeback",
             "Changes on their way back: list, retry, drop.",
         ),
+        "intel": ("bartizan.intel.commands:intel", "Network intelligence: import, list, remove, look-up."),
         "key": ("bartizan.auth.upkeep:key", "Manage the keys that sign tokens: list, rotate."),
         "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
         "audit": ("bartizan.auth.upkeep:audit", "Verify the chain of audit entries."),

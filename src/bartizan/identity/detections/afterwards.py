@@ -1,0 +1,78 @@
+"""What somebody does after a sign-in, and what that says of the sign-in: rules of mailboxes, new second factors and
+devices, consents, mass requests.
+
+Each is what people do, too; after a sign-in from a place that is new to them, within hours and from the same address,
+it is what an attacker does first.
+
+Source: MITRE ATT&CK T1557, T1114.003, T1098.005, T1556.006, T1528, T1087.004; Microsoft Entra ID Protection.
+"""
+
+import re
+from statistics import median
+
+from bartizan.extend.detections import Finding, detection
+from bartizan.identity.changes import ChangeView, RequestView
+
+WITHIN_S = 24 * 3600.0
+FORWARDS = re.compile(r"forward|redirect|external|delete|rss|conversation history|archive", re.I)
+RULE = re.compile(r"inbox ?rule|mailbox rule|set-mailbox|transport ?rule", re.I)
+FACTOR = re.compile(
+    r"security info|authentication method|strong authentication|register(ed)? device|add registered owner to device|"
+    r"device registration|add device|consent to application|add delegated permission|app role assignment|"
+    r"add (service principal|application) credential|update application . certificates",
+    re.I,
+)
+MANY, OVER_MAD = 500, 6.0
+KINDS, DENIED = 5, 0.02
+
+
+@detection("suspiciousInboxForwarding", "mcasSuspiciousInboxManipulationRules", on="audit")
+def inbox_rule(view: ChangeView) -> Finding | None:
+    audit = view.audit
+    if not audit.success or not RULE.search(audit.activity):
+        return None
+    hides = FORWARDS.search(" ".join(audit.targets))
+    sign_in = view.strange_sign_in(WITHIN_S)
+    if sign_in is None or not (hides or sign_in.score >= 2.0):
+        return None
+    said = {"activity": audit.activity, "rule": ", ".join(audit.targets), "ipAddress": audit.address}
+    kind = "mcasSuspiciousInboxManipulationRules" if hides is None else "suspiciousInboxForwarding"
+    return Finding(kind, 2.5 if hides else 1.5, said, timing="offline", subject=sign_in.id)
+
+
+@detection("attackerinTheMiddle", on="audit")
+def new_foothold(view: ChangeView) -> Finding | None:
+    """A second factor, device or consent right after a strange sign-in: its session was somebody else's."""
+    audit = view.audit
+    if not audit.success or not FACTOR.search(audit.activity):
+        return None
+    sign_in = view.strange_sign_in(WITHIN_S / 6)
+    if sign_in is None or sign_in.score < 1.5:
+        return None
+    said = {"activity": audit.activity, "target": ", ".join(audit.targets), "ipAddress": audit.address}
+    return Finding("attackerinTheMiddle", 2.0, said, timing="offline", subject=sign_in.id)
+
+
+@detection("suspiciousAPITraffic", on="activity")
+def api_traffic(view: RequestView) -> Finding | None:
+    """Far more requests than this principal ever makes, of many kinds or with many refusals."""
+    activity, usual = view.activity, view.principal.requests
+    middle = median(usual) if usual else 0.0
+    spread = median(abs(each - middle) for each in usual) if usual else 0.0
+    bound = max(MANY, middle + OVER_MAD * max(spread, 0.1 * middle))
+    if activity.requests <= bound:
+        return None
+    wide = activity.kinds >= KINDS
+    refused = activity.denied / max(1, activity.requests) >= 0.005
+    if not (wide or refused):
+        return None
+    said = {
+        "requests": activity.requests,
+        "usualRequests": middle,
+        "kinds": ", ".join(activity.names),
+        "refused": activity.denied,
+        "ipAddress": activity.address,
+    }
+    sign_in = view.last_sign_in(WITHIN_S)
+    log_odds = 2.0 + 0.75 * wide + 0.75 * refused
+    return Finding("suspiciousAPITraffic", log_odds, said, timing="offline", subject=sign_in.id if sign_in else "")

@@ -1,0 +1,50 @@
+"""One address, new to the tenant, from which several people who share nothing sign in within a day.
+
+A hotel or a conference looks alike, but people come there with devices that we know.
+
+Source: Elastic detection rules, "several users from one address"; detection of shared infrastructure of attackers.
+"""
+
+from bartizan.extend.detections import Finding, detection
+from bartizan.identity.changes import BackView
+from bartizan.identity.events import DAY
+from bartizan.identity.state import Address
+from bartizan.identity.view import View
+
+PEOPLE = 3
+OWN_KIT = 0.4  # of it counts where the program is one that the principal uses: people travel together, too
+NEW_S = 3 * DAY  # the tenant knows the address for no longer
+
+
+def _people(address: Address, at: float) -> int:
+    """Strangers within a day; 0 where somebody is there with a device that the tenant knows, or a third of them with
+    sessions that they had before: they came there themselves."""
+    if address.anchored or at - address.first > NEW_S:
+        return 0
+    people = {who for _, who, then in address.strangers if at - then < DAY}
+    return len(people) if 3 * len(people & address.brought.keys()) < len(people) else 0
+
+
+def _found(address: str, people: int, device: float) -> Finding:
+    said = {"ipAddress": address, "principals": people, "windowHours": 24}
+    log_odds = min(3.5, 1.0 + 0.5 * people) * (1.0 if device > 0 else OWN_KIT)
+    return Finding("maliciousIPAddress", log_odds, said, timing="offline")
+
+
+@detection("maliciousIPAddress", strange=True)
+def shared_address(view: View) -> Finding | None:
+    event, address = view.event, view.address
+    if event.workload or view.shared or view.known_device or event.managed:
+        return None
+    people = _people(address, event.at)
+    people += not any(who == event.principal for _, who, _ in address.strangers)
+    return _found(event.address, people, view.device) if people >= PEOPLE else None
+
+
+@detection("maliciousIPAddress", on="address")
+def address_shared_later(view: BackView) -> Finding | None:
+    """The first ones, as soon as the third is there."""
+    if view.sign_in.strange <= 0 or not view.event.success or view.event.at - view.sign_in.at >= DAY:
+        return None
+    people = _people(view.address, view.event.at)
+    return _found(view.event.address, people, view.sign_in.device) if people >= PEOPLE else None

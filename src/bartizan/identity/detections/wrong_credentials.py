@@ -1,0 +1,63 @@
+"""Addresses and programs that try the credentials of many, or of one many times, and then succeed.
+
+A spray that validates nothing is no risk of anybody; one that does is. Slow ones are found by the address, which is
+remembered for a week; those that change their address with each try by their program, within a day, against what is
+usual.
+
+Source: Microsoft Entra ID Protection (passwordSpray); MITRE ATT&CK T1110.001, T1110.003, T1110.004.
+"""
+
+from bartizan.extend.detections import Finding, detection
+from bartizan.identity.changes import BackView
+from bartizan.identity.view import View
+
+SPRAYED = 2  # other principals that failed at the address
+TRIES = 10  # wrong passwords of one principal from there within a day
+SWARM = 5.0  # principals that failed from strange addresses by one program within a day, beyond the usual
+
+
+@detection("passwordSpray")
+def password_spray(view: View) -> Finding | None:
+    event = view.event
+    if view.shared or view.known_device:
+        return None
+    failing = view.address.failing(event.principal, event.at)
+    if failing >= SPRAYED and view.address.others(event.principal) <= failing:
+        said = {"ipAddress": event.address, "principalsWithWrongCredentials": failing, "windowDays": 7}
+        return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said, timing="nearRealtime")
+    if view.burst is None or not view.strange or event.workload:
+        return None
+    if view.principal.known("agent", event.keys[0], event.at) is not None:
+        return None
+    size = view.burst.size(event.principal, event.at)
+    if size < SWARM:
+        return None
+    said = {"userAgent": event.agent, "principalsWithWrongCredentials": round(size), "windowHours": 24}
+    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size), said, timing="nearRealtime")
+
+
+@detection("maliciousIPAddress")
+def guessed_password(view: View) -> Finding | None:
+    """Brute force: the wrong passwords came from the address from which the right one came."""
+    event = view.event
+    since = event.at - 86_400.0
+    last, tries = view.principal.failures.get(event.address, (0.0, 0))
+    if last < since:
+        return None
+    if tries < TRIES or view.known_device:
+        return None
+    said = {"ipAddress": event.address, "wrongPasswords": tries, "windowHours": 24}
+    return Finding("maliciousIPAddress", min(4.0, 2.0 + 0.05 * tries), said, timing="nearRealtime")
+
+
+@detection("passwordSpray", on="address")
+def spray_seen_later(view: BackView) -> Finding | None:
+    """Who signed in there before the address began to try others."""
+    address, at = view.address, view.event.at
+    if view.event.valid or view.sign_in.strange <= 0 or address.shared(view.principal):
+        return None
+    failing = address.failing(view.principal, at)
+    if failing < SPRAYED + 1 or address.others(view.principal) > failing:
+        return None
+    said = {"ipAddress": view.event.address, "principalsWithWrongCredentials": failing, "windowDays": 7}
+    return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said, timing="offline")

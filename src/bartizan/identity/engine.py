@@ -1,0 +1,558 @@
+"""The engine: events in, scores and findings out, over keyed state.
+
+`State.step` takes one event, scores it by what was seen before it, and learns from it unless it is risky. It is a pure
+function of the state and the event, so that the same events in the same order end the same. `Engine` runs it twice: in
+order of arrival, for the answer at once, and in order of the events' own times, 48 hours behind the newest, for what
+stays: so that late events change nothing of the end.
+
+Several workers share a tenant by principal: each sees all events, and scores those of its own principals; what is kept
+of addresses depends on the events alone and is the same in each.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator, Mapping
+from zlib import crc32
+
+from msgspec import Struct, field
+
+from bartizan.extend.detections import DETECTIONS, Detection, Finding
+from bartizan.identity import detections as _all_detections
+from bartizan.identity.changes import BackView, ChangeView, RequestView
+from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, short
+from bartizan.identity.state import (
+    DENIALS,
+    FAILURES,
+    HELD,
+    PLACES,
+    RECENT,
+    SESSIONS,
+    WINDOW_S,
+    Address,
+    Burst,
+    Held,
+    Place,
+    Principal,
+    Recent,
+    Session,
+)
+from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess, kit_of
+from bartizan.intel.networks import Intel
+from bartizan.intel.tables import Kind
+
+assert _all_detections  # imported for what it registers
+
+SETTLED_S = 48 * 3600.0
+RISKY = 3.0  # log-odds from which nothing is learned from a sign-in
+NOTED = 1.5  # from which a later event may point back to it
+OWN_PLACE = -2.0  # from here on down the place is the principal's own for days: it inherits nothing
+SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
+FEEDBACK_WEIGHT = 5.0
+MOST_SESSIONS = 200_000  # of a tenant
+MOST_ADDRESSES = 200_000  # of a tenant; those that were not seen for longest make room
+PRUNE_EVERY = 20_000
+BASE_TYPE, WORKLOAD_TYPE = "unfamiliarFeatures", "suspiciousSignins"
+CONFIRMED = "investigationsThreatIntelligence"  # of what resembles a sign-in that a person called an attack
+BASE_NAMED = 1.5  # of the behavioural score, from which it is a finding of its own
+
+
+class Feedback(Struct, gc=False):
+    """What a person said of a sign-in ("safe", "compromised"), or what ended a principal's risk ("remediated")."""
+
+    id: str
+    at: float
+    principal: str
+    verdict: str
+    sign_in: str = ""  # "" is all of the principal
+
+
+class Result(Struct, gc=False):
+    """Of one event. `score` is the log-odds; `raised` is when it was last raised, by it or a later event."""
+
+    id: str
+    at: float
+    principal: str
+    score: float
+    findings: list[Finding]
+    raised: float
+    parts: dict[str, float] = field(default_factory=dict)
+    workload: bool = False
+    kind: str = "signIn"
+
+
+def shard_of(principal: str, shards: int) -> int:
+    return crc32(principal.encode()) % shards
+
+
+class State:
+    """All that is remembered of one tenant. `mine` says which principals it scores."""
+
+    def __init__(
+        self, intel: Intel, accounts: Mapping[str, Account] | None = None, shard: int = 0, shards: int = 1
+    ) -> None:
+        self.intel = intel
+        self.accounts = {} if accounts is None else accounts
+        self.shard, self.shards = shard, shards
+        self.principals: dict[str, Principal] = {}
+        self.addresses: dict[str, Address] = {}
+        self.prefixes: dict[str, Address] = {}
+        self.bursts: dict[str, Burst] = {}
+        self.countries: dict[str, float] = {}
+        self.country_sum = 0.0
+        self.asns: dict[int, dict[str, float]] = {}
+        self.sessions: dict[str, str] = {}  # the last used ones -> the network in which each began
+        self.hot: dict[str, float] = {}  # addresses that a person called an attacker's -> until
+        self.steps = 0
+        self._view = View()
+        self._view.intel = intel
+        by: dict[str, list[Detection]] = {}
+        for each in DETECTIONS:
+            by.setdefault(each.on, []).append(each)
+        signs = sorted(by.get("signIn", []), key=lambda each: each.name)
+        self._always = [each.run for each in signs if not each.strange]
+        self._strange = [each.run for each in signs if each.strange]
+        self._backward = [each.run for each in sorted(by.get("address", []), key=lambda each: each.name)]
+        self._audits = [each.run for each in sorted(by.get("audit", []), key=lambda each: each.name)]
+        self._activities = [each.run for each in sorted(by.get("activity", []), key=lambda each: each.name)]
+        self._asn_kinds: dict[int, int] = {}
+
+    # ------------------------------------------------------------ one event
+
+    def step(self, event: Event | Feedback) -> list[Result]:
+        """What follows from the event: its own result, and raised ones of earlier sign-ins (with the findings and the
+        whole score that they have now)."""
+        self.steps += 1
+        if self.steps % PRUNE_EVERY == 0:
+            self._prune()
+        if type(event) is SignIn:
+            return self._sign_in(event)
+        if type(event) is Audit:
+            return self._audit(event)
+        if type(event) is Activity:
+            return self._activity(event)
+        assert isinstance(event, Feedback)
+        self._feedback(event)
+        return []
+
+    def mine(self, principal: str) -> bool:
+        return self.shards == 1 or shard_of(principal, self.shards) == self.shard
+
+    def _sign_in(self, event: SignIn) -> list[Result]:
+        at = event.at
+        if not event.asn or not event.country:
+            self._place(event)
+        address = self.addresses.get(event.address)
+        if address is None:
+            address = self.addresses[event.address] = Address(at)
+        prefix = self.prefixes.get(event.prefix)
+        if prefix is None:
+            prefix = self.prefixes[event.prefix] = Address(at)
+        results: list[Result] = []
+        if self.mine(event.principal):
+            principal = self.principals.get(event.principal)
+            if principal is None:
+                principal = self.principals[event.principal] = Principal()
+            if event.valid:
+                results = self._valid(event, principal, address, prefix)
+            else:
+                results = [self._failed(event, principal, address)]
+        self._public(event, address, prefix)
+        if address.strangers and not event.workload:
+            results += self._look_back(event, address)
+        return results
+
+    def _place(self, event: SignIn) -> None:
+        """What the record does not say of its address, imported tables may."""
+        network = self.intel.of(event.address, event.at)
+        event.asn = event.asn or network.asn
+        if not event.country:
+            event.country, event.city = network.country, network.city
+            event.latitude, event.longitude = network.latitude, network.longitude
+
+    def _valid(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> list[Result]:
+        at, view = event.at, self._view
+        if principal.held and at - principal.risky > WINDOW_S:
+            self._release(principal, at)
+        view.event, view.principal, view.address, view.prefix = event, principal, address, prefix
+        kinds = self._asn_kinds.get(event.asn)
+        if kinds is None:
+            kinds = self._asn_kinds[event.asn] = int(self.intel.asn_kinds(event.asn))
+        view.kinds = kinds | int(self.intel.of(event.address, at).kinds)
+        view.account = self.accounts.get(event.principal, NOBODY)
+        of_asn = self.asns.get(event.asn)
+        view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
+        view.tenant_country = self.countries.get(event.country, 0.0) / self.country_sum if self.country_sum else 0.0
+        view.burst = self.bursts.get(event.agent)
+        assess(view)
+        score = base = view.base
+        findings: list[Finding] = []
+        for run in self._always:
+            found = run(view)
+            if found is not None:
+                findings.append(found)
+        if view.place > 0.0:
+            for run in self._strange:
+                found = run(view)
+                if found is not None:
+                    findings.append(found)
+        score += sum(each.log_odds for each in findings)
+        if self.hot and self.hot.get(event.address, 0.0) > at and not view.known_device:
+            findings.append(Finding(CONFIRMED, 4.0, {"confirmedBy": "administrator"}))
+            score += 4.0
+        if base >= BASE_NAMED:
+            kind = WORKLOAD_TYPE if event.workload else BASE_TYPE
+            findings.insert(0, Finding(kind, base, {"learning": view.learning}, parts=view.parts()))
+        if principal.hot and not view.known_device and view.place > OWN_PLACE:
+            score = self._inherit(event, principal, score, findings)
+        result = Result(event.id, at, event.principal, score, findings, at, workload=event.workload)
+        if findings or score >= NOTED:
+            result.parts = view.parts()
+        if score >= NOTED or view.place > 0.0:
+            types = [each.type for each in findings]
+            recent = Recent(event.id, at, event.keys[3], event.address, score, view.place, view.device, types)
+            principal.recent.append(recent)
+            if len(principal.recent) > RECENT:
+                del principal.recent[0]
+        if score >= RISKY:
+            self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings))
+            if event.success:
+                self._hold(event, principal, score)
+        elif event.success:
+            self._learn(event, principal, view)
+        if event.code in DENIED:
+            principal.denials.append(at)
+            if len(principal.denials) > DENIALS:
+                del principal.denials[0]
+        return [result]
+
+    def _inherit(self, event: SignIn, principal: Principal, score: float, findings: list[Finding]) -> float:
+        """A sign-in of a session, or from an address, that is under suspicion is as risky, nearly."""
+        best, source, by, kind = score, "", "", ""
+        for key, less, name in (
+            ("s" + event.keys[3], SAME_SESSION, "session"),
+            ("a" + event.address, SAME_ADDRESS, "ipAddress"),
+        ):
+            hot = principal.hot.get(key) if len(key) > 1 else None
+            if hot is not None and hot[1] > event.at and hot[0] - less > best:
+                best, source, by, kind = hot[0] - less, hot[2], name, hot[3]
+        if by:
+            before = next((each for each in principal.recent if each.id == source), None)
+            said = {"continues": source, "by": by, "since": before.at if before else None}
+            kind = kind or (WORKLOAD_TYPE if event.workload else BASE_TYPE)
+            findings.append(Finding(kind, round(best - score, 3), said))
+        return best
+
+    def _failed(self, event: SignIn, principal: Principal, address: Address) -> Result:
+        """No risk of anybody: the credentials were wrong. The score tells of the attempt."""
+        if event.code in WRONG:
+            _count_failure(principal, event)
+        score = 0.0
+        failing = address.failing(event.principal, event.at)
+        if failing >= 3 and not address.shared(event.principal):
+            score = min(3.0, 0.5 * failing)
+        burst = self.bursts.get(event.agent)
+        if burst is not None and not address.users:
+            score = max(score, min(2.5, 0.25 * burst.size(event.principal, event.at)))
+        return Result(event.id, event.at, event.principal, score, [], event.at, kind="attempt")
+
+    # ------------------------------------------------------------ learning
+
+    def _learn(self, event: SignIn, principal: Principal, view: View) -> None:
+        at = event.at
+        if not principal.count:
+            principal.first = at
+        principal.count += 1
+        principal.last = max(principal.last, at)
+        for kind, value in _values(event):
+            principal.learn(kind, value, at)
+        principal.hours[int(at % DAY // 3600)] += 1
+        if event.latitude is not None and event.longitude is not None and not (view.shared or view.kinds & _MOVING):
+            places = principal.places
+            if not places or places[-1].address != event.address or len(places) < 2:
+                places.append(
+                    Place(
+                        at,
+                        event.latitude,
+                        event.longitude,
+                        event.address,
+                        event.asn,
+                        kit_of(event),
+                        event.city,
+                        event.country,
+                    )
+                )
+                if len(places) > PLACES:
+                    del places[0]
+            else:
+                places[-1].at = max(places[-1].at, at)
+        if event.session:
+            _use(principal, event)
+
+    def _hold(self, event: SignIn, principal: Principal, score: float) -> None:
+        principal.held.append(Held(event.at, event.id, event.keys[3], event.address, score, _values(event)))
+        if len(principal.held) > HELD:
+            del principal.held[0]
+
+    def _release(self, principal: Principal, at: float, weight: float = 1.0) -> None:
+        """A quiet week has passed, or a person said that it was safe: what was held is learned."""
+        for held in principal.held:
+            for kind, value in held.values:
+                principal.learn(kind, value, held.at, weight)
+        principal.held.clear()
+        principal.hot.clear()
+
+    def _public(self, event: SignIn, address: Address, prefix: Address) -> None:
+        """What is kept of addresses and of the tenant: of the event alone."""
+        at, who = event.at, event.principal
+        if event.success:
+            anchored = bool(event.device) or event.managed or event.token == BOUND_TOKEN
+            brought = self._brought(event)
+            address.accept(who, event.id, at, anchored, brought, event.interactive)
+            prefix.accept(who, event.id, at, anchored, brought, event.interactive)
+            if event.country:
+                self.countries[event.country] = self.countries.get(event.country, 0.0) + 1.0
+                self.country_sum += 1.0
+            if event.asn:
+                of_asn = self.asns.get(event.asn)
+                if of_asn is None:
+                    of_asn = self.asns[event.asn] = {}
+                if who in of_asn or len(of_asn) < 64:
+                    of_asn[who] = at
+        elif event.code in WRONG:
+            address.fail(who, at)
+            prefix.fail(who, at)
+            if not address.users and event.agent:
+                burst = self.bursts.get(event.agent)
+                if burst is None:
+                    burst = self.bursts[event.agent] = Burst()
+                burst.add(who, at)
+
+    def _brought(self, event: SignIn) -> bool:
+        """Whether its session began in another network: who came has it on a device."""
+        key = event.keys[3]
+        if not key:
+            return False
+        begun = self.sessions.pop(key, event.prefix)
+        self.sessions[key] = begun
+        if len(self.sessions) > MOST_SESSIONS:
+            del self.sessions[next(iter(self.sessions))]
+        return begun != event.prefix
+
+    # ------------------------------------------------------------ what points back
+
+    def _mark(
+        self, principal: Principal, id: str, session: str, address: str, score: float, at: float, kind: str
+    ) -> None:
+        principal.risky = max(principal.risky, at)
+        for key in ("s" + session, "a" + address):
+            if len(key) > 1 and principal.hot.get(key, (0.0, 0.0, "", ""))[0] < score:
+                principal.hot[key] = (score, at + WINDOW_S, id, kind)
+        if len(principal.hot) > 2 * SESSIONS:
+            del principal.hot[min(principal.hot, key=lambda each: (principal.hot[each][1], each))]
+
+    def _raise(self, principal: Principal, who: str, finding: Finding, at: float) -> list[Result]:
+        """Adds a finding to an earlier sign-in; those that went on with its session or address rise with it."""
+        subject = next((each for each in principal.recent if each.id == finding.subject), None)
+        if subject is None:
+            return []
+        subject.score += finding.log_odds
+        results = [Result(subject.id, subject.at, who, subject.score, [finding], at, kind="raised")]
+        if subject.score < RISKY:
+            return results
+        self._mark(principal, subject.id, subject.session, subject.address, subject.score, subject.at, finding.type)
+        for each in principal.recent:
+            same_session = bool(subject.session) and each.session == subject.session
+            same_address = each.address == subject.address and each.at >= subject.at
+            less = SAME_SESSION if same_session else SAME_ADDRESS
+            if each is not subject and (same_session or same_address) and each.score < subject.score - less:
+                gain = subject.score - less - each.score
+                each.score = subject.score - less
+                said = {"continues": subject.id, **finding.reasons}
+                also = Finding(finding.type, round(gain, 3), said, timing="offline", subject=each.id)
+                results.append(Result(each.id, each.at, who, each.score, [also], at, kind="raised"))
+        return results
+
+    def _look_back(self, event: SignIn, address: Address) -> list[Result]:
+        """What an event says of others' earlier sign-ins from its address: somebody fails there, or signs in there, who
+        shares nothing with them."""
+        results: list[Result] = []
+        for id, who, _ in address.strangers:
+            if who == event.principal or not self.mine(who):
+                continue
+            principal = self.principals.get(who)
+            recent = next((each for each in principal.recent if each.id == id), None) if principal else None
+            if principal is None or recent is None:
+                continue
+            for run in self._backward:
+                found = run(BackView(event, address, recent, who))
+                if found is not None and found.type not in recent.types:
+                    recent.types.append(found.type)
+                    found.subject = id
+                    results += self._raise(principal, who, found, event.at)
+        return results
+
+    def _audit(self, event: Audit) -> list[Result]:
+        if not self.mine(event.principal):
+            return []
+        principal = self.principals.get(event.principal)
+        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="audit")
+        if principal is None:
+            return [own]
+        results = [own]
+        for run in self._audits:
+            found = run(ChangeView(event, principal))
+            if found is not None:
+                raised = self._raise(principal, event.principal, found, event.at)
+                results += raised
+                own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
+                own.findings.append(found)
+        return results
+
+    def _activity(self, event: Activity) -> list[Result]:
+        if not self.mine(event.principal):
+            return []
+        principal = self.principals.get(event.principal)
+        if principal is None:
+            principal = self.principals[event.principal] = Principal()
+        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="activity")
+        results = [own]
+        for run in self._activities:
+            found = run(RequestView(event, principal))
+            if found is not None:
+                raised = self._raise(principal, event.principal, found, event.at) if found.subject else []
+                results += raised
+                own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
+                own.findings.append(found)
+        if not own.findings:
+            principal.requests.append(event.requests)
+            if len(principal.requests) > 48:
+                del principal.requests[0]
+        return results
+
+    def _feedback(self, event: Feedback) -> None:
+        principal = self.principals.get(event.principal)
+        if event.verdict == "compromised" and event.sign_in:
+            # The address may be unknown here where the principal is another worker's: the event names it then.
+            for each in principal.recent if principal else ():
+                if each.id == event.sign_in:
+                    self.hot[each.address] = event.at + WINDOW_S
+                    each.score = max(each.score, 8.0)
+                    assert principal is not None
+                    self._mark(principal, each.id, each.session, each.address, each.score, event.at, CONFIRMED)
+        elif principal is not None and event.verdict == "safe":
+            if event.sign_in:
+                for held in [each for each in principal.held if each.id == event.sign_in]:
+                    for kind, value in held.values:
+                        principal.learn(kind, value, held.at, FEEDBACK_WEIGHT)
+                    principal.held.remove(held)
+                    principal.hot.pop("s" + held.session, None)
+                    principal.hot.pop("a" + held.address, None)
+            else:
+                self._release(principal, event.at, FEEDBACK_WEIGHT)
+        elif principal is not None and event.verdict == "remediated":
+            principal.hot.clear()
+
+    # ------------------------------------------------------------ bounds
+
+    def _prune(self) -> None:
+        for of in (self.addresses, self.prefixes):
+            if len(of) > MOST_ADDRESSES:
+                for key in sorted(of, key=lambda each: (of[each].last, each))[: len(of) - MOST_ADDRESSES * 9 // 10]:
+                    del of[key]
+        if len(self.bursts) > MOST_ADDRESSES:
+            for key in sorted(self.bursts, key=lambda each: (self.bursts[each].day, each))[: len(self.bursts) // 10]:
+                del self.bursts[key]
+
+
+_MOVING = int(Kind.MOBILE | Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE)
+
+
+def _count_failure(principal: Principal, event: SignIn) -> None:
+    of = principal.failures
+    last, count = of.get(event.address, (0.0, 0))
+    if event.address not in of and len(of) >= FAILURES:
+        del of[min(of, key=lambda each: (of[each][0], each))]
+    of[event.address] = (max(last, event.at), count + 1 if event.at - last < DAY else 1)
+
+
+def _telling(findings: list[Finding]) -> str:
+    """The type that says most about why; the behavioural one only where nothing else is there."""
+    of = [each for each in findings if each.type not in (BASE_TYPE, WORKLOAD_TYPE)] or findings
+    return max(of, key=lambda each: (each.log_odds, each.type)).type if of else BASE_TYPE
+
+
+def _values(event: SignIn) -> list[tuple[str, str]]:
+    values = [("address", event.address), ("prefix", event.prefix)]
+    if event.asn:
+        values.append(("asn", str(event.asn)))
+    if event.country:
+        values.append(("country", event.country))
+        values.append(("city", f"{event.country}/{event.city}"))
+    if event.workload:
+        if event.credential:
+            values.append(("credential", short(event.credential)))
+    else:
+        values.append(("kit", kit_of(event)))
+        values.append(("os", event.os))
+        values.append(("client", event.client))
+        if event.device:
+            values.append(("device", event.keys[2]))
+    values.append(("agent", event.keys[0]))
+    values.append(("app", event.keys[1]))
+    return values
+
+
+def _use(principal: Principal, event: SignIn) -> None:
+    sessions = principal.sessions
+    session = sessions.get(event.keys[3])
+    kit = kit_of(event)
+    if session is None:
+        if len(sessions) >= SESSIONS:
+            del sessions[min(sessions, key=lambda each: (sessions[each].last, each))]
+        sessions[event.keys[3]] = Session(int(event.at), [event.prefix], [event.asn], [kit], [event.country])
+        return
+    session.last = max(session.last, int(event.at))
+    for of, value in ((session.prefixes, event.prefix), (session.kits, kit), (session.countries, event.country)):
+        if value not in of:
+            of.append(value)
+            if len(of) > 6:
+                del of[0]
+    if event.asn not in session.asns:
+        session.asns.append(event.asn)
+        if len(session.asns) > 6:
+            del session.asns[0]
+
+
+class Engine:
+    """One tenant's, or one worker's share of it: what arrives is answered at once by `live`; what is two days old is
+    settled in the order in which it happened. An id that comes again within four days is left out; older ones are their
+    caller's, whose store knows them."""
+
+    def __init__(self, settled: State, live: State | None = None) -> None:
+        self.settled = settled
+        self.live = live
+        self.newest = 0.0
+        self._waiting: list[tuple[float, str, Event | Feedback]] = []
+        self._ids: set[str] = set()
+        self._gone: deque[tuple[float, str]] = deque()
+
+    def take(self, event: Event | Feedback) -> list[Result]:
+        """The answer at once; [] where only the end counts, and for an id that is known."""
+        if event.id in self._ids:
+            return []
+        self._ids.add(event.id)
+        heapq.heappush(self._waiting, (event.at, event.id, event))
+        if event.at > self.newest:
+            self.newest = event.at
+        return [] if self.live is None else self.live.step(event)
+
+    def settle(self, until: float | None = None) -> Iterator[Result]:
+        """Of what is older than two days, or than `until`: the results that stay."""
+        until = self.newest - SETTLED_S if until is None else until
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= until:
+            at, id, event = heapq.heappop(waiting)
+            self._gone.append((at, id))
+            yield from self.settled.step(event)
+        while self._gone and self._gone[0][0] <= until - SETTLED_S:
+            self._ids.discard(self._gone.popleft()[1])

@@ -1,0 +1,328 @@
+"""What the engine reads of a sign-in, of a directory audit and of a principal's activity: flat, typed, interned.
+
+Shapes: microsoft.graph.signIn, microsoft.graph.directoryAudit; activity records are hourly counts of requests by
+principal, as MicrosoftGraphActivityLogs summed up.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import ip_address
+from sys import intern
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+DAY = 86_400.0
+
+# Codes of Entra with which the first factor was right (reference error codes of the sign-in log): the password was
+# expired, a second factor was asked for, failed or was denied, a policy blocked, "stay signed in" was shown.
+VALID = frozenset({0, 50055, 50072, 50074, 50076, 50079, 50140, 50158, 53000, 53001, 53003, 53004, 500121, 530032})
+WRONG = frozenset({50126, 50056, 50034, 50053, 50064, 120021, 1000502})  # wrong or unknown credentials, locked for them
+DENIED = frozenset({500121})  # the second factor was denied, or not answered
+LEGACY = frozenset(
+    {
+        "Authenticated SMTP",
+        "Autodiscover",
+        "Exchange ActiveSync",
+        "Exchange Online PowerShell",
+        "Exchange Web Services",
+        "IMAP4",
+        "IMAP",
+        "MAPI Over HTTP",
+        "Offline Address Book",
+        "Other clients",
+        "Outlook Anywhere (RPC over HTTP)",
+        "Outlook Service",
+        "POP3",
+        "POP",
+        "Reporting Web Services",
+        "SMTP",
+    }
+)  # fmt: skip - clientAppUsed: protocols without modern authentication
+_NO_FACTOR = LEGACY - {"Exchange ActiveSync"}
+# A program that people do not sign in with; ROPC is a password handed over by a program.
+_SCRIPT = re.compile(
+    r"python|curl/|wget|go-http|okhttp-?bot|java/|axios|node-fetch|undici|powershell/|libwww|ruby|scrapy|headless|"
+    r"phantomjs|ropc|fasthttp|aiohttp|httpx",
+    re.I,
+)
+
+
+class SignIn(Struct, gc=False):
+    """One sign-in. Times are seconds since 1970; "" and 0 stand for what is not known."""
+
+    id: str
+    at: float
+    principal: str  # of the user, else of the service principal
+    workload: bool
+    name: str  # user principal name, or the service principal's name
+    code: int
+    valid: bool  # the first factor was right
+    success: bool
+    address: str
+    prefix: str  # /24 of IPv4, /48 of IPv6
+    asn: int
+    country: str
+    city: str
+    latitude: float | None
+    longitude: float | None
+    device: str  # id of a registered device
+    managed: bool
+    os: str  # family
+    browser: str  # family
+    agent: str
+    script: bool
+    client: str
+    legacy: bool
+    app: str
+    resource: str
+    interactive: bool
+    session: str
+    token: str  # incomingTokenType
+    multifactor: bool
+    credential: str  # key id of a workload's credential
+    keys: tuple[str, str, str, str]  # short ones of agent, app, device and session: what is remembered
+
+
+class Audit(Struct, gc=False):
+    id: str
+    at: float
+    principal: str  # who did it
+    name: str
+    address: str
+    activity: str
+    targets: tuple[str, ...]
+    success: bool
+
+
+class Activity(Struct, gc=False):
+    id: str
+    at: float
+    principal: str
+    app: str
+    address: str
+    requests: int
+    kinds: int
+    names: tuple[str, ...]
+    denied: int
+
+
+Event = SignIn | Audit | Activity
+
+
+class _Status(Struct):
+    errorCode: int = 0
+
+
+class _Coordinates(Struct):
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+class _Location(Struct):
+    city: str | None = None
+    countryOrRegion: str | None = None
+    geoCoordinates: _Coordinates | None = None
+
+
+class _Device(Struct):
+    deviceId: str | None = None
+    operatingSystem: str | None = None
+    browser: str | None = None
+    isCompliant: bool | None = None
+    isManaged: bool | None = None
+    trustType: str | None = None
+
+
+class RawSignIn(Struct):
+    """The members of a signIn document that count."""
+
+    id: str
+    createdDateTime: str
+    userId: str | None = None
+    userPrincipalName: str | None = None
+    servicePrincipalId: str | None = None
+    servicePrincipalName: str | None = None
+    appId: str | None = None
+    appDisplayName: str | None = None
+    resourceId: str | None = None
+    resourceDisplayName: str | None = None
+    ipAddress: str | None = None
+    autonomousSystemNumber: int | None = None
+    clientAppUsed: str | None = None
+    userAgent: str | None = None
+    isInteractive: bool | None = None
+    sessionId: str | None = None
+    correlationId: str | None = None
+    incomingTokenType: str | None = None
+    authenticationRequirement: str | None = None
+    servicePrincipalCredentialKeyId: str | None = None
+    signInEventTypes: list[str] = []
+    status: _Status | None = None
+    location: _Location | None = None
+    deviceDetail: _Device | None = None
+
+
+decode_sign_in = msgspec.json.Decoder(RawSignIn).decode
+
+
+def seconds(text: str) -> float:
+    """RFC 3339 as seconds since 1970. ValueError."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+@lru_cache(65_536)
+def prefix_of(address: str) -> str:
+    """The network that one household or office has: /24, or /48."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return ""
+    if parsed.version == 4:
+        return intern(address.rpartition(".")[0])
+    return intern(":".join(parsed.exploded.split(":")[:3]))
+
+
+_OS = (
+    ("windows phone", "Windows Phone"), ("windows", "Windows"), ("iphone", "iOS"), ("ipad", "iOS"), ("ios", "iOS"),
+    ("android", "Android"), ("mac", "macOS"), ("cros", "ChromeOS"), ("chrome os", "ChromeOS"), ("linux", "Linux"),
+    ("ubuntu", "Linux"), ("fedora", "Linux"),
+)  # fmt: skip
+_BROWSERS = (
+    ("edge", "Edge"), ("edg/", "Edge"), ("opr/", "Opera"), ("opera", "Opera"), ("samsung", "Samsung"),
+    ("firefox", "Firefox"), ("fxios", "Firefox"), ("chrome", "Chrome"), ("crios", "Chrome"), ("chromium", "Chrome"),
+    ("safari", "Safari"), ("msie", "IE"), ("trident", "IE"), ("ie ", "IE"),
+)  # fmt: skip
+
+
+@lru_cache(16_384)
+def os_of(said: str, agent: str) -> str:
+    """The family: what the record says, else what the user agent says."""
+    return _family(said, _OS) or _family(agent, _OS)
+
+
+@lru_cache(16_384)
+def browser_of(said: str, agent: str) -> str:
+    return _family(said, _BROWSERS) or (_family(agent, _BROWSERS) if agent.startswith("Mozilla") else "")
+
+
+def _family(text: str, table: Sequence[tuple[str, str]]) -> str:
+    lower = text.lower()
+    return next((name for part, name in table if part in lower), "")
+
+
+@lru_cache(65_536)
+def short(text: str) -> str:
+    """A name of eight characters: state is kept for millions of principals. Collisions within one of them are rare."""
+    return f"{crc32(text.encode('utf-8', 'surrogatepass')):08x}" if text else ""
+
+
+@lru_cache(16_384)
+def script(agent: str) -> bool:
+    return bool(_SCRIPT.search(agent))
+
+
+def of_raw(raw: RawSignIn) -> SignIn:
+    """ValueError where the time cannot be read, or nobody signed in."""
+    status, location, device = raw.status, raw.location, raw.deviceDetail
+    principal = raw.userId or ""
+    workload = not principal and not raw.userPrincipalName and bool(raw.servicePrincipalId)
+    name = raw.userPrincipalName or ""
+    if workload:
+        principal, name = raw.servicePrincipalId or "", raw.servicePrincipalName or ""
+    principal = principal or name.casefold()
+    if not principal:
+        raise ValueError("a sign-in of nobody: neither userId, userPrincipalName nor servicePrincipalId")
+    code = status.errorCode if status else 0
+    address, agent, client = raw.ipAddress or "", raw.userAgent or "", raw.clientAppUsed or ""
+    coordinates = location.geoCoordinates if location else None
+    app, device_id, session = (
+        raw.appDisplayName or raw.appId or "",
+        (device.deviceId or "") if device else "",
+        raw.sessionId or "",
+    )
+    said_os, said_browser = (device.operatingSystem or "", device.browser or "") if device else ("", "")
+    interactive = raw.isInteractive
+    if interactive is None:
+        interactive = "nonInteractiveUser" not in raw.signInEventTypes
+    return SignIn(
+        id=raw.id,
+        at=seconds(raw.createdDateTime),
+        principal=intern(principal),
+        workload=workload,
+        name=intern(name),
+        code=code,
+        valid=code in VALID,
+        success=code in (0, 50140),
+        address=intern(address),
+        prefix=prefix_of(address),
+        asn=raw.autonomousSystemNumber or 0,
+        country=intern((location.countryOrRegion or "") if location else ""),
+        city=intern((location.city or "") if location else ""),
+        latitude=coordinates.latitude if coordinates else None,
+        longitude=coordinates.longitude if coordinates else None,
+        device=device_id,
+        managed=bool(device and (device.isManaged or device.isCompliant)),
+        os=os_of(said_os, agent),
+        browser=browser_of(said_browser, agent),
+        agent=intern(agent),
+        script=script(agent),
+        client=intern(client),
+        legacy=client in _NO_FACTOR,
+        app=intern(app),
+        resource=intern(raw.resourceDisplayName or raw.resourceId or ""),
+        interactive=interactive,
+        session=session,
+        token=intern(raw.incomingTokenType or ""),
+        multifactor=raw.authenticationRequirement == "multiFactorAuthentication",
+        credential=raw.servicePrincipalCredentialKeyId or "",
+        keys=(short(agent), short(app), short(device_id), short(session)),
+    )
+
+
+def sign_in(body: Mapping[str, Any]) -> SignIn:
+    """Of a signIn as a mapping. ValueError where a member has another type, or as `of_raw`."""
+    return of_raw(msgspec.convert(body, RawSignIn))
+
+
+def audit(body: Mapping[str, Any]) -> Audit:
+    """Of a directoryAudit. ValueError where it has no time."""
+    by = body.get("initiatedBy") or {}
+    user, app = by.get("user") or {}, by.get("app") or {}
+    targets = [
+        str(each.get("displayName") or each.get("userPrincipalName") or each.get("id") or "")
+        for each in body.get("targetResources") or ()
+        if isinstance(each, Mapping)
+    ]
+    return Audit(
+        id=str(body["id"]),
+        at=seconds(str(body["activityDateTime"])),
+        principal=str(
+            user.get("id") or app.get("servicePrincipalId") or str(user.get("userPrincipalName") or "").casefold()
+        ),
+        name=str(user.get("userPrincipalName") or app.get("displayName") or ""),
+        address=str(user.get("ipAddress") or ""),
+        activity=str(body.get("activityDisplayName") or ""),
+        targets=tuple(targets),
+        success=body.get("result") in (None, "success"),
+    )
+
+
+def activity(body: Mapping[str, Any]) -> Activity:
+    """Of a count of requests: principalId, timeGenerated, requests, resourceKinds, denied403. ValueError."""
+    names = tuple(str(each) for each in body.get("resourceKinds") or ())
+    return Activity(
+        id=str(body["id"]),
+        at=seconds(str(body["timeGenerated"])),
+        principal=str(body["principalId"]),
+        app=str(body.get("appId") or ""),
+        address=str(body.get("ipAddress") or ""),
+        requests=int(body.get("requests") or 0),
+        kinds=int(body.get("distinctResourceKinds") or len(names)),
+        names=names,
+        denied=int(body.get("denied403") or 0),
+    )

@@ -1,0 +1,115 @@
+"""From scores to levels, by a budget of alerts: so many in a thousand sign-ins of quiet days, and no cap in others.
+
+The thresholds of a day follow from the scores of up to 30 days before it, and stay for the day: whatever happens in it
+cannot raise them. Sign-ins with evidence beyond behaviour are left out of that history, and the thresholds stay within
+bounds, so that neither a noisy tenant nor a long attack hides what is strong. Proven facts are high at least.
+
+Source: budgets as in Wiefling et al., "Pump up password security!" (ACM TOPS 2022), who report by the share of sign-ins
+that are asked again; the levels' meaning from Microsoft Entra ID Protection.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct, field, msgpack
+
+from bartizan.identity.engine import Result
+from bartizan.identity.events import DAY
+
+Level = Literal["none", "low", "medium", "high"]
+ORDER: Sequence[Level] = ("none", "low", "medium", "high")
+
+HISTORY_DAYS = 30
+LEAST = 2_000  # quiet sign-ins before the history counts
+WIDTH = 0.1  # of a bin of scores
+LOWEST, BINS = -12.0, 400
+BEHAVIOUR = frozenset({"unfamiliarFeatures", "suspiciousSignins", "newCountry", "unlikelyTravel", "anomalousToken"})
+
+
+class Budget(Struct, frozen=True):
+    """At most `share` of quiet sign-ins reach the level; its threshold is never below `least` nor above `most`."""
+
+    share: float
+    least: float
+    usual: float  # without a history
+    most: float
+
+
+BUDGETS: dict[Level, Budget] = {
+    "low": Budget(0.005, 1.5, 2.5, 3.5),
+    "medium": Budget(0.001, 3.0, 4.0, 5.0),
+    "high": Budget(0.0002, 4.5, 5.5, 7.0),
+}
+
+
+class _Kept(Struct):
+    days: dict[int, dict[int, int]] = field(default_factory=dict)  # day -> bin -> sign-ins
+
+
+class Levels:
+    """Of one tenant. `count` is told of every valid sign-in once, in the order in which they are scored."""
+
+    def __init__(self) -> None:
+        self._kept = _Kept()
+        self._thresholds: dict[int, tuple[float, float, float]] = {}
+
+    def count(self, result: Result) -> None:
+        if any(each.type not in BEHAVIOUR for each in result.findings):
+            return
+        day = int(result.at // DAY)
+        of = self._kept.days.get(day)
+        if of is None:
+            if len(self._kept.days) > HISTORY_DAYS and day < min(self._kept.days):
+                return
+            of = self._kept.days[day] = {}
+            while len(self._kept.days) > HISTORY_DAYS + 2:
+                del self._kept.days[min(self._kept.days)]
+        index = min(BINS - 1, max(0, int((result.score - LOWEST) / WIDTH)))
+        of[index] = of.get(index, 0) + 1
+
+    def of(self, result: Result) -> Level:
+        """By the thresholds of the day on which it happened."""
+        if any(each.proven for each in result.findings):
+            return "high"
+        return self.level(result.score, int(result.at // DAY))
+
+    def level(self, score: float, day: int) -> Level:
+        low, medium, high = self.thresholds(day)
+        return "high" if score >= high else "medium" if score >= medium else "low" if score >= low else "none"
+
+    def thresholds(self, day: int) -> tuple[float, float, float]:
+        """Log-odds for low, medium and high."""
+        found = self._thresholds.get(day)
+        if found is None:
+            found = self._thresholds[day] = self._computed(day)
+            if len(self._thresholds) > 2 * HISTORY_DAYS:
+                del self._thresholds[min(self._thresholds)]
+        return found
+
+    def _computed(self, day: int) -> tuple[float, float, float]:
+        bins = [0] * BINS
+        for each, counts in self._kept.days.items():
+            if day - HISTORY_DAYS <= each < day:
+                for index, count in counts.items():
+                    bins[index] += count
+        total = sum(bins)
+        low, medium, high = (self._bound(bins, total, BUDGETS[level]) for level in ("low", "medium", "high"))
+        return low, max(low, medium), max(low, medium, high)
+
+    @staticmethod
+    def _bound(bins: Sequence[int], total: int, budget: Budget) -> float:
+        if total < LEAST:
+            return budget.usual
+        left = total * budget.share
+        for index in range(BINS - 1, -1, -1):
+            left -= bins[index]
+            if left < 0:
+                bound = LOWEST + (index + 1) * WIDTH
+                return min(budget.most, max(budget.least, bound))
+        return budget.least
+
+    def dump(self) -> bytes:
+        return msgpack.encode((self._kept, self._thresholds))
+
+    def load(self, raw: bytes) -> None:
+        self._kept, self._thresholds = msgpack.decode(raw, type=tuple[_Kept, dict[int, tuple[float, float, float]]])

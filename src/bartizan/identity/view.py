@@ -1,0 +1,249 @@
+"""What a detection looks at: the event, what is remembered of its principal and of its address, and how familiar it is.
+
+The behavioural part is an additive model of log-odds, from what was seen of this principal before (place, device,
+session, application, hour), backed off from the address over its network, carrier and country to what the tenant
+shares. The figures below are by judgement, the same for all; nothing of them names a place or an address.
+
+Source: Freeman, Jain, Dürmuth, Biggio and Giacinto, "Who are you? A statistical approach to measuring user
+authenticity" (NDSS 2016); Wiefling, Jørgensen, Thunem and Lo Iacono, "Pump up password security!" (ACM TOPS 2022).
+"""
+
+from collections.abc import Mapping
+from math import asin, cos, radians, sin, sqrt
+
+from msgspec import Struct
+
+from bartizan.identity.events import DAY, SignIn, short
+from bartizan.identity.state import Address, Burst, Place, Principal, Seen
+from bartizan.intel.networks import Intel
+from bartizan.intel.tables import Kind
+
+LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
+PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too
+FEW = 3  # accepted sign-ins with a value until it counts as known in full
+BOUND_TOKEN = "primaryRefreshToken"  # noqa: S105 - a kind of token: one that a registered device holds
+EARTH_KM = 12_742.0
+FAR_KM, FAST_KMH = 500.0, 800.0
+HIDDEN = Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE  # the place is not the user's
+
+
+class Account(Struct, frozen=True):
+    """What the directory says of a principal; times in seconds since 1970, 0 where it is silent."""
+
+    created: float = 0.0
+    last: float = 0.0  # successful sign-in before ours
+    administrator: bool = False
+    multifactor: bool = False
+
+
+NOBODY = Account()
+
+
+class View:
+    """Of one sign-in. The parts of its behavioural score are log-odds."""
+
+    __slots__ = (
+        "account", "address", "app", "burst", "device", "event", "hour", "intel", "kinds", "known_device", "learning",
+        "network", "place", "prefix", "principal", "session", "shared", "tenant_asn", "tenant_country",
+    )  # fmt: skip
+
+    event: SignIn
+    principal: Principal
+    address: Address
+    prefix: Address
+    kinds: int  # of the network, and of its carrier
+    learning: bool  # too little is known of the principal
+    place: float
+    device: float
+    session: float
+    app: float
+    hour: float
+    network: float
+    shared: bool  # many of the tenant are there for days
+    known_device: bool
+    tenant_asn: int  # others of the tenant that were accepted from the carrier
+    tenant_country: float  # share of the tenant's accepted sign-ins from the country
+    account: Account
+    intel: Intel
+    burst: Burst | None
+
+    @property
+    def base(self) -> float:
+        return self.place + self.device + self.session + self.app + self.hour + self.network
+
+    @property
+    def strange(self) -> bool:
+        return self.place > 0.0
+
+    def parts(self) -> dict[str, float]:
+        names = ("place", "device", "session", "app", "hour", "network")
+        return {name: round(getattr(self, name), 2) for name in names if getattr(self, name)}
+
+    def moved(self) -> tuple[Place, float, float] | None:
+        """The accepted place from which it came fastest, beyond what one can travel, with distance (km) and speed
+        (km/h)."""
+        event = self.event
+        if event.latitude is None or event.longitude is None:
+            return None
+        best: tuple[Place, float, float] | None = None
+        for place in self.principal.places:
+            distance = kilometres(event.latitude, event.longitude, place.latitude, place.longitude)
+            if distance <= FAR_KM:
+                continue
+            speed = distance / max(60.0, abs(event.at - place.at)) * 3600
+            if speed > FAST_KMH and (best is None or speed > best[2]):
+                best = place, distance, speed
+        return best
+
+    def idle_s(self) -> float:
+        """Since the last accepted sign-in, by what we saw or what the directory says; -1 where neither knows."""
+        last = max(self.principal.last, self.account.last)
+        if last:
+            return self.event.at - last
+        return self.event.at - self.account.created if self.account.created else -1.0
+
+
+def kilometres(a: float, b: float, c: float, d: float) -> float:
+    """Great-circle distance of (a, b) and (c, d) in degrees."""
+    half = sin(radians(c - a) / 2) ** 2 + cos(radians(a)) * cos(radians(c)) * sin(radians(d - b) / 2) ** 2
+    return EARTH_KM * asin(min(1.0, sqrt(half)))
+
+
+def kit_of(event: SignIn) -> str:
+    return f"{event.os}/{event.browser}"
+
+
+def assess(view: View) -> None:
+    """Fills in the behavioural parts."""
+    event, principal = view.event, view.principal
+    known, at = principal.known, event.at
+    learning = view.learning = principal.count < LEARNING_COUNT or at - principal.first < LEARNING_S
+    if event.workload:
+        _workload(view)
+        return
+    view.shared = shared = (
+        bool(view.kinds & Kind.TRUSTED) or view.address.shared(event.principal) or view.prefix.shared(event.principal)
+    )
+    address, asn = known("address", event.address, at), known("asn", str(event.asn), at) if event.asn else None
+    in_city = known("city", f"{event.country}/{event.city}", at) if event.city else None
+    country = known("country", event.country, at) if event.country else None
+    if address is not None and at - address.first >= PROBATION_S:
+        place = -3.0 if address.weight >= FEW else -2.2
+    elif shared or _settled(known("prefix", event.prefix, at), at):
+        place = -2.0
+    elif _settled(asn, at):
+        place = -0.5 if in_city is not None else 0.3
+    elif _settled(country, at):
+        place = 1.3 if view.tenant_asn >= 2 else 1.8
+    elif not event.country:
+        place = 1.0  # nobody can tell where it is
+    else:
+        place = 2.8 if view.tenant_country < 0.02 else 2.0
+    if place > 0 and address is not None:
+        place *= 0.5  # used today for the first time, and nothing came of it yet
+    if place > 0:
+        if view.kinds & Kind.MOBILE and country is not None:
+            place *= 0.4  # carriers move people between gateways
+        if learning:
+            place *= 0.45
+    view.place = place
+    kit = known("kit", kit_of(event), at)
+    view.known_device = bool(event.device) and known("device", event.keys[2], at) is not None
+    if view.known_device:
+        device = -3.5
+    elif event.managed:
+        device = -2.0
+    elif event.token == BOUND_TOKEN:
+        device = -1.5
+    elif event.os and known("os", event.os, at) is None:
+        device = 1.8
+    elif not event.browser:
+        device = 0.0
+    elif kit is None:
+        device = 1.3
+    elif known("agent", event.keys[0], at) is not None:
+        device = -0.5
+    else:
+        device = 0.2
+    if event.script and known("agent", event.keys[0], at) is None:
+        device = max(device, 0.0) + 2.5
+    if device > 0 and learning:
+        device *= 0.45
+    view.device = device
+    view.session = _session(view)
+    app = 0.0
+    if event.app and known("app", event.keys[1], at) is None:
+        app = 0.7
+    if event.legacy and known("client", event.client, at) is None:
+        app += 1.2
+    view.app = app * 0.45 if learning else app
+    view.hour = 0.0 if learning else _hour(principal, at)
+    network = 0.0
+    if view.kinds & Kind.HOSTING and asn is None and view.tenant_asn < 2:
+        network = 1.2
+    if event.multifactor and event.interactive and event.success:
+        network -= 0.3  # a second factor was given: less likely, and never proof
+    view.network = network
+
+
+def _settled(seen: Seen | None, at: float) -> bool:
+    return seen is not None and at - seen.first >= PROBATION_S
+
+
+def _session(view: View) -> float:
+    event = view.event
+    if not event.session:
+        return 0.0
+    session = view.principal.sessions.get(event.keys[3])
+    if session is None:
+        return 0.5 if event.interactive else 0.0
+    same_kit = kit_of(event) in session.kits or any(each.startswith(event.os + "/") for each in session.kits)
+    if same_kit:
+        if event.prefix in session.prefixes:
+            return -1.5
+        if event.asn in session.asns:
+            return -1.2
+        if view.place <= 0:
+            return -0.2
+        return 0.0 if view.kinds & (Kind.MOBILE | Kind.VPN) else 0.3
+    return 0.0 if event.asn in session.asns else 0.4  # the detection of moved tokens says the rest
+
+
+def _hour(principal: Principal, at: float) -> float:
+    hours, hour = principal.hours, int(at % DAY // 3600)
+    total = sum(hours)
+    if total < LEARNING_COUNT:
+        return 0.0
+    share = (hours[hour - 1] + hours[hour] + hours[(hour + 1) % 24]) / total
+    return 0.7 if share < 0.02 else 0.2 if share < 0.08 else -0.2
+
+
+def _workload(view: View) -> None:
+    """Programs are regular: what is new of one says more. Their bursts by new deployments stay in their network."""
+    event = view.event
+    known, at = view.principal.known, event.at
+    view.shared = view.known_device = False
+    view.session = view.hour = view.network = 0.0
+    if known("address", event.address, at) is not None:
+        place = -3.0
+    elif known("prefix", event.prefix, at) is not None:
+        place = -1.5
+    elif known("asn", str(event.asn), at) is not None:
+        place = 0.5
+    elif known("country", event.country, at) is not None:
+        place = 2.5
+    else:
+        place = 3.5
+    view.place = place
+    view.device = 0.0
+    if known("agent", event.keys[0], at) is None:
+        view.device = 1.5 if event.script else 1.0
+    view.app = 0.0 if known("app", event.keys[1], at) is not None else 1.2
+    if event.credential and known("credential", short(event.credential), at) is None:
+        view.network = 0.7
+    if view.learning:
+        view.place, view.device = view.place * 0.3, view.device * 0.3
+        view.app, view.network = view.app * 0.3, view.network * 0.3
+
+
+Accounts = Mapping[str, Account]
