@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.store.conftest import ALERTS, NOTES, putting
 from tests.store.test_plans import Watched
 
 from bartizan.errors import BadRequest
+from bartizan.odata.tree import And, Compare, Literal, Path
 from bartizan.store import Entity, Store, draft, entities
+from bartizan.store.draft import spliced
 from bartizan.store.engine import SqlStore
-from bartizan.store.interface import Draft, Span
+from bartizan.store.interface import Draft, Query, Span
 
 pytestmark = pytest.mark.anyio
 MANY = 1_200
@@ -103,3 +106,25 @@ async def test_reads_go_along_the_index(store: Store) -> None:
         told = plan.lower()
         assert "sort" not in told and "temp b-tree for order" not in told, plan
         assert "seq scan on entities" not in told and "scan entities" not in told, plan
+
+
+async def test_spliced_keeps_the_rest(store: Store) -> None:
+    """A draft of some properties changes these and leaves columns and entities of the others; a new document needs a
+    whole one."""
+    await put(store, touching("a1", Entity("host", "pc1")))
+    tenant = store.tenant("t")
+
+    def work(tx: Any) -> None:
+        stored = tx.get("alerts", "a1")
+        made = spliced(ALERTS, stored, {"severity": "high"})
+        assert made is not None
+        tx.put(made)
+
+    await tenant.write(work, actor="me")
+    high = Compare("eq", Path(("severity",), kind="enum"), Literal("high", "enum"))
+    titled = Compare("eq", Path(("title",), kind="text"), Literal("a1", "text"))
+    (row,) = (await tenant.page("alerts", Query(top=5, filter=And((high, titled))))).rows
+    assert msgspec.json.decode(row.wire("beta"))["severity"] == "high"
+    assert len(await tenant.entity("host", "pc1", collection="alerts")) == 1
+    with pytest.raises(ValueError, match="is not there"):
+        await tenant.write(lambda tx: tx.put(Draft(collection="alerts", id="new", doc=b"{}", rest=True)), actor="me")

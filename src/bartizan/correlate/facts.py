@@ -22,6 +22,7 @@ MAX_OF_A_KIND = 12  # entities of one alert; a worm's list of victims links ever
 
 _NAMESPACE = "#microsoft.graph.security."
 _ARTEFACTS = frozenset({"address", "hash", "url", "domain", "resource"})
+_NO_ARTEFACTS = frozenset({"user", "process", "mailbox"})  # nor become one as they are read, as a host may
 
 
 class Named(Struct, frozen=True, tag=True):
@@ -177,7 +178,8 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float) -> Iterator[
                 mail = _text(given.get("emailAddress")) if isinstance(given, dict) else None
                 if mail:
                     yield ("sender", mail.lower())
-        for one in entities.distinct(entities.of_evidence(item, depth=0)):
+        given = (each for each in entities.of_evidence(item, depth=0) if each.kind not in _NO_ARTEFACTS)
+        for one in entities.distinct(given):
             if one.kind not in _ARTEFACTS or _local(one.kind, one.value):
                 continue
             yield (one.kind, one.value.lower())
@@ -194,8 +196,12 @@ def _walk(items: Iterable[Any], depth: int = 6) -> Iterator[dict[str, Any]]:
         if str(item.get("@odata.type") or "").startswith(_NAMESPACE):
             yield item
         if depth:
-            inside = [each for value in item.values() for each in (value if isinstance(value, list) else (value,))]
-            yield from _walk((each for each in inside if isinstance(each, dict) and "@odata.type" in each), depth - 1)
+            for value in item.values():
+                if isinstance(value, dict | list):
+                    inside = value if isinstance(value, list) else (value,)
+                    typed = [each for each in inside if isinstance(each, dict) and "@odata.type" in each]
+                    if typed:
+                        yield from _walk(typed, depth - 1)
 
 
 def _device(item: Mapping[str, Any]) -> list[Token]:

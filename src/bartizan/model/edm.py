@@ -90,7 +90,7 @@ class Edm:
 
     def evolvable(self, type_name: str, inner: Mapping[str, Any]) -> bool:
         """Whether some enum value is a member after unknownFutureValue."""
-        return self._masks().mask(type_name, inner) is not inner
+        return self._masks().late(type_name, inner)
 
     def mask(self, type_name: str, wire: dict[str, Any]) -> dict[str, Any]:
         """The same with such members replaced by unknownFutureValue; the same object where there are none."""

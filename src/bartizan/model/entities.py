@@ -154,6 +154,8 @@ def of_evidence(item: Mapping[str, Any], role: str = "", depth: int = 6) -> Iter
     role = str(roles[0]) if isinstance(roles, list) and roles else role
     name = str(item.get(_TYPE) or "").removeprefix(_NAMESPACE)
     for kind, path, own in _NAMES.get(name, ()):
+        if item.get(path[0]) is None:
+            continue
         for value in _values(item, path):
             yield Observed(kind, value, own or role)
     if depth:
@@ -164,6 +166,8 @@ def of_evidence(item: Mapping[str, Any], role: str = "", depth: int = 6) -> Iter
 def _within(item: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Evidence inside evidence."""
     for value in item.values():
+        if not isinstance(value, dict | list):
+            continue
         for inside in value if isinstance(value, list) else (value,):
             if isinstance(inside, dict) and str(inside.get(_TYPE) or "").startswith(_NAMESPACE):
                 yield inside

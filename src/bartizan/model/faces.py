@@ -147,6 +147,29 @@ def decode(content: bytes) -> AlertState:
     )
 
 
+class _PlaceLegacy(Struct):
+    incidentIds: Any = None
+
+
+class _PlaceOwn(Struct):
+    legacy: _PlaceLegacy
+
+
+class Place(Struct):
+    """The part of a state that tells which incident an alert is in, with its marks: a tenth of the time to decode."""
+
+    own: _PlaceOwn = field(name=_OWN)
+    incident: str | None = field(name="incidentId", default=None)
+    marks: dict[str, Any] | None = field(name="additionalData", default=None)
+
+    def incidents(self, incident: str | None) -> list[str]:
+        """What the legacy face shows once the alert is in this one."""
+        return _incidents(self.own.legacy.incidentIds, incident)
+
+
+place = msgspec.json.Decoder(Place).decode
+
+
 # ---------------------------------------------------------------- the faces
 
 
@@ -158,10 +181,15 @@ def today(state: AlertState) -> dict[str, Any]:
 
 def of_old(state: AlertState) -> dict[str, Any]:
     """`microsoft.graph.alert`, inner form, without the store's stamps."""
-    given = state.legacy.get("incidentIds") or []
-    incidents = given if state.incident in given else [state.incident] if state.incident else []
+    incidents = _incidents(state.legacy.get("incidentIds"), state.incident)
     words = workflow.legacy_face(state.now)
     return {"id": state.id, **state.legacy, **words, "incidentIds": incidents, "historyStates": state.history}
+
+
+def _incidents(given: Any, incident: str | None) -> list[str]:
+    """Of the legacy face, which may have come with several."""
+    found = given or []
+    return found if incident in found else [incident] if incident else []
 
 
 def _techniques(state: AlertState) -> list[str]:
@@ -371,8 +399,13 @@ def move(state: AlertState, incident: str | None) -> AlertState:
 def mark(state: AlertState, **marks: Any) -> AlertState:
     """With what this server says of an alert in its additionalData, by the names of MARKS; None takes a mark away."""
     before = state.v2.get("additionalData") or {}
-    after = {name: value for name, value in {**before, **marks}.items() if value is not None}
+    after = remarked(before, marks)
     return state if after == before else replace(state, v2={**state.v2, "additionalData": after or None})
+
+
+def remarked(before: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str, Any]:
+    """The marks with others in their place, without those that are None."""
+    return {name: value for name, value in {**before, **marks}.items() if value is not None}
 
 
 def unmarked(state: AlertState) -> AlertState:

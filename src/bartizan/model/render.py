@@ -314,6 +314,18 @@ class Masker:
                 changed[key] = new
         return {**value, **changed} if changed else value
 
+    def late(self, name: str, value: Any) -> bool:
+        """Whether `mask` would replace something."""
+        if isinstance(value, list):
+            return any(self.late(name, item) for item in value)
+        if not isinstance(value, dict) or name not in self._touched:
+            return False
+        for key, what in self._plan(self._concrete(name, value)).items():
+            item = value.get(key)
+            if item is not None and (_any_late(what, item) if isinstance(what, EnumType) else self.late(what, item)):
+                return True
+        return False
+
     def _concrete(self, name: str, value: Mapping[str, Any]) -> str:
         mark = value.get(_TYPE)
         found = self._schema.type_name(mark) if isinstance(mark, str) else None
@@ -329,6 +341,10 @@ def _mask_enum(enum: EnumType, value: Any) -> Any:
     if not enum.flags:
         return mark
     return ",".join(dict.fromkeys(mark if part in enum.late else part for part in value.split(",")))
+
+
+def _any_late(enum: EnumType, value: Any) -> bool:
+    return any(_is_late(enum, item) for item in value) if isinstance(value, list) else _is_late(enum, value)
 
 
 def _is_late(enum: EnumType, value: Any) -> bool:

@@ -6,6 +6,7 @@ Nothing here raises on odd input, and everything is bounded, since records come 
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -19,6 +20,7 @@ MAX_NODES = 20_000  # that a walk over a record visits
 REST_DEPTH = 8
 REST_NODES = 600  # of the part that stays under the vendor's names
 REST_TEXT_CHARS = 4_096
+MAX_PATHS = 8_192  # remembered, with what they are made of: the sources ask for some thousand
 _LONGEST_NUMBER_CHARS = 40
 _INT64 = 2**63
 
@@ -112,6 +114,13 @@ def inner_json(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=MAX_PATHS)
+def _way(path: str) -> tuple[str, str, str]:
+    """In lower case; the first step; those behind it."""
+    head, _, tail = path.partition(".")
+    return path.lower(), head, tail
+
+
 class Fields:
     """One JSON object of a record. A path such as "agent.name" is tried as one key first, then step by step.
 
@@ -143,11 +152,13 @@ class Fields:
             return value
         if self._folded is None:
             self._folded = {key.lower(): key for key in reversed(data) if isinstance(key, str)}
-        key = self._folded.get(path.lower())
-        if key is not None and data[key] is not None:
-            return data[key]
-        head, dot, tail = path.partition(".")
-        value = self.object(head)._at(tail) if dot else None
+        folded, head, tail = _way(path)
+        key = self._folded.get(folded)
+        if key is not None and (value := data[key]) is not None:
+            return value
+        if tail:
+            inside = self._inner.get(head) if self._inner is not None else None
+            value = (self.object(head) if inside is None else inside)._at(tail)
         return self._beside._at(path) if value is None and self._beside is not None else value
 
     def raw(self, *paths: str) -> Any:

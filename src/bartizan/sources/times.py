@@ -6,6 +6,7 @@ Source: MS-DTYP 2.3.3 (FILETIME counts 100 ns since 1601); RFC 5322, section 3.3
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from bartizan.model.times import TICKS_A_SECOND, from_ticks, instant, parse, to_datetime
@@ -18,6 +19,7 @@ _LATEST = "9999"
 _UNITS = ((1e11, TICKS_A_SECOND), (1e14, 10_000), (1.1e17, 10))
 _FILETIME_BELOW = 2e17  # the year 2234; nanoseconds begin here, in 1976
 _LONGEST_CHARS = 64
+MAX_REMEMBERED = 2_048  # texts: a record says the same time under several names
 _FORMS = (
     "%m/%d/%Y %I:%M:%S %p",  # 3/24/2022 2:42:35 PM
     "%m/%d/%Y-%H:%M:%S",  # 03/04/2020-18:25:29.258113
@@ -54,13 +56,19 @@ _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 def when(value: Any) -> str | None:
     """Wire text of a vendor's time; None where it is none, or says "never"."""
+    if isinstance(value, str):
+        return _when(value) if 0 < len(value) <= _LONGEST_CHARS else None
+    number = as_number(value)
+    return None if number is None else _of_number(number, value)
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _when(value: str) -> str | None:
     number = as_number(value)
     if number is not None:
         return _of_number(number, value)
-    if isinstance(value, str) and 0 < len(value) <= _LONGEST_CHARS:
-        text = _of_text(value.strip())
-        return text if text is not None and _EARLIEST < text < _LATEST else None
-    return None
+    text = _of_text(value.strip())
+    return text if text is not None and _EARLIEST < text < _LATEST else None
 
 
 def first_time(fields: Fields, *paths: str) -> str | None:

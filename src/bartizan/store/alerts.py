@@ -305,26 +305,33 @@ def place_alert(
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         return None
-    before = state_of(stored)
-    if before.incident != instead_of or (instead_of is None and faces.marks(before).get(faces.EXCLUDED) is True):
+    place = faces.place(stored.state)
+    excluded = (place.marks or {}).get(faces.EXCLUDED) is True
+    if place.incident != instead_of or (instead_of is None and excluded):
         return None
-    after = faces.mark(faces.move(before, incident), **marks)
-    return _placed(tx, stored, before, after) or _replace(tx, before, after, touch=False)
+    kept = _placed(tx, stored, place, incident, marks)
+    if kept is None:
+        before = state_of(stored)
+        kept = _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
+    return kept
 
 
-def _placed(tx: Tx, stored: Stored, before: AlertState, after: AlertState) -> Kept | None:
+def _placed(tx: Tx, stored: Stored, place: faces.Place, incident: str, marks: Mapping[str, Any]) -> Kept | None:
     """Of each face what tells the incident, and the marks, since this is done to every alert, inside the writer."""
-    old = _legacy(tx, after.id)
-    changed = {"incidentId": (before.incident, after.incident), **_marked(before, after)}
-    of_old = faces.of_old(after)
-    v2 = spliced(ALERTS_V2, stored, faces.today(after), tuple(changed), entities=_named(after))
-    legacy = spliced(ALERTS, old, of_old, ("incidentIds",))
+    old = _legacy(tx, stored.id)
+    changed: Changes = {"incidentId": (place.incident, incident)}
+    before = place.marks or {}
+    if marks and (after := faces.remarked(before, marks)) != before:
+        changed[_MORE] = place.marks, after or None
+    changed_legacy: Changes = {"incidentIds": (place.incidents(place.incident), place.incidents(incident))}
+    v2, legacy = spliced(ALERTS_V2, stored, _new(changed)), spliced(ALERTS, old, _new(changed_legacy))
     if v2 is None or legacy is None:
         return None
-    changed_legacy: Changes = {"incidentIds": (faces.of_old(before)["incidentIds"], of_old["incidentIds"])}
-    return Kept(
-        _put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident
-    )
+    return Kept(_put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=incident)
+
+
+def _new(changed: Changes) -> dict[str, Any]:
+    return {name: after for name, (_, after) in changed.items()}
 
 
 def _marked(before: AlertState, after: AlertState) -> Changes:
@@ -393,8 +400,8 @@ def mark_alert(tx: Tx, id: str, **marks: Any) -> bool:
     before = state_of(stored)
     after = faces.mark(before, **marks)
     if after is not before:
-        v2 = spliced(ALERTS_V2, stored, faces.today(after), (_MORE,), entities=_named(after))
-        _put(tx, v2 or _today_draft(after), _marked(before, after))
+        changed = _marked(before, after)
+        _put(tx, spliced(ALERTS_V2, stored, _new(changed)) or _today_draft(after), changed)
     return after is not before
 
 

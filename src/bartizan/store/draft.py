@@ -1,6 +1,7 @@
 """An inner object made ready for the store: wire bytes per version, columns, entities, before the lock is taken."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -64,40 +65,35 @@ def draft(
 def spliced(
     collection: Collection,
     stored: Stored,
-    whole: Mapping[str, Any],
-    names: Sequence[str],
-    *,
-    entities: Sequence[Entity] = (),
+    values: Mapping[str, Any],
 ) -> Draft | None:
-    """As `draft` of `whole`, whose properties `names` alone differ from what is stored, with the bytes of all others
-    taken over: a fraction of the time. They must have the same form on the wire in every version. None where a version
-    does not show one of them: then it takes `draft`."""
+    """As `draft` of what is stored with other `values` of some properties, the bytes, columns and entities of all
+    others taken over: a fraction of the time. The properties must name no entity, and have the same form on the wire in
+    every version. None where a version does not show one of them: then it takes `draft`."""
     stamps = [(_ETAG_KEY, _ETAG_VALUE)]
     if collection.created is not None:
         stamps.append((collection.created, CREATED))
     if collection.updated is not None:
         stamps.append((collection.updated, UPDATED))
-    given = [*stamps, *((name, whole[name]) for name in names)]
-    put = {name: msgspec.Raw(_encode(value)) for name, value in given}
+    given = {**values, **dict(stamps)}
+    put = {name: msgspec.Raw(_encode(value)) for name, value in given.items()}
     made: list[bytes] = []
     for text in (stored.doc, stored.beta, stored.state):
         parts = _decode_parts(text) if text else {}
-        if text and not all(name in parts for name in names):
+        if text and not values.keys() <= parts.keys():
             return None
         parts.update({name: value for name, value in put.items() if name in parts})
         made.append(_encode(parts) if text else b"")
     doc, beta, state = made
-    values = column_values(collection, {**whole, **dict(stamps)})
-    found = _unique([*entities, *found_entities(collection, whole)], stored.id)
     return Draft(
         collection=collection.name,
         id=stored.id,
         doc=doc,
         beta=beta or None,
         state=state,
-        columns=values,
-        entities=found,
+        columns=column_values(collection, given, only=given.keys()),
         evolvable=stored.evolvable,
+        rest=True,
     )
 
 
@@ -175,22 +171,33 @@ def values_at(value: Any, names: Sequence[str]) -> list[Any]:
     for at, name in enumerate(names):
         if isinstance(value, list):
             return [found for item in value for found in values_at(item, names[at:])]
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return []
         value = value.get(name)
     return [found for item in value for found in values_at(item, ())] if isinstance(value, list) else [value]
 
 
-def column_values(collection: Collection, whole: Mapping[str, Any]) -> dict[str, Scalar]:
-    """The declared columns of an inner object."""
+def column_values(
+    collection: Collection, whole: Mapping[str, Any], only: Container[str] | None = None
+) -> dict[str, Scalar]:
+    """The declared columns of an inner object; with `only` those of these properties."""
     found: dict[str, Scalar] = {}
     for column in collection.columns:
-        head, _, tail = column.path.partition("/")
+        head, tail = _steps(column.path)
+        if only is not None and head not in only:
+            continue
         value = whole.get(head)
-        for name in tail.split("/") if tail else ():
-            value = value.get(name) if isinstance(value, Mapping) else None
+        for name in tail:
+            value = value.get(name) if isinstance(value, dict) else None
         found[column.path] = None if value is None else _scalar(column, value)
     return found
+
+
+@lru_cache(maxsize=4_096)  # the declared paths
+def _steps(path: str) -> tuple[str, tuple[str, ...]]:
+    """The property of the object itself, and the way on from there."""
+    head, *tail = path.split("/")
+    return head, tuple(tail)
 
 
 def _scalar(column: Column, value: Any) -> Scalar:
@@ -216,11 +223,11 @@ def _number(column: Column, value: float) -> Scalar:
 def found_entities(collection: Collection, whole: Mapping[str, Any]) -> Iterator[Entity]:
     """What the declared entity paths find."""
     for path, kind in collection.entities.items():
-        head, _, tail = path.partition("/")
+        head, tail = _steps(path)
         inside = whole.get(head)
         if not inside:
             continue
-        for value in values_at(inside, tail.split("/") if tail else ()):
+        for value in values_at(inside, tail):
             if isinstance(value, str):
                 yield Entity(kind, value)
 
@@ -231,7 +238,7 @@ def _unique(entities: Sequence[Entity], id: str) -> tuple[Entity, ...]:
     for entity in entities:
         value = entity.value.replace("\0", "\ufffd").strip().lower()
         if value:
-            found[Entity(entity.kind, value, entity.role)] = None
+            found[entity if value == entity.value else Entity(entity.kind, value, entity.role)] = None
     if len(found) > MAX_ENTITIES:
         raise BadRequest(f"'{id}' names {len(found)} entities; the most is {MAX_ENTITIES}: split the record")
     return tuple(found)

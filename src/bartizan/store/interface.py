@@ -108,6 +108,7 @@ class Draft(Struct):
     columns: Mapping[str, str | int | float | bool | None] = {}  # by Column.path; may hold CREATED and UPDATED
     entities: tuple[Entity, ...] = ()  # beyond those that Collection.entities finds
     evolvable: bool = False  # holds enum members after unknownFutureValue, to be masked for most readers
+    rest: bool = False  # the entities, and the columns that are not named, stay as they are: the document was there
 
 
 class Stored(Struct, frozen=True, gc=False):

@@ -244,6 +244,8 @@ def tables(collections: Sequence[Collection], dialect: Dialect) -> Mapping[str, 
 def entity_key(value: str) -> str:
     """A value as the entity index holds it: folded, and never longer than an index row may be."""
     value = value.replace("\0", "\ufffd").strip().lower()
+    if len(value) * 4 <= MAX_ENTITY_BYTES:  # a character has at most four bytes
+        return value
     raw = value.encode()
     if len(raw) <= MAX_ENTITY_BYTES:
         return value

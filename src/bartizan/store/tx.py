@@ -112,16 +112,17 @@ class SqlTx:
         doc = fill.text(draft.doc)
         beta = None if draft.beta is None or draft.beta == draft.doc else fill.text(draft.beta)
         state = fill.text(draft.state)
-        columns = self._columns(table, draft, fill)
+        columns = self._columns(table, draft, fill, old)
         self._check_unique(table, id, columns, old)
-        entities = _entity_rows(draft.entities)
-        listed = _encode(entities).decode() if entities else None
+        entities = [] if draft.rest else _entity_rows(draft.entities)
+        listed = old[-1] if draft.rest and old is not None else _encode(entities).decode() if entities else None
         row = (seq, created, at, int(draft.evolvable), *columns, doc, beta, state or None, listed)
         if old is None:
             self._db.post(table.insert, (self.tenant, id, *row))
         else:
             self._update(table, id, row, old)
-        self._index_entities(table, id, created, entities, None if old is None else old[-1])
+        if not draft.rest:
+            self._index_entities(table, id, created, entities, None if old is None else old[-1])
         self._record(table, id, seq, "created" if old is None else "updated", at, changed)
         return Stored(draft.collection, id, seq, created, at, doc, beta, state, draft.evolvable)
 
@@ -133,16 +134,23 @@ class SqlTx:
         rows = self._db.rows(table.select_old, (self.tenant, id))
         return rows[0] if rows else None
 
-    def _columns(self, table: Table, draft: Draft, fill: "Fill") -> list[Scalar]:
+    def _columns(self, table: Table, draft: Draft, fill: "Fill", old: tuple[Any, ...] | None) -> list[Scalar]:
         given = draft.columns
+        if draft.rest and old is None:
+            raise ValueError(f"{draft.collection} '{draft.id}' is not there: all of it is to be given")
         if not given.keys() <= table.by_path.keys():
             unknown = ", ".join(sorted(given.keys() - table.by_path.keys()))
             raise ValueError(f"{draft.collection} declares no column {unknown}")
         values: list[Scalar] = []
-        for column in table.columns:
+        for at, column in enumerate(table.columns, 3):
+            if draft.rest and old is not None and column.path not in given:
+                values.append(old[at])
+                continue
             value = given.get(column.path)
             if isinstance(value, str):
-                value = _stored_text(column, fill.value(value))
+                value = fill.value(value)
+                if column.fold or len(value) > MAX_INDEXED_BYTES // 4 or "\0" in value:
+                    value = _stored_text(column, value)
             elif isinstance(value, bool) and table.dialect.truth == table.dialect.whole:
                 value = int(value)
             values.append(value)
@@ -198,11 +206,12 @@ class SqlTx:
         if old == new:
             return
         name, before, after = table.collection.name, set(old), set(new)
-        self._db.many(
-            "DELETE FROM entities WHERE tenant = $? AND collection = $? AND kind = $? AND value = $? AND created = $? "
-            "AND id = $? AND role = $?",
-            [(self.tenant, name, kind, value, created, id, role) for kind, value, role in sorted(before - after)],
-        )
+        if before - after:
+            self._db.many(
+                "DELETE FROM entities WHERE tenant = $? AND collection = $? AND kind = $? AND value = $? "
+                "AND created = $? AND id = $? AND role = $?",
+                [(self.tenant, name, kind, value, created, id, role) for kind, value, role in sorted(before - after)],
+            )
         self._db.many(
             "INSERT INTO entities (tenant, collection, kind, value, created, id, role) "
             "VALUES ($?, $?, $?, $?, $?, $?, $?) ON CONFLICT DO NOTHING",
