@@ -1,0 +1,1 @@
+"""Identities: what their sign-ins and their directory say of risk, access and posture."""
