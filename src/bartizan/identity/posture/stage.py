@@ -40,7 +40,7 @@ from bartizan.store.interface import FEED_PLACE, Collection, Draft, Store, Tx
 ACTOR = "identity.posture"
 LOOK_S = 10.0  # a look at a tenant where nothing has changed is three short reads
 SHARE = 0.05  # of one processor, while facts keep changing
-WRITE_ROWS = 200  # documents of one transaction: the lock is held a few milliseconds
+WRITE_ROWS = 50  # documents of one transaction: others wait a few milliseconds
 MAX_CHANGES = 500
 WATCHED = (
     "users",
