@@ -12,6 +12,7 @@ from bartizan.auth.caller import Access
 from bartizan.extend import RESOURCES, SOURCES, Can, Resource
 from bartizan.extend.connections import settings_of
 from bartizan.extend.connectors import CONNECTORS, Connector
+from bartizan.identity.posture import CONTROLS
 from bartizan.lake.tables import TABLES, declare
 from bartizan.sources.tables import TABLES as SOURCE_TABLES
 
@@ -137,6 +138,27 @@ def _connector(kind: type[Connector]) -> list[str]:
     return [*lines, ""]
 
 
+def _controls() -> str:
+    intro = "What posture assesses, each a control of `/security/secureScoreControlProfiles`; declared in"
+    parts = ["# Controls of posture", "", _NOTE, "", f"{intro} `src/bartizan/identity/posture/controls`.", ""]
+    for each in sorted(CONTROLS.values(), key=lambda control: control.id):
+        limits = ", ".join(f"`{name}` {value}" for name, value in each.limits.items())
+        parts += [
+            f"## {each.id}",
+            "",
+            f"{each.title}. {each.max_score:g} points, {each.tier}, {each.action}.",
+            "",
+            each.doc,
+            "",
+            f"- remedy: {each.remediation} Effect: {each.impact}",
+            f"- against: {', '.join(each.threats)}",
+            *([f"- limits (setting `posture_limits`): {limits}"] if limits else []),
+            f"- source: {each.source}",
+            "",
+        ]
+    return "\n".join(parts)
+
+
 def _tables() -> str:
     rows = [(f"`{name}`", str(len(table.columns)), table.time or "") for name, table in sorted(TABLES.items())]
     intro = "Event tables that telemetry goes to; they are read by hunting."
@@ -156,6 +178,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "resources": _resources,
     "sources": _sources,
     "connectors": _connectors,
+    "controls": _controls,
     "tables": _tables,
     "coverage": lambda: coverage.page(Router(RESOURCES)),
 }

@@ -293,6 +293,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     federation_s: Annotated[
         int, Meta(ge=1, le=60, description="Seconds that a federated read waits for each system.")
     ] = 10
+    # --- posture
+    posture_limits: Annotated[
+        tuple[str, ...],
+        Meta(description="Limits of controls that differ from the declared, such as `BartizanStaleUsers.days=60`."),
+    ] = ()
     # --- write-back
     write_back_limit_s: Annotated[
         int,

@@ -1,5 +1,6 @@
 """Microsoft's own Python SDKs against a started server: tokens by msal and azure-identity, objects by msgraph-sdk."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,6 +34,7 @@ from msgraph.generated.security.incidents.incidents_request_builder import Incid
 from msgraph.generated.security.incidents.microsoft_graph_security_merge_incidents import (
     merge_incidents_post_request_body as merging,
 )
+from msgraph.generated.security.secure_scores.secure_scores_request_builder import SecureScoresRequestBuilder
 from msgraph.generated.users.users_request_builder import UsersRequestBuilder
 from msgraph_beta import GraphServiceClient as BetaClient
 from msgraph_beta.generated.models.key_value_pair import KeyValuePair
@@ -216,6 +218,32 @@ async def test_scores_sign_ins_audits(graph: GraphServiceClient) -> None:
     assert sign_ins is not None and sign_ins.value and sign_ins.value[0].ip_address
     audits = await graph.audit_logs.directory_audits.get()
     assert audits is not None and audits.value and audits.value[0].activity_display_name
+
+
+async def test_posture(graph: GraphServiceClient, server: Running) -> None:
+    """The worker has assessed the sample organisation; the SDK reads the score, its controls, and who is affected."""
+    wanted = SecureScoresRequestBuilder.SecureScoresRequestBuilderGetQueryParameters(
+        filter="vendorInformation/provider eq 'Bartizan Identity Posture'", top=1
+    )
+    controls: dict[str, Any] = {}
+    for _ in range(300):
+        scores = await graph.security.secure_scores.get(RequestConfiguration(query_parameters=wanted))
+        assert scores is not None
+        if scores.value:
+            controls = {each.control_name: each for each in scores.value[0].control_scores}
+        if "BartizanAdminMFA" in controls:  # assessed again since roles and registrations came in
+            break
+        await asyncio.sleep(0.2)
+    admins = controls["BartizanAdminMFA"]
+    assert admins.control_category == "Identity" and admins.additional_data["total"] != "0"
+    assert 0 < scores.value[0].current_score < scores.value[0].max_score
+    profile = await graph.security.secure_score_control_profiles.by_secure_score_control_profile_id(
+        "BartizanUserMFA"
+    ).get()
+    assert profile is not None and profile.max_score == 9 and profile.threats
+    with server.api() as api:
+        found = api.get("/beta/security/secureScoreControlProfiles/BartizanUserMFA/evidence?$top=2").json()["value"]
+    assert found and all("not registered" in each["reason"] for each in found)
 
 
 async def test_beta(beta: BetaClient) -> None:

@@ -1,13 +1,15 @@
-"""Secure scores: one document a tenant and day, and the controls that they are made of.
+"""Secure scores: one document a tenant, day and provider; the controls that they are made of, and who is affected.
 
 Source: Microsoft Graph, resources secureScore and secureScoreControlProfile.
 """
 
 from typing import Any
 
-from bartizan.errors import BadRequest
-from bartizan.extend import Can, Context, resource
+from bartizan.errors import BadRequest, NotFound
+from bartizan.extend import Answer, Can, Context, resource
+from bartizan.identity.posture import EVIDENCE
 from bartizan.model.times import instant
+from bartizan.store.draft import inner
 
 _READ = "SecurityEvents.Read.All"
 _WRITE = "SecurityEvents.ReadWrite.All"
@@ -41,6 +43,8 @@ profiles = resource(
     required="title",
     throttle="secureScore",
 )
+
+profiles.navigation("evidence", EVIDENCE, column="controlName", versions=("beta",))
 
 
 @scores.prepare
@@ -85,3 +89,39 @@ def update_state(ctx: Context, before: dict[str, Any], given: dict[str, Any]) ->
 
 def _said(entry: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(entry.get(name) for name in ("assignedTo", "comment", "state"))
+
+
+@scores.action(
+    "projection",
+    parameters={"controlNames": "Collection(Edm.String)"},
+    returns="microsoft.graph.secureScoreProjection",
+    function=True,
+    versions=("beta",),
+)
+async def project(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+    """The score as it would be with these controls met, or with all of it; 400 where the score has no such control, or
+    one whose maxScore nobody told."""
+    row = await ctx.store.get(scores.collection.name, id or "")
+    if row is None:
+        raise NotFound(f"There is no secure score '{(id or '')[:100]}'.")
+    score = inner(row)
+    known = {str(each["controlName"]): each for each in score.get("controlScores") or () if each.get("controlName")}
+    chosen = list(dict.fromkeys(known if given["controlNames"] is None else given["controlNames"]))
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise BadRequest(f"this score has no control {unknown[0][:100]!r}; it has: {', '.join(sorted(known))}")
+    gains = [await _gain(ctx, known[name]) for name in chosen]
+    now = float(score["currentScore"])
+    reached = round(now + sum(each["gain"] for each in gains), 2)
+    most = score["maxScore"]
+    return Answer(200, {"currentScore": now, "projectedScore": reached, "maxScore": most, "gains": gains})
+
+
+async def _gain(ctx: Context, control: dict[str, Any]) -> dict[str, Any]:
+    name, now, most = str(control["controlName"]), float(control.get("score") or 0.0), control.get("maxScore")
+    if most is None:
+        row = await ctx.store.get(profiles.collection.name, name)
+        most = None if row is None else inner(row).get("maxScore")
+    if most is None:
+        raise BadRequest(f"nobody told the maxScore of control {name[:100]!r}: bring in its profile")
+    return {"controlName": name, "score": now, "maxScore": most, "gain": round(max(0.0, float(most) - now), 2)}

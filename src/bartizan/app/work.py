@@ -19,6 +19,7 @@ from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
+from bartizan.identity.posture import PostureStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
@@ -118,6 +119,7 @@ def stages(
         "pull": pull.run,
         "actions": carry.run,
         "writeback": writeback.run,
+        "posture": PostureStage(store, fed(), changes=settings.posture_limits).run,
     }
 
 

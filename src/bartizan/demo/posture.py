@@ -14,8 +14,6 @@ DETECTIONS = "/v1.0/identityProtection/riskDetections"
 RISKY_USERS = "/v1.0/identityProtection/riskyUsers"
 
 _CONTROLS = (
-    ("MFARegistrationV2", "Require multifactor authentication for all users", "Identity", 9.0, "moderate", "Core"),
-    ("BlockLegacyAuthentication", "Block legacy authentication", "Identity", 8.0, "low", "Core"),
     ("EndpointProtection", "Turn on tamper protection", "Device", 6.0, "low", "Defense in Depth"),
     ("SafeLinks", "Check links at the time of click", "Apps", 5.0, "low", "Defense in Depth"),
     ("BackupEncryption", "Encrypt backups", "Data", 7.0, "moderate", "Advanced"),
@@ -109,7 +107,7 @@ def policies() -> Iterator[Batch]:
     )
 
 
-_VENDOR = {"vendor": "Bartizan", "provider": "SecureScore"}
+_VENDOR = {"vendor": "Northwall", "provider": "Northwall posture"}  # identities: this server's own posture
 
 
 def scores(org: Organisation, now: datetime) -> Iterator[Batch]:
@@ -150,7 +148,7 @@ def _score(org: Organisation, now: datetime, back: int) -> dict[str, Any]:
         "maxScore": sum(control[3] for control in _CONTROLS),
         "activeUserCount": len(org.people),
         "licensedUserCount": len(org.people),
-        "enabledServices": ["HasIdentity"],
+        "enabledServices": ["HasExchange"],
         "vendorInformation": _VENDOR,
         "controlScores": [
             {"controlName": name, "controlCategory": category, "score": round(reached[name], 2), "description": title}

@@ -2319,6 +2319,8 @@ class SecureScore(Entity, kw_only=True, omit_defaults=True):
 class SecureScoreControlProfile(Entity, kw_only=True, omit_defaults=True):
     actionType: str | None = None
     actionUrl: str | None = None
+    assessmentDetail: str | None = None
+    assessmentState: str | None = None
     assignedTo: str | None = None
     azureTenantId: str | None = None
     comment: str | None = None

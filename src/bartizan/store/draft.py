@@ -16,6 +16,7 @@ MAX_ENTITIES = 2_000  # index rows of one document; the longest real alert (a wo
 _ETAG_KEY = "@odata.etag"
 _TYPE_KEY = "@odata.type"
 OWN = "@bartizan."  # what keys of this server's own begin with: kept in the state, never rendered
+DERIVED = f"{OWN}derived"  # of a document that this server made itself, where others bring such: theirs replaces it
 _ETAG_VALUE = f'W/"{ETAG}"'
 _MAX_INT = 2**63 - 1
 

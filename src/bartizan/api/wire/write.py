@@ -12,8 +12,8 @@ from bartizan.api.wire.request import Request, Response
 from bartizan.api.wire.route import Target, refusal
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge
 from bartizan.extend import Context, Navigation, Resource
-from bartizan.store.draft import OWN, draft, inner
-from bartizan.store.interface import Stored, Tx
+from bartizan.store.draft import DERIVED, OWN, draft, inner
+from bartizan.store.interface import Draft, Stored, Tx
 
 MAX_BULK = 1_000  # objects of one POST: one transaction, lock held under 50 ms with small documents
 INGEST = "Bartizan.Ingest.All"
@@ -144,7 +144,7 @@ async def _create(
         rows: list[Stored] = []
         fresh: list[str] = []
         for one, asked, whole, links in zip(drafts, sent, given, bound, strict=True):
-            row = tx.put(one, unless_exists=True)
+            row = tx.put(one, unless_exists=True) or _instead(tx, resource, one)
             if row is not None:
                 fresh.append(one.id)
             else:
@@ -160,6 +160,12 @@ async def _create(
         return rows, bool(fresh)
 
     return await ctx.store.write(work, actor=ctx.caller.actor)
+
+
+def _instead(tx: Tx, resource: Resource, one: Draft) -> Stored | None:
+    """In the place of an object that this server made itself until somebody brings it."""
+    row = tx.get(resource.collection.name, one.id)
+    return tx.put(one) if row is not None and inner(row).get(DERIVED) else None
 
 
 def _linked(tx: Tx, navigation: Navigation, parent: str, id: str) -> bool:
