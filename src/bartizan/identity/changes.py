@@ -36,6 +36,10 @@ class ChangeView(Struct, frozen=True):
     network: Network  # of the address that the record names
     application: Application | None  # that was consented to, or got a credential
 
+    def last_sign_in(self, within_s: float) -> Recent | None:
+        """From anywhere."""
+        return _sign_in(self.principal, self.audit.at, "", within_s)
+
     def strange_sign_in(self, within_s: float) -> Recent | None:
         """One from a place that was new to the principal."""
         found = _sign_in(self.principal, self.audit.at, self.audit.address, within_s)
