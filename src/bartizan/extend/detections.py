@@ -20,6 +20,7 @@ class Finding(Struct):
     subject: str = ""  # the id of an earlier sign-in, or of another principal's; "" is the event itself
     score: float = 0.0  # of the subject, when it was found
     parts: dict[str, float] = field(default_factory=dict)
+    principal: str = ""  # whose risk it is, where not the event's own: an application that a user consented to
 
 
 class Detection(Struct, frozen=True):

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
-from bartizan.identity.changes import BackView, ChangeView, RequestView
+from bartizan.identity.changes import ADMIN_CONSENT, CONSENT, CREDENTIAL_ADDED, BackView, ChangeView, RequestView
 from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, short
 from bartizan.identity.state import (
     DENIALS,
@@ -29,12 +29,15 @@ from bartizan.identity.state import (
     SESSIONS,
     WINDOW_S,
     Address,
+    Application,
+    Browser,
     Burst,
     Held,
     Place,
     Principal,
     Recent,
     Session,
+    keep,
 )
 from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess, kit_of
 from bartizan.intel.networks import Intel
@@ -51,6 +54,7 @@ FEEDBACK_WEIGHT = 5.0
 MOST_SESSIONS = 200_000  # of a tenant
 MOST_ADDRESSES = 200_000  # of a tenant; those that were not seen for longest make room
 PRUNE_EVERY = 20_000
+MOST_ISSUERS = 64  # federated issuers of a tenant
 BASE_TYPE, WORKLOAD_TYPE = "unfamiliarFeatures", "suspiciousSignins"
 CONFIRMED = "investigationsThreatIntelligence"  # of what resembles a sign-in that a person called an attack
 BASE_NAMED = 1.5  # of the behavioural score, from which it is a finding of its own
@@ -81,7 +85,7 @@ class Result(Struct, gc=False):
 
 
 def shard_of(principal: str, shards: int) -> int:
-    return crc32(principal.encode()) % shards
+    return crc32(principal.encode(errors="surrogatepass")) % shards
 
 
 class State:
@@ -102,9 +106,14 @@ class State:
         self.asns: dict[int, dict[str, float]] = {}
         self.sessions: dict[str, str] = {}  # the last used ones -> the network in which each began
         self.hot: dict[str, float] = {}  # addresses that a person called an attacker's -> until
+        self.browsers: dict[str, Browser] = {}
+        self.issuers: dict[str, dict[str, float]] = {}
+        self.applications: dict[str, Application] = {}
         self.steps = 0
-        self._view = View()
-        self._view.intel = intel
+        self._view = view = View()
+        view.intel, view.browsers, view.issuers, view.applications = (
+            intel, self.browsers, self.issuers, self.applications,
+        )  # fmt: skip
         by: dict[str, list[Detection]] = {}
         for each in DETECTIONS:
             by.setdefault(each.on, []).append(each)
@@ -306,6 +315,13 @@ class State:
         at, who = event.at, event.principal
         if event.success:
             anchored = bool(event.device) or event.managed or event.token == BOUND_TOKEN
+            if not anchored and event.interactive and event.agent and event.country and not address.users:
+                browser = self.browsers.get(event.agent)
+                if browser is None:
+                    browser = self.browsers[event.agent] = Browser()
+                browser.add(who, event.country, at)
+            if event.issuer and (event.issuer in self.issuers or len(self.issuers) < MOST_ISSUERS):
+                keep(self.issuers.setdefault(event.issuer, {}), who, at)
             brought = self._brought(event)
             address.accept(who, event.id, at, anchored, brought, event.interactive)
             prefix.accept(who, event.id, at, anchored, brought, event.interactive)
@@ -391,21 +407,58 @@ class State:
                     results += self._raise(principal, who, found, event.at)
         return results
 
+    def _applications(self, event: Audit) -> Application | None:
+        """What is kept of applications: of the event alone. That of the first target."""
+        credential, consent = CREDENTIAL_ADDED.search(event.activity), CONSENT.search(event.activity)
+        if not event.success or not (credential or consent):
+            return None
+        own: Application | None = None
+        for key in dict.fromkeys((*event.target_ids[:4], *(each.casefold() for each in event.targets[:4]))):
+            found = self.applications.get(key)
+            if found is None:
+                found = self.applications[key] = Application(event.at)
+            if credential:
+                found.credential, found.by, found.audit = event.at, event.principal, event.id
+            else:
+                keep(found.users, event.principal, event.at)
+                approved = self.accounts.get(event.principal, NOBODY).administrator
+                found.approved |= approved or ADMIN_CONSENT.search(event.details) is not None
+            own = own or found
+        return own
+
     def _audit(self, event: Audit) -> list[Result]:
+        application = self._applications(event)
         if not self.mine(event.principal):
             return []
         principal = self.principals.get(event.principal)
-        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="audit")
         if principal is None:
-            return [own]
+            principal = self.principals[event.principal] = Principal()
+        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="audit")
         results = [own]
+        network = self.intel.of(event.address, event.at)
+        view = ChangeView(event, principal, self.accounts.get(event.principal, NOBODY), network, application)
         for run in self._audits:
-            found = run(ChangeView(event, principal))
-            if found is not None:
+            found = run(view)
+            if found is not None and found.principal:
+                results.append(
+                    Result(
+                        event.id,
+                        event.at,
+                        found.principal,
+                        found.log_odds,
+                        [found],
+                        event.at,
+                        workload=True,
+                        kind="audit",
+                    )
+                )
+            elif found is not None:
                 raised = self._raise(principal, event.principal, found, event.at)
                 results += raised
                 own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
                 own.findings.append(found)
+        if event.success and not own.findings:
+            principal.change(event.activity, event.at)
         return results
 
     def _activity(self, event: Activity) -> list[Result]:
@@ -416,8 +469,9 @@ class State:
             principal = self.principals[event.principal] = Principal()
         own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="activity")
         results = [own]
+        view = RequestView(event, principal, self.intel.of(event.address, event.at))
         for run in self._activities:
-            found = run(RequestView(event, principal))
+            found = run(view)
             if found is not None:
                 raised = self._raise(principal, event.principal, found, event.at) if found.subject else []
                 results += raised
@@ -459,6 +513,15 @@ class State:
             if len(of) > MOST_ADDRESSES:
                 for key in sorted(of, key=lambda each: (of[each].last, each))[: len(of) - MOST_ADDRESSES * 9 // 10]:
                     del of[key]
+        browsers, applications = self.browsers, self.applications
+        if len(browsers) > MOST_ADDRESSES:
+            for key in sorted(browsers, key=lambda each: (browsers[each].day, each))[: len(browsers) // 10]:
+                del browsers[key]
+        if len(applications) > MOST_ADDRESSES:
+            for key in sorted(applications, key=lambda each: (applications[each].first, each))[
+                : len(applications) // 10
+            ]:
+                del applications[key]
         if len(self.bursts) > MOST_ADDRESSES:
             for key in sorted(self.bursts, key=lambda each: (self.bursts[each].day, each))[: len(self.bursts) // 10]:
                 del self.bursts[key]

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 DAY = 86_400.0
+DETAILS = 4_000  # characters of what an audit says of changed properties
 
 # Codes of Entra with which the first factor was right (reference error codes of the sign-in log): the password was
 # expired, a second factor was asked for, failed or was denied, a policy blocked, "stay signed in" was shown.
@@ -86,6 +87,7 @@ class SignIn(Struct, gc=False):
     multifactor: bool
     credential: str  # key id of a workload's credential
     keys: tuple[str, str, str, str]  # short ones of agent, app, device and session: what is remembered
+    issuer: str = ""  # of the token that was accepted in place of a password: a federated identity provider
 
 
 class Audit(Struct, gc=False):
@@ -97,6 +99,8 @@ class Audit(Struct, gc=False):
     activity: str
     targets: tuple[str, ...]
     success: bool
+    target_ids: tuple[str, ...] = ()
+    details: str = ""  # "name=new value" of what was changed, cut at DETAILS characters
 
 
 class Activity(Struct, gc=False):
@@ -158,7 +162,9 @@ class RawSignIn(Struct):
     isInteractive: bool | None = None
     sessionId: str | None = None
     correlationId: str | None = None
-    incomingTokenType: str | None = None
+    incomingTokenType: str | list[str] | None = None
+    tokenIssuerName: str | None = None
+    tokenIssuerType: str | None = None
     authenticationRequirement: str | None = None
     servicePrincipalCredentialKeyId: str | None = None
     signInEventTypes: list[str] = []
@@ -246,6 +252,11 @@ def of_raw(raw: RawSignIn) -> SignIn:
         raw.sessionId or "",
     )
     said_os, said_browser = (device.operatingSystem or "", device.browser or "") if device else ("", "")
+    if coordinates is not None and not _on_earth(coordinates):
+        coordinates = None
+    token = raw.incomingTokenType or ""
+    if not isinstance(token, str):
+        token = ",".join(token)
     interactive = raw.isInteractive
     if interactive is None:
         interactive = "nonInteractiveUser" not in raw.signInEventTypes
@@ -277,11 +288,16 @@ def of_raw(raw: RawSignIn) -> SignIn:
         resource=intern(raw.resourceDisplayName or raw.resourceId or ""),
         interactive=interactive,
         session=session,
-        token=intern(raw.incomingTokenType or ""),
+        token=intern(token),
         multifactor=raw.authenticationRequirement == "multiFactorAuthentication",
         credential=raw.servicePrincipalCredentialKeyId or "",
         keys=(short(agent), short(app), short(device_id), short(session)),
+        issuer=intern(raw.tokenIssuerName or "") if raw.tokenIssuerType != "AzureAD" else "",
     )
+
+
+def _on_earth(of: _Coordinates) -> bool:
+    return of.latitude is not None and of.longitude is not None and abs(of.latitude) <= 90 and abs(of.longitude) <= 180
 
 
 def sign_in(body: Mapping[str, Any]) -> SignIn:
@@ -293,11 +309,12 @@ def audit(body: Mapping[str, Any]) -> Audit:
     """Of a directoryAudit. ValueError where it has no time."""
     by = body.get("initiatedBy") or {}
     user, app = by.get("user") or {}, by.get("app") or {}
+    resources = [each for each in body.get("targetResources") or () if isinstance(each, Mapping)]
     targets = [
-        str(each.get("displayName") or each.get("userPrincipalName") or each.get("id") or "")
-        for each in body.get("targetResources") or ()
-        if isinstance(each, Mapping)
+        str(each.get("displayName") or each.get("userPrincipalName") or each.get("id") or "") for each in resources
     ]
+    changed = [each for one in resources for each in one.get("modifiedProperties") or () if isinstance(each, Mapping)]
+    details = "; ".join(f"{each.get('displayName') or ''}={each.get('newValue') or ''}" for each in changed[:64])
     return Audit(
         id=str(body["id"]),
         at=seconds(str(body["activityDateTime"])),
@@ -309,6 +326,8 @@ def audit(body: Mapping[str, Any]) -> Audit:
         activity=str(body.get("activityDisplayName") or ""),
         targets=tuple(targets),
         success=body.get("result") in (None, "success"),
+        target_ids=tuple(str(each["id"]) for each in resources if each.get("id")),
+        details=details[:DETAILS],
     )
 
 

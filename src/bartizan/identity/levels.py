@@ -23,7 +23,16 @@ HISTORY_DAYS = 30
 LEAST = 2_000  # quiet sign-ins before the history counts
 WIDTH = 0.1  # of a bin of scores
 LOWEST, BINS = -12.0, 400
-BEHAVIOUR = frozenset({"unfamiliarFeatures", "suspiciousSignins", "newCountry", "unlikelyTravel", "anomalousToken"})
+BEHAVIOUR = frozenset(
+    {
+        "unfamiliarFeatures",
+        "suspiciousSignins",
+        "newCountry",
+        "unlikelyTravel",
+        "mcasImpossibleTravel",
+        "anomalousToken",
+    }
+)
 
 
 class Budget(Struct, frozen=True):

@@ -21,8 +21,9 @@ WINDOW_S = 7 * DAY  # of failures, of addresses under suspicion, of quarantine
 # Values of one principal that are kept of each kind; the least used makes room.
 CAPS: Mapping[str, int] = {
     "address": 16, "prefix": 12, "asn": 8, "country": 6, "city": 8, "kit": 6, "os": 4, "agent": 14, "app": 20,
-    "client": 5, "device": 6, "credential": 4,
+    "client": 5, "device": 6, "credential": 4, "change": 12,
 }  # fmt: skip
+CHANGES = 24  # hours with changes of the directory that a principal remembers
 PLACES, SESSIONS, FAILURES, DENIALS, HELD, RECENT = 6, 8, 6, 12, 6, 12
 USERS = 24  # principals that an address remembers by name; more are "many"
 
@@ -100,6 +101,7 @@ class Principal(Struct, gc=False):
     held: list[Held] = field(default_factory=list)
     recent: list[Recent] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)  # of the last activity records, for their median
+    changes: list[tuple[int, int]] = field(default_factory=list)  # of the directory: hour since 1970, how many
     risky: float = 0.0  # when a sign-in was last risky
 
     def known(self, kind: str, value: str, at: float) -> Seen | None:
@@ -109,6 +111,17 @@ class Principal(Struct, gc=False):
             return None
         found = of.get(value)
         return found if found is not None and at - found.last < MEMORY_S else None
+
+    def change(self, activity: str, at: float) -> None:
+        """Counts a change of the directory in the baseline of who made it."""
+        self.learn("change", activity, at)
+        hour = int(at // 3600)
+        if self.changes and self.changes[-1][0] == hour:
+            self.changes[-1] = hour, self.changes[-1][1] + 1
+            return
+        self.changes.append((hour, 1))
+        if len(self.changes) > CHANGES:
+            del self.changes[0]
 
     def learn(self, kind: str, value: str, at: float, weight: float = 1.0) -> None:
         of = self.seen.get(kind)
@@ -201,3 +214,40 @@ class Burst(Struct, gc=False):
     def size(self, principal: str, at: float) -> float:
         """Others within a day, beyond twice what is usual."""
         return sum(at - last < DAY for who, last in self.users.items() if who != principal) - 2 * self.usual
+
+
+class Browser(Struct, gc=False):
+    """One user agent without a registered device, at addresses that were new to the tenant: who, when, from where."""
+
+    seen: dict[str, tuple[float, str]] = field(default_factory=dict)
+    usual: float = 0.0  # countries a day, decayed over days
+    day: int = 0
+
+    def add(self, principal: str, country: str, at: float) -> None:
+        day = int(at // DAY)
+        if day != self.day:
+            recent = {where for when, where in self.seen.values() if at - when < 2 * DAY}
+            self.usual += 0.2 * (min(len(recent), 8) - self.usual)
+            self.day = day
+        if principal not in self.seen and len(self.seen) >= USERS:
+            del self.seen[min(self.seen, key=lambda each: (self.seen[each], each))]
+        self.seen[principal] = at, country
+
+    def elsewhere(self, principal: str, country: str, at: float, within_s: float) -> dict[str, str]:
+        """Other principals in other countries within the time, with their country."""
+        return {
+            who: where
+            for who, (when, where) in self.seen.items()
+            if who != principal and where != country and abs(at - when) < within_s
+        }
+
+
+class Application(Struct, gc=False):
+    """Of one application: who consented to it, and who gave it a credential."""
+
+    first: float
+    users: dict[str, float] = field(default_factory=dict)  # consented -> when
+    approved: bool = False  # an administrator consented
+    credential: float = 0.0  # when one was added last
+    by: str = ""  # who added it
+    audit: str = ""  # and the id of the record that says so

@@ -14,7 +14,7 @@ from math import asin, cos, radians, sin, sqrt
 from msgspec import Struct
 
 from bartizan.identity.events import DAY, SignIn, short
-from bartizan.identity.state import Address, Burst, Place, Principal, Seen
+from bartizan.identity.state import Address, Application, Browser, Burst, Place, Principal, Seen
 from bartizan.intel.networks import Intel
 from bartizan.intel.tables import Kind
 
@@ -43,8 +43,9 @@ class View:
     """Of one sign-in. The parts of its behavioural score are log-odds."""
 
     __slots__ = (
-        "account", "address", "app", "burst", "device", "event", "hour", "intel", "kinds", "known_device", "learning",
-        "network", "place", "prefix", "principal", "session", "shared", "tenant_asn", "tenant_country",
+        "account", "address", "app", "applications", "browsers", "burst", "device", "event", "hour", "intel",
+        "issuers", "kinds", "known_device", "learning", "network", "place", "prefix", "principal", "session",
+        "shared", "tenant_asn", "tenant_country",
     )  # fmt: skip
 
     event: SignIn
@@ -66,6 +67,9 @@ class View:
     account: Account
     intel: Intel
     burst: Burst | None
+    browsers: Mapping[str, Browser]  # by user agent
+    issuers: Mapping[str, dict[str, float]]  # federated issuers of the tenant -> who came by them, and when last
+    applications: Mapping[str, Application]  # by the id or the folded name of an application or service principal
 
     @property
     def base(self) -> float:

@@ -23,7 +23,7 @@ FACTOR = re.compile(
     re.I,
 )
 MANY, OVER_MAD = 500, 6.0
-KINDS, DENIED = 5, 0.02
+KINDS, REFUSED = 5, 0.005  # kinds of resources; share of requests that were refused
 
 
 @detection("suspiciousInboxForwarding", "mcasSuspiciousInboxManipulationRules", on="audit")
@@ -53,17 +53,48 @@ def new_foothold(view: ChangeView) -> Finding | None:
     return Finding("attackerinTheMiddle", 2.0, said, timing="offline", subject=sign_in.id)
 
 
+FILES = re.compile(r"drive|file|site|list|share|download", re.I)
+
+
+@detection("mcasFinSuspiciousFileAccess", on="activity")
+def mass_file_access(view: RequestView) -> Finding | None:
+    """Far more requests than usual, for files alone. Backups read alike, at each of their hours."""
+    activity = view.activity
+    if not any(FILES.search(each) for each in activity.names) or _wide(view) or _refused(view):
+        return None  # the detection of requests says those
+    bound, middle = _bound(view)
+    if activity.requests <= bound:
+        return None
+    sign_in = view.last_sign_in(WITHIN_S)
+    said = {"fileRequests": activity.requests, "usualRequests": middle, "kinds": ", ".join(activity.names)}
+    subject = sign_in.id if sign_in else ""
+    return Finding("mcasFinSuspiciousFileAccess", 2.0 if sign_in else 1.0, said, timing="offline", subject=subject)
+
+
+def _bound(view: RequestView) -> tuple[float, float]:
+    """Requests an hour that are not unusual for the principal, and its median."""
+    usual = view.principal.requests
+    middle = median(usual) if usual else 0.0
+    spread = median(abs(each - middle) for each in usual) if usual else 0.0
+    return max(MANY, middle + OVER_MAD * max(spread, 0.1 * middle)), middle
+
+
+def _wide(view: RequestView) -> bool:
+    return view.activity.kinds >= KINDS
+
+
+def _refused(view: RequestView) -> bool:
+    return view.activity.denied / max(1, view.activity.requests) >= REFUSED
+
+
 @detection("suspiciousAPITraffic", on="activity")
 def api_traffic(view: RequestView) -> Finding | None:
     """Far more requests than this principal ever makes, of many kinds or with many refusals."""
-    activity, usual = view.activity, view.principal.requests
-    middle = median(usual) if usual else 0.0
-    spread = median(abs(each - middle) for each in usual) if usual else 0.0
-    bound = max(MANY, middle + OVER_MAD * max(spread, 0.1 * middle))
+    activity = view.activity
+    bound, middle = _bound(view)
     if activity.requests <= bound:
         return None
-    wide = activity.kinds >= KINDS
-    refused = activity.denied / max(1, activity.requests) >= 0.005
+    wide, refused = _wide(view), _refused(view)
     if not (wide or refused):
         return None
     said = {

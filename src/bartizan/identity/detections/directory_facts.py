@@ -9,9 +9,9 @@ IDLE_S, AGE_S = 60 * DAY, 30 * DAY
 
 @detection("leakedCredentials", strange=True)
 def leaked_credentials(view: View) -> Finding | None:
-    """A feed's entry that matches the current password, and a place that is new."""
+    """A feed's entry, by name or by id, that matches the current password or secret, and a place that is new."""
     event = view.event
-    leak = view.intel.leaked(event.name, event.at)
+    leak = view.intel.leaked(event.name, event.at) or view.intel.leaked(event.principal, event.at)
     if leak is None or leak.matches_current is not True:
         return None
     return Finding("leakedCredentials", 2.5, {"foundDateTime": leak.found, "source": leak.source})

@@ -8,6 +8,10 @@ from bartizan.extend.detections import Finding, detection
 from bartizan.identity.view import View
 from bartizan.intel.tables import Kind
 
+# Codes of Entra with which conditional access refused a right first factor. 50053 (locked, or refused for the address)
+# does not tell whether the password was right.
+BLOCKED = frozenset({53000, 53001, 53003, 53004, 530032})
+
 
 def _told(view: View) -> dict[str, str]:
     network = view.intel.of(view.event.address, view.event.at)
@@ -30,6 +34,18 @@ def malicious_ip_address(view: View) -> Finding | None:
     if not view.kinds & Kind.MALICIOUS or view.kinds & Kind.TRUSTED:
         return None
     return Finding("maliciousIPAddress", 3.0 if view.strange else 1.5, _told(view))
+
+
+@detection("maliciousIPAddressValidCredentialsBlockedIP", strange=True)
+def valid_credentials_blocked(view: View) -> Finding | None:
+    """A policy blocked a listed address, but the password was right: it is known there. What the address weighs is said
+    by the detections above; this adds that somebody must change a password."""
+    if view.event.code not in BLOCKED or not view.kinds & (Kind.MALICIOUS | Kind.NATION_STATE | Kind.TOR):
+        return None
+    if view.kinds & Kind.TRUSTED:
+        return None
+    said = {**_told(view), "errorCode": view.event.code}
+    return Finding("maliciousIPAddressValidCredentialsBlockedIP", 0.5, said, timing="offline")
 
 
 @detection("nationStateIP")

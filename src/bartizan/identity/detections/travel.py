@@ -5,25 +5,27 @@ stand (VPN, relays, satellites), carriers within a country and networks that the
 """
 
 from bartizan.extend.detections import Finding, detection
+from bartizan.identity.state import Place
 from bartizan.identity.view import HIDDEN, View
 from bartizan.intel.tables import Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 14 * 86_400.0
 
 
-@detection("unlikelyTravel", "mcasImpossibleTravel", strange=True)
+PARALLEL_S = 4 * 3600.0  # both places within it: at most one of them can be the person
+
+
+@detection("unlikelyTravel", strange=True)
 def unlikely_travel(view: View) -> Finding | None:
     event, principal = view.event, view.principal
     if event.workload or view.kinds & HIDDEN or view.shared or view.known_device:
         return None
     if principal.count < LEARNING_COUNT and event.at - principal.first < LEARNING_S:
         return None
-    found = view.moved()
+    found = _moved(view)
     if found is None:
         return None
     place, distance, speed = found
-    if place.country == event.country and view.kinds & Kind.MOBILE:
-        return None
     said = {
         "previousIPAddress": place.address,
         "previousLocation": f"{place.city}, {place.country}",
@@ -33,8 +35,30 @@ def unlikely_travel(view: View) -> Finding | None:
         "distanceKm": round(distance),
         "speedKmh": round(speed),
     }
-    parallel = event.at - place.at < 4 * 3600
-    return Finding("unlikelyTravel", 1.8 if parallel else 1.4, said, timing="offline")
+    return Finding("unlikelyTravel", 1.4, said, timing="offline")
+
+
+@detection("mcasImpossibleTravel", strange=True)
+def impossible_travel(view: View) -> Finding | None:
+    """Beside unlikelyTravel: both places within hours, so that the two are in use at once."""
+    found = None if unlikely_travel(view) is None else _moved(view)
+    if found is None or view.event.at - found[0].at >= PARALLEL_S:
+        return None
+    place, distance, speed = found
+    said = {
+        "minutesBetween": round((view.event.at - place.at) / 60),
+        "parallelIPAddress": place.address,
+        "distanceKm": round(distance),
+        "speedKmh": round(speed),
+    }
+    return Finding("mcasImpossibleTravel", 0.4, said, timing="offline")
+
+
+def _moved(view: View) -> tuple[Place, float, float] | None:
+    found = view.moved()
+    if found is not None and found[0].country == view.event.country and view.kinds & Kind.MOBILE:
+        return None
+    return found
 
 
 @detection("newCountry", strange=True)
