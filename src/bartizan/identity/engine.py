@@ -219,9 +219,8 @@ class State:
         if score >= NOTED or view.place > 0.0:
             types = [each.type for each in findings]
             recent = Recent(event.id, at, event.keys[3], event.address, score, view.place, view.device, types)
-            principal.recent.append(recent)
-            if len(principal.recent) > RECENT:
-                del principal.recent[0]
+            kept = [each for each in principal.recent[-RECENT + 1 :] if at - each.at < WINDOW_S]
+            principal.recent = [*kept, recent]
         if score >= RISKY:
             self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings))
             if event.success:
@@ -363,7 +362,9 @@ class State:
         for key in ("s" + session, "a" + address):
             if len(key) > 1 and principal.hot.get(key, (0.0, 0.0, "", ""))[0] < score:
                 principal.hot[key] = (score, at + WINDOW_S, id, kind)
-        if len(principal.hot) > 2 * SESSIONS:
+        for key in [each for each, (_, until, _, _) in principal.hot.items() if until < at]:
+            del principal.hot[key]
+        if len(principal.hot) > SESSIONS:
             del principal.hot[min(principal.hot, key=lambda each: (principal.hot[each][1], each))]
 
     def _raise(self, principal: Principal, who: str, finding: Finding, at: float) -> list[Result]:

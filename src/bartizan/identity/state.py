@@ -24,7 +24,7 @@ CAPS: Mapping[str, int] = {
     "client": 5, "device": 6, "credential": 4, "change": 12,
 }  # fmt: skip
 CHANGES = 24  # hours with changes of the directory that a principal remembers
-PLACES, SESSIONS, FAILURES, DENIALS, HELD, RECENT = 6, 8, 6, 12, 6, 12
+PLACES, SESSIONS, FAILURES, DENIALS, HELD, RECENT = 6, 8, 6, 12, 4, 10
 USERS = 24  # principals that an address remembers by name; more are "many"
 
 
