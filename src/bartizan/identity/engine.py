@@ -19,12 +19,10 @@ from msgspec import Struct, field
 from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
 from bartizan.identity.changes import ADMIN_CONSENT, CONSENT, CREDENTIAL_ADDED, BackView, ChangeView, RequestView
-from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, short
+from bartizan.identity.events import DENIED, WRONG, Activity, Audit, Event, SignIn
+from bartizan.identity.learning import count_failure, hold, learn, release
 from bartizan.identity.state import (
     DENIALS,
-    FAILURES,
-    HELD,
-    PLACES,
     RECENT,
     SESSIONS,
     WINDOW_S,
@@ -32,16 +30,12 @@ from bartizan.identity.state import (
     Application,
     Browser,
     Burst,
-    Held,
-    Place,
     Principal,
     Recent,
-    Session,
     keep,
 )
-from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess, kit_of
+from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess
 from bartizan.intel.networks import Intel
-from bartizan.intel.tables import Kind
 
 assert _all_detections  # imported for what it registers
 
@@ -179,20 +173,10 @@ class State:
             event.latitude, event.longitude = network.latitude, network.longitude
 
     def _valid(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> list[Result]:
-        at, view = event.at, self._view
+        at = event.at
         if principal.held and at - principal.risky > WINDOW_S:
-            self._release(principal, at)
-        view.event, view.principal, view.address, view.prefix = event, principal, address, prefix
-        kinds = self._asn_kinds.get(event.asn)
-        if kinds is None:
-            kinds = self._asn_kinds[event.asn] = int(self.intel.asn_kinds(event.asn))
-        view.kinds = kinds | int(self.intel.of(event.address, at).kinds)
-        view.account = self.accounts.get(event.principal, NOBODY)
-        of_asn = self.asns.get(event.asn)
-        view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
-        view.tenant_country = self.countries.get(event.country, 0.0) / self.country_sum if self.country_sum else 0.0
-        view.burst = self.bursts.get(event.agent)
-        assess(view)
+            release(principal, at)
+        view = self._seen(event, principal, address, prefix)
         score = base = view.base
         findings: list[Finding] = []
         for run in self._always:
@@ -224,14 +208,30 @@ class State:
         if score >= RISKY:
             self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings))
             if event.success:
-                self._hold(event, principal, score)
+                hold(event, principal, score)
         elif event.success:
-            self._learn(event, principal, view)
+            learn(event, principal, view)
         if event.code in DENIED:
             principal.denials.append(at)
             if len(principal.denials) > DENIALS:
                 del principal.denials[0]
         return [result]
+
+    def _seen(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> View:
+        """The one view, filled anew."""
+        at, view = event.at, self._view
+        view.event, view.principal, view.address, view.prefix = event, principal, address, prefix
+        kinds = self._asn_kinds.get(event.asn)
+        if kinds is None:
+            kinds = self._asn_kinds[event.asn] = int(self.intel.asn_kinds(event.asn))
+        view.kinds = kinds | int(self.intel.of(event.address, at).kinds)
+        view.account = self.accounts.get(event.principal, NOBODY)
+        of_asn = self.asns.get(event.asn)
+        view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
+        view.tenant_country = self.countries.get(event.country, 0.0) / self.country_sum if self.country_sum else 0.0
+        view.burst = self.bursts.get(event.agent)
+        assess(view)
+        return view
 
     def _inherit(self, event: SignIn, principal: Principal, score: float, findings: list[Finding]) -> float:
         """A sign-in of a session, or from an address, that is under suspicion is as risky, nearly."""
@@ -253,7 +253,7 @@ class State:
     def _failed(self, event: SignIn, principal: Principal, address: Address) -> Result:
         """No risk of anybody: the credentials were wrong. The score tells of the attempt."""
         if event.code in WRONG:
-            _count_failure(principal, event)
+            count_failure(principal, event)
         score = 0.0
         failing = address.failing(event.principal, event.at)
         if failing >= 3 and not address.shared(event.principal):
@@ -264,50 +264,6 @@ class State:
         return Result(event.id, event.at, event.principal, score, [], event.at, kind="attempt")
 
     # ------------------------------------------------------------ learning
-
-    def _learn(self, event: SignIn, principal: Principal, view: View) -> None:
-        at = event.at
-        if not principal.count:
-            principal.first = at
-        principal.count += 1
-        principal.last = max(principal.last, at)
-        for kind, value in _values(event):
-            principal.learn(kind, value, at)
-        principal.hours[int(at % DAY // 3600)] += 1
-        if event.latitude is not None and event.longitude is not None and not (view.shared or view.kinds & _MOVING):
-            places = principal.places
-            if not places or places[-1].address != event.address or len(places) < 2:
-                places.append(
-                    Place(
-                        at,
-                        event.latitude,
-                        event.longitude,
-                        event.address,
-                        event.asn,
-                        kit_of(event),
-                        event.city,
-                        event.country,
-                    )
-                )
-                if len(places) > PLACES:
-                    del places[0]
-            else:
-                places[-1].at = max(places[-1].at, at)
-        if event.session:
-            _use(principal, event)
-
-    def _hold(self, event: SignIn, principal: Principal, score: float) -> None:
-        principal.held.append(Held(event.at, event.id, event.keys[3], event.address, score, _values(event)))
-        if len(principal.held) > HELD:
-            del principal.held[0]
-
-    def _release(self, principal: Principal, at: float, weight: float = 1.0) -> None:
-        """A quiet week has passed, or a person said that it was safe: what was held is learned."""
-        for held in principal.held:
-            for kind, value in held.values:
-                principal.learn(kind, value, held.at, weight)
-        principal.held.clear()
-        principal.hot.clear()
 
     def _public(self, event: SignIn, address: Address, prefix: Address) -> None:
         """What is kept of addresses and of the tenant: of the event alone."""
@@ -503,7 +459,7 @@ class State:
                     principal.hot.pop("s" + held.session, None)
                     principal.hot.pop("a" + held.address, None)
             else:
-                self._release(principal, event.at, FEEDBACK_WEIGHT)
+                release(principal, event.at, FEEDBACK_WEIGHT)
         elif principal is not None and event.verdict == "remediated":
             principal.hot.clear()
 
@@ -528,63 +484,10 @@ class State:
                 del self.bursts[key]
 
 
-_MOVING = int(Kind.MOBILE | Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE)
-
-
-def _count_failure(principal: Principal, event: SignIn) -> None:
-    of = principal.failures
-    last, count = of.get(event.address, (0.0, 0))
-    if event.address not in of and len(of) >= FAILURES:
-        del of[min(of, key=lambda each: (of[each][0], each))]
-    of[event.address] = (max(last, event.at), count + 1 if event.at - last < DAY else 1)
-
-
 def _telling(findings: list[Finding]) -> str:
     """The type that says most about why; the behavioural one only where nothing else is there."""
     of = [each for each in findings if each.type not in (BASE_TYPE, WORKLOAD_TYPE)] or findings
     return max(of, key=lambda each: (each.log_odds, each.type)).type if of else BASE_TYPE
-
-
-def _values(event: SignIn) -> list[tuple[str, str]]:
-    values = [("address", event.address), ("prefix", event.prefix)]
-    if event.asn:
-        values.append(("asn", str(event.asn)))
-    if event.country:
-        values.append(("country", event.country))
-        values.append(("city", f"{event.country}/{event.city}"))
-    if event.workload:
-        if event.credential:
-            values.append(("credential", short(event.credential)))
-    else:
-        values.append(("kit", kit_of(event)))
-        values.append(("os", event.os))
-        values.append(("client", event.client))
-        if event.device:
-            values.append(("device", event.keys[2]))
-    values.append(("agent", event.keys[0]))
-    values.append(("app", event.keys[1]))
-    return values
-
-
-def _use(principal: Principal, event: SignIn) -> None:
-    sessions = principal.sessions
-    session = sessions.get(event.keys[3])
-    kit = kit_of(event)
-    if session is None:
-        if len(sessions) >= SESSIONS:
-            del sessions[min(sessions, key=lambda each: (sessions[each].last, each))]
-        sessions[event.keys[3]] = Session(int(event.at), [event.prefix], [event.asn], [kit], [event.country])
-        return
-    session.last = max(session.last, int(event.at))
-    for of, value in ((session.prefixes, event.prefix), (session.kits, kit), (session.countries, event.country)):
-        if value not in of:
-            of.append(value)
-            if len(of) > 6:
-                del of[0]
-    if event.asn not in session.asns:
-        session.asns.append(event.asn)
-        if len(session.asns) > 6:
-            del session.asns[0]
 
 
 class Engine:

@@ -234,29 +234,14 @@ def script(agent: str) -> bool:
 
 def of_raw(raw: RawSignIn) -> SignIn:
     """ValueError where the time cannot be read, or nobody signed in."""
-    status, location, device = raw.status, raw.location, raw.deviceDetail
-    principal = raw.userId or ""
-    workload = not principal and not raw.userPrincipalName and bool(raw.servicePrincipalId)
-    name = raw.userPrincipalName or ""
-    if workload:
-        principal, name = raw.servicePrincipalId or "", raw.servicePrincipalName or ""
-    principal = principal or name.casefold()
-    if not principal:
-        raise ValueError("a sign-in of nobody: neither userId, userPrincipalName nor servicePrincipalId")
-    code = status.errorCode if status else 0
+    principal, workload, name = _who(raw)
+    location, device = raw.location or _NOWHERE, raw.deviceDetail or _NO_DEVICE
+    code = raw.status.errorCode if raw.status else 0
     address, agent, client = raw.ipAddress or "", raw.userAgent or "", raw.clientAppUsed or ""
-    coordinates = location.geoCoordinates if location else None
-    app, device_id, session = (
-        raw.appDisplayName or raw.appId or "",
-        (device.deviceId or "") if device else "",
-        raw.sessionId or "",
-    )
-    said_os, said_browser = (device.operatingSystem or "", device.browser or "") if device else ("", "")
-    if coordinates is not None and not _on_earth(coordinates):
-        coordinates = None
+    app, device_id, session = raw.appDisplayName or raw.appId or "", device.deviceId or "", raw.sessionId or ""
+    place = location.geoCoordinates or _UNKNOWN
+    known = _on_earth(place)
     token = raw.incomingTokenType or ""
-    if not isinstance(token, str):
-        token = ",".join(token)
     interactive = raw.isInteractive
     if interactive is None:
         interactive = "nonInteractiveUser" not in raw.signInEventTypes
@@ -272,14 +257,14 @@ def of_raw(raw: RawSignIn) -> SignIn:
         address=intern(address),
         prefix=prefix_of(address),
         asn=raw.autonomousSystemNumber or 0,
-        country=intern((location.countryOrRegion or "") if location else ""),
-        city=intern((location.city or "") if location else ""),
-        latitude=coordinates.latitude if coordinates else None,
-        longitude=coordinates.longitude if coordinates else None,
+        country=intern(location.countryOrRegion or ""),
+        city=intern(location.city or ""),
+        latitude=place.latitude if known else None,
+        longitude=place.longitude if known else None,
         device=device_id,
-        managed=bool(device and (device.isManaged or device.isCompliant)),
-        os=os_of(said_os, agent),
-        browser=browser_of(said_browser, agent),
+        managed=bool(device.isManaged or device.isCompliant),
+        os=os_of(device.operatingSystem or "", agent),
+        browser=browser_of(device.browser or "", agent),
         agent=intern(agent),
         script=script(agent),
         client=intern(client),
@@ -288,12 +273,26 @@ def of_raw(raw: RawSignIn) -> SignIn:
         resource=intern(raw.resourceDisplayName or raw.resourceId or ""),
         interactive=interactive,
         session=session,
-        token=intern(token),
+        token=intern(token if isinstance(token, str) else ",".join(token)),
         multifactor=raw.authenticationRequirement == "multiFactorAuthentication",
         credential=raw.servicePrincipalCredentialKeyId or "",
         keys=(short(agent), short(app), short(device_id), short(session)),
         issuer=intern(raw.tokenIssuerName or "") if raw.tokenIssuerType != "AzureAD" else "",
     )
+
+
+_NOWHERE, _NO_DEVICE, _UNKNOWN = _Location(), _Device(), _Coordinates()
+
+
+def _who(raw: RawSignIn) -> tuple[str, bool, str]:
+    """The principal's id, whether it is a workload, and its name."""
+    if not raw.userId and not raw.userPrincipalName and raw.servicePrincipalId:
+        return raw.servicePrincipalId, True, raw.servicePrincipalName or ""
+    name = raw.userPrincipalName or ""
+    principal = raw.userId or name.casefold()
+    if not principal:
+        raise ValueError("a sign-in of nobody: neither userId, userPrincipalName nor servicePrincipalId")
+    return principal, False, name
 
 
 def _on_earth(of: _Coordinates) -> bool:

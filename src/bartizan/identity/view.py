@@ -19,6 +19,7 @@ from bartizan.intel.networks import Intel
 from bartizan.intel.tables import Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
+LESS = 0.45  # of what is new counts while we learn: everything is
 PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too
 FEW = 3  # accepted sign-ins with a value until it counts as known in full
 BOUND_TOKEN = "primaryRefreshToken"  # noqa: S105 - a kind of token: one that a registered device holds
@@ -125,34 +126,55 @@ def assess(view: View) -> None:
     if event.workload:
         _workload(view)
         return
-    view.shared = shared = (
+    asn = known("asn", str(event.asn), at) if event.asn else None
+    view.shared = (
         bool(view.kinds & Kind.TRUSTED) or view.address.shared(event.principal) or view.prefix.shared(event.principal)
     )
-    address, asn = known("address", event.address, at), known("asn", str(event.asn), at) if event.asn else None
-    in_city = known("city", f"{event.country}/{event.city}", at) if event.city else None
+    view.place = _place(view, asn)
+    view.known_device = bool(event.device) and known("device", event.keys[2], at) is not None
+    view.device = _device(view)
+    view.session = _session(view)
+    app = 0.7 if event.app and known("app", event.keys[1], at) is None else 0.0
+    if event.legacy and known("client", event.client, at) is None:
+        app += 1.2
+    view.app = app * LESS if learning else app
+    view.hour = 0.0 if learning else _hour(principal, at)
+    network = 0.0
+    if view.kinds & Kind.HOSTING and asn is None and view.tenant_asn < 2:
+        network = 1.2
+    if event.multifactor and event.interactive and event.success:
+        network -= 0.3  # a second factor was given: less likely, and never proof
+    view.network = network
+
+
+def _place(view: View, asn: Seen | None) -> float:
+    event, at, known = view.event, view.event.at, view.principal.known
+    address = known("address", event.address, at)
     country = known("country", event.country, at) if event.country else None
     if address is not None and at - address.first >= PROBATION_S:
-        place = -3.0 if address.weight >= FEW else -2.2
-    elif shared or _settled(known("prefix", event.prefix, at), at):
-        place = -2.0
-    elif _settled(asn, at):
-        place = -0.5 if in_city is not None else 0.3
+        return -3.0 if address.weight >= FEW else -2.2
+    if view.shared or _settled(known("prefix", event.prefix, at), at):
+        return -2.0
+    if _settled(asn, at):
+        in_city = event.city and known("city", f"{event.country}/{event.city}", at) is not None
+        place = -0.5 if in_city else 0.3
     elif _settled(country, at):
         place = 1.3 if view.tenant_asn >= 2 else 1.8
     elif not event.country:
         place = 1.0  # nobody can tell where it is
     else:
         place = 2.8 if view.tenant_country < 0.02 else 2.0
-    if place > 0 and address is not None:
+    if place <= 0:
+        return place
+    if address is not None:
         place *= 0.5  # used today for the first time, and nothing came of it yet
-    if place > 0:
-        if view.kinds & Kind.MOBILE and country is not None:
-            place *= 0.4  # carriers move people between gateways
-        if learning:
-            place *= 0.45
-    view.place = place
-    kit = known("kit", kit_of(event), at)
-    view.known_device = bool(event.device) and known("device", event.keys[2], at) is not None
+    if view.kinds & Kind.MOBILE and country is not None:
+        place *= 0.4  # carriers move people between gateways
+    return place * LESS if view.learning else place
+
+
+def _device(view: View) -> float:
+    event, at, known = view.event, view.event.at, view.principal.known
     if view.known_device:
         device = -3.5
     elif event.managed:
@@ -163,7 +185,7 @@ def assess(view: View) -> None:
         device = 1.8
     elif not event.browser:
         device = 0.0
-    elif kit is None:
+    elif known("kit", kit_of(event), at) is None:
         device = 1.3
     elif known("agent", event.keys[0], at) is not None:
         device = -0.5
@@ -171,23 +193,7 @@ def assess(view: View) -> None:
         device = 0.2
     if event.script and known("agent", event.keys[0], at) is None:
         device = max(device, 0.0) + 2.5
-    if device > 0 and learning:
-        device *= 0.45
-    view.device = device
-    view.session = _session(view)
-    app = 0.0
-    if event.app and known("app", event.keys[1], at) is None:
-        app = 0.7
-    if event.legacy and known("client", event.client, at) is None:
-        app += 1.2
-    view.app = app * 0.45 if learning else app
-    view.hour = 0.0 if learning else _hour(principal, at)
-    network = 0.0
-    if view.kinds & Kind.HOSTING and asn is None and view.tenant_asn < 2:
-        network = 1.2
-    if event.multifactor and event.interactive and event.success:
-        network -= 0.3  # a second factor was given: less likely, and never proof
-    view.network = network
+    return device * LESS if device > 0 and view.learning else device
 
 
 def _settled(seen: Seen | None, at: float) -> bool:
