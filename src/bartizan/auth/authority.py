@@ -68,6 +68,7 @@ class Authority:
         self.store = store
         self.clock = clock
         self.vault = Vault.open(settings)
+        audit.sign_with(self.vault.derive("audit"))
         self.accounts = Accounts(store, clock)
         self.keys = SigningKeys(settings, store, self.vault, clock)
         self.grants = Grants(settings, store, clock)
