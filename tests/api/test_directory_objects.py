@@ -349,7 +349,11 @@ class TestLevels:
 
     async def test_some_levels(self, world: World) -> None:
         await self.line(world, "ann", "bob", "cid", "dan")
-        for levels, wanted in (("1", ["ann", "bob"]), ("2", ["ann", "bob", "cid"]), ("9", ["ann", "bob", "cid", "dan"])):
+        for levels, wanted in (
+            ("1", ["ann", "bob"]),
+            ("2", ["ann", "bob", "cid"]),
+            ("9", ["ann", "bob", "cid", "dan"]),
+        ):
             path = f"/v1.0/users/ann@contoso.example?$expand=manager($levels={levels})&$count=true"
             assert self.names(await world.get(path, **EVENTUAL)) == wanted
 

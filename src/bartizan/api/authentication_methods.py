@@ -1,5 +1,5 @@
-"""How users sign in: `users/{id}/authentication/methods` and its kin, read from the reports on registration; and photos,
-of which none are kept.
+"""How users sign in: `users/{id}/authentication/methods` and its kin, read from the reports on registration; and
+photos, of which none are kept.
 
 Nothing here is stored for itself. What the report of today (userRegistrationDetails) says of a user is answered, else
 what that of 2019 (credentialUserRegistrationDetails) says; where neither knows the user, or says that methods are
@@ -104,9 +104,7 @@ async def _methods(ctx: Context, id: str) -> list[tuple[str, dict[str, Any]]]:
         named = _named(id, word)
         if named is not None and (named[0] not in _BETA_ONLY or ctx.version == "beta"):
             found.setdefault((named[0], named[1]["id"]), named)
-    return [
-        (kind, {"@odata.type": f"#microsoft.graph.{_SETS[kind]}", **method}) for kind, method in found.values()
-    ]
+    return [(kind, {"@odata.type": f"#microsoft.graph.{_SETS[kind]}", **method}) for kind, method in found.values()]
 
 
 async def _registered(ctx: Context, id: str) -> list[str]:
@@ -150,9 +148,9 @@ def _one(kind: str | None) -> ActionCode:
 def _declare(name: str, kind: str | None, type: str, versions: tuple[Version, ...]) -> None:
     path, of = f"authentication/{name}", _OWN_SCOPES.get(name)
     access = scopes(_ALL if of is None else f"UserAuthMethod-{of}.Read.All {_ALL}")
-    users.action(
-        path, function=True, parameters={}, returns=f"Collection({type})", access=access, versions=versions
-    )(_list(kind))
+    users.action(path, function=True, parameters={}, returns=f"Collection({type})", access=access, versions=versions)(
+        _list(kind)
+    )
     users.action(
         f"{path}/{{}}",
         function=True,

@@ -471,9 +471,9 @@ class _Check:
             self.problem("unsigned", n, id, text)
         if self.seal.n > head.n:
             self.problem("truncated", head.n + 1, None, f"a seal was set at {self.seal.n} entries")
-        if head.n > self.seal.n and _KEY is not None and not head.good(_KEY, "head", self.tenant):
-            if self._unsigned is None or head.mac:
-                self.problem("forged", head.n, None, "the head was not written with the key of this installation")
+        old = self._unsigned is not None and not head.mac  # from before the key, which is told of already
+        if head.n > self.seal.n and _KEY is not None and not old and not head.good(_KEY, "head", self.tenant):
+            self.problem("forged", head.n, None, "the head was not written with the key of this installation")
         if self._anchor[0] > head.n:
             self.problem("truncated", head.n + 1, None, f"an earlier report saw {self._anchor[0]} entries")
         missing = [n for n in range(1, head.n + 1) if not self._seen[n // 8] >> (n % 8) & 1]

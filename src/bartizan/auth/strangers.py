@@ -1,4 +1,4 @@
-"""Sign-ins under names that nobody has: audited so that a spray of guesses shows, and so that nobody can flood the audit.
+"""Sign-ins under names that nobody has: audited so that a spray of guesses shows, and nobody can flood the audit.
 
 The first attempt from an address is an entry at once; further ones from there, or under the same name from elsewhere,
 are counted and told in one entry when WINDOW_S have passed. A tenant gets at most MOST_ENTRIES an hour from one

@@ -262,7 +262,9 @@ async def _chains(desk: Desk, reference: str | None) -> list[str]:
 
 @command(audit, "seal", existing=True)
 @click.option("--tenant", "tenant_reference", metavar="TENANT", help="This one only; all and the system's if not said.")
-@click.option("--since", type=click.File("rb"), metavar="FILE", help="What `audit verify` printed earlier: checked first.")
+@click.option(
+    "--since", type=click.File("rb"), metavar="FILE", help="What `audit verify` printed earlier: checked first."
+)
 async def audit_seal(desk: Desk, tenant_reference: str | None, since: Any) -> Any:
     """Vouch for entries that this installation's key did not sign: from before there was one, or restored from
     elsewhere, or after another master key was set.

@@ -144,7 +144,9 @@ class _Collected:
             "bartizan_lifecycle_notifications_waiting", "Lifecycle notifications in the queue.", self._found.letters
         )
         yield GaugeMetricFamily(
-            "bartizan_notifications_told_seconds", "Since the process that delivers told this.", self._age(self._found.at)
+            "bartizan_notifications_told_seconds",
+            "Since the process that delivers told this.",
+            self._age(self._found.at),
         )
 
 
@@ -210,9 +212,9 @@ class Delivery:
 
     async def _tell(self) -> None:
         now, last = self._now_told(), self._told
-        if last is not None and last.resources == now.resources and last.letters == now.letters:
-            if to_datetime(now.at) - to_datetime(last.at) < timedelta(seconds=TOLD_S):
-                return
+        same = last is not None and last.resources == now.resources and last.letters == now.letters
+        if last is not None and same and to_datetime(now.at) - to_datetime(last.at) < timedelta(seconds=TOLD_S):
+            return
         await self._write(SYSTEM, lambda tx: tx.set_value(_TOLD, msgspec.json.encode(now)))
         self._told = now
 

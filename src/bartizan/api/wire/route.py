@@ -339,7 +339,8 @@ class _Walk:
                 texts = [_decode(segment) for segment in rest]
                 pairs = list(zip(names, texts, strict=True))
                 if all(text.lower() == name if name != "{}" else text[:1] != "$" for name, text in pairs):
-                    return names, action, {"key": text for name, text in pairs if name == "{}"}
+                    keys = [text for name, text in pairs if name == "{}"]
+                    return names, action, {"key": keys[0]} if keys else {}
         return None
 
     def behind(self, resource: Resource) -> Target:
