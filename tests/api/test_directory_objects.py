@@ -343,7 +343,9 @@ class TestLevels:
         assert page["@odata.count"] == 4
         assert self.names(by_name["ann"]) == ["ann", "bob", "cid", "dan"]
         assert by_name["dan"]["manager"] is None
-        assert set(by_name["ann"]["manager"]) == {"@odata.etag", "id", "displayName", "manager"}
+        above = by_name["ann"]["manager"]
+        assert set(above) == {"@odata.type", "@odata.etag", "id", "displayName", "manager"}
+        assert above["@odata.type"] == "#microsoft.graph.user"
         one = await world.get(f"/v1.0/users/ann@contoso.example?{ask}", **EVENTUAL)
         assert self.names(one) == ["ann", "bob", "cid", "dan"]
 
@@ -381,7 +383,9 @@ class TestLevels:
         for where in ("users", "users/ann@contoso.example"):
             path = f"/v1.0/{where}?$expand=manager($levels=max)"
             await world.refused("GET", f"{path}&$count=true", status=400, says="ConsistencyLevel")
-            await world.refused("GET", path, status=400, says="$count=true", **EVENTUAL)
+        path = "/v1.0/users?$expand=manager($levels=max)"
+        await world.refused("GET", path, status=400, says="$count=true", **EVENTUAL)
+        await world.get("/v1.0/users/ann@contoso.example?$expand=manager($levels=max)", **EVENTUAL)
         path = "/v1.0/users?$expand=directReports($levels=max)&$count=true"
         await world.refused("GET", path, status=400, says="takes select, top; not levels", **EVENTUAL)
 
@@ -393,3 +397,21 @@ async def test_a_cast_by_the_alias_of_the_metadata(world: World) -> None:
     await world.call("POST", f"/v1.0/groups/{group}/members/$ref", {"@odata.id": f"https://x/v1.0/users/{user}"})
     page = await world.get(f"/v1.0/users/{user}/memberOf/graph.group?$select=id")
     assert [each["id"] for each in page["value"]] == [group]
+
+
+async def test_objects_say_what_they_are_where_the_schema_does_not(staff: World) -> None:
+    """Graph's schema has managers, devices and the like as directoryObjects; SDKs build a user or a device of one only
+    by its @odata.type."""
+    for path, kind in (
+        ("manager", "user"),
+        ("ownedDevices", "device"),
+        ("registeredDevices?$select=id", "device"),
+        ("memberOf", "group"),
+    ):
+        found = await staff.get(f"{V1}/users/ada/{path}")
+        for each in found.get("value", [found]):
+            assert each["@odata.type"] == f"#microsoft.graph.{kind}", path
+    found = await staff.get(f"{V1}/users/ben?$expand=directReports($select=id)")
+    assert [each["@odata.type"] for each in found["directReports"]] == ["#microsoft.graph.user"]
+    cast = await staff.get(f"{V1}/users/ada/memberOf/microsoft.graph.group?$select=id")
+    assert all("@odata.type" not in each for each in cast["value"])

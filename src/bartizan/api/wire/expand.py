@@ -50,7 +50,7 @@ async def expanded(
         if each.levels > 1:
             lines = await _lines(ctx, each, found, room)
             for at, parent in enumerate(parents):
-                nested, used = _nested(ctx, request, each, parent.id, lines)
+                nested, used = _nested(ctx, request, resource, each, parent.id, lines)
                 room = _left(room, used, each)
                 result[at] = bodies.spliced(result[at], [(each.navigation.name, nested)])
             continue
@@ -75,7 +75,9 @@ async def _lines(ctx: Context, each: queries.Expanded, first: Related, room: int
     return known
 
 
-def _nested(ctx: Context, request: Request, each: queries.Expanded, id: str, lines: Related) -> tuple[bytes, int]:
+def _nested(
+    ctx: Context, request: Request, resource: Resource, each: queries.Expanded, id: str, lines: Related
+) -> tuple[bytes, int]:
     """The line from one object, each within the one before; and how long it is."""
     line: list[Stored] = []
     seen = {id}
@@ -90,19 +92,25 @@ def _nested(ctx: Context, request: Request, each: queries.Expanded, id: str, lin
         seen.add(rows[0].id)
     if len(line) == each.levels:
         end = None  # whether there is another was not asked
-    types = {to.name: to.type or each.navigation.type for to in each.navigation.to}
     for row in reversed(line):
-        document = bodies.document(ctx, types[row.collection], row, request, each.select)
+        document = _document(ctx, request, resource, each, row)
         end = document if end is None else bodies.spliced(document, [(each.navigation.name, end)])
     return end or b"null", len(line)
+
+
+def _document(ctx: Context, request: Request, resource: Resource, each: queries.Expanded, row: Stored) -> bytes:
+    navigation = each.navigation
+    type = next((to.type for to in navigation.to if to.name == row.collection and to.type), navigation.type)
+    document = bodies.document(ctx, type, row, request, each.select)
+    mark = bodies.mark(ctx, resource.type, navigation.name, type)
+    return document if mark is None else bodies.marked(document, mark)
 
 
 def _members(
     ctx: Context, request: Request, resource: Resource, parent: Stored, each: queries.Expanded, rows: list[Stored]
 ) -> list[tuple[str, bytes]]:
     navigation = each.navigation
-    types = {to.name: to.type or navigation.type for to in navigation.to}
-    items = [bodies.document(ctx, types[row.collection], row, request, each.select) for row in rows[: each.top]]
+    items = [_document(ctx, request, resource, each, row) for row in rows[: each.top]]
     if not navigation.many:
         return [(navigation.name, items[0] if items else b"null")]
     members = [(navigation.name, bodies.array(items))]

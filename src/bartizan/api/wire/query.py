@@ -338,7 +338,7 @@ def asked_of_one(
     deep = _deep(expand)
     only(options, "select", "expand", *(("count",) if deep else ()))
     if deep:
-        _check_eventual(ctx, _LEVELS, bool(options.count))
+        _check_eventual(ctx, _LEVELS, True)  # SDKs have no $count for one object
     if options.expand and resource is None:
         raise InvalidQuery("$expand is not served here.")
     extra = resource is not None and resource.extra
