@@ -315,7 +315,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             pattern=f"^{_RATE}(,{_RATE})*$",
             description=(
                 "Limits of requests: off; graph, those that Microsoft Graph documents; area=requests/seconds, "
-                "one's own. Several with commas, later ones win: graph,alert=600/60. Of each API process."
+                "one's own. Several with commas, later ones win: graph,alert=600/60. The API processes of a group "
+                "hold them together."
             ),
         ),
     ] = "off"

@@ -99,6 +99,10 @@ EXCEPT = {
     "Application.Read.All": "of checkMemberGroups and its kin for applications; users and devices have their own",
     "User.Read": "of one's own object, which has a path of its own here: /me",
     "Application.ReadWrite.OwnedBy": "who owns which application is evidence here and grants nothing",
+    **{
+        f"UserAuthMethod-{kind}.Read": "of one's own methods, which is asked for by /me"
+        for kind in "Email Passkey MicrosoftAuthApp Password Phone PlatformCred SoftwareOATH WindowsHello".split()
+    },
     "Policy.Read.All": "beside the scope that writes, never instead of it",
 }
 

@@ -1,5 +1,6 @@
 """The directory: users, groups, devices, roles and service principals, and how they hang together."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -306,3 +307,111 @@ async def test_who_may_see_memberships(staff: World) -> None:
     await staff.call("POST", f"{V1}/groups/dev/members/$ref", at("users/id-of-guest"))
     assert await ids(staff, f"{V1}/me/memberOf", by="guest") == ["dev"]
     await staff.refused("GET", f"{V1}/users/id-of-guest/memberOf", by="guest", status=403)
+
+
+class TestLevels:
+    """`$expand=manager($levels=...)`: the line upwards, each within the one before."""
+
+    async def line(self, world: World, *names: str, ring: bool = False) -> list[str]:
+        """Users of whom each is managed by the next."""
+        made = [
+            (await world.post("/v1.0/users", {"userPrincipalName": f"{name}@contoso.example", "displayName": name}))[
+                "id"
+            ]
+            for name in names
+        ]
+        pairs = list(itertools.pairwise(made)) + ([(made[-1], made[0])] if ring else [])
+        for one, above in pairs:
+            body = {"@odata.id": f"https://graph.test/v1.0/users/{above}"}
+            answer = await world.call("POST", f"/v1.0/users/{one}/manager/$ref", body)
+            assert answer.status_code == 204, answer.text
+        return made
+
+    @staticmethod
+    def names(user: dict[str, Any] | None) -> list[str]:
+        found = []
+        while user is not None:
+            found.append(user["displayName"])
+            user = user.get("manager")
+        return found
+
+    async def test_the_whole_line(self, world: World) -> None:
+        await self.line(world, "ann", "bob", "cid", "dan")
+        ask = "$expand=manager($levels=max;$select=id,displayName)&$select=id,displayName&$count=true"
+        page = await world.get(f"/v1.0/users?{ask}", **EVENTUAL)
+        by_name = {user["displayName"]: user for user in page["value"]}
+        assert page["@odata.count"] == 4
+        assert self.names(by_name["ann"]) == ["ann", "bob", "cid", "dan"]
+        assert by_name["dan"]["manager"] is None
+        above = by_name["ann"]["manager"]
+        assert set(above) == {"@odata.type", "@odata.etag", "id", "displayName", "manager"}
+        assert above["@odata.type"] == "#microsoft.graph.user"
+        one = await world.get(f"/v1.0/users/ann@contoso.example?{ask}", **EVENTUAL)
+        assert self.names(one) == ["ann", "bob", "cid", "dan"]
+
+    async def test_some_levels(self, world: World) -> None:
+        await self.line(world, "ann", "bob", "cid", "dan")
+        for levels, wanted in (
+            ("1", ["ann", "bob"]),
+            ("2", ["ann", "bob", "cid"]),
+            ("9", ["ann", "bob", "cid", "dan"]),
+        ):
+            path = f"/v1.0/users/ann@contoso.example?$expand=manager($levels={levels})&$count=true"
+            assert self.names(await world.get(path, **EVENTUAL)) == wanted
+
+    async def test_a_ring_ends(self, world: World) -> None:
+        """Where it would repeat."""
+        await self.line(world, "ann", "bob", "cid", ring=True)
+        path = "/v1.0/users?$expand=manager($levels=max)&$count=true"
+        page = await world.get(path, **EVENTUAL)
+        assert {tuple(self.names(user)) for user in page["value"]} == {
+            ("ann", "bob", "cid"), ("bob", "cid", "ann"), ("cid", "ann", "bob"),
+        }  # fmt: skip
+
+    async def test_too_long_a_line_is_refused(self, world: World) -> None:
+        ids = await self.line(world, *(f"u{n:03}" for n in range(103)))
+        path = f"/v1.0/users/{ids[0]}?$expand=manager($levels=max)&$count=true"
+        await world.refused("GET", path, status=400, says="longer than 100", **EVENTUAL)
+        path = f"/v1.0/users/{ids[0]}?$expand=manager($levels=100)&$count=true"
+        assert len(self.names(await world.get(path, **EVENTUAL))) == 101
+
+    async def test_what_is_refused(self, world: World) -> None:
+        await self.line(world, "ann", "bob")
+        for levels in ("0", "-1", "1001", "many", ""):
+            path = f"/v1.0/users?$expand=manager($levels={levels})&$count=true"
+            await world.refused("GET", path, status=400, **EVENTUAL)
+        for where in ("users", "users/ann@contoso.example"):
+            path = f"/v1.0/{where}?$expand=manager($levels=max)"
+            await world.refused("GET", f"{path}&$count=true", status=400, says="ConsistencyLevel")
+        path = "/v1.0/users?$expand=manager($levels=max)"
+        await world.refused("GET", path, status=400, says="$count=true", **EVENTUAL)
+        await world.get("/v1.0/users/ann@contoso.example?$expand=manager($levels=max)", **EVENTUAL)
+        path = "/v1.0/users?$expand=directReports($levels=max)&$count=true"
+        await world.refused("GET", path, status=400, says="takes select, top; not levels", **EVENTUAL)
+
+
+async def test_a_cast_by_the_alias_of_the_metadata(world: World) -> None:
+    """`graph.group` is `microsoft.graph.group`."""
+    user = (await world.post("/v1.0/users", {"userPrincipalName": "z@contoso.example"}))["id"]
+    group = (await world.post("/v1.0/groups", {"displayName": "g"}))["id"]
+    await world.call("POST", f"/v1.0/groups/{group}/members/$ref", {"@odata.id": f"https://x/v1.0/users/{user}"})
+    page = await world.get(f"/v1.0/users/{user}/memberOf/graph.group?$select=id")
+    assert [each["id"] for each in page["value"]] == [group]
+
+
+async def test_objects_say_what_they_are_where_the_schema_does_not(staff: World) -> None:
+    """Graph's schema has managers, devices and the like as directoryObjects; SDKs build a user or a device of one only
+    by its @odata.type."""
+    for path, kind in (
+        ("manager", "user"),
+        ("ownedDevices", "device"),
+        ("registeredDevices?$select=id", "device"),
+        ("memberOf", "group"),
+    ):
+        found = await staff.get(f"{V1}/users/ada/{path}")
+        for each in found.get("value", [found]):
+            assert each["@odata.type"] == f"#microsoft.graph.{kind}", path
+    found = await staff.get(f"{V1}/users/ben?$expand=directReports($select=id)")
+    assert [each["@odata.type"] for each in found["directReports"]] == ["#microsoft.graph.user"]
+    cast = await staff.get(f"{V1}/users/ada/memberOf/microsoft.graph.group?$select=id")
+    assert all("@odata.type" not in each for each in cast["value"])

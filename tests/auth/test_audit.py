@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +252,115 @@ async def test_recomputed_entry_breaks_the_chain(tmp_path: Path) -> None:
     report = await audit.verify(store.tenant(TENANT))
     await store.close()
     assert "broken" in {p.kind for p in report.problems}
+
+
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+
+
+@pytest.fixture
+def signing() -> Iterator[None]:
+    audit.sign_with(KEY)
+    yield
+    audit.sign_with(None)
+
+
+@pytest.fixture(autouse=True)
+def unsigned() -> Iterator[None]:
+    """Whatever other tests left: none signs but where it says so."""
+    audit.sign_with(None)
+    yield
+    audit.sign_with(None)
+
+
+def kinds(report: audit.Report) -> set[str]:
+    return {problem.kind for problem in report.problems}
+
+
+async def made_anew(store: Store, key: bytes | None) -> None:
+    """Somebody without the key replaces all entries by a chain that is whole in itself."""
+
+    def work(tx: Tx) -> None:
+        for row in tx.find("directoryAudits", None, limit=100):
+            tx.delete("directoryAudits", row.id)
+        tx.set_value("audit.head", None)
+        for n in range(10):
+            entry(tx, n, activity="Nothing to see")
+
+    audit.sign_with(key)
+    await store.tenant(TENANT).write(work, actor="x")
+    audit.sign_with(KEY)
+
+
+@pytest.mark.parametrize(("key", "kind"), [(None, "unsigned"), (OTHER_KEY, "forged")])
+async def test_a_chain_made_anew_without_the_key_is_found(
+    store: Store, signing: None, key: bytes | None, kind: str
+) -> None:
+    await fill(store, 5)
+    assert (await audit.verify(store.tenant(TENANT))).ok
+    await made_anew(store, key)
+    report = await audit.verify(store.tenant(TENANT))
+    assert not report.ok and kind in kinds(report)
+    audit.sign_with(None)
+    assert (await audit.verify(store.tenant(TENANT))).ok, "in itself the chain is whole"
+
+
+async def test_a_tail_cut_together_with_its_head_is_found(store: Store, signing: None) -> None:
+    """Number and hash of an entry stand in it, for all to read; the head's mac does not."""
+    ids = await fill(store, 5)
+
+    def cut(tx: Tx) -> None:
+        row = tx.get("directoryAudits", ids[8])
+        assert row is not None
+        chain = {d["key"]: d["value"] for d in msgspec.json.decode(row.doc)["additionalDetails"]}
+        forged = {"n": 9, "hash": chain["chain.hash"], "mac": chain["chain.mac"]}
+        tx.set_value("audit.head", msgspec.json.encode(forged))
+        tx.delete("directoryAudits", ids[9])
+
+    await store.tenant(TENANT).write(cut, actor="x")
+    report = await audit.verify(store.tenant(TENANT))
+    assert not report.ok and kinds(report) == {"forged"}
+
+
+async def test_a_chain_of_another_tenant_is_none(store: Store, signing: None) -> None:
+    await fill(store, 2)
+
+    def copied(tx: Tx, rows: list[Any], head: bytes) -> None:
+        for row in rows:
+            tx.put(draft(audit.declared(), msgspec.json.decode(row.doc), row.id))
+        tx.set_value("audit.head", head)
+
+    rows = (await store.tenant(TENANT).page("directoryAudits", Query(top=10))).rows
+    head = await store.tenant(TENANT).value("audit.head")
+    assert head is not None
+    await store.tenant("other").write(lambda tx: copied(tx, list(rows), head), actor="x")
+    report = await audit.verify(store.tenant("other"))
+    assert not report.ok and kinds(report) == {"forged"}
+
+
+async def test_entries_from_before_the_key_are_sealed(store: Store) -> None:
+    """They stay verifiable, an operator vouches for them once, and none can be changed behind the seal."""
+    ids = await fill(store, 3)
+    audit.sign_with(KEY)
+    report = await audit.verify(store.tenant(TENANT))
+    assert kinds(report) == {"unsigned"} and "6 entries" in report.problems[0].text
+    await store.tenant(TENANT).write(lambda tx: entry(tx, 99), actor="x")
+    assert kinds(await audit.verify(store.tenant(TENANT))) == {"unsigned"}, "what comes after is signed, and follows"
+    report = await audit.seal(store.tenant(TENANT))
+    assert (report.ok, report.entries, report.sealed) == (True, 8, 7)
+    await made_anew(store, None)
+    report = await audit.verify(store.tenant(TENANT))
+    assert "rewritten" in kinds(report) and ids
+    await store.tenant(TENANT).write(lambda tx: tx.set_value("audit.seal", b'{"n":10,"hash":"x"}'), actor="x")
+    assert "forged" in kinds(await audit.verify(store.tenant(TENANT)))
+
+
+async def test_a_broken_chain_is_not_sealed(store: Store) -> None:
+    ids = await fill(store, 3)
+    await store.tenant(TENANT).write(lambda tx: tx.delete("directoryAudits", ids[2]), actor="x")
+    audit.sign_with(KEY)
+    with pytest.raises(Conflict, match="not whole"):
+        await audit.seal(store.tenant(TENANT))
+    assert not (await audit.verify(store.tenant(TENANT))).ok
 
 
 async def test_details_cannot_pose_as_the_chain(store: Store) -> None:

@@ -30,7 +30,7 @@ from tests.respond.conftest import (
     until,
 )
 
-from bartizan.respond.delivery import CURSOR, LEASE
+from bartizan.respond.delivery import CURSOR, LEASE, last_told, metrics
 from bartizan.respond.lines import MAX_QUEUE
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS, Subscriptions
 from bartizan.respond.watched import WATCHABLE
@@ -441,3 +441,56 @@ async def test_who_lost_the_lease_stores_nothing(store: Store, receiver: Receive
         await receiver.wait(lambda: len(receiver.sent()) > 1)
         await asyncio.sleep(5 * QUICK.save_s)  # in which it would have saved its place several times
     assert await store.tenant(TENANT).value(key) == place
+
+
+async def test_metrics(store: Store, receiver: Receiver) -> None:
+    """What arrived, what failed and waits, what was given up: kept by resource, with nothing that names a tenant."""
+    assert metrics(await last_told(store), "2026-01-01T00:00:00.0000000Z") == b""
+    receiver.status["/sick"] = 500
+    async with delivering(store):
+        await subscribe(store, f"{receiver.root}/well")
+        receiver.status["/sick"] = 202
+        await subscribe(store, f"{receiver.root}/sick")
+        receiver.status["/sick"] = 500
+        await put_alert(store, "a1")
+
+        async def shown() -> bool:
+            found = await last_told(store)
+            tally = None if found is None else found.resources.get("alerts")
+            return tally is not None and tally.delivered == 1 and tally.failed > 0 and tally.waiting == 1
+
+        await until(shown)
+    found = await last_told(store)
+    assert found is not None
+    later = (datetime.now(UTC) + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
+    text = metrics(found, later).decode()
+    assert 'bartizan_notifications_delivered_total{resource="alerts"} 1.0' in text
+    assert 'bartizan_notifications_waiting{resource="alerts"} 1.0' in text
+    assert 'bartizan_notifications_subscriptions{resource="alerts"} 2.0' in text
+    (age,) = [line for line in text.splitlines() if line.startswith("bartizan_notifications_oldest_seconds{")]
+    assert float(age.rpartition(" ")[2]) > 500
+    assert TENANT not in text and receiver.root not in text
+    async with delivering(store):  # counts go on where they were, and waiting ones are found again
+        async with asyncio.timeout(20):
+            receiver.status["/sick"] = 202
+            await receiver.wait(lambda: bool(receiver.sent("/sick")))
+
+        async def both() -> bool:
+            found = await last_told(store)
+            return found is not None and found.resources["alerts"].delivered >= 2
+
+        await until(both)
+
+
+async def test_what_is_given_up_is_counted(store: Store, receiver: Receiver) -> None:
+    await subscribe(store, f"{receiver.root}/sick")
+    receiver.status["/sick"] = 500
+    await put_alert(store, "a1")
+    ahead = timedelta(days=1)
+    async with delivering(store, clock=lambda: datetime.now(UTC) + ahead):
+
+        async def lost() -> bool:
+            found = await last_told(store)
+            return found is not None and found.resources["alerts"].lost == 1
+
+        await until(lost)

@@ -10,7 +10,7 @@ from bartizan.api.wire.note import note
 from bartizan.auth import audit
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest, NotFound
-from bartizan.extend import Answer, Can, Context, not_yet, resource, unserved
+from bartizan.extend import Answer, Can, Context, never, resource
 from bartizan.odata.tree import In, Literal, Path
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Tx
@@ -127,4 +127,20 @@ audits = resource(
 )
 audit.declare(audits.collection)
 
-unserved("auditLogs/provisioning/**", not_yet("no provisioning runs through this server"))
+provisioning = resource(
+    "auditLogs/provisioning",
+    "microsoft.graph.provisioningObjectSummary",
+    can=Can.READ | Can.CREATE,
+    read="ProvisioningLog.Read.All AuditLog.Read.All Directory.Read.All",
+    create="Bartizan.Ingest.All",
+    columns="jobId cycleId changeId provisioningAction tenantId",
+    order="activityDateTime desc",
+    default_top=1_000,
+    max_top=1_000,
+    required="activityDateTime",
+    throttle="auditLogs",
+    unserved={
+        "PATCH": never("a record of what a provisioning service did"),
+        "DELETE": never("a record of what a provisioning service did"),
+    },
+)

@@ -100,5 +100,5 @@ for one in ("users/{}", "me"):
     unserved(f"{one}/invalidateAllRefreshTokens", _NOBODY, versions=("v1.0",))
     for action in ("changePassword", "assignLicense"):
         unserved(f"{one}/{action}", _NOBODY)
-    unserved(f"{one}/authentication/**", not_yet("authentication methods come with a directory connector"))
-    unserved(f"{one}/photo/**", not_yet("photos are not kept"))
+    unserved(f"{one}/authentication/**", not_yet("of authentication methods it is read what reports say, no more"))
+    unserved(f"{one}/photo/**", not_yet("photos are not kept"), verbs="PATCH PUT DELETE")

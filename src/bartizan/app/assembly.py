@@ -24,7 +24,7 @@ from bartizan import api, connectors
 from bartizan.api.documents.service import Documents
 from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.graph import Bounds, Graph, Receive, Scope, Send
-from bartizan.api.wire.limits import Limit, Limits, limits_of
+from bartizan.api.wire.limits import Limit, Limits, SharedBuckets, limits_of
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
@@ -49,7 +49,7 @@ from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, declare, open_lake
 from bartizan.model.times import instant
-from bartizan.respond import queue
+from bartizan.respond import delivery, queue
 from bartizan.respond.addresses import Rules as EndpointRules
 from bartizan.respond.dispatch import Dispatch, Rules
 from bartizan.respond.orders import COLLECTIONS as ORDER_COLLECTIONS
@@ -130,7 +130,7 @@ class App:
             self._authenticate,
             settings.base,
             clock=clock,
-            limits=Limits(limits, monotonic) if (limits := limits or limits_of(settings.rate_limits)) else None,
+            limits=_limits(settings, limits or limits_of(settings.rate_limits)),
             bounds=bounds or Bounds(body_bytes=settings.body_bytes, answer_s=float(settings.answer_s)),
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),
@@ -246,7 +246,8 @@ class App:
         tenants = await Tenancy(self.authority.accounts).tenants()
         now = instant(self.graph.clock())
         queues = {each: await queue.standing(self.store, each, now) for each in tenants}
-        return HttpResponse(self.meter.text() + queue.metrics(queues), media_type=self.meter.kind)
+        notified = delivery.metrics(await delivery.last_told(self.store), now)
+        return HttpResponse(self.meter.text() + queue.metrics(queues) + notified, media_type=self.meter.kind)
 
     async def _openapi(self, request: HttpRequest) -> HttpResponse:
         if request.url.path == "/openapi":  # relative addresses of the page need the slash
@@ -284,6 +285,16 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _limits(settings: Settings, limits: Mapping[str, Limit]) -> Limits | None:
+    """Held by all API processes of the group together."""
+    if not limits:
+        return None
+    if settings.processes == 1:
+        return Limits(limits, monotonic)
+    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Limits(limits, monotonic, SharedBuckets(settings.folder / "rate-limits"))
 
 
 def connections_of(settings: Settings, store: Store) -> Connections:

@@ -14,7 +14,8 @@ ERROR_PAGE = "https://login.microsoftonline.com/error?code="
 
 class OAuthError(Exception):
     """`description` never holds a secret. `retry_after_s` is set where the answer is 429. `alarm`: belongs into the
-    audit log, since who has proved nothing cannot bring it about as often as he likes."""
+    audit log, since who has proved nothing cannot bring it about as often as he likes. `stranger`: the client id that
+    was sent, where no app has it."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class OAuthError(Exception):
         self.status = status
         self.retry_after_s = retry_after_s
         self.alarm = alarm
+        self.stranger = ""
 
     def text(self) -> str:
         return f"AADSTS{self.code}: {self.description}"

@@ -2,14 +2,19 @@
 
 Each entry carries in `additionalDetails` its number in the tenant's chain (`chain.n`), the hash of the entry before
 (`chain.prev`) and its own (`chain.hash`): SHA-256 over the hash before, the number and the entry's canonical JSON.
-The head of the
-chain is a value of the tenant, so a tail that was cut off is missed too.
+Anybody can check those; `chain.mac`, an HMAC-SHA-256 over tenant, number and hash under a key of the installation
+(derived from its master key, which is not in the database), only who has that key can make. The head of the chain is a
+value of the tenant under the same key, so a tail that was cut off is missed too.
 
-Source: Schneier and Kelsey, "Secure audit logs to support computer forensics" (1999); directoryAudit in Microsoft
-Graph.
+Entries without a good mac, from before there was a key or restored from another installation, count where an operator
+has sealed the chain at or behind them (`seal`), which only the command line does.
+
+Source: Schneier and Kelsey, "Secure audit logs to support computer forensics" (1999); RFC 2104 (HMAC); directoryAudit
+in Microsoft Graph.
 """
 
 import hashlib
+import hmac
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +22,10 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.auth.caller import Caller
-from bartizan.errors import BadRequest
+from bartizan.errors import BadRequest, Conflict
 from bartizan.store import ETAG, Collection, Column, Draft, Query, Stored, TenantStore, Tx
 from bartizan.store.draft import column_values, found_entities
 
@@ -34,6 +40,7 @@ _DECLARED = Collection(
 )
 
 _HEAD = "audit.head"
+_SEAL = "audit.seal"  # up to where an operator vouches for entries that this installation's key did not sign
 _START = "0" * 64
 _SERVICE = "Bartizan"
 _MAX_TEXT_CHARS = 1024  # of one value that comes from outside
@@ -50,6 +57,20 @@ def declare(collection: Collection) -> None:
 
 def declared() -> Collection:
     return _DECLARED
+
+
+_KEY: bytes | None = None
+
+
+def sign_with(key: bytes | None) -> None:
+    """Makes `key` (32 bytes) the one that entries of this process are signed with: it serves one installation. None:
+    entries stay unsigned, and `verify` says so."""
+    global _KEY
+    _KEY = key
+
+
+def _mac(key: bytes, what: str, tenant: str, n: int, digest: str) -> str:
+    return hmac.digest(key, f"{what}|{tenant}|{n}|{digest}".encode(), "sha256").hex()
 
 
 class Actor(Struct, frozen=True):
@@ -79,9 +100,19 @@ class Target(Struct, frozen=True):
     modified: Mapping[str, tuple[str | None, str | None]] = {}
 
 
-class _Head(Struct):
+class _Head(Struct, omit_defaults=True):
+    """Number and hash of an entry, and the mac over both: of the last one, or of the one that a seal is set at."""
+
     n: int
     hash: str
+    mac: str = ""
+
+    def good(self, key: bytes | None, what: str, tenant: str) -> bool:
+        return key is not None and hmac.compare_digest(self.mac, _mac(key, what, tenant, self.n, self.hash))
+
+
+def _signed(what: str, tenant: str, n: int, digest: str) -> _Head:
+    return _Head(n, digest, "" if _KEY is None else _mac(_KEY, what, tenant, n, digest))
 
 
 class _Modified(Struct, frozen=True, array_like=True):
@@ -159,8 +190,8 @@ def record(
         details=[(_cut(key), _cut(value)) for key, value in (details or {}).items()],
     )
     digest = _hash(head.hash, n, facts)
-    tx.put(_draft(facts, n, head.hash, digest))
-    tx.set_value(_HEAD, _encode(_Head(n, digest)))
+    tx.put(_draft(facts, n, head.hash, digest, "" if _KEY is None else _mac(_KEY, "entry", tx.tenant, n, digest)))
+    tx.set_value(_HEAD, _encode(_signed("head", tx.tenant, n, digest)))
     return str(facts.id)
 
 
@@ -183,9 +214,11 @@ def _target(target: Target) -> _TargetFacts:
 _encode = msgspec.json.Encoder().encode
 
 
-def _draft(facts: _Facts, n: int, before: str, digest: str) -> Draft:
+def _draft(facts: _Facts, n: int, before: str, digest: str, mac: str) -> Draft:
     """What `store.draft` would make, at a fifth of the cost: every change that anybody makes writes one of these."""
     details = [*facts.details, ("chain.n", str(n)), ("chain.prev", before), ("chain.hash", digest)]
+    if mac:
+        details.append(("chain.mac", mac))
     entry = _wire(facts, details)
     made = Draft(_DECLARED.name, str(facts.id), _encode(entry), _encode(_beta(entry)))
     made.columns = column_values(_DECLARED, entry)
@@ -310,7 +343,8 @@ def _bare(value: Any) -> Any:
 
 class Problem(Struct, frozen=True):
     """`kind`: changed, missing, inserted, broken (does not follow the one before), moved, truncated, rewritten (another
-    chain than an earlier report saw)."""
+    chain than an earlier report saw), forged (its mac is none of this installation's key), unsigned (it has none, and
+    no seal covers it)."""
 
     kind: str
     n: int
@@ -320,7 +354,8 @@ class Problem(Struct, frozen=True):
 
 class Report(Struct, frozen=True):
     """What `verify` found. `problems` holds the first hundred; `ok` counts all. `head` and `hash` are number and hash
-    of the last entry: kept elsewhere, they show later that the chain is still the same."""
+    of the last entry: kept elsewhere, they show later that the chain is still the same. `sealed` is the number up to
+    which entries count by an operator's seal and not by the key."""
 
     tenant: str
     entries: int
@@ -328,6 +363,7 @@ class Report(Struct, frozen=True):
     hash: str
     ok: bool
     problems: list[Problem]
+    sealed: int = 0
 
 
 class _Reports(Struct):
@@ -345,7 +381,9 @@ def anchors(earlier: bytes) -> dict[str, tuple[int, str]]:
 class _Check:
     """Takes the entries, newest first; memory grows by a bit for each and by those whose neighbour was not seen yet."""
 
-    def __init__(self, limit: int, anchor: tuple[int, str]) -> None:
+    def __init__(self, tenant: str, limit: int, anchor: tuple[int, str], seal: _Head | None) -> None:
+        self.tenant = tenant
+        self.seal = seal or _Head(0, _START)
         self.entries = 0
         self.found = 0
         self.problems: list[Problem] = []
@@ -354,6 +392,8 @@ class _Check:
         self._time = "~"  # of the entry before; the newest comes first
         self._anchor = anchor
         self._seen = bytearray(limit // 8 + 1)
+        self._unsigned: tuple[int, str] | None = None  # the first, which is met last
+        self._unsigned_count = 0
         self._hashes: dict[int, str] = {0: _START}  # of n, until n + 1 came
         self._before: dict[int, tuple[str, str]] = {}  # what n names as its predecessor's, until n - 1 came
 
@@ -392,11 +432,23 @@ class _Check:
             self.problem("changed", n, row.id, "the faces of the two versions differ")
         elif n == self._anchor[0] and digest != self._anchor[1]:
             self.problem("rewritten", n, row.id, "an earlier report saw another entry at this place")
+        elif n == self.seal.n and digest != self.seal.hash:
+            self.problem("rewritten", n, row.id, "the seal was set on another entry at this place")
         elif str(facts.time) > self._time:
             self.problem("moved", n, row.id, "it is listed before an entry that is later")
+        self._sign(n, row.id, digest, chain.get("chain.mac"))
         self._time = str(facts.time)
         self._link(n, row.id, before, digest)
         return None
+
+    def _sign(self, n: int, id: str, digest: str, mac: str | None) -> None:
+        """Behind the seal every entry has the mac of this installation's key; up to it the chain alone holds them."""
+        if n <= self.seal.n or _KEY is None:
+            return
+        if not mac:
+            self._unsigned, self._unsigned_count = (n, id), self._unsigned_count + 1
+        elif not hmac.compare_digest(mac.encode(), _mac(_KEY, "entry", self.tenant, n, digest).encode()):
+            self.problem("forged", n, id, "its mac was not made with the key of this installation")
 
     def _link(self, n: int, id: str, before: str, digest: str) -> None:
         if (own := self._hashes.pop(n - 1, None)) is not None:
@@ -413,6 +465,15 @@ class _Check:
             self.problem("broken", n, id, "the entry does not follow the one before it")
 
     def finish(self, head: _Head) -> None:
+        if self._unsigned is not None:
+            n, id = self._unsigned
+            text = f"{self._unsigned_count} entries have no mac; `bartizan audit seal` takes those from before the key"
+            self.problem("unsigned", n, id, text)
+        if self.seal.n > head.n:
+            self.problem("truncated", head.n + 1, None, f"a seal was set at {self.seal.n} entries")
+        old = self._unsigned is not None and not head.mac  # from before the key, which is told of already
+        if head.n > self.seal.n and _KEY is not None and not old and not head.good(_KEY, "head", self.tenant):
+            self.problem("forged", head.n, None, "the head was not written with the key of this installation")
         if self._anchor[0] > head.n:
             self.problem("truncated", head.n + 1, None, f"an earlier report saw {self._anchor[0]} entries")
         missing = [n for n in range(1, head.n + 1) if not self._seen[n // 8] >> (n % 8) & 1]
@@ -437,10 +498,23 @@ def _foreign(entry: Mapping[str, Any]) -> bool:
 
 
 async def verify(store: TenantStore, anchor: tuple[int, str] | None = None) -> Report:
-    """Reads a tenant's whole chain. Finds any entry that was changed, removed, inserted or put elsewhere, and a tail
-    that was cut; with number and hash of an entry that was seen before (`anchor`), also a chain that was made anew."""
+    """Reads a tenant's whole chain. Finds any entry that was changed, removed, inserted or put elsewhere, a tail that
+    was cut, and a chain that was made anew without the key (`sign_with`); with number and hash of an entry that was
+    seen before (`anchor`) also one that was put back as it had been earlier."""
+    known = await store.value(_SEAL)
+    seal = msgspec.json.decode(known, type=_Head) if known else None
+    false = seal is not None and not seal.good(_KEY, "seal", store.tenant)
+    report = await _verified(store, anchor, None if false else seal)
+    if not false:
+        return report
+    problem = Problem("forged", 0, None, "the seal was not set with the key of this installation")
+    return replace(report, ok=False, problems=[problem, *report.problems][:_MAX_PROBLEMS])
+
+
+async def _verified(store: TenantStore, anchor: tuple[int, str] | None, seal: _Head | None) -> Report:
     head = await _head(store)
-    check = _Check(head.n + 100_000, anchor or (0, _START))  # entries that are added meanwhile
+    limit = head.n + 100_000  # entries that are added meanwhile
+    check = _Check(store.tenant, limit, anchor or (0, _START), seal)
     after: tuple[str | int | float | bool | None, ...] | None = None
     more = True
     while more:
@@ -455,7 +529,33 @@ async def verify(store: TenantStore, anchor: tuple[int, str] | None = None) -> R
     if check.highest > now.n:
         check.problem("inserted", check.highest, None, f"the head says that the chain ends at {now.n}")
     check.finish(head)
-    return Report(store.tenant, check.entries, now.n, now.hash, not check.found, check.problems)
+    return Report(store.tenant, check.entries, now.n, now.hash, not check.found, check.problems, check.seal.n)
+
+
+async def seal(store: TenantStore, anchor: tuple[int, str] | None = None, *, actor: Actor = OPERATOR) -> Report:
+    """Vouches for the chain as it is: its entries count from now on though they are unsigned or signed by another
+    installation, and none of them can be changed unseen. The report is that of after. Conflict where the chain is
+    broken otherwise, or no key is set."""
+    if _KEY is None:
+        raise Conflict("there is no key to seal with")
+    head = await _head(store)
+    before = await _verified(store, anchor, head)
+    if not before.ok:
+        raise Conflict(f"the chain of {store.tenant} is not whole: {before.problems[0].text}; it is not sealed")
+
+    def work(tx: Tx) -> None:
+        tx.set_value(_SEAL, _encode(_signed("seal", tx.tenant, head.n, head.hash)))
+        record(
+            tx,
+            actor=actor,
+            activity="Seal audit chain",
+            category="AuditLogs",
+            targets=[Target("Tenant", tx.tenant)],
+            details={"sealed": f"{head.n} {head.hash}"},
+        )
+
+    await store.write(work, actor=actor.actor)
+    return await verify(store, anchor)
 
 
 async def _head(store: TenantStore) -> _Head:

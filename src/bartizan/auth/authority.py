@@ -21,7 +21,8 @@ from bartizan.auth.forms import Form, Scope, parse_scope, resource_key
 from bartizan.auth.grants import Grant, Grants, Redeemed
 from bartizan.auth.keys import SYSTEM, SigningKeys, Vault, b64
 from bartizan.auth.passwords import Passwords
-from bartizan.auth.throttle import Throttle
+from bartizan.auth.strangers import Kind, Strangers
+from bartizan.auth.throttle import Throttle, network
 from bartizan.auth.verify import ALWAYS_SCOPES, Verifier, epochs
 from bartizan.errors import StorageFull, Unavailable
 from bartizan.model.ids import stable_id
@@ -68,6 +69,7 @@ class Authority:
         self.store = store
         self.clock = clock
         self.vault = Vault.open(settings)
+        audit.sign_with(self.vault.derive("audit"))
         self.accounts = Accounts(store, clock)
         self.keys = SigningKeys(settings, store, self.vault, clock)
         self.grants = Grants(settings, store, clock)
@@ -75,6 +77,7 @@ class Authority:
         self.passwords = Passwords()
         self.clients = Clients(settings, self.accounts, self.grants, self.throttle, clock)
         self.verifier = Verifier(settings, self.accounts, self.keys, self.grants, clock)
+        self.strangers = Strangers(self._stranger, clock)
         self._permissions = permissions
 
     async def start(self) -> None:
@@ -174,6 +177,8 @@ class Authority:
             return await answer(ask, tenant, client)
         except aadsts.OAuthError as error:
             proved = client is not None and client.confidential
+            if error.stranger:
+                await self.stranger(tenant, "client", error.stranger, ask.address)
             if error.alarm or (proved and error.error not in ("authorization_pending", "slow_down")):
                 await self._audit_failure(ask, tenant, error)
             raise
@@ -205,6 +210,14 @@ class Authority:
         except (StorageFull, Unavailable) as error:  # who answers an incident can read on a full disk; the log says it
             said = {"tenant": tenant.id, "app": app.id, "user": actor.user, "result": entry.get("result", "success")}
             _log.error("sign-in not audited", **said, correlation_id=ask.correlation_id, reason=error.message)
+
+    async def stranger(self, tenant: Tenant | None, kind: Kind, name: str, address: str) -> None:
+        """An attempt under a name that nobody has; of no tenant in particular it stands in the system's chain."""
+        domains = frozenset(each.domain.lower() for each in await self.accounts.every(Tenant))
+        await self.strangers.tried(SYSTEM if tenant is None else tenant.id, kind, name, network(address), domains)
+
+    async def _stranger(self, tenant: str, activity: str, fields: dict[str, Any]) -> None:
+        await self.audit(tenant, audit.Actor(), activity, **fields)
 
     async def audit(self, tenant: str, actor: audit.Actor, activity: str, **entry: Any) -> None:
         entry = {"category": "Authentication", "operation": "Sign-in", **entry}

@@ -68,7 +68,9 @@ class Clients:
         app = await self._accounts.get(App, id) if len(id) <= 100 else None
         async with self._throttle.attempt(id, address, known=app is not None):
             if app is None:
-                raise aadsts.unknown_app(id, form.get("tenant") or "of this server")
+                unknown = aadsts.unknown_app(id, form.get("tenant") or "of this server")
+                unknown.stranger = id
+                raise unknown
             if app.disabled:
                 raise aadsts.disabled_app(app.id)
             secrets = tuple(secret for _, secret in basic) + form.secret_forms("client_secret")

@@ -317,6 +317,8 @@ class SignIn:
         except OAuthError as error:
             if user is not None and user.roles and error.retry_after_s is None:
                 await self._audit_sign_in(request, flow, user, tenant, error)
+            elif user is None and error.retry_after_s is None:
+                await authority.stranger(tenant, "user", username, address)
             raise
         await authority.throttle.succeeded(account, address)
         await self._audit_sign_in(request, flow, user, tenant, None)

@@ -133,7 +133,7 @@ class Throttle:
 
     def _keys(self, account: str, address: str, *, known: bool) -> list[tuple[str, int]]:
         settings = self._settings
-        place = _network(address)
+        place = network(address)
         name = f"known:{account}" if known else f"name:{_bucket(account.lower(), _NAME_BUCKETS)}"
         return [
             (f"pair:{_bucket(f'{name} {place}', _BUCKETS)}", settings.login_attempts),
@@ -146,7 +146,7 @@ def _bucket(text: str, buckets: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big") % buckets
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """IPv6: the /64, which one host can walk through; an address in other form is taken as it is."""
     try:
         ip = ipaddress.ip_address(address)

@@ -242,18 +242,39 @@ def audit() -> None:
 async def audit_verify(desk: Desk, tenant_reference: str | None, since: Any) -> Any:
     """Check that no entry was changed, removed, inserted or moved. Exit code 1 if one was.
 
-    Who can write the whole database can also write a whole chain anew; only --since shows that.
+    Entries are signed with a key that comes from the master key, so that who can write the database alone cannot make
+    a chain anew. A database that was put back as it had been earlier is found by --since only.
     """
     known = chain.anchors(since.read()) if since else {}
-    if tenant_reference is None:
-        ids = [SYSTEM, *(t.id for t in await desk.accounts.every(Tenant))]
-    else:
-        ids = [(await desk.tenant(tenant_reference)).id]
+    ids = await _chains(desk, tenant_reference)
     reports = [await chain.verify(desk.authority.store.tenant(id), known.get(id)) for id in ids]
     gone = sorted(known.keys() - ids) if tenant_reference is None else []
     say({"ok": all(r.ok for r in reports), "tenants": reports} | ({"erased": gone} if gone else {}))
     if not all(r.ok for r in reports):
         raise click.exceptions.Exit(1)
+
+
+async def _chains(desk: Desk, reference: str | None) -> list[str]:
+    if reference is not None:
+        return [(await desk.tenant(reference)).id]
+    return [SYSTEM, *(t.id for t in await desk.accounts.every(Tenant))]
+
+
+@command(audit, "seal", existing=True)
+@click.option("--tenant", "tenant_reference", metavar="TENANT", help="This one only; all and the system's if not said.")
+@click.option(
+    "--since", type=click.File("rb"), metavar="FILE", help="What `audit verify` printed earlier: checked first."
+)
+async def audit_seal(desk: Desk, tenant_reference: str | None, since: Any) -> Any:
+    """Vouch for entries that this installation's key did not sign: from before there was one, or restored from
+    elsewhere, or after another master key was set.
+
+    The chain is checked first, all but the signatures; refused where it is not whole. From then on no sealed entry can
+    be changed unseen.
+    """
+    known = chain.anchors(since.read()) if since else {}
+    ids = await _chains(desk, tenant_reference)
+    say({"tenants": [await chain.seal(desk.authority.store.tenant(id), known.get(id)) for id in ids]})
 
 
 @command(None, "backup", existing=True)

@@ -144,6 +144,11 @@ class Navigation:
     link: Access | None  # for POST and DELETE of $ref, by relations only; None: they are not served
     versions: tuple[Version, ...] = BOTH
 
+    @property
+    def recursive(self) -> bool:
+        """To one object of the same set, so that it can be followed again from there: $levels."""
+        return not self.many and self.relation is not None and self.of == tuple(to.name for to in self.to)
+
 
 @dataclass(eq=False)
 class Resource:
@@ -198,6 +203,11 @@ class Resource:
         """The set's name in @odata.context."""
         return self.path
 
+    @property
+    def longer(self) -> list[tuple[tuple[str, ...], "Action"]]:
+        """Functions whose name is a path, with its segments in lower case."""
+        return [(tuple(name.split("/")), action) for name, action in self.actions.items() if "/" in name]
+
     def action(
         self,
         name: str,
@@ -211,6 +221,9 @@ class Resource:
     ) -> Callable[[Code], Code]:
         """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a
         function `read`.
+
+        A function of an object may have a path as its name, such as `photos/{}/$value`: what Graph calls contained and
+        nothing is stored for; `{}` is its parameter `key`.
         """
         needs = self.read if function else self.write
         if access is not None:

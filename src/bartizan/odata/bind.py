@@ -91,13 +91,17 @@ class Binder:
     def _leaf(self, expr: Expr) -> Expr:
         match expr:
             case tree.Any(path, None, _) | tree.Any(path, _, None):
-                return tree.Any(self._collection(path))
+                cast = self._cast_elements(path)
+                if cast is None:
+                    return tree.Any(self._collection(path))
+                over, test, _ = self._quantified(path, "x", Literal(True, "bool"))
+                return tree.Any(over, "x", test)
             case tree.Any(path, str() as variable, body) if body is not None:
-                over, inside = self._quantified(path, variable, body)
-                return tree.Any(over, variable, inside)
+                over, test, inside = self._quantified(path, variable, body)
+                return tree.Any(over, variable, inside if test is None else tree.And((test, inside)))
             case tree.All(path, variable, body):
-                over, inside = self._quantified(path, variable, body)
-                return tree.All(over, variable, inside)
+                over, test, inside = self._quantified(path, variable, body)
+                return tree.All(over, variable, inside if test is None else tree.Or((tree.Not(test), inside)))
             case tree.Compare(op, left, right):
                 return self._compare(op, left, right)
             case tree.In(left, values):
@@ -109,7 +113,15 @@ class Binder:
             raise InvalidQuery(f"{named(bound)} is not a condition; compare it with something.")
         return bound
 
-    def _quantified(self, path: Path, variable: str, body: Expr) -> tuple[Path, Expr]:
+    def _cast_elements(self, path: Path) -> str | None:
+        """The type that `evidence/microsoft.graph.security.userEvidence` narrows the elements of evidence to."""
+        return self._type(path.names[-1]) if len(path.names) > 1 and "." in path.names[-1] else None
+
+    def _quantified(self, path: Path, variable: str, body: Expr) -> tuple[Path, Expr | None, Expr]:
+        """The collection; what an element must be, if the path ends in a cast; and the body."""
+        cast = self._cast_elements(path)
+        if cast is not None:
+            path = Path(path.names[:-1], path.variable)
         bound = self._collection(path)
         self.rooted += path.variable is None
         if self.rooted > MAX_ROOTED:
@@ -118,14 +130,22 @@ class Binder:
             )
         before = self.scopes.get(variable)
         outer = "" if path.variable is None else self.scopes[path.variable][2]
-        self.scopes[variable] = (bound.edm, bound.kind, "/".join(filter(None, (outer, *bound.names))))
+        test = None if cast is None or bound.edm is None else self._element_test(bound.edm, cast, variable)
+        self.scopes[variable] = (cast or bound.edm, bound.kind, "/".join(filter(None, (outer, *bound.names))))
         inside = self.condition(body)
         self.rooted -= path.variable is None
         if before is None:
             del self.scopes[variable]
         else:
             self.scopes[variable] = before
-        return Path(bound.names, bound.variable, bound.edm, None, True), inside
+        return Path(bound.names, bound.variable, bound.edm, None, True), test, inside
+
+    def _element_test(self, of: str, cast: str, variable: str) -> Expr | None:
+        if cast in self._line(of):
+            return None
+        if not self._has_properties(of) or cast not in self.edm.structured(of).derived:
+            raise InvalidQuery(f"{cast} is not a kind of {of}.")
+        return self._typed((), variable, (cast, *self.edm.structured(cast).derived))
 
     def _collection(self, path: Path) -> Path:
         """Its `kind` is that of the elements."""
@@ -137,7 +157,7 @@ class Binder:
 
     def _is_of(self, path: Path, name: str) -> Expr:
         """A comparison of @odata.type; true where the schema alone says so."""
-        wanted = self.edm.type_name(name)
+        wanted = self._type(name)
         if wanted is None:
             raise InvalidQuery(f"isof knows no type '{short(name)}'.")
         if path.names:
@@ -148,6 +168,12 @@ class Binder:
         if here is not None and wanted in self._line(here):
             there = tree.Compare("ne", Path(names, path.variable, here), Literal(None, "null"))
             return there if names else Literal(True, "bool")
+        derived = self.edm.structured(here).derived if here is not None and self._has_properties(here) else None
+        if derived is not None and wanted not in derived:
+            hint = ""
+            if not path.names and path.variable is None and self.scopes:
+                hint = f"; of the element it is isof({next(reversed(self.scopes))},'{wanted}')"
+            raise InvalidQuery(f"isof: {wanted} is not a kind of {here}{hint}.")
         kinds = (wanted, *self.edm.structured(wanted).derived)
         return self._typed(names, path.variable, kinds)
 
@@ -155,6 +181,14 @@ class Binder:
     def _typed(names: tuple[str, ...], variable: str | None, kinds: tuple[str, ...]) -> Expr:
         at = Path((*names, "@odata.type"), variable, "Edm.String", "text")
         return tree.In(at, tuple(Literal(f"#{kind}", "text") for kind in kinds))
+
+    def _type(self, name: str) -> str | None:
+        """The type that a segment names; None for what is no name of a type of Graph. `graph` is Graph's own alias."""
+        low = name.lower()
+        known = self.edm.type_name(f"microsoft.{name}" if low.startswith("graph.") else name)
+        if known is None and low.startswith(("graph.", "microsoft.graph.")):
+            raise InvalidQuery(f"there is no type '{short(name)}'.")
+        return known
 
     def _line(self, name: str) -> list[str]:
         """A type and those above it."""
@@ -335,7 +369,7 @@ class Binder:
         for name in path.names:
             if members and not types and not loose:
                 raise self._no_way(members, names, name)
-            kind = self.edm.type_name(name) if "." in name else None
+            kind = self._type(name) if "." in name and name.lower() != "@odata.type" else None
             if name.lower() == "@odata.type":
                 names.append("@odata.type")
                 members, types = [Property("@odata.type", "Edm.String")], []

@@ -25,7 +25,11 @@ from uuid import uuid4
 
 import msgspec
 import structlog
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from bartizan.auth.keys import SYSTEM
 from bartizan.errors import BadRequest, BartizanError, Gone
 from bartizan.model.edm import Version
 from bartizan.model.times import instant, to_datetime
@@ -48,6 +52,8 @@ REFILLS_AT_ONCE = 4
 BASE_S = 2.0  # between two moves of the cursor that holds back retention
 IDLE_SAVE_S = 15.0  # between two saves of the places of subscriptions for which nothing came
 SAVE_ROWS = 500  # of one save
+TELL_S = 2.0  # between two looks at whether there is something new to tell the metrics
+TOLD_S = 30.0  # after which the same is told again, so that silence means that nothing delivers
 REAUTHORIZE = timedelta(hours=1)  # before the end; of a shorter life, half of it
 _ACTOR = "notifications"
 
@@ -59,6 +65,89 @@ _Place = tuple[str, str]  # tenant, id of the subscription
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class Tally(Struct, omit_defaults=True):
+    """Of the notifications of one resource, in all tenants together."""
+
+    delivered: int = 0
+    failed: int = 0  # tries; each notification counts as often as it was sent in vain
+    lost: int = 0  # dead letters
+    waiting: int = 0  # in memory; lagging subscriptions have more in the feed
+    subscriptions: int = 0
+    lagging: int = 0
+    oldest: str = ""  # when the change happened that waits longest
+
+
+class Told(Struct):
+    """What the process that delivers tells those that are asked for metrics."""
+
+    at: str
+    resources: dict[str, Tally]
+    letters: int = 0  # lifecycle notifications that wait
+
+
+_TOLD = "notifications.told"
+
+
+async def last_told(store: Store) -> Told | None:
+    """None where nothing has delivered yet."""
+    value = await store.tenant(SYSTEM).value(_TOLD)
+    return None if value is None else msgspec.json.decode(value, type=Told)
+
+
+def metrics(found: Told | None, now: str) -> bytes:
+    """In Prometheus' text form, by resource; no tenant, subscription or endpoint is named."""
+    if found is None:
+        return b""
+    made = CollectorRegistry()
+    made.register(_Collected(found, to_datetime(now)))
+    return generate_latest(made)
+
+
+class _Collected:
+    def __init__(self, found: Told, now: datetime) -> None:
+        self._found, self._now = found, now
+
+    def _age(self, at: str) -> float:
+        return max(0.0, (self._now - to_datetime(at)).total_seconds()) if at else 0.0
+
+    def collect(self) -> Iterable[Metric]:
+        counters = {
+            "delivered": "Change notifications that arrived.",
+            "failed": "Change notifications that were tried and did not arrive; each try counts.",
+            "lost": "Change notifications that were given up: dead letters.",
+        }
+        gauges = {
+            "waiting": "Change notifications in the queue.",
+            "subscriptions": "Subscriptions that are served.",
+            "lagging": "Subscriptions that are behind, with more in the feed than in the queue.",
+        }
+        resources = self._found.resources.items()
+        for name, text in counters.items():
+            counter = CounterMetricFamily(f"bartizan_notifications_{name}", text, labels=["resource"])
+            for resource, tally in resources:
+                counter.add_metric([resource], getattr(tally, name))
+            yield counter
+        for name, text in gauges.items():
+            gauge = GaugeMetricFamily(f"bartizan_notifications_{name}", text, labels=["resource"])
+            for resource, tally in resources:
+                gauge.add_metric([resource], getattr(tally, name))
+            yield gauge
+        oldest = GaugeMetricFamily(
+            "bartizan_notifications_oldest_seconds", "Age of the change that waits longest.", labels=["resource"]
+        )
+        for resource, tally in resources:
+            oldest.add_metric([resource], self._age(tally.oldest))
+        yield oldest
+        yield GaugeMetricFamily(
+            "bartizan_lifecycle_notifications_waiting", "Lifecycle notifications in the queue.", self._found.letters
+        )
+        yield GaugeMetricFamily(
+            "bartizan_notifications_told_seconds",
+            "Since the process that delivers told this.",
+            self._age(self._found.at),
+        )
 
 
 class Delivery:
@@ -97,6 +186,37 @@ class Delivery:
         self._lanes = Lanes()
         self._refills = asyncio.Semaphore(REFILLS_AT_ONCE)
         self._refreshing = asyncio.Lock()
+        self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        self._told: Told | None = None
+
+    def count(self, watch: Watch, *, delivered: int = 0, failed: int = 0, lost: int = 0) -> None:
+        tally = self._tallies[watch.of.what.set.collection]
+        tally.delivered += delivered
+        tally.failed += failed
+        tally.lost += lost
+
+    def _now_told(self) -> Told:
+        """Counted since the first start; what waits, as of now."""
+        found = {
+            name: Tally(tally.delivered, tally.failed, tally.lost) for name, tally in sorted(self._tallies.items())
+        }
+        for watch in self.watches.values():
+            tally = found.setdefault(watch.of.what.set.collection, Tally())
+            tally.subscriptions += 1
+            tally.lagging += watch.lagging
+            tally.waiting += len(watch.queue)
+            if watch.queue and (not tally.oldest or watch.queue[0].at < tally.oldest):
+                tally.oldest = watch.queue[0].at
+        letters = sum(len(line.letters) for line in self._letters.values())
+        return Told(instant(self._clock()), found, letters)
+
+    async def _tell(self) -> None:
+        now, last = self._now_told(), self._told
+        same = last is not None and last.resources == now.resources and last.letters == now.letters
+        if last is not None and same and to_datetime(now.at) - to_datetime(last.at) < timedelta(seconds=TOLD_S):
+            return
+        await self._write(SYSTEM, lambda tx: tx.set_value(_TOLD, msgspec.json.encode(now)))
+        self._told = now
 
     def stats(self) -> dict[str, int]:
         """For metrics: subscriptions, those that lag, changes that wait, endpoints in trouble, letters."""
@@ -139,6 +259,7 @@ class Delivery:
             group.create_task(self._repeated(self._save, self.times.save_s))
             group.create_task(self._repeated(self._save_base, BASE_S))
             group.create_task(self._repeated(self._save_idle, IDLE_SAVE_S))
+            group.create_task(self._repeated(self._tell, TELL_S))
             group.create_task(self._repeated(self._tend, self.times.tend_s))
             group.create_task(self._repeated(self._reconcile, self.times.reconcile_s))
 
@@ -151,6 +272,7 @@ class Delivery:
             BartizanError, LeaseLost
         ):  # the store may be what failed; the saved places are old, not wrong
             await self._save()
+            await self._tell()
             await self._store.release(LEASE, self._owner)
 
     async def _keep_lease(self) -> None:
@@ -194,6 +316,9 @@ class Delivery:
     # ------------------------------------------------------------ subscriptions
 
     async def _start(self) -> None:
+        before = await last_told(self._store)
+        for name, tally in () if before is None else before.resources.items():
+            self._tallies[name] = Tally(tally.delivered, tally.failed, tally.lost)
         base = await self._store.cursor(CURSOR)
         self.live = await self._store.head()
         if base is None:
@@ -439,6 +564,7 @@ class Delivery:
 
         await self._write(of.tenant, work)
         watch.outage, watch.moved = outage, True
+        self.count(watch, lost=len(lost))
         log.warning("notifications given up", subscription=of.id, count=len(lost), why=reason)
         self._post(letter)
 

@@ -223,6 +223,10 @@ class Feeder(Protocol):
         """Stores durably what is given up."""
         ...
 
+    def count(self, watch: Watch, *, delivered: int = 0, failed: int = 0) -> None:
+        """So many notifications arrived, or were tried and did not."""
+        ...
+
 
 class WatchLine(Line):
     """To one endpoint of one application in one tenant; several subscriptions share a POST."""
@@ -271,7 +275,13 @@ class WatchLine(Line):
             for _ in range(count):
                 watch.queue.popleft()
             watch.outage, watch.moved = None, True
+            self._feeder.count(watch, delivered=count)
         self._taken = []
+
+    def _failed(self, reply: Reply) -> float:
+        for watch, count in self._taken:
+            self._feeder.count(watch, failed=count)
+        return super()._failed(reply)
 
 
 class Letter(Struct, frozen=True):

@@ -247,7 +247,8 @@ class _Document:
         if not action.function and (action.parameters is None or action.parameters):
             body = {} if action.parameters is None else self.parameters(action.parameters)
         verb = "GET" if action.function else "POST"
-        name = f"{path}/{action.name}" + ("()" if action.function else "")
+        name = f"{path}/{action.name}" + ("()" if action.function and "/" not in action.name else "")
+        name = name.replace("{}", "{key}")
         self.operation(name, verb, action.access, f"{action.name}.", answers, body=body)
 
     def parameters(self, parameters: Any) -> Schema:

@@ -83,7 +83,7 @@ class Documents:
                 singletons[resource.own] = resource.type
             if version in resource.versions and _known(version, resource.type):
                 for action in resource.actions.values():
-                    if version in action.versions:
+                    if version in action.versions and not _contained(action.name):
                         made = Operation(
                             action.qualified,
                             "function" if action.function else "action",
@@ -99,6 +99,11 @@ class Documents:
             [Singleton(name, type) for name, type in sorted(singletons.items())],
             list(operations.values()),
         )
+
+
+def _contained(name: str) -> bool:
+    """Served as a function, and not one in Graph's words: it stands in the schema as what a type contains."""
+    return "/" in name or name == "photo"
 
 
 def _known(version: Version, name: str) -> bool:

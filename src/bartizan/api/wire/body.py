@@ -7,6 +7,7 @@ import msgspec
 
 from bartizan.api.wire.request import Request, Response, encode
 from bartizan.extend import Answer, Context, Resource
+from bartizan.model.schema import Navigation
 from bartizan.store.interface import Stored
 
 Select = Mapping[str, Any]  # property -> Select of what is below it, {} for all of it
@@ -60,6 +61,25 @@ def picked(body: Mapping[str, Any], select: Select) -> dict[str, Any]:
                 value = [picked(each, below) if isinstance(each, dict) else each for each in value]
             found[name] = value
     return found
+
+
+MARK_BYTES = 120  # of a document: within them stands its own @odata.type, behind the ETag
+
+
+def marked(document: bytes, type: str) -> bytes:
+    """With its @odata.type, where it does not say it itself."""
+    if document.startswith(b'{"@odata.type"') or b',"@odata.type":"#microsoft.graph.' in document[:MARK_BYTES]:
+        return document
+    return b'{"@odata.type":"#%b"%b' % (type.encode(), b"," + document[1:] if document != b"{}" else b"}")
+
+
+def mark(ctx: Context, parent: str, navigation: str, type: str) -> str | None:
+    """The type that objects behind a navigation say, where the schema has them as something more general.
+
+    A manager is a directoryObject there: clients know a user by its @odata.type alone.
+    """
+    declared = ctx.edm.structured(parent).find(navigation)
+    return type if isinstance(declared, Navigation) and declared.type != type else None
 
 
 def spliced(document: bytes, members: Iterable[tuple[str, bytes]]) -> bytes:

@@ -22,6 +22,7 @@ from bartizan.odata.tree import In, Literal, Path
 from bartizan.store.interface import Stored
 
 MAX_ALL = 20_000
+MAX_CHAIN = 100  # steps of $levels; a longer line is refused. One that closes to a ring ends where it would repeat
 _PARENTS = 50  # parents whose related objects one query reads
 _ROWS = 2_000  # rows of one such query
 _KEPT = ("filter", "orderby", "select")  # options that hold for what follows too
@@ -46,6 +47,13 @@ async def expanded(
         else:
             found = await _by_relation(ctx, each, [row.id for row in parents], room)
         room -= sum(len(rows) for rows in found.values())
+        if each.levels > 1:
+            lines = await _lines(ctx, each, found, room)
+            for at, parent in enumerate(parents):
+                nested, used = _nested(ctx, request, resource, each, parent.id, lines)
+                room = _left(room, used, each)
+                result[at] = bodies.spliced(result[at], [(each.navigation.name, nested)])
+            continue
         for at, parent in enumerate(parents):
             rows = found.get(parent.id, [])
             members = _members(ctx, request, resource, parent, each, rows)
@@ -53,12 +61,56 @@ async def expanded(
     return result
 
 
+async def _lines(ctx: Context, each: queries.Expanded, first: Related, room: int) -> Related:
+    """What all objects lead to that can be come by from the first ones; each is asked once."""
+    known = dict(first)
+    level = first
+    for _ in range(min(each.levels - 1, MAX_CHAIN)):
+        ids = sorted({row.id for rows in level.values() for row in rows} - known.keys())
+        if not ids:
+            break
+        level = await _by_relation(ctx, each, ids, room)
+        known |= level
+        room = _left(room, len(ids), each)
+    return known
+
+
+def _nested(
+    ctx: Context, request: Request, resource: Resource, each: queries.Expanded, id: str, lines: Related
+) -> tuple[bytes, int]:
+    """The line from one object, each within the one before; and how long it is."""
+    line: list[Stored] = []
+    seen = {id}
+    end: bytes | None = b"null"
+    while rows := lines.get(line[-1].id if line else id, []):
+        if rows[0].id in seen or len(line) == each.levels:
+            end = None
+            break
+        if len(line) == MAX_CHAIN:
+            raise BadRequest(f"$levels: the line from '{id[:100]}' is longer than {MAX_CHAIN}; ask for fewer levels.")
+        line.append(rows[0])
+        seen.add(rows[0].id)
+    if len(line) == each.levels:
+        end = None  # whether there is another was not asked
+    for row in reversed(line):
+        document = _document(ctx, request, resource, each, row)
+        end = document if end is None else bodies.spliced(document, [(each.navigation.name, end)])
+    return end or b"null", len(line)
+
+
+def _document(ctx: Context, request: Request, resource: Resource, each: queries.Expanded, row: Stored) -> bytes:
+    navigation = each.navigation
+    type = next((to.type for to in navigation.to if to.name == row.collection and to.type), navigation.type)
+    document = bodies.document(ctx, type, row, request, each.select)
+    mark = bodies.mark(ctx, resource.type, navigation.name, type)
+    return document if mark is None else bodies.marked(document, mark)
+
+
 def _members(
     ctx: Context, request: Request, resource: Resource, parent: Stored, each: queries.Expanded, rows: list[Stored]
 ) -> list[tuple[str, bytes]]:
     navigation = each.navigation
-    types = {to.name: to.type or navigation.type for to in navigation.to}
-    items = [bodies.document(ctx, types[row.collection], row, request, each.select) for row in rows[: each.top]]
+    items = [_document(ctx, request, resource, each, row) for row in rows[: each.top]]
     if not navigation.many:
         return [(navigation.name, items[0] if items else b"null")]
     members = [(navigation.name, bodies.array(items))]

@@ -24,6 +24,7 @@ from bartizan.odata.tree import Any as AnyOf
 from bartizan.store.interface import Query
 
 CACHED = 512  # query texts of at most 16 KB each
+MAX_LEVELS = 1_000  # of $levels, as in Graph
 MAX_EACH = 1_000  # objects that $expand writes into one parent
 FIRST = Query(top=1)
 _LIVE = "live."  # what the token of a list with live alerts begins with
@@ -39,6 +40,7 @@ class Expanded:
     order: tuple[Order, ...]
     top: int
     options: Mapping[str, str] = field(default_factory=dict)  # as they came
+    levels: int = 1  # how often the navigation is followed: a manager, theirs, and so on
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,17 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
     query = Query(top=top, filter=filter, order=order, skip=skip, count=bool(options.count), version=version)
     advanced, counting = _advanced(filter, options) if resource.advanced else ("", False)
     select = _select(of, resource.type, options.select, resource.extra)
-    return Asked(query, select, _expand(of, resource, version, options.expand), options, advanced, counting)
+    expand = _expand(of, resource, version, options.expand)
+    if resource.advanced and not advanced and _deep(expand):
+        advanced, counting = _LEVELS, True
+    return Asked(query, select, expand, options, advanced, counting)
+
+
+_LEVELS = "$levels in $expand"
+
+
+def _deep(expand: tuple[Expanded, ...]) -> bool:
+    return any("levels" in each.options for each in expand)
 
 
 def _filter(of: Edm, resource: Resource, options: QueryOptions) -> Expr | None:
@@ -198,10 +210,14 @@ def _hard(expr: Expr | None) -> Iterator[str]:
 
 
 def _check_advanced(ctx: Context, plan: Asked) -> None:
+    _check_eventual(ctx, plan.advanced, not plan.counting or plan.query.count)
+
+
+def _check_eventual(ctx: Context, what: str, counted: bool) -> None:
     if (ctx.header("consistencylevel") or "").lower() != "eventual":
-        raise UnsupportedQuery(f"{plan.advanced} needs the header ConsistencyLevel: eventual (and $count=true) here.")
-    if plan.counting and not plan.query.count:
-        raise UnsupportedQuery(f"{plan.advanced} needs $count=true beside ConsistencyLevel: eventual here.")
+        raise UnsupportedQuery(f"{what} needs the header ConsistencyLevel: eventual (and $count=true) here.")
+    if not counted:
+        raise UnsupportedQuery(f"{what} needs $count=true beside ConsistencyLevel: eventual here.")
 
 
 # ---------------------------------------------------------------- $select, $expand
@@ -281,6 +297,8 @@ def _expand(of: Edm, resource: Resource, version: Version, text: str | None) -> 
 
 def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Expanded:
     allowed = ("select", "top", *(("filter", "orderby") if navigation.column is not None else ()))
+    if navigation.recursive:
+        allowed = (*allowed, "levels")
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise InvalidQuery(f"$expand={navigation.name} takes {', '.join(allowed)}; not {unknown[0][:40]}.")
@@ -296,7 +314,16 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Ex
         () if not order else odata.bind_order(odata.parse_orderby(order), of, navigation.type),
         int(top),
         options,
+        _levels(navigation, options.get("levels", "1")),
     )
+
+
+def _levels(navigation: Navigation, text: str) -> int:
+    if text.lower() == "max":
+        return MAX_LEVELS
+    if text.isascii() and text.isdigit() and 0 < int(text[:10]) <= MAX_LEVELS:
+        return int(text)
+    raise InvalidQuery(f"$levels of $expand={navigation.name} takes max, or 1 to {MAX_LEVELS}.")
 
 
 # ---------------------------------------------------------------- what is no list
@@ -305,10 +332,13 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Ex
 def asked_of_one(
     ctx: Context, request: Request, resource: Resource | None, type: str
 ) -> tuple[Select | None, tuple[Expanded, ...]]:
-    """One object takes $select and $expand only."""
+    """One object takes $select and $expand only; $count where Graph wants it, beside $levels."""
     options = read(request.query)
-    only(options, "select", "expand")
     expand = () if resource is None else _expand(ctx.edm, resource, ctx.version, options.expand)
+    deep = _deep(expand)
+    only(options, "select", "expand", *(("count",) if deep else ()))
+    if deep:
+        _check_eventual(ctx, _LEVELS, True)  # SDKs have no $count for one object
     if options.expand and resource is None:
         raise InvalidQuery("$expand is not served here.")
     extra = resource is not None and resource.extra

@@ -18,8 +18,6 @@ from bartizan.extend import Context, Navigation, Resource
 from bartizan.odata.tree import Expr
 from bartizan.store.interface import Stored
 
-MARK_BYTES = 120  # of a document: within them stands its own @odata.type, behind the ETag
-
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -42,8 +40,9 @@ async def _page(
     scope: Expr | None,
     ids: tuple[str, ...] | None,
     name: str,
+    mark: str | None = None,
 ) -> Response:
-    """One page of a set within `scope` and `ids`, as the query options ask for."""
+    """One page of a set within `scope` and `ids`, as the query options ask for; each object says the type `mark`."""
     asked, after = queries.asked(ctx, request, target, resource)
     query = asked.query
     if scope is not None or ids is not None:
@@ -55,6 +54,8 @@ async def _page(
         query = replace(query, top=most)
     page = await rows_page(ctx, resource, query)
     items = bodies.documents(ctx, resource.type, page.rows, request, asked.select)
+    if mark is not None:
+        items = [bodies.marked(item, mark) for item in items]
     if asked.expand:
         items = await expanded(ctx, request, resource, page.rows, items, asked.expand)
     link = None
@@ -103,6 +104,9 @@ async def one(ctx: Context, target: Target, request: Request) -> Response:
         document = _mixed_item(ctx, target, row, request, select)
     else:
         document = bodies.document(ctx, type, row, request, select)
+        mark = _mark(ctx, target, resource)
+        if mark is not None:
+            document = bodies.marked(document, mark)
     if expand and resource is not None:
         (document,) = await expanded(ctx, request, resource, [row], [document], expand)
     response = Response(200, bodies.single(bodies.context(ctx, name, select, one=True), document))
@@ -167,7 +171,15 @@ async def related(ctx: Context, target: Target, request: Request) -> Response:
     above = target.via.resource if target.via is not None else None
     name = f"{above.name}('{bodies.quoted(parent.id)}')/{navigation.name}" if above is not None else navigation.name
     scope, ids = await _limits(ctx, parent, navigation)
-    return await _page(ctx, request, target, resource, both(scope, rows_of(ctx, resource)), ids, name)
+    mark = _mark(ctx, target, resource)
+    return await _page(ctx, request, target, resource, both(scope, rows_of(ctx, resource)), ids, name, mark)
+
+
+def _mark(ctx: Context, target: Target, resource: Resource) -> str | None:
+    above = target.via.resource if target.via is not None else None
+    if above is None or target.navigation is None or target.cast is not None:
+        return None
+    return bodies.mark(ctx, above.type, target.navigation.name, resource.type)
 
 
 async def _parent(ctx: Context, target: Target) -> tuple[Stored, Navigation]:
@@ -202,10 +214,7 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
 def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
     """Where objects of several types stand side by side, each says which it is."""
     kind = _type(target, row)
-    made = bodies.document(ctx, kind, row, request, select)
-    if made.startswith(b'{"@odata.type"') or b',"@odata.type":"#microsoft.graph.' in made[:MARK_BYTES]:
-        return made
-    return b'{"@odata.type":"#%b"%b' % (kind.encode(), b"," + made[1:] if made != b"{}" else b"}")
+    return bodies.marked(bodies.document(ctx, kind, row, request, select), kind)
 
 
 async def related_count(ctx: Context, target: Target, request: Request) -> Response:

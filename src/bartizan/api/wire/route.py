@@ -330,6 +330,19 @@ class _Walk:
                 return found, given or {}
         return None
 
+    def longer(self, resource: Resource) -> tuple[tuple[str, ...], Action, dict[str, str]] | None:
+        """A function of an object whose name is a path, such as `authentication/methods/{}`: its segments, and what
+        stands for the key."""
+        rest = self.segments[self.at :]
+        for names, action in resource.longer:
+            if len(names) == len(rest) and self.version in action.versions:
+                texts = [_decode(segment) for segment in rest]
+                pairs = list(zip(names, texts, strict=True))
+                if all(text.lower() == name if name != "{}" else text[:1] != "$" for name, text in pairs):
+                    keys = [text for name, text in pairs if name == "{}"]
+                    return names, action, {"key": keys[0]} if keys else {}
+        return None
+
     def behind(self, resource: Resource) -> Target:
         """What follows a set, or a singleton."""
         if resource.singleton:
@@ -369,6 +382,11 @@ class _Walk:
 
     def after(self, resource: Resource, key: Key, via: Target | None) -> Target:
         """What follows one object: an operation, a navigation, a property, a cast."""
+        longer = self.longer(resource)
+        if longer is not None:
+            for name in longer[0]:
+                self.step(name)
+            return self.done(Target("action", self.version, resource, key, longer[1], longer[2], via=via))
         found = self.operation(resource, False)
         if found is not None:
             return self.action(resource, key, found, via)
@@ -407,8 +425,9 @@ class _Walk:
                 raise self.lost()
             return self.done(replace(target, kind="related_count"))
         if "." in name and cast is None:
+            wanted = f"microsoft.{name}" if name.startswith("graph.") else name  # the alias that the metadata names
             for known in navigation.to:
-                if known.type is not None and known.type.lower() == name:
+                if known.type is not None and known.type.lower() == wanted:
                     return self.related(navigation, here, self.step(name), known.type)
         if not navigation.many or segment.startswith("$"):
             raise self.lost()
