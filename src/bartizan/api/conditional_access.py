@@ -1,15 +1,21 @@
-"""Conditional access: policies and named locations, kept and served; their evaluation comes with identity protection.
+"""Conditional access: policies and named locations, what they would say (what-if), and what they say of a sign-in
+under way, which is this server's own.
 
-Source: Microsoft Graph, resources conditionalAccessPolicy and namedLocation.
+Source: Microsoft Graph, resources conditionalAccessPolicy, namedLocation, conditionalAccessRoot: evaluate.
 """
 
-from ipaddress import ip_network
 from typing import Any
 
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest
-from bartizan.extend import Can, Context, not_yet, resource, unserved
+from bartizan.extend import Answer, Can, Context, not_yet, resource, scopes, unserved
+from bartizan.identity.access_conditions import networks_of
+from bartizan.identity.access_rules import check_policy
+from bartizan.identity.conditional_access import Outcome, evaluate
+from bartizan.identity.sign_in_facts import what_if_facts
+from bartizan.identity.tenant_access import ConditionalAccess, Decided
 from bartizan.model.times import instant
+from bartizan.store.draft import inner
 
 _READ = "Policy.Read.All Policy.Read.ConditionalAccess"
 _WRITE_SCOPES = ("Policy.ReadWrite.ConditionalAccess",)
@@ -45,15 +51,6 @@ locations = resource(
 )
 
 
-def _check_policy(inner: dict[str, Any]) -> None:
-    conditions = inner.get("conditions") or {}
-    applications, users = conditions.get("applications"), conditions.get("users")
-    if not applications or not (users or conditions.get("clientApplications")):
-        raise BadRequest("a policy needs conditions.applications and conditions.users (or clientApplications)")
-    if inner.get("state") != "disabled" and not (inner.get("grantControls") or inner.get("sessionControls")):
-        raise BadRequest("an enabled policy needs grantControls or sessionControls")
-
-
 def _check_location(inner: dict[str, Any]) -> None:
     kind = inner.get("@odata.type", "")
     if kind.endswith(".ipNamedLocation"):
@@ -61,13 +58,10 @@ def _check_location(inner: dict[str, Any]) -> None:
         if not ranges:
             raise BadRequest("an ipNamedLocation needs at least one of ipRanges")
         for number, each in enumerate(ranges):
-            cidr = each.get("cidrAddress")
-            if cidr is None:
-                continue
             try:
-                ip_network(cidr, strict=False)
-            except ValueError as error:
-                raise BadRequest(f"ipRanges[{number}].cidrAddress: {error}") from None
+                networks_of(each)
+            except (TypeError, ValueError) as error:
+                raise BadRequest(f"ipRanges[{number}]: {error}") from None
     elif kind.endswith(".countryNamedLocation"):
         countries = inner.get("countriesAndRegions") or []
         wrong = [c for c in countries if not (isinstance(c, str) and len(c) == _COUNTRY_LETTERS and c.isalpha())]
@@ -79,7 +73,7 @@ def _check_location(inner: dict[str, Any]) -> None:
 
 @policies.prepare
 def new_policy(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
-    _check_policy(inner)
+    check_policy(inner)
     at = instant(ctx.clock())
     return {**inner, "createdDateTime": at, "modifiedDateTime": None}
 
@@ -90,7 +84,7 @@ def change_policy(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -
     after = _merged(before, given)
     if after == before:
         return before
-    _check_policy(after)
+    check_policy(after)
     return {**after, "modifiedDateTime": instant(ctx.clock())}
 
 
@@ -134,8 +128,130 @@ def change_location(ctx: Context, before: dict[str, Any], given: dict[str, Any])
     return {**after, "modifiedDateTime": instant(ctx.clock())}
 
 
-_EVALUATION = not_yet("policies are kept and served; their evaluation needs the identity engine")
-unserved("identity/conditionalAccess/evaluate", _EVALUATION)
+# ---------------------------------------------------------------- evaluation
+
+_OWN = "microsoft.graph.security"
+_MAY_EVALUATE = scopes("Policy.Read.ConditionalAccess Policy.Read.All Policy.ReadWrite.ConditionalAccess")
+_MAY_DECIDE = scopes("Bartizan.ConditionalAccess.Decide", role="SecurityOperator")
+
+root = resource(
+    "identity/conditionalAccess",
+    "microsoft.graph.conditionalAccessRoot",
+    can=Can(0),
+    read=_MAY_EVALUATE,
+    singleton=True,
+    throttle="any",  # an identity provider asks at each sign-in
+)
+
+
+@root.action(
+    "evaluate",
+    parameters={
+        "signInIdentity": "microsoft.graph.signInIdentity!",
+        "signInContext": "microsoft.graph.signInContext!",
+        "signInConditions": "microsoft.graph.signInConditions",
+        "appliedPoliciesOnly": "Edm.Boolean",
+    },
+    returns="Collection(microsoft.graph.whatIfAnalysisResult)",
+    access=_MAY_EVALUATE,
+)
+async def what_if(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+    """Each policy with whether it would apply to such a sign-in. The risk is the one that is asked about."""
+    identity, context = given["signInIdentity"], given["signInContext"]
+    name = next((each for each in ("userId", "servicePrincipalId") if identity.get(each)), None)
+    if name is None:
+        raise BadRequest("signInIdentity: say @odata.type (userSignIn or servicePrincipalSignIn) and the id.")
+    if not any(value for key, value in context.items() if key != "@odata.type"):
+        raise BadRequest(
+            "signInContext: say @odata.type (applicationContext, userActionContext or authContext) and its property."
+        )
+    access = ctx.part(ConditionalAccess)
+    known = await access.of(ctx.engine, ctx.caller.tenant)
+    who = await access.principal(ctx.store, known, identity)
+    facts = what_if_facts(identity, context, given["signInConditions"] or {}, who)
+    outcomes = evaluate(known.policies, facts)
+    shown = [each for each in outcomes if each.applies or not given["appliedPoliciesOnly"]]
+    return Answer(200, [await _analysed(ctx, each) for each in shown])
+
+
+async def _analysed(ctx: Context, outcome: Outcome) -> dict[str, Any]:
+    row = await ctx.store.get(policies.collection.name, outcome.policy.id)
+    reasons = dict.fromkeys(each.reason for each in outcome.missed)
+    if any(each.unknown for each in outcome.missed):
+        reasons = {"notEnoughInformation": None, **reasons}
+    if outcome.applies and outcome.policy.unreadable:
+        reasons["invalidCondition"] = None
+    return {
+        **({} if row is None else inner(row)),
+        "@odata.type": "#microsoft.graph.whatIfAnalysisResult",
+        "id": outcome.policy.id,
+        "policyApplies": outcome.applies,
+        "analysisReasons": ",".join(reasons) or "notSet",
+    }
+
+
+@root.action(
+    "decide",
+    parameters={
+        "signIn": "microsoft.graph.signIn!",
+        "satisfiedControls": "Collection(Edm.String)",
+        "userAction": "microsoft.graph.userAction",
+        "insiderRiskLevel": "microsoft.graph.insiderRiskLevel",
+        "appliedPoliciesOnly": "Edm.Boolean",
+    },
+    returns=f"{_OWN}.accessDecision",
+    access=_MAY_DECIDE,
+    versions=("beta",),
+)
+async def decide(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+    """Whether a sign-in under way may go on, and what it takes. Whatever fails is an error: it never reads as allow."""
+    sign_in = given["signIn"]
+    if not any(sign_in.get(name) for name in ("userId", "userPrincipalName", "servicePrincipalId")):
+        raise BadRequest("signIn: say who signs in: userId, userPrincipalName or servicePrincipalId.")
+    found = await ctx.part(ConditionalAccess).decide(
+        ctx.engine,
+        ctx.caller.tenant,
+        sign_in,
+        satisfied=given["satisfiedControls"],
+        action=given["userAction"],
+        insider=given["insiderRiskLevel"],
+    )
+    return Answer(200, _decision(found, instant(ctx.clock()), applied_only=bool(given["appliedPoliciesOnly"])))
+
+
+def _decision(found: Decided, at: str, *, applied_only: bool) -> dict[str, Any]:
+    said, who = found.verdict, found.who
+    return {
+        "decision": said.decision,
+        "grantControls": [
+            {"operator": each.operator, "controls": list(each.controls), "policyIds": list(each.policies)}
+            for each in said.demands
+        ],
+        "sessionControls": dict(said.session) or None,
+        "policies": [_shown(each) for each in said.outcomes if each.applies or not applied_only],
+        "isComplete": said.complete,
+        "isPrincipalKnown": who.known,
+        "principalId": who.id or None,
+        "signInRiskLevel": found.risk.sign_in_level,
+        "userRiskLevel": found.risk.user_level,
+        "riskReasons": list(found.risk.reasons),
+        "evaluatedDateTime": at,
+    }
+
+
+def _shown(outcome: Outcome) -> dict[str, Any]:
+    policy = outcome.policy
+    told = [f"{each.reason}: {each.says}" for each in outcome.missed]
+    return {
+        "id": policy.id,
+        "displayName": policy.name,
+        "result": outcome.result,
+        "reasons": told or [f"not evaluated: {each}" for each in policy.unreadable],
+        "enforcedGrantControls": list(policy.controls) if outcome.enforced else [],
+        "enforcedSessionControls": list(policy.session) if outcome.enforced else [],
+    }
+
+
 _KEPT = not_yet("only policies and named locations are kept")
 for name in ("authenticationContextClassReferences", "authenticationStrength", "templates"):
     unserved(f"identity/conditionalAccess/{name}/**", _KEPT)

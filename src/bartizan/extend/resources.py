@@ -541,7 +541,7 @@ def collections() -> tuple[Collection, ...]:
     """Every set of documents that the declarations so far name, each once."""
     found: dict[str, Collection] = {}
     for each in RESOURCES:
-        if each.lists is None or Can.CREATE in each.can:  # otherwise its objects are made, and nothing is kept
+        if each.can and (each.lists is None or Can.CREATE in each.can):  # otherwise objects are made, nothing is kept
             found.setdefault(each.collection.name, each.collection)
         for navigation in each.navigations.values():
             for target in navigation.to:
