@@ -45,6 +45,7 @@ assert _all_detections  # imported for what it registers
 
 SETTLED_S = 48 * 3600.0
 RISKY = 3.0  # log-odds from which nothing is learned from a sign-in
+NOT_LEARNED = 2.0  # from which a change, or an hour of requests, does not go into the baseline
 NOTED = 1.5  # from which a later event may point back to it
 SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
 FEEDBACK_WEIGHT = 5.0
@@ -408,7 +409,7 @@ class State:
                 results += raised
                 own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
                 own.findings.append(found)
-        if event.success and not own.findings:
+        if event.success and own.score < NOT_LEARNED:
             principal.change(event.activity, event.at)
         return results
 
@@ -428,7 +429,7 @@ class State:
                 results += raised
                 own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
                 own.findings.append(found)
-        if not own.findings:
+        if own.score < NOT_LEARNED:
             principal.requests.append(event.requests)
             if len(principal.requests) > 48:
                 del principal.requests[0]
