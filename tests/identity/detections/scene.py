@@ -37,7 +37,8 @@ _KEYS = frozenset(
 
 
 class Told(Intel):
-    """What a case says of addresses ("10.1.0.10: [MALICIOUS since -1d 00:00]", "asn:64503: [MOBILE]"), and of leaked credentials."""
+    """What a case says of addresses ("10.1.0.10: [MALICIOUS since -1d 00:00]", "asn:64503: [MOBILE]"), and of leaked
+    credentials."""
 
     def __init__(self, kinds: dict[str, list[str]], leaks: list[dict[str, Any]], listed_by: str) -> None:
         self._told, self._leaked, self._listed_by = kinds, leaks, listed_by

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.identity.detections.scene import CASES, KINDS, TYPES, findings_of, run
 
 from bartizan.extend.detections import DETECTIONS
-from tests.identity.detections.scene import CASES, KINDS, TYPES, findings_of, run
 
 FILES: dict[str, dict[str, Any]] = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted(CASES.glob("*.yaml")) if path.stem != "words"
