@@ -186,7 +186,7 @@ def run(file: dict[str, Any], case: dict[str, Any]) -> tuple[list[Result], list[
 
 
 def findings_of(file: dict[str, Any], now: list[Result]) -> list[Finding]:
-    """Of the event's own results, those of the file's detection."""
-    own = [found for result in now if result.kind != "raised" for found in result.findings]
+    """Those of the file's detection, of the event first, then of earlier sign-ins that it raised."""
+    own = [found for result in sorted(now, key=lambda each: each.kind == "raised") for found in result.findings]
     types, says = TYPES[file["detection"]], file["says"]
     return [each for each in own if each.type in types and all(key in each.reasons for key in says)]
