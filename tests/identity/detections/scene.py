@@ -125,6 +125,11 @@ def event(full: dict[str, Any], number: int) -> Event:
                 "denied403": full.get("denied", 0),
             }
         )
+    return sign_in(_sign_in(full, id))
+
+
+def _sign_in(full: dict[str, Any], id: str) -> dict[str, Any]:
+    who = full["who"]
     named = (
         {"servicePrincipalId": who, "servicePrincipalName": f"app {who}"}
         if full.get("workload")
@@ -132,31 +137,29 @@ def event(full: dict[str, Any], number: int) -> Event:
     )
     coordinates = {"latitude": full.get("lat"), "longitude": full.get("lon")}
     device = {"deviceId": full.get("device"), "operatingSystem": full.get("os"), "browser": full.get("browser")}
-    return sign_in(
-        {
-            **named,
-            "id": id,
-            "createdDateTime": full["at"],
-            "ipAddress": full["address"],
-            "autonomousSystemNumber": full.get("asn"),
-            "location": {"countryOrRegion": full["country"], "city": full.get("city"), "geoCoordinates": coordinates}
-            if full.get("country")
-            else None,
-            "deviceDetail": {**device, "isManaged": full.get("managed")},
-            "userAgent": full.get("agent"),
-            "appDisplayName": full.get("app", "Portal"),
-            "resourceDisplayName": full.get("resource", "Graph"),
-            "clientAppUsed": full.get("client", "Browser"),
-            "sessionId": full.get("session"),
-            "status": {"errorCode": full.get("code", 0)},
-            "isInteractive": full.get("interactive", True),
-            "authenticationRequirement": "multiFactorAuthentication" if full.get("multifactor") else None,
-            "incomingTokenType": full.get("token"),
-            "tokenIssuerName": full.get("issuer"),
-            "tokenIssuerType": "ADFederationServices" if full.get("issuer") else None,
-            "servicePrincipalCredentialKeyId": full.get("credential"),
-        }
-    )
+    return {
+        **named,
+        "id": id,
+        "createdDateTime": full["at"],
+        "ipAddress": full["address"],
+        "autonomousSystemNumber": full.get("asn"),
+        "location": {"countryOrRegion": full["country"], "city": full.get("city"), "geoCoordinates": coordinates}
+        if full.get("country")
+        else None,
+        "deviceDetail": {**device, "isManaged": full.get("managed")},
+        "userAgent": full.get("agent"),
+        "appDisplayName": full.get("app", "Portal"),
+        "resourceDisplayName": full.get("resource", "Graph"),
+        "clientAppUsed": full.get("client", "Browser"),
+        "sessionId": full.get("session"),
+        "status": {"errorCode": full.get("code", 0)},
+        "isInteractive": full.get("interactive", True),
+        "authenticationRequirement": "multiFactorAuthentication" if full.get("multifactor") else None,
+        "incomingTokenType": full.get("token"),
+        "tokenIssuerName": full.get("issuer"),
+        "tokenIssuerType": "ADFederationServices" if full.get("issuer") else None,
+        "servicePrincipalCredentialKeyId": full.get("credential"),
+    }
 
 
 def run(file: dict[str, Any], case: dict[str, Any]) -> tuple[list[Result], list[Result]]:
