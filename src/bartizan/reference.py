@@ -1,6 +1,7 @@
 """Writes docs/reference from what the program declares: `python -m bartizan.reference DIR`."""
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from bartizan.auth.caller import Access
 from bartizan.extend import RESOURCES, SOURCES, Can, Resource
 from bartizan.extend.connections import settings_of
 from bartizan.extend.connectors import CONNECTORS, Connector
+from bartizan.extend.detections import DETECTIONS, Detection
+from bartizan.identity.detections.unknown import BY_OTHERS, NEVER
 from bartizan.identity.posture import CONTROLS
 from bartizan.lake.tables import TABLES, declare
 from bartizan.sources.tables import TABLES as SOURCE_TABLES
@@ -165,6 +168,40 @@ def _tables() -> str:
     return _page("Event tables", intro, ("name", "columns", "time column"), rows)
 
 
+_TIMING = re.compile(r'timing="(\w+)"')
+
+
+def _told(detection: Detection) -> tuple[str, ...]:
+    module = inspect.getmodule(detection.run)
+    timing = _TIMING.search(inspect.getsource(detection.run))
+    said = inspect.getdoc(detection.run) or inspect.getdoc(module) or ""
+    figures = ", ".join(
+        f"{name} {value:g}"
+        for name, value in inspect.getmembers(module)
+        if name.isupper() and not name.startswith("_") and isinstance(value, int | float) and name != "DAY"
+    )
+    return (
+        ", ".join(f"`{each}`" for each in detection.types),
+        f"`{detection.name}`",
+        detection.on + (", from a place that is new" if detection.strange else ""),
+        timing[1] if timing else "realtime",
+        " ".join(said.split("\n\n")[0].split()),
+        figures,
+    )
+
+
+def _detections() -> str:
+    intro = (
+        "What is looked for in each sign-in, change of the directory and hour of requests. "
+        "Figures are those of the detection's file."
+    )
+    head = ("riskEventType", "detection", "looks at", "timing", "what it says", "figures")
+    page = _page("Detections", intro, head, [_told(each) for each in sorted(DETECTIONS, key=lambda d: d.name)])
+    elsewhere = [f"| `{kind}` | {why} |" for kind, why in sorted({**BY_OTHERS, **NEVER}.items())]
+    also = "\n".join(("## Types that no detection names", "", "| riskEventType | why |", "|---|---|", *elsewhere))
+    return f"{page}\n{also}\n"
+
+
 def _index() -> str:
     named = "\n".join(f"- [{name}]({name}.md)" for name in sorted(PAGES) if name != "README")
     more = "The wire itself: `/v1.0/$metadata`, `/beta/$metadata` and `/openapi/` of a running server."
@@ -180,6 +217,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "connectors": _connectors,
     "controls": _controls,
     "tables": _tables,
+    "detections": _detections,
     "coverage": lambda: coverage.page(Router(RESOURCES)),
 }
 

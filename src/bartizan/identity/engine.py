@@ -19,8 +19,8 @@ from msgspec import Struct, field
 from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
 from bartizan.identity.changes import ADMIN_CONSENT, CONSENT, CREDENTIAL_ADDED, BackView, ChangeView, RequestView
-from bartizan.identity.events import DENIED, WRONG, Activity, Audit, Event, SignIn
-from bartizan.identity.learning import count_failure, hold, learn, release
+from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn
+from bartizan.identity.learning import count_failure, hold, learn, learn_held, release
 from bartizan.identity.state import (
     DENIALS,
     RECENT,
@@ -40,7 +40,9 @@ from bartizan.intel.networks import Intel
 assert _all_detections  # imported for what it registers
 
 SETTLED_S = 48 * 3600.0
+PATIENCE_S = 14 * DAY  # of quarantine without a quiet week: who has come by another way each day comes so
 RISKY = 3.0  # log-odds from which nothing is learned from a sign-in
+NOT_LEARNED = 2.0  # from which a change, or an hour of requests, does not go into the baseline
 NOTED = 1.5  # from which a later event may point back to it
 OWN_PLACE = -2.0  # from here on down the place is the principal's own for days: it inherits nothing
 SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
@@ -175,7 +177,9 @@ class State:
     def _valid(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> list[Result]:
         at = event.at
         if principal.held and at - principal.risky > WINDOW_S:
-            release(principal, at)
+            release(principal)
+        elif principal.held and at - principal.held[0].at > PATIENCE_S:
+            learn_held(principal, principal.held.pop(0))
         view = self._seen(event, principal, address, prefix)
         score = base = view.base
         findings: list[Finding] = []
@@ -414,7 +418,7 @@ class State:
                 results += raised
                 own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
                 own.findings.append(found)
-        if event.success and not own.findings:
+        if event.success and own.score < NOT_LEARNED:
             principal.change(event.activity, event.at)
         return results
 
@@ -434,7 +438,7 @@ class State:
                 results += raised
                 own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
                 own.findings.append(found)
-        if not own.findings:
+        if own.score < NOT_LEARNED:
             principal.requests.append(event.requests)
             if len(principal.requests) > 48:
                 del principal.requests[0]
@@ -453,13 +457,12 @@ class State:
         elif principal is not None and event.verdict == "safe":
             if event.sign_in:
                 for held in [each for each in principal.held if each.id == event.sign_in]:
-                    for kind, value in held.values:
-                        principal.learn(kind, value, held.at, FEEDBACK_WEIGHT)
+                    learn_held(principal, held, FEEDBACK_WEIGHT)
                     principal.held.remove(held)
                     principal.hot.pop("s" + held.session, None)
                     principal.hot.pop("a" + held.address, None)
             else:
-                release(principal, event.at, FEEDBACK_WEIGHT)
+                release(principal, FEEDBACK_WEIGHT)
         elif principal is not None and event.verdict == "remediated":
             principal.hot.clear()
 

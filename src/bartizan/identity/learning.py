@@ -55,11 +55,16 @@ def hold(event: SignIn, principal: Principal, score: float) -> None:
         del principal.held[0]
 
 
-def release(principal: Principal, at: float, weight: float = 1.0) -> None:
+def learn_held(principal: Principal, held: Held, weight: float = 1.0) -> None:
+    """As of when it happened."""
+    for kind, value in held.values:
+        principal.learn(kind, value, held.at, weight)
+
+
+def release(principal: Principal, weight: float = 1.0) -> None:
     """A quiet week has passed, or a person said that it was safe: what was held is learned."""
     for held in principal.held:
-        for kind, value in held.values:
-            principal.learn(kind, value, held.at, weight)
+        learn_held(principal, held, weight)
     principal.held.clear()
     principal.hot.clear()
 

@@ -12,6 +12,7 @@ from statistics import median
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.changes import ChangeView, RequestView
+from bartizan.identity.view import LEARNING_COUNT
 
 WITHIN_S = 24 * 3600.0
 FORWARDS = re.compile(r"forward|redirect|external|delete|rss|conversation history|archive", re.I)
@@ -23,6 +24,8 @@ FACTOR = re.compile(
     re.I,
 )
 MANY, OVER_MAD = 500, 6.0
+BASELINE = 10  # hours of requests until they say what is usual
+NOTED, RISKY = 1.5, 3.0  # scores of a sign-in: worth to be remembered; not learned from
 KINDS, REFUSED = 5, 0.005  # kinds of resources; share of requests that were refused
 
 
@@ -47,7 +50,9 @@ def new_foothold(view: ChangeView) -> Finding | None:
     if not audit.success or not FACTOR.search(audit.activity):
         return None
     sign_in = view.strange_sign_in(WITHIN_S / 6)
-    if sign_in is None or sign_in.score < 1.5:
+    # Who starts in a company does this on the first day, from a place that is new because every place is.
+    starter = view.principal.count < LEARNING_COUNT
+    if sign_in is None or sign_in.score < (RISKY if starter else NOTED):
         return None
     said = {"activity": audit.activity, "target": ", ".join(audit.targets), "ipAddress": audit.address}
     return Finding("attackerinTheMiddle", 2.0, said, timing="offline", subject=sign_in.id)
@@ -58,7 +63,7 @@ FILES = re.compile(r"drive|file|site|list|share|download", re.I)
 
 @detection("mcasFinSuspiciousFileAccess", on="activity")
 def mass_file_access(view: RequestView) -> Finding | None:
-    """Far more requests than usual, for files alone. Backups read alike, at each of their hours."""
+    """Far more requests than usual, for files alone. A backup reads alike, but does so usually."""
     activity = view.activity
     if not any(FILES.search(each) for each in activity.names) or _wide(view) or _refused(view):
         return None  # the detection of requests says those
@@ -66,6 +71,8 @@ def mass_file_access(view: RequestView) -> Finding | None:
     if activity.requests <= bound:
         return None
     sign_in = view.last_sign_in(WITHIN_S)
+    if sign_in is None and len(view.principal.requests) < BASELINE:
+        return None  # nobody knows what is usual
     said = {"fileRequests": activity.requests, "usualRequests": middle, "kinds": ", ".join(activity.names)}
     subject = sign_in.id if sign_in else ""
     return Finding("mcasFinSuspiciousFileAccess", 2.0 if sign_in else 1.0, said, timing="offline", subject=subject)

@@ -6,7 +6,7 @@ suspiciousApplication).
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.changes import CONSENT, ChangeView
-from bartizan.identity.events import DAY
+from bartizan.identity.events import DAY, short
 from bartizan.identity.view import View
 
 FRESH_S = 7 * DAY  # since a credential was added
@@ -21,7 +21,7 @@ def new_credential_used(view: View) -> Finding | None:
     event = view.event
     if not event.workload or view.place < 0.5:
         return None
-    if event.credential and view.principal.known("credential", event.credential, event.at) is not None:
+    if event.credential and view.principal.known("credential", short(event.credential), event.at) is not None:
         return None
     application = view.applications.get(event.principal) or view.applications.get(event.name.casefold())
     if application is None or not application.credential or not 0 <= event.at - application.credential <= FRESH_S:
