@@ -5,14 +5,14 @@ Source: Microsoft Graph, resources signIn and directoryAudit; the filterable pro
 
 from typing import Any
 
-from bartizan.api.identity_protection import STANDING, close
+from bartizan.api.identity_protection import sets
 from bartizan.api.wire.note import note
 from bartizan.auth import audit
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, never, resource
-from bartizan.odata.tree import In, Literal, Path
-from bartizan.store.draft import draft, inner
+from bartizan.identity.outcome import CHUNK, decide, follow
+from bartizan.identity.risk import ACTIONS, Decision
 from bartizan.store.interface import Tx
 from bartizan.store.said import done_here
 
@@ -64,18 +64,19 @@ def new_sign_in(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {**unset, **kept}
 
 
-def _decision(name: str, risk: dict[str, str]) -> None:
+def _decision(name: str, action: Decision) -> None:
     """Declares one decision on sign-ins: 204, all of them or none, twice changes nothing more.
 
-    The risk detections of the sign-ins take its state after it, some at a time.
+    The risk detections of the sign-ins take its state after it, some at a time, and the risk of their users and
+    workloads is reckoned anew.
     """
-    told = {"riskState": risk["riskState"], "riskDetail": risk["riskDetail"]}
 
     @sign_ins.action(name, on="set", parameters={"requestIds": "Collection(Edm.String)!"}, access=_DECIDE)
-    async def decide(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+    async def on_requests(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         ids = list(dict.fromkeys(given["requestIds"]))
         if not 0 < len(ids) <= MOST_REQUESTS:
             raise BadRequest(f"requestIds: expected 1 to {MOST_REQUESTS} ids; got {len(ids)}.")
+        every, by = sets(), ctx.caller.user or ctx.caller.app
 
         def work(tx: Tx) -> None:
             moved = []
@@ -83,36 +84,20 @@ def _decision(name: str, risk: dict[str, str]) -> None:
                 row = tx.get(sign_ins.collection.name, each)
                 if row is None:
                     raise NotFound(f"There is no sign-in '{each[:100]}'.")
-                before = inner(row)
-                changed = {key: (before.get(key), value) for key, value in risk.items() if before.get(key) != value}
-                if changed:
-                    tx.put(draft(sign_ins.collection, done_here(before, risk), each), changed=changed)
+                if decide(tx, every, row, action, done_here):
                     moved.append(each)
             if moved:
                 note(ctx, tx, sign_ins, moved, activity=f"{name} sign-in risk")
 
         await ctx.store.write(work, actor=ctx.caller.actor)
-        of = In(Path(("requestId",), kind="text"), tuple(Literal(each, "text") for each in ids))
-        await close(ctx, of, told, tuple(state for state in STANDING if state != risk["riskState"]))
+        for part in range(0, len(ids), CHUNK):
+            await follow(ctx.store, every, ids[part : part + CHUNK], action, by=by, actor=ctx.caller.actor)
         return Answer(204)
 
 
-_decision(
-    "confirmCompromised",
-    {
-        "riskState": "confirmedCompromised",
-        "riskLevelAggregated": "high",
-        "riskDetail": "adminConfirmedSigninCompromised",
-    },
-)
-_decision(
-    "confirmSafe",
-    {"riskState": "confirmedSafe", "riskLevelAggregated": "none", "riskDetail": "adminConfirmedSigninSafe"},
-)
-_decision(
-    "dismiss",
-    {"riskState": "dismissed", "riskLevelAggregated": "none", "riskDetail": "adminDismissedRiskForSignIn"},
-)
+_decision("confirmCompromised", ACTIONS["confirmSignInCompromised"])
+_decision("confirmSafe", ACTIONS["confirmSignInSafe"])
+_decision("dismiss", ACTIONS["dismissSignIn"])
 
 audits = resource(
     "auditLogs/directoryAudits",

@@ -8,19 +8,17 @@ from uuid import uuid4
 
 from bartizan.api.wire.note import note
 from bartizan.errors import BadRequest, Conflict, NotFound
-from bartizan.extend import Answer, Can, Context, collection, resource
-from bartizan.model.ids import stable_id
+from bartizan.extend import Answer, Can, Context, collection, collections, resource
+from bartizan.identity.outcome import confirmed, finish, reckon
+from bartizan.identity.risk import ACTIONS, Decision
+from bartizan.identity.shapes import USERS
 from bartizan.model.times import instant
-from bartizan.odata.tree import Expr, In, Literal, Path
-from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Stored, Tx
-from bartizan.store.risk import close_detections, put_detection
+from bartizan.store.draft import inner
+from bartizan.store.interface import Collection, Stored, Tx
+from bartizan.store.risk import put_detection
 
 MAX_USERS = 1_000  # of one decision: one transaction
-STANDING = ("atRisk", "confirmedCompromised")  # states of detections that a later decision changes
-CHUNK = 50  # detections that one transaction closes: the writer's lock stays short
 
-_MOVED = "riskLastUpdatedDateTime"
 _READ = "IdentityRiskyUser.Read.All"
 _WRITE = "IdentityRiskyUser.ReadWrite.All"
 _INGEST = "Bartizan.Ingest.All"
@@ -109,11 +107,16 @@ async def bring(ctx: Context, given: list[dict[str, Any]]) -> list[Stored]:
     return await ctx.store.write(work, actor=ctx.caller.actor)
 
 
-def _decision(name: str, level: str, state: str, detail: str) -> None:
+def sets() -> dict[str, Collection]:
+    """All declared collections, by name."""
+    return {each.name: each for each in collections()}
+
+
+def _decision(name: str, action: Decision) -> None:
     """Declares one decision: 204, doing it twice changes nothing more, all of the users or none.
 
-    A decision that takes the risk from users closes their standing detections after it, some at a time; a second call
-    completes what a crash cut short.
+    What it does to their detections and sign-ins follows, some at a time; until then they are in processing. A second
+    call completes what a crash cut short, and so does the stage of identity protection.
     """
 
     @risky_users.action(name, on="set", parameters={"userIds": "Collection(Edm.String)!"})
@@ -121,84 +124,26 @@ def _decision(name: str, level: str, state: str, detail: str) -> None:
         ids = list(dict.fromkeys(given["userIds"]))
         if not 0 < len(ids) <= MAX_USERS:
             raise BadRequest(f"userIds: expected 1 to {MAX_USERS} ids; got {len(ids)}.")
-        risk = {"riskLevel": level, "riskState": state, "riskDetail": detail, "isProcessing": False}
+        every, by = sets(), ctx.caller.user or ctx.caller.app
 
         def work(tx: Tx) -> None:
-            moved = [user for user in ids if decided(ctx, tx, user, risk)]
+            moved = []
+            for user in ids:
+                if tx.get("riskyUsers", user) is None and tx.get("users", user) is None:
+                    raise NotFound(f"No user has the id '{user[:100]}'; nothing was changed.")
+                if reckon(tx, every, USERS, user, action, by=by, processing=not action.adds):
+                    moved.append(user)
             if moved:
                 note(ctx, tx, risky_users, moved, activity=f"{name} user risk")
-            if moved and detail == "adminConfirmedUserCompromised":
-                for user in moved:
-                    _detected(tx, user)
+            for user in moved if action.adds else ():
+                confirmed(tx, every, USERS, user, action, f"{user}/{tx.now}")
 
         await ctx.store.write(work, actor=ctx.caller.actor)
-        if level == "none":
-            of = In(Path(("userId",), kind="text"), tuple(Literal(user, "text") for user in ids))
-            await close(ctx, of, {"riskState": state, "riskDetail": detail})
+        for user in ids if not action.adds else ():
+            await finish(ctx.store, every, USERS, user, ctx.caller.actor)
         return Answer(204)
 
 
-async def close(ctx: Context, of: Expr, risk: dict[str, Any], standing: tuple[str, ...] = STANDING) -> None:
-    """Gives the risk to the detections that match `of` and stand in one of those states."""
-
-    def work(tx: Tx) -> int:
-        return close_detections(tx, risk_detections.collection, of, risk, standing, limit=CHUNK)
-
-    while await ctx.store.write(work, actor=ctx.caller.actor):
-        pass
-
-
-_decision("confirmCompromised", "high", "confirmedCompromised", "adminConfirmedUserCompromised")
-_decision("confirmSafe", "none", "confirmedSafe", "adminConfirmedAccountSafe")
-_decision("dismiss", "none", "dismissed", "adminDismissedAllRiskForUser")
-
-
-def decided(ctx: Context, tx: Tx, user: str, risk: dict[str, Any]) -> bool:
-    """Sets the risk of a user and adds to its history; False if it is so already. NotFound if nobody has the id."""
-    known = tx.get("riskyUsers", user)
-    if known is not None:
-        before = inner(known)
-    else:
-        account = tx.get("users", user)
-        if account is None:
-            raise NotFound(f"No user has the id '{user[:100]}'; nothing was changed.")
-        of = inner(account)
-        before = {"id": user, "isDeleted": False, "userPrincipalName": of.get("userPrincipalName")}
-        before["userDisplayName"] = of.get("displayName")
-    if all(before.get(name) == value for name, value in risk.items()):
-        return False
-    after = {**before, **risk, _MOVED: tx.now}
-    changed = {name: (before.get(name), after[name]) for name in (*risk, _MOVED) if before.get(name) != after[name]}
-    tx.put(draft(risky_users.collection, after, user), changed=changed)
-    item = {
-        **{name: value for name, value in after.items() if not name.startswith("@")},
-        "userId": user,
-        "initiatedBy": ctx.caller.user or ctx.caller.app,
-        "activity": {"eventTypes": [], "riskEventTypes": [], "detail": risk["riskDetail"]},
-    }
-    tx.put(draft(HISTORY, item, stable_id("riskyUserHistory", tx.tenant, user, tx.now)))
-    return True
-
-
-def _detected(tx: Tx, user: str) -> None:
-    """Microsoft's service adds a detection when an administrator confirms a user as compromised; so do we."""
-    known = tx.get("riskyUsers", user)
-    assert known is not None
-    of = inner(known)
-    body = {
-        "riskEventType": "adminConfirmedUserCompromised",
-        "riskType": "adminConfirmedUserCompromised",
-        "riskLevel": "high",
-        "riskState": "confirmedCompromised",
-        "riskDetail": "adminConfirmedUserCompromised",
-        "activity": "user",
-        "detectionTimingType": "offline",
-        "source": "Bartizan",
-        "activityDateTime": tx.now,
-        "detectedDateTime": tx.now,
-        "lastUpdatedDateTime": tx.now,
-        "userId": user,
-        "userDisplayName": of.get("userDisplayName"),
-        "userPrincipalName": of.get("userPrincipalName"),
-    }
-    put_detection(tx, risk_detections.collection, body, stable_id("riskDetection", tx.tenant, user, tx.now))
+_decision("confirmCompromised", ACTIONS["confirmUserCompromised"])
+_decision("confirmSafe", ACTIONS["confirmUserSafe"])
+_decision("dismiss", ACTIONS["dismissUser"])

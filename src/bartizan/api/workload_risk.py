@@ -5,14 +5,14 @@ Source: Microsoft Graph, resources riskyServicePrincipal and servicePrincipalRis
 
 from typing import Any
 
-from bartizan.api.identity_protection import CHUNK, STANDING
+from bartizan.api.identity_protection import sets
 from bartizan.api.wire.note import note
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, collection, not_yet, resource, unserved
-from bartizan.model.ids import stable_id
+from bartizan.identity.outcome import confirmed, finish, reckon
+from bartizan.identity.risk import ACTIONS, Decision
+from bartizan.identity.shapes import WORKLOADS
 from bartizan.model.times import instant
-from bartizan.odata.tree import And, In, Literal, Path
-from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Tx
 
 MOST_PRINCIPALS = 1_000  # of one decision: one transaction
@@ -72,97 +72,36 @@ def new_detection(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {**stamped, **{name: value for name, value in given.items() if value is not None}}
 
 
-def _decision(name: str, level: str, state: str, detail: str) -> None:
-    """Declares one decision: 204, all of them or none, twice changes nothing more."""
-    risk = {"riskLevel": level, "riskState": state, "riskDetail": detail, "isProcessing": False}
+def _decision(name: str, action: Decision) -> None:
+    """Declares one decision: 204, all of them or none, twice changes nothing more. As for users."""
 
     @principals.action(name, on="set", parameters={"servicePrincipalIds": "Collection(Edm.String)!"})
     async def decide(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
         ids = list(dict.fromkeys(given["servicePrincipalIds"]))
         if not 0 < len(ids) <= MOST_PRINCIPALS:
             raise BadRequest(f"servicePrincipalIds: expected 1 to {MOST_PRINCIPALS} ids; got {len(ids)}.")
+        every, by = sets(), ctx.caller.user or ctx.caller.app
 
         def work(tx: Tx) -> None:
-            moved = [each for each in ids if _decided(ctx, tx, each, risk)]
+            moved = []
+            for each in ids:
+                if tx.get(principals.collection.name, each) is None and tx.get("servicePrincipals", each) is None:
+                    raise NotFound(f"There is no service principal '{each[:100]}'.")
+                if reckon(tx, every, WORKLOADS, each, action, by=by, processing=not action.adds):
+                    moved.append(each)
             if moved:
                 note(ctx, tx, principals, moved, activity=f"{name} service principal risk")
-            for each in moved if level == "high" else ():
-                _detected(tx, each, risk)
+            for each in moved if action.adds else ():
+                confirmed(tx, every, WORKLOADS, each, action, f"{each}/{tx.now}")
 
         await ctx.store.write(work, actor=ctx.caller.actor)
-        if level == "none":
-            await _close(ctx, ids, {"riskState": state, "riskDetail": detail})
+        for each in ids if not action.adds else ():
+            await finish(ctx.store, every, WORKLOADS, each, ctx.caller.actor)
         return Answer(204)
 
 
-def _decided(ctx: Context, tx: Tx, id: str, risk: dict[str, Any]) -> bool:
-    row = tx.get(principals.collection.name, id)
-    if row is not None:
-        before = inner(row)
-    else:
-        principal = tx.get("servicePrincipals", id)
-        if principal is None:
-            raise NotFound(f"There is no service principal '{id[:100]}'.")
-        of = inner(principal)
-        before = {"id": id, "isEnabled": of.get("accountEnabled"), "appId": of.get("appId"), "isProcessing": False}
-        before["accountEnabled"] = before["isEnabled"]
-        before |= {"displayName": of.get("displayName"), "servicePrincipalType": of.get("servicePrincipalType")}
-    changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
-    if not changed:
-        return False
-    after = {**before, **risk, "riskLastUpdatedDateTime": tx.now}
-    tx.put(draft(principals.collection, after, id), changed=changed)
-    item = {
-        **{name: value for name, value in after.items() if not name.startswith("@")},
-        "servicePrincipalId": id,
-        "initiatedBy": ctx.caller.user or ctx.caller.app,
-        "activity": {"riskEventTypes": [], "detail": risk["riskDetail"]},
-    }
-    tx.put(draft(HISTORY, item, stable_id("riskyServicePrincipalHistory", tx.tenant, id, tx.now)))
-    return True
-
-
-def _detected(tx: Tx, id: str, risk: dict[str, Any]) -> None:
-    """As for users: what an administrator confirms is a detection too."""
-    row = tx.get(principals.collection.name, id)
-    assert row is not None
-    of = inner(row)
-    body = {
-        "riskEventType": "adminConfirmedServicePrincipalCompromised",
-        **{name: risk[name] for name in ("riskLevel", "riskState", "riskDetail")},
-        "activity": "servicePrincipal",
-        "detectionTimingType": "offline",
-        "source": "Bartizan",
-        "activityDateTime": tx.now,
-        "detectedDateTime": tx.now,
-        "lastUpdatedDateTime": tx.now,
-        "servicePrincipalId": id,
-        "servicePrincipalDisplayName": of.get("displayName"),
-        "appId": of.get("appId"),
-    }
-    tx.put(draft(detections.collection, body, stable_id("servicePrincipalRiskDetection", tx.tenant, id, tx.now)))
-
-
-async def _close(ctx: Context, ids: list[str], risk: dict[str, Any]) -> None:
-    """Gives the risk to the standing detections of these principals, some at a time."""
-    standing = In(Path(("riskState",), kind="enum"), tuple(Literal(state, "enum") for state in STANDING))
-    of = In(Path(("servicePrincipalId",), kind="text"), tuple(Literal(id, "text") for id in ids))
-
-    def work(tx: Tx) -> int:
-        rows = tx.find(detections.collection.name, And((standing, of)), limit=CHUNK)
-        for row in rows:
-            before = inner(row)
-            changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
-            after = {**before, **risk, "lastUpdatedDateTime": tx.now}
-            tx.put(draft(detections.collection, after, row.id), changed=changed)
-        return len(rows)
-
-    while await ctx.store.write(work, actor=ctx.caller.actor):
-        pass
-
-
-_decision("confirmCompromised", "high", "confirmedCompromised", "adminConfirmedServicePrincipalCompromised")
-_decision("dismiss", "none", "dismissed", "adminDismissedAllRiskForServicePrincipal")
+_decision("confirmCompromised", ACTIONS["confirmWorkloadCompromised"])
+_decision("dismiss", ACTIONS["dismissWorkload"])
 
 _NO_AGENTS = not_yet("risk of agents needs the identity engine")
 unserved("identityProtection/riskyAgents/**", _NO_AGENTS, versions=("beta",))

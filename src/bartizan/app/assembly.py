@@ -41,6 +41,7 @@ from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.identity.memory import MEMORY
 from bartizan.identity.tenant_access import ConditionalAccess
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
@@ -75,6 +76,7 @@ def declared() -> tuple[Collection, ...]:
         *ALERT_COLLECTIONS,
         MARKS,
         INGESTION,
+        MEMORY,
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,

@@ -20,6 +20,7 @@ from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
+from bartizan.identity.stage import IdentityStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
@@ -56,12 +57,13 @@ def run(settings: Settings) -> None:
 async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
-        await copy.register()
-        await correlate.register()
+        tenants = Standing(Accounts(store)).tenants
+        identity = IdentityStage(store, fed(), tenants=tenants)
+        for each in (copy, correlate, identity):
+            await each.register()
         connections, health = connections_of(settings, store), Health(store)
         pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
         pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))
-        tenants = Standing(Accounts(store)).tenants
         carry = Carry(store, connections, tenants, fed())
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
@@ -69,7 +71,7 @@ async def _main(settings: Settings) -> None:
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy, correlate, pull, carry, writeback).items()
+            for name, stage in stages(settings, store, copy, correlate, identity, pull, carry, writeback).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
@@ -104,6 +106,7 @@ def stages(
     store: Store,
     copy: CopyStage,
     correlate: CorrelateStage,
+    identity: IdentityStage,
     pull: PullStage,
     carry: Carry,
     writeback: Writeback,
@@ -116,6 +119,7 @@ def stages(
         "copy": copy.run,
         "health": lambda: watch(store),
         "correlate": correlate.run,
+        "identity": identity.run,
         "pull": pull.run,
         "actions": carry.run,
         "writeback": writeback.run,

@@ -11,7 +11,7 @@ of addresses depends on the events alone and is the same in each.
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from zlib import crc32
 
 from msgspec import Struct, field
@@ -80,6 +80,11 @@ class Result(Struct, gc=False):
     kind: str = "signIn"
 
 
+def applications_of(event: Audit) -> Iterable[str]:
+    """Ids and names of what it changed, by which applications are remembered."""
+    return dict.fromkeys((*event.target_ids[:4], *(each.casefold() for each in event.targets[:4])))
+
+
 def shard_of(principal: str, shards: int) -> int:
     return crc32(principal.encode(errors="surrogatepass")) % shards
 
@@ -120,6 +125,12 @@ class State:
         self._audits = [each.run for each in sorted(by.get("audit", []), key=lambda each: each.name)]
         self._activities = [each.run for each in sorted(by.get("activity", []), key=lambda each: each.name)]
         self._asn_kinds: dict[int, int] = {}
+
+    def use(self, intel: Intel) -> None:
+        """From now on: what somebody has imported or told meanwhile counts."""
+        if intel is not self.intel:
+            self.intel = self._view.intel = intel
+            self._asn_kinds.clear()
 
     # ------------------------------------------------------------ one event
 
@@ -374,7 +385,7 @@ class State:
         if not event.success or not (credential or consent):
             return None
         own: Application | None = None
-        for key in dict.fromkeys((*event.target_ids[:4], *(each.casefold() for each in event.targets[:4]))):
+        for key in applications_of(event):
             found = self.applications.get(key)
             if found is None:
                 found = self.applications[key] = Application(event.at)

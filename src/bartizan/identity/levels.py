@@ -51,6 +51,11 @@ BUDGETS: dict[Level, Budget] = {
 }
 
 
+def usual(score: float) -> Level:
+    """Of a score by itself, without a history."""
+    return next((level for level in ("high", "medium", "low") if score >= BUDGETS[level].usual), "none")
+
+
 class _Kept(Struct):
     days: dict[int, dict[int, int]] = field(default_factory=dict)  # day -> bin -> sign-ins
 
@@ -121,4 +126,7 @@ class Levels:
         return msgpack.encode((self._kept, self._thresholds))
 
     def load(self, raw: bytes) -> None:
+        """What `dump` gave; nothing where there is nothing."""
+        if not raw:
+            return
         self._kept, self._thresholds = msgpack.decode(raw, type=tuple[_Kept, dict[int, tuple[float, float, float]]])

@@ -1,0 +1,222 @@
+"""What the engine remembers of a tenant, in the store: one small row for each principal, address, network, carrier and
+user agent, read when an event names it and written in the transaction of the event.
+
+A tenant is never loaded as a whole: what has not been asked for lately leaves memory, and what nobody touches for
+`KEEP` leaves the store with its retention. Rows are documents, so that erase, export and restore of a tenant hold for
+them too.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from bartizan.identity.engine import Feedback, State, applications_of
+from bartizan.identity.events import WRONG, Audit, Event, SignIn
+from bartizan.identity.state import Address, Application, Browser, Burst, Principal
+from bartizan.identity.view import Account
+from bartizan.intel.networks import Intel
+from bartizan.store.interface import Collection, Draft, Query, TenantStore
+
+KEEP = timedelta(days=200)  # the engine forgets after 90 days; risk of a user ages for 180
+FORMAT = "1"  # of the rows; begins their ids
+MEMORY = Collection(name="identityMemory", order=(("id", False),), feed=False, keep=KEEP)
+MOST_ROWS = 60_000  # of one kind and tenant in memory; beyond it all that is clean leaves
+READ_ROWS = 500
+MAX_NAME = 120  # characters of a name that stands in an id as it is
+
+Step = Event | Feedback
+Key = tuple[str, str]  # kind, name
+
+
+class Kind(Struct, frozen=True):
+    """One kind of row: where the state has it, and which of them an event reads and changes."""
+
+    member: str
+    decode: Callable[[bytes], Any]
+    encode: Callable[[Any], bytes]
+    key: Callable[[str], Any] = str
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _kind(member: str, type: Any, key: Callable[[str], Any] = str) -> Kind:
+    return Kind(member, msgspec.json.Decoder(tuple[str, type]).decode, _encode, key=key)
+
+
+# An account is the directory's word, the same for both states: it has one row.
+KINDS: Mapping[str, Kind] = {
+    "p": _kind("principals", Principal),
+    "a": _kind("addresses", Address),
+    "x": _kind("prefixes", Address),
+    "b": _kind("bursts", Burst),
+    "n": _kind("asns", dict[str, float], int),
+    "w": _kind("browsers", Browser),
+    "i": _kind("issuers", dict[str, float]),
+    "o": _kind("applications", Application),
+    "u": _kind("accounts", Account),
+}
+
+
+class Whole(Struct):
+    """What is of the tenant as a whole."""
+
+    countries: dict[str, float] = {}
+    country_sum: float = 0.0
+    hot: dict[str, float] = {}
+    steps: int = 0
+    levels: bytes = b""
+
+
+_decode_whole = msgspec.json.Decoder(Whole).decode
+
+
+def touched(event: Step) -> Iterator[tuple[Key, bool]]:
+    """What an event reads, and whether it changes it."""
+    if isinstance(event, SignIn):
+        yield ("p", event.principal), True
+        yield ("a", event.address), True
+        yield ("x", event.prefix), True
+        yield ("u", event.principal), False
+        if event.agent:
+            yield ("b", event.agent), event.code in WRONG
+            yield ("w", event.agent), event.success and event.interactive
+        if event.issuer:
+            yield ("i", event.issuer), event.success
+        if event.workload:
+            yield ("o", event.principal), False
+            yield ("o", event.name.casefold()), False
+        if event.asn:
+            yield ("n", str(event.asn)), event.success
+    elif isinstance(event, Audit):
+        for name in applications_of(event):
+            yield ("o", name), True
+    if not isinstance(event, SignIn) and event.principal:
+        yield ("p", event.principal), True
+        yield ("u", event.principal), False
+
+
+class Memory:
+    """Of one tenant and one of its two states: `live` or `settled`."""
+
+    def __init__(self, which: str, intel: Intel) -> None:
+        self.which = which
+        self.accounts: dict[str, Account] = {}
+        self.state = State(intel, self.accounts)
+        self.levels = b""
+        self._loaded: set[Key] = set()
+        self._dirty: set[Key] = set()
+
+    # ------------------------------------------------------------ names of rows
+
+    def _id(self, key: Key) -> str:
+        kind, name = key
+        short = name if len(name) <= MAX_NAME and name.isprintable() else "#" + sha256(name.encode()).hexdigest()
+        return f"{FORMAT}/{'-' if kind == 'u' else self.which}/{kind}/{short}"
+
+    def _whole_id(self) -> str:
+        return f"{FORMAT}/{self.which}/t/"
+
+    # ------------------------------------------------------------ in
+
+    def wanted(self, events: Iterable[Step]) -> dict[str, Key]:
+        """Ids of rows that these events need and that are not here."""
+        return self._missing(key for event in events for key, _ in touched(event))
+
+    def strangers(self, events: Iterable[Step]) -> dict[str, Key]:
+        """The same, of principals to whose sign-ins these events may point back: their addresses are here now."""
+        addresses = [self.state.addresses.get(event.address) for event in events if isinstance(event, SignIn)]
+        return self._missing(("p", who) for each in addresses if each is not None for _, who, _ in each.strangers)
+
+    def _missing(self, keys: Iterable[Key]) -> dict[str, Key]:
+        return {self._id(key): key for key in keys if key not in self._loaded}
+
+    def take(self, wanted: Mapping[str, Key], rows: Mapping[str, bytes]) -> None:
+        for id, key in wanted.items():
+            self._loaded.add(key)
+            raw = rows.get(id)
+            if raw is None:
+                continue
+            kind = KINDS[key[0]]
+            name, value = kind.decode(raw)
+            of = self.accounts if key[0] == "u" else getattr(self.state, kind.member)
+            of[kind.key(name)] = value
+            if isinstance(value, Principal):  # where its sessions began is the tenant's knowledge
+                for session, its in value.sessions.items():
+                    self.state.sessions.setdefault(session, its.prefixes[0])
+
+    def take_whole(self, raw: bytes | None) -> None:
+        if raw is None:
+            return
+        whole = _decode_whole(raw)
+        state = self.state
+        state.countries, state.country_sum, state.hot = whole.countries, whole.country_sum, whole.hot
+        state.steps, self.levels = whole.steps, whole.levels
+
+    async def open(self, store: TenantStore) -> None:
+        row = await store.get(MEMORY.name, self._whole_id())
+        self.take_whole(None if row is None else row.doc)
+
+    # ------------------------------------------------------------ out
+
+    def changed(self, event: Step) -> None:
+        self._dirty.update(key for key, changes in touched(event) if changes)
+
+    def raised(self, principal: str) -> None:
+        """A sign-in of his by another's event."""
+        self._dirty.add(("p", principal))
+
+    def forget(self, key: Key) -> None:
+        """Is read again when it is next asked for."""
+        self._loaded.discard(key)
+        if key[0] == "u":
+            self.accounts.pop(key[1], None)
+
+    def drafts(self) -> list[Draft]:
+        """All rows that have changed since the last call, and the whole."""
+        made = []
+        for key in self._dirty:
+            kind = KINDS[key[0]]
+            value = getattr(self.state, kind.member).get(kind.key(key[1]))
+            if value is not None:
+                made.append(_row(self._id(key), _encode((key[1], value))))
+        if self._dirty:
+            state = self.state
+            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, self.levels)
+            made.append(_row(self._whole_id(), _encode(whole)))
+        self._dirty.clear()
+        return made
+
+    def trim(self) -> None:
+        """After a write, when all is clean."""
+        state = self.state
+        if len(self._loaded) <= MOST_ROWS:
+            return
+        for kind in KINDS.values():
+            (self.accounts if kind.member == "accounts" else getattr(state, kind.member)).clear()
+        self._loaded.clear()
+
+
+def account_row(principal: str, account: Account) -> Draft:
+    return _row(Memory("-", Intel())._id(("u", principal)), _encode((principal, account)))
+
+
+def _row(id: str, doc: bytes) -> Draft:
+    return Draft(collection=MEMORY.name, id=id, doc=doc)
+
+
+async def read_rows(store: TenantStore, asked: Iterable[tuple[Memory, Mapping[str, Key]]]) -> None:
+    """Rows of several memories at once."""
+    parts = list(asked)
+    ids = list(dict.fromkeys(id for _, wanted in parts for id in wanted))
+    rows: dict[str, bytes] = {}
+    for begin in range(0, len(ids), READ_ROWS):
+        some = tuple(ids[begin : begin + READ_ROWS])
+        page = await store.page(MEMORY.name, Query(top=len(some), ids=some))
+        rows.update((row.id, row.doc) for row in page.rows)
+    for memory, wanted in parts:
+        memory.take(wanted, rows)

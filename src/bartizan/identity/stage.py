@@ -1,0 +1,564 @@
+"""Identity protection as a stage on the change feed: sign-ins, audits, accounts and people's decisions go in; risk
+comes out.
+
+One transaction holds all of a step: what the engine made of it, the rows of its memory that it touched, and the
+position in the feed. A crash at any moment leaves all of a step or none of it.
+
+Two states are kept. The live one takes events as they arrive and answers at once. The settled one takes them in the
+order of their own times, two days behind the newest, and has the last word. What lies between waits in memory, and is
+read again from the stored documents after a start.
+
+Source: design of the feed and of cursors in ARCHITECTURE.md.
+"""
+
+import asyncio
+import heapq
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from bartizan.errors import Conflict
+from bartizan.identity.engine import RISKY, SETTLED_S, Feedback, Result
+from bartizan.identity.events import Audit, seconds
+from bartizan.identity.intake import (
+    PASSWORDS,
+    REGISTRATIONS,
+    ROLES,
+    account_of,
+    directory_audit,
+    newer,
+    passed_multifactor,
+    sign_in,
+)
+from bartizan.identity.levels import Levels, usual
+from bartizan.identity.memory import Memory, Step, account_row, read_rows
+from bartizan.identity.outcome import Outcome, close_detections, decide, finish, reckon, renew_alert
+from bartizan.identity.risk import ACTIONS, LOW_ENDS_S, STANDING, Decision, Level, decision_of
+from bartizan.identity.shapes import MARK, OURS, SIGN_INS, USERS, WORKLOADS, Said, Side, Told
+from bartizan.identity.view import Account
+from bartizan.intel.networks import Intel
+from bartizan.intel.views import intel_of
+from bartizan.model.times import instant
+from bartizan.odata.tree import And, Compare, Expr, Literal, Path
+from bartizan.store.draft import inner
+from bartizan.store.follow import Follower
+from bartizan.store.interface import FEED_PLACE, Change, Collection, Query, Store, TenantStore, Tx
+
+ACTOR = "identity"
+AUDITS = "directoryAudits"
+WATCHED = (
+    SIGN_INS, AUDITS, "users", REGISTRATIONS, ROLES, USERS.risky, WORKLOADS.risky, USERS.detections,
+    WORKLOADS.detections,
+)  # fmt: skip
+STEP_CHANGES = 50  # of one step: up to some ten rows each are put inside the writer, whose lock stays short
+STEP_SETTLED = 100  # events that one step settles
+GATHER_S = 0.05  # once it has caught up: what comes in the meantime is one commit
+MAX_TENANTS = 64  # whose memories are here
+MAX_WAITING = 300_000  # events of one tenant between the two states; beyond it the oldest are settled early
+MAX_PENDING = 10_000  # sign-ins of a tenant that something raised after they were settled
+AHEAD_S = 3_600.0  # how far a source's clock may be ahead of ours: what is later moves nothing forward
+AGE_EVERY_S = 3_600.0
+
+POSITION = f"{FEED_PLACE}identity/position"
+PLACE = "identity/place"
+
+log = structlog.get_logger(__name__)
+
+
+IntelOf = Callable[[Store, str], Awaitable[Intel]]
+
+
+class Place(Struct):
+    """How far one tenant is. `stamp` is that of the last document taken, `settled` the time and id of the last event
+    that was settled; `feedback` are people's words between the two."""
+
+    stamp: str = ""
+    newest: float = 0.0
+    settled: tuple[float, str] = (0.0, "")
+    feedback: list[Feedback] = []
+    pending: dict[str, float] = {}
+
+
+class _Tenant:
+    def __init__(self, name: str, intel: Intel) -> None:
+        self.name = name
+        self.live = Memory("l", intel)
+        self.settled = Memory("s", intel)
+        self.levels = {False: Levels(), True: Levels()}
+        self.position = 0
+        self.place = Place()
+        self.waiting: list[tuple[float, str, Step]] = []
+        self.noted: set[str] = set()  # sign-ins of `waiting` of which something is shown
+
+    def push(self, event: Step) -> None:
+        heapq.heappush(self.waiting, (event.at, event.id, event))
+
+    def due(self, limit: int) -> list[Step]:
+        """What is to be settled next, taken out."""
+        until, found = self.place.newest - SETTLED_S, list[Step]()
+        waiting, settled = self.waiting, self.place.settled
+        while waiting and len(found) < limit:
+            key = waiting[0][:2]
+            if key[0] > until and len(waiting) <= MAX_WAITING and key > settled:
+                break
+            event = heapq.heappop(waiting)[2]
+            found.append(event)
+            settled = max(settled, key)
+        self.place.settled = settled
+        return found
+
+    def more(self) -> bool:
+        return bool(self.waiting) and (
+            self.waiting[0][0] <= self.place.newest - SETTLED_S or len(self.waiting) > MAX_WAITING
+        )
+
+
+class _Read(Struct):
+    """What one part of the feed says."""
+
+    events: list[Step] = []
+    bodies: dict[str, Mapping[str, Any]] = {}  # of sign-ins, by id
+    accounts: dict[str, Account] = {}
+    moved: list[tuple[bool, str, str]] = []  # workload, principal, type: detections that others brought
+    unfinished: list[tuple[bool, str]] = []
+    remediated: list[tuple[str, str, str]] = []  # user, action, address from which it was done
+
+
+class _Made(Struct):
+    """What a step is to write."""
+
+    told: dict[str, list[Told]] = {}
+    found: list[tuple[Side, str, str, str, Any, Level, float]] = []
+    passed: list[str] = []  # sign-ins whose risk a second factor has taken away
+    keep: set[str] = set()  # sign-ins that were new in this step
+
+
+class IdentityStage:
+    """One at a time for each `name`, under a lease; a second one finds that the position has moved, and reads anew.
+
+    `sets` are the declared collections. `tenants` lists all that there are, for the ageing of low risk.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sets: Mapping[str, Collection],
+        *,
+        name: str = "identity",
+        step_changes: int = STEP_CHANGES,
+        intel: IntelOf = intel_of,
+        tenants: Callable[[], Awaitable[Iterable[str]]] | None = None,
+        on_premises: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._sets = sets
+        self._step_changes = step_changes
+        self._feed = Follower(store, name, [each for each in WATCHED if each in sets], limit=step_changes)
+        self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
+        self._intel, self._all = intel, tenants
+        self._on_premises = on_premises
+        self._clock = clock
+        self._aged = 0.0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._feed.run(self._step_or_age)
+
+    async def register(self) -> int:
+        """Before retention runs: it waits for this stage then."""
+        return await self._feed.register()
+
+    async def _step_or_age(self) -> int:
+        taken = await self.step()
+        if 0 < taken < self._step_changes:
+            await asyncio.sleep(GATHER_S)
+        if self._all is not None and time.monotonic() - self._aged >= AGE_EVERY_S:
+            self._aged = time.monotonic()
+            for tenant in await self._all():
+                await self.age(tenant)
+        return taken
+
+    async def step(self) -> int:
+        """Takes one bounded batch of changes, and settles a bounded part of what waits; how many of both, 0 if there
+        was nothing to do."""
+        part = await self._feed.read()
+        by_tenant: dict[str, list[Change]] = {}
+        for change in part.changes:
+            by_tenant.setdefault(change.tenant, []).append(change)
+        for tenant, its in by_tenant.items():
+            await self._take(tenant, its)
+        settled = 0
+        for tenant, of in list(self._tenants.items()):
+            if tenant not in by_tenant and of.more():
+                settled += await self._write(tenant, of, of.position, _Read())
+        return await self._feed.taken(part) or settled
+
+    # ------------------------------------------------------------ one tenant
+
+    async def _take(self, tenant: str, changes: Sequence[Change]) -> None:
+        of = await self._of(tenant)
+        ahead = [change for change in changes if change.seq > of.position]
+        if not ahead:
+            return
+        read = await self._read(tenant, of, ahead)
+        of.place.stamp = max(of.place.stamp, ahead[-1].at)
+        await self._write(tenant, of, ahead[-1].seq, read)
+        for workload, principal in read.unfinished:
+            await finish(self._store.tenant(tenant), self._sets, WORKLOADS if workload else USERS, principal, ACTOR)
+
+    async def _of(self, tenant: str) -> _Tenant:
+        of = self._tenants.get(tenant)
+        if of is None:
+            of = self._tenants[tenant] = await self._restored(tenant)
+        self._tenants.move_to_end(tenant)
+        if len(self._tenants) > MAX_TENANTS:
+            self._tenants.popitem(last=False)
+        return of
+
+    async def _restored(self, tenant: str) -> _Tenant:
+        """As it was after the last write: the rows are read when they are asked for, what waits from the documents."""
+        store = self._store.tenant(tenant)
+        of = _Tenant(tenant, await self._intel(self._store, tenant))
+        await of.live.open(store)
+        await of.settled.open(store)
+        for which, memory in ((False, of.live), (True, of.settled)):
+            of.levels[which].load(memory.levels)
+        of.position = int(await store.value(POSITION) or b"0")
+        kept = await store.value(PLACE)
+        if kept is None:
+            return of
+        of.place = msgspec.json.decode(kept, type=Place)
+        for word in of.place.feedback:
+            of.push(word)
+        since = instant(datetime.fromtimestamp(max(0.0, of.place.settled[0]), UTC) - timedelta(milliseconds=1))
+        for name, at, make in ((SIGN_INS, "createdDateTime", sign_in), (AUDITS, "activityDateTime", directory_audit)):
+            if name not in self._sets:
+                continue
+            async for row in newer(store, name, at, since):
+                if row.created > of.place.stamp:
+                    continue  # not taken yet
+                body = msgspec.json.decode(row.inner())
+                try:
+                    event = make(body)
+                except (ValueError, KeyError, TypeError):
+                    continue  # it was told of when it came
+                if event is not None and (event.at, event.id) > of.place.settled:
+                    of.push(event)
+                    if name == SIGN_INS and (MARK in body or body.get("riskState") not in (None, "none")):
+                        of.noted.add(event.id)
+        return of
+
+    async def _write(self, tenant: str, of: _Tenant, seq: int, read: _Read) -> int:
+        """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored."""
+        store, before = self._store.tenant(tenant), of.position
+        try:
+            made, settled = await self._step(store, of, read)
+            drafts = [*of.live.drafts(), *of.settled.drafts()]
+            drafts += [account_row(principal, account) for principal, account in read.accounts.items()]
+            place = msgspec.json.encode(of.place)
+            settled_to = of.place.settled[0]
+
+            def work(tx: Tx) -> bool:
+                if int(tx.value(POSITION) or b"0") != before:
+                    return False  # another process has taken over
+                outcome = Outcome(tx, self._sets, usual)
+                self._tell(outcome, made, read, settled_to)
+                for each in drafts:
+                    tx.put(each)
+                tx.set_value(PLACE, place)
+                tx.set_value(POSITION, str(seq).encode())
+                return True
+
+            if not await store.write(work, actor=ACTOR, bulk=True):
+                raise Conflict("the position of identity protection has moved: another process is at work")
+        except BaseException:
+            self._tenants.pop(tenant, None)
+            raise
+        of.position = seq
+        of.live.trim()
+        of.settled.trim()
+        return settled
+
+    async def _step(self, store: TenantStore, of: _Tenant, read: _Read) -> tuple[_Made, int]:
+        """Both states go on. What they need is read first."""
+        place, made, now = of.place, _Made(), self._clock()
+        for event in read.events:
+            of.push(event)
+            if isinstance(event, Feedback):
+                place.feedback.append(event)
+            elif event.at <= now + AHEAD_S:
+                place.newest = max(place.newest, event.at)
+        due = of.due(STEP_SETTLED + len(read.events))
+        for principal, account in read.accounts.items():
+            of.live.accounts[principal] = of.settled.accounts[principal] = account
+        await read_rows(store, [(of.live, of.live.wanted(read.events)), (of.settled, of.settled.wanted(due))])
+        await read_rows(store, [(of.live, of.live.strangers(read.events)), (of.settled, of.settled.strangers(due))])
+        intel = await self._intel(self._store, of.name)
+        of.live.state.use(intel)
+        of.settled.state.use(intel)
+        of.live.accounts.update(read.accounts)
+        of.settled.accounts.update(read.accounts)
+        for event in read.events:
+            self._run(of, False, event, made, read)
+        for event in due:
+            self._run(of, True, event, made, read)
+        settled = {event.id for event in due if isinstance(event, Feedback)}
+        if settled:
+            place.feedback = [each for each in place.feedback if each.id not in settled]
+        self._catch_up(of, made)
+        of.noted.difference_update(event.id for event in due)
+        for which, memory in ((False, of.live), (True, of.settled)):
+            memory.levels = of.levels[which].dump()
+        return made, len(due)
+
+    def _run(self, of: _Tenant, settled: bool, event: Step, made: _Made, read: _Read) -> None:
+        memory = of.settled if settled else of.live
+        memory.changed(event)
+        for result in stepped(memory, event):
+            levels = of.levels[settled]
+            if result.kind == "signIn":
+                levels.count(result)
+            elif result.kind == "raised":
+                memory.raised(result.principal)
+            level = levels.of(result)
+            said = Said(round(result.score, 4), level, result.findings, result.parts)
+            raised = result.kind == "raised"
+            if result.kind in ("audit", "activity"):
+                for finding in result.findings if not settled else ():
+                    if not finding.subject:
+                        name = event.name if isinstance(event, Audit) else ""
+                        made.found.append((USERS, event.principal, name, event.id, finding, level, event.at))
+                continue
+            if result.kind == "attempt":
+                continue
+            id = result.id
+            shown = id in of.noted or said.telling() or bool(said.findings)
+            body = read.bodies.get(id) if not settled and not raised else None
+            if body is not None and (body.get("riskState") not in (None, "none") or body.get("riskDetail") == "hidden"):
+                shown = True
+            if not shown:
+                continue
+            if not settled:
+                of.noted.add(id)
+                if raised and (result.at, id) <= of.place.settled and len(of.place.pending) < MAX_PENDING:
+                    of.place.pending[id] = event.at
+            told = Told(settled, raised, event.at, said)
+            made.told.setdefault(id, []).append(told)
+            if body is not None:
+                made.keep.add(id)
+                if level != "none" and passed_multifactor(body):
+                    made.passed.append(id)
+
+    @staticmethod
+    def _catch_up(of: _Tenant, made: _Made) -> None:
+        """Sign-ins that were raised after they had been settled: what raised them is settled now too."""
+        to = of.place.settled[0]
+        for id in [id for id, at in of.place.pending.items() if at <= to]:
+            del of.place.pending[id]
+            made.told.setdefault(id, [])
+
+    def _tell(self, outcome: Outcome, made: _Made, read: _Read, settled_to: float) -> None:
+        tx = outcome.tx
+        for id, told in made.told.items():
+            outcome.tell(id, told, settled_to, keep=id in made.keep)
+        for found in made.found:
+            outcome.found(*found)
+        for workload, principal, kind in read.moved:
+            outcome.moved(WORKLOADS if workload else USERS, principal, kind)
+        outcome.reckon()
+        for id in made.passed:
+            remediate_sign_in(tx, self._sets, id, ACTIONS["passedMultifactor"])
+        for user, name, _ in read.remediated:
+            remediate_user(tx, self._sets, user, ACTIONS[name])
+
+    # ------------------------------------------------------------ changes into events
+
+    async def _read(self, tenant: str, of: _Tenant, changes: Sequence[Change]) -> _Read:
+        store, read = self._store.tenant(tenant), _Read()
+        bodies = await self._bodies(store, changes)
+        for change in changes:
+            body = bodies.get((change.collection, change.id))
+            try:
+                await self._of_change(store, of, change, body, read)
+            except (ValueError, KeyError, TypeError) as error:
+                # The record is stored and shown; only its risk is not evaluated.
+                log.warning("identity.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
+        return read
+
+    async def _bodies(self, store: TenantStore, changes: Sequence[Change]) -> dict[tuple[str, str], Mapping[str, Any]]:
+        ids: dict[str, dict[str, None]] = {}
+        for change in changes:
+            if change.op != "deleted" and (change.op == "created" or change.collection not in (SIGN_INS, AUDITS)):
+                ids.setdefault(change.collection, {})[change.id] = None
+        found: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for collection, its in ids.items():
+            page = await store.page(collection, Query(top=len(its), ids=tuple(its), version="beta"))
+            for row in page.rows:
+                found[collection, row.id] = msgspec.json.decode(row.wire("beta"))
+        return found
+
+    async def _of_change(
+        self, store: TenantStore, of: _Tenant, change: Change, body: Mapping[str, Any] | None, read: _Read
+    ) -> None:
+        changed = change.changed or {}
+        if change.collection == SIGN_INS:
+            if change.op == "created" and body is not None:
+                event = sign_in(body)
+                if event is not None:
+                    read.events.append(event)
+                    read.bodies[event.id] = body
+            elif change.op == "updated" and change.actor != ACTOR and "riskState" in changed:
+                await self._word(store, of, change, read, changed)
+        elif change.collection in (USERS.risky, WORKLOADS.risky):
+            if body is not None and body.get("isProcessing") is True:
+                read.unfinished.append((change.collection == WORKLOADS.risky, change.id))
+            if change.actor != ACTOR and ("riskState" in changed or "riskDetail" in changed):
+                self._word_on(of, change, read, changed, change.id, "")
+        elif change.collection in (USERS.detections, WORKLOADS.detections):
+            side = WORKLOADS if change.collection == WORKLOADS.detections else USERS
+            new = change.op == "created" or "riskState" in changed or "riskLevel" in changed
+            if body is not None and change.actor != ACTOR and body.get("source") != OURS and new and body.get(side.id):
+                read.moved.append((side is WORKLOADS, str(body[side.id]), str(body.get("riskEventType"))))
+        elif body is None:
+            return
+        elif change.collection == AUDITS:
+            if change.op == "created":
+                self._of_audit(of, body, read)
+        else:
+            await self._of_account(store, change, body, read, changed)
+
+    async def _word(
+        self, store: TenantStore, of: _Tenant, change: Change, read: _Read, changed: Mapping[str, tuple[Any, Any]]
+    ) -> None:
+        """What a person, or a provider, said of a sign-in."""
+        row = await store.get(SIGN_INS, change.id)
+        event = None if row is None else sign_in(msgspec.json.decode(row.wire("beta")))
+        if event is not None:
+            self._word_on(of, change, read, changed, event.principal, event.id)
+
+    def _word_on(
+        self,
+        of: _Tenant,
+        change: Change,
+        read: _Read,
+        changed: Mapping[str, tuple[Any, Any]],
+        principal: str,
+        sign_in: str,
+    ) -> None:
+        action = decision_of(changed.get("riskDetail", (None, None))[1])
+        if action is not None and action.trains:
+            at = min(seconds(change.at), of.place.newest or seconds(change.at))
+            id = f"{change.collection}/{change.id}/{change.at}"
+            read.events.append(Feedback(id, at, principal, action.trains, sign_in))
+
+    def _of_audit(self, of: _Tenant, body: Mapping[str, Any], read: _Read) -> None:
+        event = directory_audit(body)
+        if event is None:
+            return
+        read.events.append(event)
+        name = PASSWORDS.get(event.activity.casefold())
+        if name is None or not event.success:
+            return
+        for target in body.get("targetResources") or ():
+            user = target.get("id")
+            if not user or (target.get("type") or "User").casefold() != "user":
+                continue
+            if name != "temporaryPassword" and event.principal not in (user, ""):
+                continue  # somebody else's doing
+            read.remediated.append((str(user), name, event.address))
+            read.events.append(Feedback(f"password/{event.id}", event.at, str(user), "remediated"))
+
+    async def _of_account(
+        self,
+        store: TenantStore,
+        change: Change,
+        body: Mapping[str, Any],
+        read: _Read,
+        changed: Mapping[str, tuple[Any, Any]],
+    ) -> None:
+        ids = [change.id]
+        if change.collection == ROLES:
+            ids = [str(each) for pair in [changed.get("members@delta", (None, None))] for each in pair if each]
+        for id in ids:
+            row = await store.get("users", id)
+            if row is None:
+                continue
+            user = inner(row)
+            account = await account_of(store, self._sets, user)
+            read.accounts[id] = account
+            name = str(user.get("userPrincipalName") or "").casefold()
+            if name:
+                read.accounts[name] = account
+        synced = body.get("onPremisesSyncEnabled") is True
+        if change.collection == "users" and self._on_premises and synced and "lastPasswordChangeDateTime" in changed:
+            before, after = changed["lastPasswordChangeDateTime"]
+            if after and (not before or after > before):
+                read.remediated.append((change.id, "onPremisesPasswordChange", ""))
+                id = f"password/{change.id}/{after}"
+                read.events.append(Feedback(id, seconds(str(after)), change.id, "remediated"))
+
+    # ------------------------------------------------------------ time
+
+    async def age(self, tenant: str) -> int:
+        """Low risk of half a year ago ends. How many detections."""
+        store, done = self._store.tenant(tenant), 0
+        until = instant(datetime.fromtimestamp(self._clock() - LOW_ENDS_S, UTC))
+        old: Expr = And(
+            (
+                Compare("eq", Path(("riskLevel",), kind="enum"), Literal("low", "enum")),
+                Compare("lt", Path(("activityDateTime",), kind="instant"), Literal(until, "instant")),
+                Compare("eq", Path(("riskState",), kind="enum"), Literal("atRisk", "enum")),
+            )
+        )
+        for side in (USERS, WORKLOADS):
+            if side.detections not in self._sets:
+                continue
+
+            def work(tx: Tx, side: Side = side) -> int:
+                moved = close_detections(tx, self._sets, side, old, ACTIONS["aged"])
+                for principal in moved:
+                    reckon(tx, self._sets, side, principal, ACTIONS["aged"], by=OURS)
+                return len(moved)
+
+            while count := await store.write(work, actor=ACTOR):
+                done += count
+        return done
+
+
+# ---------------------------------------------------------------- what several use
+
+
+def stepped(memory: Memory, event: Step) -> list[Result]:
+    """A word that somebody is compromised is one on each of his sign-ins that were risky."""
+    if isinstance(event, Feedback) and event.verdict == "compromised" and not event.sign_in:
+        principal = memory.state.principals.get(event.principal)
+        risky = [each.id for each in principal.recent if each.score >= RISKY] if principal is not None else []
+        for id in risky:
+            memory.state.step(Feedback(event.id, event.at, event.principal, event.verdict, id))
+        return []
+    return memory.state.step(event)
+
+
+def remediate_sign_in(tx: Tx, sets: Mapping[str, Collection], id: str, action: Decision) -> None:
+    row = tx.get(SIGN_INS, id)
+    if row is None or not decide(tx, sets, row, action):
+        return
+    of = Compare("eq", Path(("requestId",), kind="text"), Literal(id, "text"))
+    for side in (USERS, WORKLOADS):
+        for principal in close_detections(tx, sets, side, of, action):
+            reckon(tx, sets, side, principal, action, by=OURS)
+    renew_alert(tx, id)
+
+
+def remediate_user(tx: Tx, sets: Mapping[str, Collection], user: str, action: Decision) -> None:
+    """Nothing where the user is not at risk. What belongs to it follows in the next writes (`finish`)."""
+    row = tx.get(USERS.risky, user)
+    if row is not None and inner(row).get("riskState") in STANDING:
+        reckon(tx, sets, USERS, user, action, by=OURS, processing=True)
