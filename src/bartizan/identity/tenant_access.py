@@ -117,11 +117,15 @@ class ConditionalAccess:
                 changes = await engine.changes(known.seq, limit=MAX_CHANGES, collections=_FOLLOWED, tenant=tenant)
             except Gone:
                 return await _read(engine.tenant(tenant), head, began)
-            if len(changes) >= MAX_CHANGES or any(c.collection in (POLICIES, LOCATIONS, ROLES) for c in changes):
+            if len(changes) >= MAX_CHANGES:
                 return await _read(engine.tenant(tenant), head, began)
-            if any(change.collection == GROUPS for change in changes):
+            told = {change.collection for change in changes}
+            if told & {POLICIES, LOCATIONS, ROLES}:  # who is in which groups stays known
+                fresh = await _read(engine.tenant(tenant), head, began)
+                known.policies, known.roles = fresh.policies, fresh.roles
+            if told & {GROUPS, ROLES}:
                 _forget(known, None)
-            elif changes:
+            elif told & {USERS, WORKLOADS}:
                 _forget(known, {change.id for change in changes})
             known.seq = max(head, changes[-1].seq if changes else 0)
         known.checked = began
