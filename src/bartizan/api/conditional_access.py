@@ -169,7 +169,7 @@ async def what_if(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer
     known = await access.of(ctx.engine, ctx.caller.tenant)
     who = await access.principal(ctx.store, known, identity)
     facts = what_if_facts(identity, context, given["signInConditions"] or {}, who)
-    outcomes = evaluate(known.policies, facts)
+    outcomes = evaluate(known.policies.values(), facts)
     shown = [each for each in outcomes if each.applies or not given["appliedPoliciesOnly"]]
     return Answer(200, [await _analysed(ctx, each) for each in shown])
 
