@@ -9,11 +9,11 @@ from typing import Any
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, not_yet, resource, scopes, unserved
-from bartizan.identity.access_conditions import networks_of
-from bartizan.identity.access_rules import check_policy
-from bartizan.identity.conditional_access import Outcome, evaluate
-from bartizan.identity.sign_in_facts import what_if_facts
-from bartizan.identity.tenant_access import ConditionalAccess, Decided
+from bartizan.identity.access.checks import check_policy
+from bartizan.identity.access.conditions import networks_of
+from bartizan.identity.access.facts import what_if_facts
+from bartizan.identity.access.tenant import ConditionalAccess, Decided
+from bartizan.identity.access.verdict import Outcome, evaluate
 from bartizan.model.times import instant
 from bartizan.store.draft import inner
 

@@ -41,7 +41,7 @@ from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
-from bartizan.identity.tenant_access import ConditionalAccess
+from bartizan.identity.access.tenant import ConditionalAccess
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes

@@ -15,9 +15,9 @@ from typing import Any
 from msgspec import Struct
 
 from bartizan.errors import Gone, NotServed
-from bartizan.identity.access_conditions import Locations, locations_of
-from bartizan.identity.conditional_access import Policy, Risk, RiskOf, StoredRisk, Verdict, policy_of, verdict
-from bartizan.identity.sign_in_facts import Principal, device_of, facts_of, guest_of, satisfied_by
+from bartizan.identity.access.conditions import Locations, locations_of
+from bartizan.identity.access.facts import Principal, device_of, facts_of, guest_of, satisfied_by
+from bartizan.identity.access.verdict import Policy, Risk, RiskOf, StoredRisk, Verdict, policy_of, verdict
 from bartizan.store.draft import inner
 from bartizan.store.interface import Query, Store, TenantStore
 
