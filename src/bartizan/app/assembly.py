@@ -49,7 +49,7 @@ from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, declare, open_lake
 from bartizan.model.times import instant
-from bartizan.respond import delivery, queue
+from bartizan.respond import queue, tallies
 from bartizan.respond.addresses import Rules as EndpointRules
 from bartizan.respond.dispatch import Dispatch, Rules
 from bartizan.respond.orders import COLLECTIONS as ORDER_COLLECTIONS
@@ -246,7 +246,7 @@ class App:
         tenants = await Tenancy(self.authority.accounts).tenants()
         now = instant(self.graph.clock())
         queues = {each: await queue.standing(self.store, each, now) for each in tenants}
-        notified = delivery.metrics(await delivery.last_told(self.store), now)
+        notified = tallies.metrics(await tallies.last_told(self.store), now)
         return HttpResponse(self.meter.text() + queue.metrics(queues) + notified, media_type=self.meter.kind)
 
     async def _openapi(self, request: HttpRequest) -> HttpResponse:

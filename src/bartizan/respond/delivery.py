@@ -25,9 +25,6 @@ from uuid import uuid4
 
 import msgspec
 import structlog
-from msgspec import Struct
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bartizan.auth.keys import SYSTEM
 from bartizan.errors import BadRequest, BartizanError, Gone
@@ -37,8 +34,9 @@ from bartizan.respond import lines
 from bartizan.respond.lines import Lanes, Letter, LetterLine, Line, Outage, Times, Watch, WatchLine
 from bartizan.respond.notifications import Event, LifecycleEvent, Subscription, lifecycle, subscription
 from bartizan.respond.outbound import Outbound
-from bartizan.respond.states import State, states
+from bartizan.respond.states import State, matches, states
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS
+from bartizan.respond.tallies import TOLD, Tallies, last_told
 from bartizan.respond.watched import WATCHABLE
 from bartizan.store import FEED_PLACE, Change, LeaseLost, Query, Store, Tx, draft
 
@@ -53,7 +51,6 @@ BASE_S = 2.0  # between two moves of the cursor that holds back retention
 IDLE_SAVE_S = 15.0  # between two saves of the places of subscriptions for which nothing came
 SAVE_ROWS = 500  # of one save
 TELL_S = 2.0  # between two looks at whether there is something new to tell the metrics
-TOLD_S = 30.0  # after which the same is told again, so that silence means that nothing delivers
 REAUTHORIZE = timedelta(hours=1)  # before the end; of a shorter life, half of it
 _ACTOR = "notifications"
 
@@ -65,89 +62,6 @@ _Place = tuple[str, str]  # tenant, id of the subscription
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-class Tally(Struct, omit_defaults=True):
-    """Of the notifications of one resource, in all tenants together."""
-
-    delivered: int = 0
-    failed: int = 0  # tries; each notification counts as often as it was sent in vain
-    lost: int = 0  # dead letters
-    waiting: int = 0  # in memory; lagging subscriptions have more in the feed
-    subscriptions: int = 0
-    lagging: int = 0
-    oldest: str = ""  # when the change happened that waits longest
-
-
-class Told(Struct):
-    """What the process that delivers tells those that are asked for metrics."""
-
-    at: str
-    resources: dict[str, Tally]
-    letters: int = 0  # lifecycle notifications that wait
-
-
-_TOLD = "notifications.told"
-
-
-async def last_told(store: Store) -> Told | None:
-    """None where nothing has delivered yet."""
-    value = await store.tenant(SYSTEM).value(_TOLD)
-    return None if value is None else msgspec.json.decode(value, type=Told)
-
-
-def metrics(found: Told | None, now: str) -> bytes:
-    """In Prometheus' text form, by resource; no tenant, subscription or endpoint is named."""
-    if found is None:
-        return b""
-    made = CollectorRegistry()
-    made.register(_Collected(found, to_datetime(now)))
-    return generate_latest(made)
-
-
-class _Collected:
-    def __init__(self, found: Told, now: datetime) -> None:
-        self._found, self._now = found, now
-
-    def _age(self, at: str) -> float:
-        return max(0.0, (self._now - to_datetime(at)).total_seconds()) if at else 0.0
-
-    def collect(self) -> Iterable[Metric]:
-        counters = {
-            "delivered": "Change notifications that arrived.",
-            "failed": "Change notifications that were tried and did not arrive; each try counts.",
-            "lost": "Change notifications that were given up: dead letters.",
-        }
-        gauges = {
-            "waiting": "Change notifications in the queue.",
-            "subscriptions": "Subscriptions that are served.",
-            "lagging": "Subscriptions that are behind, with more in the feed than in the queue.",
-        }
-        resources = self._found.resources.items()
-        for name, text in counters.items():
-            counter = CounterMetricFamily(f"bartizan_notifications_{name}", text, labels=["resource"])
-            for resource, tally in resources:
-                counter.add_metric([resource], getattr(tally, name))
-            yield counter
-        for name, text in gauges.items():
-            gauge = GaugeMetricFamily(f"bartizan_notifications_{name}", text, labels=["resource"])
-            for resource, tally in resources:
-                gauge.add_metric([resource], getattr(tally, name))
-            yield gauge
-        oldest = GaugeMetricFamily(
-            "bartizan_notifications_oldest_seconds", "Age of the change that waits longest.", labels=["resource"]
-        )
-        for resource, tally in resources:
-            oldest.add_metric([resource], self._age(tally.oldest))
-        yield oldest
-        yield GaugeMetricFamily(
-            "bartizan_lifecycle_notifications_waiting", "Lifecycle notifications in the queue.", self._found.letters
-        )
-        yield GaugeMetricFamily(
-            "bartizan_notifications_told_seconds",
-            "Since the process that delivers told this.",
-            self._age(self._found.at),
-        )
 
 
 class Delivery:
@@ -186,47 +100,24 @@ class Delivery:
         self._lanes = Lanes()
         self._refills = asyncio.Semaphore(REFILLS_AT_ONCE)
         self._refreshing = asyncio.Lock()
-        self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
-        self._told: Told | None = None
-
-    def count(self, watch: Watch, *, delivered: int = 0, failed: int = 0, lost: int = 0) -> None:
-        tally = self._tallies[watch.of.what.set.collection]
-        tally.delivered += delivered
-        tally.failed += failed
-        tally.lost += lost
-
-    def _now_told(self) -> Told:
-        """Counted since the first start; what waits, as of now."""
-        found = {
-            name: Tally(tally.delivered, tally.failed, tally.lost) for name, tally in sorted(self._tallies.items())
-        }
-        for watch in self.watches.values():
-            tally = found.setdefault(watch.of.what.set.collection, Tally())
-            tally.subscriptions += 1
-            tally.lagging += watch.lagging
-            tally.waiting += len(watch.queue)
-            if watch.queue and (not tally.oldest or watch.queue[0].at < tally.oldest):
-                tally.oldest = watch.queue[0].at
-        letters = sum(len(line.letters) for line in self._letters.values())
-        return Told(instant(self._clock()), found, letters)
+        self._tallies = Tallies()
+        self.count = self._tallies.count
 
     async def _tell(self) -> None:
-        now, last = self._now_told(), self._told
-        same = last is not None and last.resources == now.resources and last.letters == now.letters
-        if last is not None and same and to_datetime(now.at) - to_datetime(last.at) < timedelta(seconds=TOLD_S):
-            return
-        await self._write(SYSTEM, lambda tx: tx.set_value(_TOLD, msgspec.json.encode(now)))
-        self._told = now
+        letters = sum(len(line.letters) for line in self._letters.values())
+        news = self._tallies.news(self.watches.values(), letters, instant(self._clock()))
+        if news is not None:
+            await self._write(SYSTEM, lambda tx: tx.set_value(TOLD, msgspec.json.encode(news)))
+            self._tallies.told = news
 
     def stats(self) -> dict[str, int]:
-        """For metrics: subscriptions, those that lag, changes that wait, endpoints in trouble, letters."""
+        """Of this moment: subscriptions, those that lag, changes that wait, endpoints in trouble."""
         watches = self.watches.values()
         return {
             "subscriptions": len(self.watches),
             "lagging": sum(watch.lagging for watch in watches),
             "waiting": sum(len(watch.queue) for watch in watches),
             "failing": sum(line.failures > 0 for line in [*self._lines.values(), *self._letters.values()]),
-            "letters": sum(len(line.letters) for line in self._letters.values()),
         }
 
     # ------------------------------------------------------------ life
@@ -316,9 +207,7 @@ class Delivery:
     # ------------------------------------------------------------ subscriptions
 
     async def _start(self) -> None:
-        before = await last_told(self._store)
-        for name, tally in () if before is None else before.resources.items():
-            self._tallies[name] = Tally(tally.delivered, tally.failed, tally.lost)
+        self._tallies.resume(await last_told(self._store))
         base = await self._store.cursor(CURSOR)
         self.live = await self._store.head()
         if base is None:
@@ -464,7 +353,7 @@ class Delivery:
             if _filters(watch) and change.op != "deleted" and (change.seq, watch.of.version) not in found:
                 watch.lagging = True  # it was not live yet when the documents were read
                 watch.evaluated = max(watch.evaluated, change.seq - 1)
-            elif not _matches(watch, change, found):
+            elif not matches(watch.of, change, found):
                 continue
             elif not watch.offer(event):
                 watch.evaluated = max(watch.evaluated, change.seq - 1)
@@ -485,7 +374,7 @@ class Delivery:
         reached = batch[-1].seq if batch else 0
         end = reached if len(batch) == REFILL_ROWS else max(head, reached)
         for change in own:
-            if _matches(watch, change, found) and not watch.offer(Event(change.seq, change.at, change.op, change.id)):
+            if matches(watch.of, change, found) and not watch.offer(Event(change.seq, change.at, change.op, change.id)):
                 end = change.seq - 1
                 break
         watch.evaluated = max(watch.evaluated, end)
@@ -698,18 +587,3 @@ def _put_letter(tx: Tx, letter: Letter) -> None:
 
 def _filters(watch: Watch) -> bool:
     return watch.of.predicate is not None and watch.of.what.relation is None
-
-
-def _matches(watch: Watch, change: Change, found: Mapping[tuple[int, Version], State]) -> bool:
-    """A deletion is told to all: what was deleted cannot be asked any more. So is what cannot be evaluated."""
-    predicate = watch.of.predicate
-    if predicate is None or change.op == "deleted":
-        return True
-    state = found.get((change.seq, watch.of.version))
-    if state is None:
-        return False
-    try:
-        return predicate(state)
-    except Exception:  # one odd document shall not stop the feed
-        log.exception("filter failed", subscription=watch.of.id, object=change.id)
-        return True

@@ -10,9 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
+import structlog
 
 from bartizan.model.edm import Version
+from bartizan.respond.notifications import Subscription
 from bartizan.store import Change, Store, Stored
+
+log = structlog.get_logger(__name__)
 
 _AHEAD_ROWS = 1000  # of one read of what came later
 _AHEAD_READS = 5  # beyond these the object is taken as it is now
@@ -76,3 +80,18 @@ def _walk(row: Stored | None, life: Sequence[Change], version: Version) -> list[
         elif state is not None and change.changed:
             state = {**state, **{name: before for name, (before, _) in change.changed.items()}}
     return made
+
+
+def matches(of: Subscription, change: Change, found: Mapping[tuple[int, Version], State]) -> bool:
+    """A deletion is told to all: what was deleted cannot be asked any more. So is what cannot be evaluated."""
+    predicate = of.predicate
+    if predicate is None or change.op == "deleted":
+        return True
+    state = found.get((change.seq, of.version))
+    if state is None:
+        return False
+    try:
+        return predicate(state)
+    except Exception:  # one odd document shall not stop the feed
+        log.exception("filter failed", subscription=of.id, object=change.id)
+        return True
