@@ -22,10 +22,9 @@ from bartizan.extend import RESOURCES, Can
 from bartizan.identity.posture.score import PROVIDER
 
 resources.load()
-# Made by who tries it: whom to tell, and which systems to work with.
-EMPTY = frozenset(
-    {"subscriptions", *(f"security/{each}" for each in ("connections", "connectionStreams", "writeBacks"))}
-)
+# Made by who tries it: whom to tell, and which systems to work with. Nothing provisions in the sample.
+_OWN = (f"security/{each}" for each in ("connections", "connectionStreams", "writeBacks"))
+EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_OWN})
 LISTS = [
     f"/{version}/{each.path}"
     for each in RESOURCES
