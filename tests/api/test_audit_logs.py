@@ -205,4 +205,3 @@ async def test_nobody_writes_the_audit(audited: World) -> None:
     await audited.refused("PATCH", f"{AUDITS}/{entry['id']}", {"result": "failure"}, status=405)
     await audited.refused("DELETE", f"{AUDITS}/{entry['id']}", status=405)
     assert (await audited.get(AUDITS, by="other"))["value"] == []
-    await audited.refused("GET", "/v1.0/auditLogs/provisioning", status=501)

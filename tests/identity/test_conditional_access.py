@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bartizan.identity.access_conditions import Facts, locations_of
-from bartizan.identity.conditional_access import Risk, Verdict, policy_of, verdict
-from bartizan.identity.device_filter import NotReadable, parse
-from bartizan.identity.sign_in_facts import Principal, device_of, facts_of, satisfied_by
+from bartizan.identity.access.conditions import Facts, locations_of
+from bartizan.identity.access.device_filter import NotReadable, parse
+from bartizan.identity.access.facts import Principal, device_of, facts_of, satisfied_by
+from bartizan.identity.access.verdict import Risk, Verdict, policy_of, verdict
 
 FOLDER = Path(__file__).parent / "conditional_access"
 KIND = "#microsoft.graph.{}NamedLocation"

@@ -30,9 +30,10 @@ from tests.respond.conftest import (
     until,
 )
 
-from bartizan.respond.delivery import CURSOR, LEASE, last_told, metrics
+from bartizan.respond.delivery import CURSOR, LEASE
 from bartizan.respond.lines import MAX_QUEUE
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS, Subscriptions
+from bartizan.respond.tally import last_told, metrics
 from bartizan.respond.watched import WATCHABLE
 from bartizan.store import FEED_PLACE, Query, Store, open_store
 

@@ -18,6 +18,11 @@ KNOWN: dict[str, list[str]] = {
         "501 instead of None: Not served yet: PATCH of department of users: nothing performs it: connect a directory "
         "that does, this server only records what it is told."
     ],
+    "how a user signs in is known from the reports on registration alone, which the examples do not fill": [
+        f"404 instead of 200: The authentication methods of '{user}' are not known: no report on registration names "
+        "them."
+        for user in ("anirban@contoso.com", "sandeep@contoso.com", "071cc716-8147-4397-a5ba-b2105951cc0b")
+    ],
     "nobody is signed in as a user of this directory": [
         "404 instead of 204: Resource 'me' does not exist or one of its queried reference-property objects are not "
         "present."

@@ -200,6 +200,8 @@ async def test_the_same_paths_lead_somewhere_at_home(two: Place) -> None:
         kind = each.path.split("/")[2]
         if kind.endswith("RiskEvents") and kind not in ("identityRiskEvents", "anonymousIpRiskEvents"):
             continue  # rows of another kind
+        if "/photo" in each.path or (each.path.count("/") > 5 and "/authentication/" in each.path):
+            continue  # no photos are kept, and a single method has an id of Graph's or of the server's own
         if "/transitive" in each.path:
             continue  # nothing is a member of itself, and here all have one id
         if any(own.lists is not None and f"/{own.path}/" in each.path for own in two.graph.router.resources):

@@ -93,11 +93,11 @@ def test_what_if_by_the_sdk(server: Running, monkeypatch: pytest.MonkeyPatch) ->
         found = asyncio.run(_asked(server))
         if set(found) >= {"SDK all", "SDK risky"} or time.monotonic() > time_out:
             break
-    assert found["SDK all"][0] is True
-    assert found["SDK risky"] == (False, "signInRisk")
+    assert found["SDK all"] == (True, ["NotSet"])
+    assert found["SDK risky"] == (False, ["SignInRisk"])
 
 
-async def _asked(server: Running) -> dict[str, tuple[bool, str]]:
+async def _asked(server: Running) -> dict[str, tuple[bool, list[str]]]:
     credential = ClientSecretCredential(
         server.tenant,
         server.client_id,
@@ -119,6 +119,6 @@ async def _asked(server: Running) -> dict[str, tuple[bool, str]]:
     await client.request_adapter._http_client.aclose()  # the SDK leaves it open
     await credential.close()
     return {
-        each.display_name: (each.policy_applies, each.analysis_reasons.value if each.analysis_reasons else "")
+        each.display_name: (each.policy_applies, [reason.name for reason in each.analysis_reasons])
         for each in answer.value
     }

@@ -9,11 +9,11 @@ from typing import Any
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, not_yet, resource, scopes, unserved
-from bartizan.identity.access_conditions import networks_of
-from bartizan.identity.access_rules import check_policy
-from bartizan.identity.conditional_access import Outcome, evaluate
-from bartizan.identity.sign_in_facts import what_if_facts
-from bartizan.identity.tenant_access import ConditionalAccess, Decided
+from bartizan.identity.access.checks import check_policy
+from bartizan.identity.access.conditions import networks_of
+from bartizan.identity.access.facts import what_if_facts
+from bartizan.identity.access.tenant import ConditionalAccess, Decided
+from bartizan.identity.access.verdict import Outcome, evaluate
 from bartizan.model.times import instant
 from bartizan.store.draft import inner
 
@@ -169,7 +169,7 @@ async def what_if(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer
     known = await access.of(ctx.engine, ctx.caller.tenant)
     who = await access.principal(ctx.store, known, identity)
     facts = what_if_facts(identity, context, given["signInConditions"] or {}, who)
-    outcomes = evaluate(known.policies, facts)
+    outcomes = evaluate(known.policies.values(), facts)
     shown = [each for each in outcomes if each.applies or not given["appliedPoliciesOnly"]]
     return Answer(200, [await _analysed(ctx, each) for each in shown])
 

@@ -111,9 +111,10 @@ async def project(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer
     if unknown:
         raise BadRequest(f"this score has no control {unknown[0][:100]!r}; it has: {', '.join(sorted(known))}")
     gains = [await _gain(ctx, known[name]) for name in chosen]
-    now = float(score["currentScore"])
+    told = score.get("currentScore")  # a provider may leave it to the controls
+    now = float(told if told is not None else sum(float(each.get("score") or 0.0) for each in known.values()))
     reached = round(now + sum(each["gain"] for each in gains), 2)
-    most = score["maxScore"]
+    most = score.get("maxScore")
     return Answer(200, {"currentScore": now, "projectedScore": reached, "maxScore": most, "gains": gains})
 
 

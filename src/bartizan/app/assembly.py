@@ -41,8 +41,8 @@ from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.identity.access.tenant import ConditionalAccess
 from bartizan.identity.memory import MEMORY
-from bartizan.identity.tenant_access import ConditionalAccess
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -51,7 +51,7 @@ from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, declare, open_lake
 from bartizan.model.times import instant
-from bartizan.respond import delivery, queue
+from bartizan.respond import queue, tally
 from bartizan.respond.addresses import Rules as EndpointRules
 from bartizan.respond.dispatch import Dispatch, Rules
 from bartizan.respond.orders import COLLECTIONS as ORDER_COLLECTIONS
@@ -249,7 +249,7 @@ class App:
         tenants = await Tenancy(self.authority.accounts).tenants()
         now = instant(self.graph.clock())
         queues = {each: await queue.standing(self.store, each, now) for each in tenants}
-        notified = delivery.metrics(await delivery.last_told(self.store), now)
+        notified = tally.metrics(await tally.last_told(self.store), now)
         return HttpResponse(self.meter.text() + queue.metrics(queues) + notified, media_type=self.meter.kind)
 
     async def _openapi(self, request: HttpRequest) -> HttpResponse:

@@ -25,9 +25,6 @@ from uuid import uuid4
 
 import msgspec
 import structlog
-from msgspec import Struct
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bartizan.auth.keys import SYSTEM
 from bartizan.errors import BadRequest, BartizanError, Gone
@@ -37,8 +34,9 @@ from bartizan.respond import lines
 from bartizan.respond.lines import Lanes, Letter, LetterLine, Line, Outage, Times, Watch, WatchLine
 from bartizan.respond.notifications import Event, LifecycleEvent, Subscription, lifecycle, subscription
 from bartizan.respond.outbound import Outbound
-from bartizan.respond.states import State, states
+from bartizan.respond.states import State, filters, matches, states
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS
+from bartizan.respond.tally import TOLD, Tally, Told, last_told, told_now
 from bartizan.respond.watched import WATCHABLE
 from bartizan.store import FEED_PLACE, Change, LeaseLost, Query, Store, Tx, draft
 
@@ -65,89 +63,6 @@ _Place = tuple[str, str]  # tenant, id of the subscription
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-class Tally(Struct, omit_defaults=True):
-    """Of the notifications of one resource, in all tenants together."""
-
-    delivered: int = 0
-    failed: int = 0  # tries; each notification counts as often as it was sent in vain
-    lost: int = 0  # dead letters
-    waiting: int = 0  # in memory; lagging subscriptions have more in the feed
-    subscriptions: int = 0
-    lagging: int = 0
-    oldest: str = ""  # when the change happened that waits longest
-
-
-class Told(Struct):
-    """What the process that delivers tells those that are asked for metrics."""
-
-    at: str
-    resources: dict[str, Tally]
-    letters: int = 0  # lifecycle notifications that wait
-
-
-_TOLD = "notifications.told"
-
-
-async def last_told(store: Store) -> Told | None:
-    """None where nothing has delivered yet."""
-    value = await store.tenant(SYSTEM).value(_TOLD)
-    return None if value is None else msgspec.json.decode(value, type=Told)
-
-
-def metrics(found: Told | None, now: str) -> bytes:
-    """In Prometheus' text form, by resource; no tenant, subscription or endpoint is named."""
-    if found is None:
-        return b""
-    made = CollectorRegistry()
-    made.register(_Collected(found, to_datetime(now)))
-    return generate_latest(made)
-
-
-class _Collected:
-    def __init__(self, found: Told, now: datetime) -> None:
-        self._found, self._now = found, now
-
-    def _age(self, at: str) -> float:
-        return max(0.0, (self._now - to_datetime(at)).total_seconds()) if at else 0.0
-
-    def collect(self) -> Iterable[Metric]:
-        counters = {
-            "delivered": "Change notifications that arrived.",
-            "failed": "Change notifications that were tried and did not arrive; each try counts.",
-            "lost": "Change notifications that were given up: dead letters.",
-        }
-        gauges = {
-            "waiting": "Change notifications in the queue.",
-            "subscriptions": "Subscriptions that are served.",
-            "lagging": "Subscriptions that are behind, with more in the feed than in the queue.",
-        }
-        resources = self._found.resources.items()
-        for name, text in counters.items():
-            counter = CounterMetricFamily(f"bartizan_notifications_{name}", text, labels=["resource"])
-            for resource, tally in resources:
-                counter.add_metric([resource], getattr(tally, name))
-            yield counter
-        for name, text in gauges.items():
-            gauge = GaugeMetricFamily(f"bartizan_notifications_{name}", text, labels=["resource"])
-            for resource, tally in resources:
-                gauge.add_metric([resource], getattr(tally, name))
-            yield gauge
-        oldest = GaugeMetricFamily(
-            "bartizan_notifications_oldest_seconds", "Age of the change that waits longest.", labels=["resource"]
-        )
-        for resource, tally in resources:
-            oldest.add_metric([resource], self._age(tally.oldest))
-        yield oldest
-        yield GaugeMetricFamily(
-            "bartizan_lifecycle_notifications_waiting", "Lifecycle notifications in the queue.", self._found.letters
-        )
-        yield GaugeMetricFamily(
-            "bartizan_notifications_told_seconds",
-            "Since the process that delivers told this.",
-            self._age(self._found.at),
-        )
 
 
 class Delivery:
@@ -195,27 +110,13 @@ class Delivery:
         tally.failed += failed
         tally.lost += lost
 
-    def _now_told(self) -> Told:
-        """Counted since the first start; what waits, as of now."""
-        found = {
-            name: Tally(tally.delivered, tally.failed, tally.lost) for name, tally in sorted(self._tallies.items())
-        }
-        for watch in self.watches.values():
-            tally = found.setdefault(watch.of.what.set.collection, Tally())
-            tally.subscriptions += 1
-            tally.lagging += watch.lagging
-            tally.waiting += len(watch.queue)
-            if watch.queue and (not tally.oldest or watch.queue[0].at < tally.oldest):
-                tally.oldest = watch.queue[0].at
-        letters = sum(len(line.letters) for line in self._letters.values())
-        return Told(instant(self._clock()), found, letters)
-
     async def _tell(self) -> None:
-        now, last = self._now_told(), self._told
+        letters = sum(len(line.letters) for line in self._letters.values())
+        now, last = told_now(instant(self._clock()), self._tallies, self.watches.values(), letters), self._told
         same = last is not None and last.resources == now.resources and last.letters == now.letters
         if last is not None and same and to_datetime(now.at) - to_datetime(last.at) < timedelta(seconds=TOLD_S):
             return
-        await self._write(SYSTEM, lambda tx: tx.set_value(_TOLD, msgspec.json.encode(now)))
+        await self._write(SYSTEM, lambda tx: tx.set_value(TOLD, msgspec.json.encode(now)))
         self._told = now
 
     def stats(self) -> dict[str, int]:
@@ -453,7 +354,7 @@ class Delivery:
         return {
             key: versions
             for key in {(c.tenant, c.collection) for c in batch}
-            if (versions := frozenset(w.of.version for w in self._sets[key].values() if _filters(w)))
+            if (versions := frozenset(w.of.version for w in self._sets[key].values() if filters(w)))
         }
 
     def _hand_out(self, change: Change, found: Mapping[tuple[int, Version], State]) -> None:
@@ -461,10 +362,10 @@ class Delivery:
         for watch in self._sets[change.tenant, change.collection].values():
             if watch.lagging or not watch.wants(change):
                 continue
-            if _filters(watch) and change.op != "deleted" and (change.seq, watch.of.version) not in found:
+            if filters(watch) and change.op != "deleted" and (change.seq, watch.of.version) not in found:
                 watch.lagging = True  # it was not live yet when the documents were read
                 watch.evaluated = max(watch.evaluated, change.seq - 1)
-            elif not _matches(watch, change, found):
+            elif not matches(watch, change, found):
                 continue
             elif not watch.offer(event):
                 watch.evaluated = max(watch.evaluated, change.seq - 1)
@@ -481,11 +382,11 @@ class Delivery:
                 return await self._cut_off(watch)
             own = [c for c in batch if c.tenant == watch.of.tenant and watch.wants(c)]
             needed = {(watch.of.tenant, watch.of.what.set.collection): frozenset([watch.of.version])}
-            found = await states(self._store, own, needed if _filters(watch) else {})
+            found = await states(self._store, own, needed if filters(watch) else {})
         reached = batch[-1].seq if batch else 0
         end = reached if len(batch) == REFILL_ROWS else max(head, reached)
         for change in own:
-            if _matches(watch, change, found) and not watch.offer(Event(change.seq, change.at, change.op, change.id)):
+            if matches(watch, change, found) and not watch.offer(Event(change.seq, change.at, change.op, change.id)):
                 end = change.seq - 1
                 break
         watch.evaluated = max(watch.evaluated, end)
@@ -694,22 +595,3 @@ def _told(place: int, asked: str) -> bytes:
 
 def _put_letter(tx: Tx, letter: Letter) -> None:
     tx.put(draft(LIFECYCLE, msgspec.to_builtins(letter), letter.id), unless_exists=True)
-
-
-def _filters(watch: Watch) -> bool:
-    return watch.of.predicate is not None and watch.of.what.relation is None
-
-
-def _matches(watch: Watch, change: Change, found: Mapping[tuple[int, Version], State]) -> bool:
-    """A deletion is told to all: what was deleted cannot be asked any more. So is what cannot be evaluated."""
-    predicate = watch.of.predicate
-    if predicate is None or change.op == "deleted":
-        return True
-    state = found.get((change.seq, watch.of.version))
-    if state is None:
-        return False
-    try:
-        return predicate(state)
-    except Exception:  # one odd document shall not stop the feed
-        log.exception("filter failed", subscription=watch.of.id, object=change.id)
-        return True

@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
+import structlog
 
 from bartizan.model.edm import Version
+from bartizan.respond.lines import Watch
 from bartizan.store import Change, Store, Stored
 
 _AHEAD_ROWS = 1000  # of one read of what came later
 _AHEAD_READS = 5  # beyond these the object is taken as it is now
 _READS_AT_ONCE = 64
 
+log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 Key: TypeAlias = tuple[str, str, str]  # tenant, collection, id
@@ -76,3 +79,22 @@ def _walk(row: Stored | None, life: Sequence[Change], version: Version) -> list[
         elif state is not None and change.changed:
             state = {**state, **{name: before for name, (before, _) in change.changed.items()}}
     return made
+
+
+def filters(watch: Watch) -> bool:
+    return watch.of.predicate is not None and watch.of.what.relation is None
+
+
+def matches(watch: Watch, change: Change, found: Mapping[tuple[int, Version], State]) -> bool:
+    """A deletion is told to all: what was deleted cannot be asked any more. So is what cannot be evaluated."""
+    predicate = watch.of.predicate
+    if predicate is None or change.op == "deleted":
+        return True
+    state = found.get((change.seq, watch.of.version))
+    if state is None:
+        return False
+    try:
+        return predicate(state)
+    except Exception:  # one odd document shall not stop the feed
+        log.exception("filter failed", subscription=watch.of.id, object=change.id)
+        return True

@@ -78,6 +78,8 @@ class Target:
             if self.kind == "ref":
                 return ("DELETE",) if linked else ()
             return ("GET", "POST") if linked else ("GET",)
+        if self.kind == "property" and self.resource is not None and self.via is None and not self.resource.can:
+            return ()  # of an object that only has actions nothing is kept
         if self.resource is None or self.kind not in ("set", "object"):
             return ("GET",)
         can = self.resource.can

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from bartizan.identity.access_conditions import Check, Facts, Inner, Locations, Missed, compile_conditions
+from bartizan.identity.access.conditions import Check, Facts, Inner, Locations, Missed, compile_conditions
 from bartizan.store.draft import inner
 from bartizan.store.interface import Store
 

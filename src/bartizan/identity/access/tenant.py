@@ -15,9 +15,9 @@ from typing import Any
 from msgspec import Struct
 
 from bartizan.errors import Gone, NotServed
-from bartizan.identity.access_conditions import locations_of
-from bartizan.identity.conditional_access import Policy, Risk, RiskOf, StoredRisk, Verdict, policy_of, verdict
-from bartizan.identity.sign_in_facts import Principal, device_of, facts_of, guest_of, satisfied_by
+from bartizan.identity.access.conditions import Locations, locations_of
+from bartizan.identity.access.facts import Principal, device_of, facts_of, guest_of, satisfied_by
+from bartizan.identity.access.verdict import Policy, Risk, RiskOf, StoredRisk, Verdict, policy_of, verdict
 from bartizan.store.draft import inner
 from bartizan.store.interface import Query, Store, TenantStore
 
@@ -41,7 +41,8 @@ class Known(Struct):
 
     seq: int
     checked: float
-    policies: tuple[Policy, ...]
+    policies: dict[str, Policy]
+    places: Locations
     roles: Mapping[str, frozenset[str]]  # id -> what policies may call it
     principals: OrderedDict[str, tuple[Principal, float]]
     names: dict[str, str]  # userPrincipalName in lower case -> id
@@ -83,7 +84,7 @@ class ConditionalAccess:
         named = sign_in if sign_in.get("userId") or not who.id else {**sign_in, "userId": who.id}
         risk = await (self._risk or StoredRisk(engine))(tenant, named)
         facts = facts_of(sign_in, who, device, risk, action=action, insider=insider)
-        return Decided(verdict(known.policies, facts, met), who, risk)
+        return Decided(verdict(known.policies.values(), facts, met), who, risk)
 
     # ------------------------------------------------------------ what is in memory
 
@@ -117,11 +118,19 @@ class ConditionalAccess:
                 changes = await engine.changes(known.seq, limit=MAX_CHANGES, collections=_FOLLOWED, tenant=tenant)
             except Gone:
                 return await _read(engine.tenant(tenant), head, began)
-            if len(changes) >= MAX_CHANGES or any(c.collection in (POLICIES, LOCATIONS, ROLES) for c in changes):
+            if len(changes) >= MAX_CHANGES:
                 return await _read(engine.tenant(tenant), head, began)
-            if any(change.collection == GROUPS for change in changes):
+            told = {change.collection for change in changes}
+            store = engine.tenant(tenant)
+            if told & {LOCATIONS, ROLES}:  # who is in which groups stays known
+                fresh = await _read(store, head, began)
+                known.policies, known.places, known.roles = fresh.policies, fresh.places, fresh.roles
+            elif POLICIES in told:
+                ids = {change.id for change in changes if change.collection == POLICIES}
+                known.policies = await _changed(store, known, ids)
+            if told & {GROUPS, ROLES}:
                 _forget(known, None)
-            elif changes:
+            elif told & {USERS, WORKLOADS}:
                 _forget(known, {change.id for change in changes})
             known.seq = max(head, changes[-1].seq if changes else 0)
         known.checked = began
@@ -177,23 +186,41 @@ def _forget(known: Known, ids: Iterable[str] | None) -> None:
 
 async def _read(store: TenantStore, head: int, began: float) -> Known:
     places = locations_of(await _objects(store, LOCATIONS))
-    policies = tuple(policy_of(row, places) for row in await _objects(store, POLICIES))
+    policies = {str(row["id"]): policy_of(row, places) for row in await _objects(store, POLICIES)}
     roles = {
         str(row["id"]): frozenset(str(each).lower() for each in (row["id"], row.get("roleTemplateId")) if each)
         for row in await _objects(store, ROLES)
     }
-    return Known(head, began, policies, roles, OrderedDict(), {}, {})
+    return Known(head, began, policies, places, roles, OrderedDict(), {}, {})
+
+
+async def _changed(store: TenantStore, known: Known, ids: Iterable[str]) -> dict[str, Policy]:
+    """The policies with those that changed read again, as many as one tenant may have."""
+    policies = dict(known.policies)
+    for id in ids:
+        row = await store.get(POLICIES, id)
+        if row is None:
+            policies.pop(id, None)
+        else:
+            policies[id] = policy_of({**inner(row), "id": id}, known.places)
+    _bounded(POLICIES, len(policies))
+    return policies
+
+
+def _bounded(collection: str, count: int) -> None:
+    """NotServed above MAX_OBJECTS: half of the policies would be a wrong answer."""
+    if count > MAX_OBJECTS:
+        raise NotServed(f"More than {MAX_OBJECTS} {collection}: conditional access is not evaluated over them.")
 
 
 async def _objects(store: TenantStore, collection: str) -> list[dict[str, Any]]:
-    """All of a set, in inner form. NotServed above MAX_OBJECTS: half of the policies would be a wrong answer."""
+    """All of a set, in inner form."""
     ids: list[str] = []
     after = None
     while True:
         page = await store.page(collection, Query(PAGE, after=after, version="beta"))
         ids += [row.id for row in page.rows]
-        if len(ids) > MAX_OBJECTS:
-            raise NotServed(f"More than {MAX_OBJECTS} {collection}: conditional access is not evaluated over them.")
+        _bounded(collection, len(ids))
         if not page.more:
             break
         after = page.last

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bartizan.errors import BadRequest
-from bartizan.identity.access_conditions import USER_ACTIONS, Inner, words
-from bartizan.identity.device_filter import MAX_CHARS
+from bartizan.identity.access.conditions import USER_ACTIONS, Inner, words
+from bartizan.identity.access.device_filter import MAX_CHARS
 
 MAX_NAMED = 2_000  # ids in one list of a policy
 _MOST = {"hours": 23, "days": 365}  # of signInFrequency, documented for the portal

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from bartizan.identity import device_filter
+from bartizan.identity.access import device_filter
 
 Inner: TypeAlias = Mapping[str, Any]  # inner form of a Graph object
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -11,8 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from bartizan.errors import BadRequest
-from bartizan.identity.access_conditions import Address, Facts, Inner, flags
-from bartizan.identity.conditional_access import BUILT_IN, NAMED, Risk, kind_of
+from bartizan.identity.access.conditions import Address, Facts, Inner, flags
+from bartizan.identity.access.verdict import BUILT_IN, NAMED, Risk, kind_of
 
 _EXTERNAL = "#ext#"  # in the userPrincipalName of who belongs to another tenant
 _CLIENTS = {
