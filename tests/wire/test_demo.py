@@ -142,7 +142,7 @@ def test_an_attack_unfolds(server: Running, api: httpx.Client) -> None:
     incidents = [placed(api, id) for id in ids]
     assert len(ids) == 5 and [incidents.count(each) for each in incidents] == [4, 4, 4, 4, 1]
     incident = api.get(f"/beta/security/incidents/{incidents[0]}?$expand=alerts").json()
-    told = [each for each in incident["alerts"] if each["productName"] != "Identity Protection"]
+    told = [each for each in incident["alerts"] if "riskDetectionIds" not in (each["additionalData"] or {})]
     assert {each["id"] for each in told} == set(ids[:4])
     assert len({each["productName"] for each in told}) == 3 and incident["severity"] == "high"
     victim = organisation.people[(13 + 4) % 24]

@@ -17,6 +17,7 @@ from bartizan.identity.alerts import alert_of
 from bartizan.identity.events import seconds
 from bartizan.identity.risk import (
     AI_SAFE,
+    LEVELS,
     RANK,
     STANDING,
     Active,
@@ -61,6 +62,7 @@ from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, Stored, TenantStore, Tx
 from bartizan.store.risk import put_detection
 
+LEVEL = "@bartizan.level"  # of a risky principal: the level that we gave; another one is its provider's
 MOST_STANDING = 500  # detections that make up one principal's risk; the newest
 CHUNK = 50  # documents of one kind that a decision changes in one write: the writer's lock stays short
 ALERTING = RANK["medium"]
@@ -259,6 +261,8 @@ def reckon(
     row = tx.get(side.risky, principal)
     before = inner(row) if row is not None else _new(tx, side, principal)
     standing = standing_of(tx, side, principal) if action is None or action.user is None else "none"
+    if before.get("riskState") == "atRisk" and before.get(LEVEL) != before.get("riskLevel"):
+        standing = LEVELS[max(RANK[standing], RANK.get(str(before.get("riskLevel")), 0))]  # a provider said so much
     changes = user_after(action, before, standing)
     if not changes and (row is None or processing):
         return False
@@ -267,6 +271,8 @@ def reckon(
     if not changes:
         return False
     after = {**before, **changes, "riskLastUpdatedDateTime": tx.now}
+    if "riskLevel" in changes:
+        after[LEVEL] = changes["riskLevel"]
     changed = {name: (before.get(name), value) for name, value in after.items() if before.get(name) != value}
     tx.put(draft(sets[side.risky], after, principal), changed=changed)
     if set(changes) <= {"isProcessing"}:
@@ -417,8 +423,8 @@ async def finish(store: TenantStore, sets: Mapping[str, Collection], side: Side,
             return False
         before = inner(row)
         action = decision_of(before.get("riskDetail"))
-        if before.get("isProcessing") is not True:
-            return False
+        if before.get("isProcessing") is not True or action is None:
+            return False  # what a provider has under way is the provider's
         of = In(Path((side.id,), kind="text"), (Literal(principal, "text"),))
         more = False
         if action is not None and action.user is not None:

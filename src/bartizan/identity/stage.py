@@ -65,6 +65,7 @@ MAX_PENDING = 10_000  # sign-ins of a tenant that something raised after they we
 AHEAD_S = 3_600.0  # how far a source's clock may be ahead of ours: what is later moves nothing forward
 AGE_EVERY_S = 3_600.0
 
+BY_CHANGE = "password/"  # begins the ids of words that a changed password is
 POSITION = f"{FEED_PLACE}identity/position"
 PLACE = "identity/place"
 
@@ -93,11 +94,21 @@ class _Tenant:
         self.levels = {False: Levels(), True: Levels()}
         self.position = 0
         self.place = Place()
-        self.waiting: list[tuple[float, str, Step]] = []
+        self.waiting: list[tuple[float, str, int, Step]] = []  # the number tells two of one id apart
+        self.pushed = 0
+        self.dropped: set[str] = set()
         self.noted: set[str] = set()  # sign-ins of `waiting` of which something is shown
 
     def push(self, event: Step) -> None:
-        heapq.heappush(self.waiting, (event.at, event.id, event))
+        self.pushed += 1
+        heapq.heappush(self.waiting, (event.at, event.id, self.pushed, event))
+
+    def drop(self, ids: set[str]) -> None:
+        """Words that turn out to be nobody's whom we believe."""
+        self.dropped |= ids
+        self.waiting = [each for each in self.waiting if each[1] not in ids]
+        heapq.heapify(self.waiting)
+        self.place.feedback = [each for each in self.place.feedback if each.id not in ids]
 
     def due(self, limit: int) -> list[Step]:
         """What is to be settled next, taken out."""
@@ -107,7 +118,7 @@ class _Tenant:
             key = waiting[0][:2]
             if key[0] > until and len(waiting) <= MAX_WAITING and key > settled:
                 break
-            event = heapq.heappop(waiting)[2]
+            event = heapq.heappop(waiting)[3]
             found.append(event)
             settled = max(settled, key)
         self.place.settled = settled
@@ -135,6 +146,7 @@ class _Made(Struct):
 
     told: dict[str, list[Told]] = {}
     found: list[tuple[Side, str, str, str, Any, Level, float]] = []
+    remediated: list[tuple[str, str]] = []  # user, action
     passed: list[str] = []  # sign-ins whose risk a second factor has taken away
     keep: set[str] = set()  # sign-ins that were new in this step
 
@@ -305,8 +317,15 @@ class IdentityStage:
         of.settled.state.use(intel)
         of.live.accounts.update(read.accounts)
         of.settled.accounts.update(read.accounts)
+        # Who has the account may change its password, too: from an address under suspicion it ends nothing.
+        suspect = {each[0] for each in read.remediated if _suspect(of.live, *each)}
+        made.remediated = [(user, name) for user, name, _ in read.remediated if user not in suspect]
+        if suspect:
+            of.drop({each.id for each in read.events if each.id.startswith(BY_CHANGE) and each.principal in suspect})
         for event in read.events:
-            self._run(of, False, event, made, read)
+            if event.id not in of.dropped:
+                self._run(of, False, event, made, read)
+        of.dropped.clear()
         for event in due:
             self._run(of, True, event, made, read)
         settled = {event.id for event in due if isinstance(event, Feedback)}
@@ -375,7 +394,7 @@ class IdentityStage:
         outcome.reckon()
         for id in made.passed:
             remediate_sign_in(tx, self._sets, id, ACTIONS["passedMultifactor"])
-        for user, name, _ in read.remediated:
+        for user, name in made.remediated:
             remediate_user(tx, self._sets, user, ACTIONS[name])
 
     # ------------------------------------------------------------ changes into events
@@ -417,7 +436,11 @@ class IdentityStage:
             elif change.op == "updated" and change.actor != ACTOR and "riskState" in changed:
                 await self._word(store, of, change, read, changed)
         elif change.collection in (USERS.risky, WORKLOADS.risky):
-            if body is not None and body.get("isProcessing") is True:
+            if (
+                body is not None
+                and body.get("isProcessing") is True
+                and decision_of(body.get("riskDetail")) is not None
+            ):
                 read.unfinished.append((change.collection == WORKLOADS.risky, change.id))
             if change.actor != ACTOR and ("riskState" in changed or "riskDetail" in changed):
                 self._word_on(of, change, read, changed, change.id, "")
@@ -473,7 +496,7 @@ class IdentityStage:
             if name != "temporaryPassword" and event.principal not in (user, ""):
                 continue  # somebody else's doing
             read.remediated.append((str(user), name, event.address))
-            read.events.append(Feedback(f"password/{event.id}", event.at, str(user), "remediated"))
+            read.events.append(Feedback(f"{BY_CHANGE}{event.id}/{user}", event.at, str(user), "remediated"))
 
     async def _of_account(
         self,
@@ -501,7 +524,7 @@ class IdentityStage:
             before, after = changed["lastPasswordChangeDateTime"]
             if after and (not before or after > before):
                 read.remediated.append((change.id, "onPremisesPasswordChange", ""))
-                id = f"password/{change.id}/{after}"
+                id = f"{BY_CHANGE}{change.id}/{after}"
                 read.events.append(Feedback(id, seconds(str(after)), change.id, "remediated"))
 
     # ------------------------------------------------------------ time
@@ -533,6 +556,12 @@ class IdentityStage:
 
 
 # ---------------------------------------------------------------- what several use
+
+
+def _suspect(live: Memory, user: str, name: str, address: str) -> bool:
+    """Whether the user's own change came from where his account is under suspicion."""
+    principal = live.state.principals.get(user)
+    return name != "temporaryPassword" and principal is not None and f"a{address}" in principal.hot
 
 
 def stepped(memory: Memory, event: Step) -> list[Result]:

@@ -19,7 +19,7 @@ from bartizan.intel.networks import Intel
 from bartizan.intel.tables import Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
-LESS = 0.45  # of what is new counts while we learn: everything is
+LESS, LEAST = 0.45, 0.2  # of what is new counts while we learn, and at the very first: everything is
 PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too
 FEW = 3  # accepted sign-ins with a value until it counts as known in full
 BOUND_TOKEN = "primaryRefreshToken"  # noqa: S105 - a kind of token: one that a registered device holds
@@ -137,7 +137,7 @@ def assess(view: View) -> None:
     app = 0.7 if event.app and known("app", event.keys[1], at) is None else 0.0
     if event.legacy and known("client", event.client, at) is None:
         app += 1.2
-    view.app = app * LESS if learning else app
+    view.app = app * _share(view)
     view.hour = 0.0 if learning else _hour(principal, at)
     network = 0.0
     if view.kinds & Kind.HOSTING and asn is None and view.tenant_asn < 2:
@@ -145,6 +145,12 @@ def assess(view: View) -> None:
     if event.multifactor and event.interactive and event.success:
         network -= 0.3  # a second factor was given: less likely, and never proof
     view.network = network
+
+
+def _share(view: View) -> float:
+    if not view.learning:
+        return 1.0
+    return LESS if view.principal.count else LEAST
 
 
 def _place(view: View, asn: Seen | None) -> float:
@@ -170,7 +176,7 @@ def _place(view: View, asn: Seen | None) -> float:
         place *= 0.5  # used today for the first time, and nothing came of it yet
     if view.kinds & Kind.MOBILE and country is not None:
         place *= 0.4  # carriers move people between gateways
-    return place * LESS if view.learning else place
+    return place * _share(view)
 
 
 def _device(view: View) -> float:
@@ -193,7 +199,7 @@ def _device(view: View) -> float:
         device = 0.2
     if event.script and known("agent", event.keys[0], at) is None:
         device = max(device, 0.0) + 2.5
-    return device * LESS if device > 0 and view.learning else device
+    return device * _share(view) if device > 0 else device
 
 
 def _settled(seen: Seen | None, at: float) -> bool:

@@ -1,0 +1,66 @@
+"""A store with all that the program declares, and the stage on it."""
+
+from collections.abc import AsyncIterator, Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from bartizan.app.assembly import declared, fed
+from bartizan.identity.stage import IdentityStage
+from bartizan.store import Query, Store, Tx, draft, open_store
+
+TENANT = "contoso"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def store(request: pytest.FixtureRequest, tmp_path: Any, anyio_backend: str) -> AsyncIterator[Store]:
+    target = tmp_path if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
+    opened = open_store(target, declared())
+    await opened.start()
+    yield opened
+    await opened.close()
+
+
+async def bring(
+    store: Store, documents: Iterable[dict[str, Any]], *, tenant: str = TENANT, of: str = "signIns"
+) -> None:
+    """Stores documents as a source would, one transaction for all."""
+    made = [draft(fed()[of], each, each["id"]) for each in documents]
+
+    def work(tx: Tx) -> None:
+        for each in made:
+            tx.put(each, unless_exists=True)
+
+    await store.tenant(tenant).write(work, actor="test")
+
+
+async def evaluate(store: Store, documents: list[dict[str, Any]], *, at_once: int = 60, tenant: str = TENANT) -> None:
+    """Brings sign-ins in parts, and runs a stage after each; a new one each time, as after a restart."""
+    for begin in range(0, len(documents), at_once):
+        await bring(store, documents[begin : begin + at_once], tenant=tenant)
+        await run(IdentityStage(store, fed()))
+
+
+async def run(stage: IdentityStage) -> None:
+    while await stage.step():
+        pass
+
+
+async def rows(store: Store, of: str, tenant: str = TENANT) -> dict[str, dict[str, Any]]:
+    """All documents of a set in beta's form, by id."""
+    found: dict[str, dict[str, Any]] = {}
+    after: Any = None
+    read = partial(store.tenant(tenant).page, of)
+    while True:
+        page = await read(Query(500, after=after, version="beta"))
+        found.update((row.id, msgspec.json.decode(row.wire("beta"))) for row in page.rows)
+        if not page.more:
+            return found
+        after = page.last

@@ -1,0 +1,179 @@
+"""Identity protection on the feed, on both engines of the store: sign-ins come in, and risk with its reasons out."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.identity.live.conftest import TENANT, bring, evaluate, rows, run
+from tests.identity.streams import quiet, spray, written
+
+from bartizan.app.assembly import fed
+from bartizan.correlate.stage import CorrelateStage
+from bartizan.identity.outcome import finish, reckon
+from bartizan.identity.replay import replay
+from bartizan.identity.risk import ACTIONS
+from bartizan.identity.shapes import USERS
+from bartizan.identity.stage import IdentityStage
+from bartizan.store import Query, Store, Tx
+
+pytestmark = pytest.mark.anyio
+
+RISK = ("riskLevelDuringSignIn", "riskLevelAggregated", "riskState", "riskDetail")
+
+
+def stream(days: int = 16, attack: float = 13.1) -> list[dict[str, Any]]:
+    documents = [*quiet(8, days), *spray(8, attack)]
+    return sorted(documents, key=lambda each: str(each["createdDateTime"]))
+
+
+async def test_an_attack_becomes_risk_with_its_reasons(store: Store) -> None:
+    await evaluate(store, stream())
+    signs = await rows(store, "signIns")
+    assert signs["a-right"]["riskLevelAggregated"] == signs["a-then-3"]["riskLevelAggregated"] == "high"
+    assert signs["a-right"]["riskLevelDuringSignIn"] == "high"
+    assert signs["a-right"]["riskState"] == "atRisk"
+    assert "passwordSpray" in signs["a-right"]["riskEventTypes_v2"]
+    assert all(
+        each["riskLevelAggregated"] in (None, "none", "low") for id, each in signs.items() if id.startswith("q-")
+    )
+    detections = await rows(store, "riskDetections")
+    mine = [each for each in detections.values() if each["requestId"] == "a-right"]
+    assert {"passwordSpray", "unfamiliarFeatures"} <= {each["riskEventType"] for each in mine}
+    spread = next(each for each in mine if each["riskEventType"] == "passwordSpray")
+    told = {pair["Key"]: pair["Value"] for pair in msgspec.json.decode(spread["additionalInfo"])}
+    assert told["principalsWithWrongCredentials"] == 6
+    assert {"name": "place", "logOdds": 2.8} in told["contributions"]
+    users = await rows(store, "riskyUsers")
+    assert {(each["id"], each["riskLevel"], each["riskState"]) for each in users.values()} == {("u1", "high", "atRisk")}
+    history = await rows(store, "riskyUserHistory")
+    assert history and all(each["userId"] == "u1" for each in history.values())
+
+
+async def test_a_risk_raises_one_alert_that_joins_an_incident(store: Store) -> None:
+    await evaluate(store, stream())
+    correlate = CorrelateStage(store)
+    while await correlate.step():
+        pass
+    alerts = await rows(store, "alerts_v2")
+    signs = await rows(store, "signIns")
+    risky = {id for id, each in signs.items() if each["riskLevelAggregated"] in ("medium", "high")}
+    assert sorted(each["additionalData"]["signInId"] for each in alerts.values()) == sorted(risky)
+    assert all(each["incidentId"] for each in alerts.values())
+    assert {each["detectionSource"] for each in alerts.values()} == {"azureAdIdentityProtection"}
+
+
+async def test_what_comes_again_changes_nothing(store: Store) -> None:
+    documents = stream()
+    await evaluate(store, documents)
+    before = [await rows(store, each) for each in ("signIns", "riskDetections", "riskyUsers", "riskyUserHistory")]
+    await evaluate(store, documents)
+    after = [await rows(store, each) for each in ("signIns", "riskDetections", "riskyUsers", "riskyUserHistory")]
+    assert after == before
+
+
+async def test_the_end_is_that_of_a_replay_whatever_the_order(store: Store, tmp_path: Path) -> None:
+    """What is older than two days is settled, by the same engine as a replay."""
+    documents = stream()
+    late = {each["id"] for n, each in enumerate(documents) if n % 17 == 0}
+    order = sorted(documents, key=lambda each: (_hour(each) + (30 if each["id"] in late else 0), each["id"]))
+    await evaluate(store, order)
+    signs = await rows(store, "signIns")
+    ended = {line.id: line.level for line in replay(written(tmp_path / "replay", documents), 1)}
+    until = max(_hour(each) for each in documents) - 48
+    for each in documents:
+        if _hour(each) <= until and each["status"]["errorCode"] == 0:
+            assert (signs[each["id"]]["riskLevelAggregated"] or "none") == ended[each["id"]], each["id"]
+
+
+def _hour(document: dict[str, Any]) -> float:
+    from bartizan.identity.events import seconds
+
+    return seconds(document["createdDateTime"]) / 3600
+
+
+async def test_tenants_do_not_touch_each_other(store: Store) -> None:
+    await evaluate(store, stream())
+    await evaluate(store, list(quiet(8, 14)), tenant="other")
+    assert await rows(store, "riskyUsers", "other") == {}
+    assert await rows(store, "riskDetections", "other") == {}
+
+
+async def test_a_dismissal_stays_and_new_risk_counts(store: Store) -> None:
+    documents = stream(days=18)
+    await evaluate(store, [each for each in documents if _hour(each) < _hour(documents[0]) + 24 * 13.12 + 8])
+    stage = IdentityStage(store, fed())
+    await decide(store, "dismissUser")
+    await run(stage)
+    user = (await rows(store, "riskyUsers"))["u1"]
+    assert (user["riskState"], user["riskLevel"], user["isProcessing"]) == ("dismissed", "none", False)
+    signs = await rows(store, "signIns")
+    assert signs["a-right"]["riskState"] == "dismissed"
+    assert all(each["riskState"] == "dismissed" for each in (await rows(store, "riskDetections")).values()
+               if each["userId"] == "u1")  # fmt: skip
+    again = [{**each, "id": f"again-{each['id']}"} for each in spray(8, 16.2, address="203.0.113.88")]
+    await bring(store, again)
+    await run(stage)
+    user = (await rows(store, "riskyUsers"))["u1"]
+    assert (user["riskState"], user["riskLevel"]) == ("atRisk", "high")
+    assert (await rows(store, "signIns"))["a-right"]["riskState"] == "dismissed"
+
+
+async def test_the_own_change_of_a_password_ends_risk_but_not_from_where_the_risk_is(store: Store) -> None:
+    def changed(id: str, hour: int, address: str) -> dict[str, Any]:
+        user = {"id": "u1", "userPrincipalName": "u1@northwall.example", "ipAddress": address}
+        return {
+            "id": id,
+            "activityDateTime": f"2026-03-15T{hour:02}:00:00Z",
+            "activityDisplayName": "Change password (self-service)",
+            "result": "success",
+            "loggedByService": "Core Directory",
+            "initiatedBy": {"user": user},
+            "targetResources": [{"id": "u1", "type": "User"}, {"id": "u2", "type": "User"}],
+        }
+
+    await evaluate(store, [each for each in stream() if each["createdDateTime"] < "2026-03-15T09"])
+    stage = IdentityStage(store, fed())
+    await bring(store, [changed("by-thief", 10, "203.0.113.99")], of="directoryAudits")
+    await run(stage)
+    assert (await rows(store, "riskyUsers"))["u1"]["riskState"] == "atRisk"
+    await bring(store, [changed("by-owner", 11, "198.51.1.7")], of="directoryAudits")
+    await run(stage)
+    user = (await rows(store, "riskyUsers"))["u1"]
+    assert (user["riskState"], user["riskDetail"]) == ("remediated", "userPerformedSecuredPasswordChange")
+    await evaluate(store, list(quiet(8, 20))[8 * 3 * 15 :])  # what waits is settled, these words among it
+
+
+async def test_a_providers_level_is_not_lowered(store: Store) -> None:
+    given = {
+        "id": "u1",
+        "userPrincipalName": "u1@northwall.example",
+        "riskLevel": "high",
+        "riskState": "atRisk",
+        "riskDetail": "none",
+        "riskLastUpdatedDateTime": "2026-03-14T00:00:00Z",
+        "isProcessing": True,
+    }
+    await bring(store, [given], of="riskyUsers")
+    await evaluate(store, list(quiet(8, 3)))
+    user = (await rows(store, "riskyUsers"))["u1"]
+    assert (user["riskLevel"], user["riskState"], user["isProcessing"]) == ("high", "atRisk", True)
+
+
+async def decide(store: Store, name: str) -> None:
+    """As the API does it on a user."""
+
+    def work(tx: Tx) -> None:
+        reckon(tx, fed(), USERS, "u1", ACTIONS[name], by="admin", processing=True)
+
+    one = store.tenant(TENANT)
+    await one.write(work, actor="admin")
+    await finish(one, fed(), USERS, "u1", "admin")
+
+
+async def test_what_cannot_be_read_stops_nothing(store: Store) -> None:
+    await bring(store, [{"id": "odd", "createdDateTime": "2026-03-02T10:00:00Z"}])
+    await evaluate(store, stream())
+    page = partial(store.tenant(TENANT).page, "riskyUsers")
+    assert [row.id for row in (await page(Query(5))).rows] == ["u1"]
