@@ -123,25 +123,7 @@ def _evidence(first: Mapping[str, Any], sign_in: Mapping[str, Any] | None) -> li
         )
         found.append(graph.UserEvidence(userAccount=account, roles=["compromised"]))
     if first.get("ipAddress"):
-        where = first.get("location") or {}
-        place = where.get("geoCoordinates") or {}
-        country = where.get("countryOrRegion")
-        found.append(
-            graph.IpEvidence(
-                ipAddress=first["ipAddress"],
-                roles=["source"],
-                countryLetterCode=country if isinstance(country, str) and len(country) == 2 else None,
-                location=graph.GeoLocation(
-                    city=where.get("city"),
-                    countryName=country,
-                    state=where.get("state"),
-                    latitude=place.get("latitude"),
-                    longitude=place.get("longitude"),
-                )
-                if where
-                else None,
-            )
-        )
+        found.append(_address(first))
     device = of.get("deviceDetail") or {}
     if device.get("displayName") or device.get("deviceId"):
         found.append(
@@ -156,3 +138,23 @@ def _evidence(first: Mapping[str, Any], sign_in: Mapping[str, Any] | None) -> li
     if of.get("id"):
         found.append(graph.CloudLogonRequestEvidence(requestId=of["id"]))
     return found
+
+
+def _address(first: Mapping[str, Any]) -> graph.IpEvidence:
+    where = first.get("location") or {}
+    place = where.get("geoCoordinates") or {}
+    country = where.get("countryOrRegion")
+    return graph.IpEvidence(
+        ipAddress=first["ipAddress"],
+        roles=["source"],
+        countryLetterCode=country if isinstance(country, str) and len(country) == 2 else None,
+        location=graph.GeoLocation(
+            city=where.get("city"),
+            countryName=country,
+            state=where.get("state"),
+            latitude=place.get("latitude"),
+            longitude=place.get("longitude"),
+        )
+        if where
+        else None,
+    )
