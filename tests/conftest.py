@@ -63,6 +63,20 @@ def postgres_dsn(postgres_server: str) -> Iterator[str]:
             admin.execute(f"drop database if exists {name} with (force)")
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the store or the lake of this test is: each test that asks for it runs on both engines."""
+    if request.param == "postgres":
+        dsn: str = request.getfixturevalue("postgres_dsn")
+        return dsn
+    return str(tmp_path / "data")
+
+
 @dataclass(frozen=True)
 class Disk:
     path: Path

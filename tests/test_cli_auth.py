@@ -260,8 +260,3 @@ async def test_beside_a_running_server(cli: Cli) -> None:
     page = await store.tenant(app["tenantId"]).page("directoryAudits", Query(top=5))
     assert len(page.rows) == 2
     await store.close()
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

@@ -1,7 +1,6 @@
 """Writes docs/reference from what the program declares: `python -m bartizan.reference DIR`."""
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -168,12 +167,8 @@ def _tables() -> str:
     return _page("Event tables", intro, ("name", "columns", "time column"), rows)
 
 
-_TIMING = re.compile(r'timing="(\w+)"')
-
-
 def _told(detection: Detection) -> tuple[str, ...]:
     module = inspect.getmodule(detection.run)
-    timing = _TIMING.search(inspect.getsource(detection.run))
     said = inspect.getdoc(detection.run) or inspect.getdoc(module) or ""
     figures = ", ".join(
         f"{name} {value:g}"
@@ -184,7 +179,7 @@ def _told(detection: Detection) -> tuple[str, ...]:
         ", ".join(f"`{each}`" for each in detection.types),
         f"`{detection.name}`",
         detection.on + (", from a place that is new" if detection.strange else ""),
-        timing[1] if timing else "realtime",
+        detection.timing,
         " ".join(said.split("\n\n")[0].split()),
         figures,
     )

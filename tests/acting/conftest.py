@@ -107,11 +107,6 @@ def asking(*parameters: tuple[str, Any], name: str = "blockAddress") -> dict[str
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     if getattr(request, "param", "") == "postgresql":
         dsn: str = request.getfixturevalue("postgres_dsn")

@@ -131,11 +131,6 @@ class World:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def bounds() -> Bounds:
     return Bounds()
 

@@ -18,11 +18,6 @@ START_S = 30
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[App]:
     async with build(Settings(data=str(tmp_path))).running() as made:
         yield made

@@ -42,11 +42,6 @@ DELEGATED = frozenset(
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Clock:
     """The time that the authority sees; `skip` moves it."""
 

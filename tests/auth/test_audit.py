@@ -22,9 +22,8 @@ TENANT = "0c0c0c0c-0000-0000-0000-000000000000"
 WHO = Caller(tenant=TENANT, app="app-1", app_name="App", user="user-1", upn="ann@x.y", name="Ann")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    target = tmp_path if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
+@pytest.fixture
+async def store(target: str) -> AsyncIterator[Store]:
     made = open_store(target, [audit.declared()])
     await made.start()
     yield made

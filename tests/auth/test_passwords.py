@@ -5,11 +5,6 @@ import pytest
 from bartizan.auth.passwords import Passwords, hash_password
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 async def test_check() -> None:
     """The right one only; letters count by what they are, not by how they were typed."""

@@ -13,11 +13,6 @@ pytestmark = pytest.mark.anyio
 ALERTS = "/v1.0/security/alerts_v2"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_another_server_is_read_live(tmp_path: Path) -> None:
     async with second(tmp_path / "here") as here:
         async with second(tmp_path / "there") as there:

@@ -24,11 +24,6 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = 'tok/en "1234'
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     app = web.Application()

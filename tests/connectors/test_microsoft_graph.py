@@ -31,11 +31,6 @@ ANN = Who("app", "ann@contoso.example", "Ann")
 ALERTS, INCIDENTS_THERE = "/v1.0/security/alerts_v2", "/v1.0/security/incidents"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Both:
     """A store here, another server there, and the connection between them."""

@@ -19,11 +19,6 @@ ALERTS, USERS = "/v1.0/security/alerts_v2", "/v1.0/users/delta"
 Answer = Callable[[web.Request], web.StreamResponse]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Double:
     """Answers what a test gives it by path, and hands out tokens that it counts."""
 

@@ -22,11 +22,6 @@ ALERTS, INCIDENTS, UPN = "/v1.0/security/alerts_v2", "/v1.0/security/incidents",
 FAST = Times(look=0.02, all=0.5, least=0.05, first=0.05, most=0.2)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def rows(here: Second, collection: str) -> dict[str, Any]:
     page = await here.app.store.tenant(here.tenant).page(collection, Query(top=100, version="beta"))
     return {row.id: json.loads(row.wire("beta")) for row in page.rows}

@@ -30,11 +30,6 @@ from bartizan.store.alerts import (
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def opened(target: Path | str) -> Store:
     store = open_store(target, (*COLLECTIONS, LINKS, SUPPRESSIONS))
     await store.start()

@@ -100,11 +100,6 @@ for each in (Door, Bare):
     CONNECTORS.pop(each.name)  # of these tests only
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def door() -> Iterator[None]:
     CONNECTORS["door_test"] = Door

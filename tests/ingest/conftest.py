@@ -95,19 +95,6 @@ class Lake:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        dsn: str = request.getfixturevalue("postgres_dsn")
-        return dsn
-    return str(tmp_path / "data")
-
-
-@pytest.fixture
 async def any_store(target: str) -> AsyncIterator[Store]:
     """On each engine."""
     store = open_store(target, (*COLLECTIONS, MARKS, SIGN_INS, AUDITS))

@@ -33,11 +33,6 @@ MUTANTS = 150  # of each source, in the default run
 NO_LIMIT = 2**30
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def lines(shared: Path, name: str) -> list[bytes]:
     found = split((shared / "alerts" / name / "events.jsonl").read_bytes(), max_record_bytes=NO_LIMIT)
     assert found

@@ -15,20 +15,6 @@ Opener = Callable[[], Awaitable[Store]]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the store of this test is."""
-    if request.param == "postgres":
-        dsn: str = request.getfixturevalue("postgres_dsn")
-        return dsn
-    return str(tmp_path / "data")
-
-
-@pytest.fixture
 async def opened(target: str) -> AsyncIterator[Opener]:
     """Opens stores on one database, as many processes would."""
     stores: list[Store] = []

@@ -1,7 +1,6 @@
 """Lakes on both engines."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,20 +8,6 @@ import pytest
 from bartizan.lake.buffer import Lake, open_lake
 
 Opener = Callable[..., Awaitable[Lake]]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the lake of this test is."""
-    if request.param == "postgres":
-        dsn: str = request.getfixturevalue("postgres_dsn")
-        return dsn
-    return str(tmp_path / "data")
 
 
 @pytest.fixture

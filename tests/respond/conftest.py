@@ -55,11 +55,6 @@ LIMIT_S = 20.0
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     store = open_store(tmp_path, EVERY)
     await store.start()

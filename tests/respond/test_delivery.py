@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,10 +39,9 @@ from bartizan.store import FEED_PLACE, Query, Store, open_store
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+@pytest.fixture
+async def store(target: str) -> AsyncIterator[Store]:
     """On both engines."""
-    target = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else tmp_path
     store = open_store(target, EVERY)
     await store.start()
     yield store

@@ -33,9 +33,8 @@ pytestmark = pytest.mark.anyio
 V1, V2 = "2026-11-23T05:00:00.0000000Z", "2026-11-23T05:30:00.0000000Z"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    target = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else tmp_path
+@pytest.fixture
+async def store(target: str) -> AsyncIterator[Store]:
     store = open_store(target, EVERY)
     await store.start()
     yield store

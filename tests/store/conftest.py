@@ -41,20 +41,6 @@ Opener = Callable[..., Awaitable[Store]]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def target(request: pytest.FixtureRequest, tmp_path: Any) -> str:
-    """Where the store of this test is."""
-    if request.param == "postgres":
-        dsn: str = request.getfixturevalue("postgres_dsn")
-        return dsn
-    return str(tmp_path / "data")
-
-
-@pytest.fixture
 async def opened(target: str) -> AsyncIterator[Opener]:
     """Opens stores on the same database, as many processes would; closes them at the end."""
     stores: list[Store] = []

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from msgspec.structs import replace
 from tests.api.conftest import World as Place
-from tests.api.conftest import anyio_backend, bounds, kept_at, limits, world  # noqa: F401
+from tests.api.conftest import bounds, kept_at, limits, world  # noqa: F401
 from tests.wire.known_slips import KNOWN
 
 from bartizan.api.wire.route import Router, Target

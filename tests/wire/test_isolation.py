@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.api.conftest import A, B, anyio_backend, bounds, kept_at, limits, world  # noqa: F401
+from tests.api.conftest import A, B, bounds, kept_at, limits, world  # noqa: F401
 from tests.api.conftest import World as Place
 
 from bartizan import api

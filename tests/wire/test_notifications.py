@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from tests.api.conftest import NOW, anyio_backend, bounds, kept_at, limits, world  # noqa: F401
+from tests.api.conftest import NOW, bounds, kept_at, limits, world  # noqa: F401
 from tests.api.conftest import World as Place
 from tests.wire.conftest import Running
 

@@ -10,10 +10,10 @@ from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, not_yet, resource, scopes, unserved
 from bartizan.identity.access.checks import check_policy
-from bartizan.identity.access.conditions import networks_of
 from bartizan.identity.access.facts import what_if_facts
 from bartizan.identity.access.tenant import ConditionalAccess, Decided
 from bartizan.identity.access.verdict import Outcome, evaluate
+from bartizan.intel.locations import range_of
 from bartizan.model.times import instant
 from bartizan.store.draft import inner
 
@@ -59,8 +59,8 @@ def _check_location(inner: dict[str, Any]) -> None:
             raise BadRequest("an ipNamedLocation needs at least one of ipRanges")
         for number, each in enumerate(ranges):
             try:
-                networks_of(each)
-            except (TypeError, ValueError) as error:
+                range_of(each)
+            except ValueError as error:
                 raise BadRequest(f"ipRanges[{number}]: {error}") from None
     elif kind.endswith(".countryNamedLocation"):
         countries = inner.get("countriesAndRegions") or []

@@ -15,10 +15,9 @@ class Finding(Struct):
     type: str  # riskEventType
     log_odds: float  # what it adds to the log-odds of an attack; bounded by the detection
     reasons: dict[str, Any]  # for additionalInfo: Key -> Value
-    timing: Timing = "realtime"
+    timing: Timing = "realtime"  # the engine sets that of the detection
     proven: bool = False  # a fact, not a matter of odds: at least high
     subject: str = ""  # the id of an earlier sign-in, or of another principal's; "" is the event itself
-    score: float = 0.0  # of the subject, when it was found
     parts: dict[str, float] = field(default_factory=dict)
     principal: str = ""  # whose risk it is, where not the event's own: an application that a user consented to
 
@@ -28,6 +27,7 @@ class Detection(Struct, frozen=True):
     on: On
     types: tuple[str, ...]  # the riskEventTypes that it may name
     strange: bool  # asked only where the place is new to the principal
+    timing: Timing
     run: Callable[[Any], Finding | None]
 
 
@@ -35,12 +35,12 @@ DETECTIONS: list[Detection] = []
 
 
 def detection(
-    *types: str, on: On = "signIn", strange: bool = False
+    *types: str, on: On = "signIn", strange: bool = False, timing: Timing = "realtime"
 ) -> Callable[[Callable[[Any], Finding | None]], Callable[[Any], Finding | None]]:
     """Registers a detection; the function takes the view of the event (`identity.view.View`)."""
 
     def register(run: Callable[[Any], Finding | None]) -> Callable[[Any], Finding | None]:
-        DETECTIONS.append(Detection(run.__name__, on, types, strange, run))
+        DETECTIONS.append(Detection(run.__name__, on, types, strange, timing, run))
         return run
 
     return register

@@ -9,9 +9,9 @@ Source: Microsoft Graph security, serviceSource and detectionSource of Microsoft
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bartizan.identity.risk import STANDING
+from bartizan.identity.risk import RANK, STANDING
 from bartizan.model import security as graph
-from bartizan.model.alert import Alert
+from bartizan.model.alert import Alert, Severity
 
 PRODUCT = "Identity Protection"
 VENDOR = "Bartizan"
@@ -45,6 +45,7 @@ TYPES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "unlikelyTravel": ("Atypical travel", "InitialAccess", ("T1078.004",)),
     "userReportedSuspiciousActivity": ("User reported suspicious activity", "CredentialAccess", ("T1621",)),
 }  # fmt: skip
+_SEVERITIES: tuple[Severity, ...] = ("low", "low", "medium", "high")  # by the rank of a level
 _ENDED: Mapping[str, str | None] = {
     "confirmedSafe": "falsePositive",
     "dismissed": "informationalExpectedActivity",
@@ -57,13 +58,14 @@ def alert_of(
     key: str, level: str, detections: Sequence[Mapping[str, Any]], sign_in: Mapping[str, Any] | None, now: str
 ) -> Alert:
     """Of detections (inner form) of one sign-in, the most telling first. `key` is the sign-in's id, else the
-    detection's."""
+    detection's. What takes a risk away does not make it less severe."""
     first = detections[0]
     kind = str(first["riskEventType"])
     title, tactic, _ = TYPES.get(kind, (kind, "InitialAccess", ()))
     techniques = [one for each in detections for one in TYPES.get(str(each["riskEventType"]), ("", "", ()))[2]]
     types = [str(each["riskEventType"]) for each in detections]
-    standing = any(each.get("riskState") in STANDING for each in detections)
+    standing = [each for each in detections if each.get("riskState") in STANDING]
+    rank = max(RANK.get(each, 0) for each in (level, *(str(each.get("riskLevel")) for each in standing or detections)))
     state = str(first.get("riskState"))
     made = Alert(
         vendor=VENDOR,
@@ -71,7 +73,7 @@ def alert_of(
         provider_alert_id=key,
         title=title,
         description=", ".join(types),
-        severity="high" if level == "high" else "medium" if level == "medium" else "low",
+        severity=_SEVERITIES[rank],
         category=tactic,
         categories=list(dict.fromkeys([tactic, *(TYPES[each][1] for each in types if each in TYPES)])),
         vendor_category=kind,

@@ -7,7 +7,7 @@ from msgspec import Struct
 from bartizan.identity.events import Activity, Audit, SignIn
 from bartizan.identity.state import Address, Application, Principal, Recent
 from bartizan.identity.view import Account
-from bartizan.intel.networks import Network
+from bartizan.intel import Network
 
 # Activities of the audit log of Entra, whose names differ by version and by portal.
 CREDENTIAL_ADDED = re.compile(

@@ -1,17 +1,15 @@
 """The engine: events in, scores and findings out, over keyed state.
 
 `State.step` takes one event, scores it by what was seen before it, and learns from it unless it is risky. It is a pure
-function of the state and the event, so that the same events in the same order end the same. `Engine` runs it twice: in
-order of arrival, for the answer at once, and in order of the events' own times, 48 hours behind the newest, for what
-stays: so that late events change nothing of the end.
+function of the state and the event, so that the same events in the same order end the same. In which order they are
+given to it is its caller's (`identity.waiting`).
 
 Several workers share a tenant by principal: each sees all events, and scores those of its own principals; what is kept
 of addresses depends on the events alone and is the same in each.
 """
 
-import heapq
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 from zlib import crc32
 
 from msgspec import Struct, field
@@ -35,11 +33,10 @@ from bartizan.identity.state import (
     keep,
 )
 from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess
-from bartizan.intel.networks import Intel
+from bartizan.intel import Intel
 
 assert _all_detections  # imported for what it registers
 
-SETTLED_S = 48 * 3600.0
 PATIENCE_S = 14 * DAY  # of quarantine without a quiet week: who has come by another way each day comes so
 RISKY = 3.0  # log-odds from which nothing is learned from a sign-in
 NOT_LEARNED = 2.0  # from which a change, or an hour of requests, does not go into the baseline
@@ -54,6 +51,8 @@ MOST_ISSUERS = 64  # federated issuers of a tenant
 BASE_TYPE, WORKLOAD_TYPE = "unfamiliarFeatures", "suspiciousSignins"
 CONFIRMED = "investigationsThreatIntelligence"  # of what resembles a sign-in that a person called an attack
 BASE_NAMED = 1.5  # of the behavioural score, from which it is a finding of its own
+
+_Kept = TypeVar("_Kept")
 
 
 class Feedback(Struct, gc=False):
@@ -116,14 +115,11 @@ class State:
             intel, self.browsers, self.issuers, self.applications,
         )  # fmt: skip
         by: dict[str, list[Detection]] = {}
-        for each in DETECTIONS:
+        for each in sorted(DETECTIONS, key=lambda each: each.name):
             by.setdefault(each.on, []).append(each)
-        signs = sorted(by.get("signIn", []), key=lambda each: each.name)
-        self._always = [each.run for each in signs if not each.strange]
-        self._strange = [each.run for each in signs if each.strange]
-        self._backward = [each.run for each in sorted(by.get("address", []), key=lambda each: each.name)]
-        self._audits = [each.run for each in sorted(by.get("audit", []), key=lambda each: each.name)]
-        self._activities = [each.run for each in sorted(by.get("activity", []), key=lambda each: each.name)]
+        self._always = [each for each in by.get("signIn", ()) if not each.strange]
+        self._strange = [each for each in by.get("signIn", ()) if each.strange]
+        self._backward, self._audits, self._activities = (by.get(on, []) for on in ("address", "audit", "activity"))
         self._asn_kinds: dict[int, int] = {}
 
     def use(self, intel: Intel) -> None:
@@ -153,21 +149,20 @@ class State:
     def mine(self, principal: str) -> bool:
         return self.shards == 1 or shard_of(principal, self.shards) == self.shard
 
+    def _principal(self, who: str) -> Principal:
+        found = self.principals.get(who)
+        if found is None:
+            found = self.principals[who] = Principal()
+        return found
+
     def _sign_in(self, event: SignIn) -> list[Result]:
-        at = event.at
         if not event.asn or not event.country:
             self._place(event)
-        address = self.addresses.get(event.address)
-        if address is None:
-            address = self.addresses[event.address] = Address(at)
-        prefix = self.prefixes.get(event.prefix)
-        if prefix is None:
-            prefix = self.prefixes[event.prefix] = Address(at)
+        address = _address(self.addresses, event.address, event.at)
+        prefix = _address(self.prefixes, event.prefix, event.at)
         results: list[Result] = []
         if self.mine(event.principal):
-            principal = self.principals.get(event.principal)
-            if principal is None:
-                principal = self.principals[event.principal] = Principal()
+            principal = self._principal(event.principal)
             if event.valid:
                 results = self._valid(event, principal, address, prefix)
             else:
@@ -193,16 +188,9 @@ class State:
             learn_held(principal, principal.held.pop(0))
         view = self._seen(event, principal, address, prefix)
         score = base = view.base
-        findings: list[Finding] = []
-        for run in self._always:
-            found = run(view)
-            if found is not None:
-                findings.append(found)
+        findings = _found(self._always, view)
         if view.place > 0.0:
-            for run in self._strange:
-                found = run(view)
-                if found is not None:
-                    findings.append(found)
+            findings += _found(self._strange, view)
         score += sum(each.log_odds for each in findings)
         if self.hot and self.hot.get(event.address, 0.0) > at and not view.known_device:
             findings.append(Finding(CONFIRMED, 4.0, {"confirmedBy": "administrator"}))
@@ -223,7 +211,7 @@ class State:
         if score >= RISKY:
             self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings))
             if event.success:
-                hold(event, principal, score)
+                hold(event, principal)
         elif event.success:
             learn(event, principal, view)
         if event.code in DENIED:
@@ -371,9 +359,8 @@ class State:
             recent = next((each for each in principal.recent if each.id == id), None) if principal else None
             if principal is None or recent is None:
                 continue
-            for run in self._backward:
-                found = run(BackView(event, address, recent, who))
-                if found is not None and found.type not in recent.types:
+            for found in _found(self._backward, BackView(event, address, recent, who)):
+                if found.type not in recent.types:
                     recent.types.append(found.type)
                     found.subject = id
                     results += self._raise(principal, who, found, event.at)
@@ -402,53 +389,37 @@ class State:
         application = self._applications(event)
         if not self.mine(event.principal):
             return []
-        principal = self.principals.get(event.principal)
-        if principal is None:
-            principal = self.principals[event.principal] = Principal()
-        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="audit")
+        principal, at = self._principal(event.principal), event.at
+        own = Result(event.id, at, event.principal, 0.0, [], at, workload=event.workload, kind="audit")
         results = [own]
-        network = self.intel.of(event.address, event.at)
+        network = self.intel.of(event.address, at)
         view = ChangeView(event, principal, self.accounts.get(event.principal, NOBODY), network, application)
-        for run in self._audits:
-            found = run(view)
-            if found is not None and found.principal:
-                results.append(
-                    Result(
-                        event.id,
-                        event.at,
-                        found.principal,
-                        found.log_odds,
-                        [found],
-                        event.at,
-                        workload=True,
-                        kind="audit",
-                    )
-                )
-            elif found is not None:
-                raised = self._raise(principal, event.principal, found, event.at)
-                results += raised
-                own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
-                own.findings.append(found)
+        for found in _found(self._audits, view):
+            if found.principal:
+                odds = found.log_odds
+                results.append(Result(event.id, at, found.principal, odds, [found], at, workload=True, kind="audit"))
+            else:
+                results += self._own(own, found, principal)
         if event.success and own.score < NOT_LEARNED:
-            principal.change(event.activity, event.at)
+            principal.change(event.activity, at)
         return results
+
+    def _own(self, own: Result, found: Finding, principal: Principal) -> list[Result]:
+        """What a finding of a change, or of requests, raises; the record itself is as risky as the riskiest of it."""
+        raised = self._raise(principal, own.principal, found, own.at)
+        own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
+        own.findings.append(found)
+        return raised
 
     def _activity(self, event: Activity) -> list[Result]:
         if not self.mine(event.principal):
             return []
-        principal = self.principals.get(event.principal)
-        if principal is None:
-            principal = self.principals[event.principal] = Principal()
+        principal = self._principal(event.principal)
         own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="activity")
         results = [own]
         view = RequestView(event, principal, self.intel.of(event.address, event.at))
-        for run in self._activities:
-            found = run(view)
-            if found is not None:
-                raised = self._raise(principal, event.principal, found, event.at) if found.subject else []
-                results += raised
-                own.score = max([own.score, found.log_odds, *(each.score for each in raised)])
-                own.findings.append(found)
+        for found in _found(self._activities, view):
+            results += self._own(own, found, principal)
         if own.score < NOT_LEARNED:
             principal.requests.append(event.requests)
             if len(principal.requests) > 48:
@@ -480,60 +451,38 @@ class State:
     # ------------------------------------------------------------ bounds
 
     def _prune(self) -> None:
-        for of in (self.addresses, self.prefixes):
-            if len(of) > MOST_ADDRESSES:
-                for key in sorted(of, key=lambda each: (of[each].last, each))[: len(of) - MOST_ADDRESSES * 9 // 10]:
-                    del of[key]
-        browsers, applications = self.browsers, self.applications
-        if len(browsers) > MOST_ADDRESSES:
-            for key in sorted(browsers, key=lambda each: (browsers[each].day, each))[: len(browsers) // 10]:
-                del browsers[key]
-        if len(applications) > MOST_ADDRESSES:
-            for key in sorted(applications, key=lambda each: (applications[each].first, each))[
-                : len(applications) // 10
-            ]:
-                del applications[key]
-        if len(self.bursts) > MOST_ADDRESSES:
-            for key in sorted(self.bursts, key=lambda each: (self.bursts[each].day, each))[: len(self.bursts) // 10]:
-                del self.bursts[key]
+        _shed(self.addresses, lambda each: each.last)
+        _shed(self.prefixes, lambda each: each.last)
+        _shed(self.browsers, lambda each: each.day)
+        _shed(self.applications, lambda each: each.first)
+        _shed(self.bursts, lambda each: each.day)
+
+
+def _address(of: dict[str, Address], key: str, at: float) -> Address:
+    found = of.get(key)
+    if found is None:
+        found = of[key] = Address(at)
+    return found
+
+
+def _shed(of: dict[str, _Kept], age: Callable[[_Kept], float]) -> None:
+    """The oldest make room, down to nine tenths."""
+    if len(of) > MOST_ADDRESSES:
+        for key in sorted(of, key=lambda each: (age(of[each]), each))[: len(of) - MOST_ADDRESSES * 9 // 10]:
+            del of[key]
+
+
+def _found(detections: list[Detection], view: object) -> list[Finding]:
+    findings = []
+    for each in detections:
+        found = each.run(view)
+        if found is not None:
+            found.timing = each.timing
+            findings.append(found)
+    return findings
 
 
 def _telling(findings: list[Finding]) -> str:
     """The type that says most about why; the behavioural one only where nothing else is there."""
     of = [each for each in findings if each.type not in (BASE_TYPE, WORKLOAD_TYPE)] or findings
     return max(of, key=lambda each: (each.log_odds, each.type)).type if of else BASE_TYPE
-
-
-class Engine:
-    """One tenant's, or one worker's share of it: what arrives is answered at once by `live`; what is two days old is
-    settled in the order in which it happened. An id that comes again within four days is left out; older ones are their
-    caller's, whose store knows them."""
-
-    def __init__(self, settled: State, live: State | None = None) -> None:
-        self.settled = settled
-        self.live = live
-        self.newest = 0.0
-        self._waiting: list[tuple[float, str, Event | Feedback]] = []
-        self._ids: set[str] = set()
-        self._gone: deque[tuple[float, str]] = deque()
-
-    def take(self, event: Event | Feedback) -> list[Result]:
-        """The answer at once; [] where only the end counts, and for an id that is known."""
-        if event.id in self._ids:
-            return []
-        self._ids.add(event.id)
-        heapq.heappush(self._waiting, (event.at, event.id, event))
-        if event.at > self.newest:
-            self.newest = event.at
-        return [] if self.live is None else self.live.step(event)
-
-    def settle(self, until: float | None = None) -> Iterator[Result]:
-        """Of what is older than two days, or than `until`: the results that stay."""
-        until = self.newest - SETTLED_S if until is None else until
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= until:
-            at, id, event = heapq.heappop(waiting)
-            self._gone.append((at, id))
-            yield from self.settled.step(event)
-        while self._gone and self._gone[0][0] <= until - SETTLED_S:
-            self._ids.discard(self._gone.popleft()[1])

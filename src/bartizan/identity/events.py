@@ -27,13 +27,16 @@ DENIED = frozenset({500121})  # the second factor was denied, or not answered
 LEGACY = frozenset(
     {
         "Authenticated SMTP",
+        "AutoDiscover",
         "Autodiscover",
         "Exchange ActiveSync",
         "Exchange Online PowerShell",
+        "Exchange Online Powershell",
         "Exchange Web Services",
         "IMAP4",
         "IMAP",
         "MAPI Over HTTP",
+        "MAPI over HTTP",
         "Offline Address Book",
         "Other clients",
         "Outlook Anywhere (RPC over HTTP)",
@@ -42,6 +45,7 @@ LEGACY = frozenset(
         "POP",
         "Reporting Web Services",
         "SMTP",
+        "Universal Outlook",
     }
 )  # fmt: skip - clientAppUsed: protocols without modern authentication
 _NO_FACTOR = LEGACY - {"Exchange ActiveSync"}
@@ -94,6 +98,7 @@ class Audit(Struct, gc=False):
     id: str
     at: float
     principal: str  # who did it
+    workload: bool
     name: str
     address: str
     activity: str
@@ -139,7 +144,6 @@ class _Device(Struct):
     browser: str | None = None
     isCompliant: bool | None = None
     isManaged: bool | None = None
-    trustType: str | None = None
 
 
 class RawSignIn(Struct):
@@ -161,7 +165,6 @@ class RawSignIn(Struct):
     userAgent: str | None = None
     isInteractive: bool | None = None
     sessionId: str | None = None
-    correlationId: str | None = None
     incomingTokenType: str | list[str] | None = None
     tokenIssuerName: str | None = None
     tokenIssuerType: str | None = None
@@ -193,11 +196,15 @@ def prefix_of(address: str) -> str:
     return intern(":".join(parsed.exploded.split(":")[:3]))
 
 
-_OS = (
-    ("windows phone", "Windows Phone"), ("windows", "Windows"), ("iphone", "iOS"), ("ipad", "iOS"), ("ios", "iOS"),
-    ("android", "Android"), ("mac", "macOS"), ("cros", "ChromeOS"), ("chrome os", "ChromeOS"), ("linux", "Linux"),
-    ("ubuntu", "Linux"), ("fedora", "Linux"),
-)  # fmt: skip
+_OS = (  # the first that fits: Android says Linux too, iPhones say Mac OS X; kiosks and axios are no iOS
+    (re.compile(r"windows phone", re.I), "Windows Phone"),
+    (re.compile(r"windows", re.I), "Windows"),
+    (re.compile(r"iphone|ipad|\bios", re.I), "iOS"),
+    (re.compile(r"android", re.I), "Android"),
+    (re.compile(r"\bmac(?!hine)|os x", re.I), "macOS"),
+    (re.compile(r"\bcros\b|chrome ?os", re.I), "ChromeOS"),
+    (re.compile(r"linux|ubuntu|fedora", re.I), "Linux"),
+)
 _BROWSERS = (
     ("edge", "Edge"), ("edg/", "Edge"), ("opr/", "Opera"), ("opera", "Opera"), ("samsung", "Samsung"),
     ("firefox", "Firefox"), ("fxios", "Firefox"), ("chrome", "Chrome"), ("crios", "Chrome"), ("chromium", "Chrome"),
@@ -207,8 +214,8 @@ _BROWSERS = (
 
 @lru_cache(16_384)
 def os_of(said: str, agent: str) -> str:
-    """The family: what the record says, else what the user agent says."""
-    return _family(said, _OS) or _family(agent, _OS)
+    """The family: what the record says, else what the user agent says; "" where neither does."""
+    return next((name for text in (said, agent) for mark, name in _OS if mark.search(text)), "")
 
 
 @lru_cache(16_384)
@@ -300,8 +307,9 @@ def _on_earth(of: _Coordinates) -> bool:
 
 
 def sign_in(body: Mapping[str, Any]) -> SignIn:
-    """Of a signIn as a mapping. ValueError where a member has another type, or as `of_raw`."""
-    return of_raw(msgspec.convert(body, RawSignIn))
+    """Of a signIn as a mapping; a number may be written as text. ValueError where a member has another type, or as
+    `of_raw`."""
+    return of_raw(msgspec.convert(body, RawSignIn, strict=False))
 
 
 def audit(body: Mapping[str, Any]) -> Audit:
@@ -314,12 +322,12 @@ def audit(body: Mapping[str, Any]) -> Audit:
     ]
     changed = [each for one in resources for each in one.get("modifiedProperties") or () if isinstance(each, Mapping)]
     details = "; ".join(f"{each.get('displayName') or ''}={each.get('newValue') or ''}" for each in changed[:64])
+    by_app = not user.get("id") and app.get("servicePrincipalId")
     return Audit(
         id=str(body["id"]),
         at=seconds(str(body["activityDateTime"])),
-        principal=str(
-            user.get("id") or app.get("servicePrincipalId") or str(user.get("userPrincipalName") or "").casefold()
-        ),
+        principal=str(user.get("id") or by_app or str(user.get("userPrincipalName") or "").casefold()),
+        workload=bool(by_app),
         name=str(user.get("userPrincipalName") or app.get("displayName") or ""),
         address=str(user.get("ipAddress") or ""),
         activity=str(body.get("activityDisplayName") or ""),

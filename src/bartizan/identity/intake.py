@@ -1,23 +1,20 @@
 """Documents of the store as what the engine reads, and what they say beyond it: passwords that were changed, second
 factors that a policy asked for.
 
-Source: Microsoft Graph, resources signIn, directoryAudit, user, userRegistrationDetails; activities of the audit log of
+Source: Microsoft Graph, resources signIn, directoryAudit, user; activities of the audit log of
 Microsoft Entra.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import msgspec
-
-from bartizan.identity.events import Audit, RawSignIn, SignIn, audit, of_raw, seconds
+from bartizan.identity.events import Audit, audit, seconds
 from bartizan.identity.shapes import OURS
 from bartizan.identity.view import Account
 from bartizan.odata.tree import Compare, Literal, Path
-from bartizan.store.draft import inner
 from bartizan.store.interface import Collection, Query, Stored, TenantStore
 
-REGISTRATIONS, ROLES = "userRegistrationDetails", "directoryRoles"
+ROLES = "directoryRoles"
 READ_ROWS = 1_000
 
 
@@ -44,11 +41,6 @@ PASSWORDS = {
 }
 
 
-def sign_in(body: Mapping[str, Any]) -> SignIn | None:
-    raw = msgspec.convert(body, RawSignIn, strict=False)
-    return of_raw(raw)
-
-
 def directory_audit(body: Mapping[str, Any]) -> Audit | None:
     """None for the audit of this server itself: it tells of what people do here, not of the organisation."""
     return None if body.get("loggedByService") == OURS else audit(body)
@@ -65,16 +57,11 @@ async def account_of(store: TenantStore, sets: Mapping[str, Collection], user: M
             if await store.get(ROLES, group) is not None:
                 administrator = True
                 break
-    multifactor = False
-    if REGISTRATIONS in sets:
-        row = await store.get(REGISTRATIONS, id)
-        multifactor = row is not None and inner(row).get("isMfaRegistered") is True
     created = user.get("createdDateTime")
     return Account(
         created=seconds(created) if created else 0.0,
         last=seconds(last) if last else 0.0,
         administrator=administrator,
-        multifactor=multifactor,
     )
 
 

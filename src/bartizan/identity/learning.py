@@ -12,7 +12,7 @@ from bartizan.identity.state import (
     Session,
 )
 from bartizan.identity.view import View, kit_of
-from bartizan.intel.tables import Kind
+from bartizan.intel import Kind
 
 _MOVING = int(Kind.MOBILE | Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE)
 
@@ -29,18 +29,8 @@ def learn(event: SignIn, principal: Principal, view: View) -> None:
     if event.latitude is not None and event.longitude is not None and not (view.shared or view.kinds & _MOVING):
         places = principal.places
         if not places or places[-1].address != event.address or len(places) < 2:
-            places.append(
-                Place(
-                    at,
-                    event.latitude,
-                    event.longitude,
-                    event.address,
-                    event.asn,
-                    kit_of(event),
-                    event.city,
-                    event.country,
-                )
-            )
+            kit = kit_of(event)
+            places.append(Place(at, event.latitude, event.longitude, event.address, kit, event.city, event.country))
             if len(places) > PLACES:
                 del places[0]
         else:
@@ -49,8 +39,8 @@ def learn(event: SignIn, principal: Principal, view: View) -> None:
         use(principal, event)
 
 
-def hold(event: SignIn, principal: Principal, score: float) -> None:
-    principal.held.append(Held(event.at, event.id, event.keys[3], event.address, score, values(event)))
+def hold(event: SignIn, principal: Principal) -> None:
+    principal.held.append(Held(event.at, event.id, event.keys[3], event.address, values(event)))
     if len(principal.held) > HELD:
         del principal.held[0]
 

@@ -9,15 +9,12 @@ that are asked again; the levels' meaning from Microsoft Entra ID Protection.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from msgspec import Struct, field, msgpack
 
 from bartizan.identity.engine import Result
 from bartizan.identity.events import DAY
-
-Level = Literal["none", "low", "medium", "high"]
-ORDER: Sequence[Level] = ("none", "low", "medium", "high")
+from bartizan.identity.risk import Level
 
 HISTORY_DAYS = 30
 LEAST = 2_000  # quiet sign-ins before the history counts

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bartizan.identity.engine import Feedback, State, applications_of
-from bartizan.identity.events import WRONG, Audit, Event, SignIn
+from bartizan.identity.engine import State, applications_of
+from bartizan.identity.events import WRONG, Audit, SignIn
 from bartizan.identity.state import Address, Application, Browser, Burst, Principal
 from bartizan.identity.view import Account
-from bartizan.intel.networks import Intel
+from bartizan.identity.waiting import Step
+from bartizan.intel import Intel
 from bartizan.store.interface import Collection, Draft, Query, TenantStore
 
 KEEP = timedelta(days=200)  # the engine forgets after 90 days; risk of a user ages for 180
@@ -28,7 +29,6 @@ MOST_ROWS = 60_000  # of one kind and tenant in memory; beyond it all that is cl
 READ_ROWS = 500
 MAX_NAME = 120  # characters of a name that stands in an id as it is
 
-Step = Event | Feedback
 Key = tuple[str, str]  # kind, name
 
 
@@ -169,12 +169,6 @@ class Memory:
     def raised(self, principal: str) -> None:
         """A sign-in of his by another's event."""
         self._dirty.add(("p", principal))
-
-    def forget(self, key: Key) -> None:
-        """Is read again when it is next asked for."""
-        self._loaded.discard(key)
-        if key[0] == "u":
-            self.accounts.pop(key[1], None)
 
     def drafts(self) -> list[Draft]:
         """All rows that have changed since the last call, and the whole."""

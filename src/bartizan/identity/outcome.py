@@ -31,7 +31,6 @@ from bartizan.identity.risk import (
     user_after,
 )
 from bartizan.identity.shapes import (
-    DURING,
     MARK,
     OLD,
     OURS,
@@ -92,7 +91,7 @@ class Outcome:
         if said is None:
             return
         changes: dict[str, Any] = {}
-        if keep and DURING not in before and mark.live is not None:
+        if keep and mark.live is not None:
             changes.update(during(before, mark.live))
         if not decided(before) and not untold(before, said):
             changes.update(aggregated(before, said))
@@ -156,9 +155,11 @@ class Outcome:
             self._alert(sign_in, [each for each in here.values() if each.get("source") == OURS], said.level)
 
     def found(self, side: Side, principal: str, name: str, key: str, finding: Finding, level: Level, at: float) -> None:
-        """A detection of a principal that points to no sign-in."""
+        """A detection of a principal that points to no sign-in: one for each `key`, which may rise."""
         id = stable_id(side.detection_id, self.tx.tenant, key, finding.type)
-        if self.tx.get(side.detections, id) is not None or level == "none":
+        row = self.tx.get(side.detections, id)
+        known = {} if row is None else inner(row)
+        if RANK[level] <= RANK.get(str(known.get("riskLevel")), 0) or decided(known):
             return
         when = instant(datetime.fromtimestamp(at, UTC))
         body = {
@@ -178,7 +179,10 @@ class Outcome:
         if side is USERS:
             body["userPrincipalName"] = body.get("userPrincipalName") or name
             body["riskType"] = finding.type if finding.type in OLD else None
-        self._put(side, id, body, None)
+        if known:
+            body["detectedDateTime"] = known["detectedDateTime"]
+        changed = {name: (known.get(name), value) for name, value in body.items() if known.get(name) != value}
+        self._put(side, id, body, changed if known else None)
         self._moved.setdefault((side is WORKLOADS, principal), []).append(finding.type)
         self._alert(None, [{**body, "id": id}], level)
 

@@ -11,18 +11,19 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from math import exp
+from math import exp, inf
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bartizan.errors import BadRequest
-from bartizan.identity.engine import Engine, Result, State
+from bartizan.identity.engine import Result, State
 from bartizan.identity.events import Event, activity, audit, decode_sign_in, of_raw, seconds
 from bartizan.identity.levels import Levels
 from bartizan.identity.view import Account
-from bartizan.intel.networks import Intel
+from bartizan.identity.waiting import SETTLED_S, Waiting
+from bartizan.intel import Intel
 
 MAX_RECORDS = 20_000_000  # a longer stream is cut by whoever has it
 MAX_LINE = 1_048_576  # bytes
@@ -98,14 +99,14 @@ def _merged(ids: list[str], results: list[tuple[int, Result]]) -> Iterator[Score
 def _run(folder: Path, shard: int, shards: int) -> tuple[list[str], bytes]:
     """One process's: the ids in the order of the files, and its results."""
     intel = Intel.of_folder(folder / "intel") if (folder / "intel").is_dir() else Intel()
-    engine = Engine(State(intel, accounts_of(folder), shard, shards))
+    state, waiting, newest = State(intel, accounts_of(folder), shard, shards), Waiting(), 0.0
     ids: list[str] = []
     shown: list[_Shown] = []
-    steps = 0
 
-    def settled(until: float | None = None) -> None:
-        nonlocal steps
-        shown.extend(_Shown(engine.settled.steps, result) for result in engine.settle(until))
+    def settle(until: float) -> None:
+        for event in waiting.due(until):
+            results = state.step(event)
+            shown.extend(_Shown(state.steps, result) for result in results)
 
     seen: set[str] = set()
     for event in _in_order(folder):
@@ -116,11 +117,11 @@ def _run(folder: Path, shard: int, shards: int) -> tuple[list[str], bytes]:
             raise BadRequest(f"more than {MAX_RECORDS} records")
         if shard == 0:
             ids.append(event.id)
-        engine.take(event)
-        steps += 1
-        if steps % 256 == 0:
-            settled()
-    settled(float("inf"))
+        waiting.push(event)
+        newest = max(newest, event.at)
+        if len(seen) % 256 == 0:
+            settle(newest - SETTLED_S)
+    settle(inf)
     return ids, msgspec.msgpack.encode(shown)
 
 
@@ -181,7 +182,7 @@ def _lines(folder: Path, name: str) -> Iterator[tuple[int, bytes]]:
 
 
 def accounts_of(folder: Path) -> Mapping[str, Account]:
-    """Of users.json: a list of objects with userId, createdDateTime, lastSignInBeforeStream, isAdmin, mfaRegistered.
+    """Of users.json: a list of objects with userId, createdDateTime, lastSignInBeforeStream, isAdmin.
     BadRequest."""
     path = folder / "users.json"
     if not path.is_file():
@@ -201,7 +202,6 @@ def _account(user: Mapping[str, Any]) -> Account:
         created=at("createdDateTime"),
         last=at("lastSignInBeforeStream"),
         administrator=bool(user.get("isAdmin")),
-        multifactor=bool(user.get("mfaRegistered")),
     )
 
 

@@ -17,7 +17,6 @@ from bartizan.identity.risk import ACTIONS, LEVELS, RANK, Level
 from bartizan.model.times import instant
 
 MARK = "@bartizan.risk"  # of a sign-in's inner form: what the engine said of it, at once and in the end
-DURING = "@bartizan.evaluated"  # its riskLevelDuringSignIn was given when it was stored
 OURS = "Bartizan"  # source of our detections
 MAX_VALUE = 1_000  # characters of one value of additionalInfo
 SIGN_INS = "signIns"
@@ -150,8 +149,7 @@ OLD = frozenset(
 
 def _ours(before: Mapping[str, Any]) -> set[str]:
     mark = mark_of(before)
-    found = {each.type for said in (mark.live, mark.settled) if said is not None for each in said.findings}
-    return found | set(before.get(DURING) or ())
+    return {each.type for said in (mark.live, mark.settled) if said is not None for each in said.findings}
 
 
 def types_of(findings: Iterable[Finding]) -> dict[str, Finding]:
@@ -171,17 +169,6 @@ def types_of(findings: Iterable[Finding]) -> dict[str, Finding]:
                 parts={**known.parts, **each.parts},
             )
     return found
-
-
-def answer_of(said: Said) -> dict[str, Any]:
-    """The members of a sign-in that is answered at once."""
-    types = list(types_of(said.findings)) if said.telling() else []
-    given: dict[str, Any] = {"riskLevelDuringSignIn": said.level, "riskLevelAggregated": said.level}
-    given["riskState"] = "atRisk" if said.level != "none" else "none"
-    given["riskDetail"] = "none"
-    given["riskEventTypes_v2"] = types
-    given["riskEventTypes"] = [each for each in types if each in OLD]
-    return {**given, DURING: types}
 
 
 def at_most(level: Level, most: Level) -> Level:

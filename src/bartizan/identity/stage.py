@@ -12,7 +12,6 @@ Source: design of the feed and of cursors in ARCHITECTURE.md.
 """
 
 import asyncio
-import heapq
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -24,26 +23,23 @@ import structlog
 from msgspec import Struct
 
 from bartizan.errors import Conflict
-from bartizan.identity.engine import RISKY, SETTLED_S, Feedback, Result
-from bartizan.identity.events import Audit, seconds
+from bartizan.identity.engine import RISKY, Feedback, Result
+from bartizan.identity.events import DAY, Audit, seconds, sign_in
 from bartizan.identity.intake import (
     PASSWORDS,
-    REGISTRATIONS,
-    ROLES,
     account_of,
     directory_audit,
     newer,
     passed_multifactor,
-    sign_in,
 )
 from bartizan.identity.levels import Levels, usual
-from bartizan.identity.memory import Memory, Step, account_row, read_rows
+from bartizan.identity.memory import Memory, account_row, read_rows
 from bartizan.identity.outcome import Outcome, close_detections, decide, finish, reckon, renew_alert
 from bartizan.identity.risk import ACTIONS, LOW_ENDS_S, STANDING, Decision, Level, decision_of
-from bartizan.identity.shapes import MARK, OURS, SIGN_INS, USERS, WORKLOADS, Said, Side, Told
+from bartizan.identity.shapes import OURS, SIGN_INS, USERS, WORKLOADS, Said, Side, Told
 from bartizan.identity.view import Account
-from bartizan.intel.networks import Intel
-from bartizan.intel.views import intel_of
+from bartizan.identity.waiting import SETTLED_S, Position, Step, Waiting
+from bartizan.intel import Intel, intel_of
 from bartizan.model.times import instant
 from bartizan.odata.tree import And, Compare, Expr, Literal, Path
 from bartizan.store.draft import inner
@@ -53,8 +49,7 @@ from bartizan.store.interface import FEED_PLACE, Change, Collection, Query, Stor
 ACTOR = "identity"
 AUDITS = "directoryAudits"
 WATCHED = (
-    SIGN_INS, AUDITS, "users", REGISTRATIONS, ROLES, USERS.risky, WORKLOADS.risky, USERS.detections,
-    WORKLOADS.detections,
+    SIGN_INS, AUDITS, "users", USERS.risky, WORKLOADS.risky, USERS.detections, WORKLOADS.detections,
 )  # fmt: skip
 STEP_CHANGES = 50  # of one step: up to some ten rows each are put inside the writer, whose lock stays short
 STEP_SETTLED = 100  # events that one step settles
@@ -77,13 +72,14 @@ IntelOf = Callable[[Store, str], Awaitable[Intel]]
 
 class Place(Struct):
     """How far one tenant is. `stamp` is that of the last document taken, `settled` the time and id of the last event
-    that was settled; `feedback` are people's words between the two."""
+    that was settled; `feedback` are people's words between the two. `behind`: more was due."""
 
     stamp: str = ""
     newest: float = 0.0
-    settled: tuple[float, str] = (0.0, "")
+    settled: Position = (0.0, "")
     feedback: list[Feedback] = []
     pending: dict[str, float] = {}
+    behind: bool = False
 
 
 class _Tenant:
@@ -94,40 +90,25 @@ class _Tenant:
         self.levels = {False: Levels(), True: Levels()}
         self.position = 0
         self.place = Place()
-        self.waiting: list[tuple[float, str, int, Step]] = []  # the number tells two of one id apart
-        self.pushed = 0
+        self.waiting = Waiting(MAX_WAITING)
         self.dropped: set[str] = set()
         self.noted: set[str] = set()  # sign-ins of `waiting` of which something is shown
-
-    def push(self, event: Step) -> None:
-        self.pushed += 1
-        heapq.heappush(self.waiting, (event.at, event.id, self.pushed, event))
 
     def drop(self, ids: set[str]) -> None:
         """Words that turn out to be nobody's whom we believe."""
         self.dropped |= ids
-        self.waiting = [each for each in self.waiting if each[1] not in ids]
-        heapq.heapify(self.waiting)
+        self.waiting.drop(ids)
         self.place.feedback = [each for each in self.place.feedback if each.id not in ids]
 
     def due(self, limit: int) -> list[Step]:
         """What is to be settled next, taken out."""
-        until, found = self.place.newest - SETTLED_S, list[Step]()
-        waiting, settled = self.waiting, self.place.settled
-        while waiting and len(found) < limit:
-            key = waiting[0][:2]
-            if key[0] > until and len(waiting) <= MAX_WAITING and key > settled:
-                break
-            event = heapq.heappop(waiting)[3]
-            found.append(event)
-            settled = max(settled, key)
-        self.place.settled = settled
+        place = self.place
+        found = self.waiting.due(place.newest - SETTLED_S, limit, place.settled)
+        place.settled = max([place.settled, *((each.at, each.id) for each in found)])
         return found
 
     def more(self) -> bool:
-        return bool(self.waiting) and (
-            self.waiting[0][0] <= self.place.newest - SETTLED_S or len(self.waiting) > MAX_WAITING
-        )
+        return self.waiting.more(self.place.newest - SETTLED_S)
 
 
 class _Read(Struct):
@@ -194,6 +175,7 @@ class IdentityStage:
         if self._all is not None and time.monotonic() - self._aged >= AGE_EVERY_S:
             self._aged = time.monotonic()
             for tenant in await self._all():
+                await self._settle(tenant)
                 await self.age(tenant)
         return taken
 
@@ -213,6 +195,15 @@ class IdentityStage:
         return await self._feed.taken(part) or settled
 
     # ------------------------------------------------------------ one tenant
+
+    async def _settle(self, tenant: str) -> None:
+        """What was due when this process, or another, left off: nothing new of the tenant need come for it."""
+        kept = await self._store.tenant(tenant).value(PLACE)
+        if kept is None or not msgspec.json.decode(kept, type=Place).behind:
+            return
+        of = await self._of(tenant)
+        while of.more():
+            await self._write(tenant, of, of.position, _Read())
 
     async def _take(self, tenant: str, changes: Sequence[Change]) -> None:
         of = await self._of(tenant)
@@ -248,7 +239,7 @@ class IdentityStage:
             return of
         of.place = msgspec.json.decode(kept, type=Place)
         for word in of.place.feedback:
-            of.push(word)
+            of.waiting.push(word)
         since = instant(datetime.fromtimestamp(max(0.0, of.place.settled[0]), UTC) - timedelta(milliseconds=1))
         for name, at, make in ((SIGN_INS, "createdDateTime", sign_in), (AUDITS, "activityDateTime", directory_audit)):
             if name not in self._sets:
@@ -256,14 +247,14 @@ class IdentityStage:
             async for row in newer(store, name, at, since):
                 if row.created > of.place.stamp:
                     continue  # not taken yet
-                body = msgspec.json.decode(row.inner())
+                body = msgspec.json.decode(row.wire("beta"))
                 try:
                     event = make(body)
                 except (ValueError, KeyError, TypeError):
                     continue  # it was told of when it came
                 if event is not None and (event.at, event.id) > of.place.settled:
-                    of.push(event)
-                    if name == SIGN_INS and (MARK in body or body.get("riskState") not in (None, "none")):
+                    of.waiting.push(event)
+                    if name == SIGN_INS and body.get("riskState") not in (None, "none"):
                         of.noted.add(event.id)
         return of
 
@@ -274,6 +265,7 @@ class IdentityStage:
             made, settled = await self._step(store, of, read)
             drafts = [*of.live.drafts(), *of.settled.drafts()]
             drafts += [account_row(principal, account) for principal, account in read.accounts.items()]
+            of.place.behind = of.more()
             place = msgspec.json.encode(of.place)
             settled_to = of.place.settled[0]
 
@@ -302,7 +294,7 @@ class IdentityStage:
         """Both states go on. What they need is read first."""
         place, made, now = of.place, _Made(), self._clock()
         for event in read.events:
-            of.push(event)
+            of.waiting.push(event)
             if isinstance(event, Feedback):
                 place.feedback.append(event)
             elif event.at <= now + AHEAD_S:
@@ -350,10 +342,8 @@ class IdentityStage:
             said = Said(round(result.score, 4), level, result.findings, result.parts)
             raised = result.kind == "raised"
             if result.kind in ("audit", "activity"):
-                for finding in result.findings if not settled else ():
-                    if not finding.subject:
-                        name = event.name if isinstance(event, Audit) else ""
-                        made.found.append((USERS, event.principal, name, event.id, finding, level, event.at))
+                if not settled:
+                    self._found(event, result, level, made)
                 continue
             if result.kind == "attempt":
                 continue
@@ -374,6 +364,17 @@ class IdentityStage:
                 made.keep.add(id)
                 if level != "none" and passed_multifactor(body):
                     made.passed.append(id)
+
+    @staticmethod
+    def _found(event: Step, result: Result, level: Level, made: _Made) -> None:
+        """Of a principal, and no sign-in: once a day for each kind of change."""
+        side = WORKLOADS if result.workload else USERS
+        own = isinstance(event, Audit) and event.principal == result.principal
+        name, kind = (event.name if own else "", event.activity) if isinstance(event, Audit) else ("", "")
+        key = f"{result.principal}/{int(event.at // DAY)}/{kind}"
+        for finding in result.findings:
+            if not finding.subject:
+                made.found.append((side, result.principal, name, key, finding, level, event.at))
 
     @staticmethod
     def _catch_up(of: _Tenant, made: _Made) -> None:
@@ -430,9 +431,8 @@ class IdentityStage:
         if change.collection == SIGN_INS:
             if change.op == "created" and body is not None:
                 event = sign_in(body)
-                if event is not None:
-                    read.events.append(event)
-                    read.bodies[event.id] = body
+                read.events.append(event)
+                read.bodies[event.id] = body
             elif change.op == "updated" and change.actor != ACTOR and "riskState" in changed:
                 await self._word(store, of, change, read, changed)
         elif change.collection in (USERS.risky, WORKLOADS.risky):
@@ -453,17 +453,18 @@ class IdentityStage:
             return
         elif change.collection == AUDITS:
             if change.op == "created":
-                self._of_audit(of, body, read)
+                await self._of_audit(store, of, body, read)
         else:
-            await self._of_account(store, change, body, read, changed)
+            self._of_user(change, body, read, changed)
+            await self._account(store, of, change.id, read)
 
     async def _word(
         self, store: TenantStore, of: _Tenant, change: Change, read: _Read, changed: Mapping[str, tuple[Any, Any]]
     ) -> None:
         """What a person, or a provider, said of a sign-in."""
         row = await store.get(SIGN_INS, change.id)
-        event = None if row is None else sign_in(msgspec.json.decode(row.wire("beta")))
-        if event is not None:
+        if row is not None:
+            event = sign_in(msgspec.json.decode(row.wire("beta")))
             self._word_on(of, change, read, changed, event.principal, event.id)
 
     def _word_on(
@@ -481,11 +482,12 @@ class IdentityStage:
             id = f"{change.collection}/{change.id}/{change.at}"
             read.events.append(Feedback(id, at, principal, action.trains, sign_in))
 
-    def _of_audit(self, of: _Tenant, body: Mapping[str, Any], read: _Read) -> None:
+    async def _of_audit(self, store: TenantStore, of: _Tenant, body: Mapping[str, Any], read: _Read) -> None:
         event = directory_audit(body)
         if event is None:
             return
         read.events.append(event)
+        await self._account(store, of, event.principal, read)  # who is an administrator now: roles are not in the feed
         name = PASSWORDS.get(event.activity.casefold())
         if name is None or not event.success:
             return
@@ -498,29 +500,23 @@ class IdentityStage:
             read.remediated.append((str(user), name, event.address))
             read.events.append(Feedback(f"{BY_CHANGE}{event.id}/{user}", event.at, str(user), "remediated"))
 
-    async def _of_account(
-        self,
-        store: TenantStore,
-        change: Change,
-        body: Mapping[str, Any],
-        read: _Read,
-        changed: Mapping[str, tuple[Any, Any]],
-    ) -> None:
-        ids = [change.id]
-        if change.collection == ROLES:
-            ids = [str(each) for pair in [changed.get("members@delta", (None, None))] for each in pair if each]
-        for id in ids:
-            row = await store.get("users", id)
-            if row is None:
-                continue
-            user = inner(row)
-            account = await account_of(store, self._sets, user)
-            read.accounts[id] = account
-            name = str(user.get("userPrincipalName") or "").casefold()
-            if name:
+    async def _account(self, store: TenantStore, of: _Tenant, id: str, read: _Read) -> None:
+        """What the directory says of a user now, where that is another than what is known here."""
+        row = await store.get("users", id) if id and id not in read.accounts else None
+        if row is None:
+            return
+        user = inner(row)
+        account = await account_of(store, self._sets, user)
+        for name in dict.fromkeys((id, str(user.get("userPrincipalName") or "").casefold())):
+            if name and of.live.accounts.get(name) != account:
                 read.accounts[name] = account
+
+    def _of_user(
+        self, change: Change, body: Mapping[str, Any], read: _Read, changed: Mapping[str, tuple[Any, Any]]
+    ) -> None:
+        """A password that was changed on premises, where that is set to end a risk."""
         synced = body.get("onPremisesSyncEnabled") is True
-        if change.collection == "users" and self._on_premises and synced and "lastPasswordChangeDateTime" in changed:
+        if self._on_premises and synced and "lastPasswordChangeDateTime" in changed:
             before, after = changed["lastPasswordChangeDateTime"]
             if after and (not before or after > before):
                 read.remediated.append((change.id, "onPremisesPasswordChange", ""))

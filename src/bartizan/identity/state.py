@@ -43,7 +43,6 @@ class Place(Struct, array_like=True, gc=False):
     latitude: float
     longitude: float
     address: str
-    asn: int
     kit: str
     city: str
     country: str
@@ -79,7 +78,6 @@ class Held(Struct, array_like=True, gc=False):
     id: str
     session: str
     address: str
-    score: float
     values: list[tuple[str, str]]
 
 
@@ -147,9 +145,7 @@ class Address(Struct, gc=False):
     brought: dict[str, float] = field(default_factory=dict)  # of them, with a session that began elsewhere
     day: int = 0
     days: int = 0  # on which somebody was accepted
-    accepted: int = 0
     failed: dict[str, float] = field(default_factory=dict)  # wrong credentials of -> when last
-    failures: int = 0
     strangers: list[tuple[str, str, float]] = field(
         default_factory=list
     )  # accepted without a device: id, principal, at
@@ -169,7 +165,6 @@ class Address(Struct, gc=False):
 
     def accept(self, principal: str, id: str, at: float, anchored: bool, brought: bool, interactive: bool) -> None:
         self.last = max(self.last, at)
-        self.accepted += 1
         day = int(at // DAY)
         if day != self.day:
             self.day, self.days = day, self.days + 1
@@ -185,7 +180,6 @@ class Address(Struct, gc=False):
 
     def fail(self, principal: str, at: float) -> None:
         self.last = max(self.last, at)
-        self.failures += 1
         keep(self.failed, principal, at)
 
 

@@ -15,8 +15,7 @@ from msgspec import Struct
 
 from bartizan.identity.events import DAY, SignIn, short
 from bartizan.identity.state import Address, Application, Browser, Burst, Place, Principal, Seen
-from bartizan.intel.networks import Intel
-from bartizan.intel.tables import Kind
+from bartizan.intel import Intel, Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
 LESS, LEAST = 0.45, 0.2  # of what is new counts while we learn, and at the very first: everything is
@@ -34,7 +33,6 @@ class Account(Struct, frozen=True):
     created: float = 0.0
     last: float = 0.0  # successful sign-in before ours
     administrator: bool = False
-    multifactor: bool = False
 
 
 NOBODY = Account()
@@ -260,6 +258,3 @@ def _workload(view: View) -> None:
     if view.learning:
         view.place, view.device = view.place * 0.3, view.device * 0.3
         view.app, view.network = view.app * 0.3, view.network * 0.3
-
-
-Accounts = Mapping[str, Account]

@@ -1,6 +1,6 @@
 """Named locations: read from files and from the tenant's own set.
 
-Source: Microsoft Graph, resources ipNamedLocation and countryNamedLocation.
+Source: Microsoft Graph, resources ipNamedLocation, ipRange and countryNamedLocation.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _IP, _COUNTRY = "#microsoft.graph.ipNamedLocation", "#microsoft.graph.countryNam
 class Location(Struct, frozen=True):
     name: str
     trusted: bool = False
-    ranges: tuple[str, ...] = ()  # CIDR blocks
+    ranges: tuple[str, ...] = ()  # CIDR blocks, or first-last
     countries: tuple[str, ...] = ()
     unknown_countries: bool = False
 
@@ -34,9 +34,32 @@ class Location(Struct, frozen=True):
                 "includeUnknownCountriesAndRegions": self.unknown_countries,
                 "countryLookupMethod": "clientIpAddress",
             }
-        kinds = ("#microsoft.graph.iPv4CidrRange", "#microsoft.graph.iPv6CidrRange")
-        blocks = [{"@odata.type": kinds[":" in each], "cidrAddress": each} for each in self.ranges]
-        return {"@odata.type": _IP, "displayName": self.name, "isTrusted": self.trusted, "ipRanges": blocks}
+        ranges = [_graph_range(each) for each in self.ranges]
+        return {"@odata.type": _IP, "displayName": self.name, "isTrusted": self.trusted, "ipRanges": ranges}
+
+
+def _graph_range(text: str) -> dict[str, str]:
+    version = "iPv6" if ":" in text else "iPv4"
+    if "/" in text:
+        return {"@odata.type": f"#microsoft.graph.{version}CidrRange", "cidrAddress": text}
+    first, _, last = text.partition("-")
+    return {"@odata.type": f"#microsoft.graph.{version}Range", "lowerAddress": first, "upperAddress": last}
+
+
+def range_of(given: object) -> str:
+    """An entry of ipRanges, or a text like it, as `ranges.span` reads it. ValueError where it is none."""
+    text = given
+    if isinstance(given, Mapping):
+        text = given.get("cidrAddress")
+        if text is None and given.get("lowerAddress") is not None:
+            text = f"{given['lowerAddress']}-{given.get('upperAddress')}"
+    if not isinstance(text, str):
+        raise ValueError("neither text nor an object with cidrAddress, or with lowerAddress and upperAddress")
+    text = text.strip()
+    if "/" not in text and "-" not in text:
+        text = f"{text}/{128 if ':' in text else 32}"
+    span(text)
+    return text
 
 
 def locations(content: bytes) -> list[Location]:
@@ -75,13 +98,11 @@ def location(given: Mapping[str, Any]) -> Location:
     if not isinstance(blocks, list) or len(blocks) > MAX_BLOCKS:
         raise ValueError(f"ipRanges is a list of at most {MAX_BLOCKS:,}")
     ranges = []
-    for each in blocks:
-        text = each.get("cidrAddress") if isinstance(each, dict) else each
-        if not isinstance(text, str):
-            raise ValueError("an entry of ipRanges is neither text nor an object with cidrAddress")
-        text = text.strip()
-        ranges.append(text if "/" in text else f"{text}/{128 if ':' in text else 32}")
-        span(ranges[-1])
+    for number, each in enumerate(blocks):
+        try:
+            ranges.append(range_of(each))
+        except ValueError as error:
+            raise ValueError(f"ipRanges[{number}]: {error}") from None
     if not isinstance(countries, list) or not all(
         isinstance(each, str) and len(each) == 2 and each.isascii() and each.isalpha() for each in countries
     ):

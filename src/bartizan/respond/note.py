@@ -1,4 +1,4 @@
-"""What a request to this room changed, as an entry of directoryAudits in the transaction that changes it."""
+"""What a request changed, as an entry of directoryAudits in the transaction that changes it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,8 @@ import msgspec
 from bartizan.auth import audit
 from bartizan.extend import Context
 from bartizan.store.interface import Tx
+
+MAX_TARGETS = 100  # named in one entry; their number stands beside them
 
 
 def note(
@@ -31,9 +33,10 @@ def note(
         category=category,
         operation=operation,
         reason=reason,
-        targets=[audit.Target(kind, id, modified=modified) for id in ids],
+        targets=[audit.Target(kind, id, modified=modified) for id in ids[:MAX_TARGETS]],
         correlation_id=ctx.request_id,
         address=ctx.ip,
+        details={"objects": str(len(ids))} if len(ids) > MAX_TARGETS else None,
     )
 
 

@@ -3,13 +3,12 @@
 Source: Microsoft Graph, resources riskDetection and (beta documentation of 2018) identityRiskEvent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from bartizan.odata.tree import And, Expr, In, Literal, Path
-from bartizan.store.draft import draft, inner
+from bartizan.store.draft import draft
 from bartizan.store.interface import Collection, Column, Stored, Tx
 
 RISK_EVENTS = Collection(
@@ -107,17 +106,3 @@ def put_detection(
     if stored is not None:
         tx.put(draft(RISK_EVENTS, risk_event(detection), id))
     return stored
-
-
-def close_detections(
-    tx: Tx, collection: Collection, of: Expr, risk: Mapping[str, Any], states: Sequence[str], *, limit: int
-) -> int:
-    """Gives detections that match `of` and stand in one of `states` another risk; how many, at most `limit`."""
-    standing = In(Path(("riskState",), kind="enum"), tuple(Literal(state, "enum") for state in states))
-    rows = tx.find(collection.name, And((standing, of)), limit=limit)
-    for row in rows:
-        before = inner(row)
-        after = {**before, **risk, "lastUpdatedDateTime": tx.now}
-        changed = {name: (before.get(name), value) for name, value in risk.items() if before.get(name) != value}
-        put_detection(tx, collection, after, row.id, changed=changed)
-    return len(rows)

@@ -15,13 +15,7 @@ TENANT = "contoso"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def store(request: pytest.FixtureRequest, tmp_path: Any, anyio_backend: str) -> AsyncIterator[Store]:
-    target = tmp_path if request.param == "sqlite" else request.getfixturevalue("postgres_dsn")
+async def store(target: str) -> AsyncIterator[Store]:
     opened = open_store(target, declared())
     await opened.start()
     yield opened

@@ -9,13 +9,15 @@ Access policy" and "Conditional Access: Conditions".
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from bartizan.identity.access import device_filter
+from bartizan.intel.locations import range_of
+from bartizan.intel.ranges import span
 
 Inner: TypeAlias = Mapping[str, Any]  # inner form of a Graph object
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -137,21 +139,16 @@ def locations_of(rows: Iterable[Inner]) -> Locations:
         elif kind.endswith(".compliantNetworkNamedLocation"):
             compliant.add(id)
         else:
-            networks[id] = tuple(net for each in row.get("ipRanges") or () for net in networks_of(each))
+            networks[id] = tuple(net for each in row.get("ipRanges") or () for net in _networks(each))
     return Locations(networks, countries, frozenset(by_app), frozenset(compliant), frozenset(trusted))
 
 
-def networks_of(given: Inner) -> list[Network]:
-    """Those of one ipRange, by prefix or by first and last address. ValueError where it is neither."""
-    cidr = given.get("cidrAddress")
-    if cidr is not None:
-        return [ipaddress.ip_network(cidr, strict=False)]
-    low, high = (ipaddress.ip_address(str(given.get(name))) for name in ("lowerAddress", "upperAddress"))
-    if isinstance(low, ipaddress.IPv4Address) and isinstance(high, ipaddress.IPv4Address):
-        return list(ipaddress.summarize_address_range(low, high))
-    if isinstance(low, ipaddress.IPv6Address) and isinstance(high, ipaddress.IPv6Address):
-        return list(ipaddress.summarize_address_range(low, high))
-    raise ValueError("lowerAddress and upperAddress are of different versions")
+def _networks(given: Inner) -> Iterator[Network]:
+    """Those of one ipRange. ValueError."""
+    at = span(range_of(given))
+    if at.wide:
+        return ipaddress.summarize_address_range(ipaddress.IPv6Address(at.first), ipaddress.IPv6Address(at.last))
+    return ipaddress.summarize_address_range(ipaddress.IPv4Address(at.first), ipaddress.IPv4Address(at.last))
 
 
 def compile_conditions(conditions: Inner, locations: Locations) -> tuple[list[Check], list[str]]:

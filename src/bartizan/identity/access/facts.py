@@ -13,6 +13,7 @@ from msgspec import Struct
 from bartizan.errors import BadRequest
 from bartizan.identity.access.conditions import Address, Facts, Inner, flags
 from bartizan.identity.access.verdict import BUILT_IN, NAMED, Risk, kind_of
+from bartizan.identity.events import os_of
 
 _EXTERNAL = "#ext#"  # in the userPrincipalName of who belongs to another tenant
 _CLIENTS = {
@@ -20,27 +21,14 @@ _CLIENTS = {
     "mobile apps and desktop clients": "mobileAppsAndDesktopClients",
     "exchange activesync": "exchangeActiveSync",
 }
-_SYSTEMS = (  # beginnings of operatingSystem; the first that fits
-    ("windows phone", "windowsPhone"),
-    ("windows", "windows"),
-    ("mac", "macOS"),
-    ("os x", "macOS"),
-    ("ios", "iOS"),
-    ("ipad", "iOS"),
-    ("iphone", "iOS"),
-    ("android", "android"),
-    ("linux", "linux"),
-    ("ubuntu", "linux"),
-)
-_AGENTS = (  # parts of a userAgent; the first that is there: Android says Linux too, iPhones say Mac OS X
-    ("windows phone", "windowsPhone"),
-    ("windows nt", "windows"),
-    ("iphone", "iOS"),
-    ("ipad", "iOS"),
-    ("android", "android"),
-    ("mac os x", "macOS"),
-    ("linux", "linux"),
-)
+_PLATFORMS = {
+    "Windows Phone": "windowsPhone",
+    "Windows": "windows",
+    "iOS": "iOS",
+    "Android": "android",
+    "macOS": "macOS",
+    "Linux": "linux",
+}
 _TRUST = {
     "hybrid azure ad joined": "ServerAD",
     "microsoft entra hybrid joined": "ServerAD",
@@ -97,12 +85,7 @@ def country_of(text: str | None, path: str) -> str | None:
 
 
 def platform_of(system: str | None, agent: str | None) -> str | None:
-    for text, marks in ((system, _SYSTEMS), (agent, _AGENTS)):
-        low = (text or "").lower()
-        for mark, platform in marks:
-            if low.startswith(mark) if marks is _SYSTEMS else mark in low:
-                return platform
-    return None
+    return _PLATFORMS.get(os_of(system or "", agent or ""))
 
 
 def client_of(used: str | None) -> str | None:

@@ -214,18 +214,16 @@ def _bounded(collection: str, count: int) -> None:
 
 
 async def _objects(store: TenantStore, collection: str) -> list[dict[str, Any]]:
-    """All of a set, in inner form."""
-    ids: list[str] = []
+    """All of a set, as beta has them."""
+    found: list[dict[str, Any]] = []
     after = None
     while True:
         page = await store.page(collection, Query(PAGE, after=after, version="beta"))
-        ids += [row.id for row in page.rows]
-        _bounded(collection, len(ids))
+        found += [{**inner(row), "id": row.id} for row in page.rows]
+        _bounded(collection, len(found))
         if not page.more:
-            break
+            return found
         after = page.last
-    rows = [await store.get(collection, id) for id in ids]
-    return [{**inner(row), "id": row.id} for row in rows if row is not None]
 
 
 async def _containers(store: TenantStore, known: Known, kept: str, id: str) -> tuple[frozenset[str], frozenset[str]]:

@@ -29,7 +29,7 @@ NOTED, RISKY = 1.5, 3.0  # scores of a sign-in: worth to be remembered; not lear
 KINDS, REFUSED = 5, 0.005  # kinds of resources; share of requests that were refused
 
 
-@detection("suspiciousInboxForwarding", "mcasSuspiciousInboxManipulationRules", on="audit")
+@detection("suspiciousInboxForwarding", "mcasSuspiciousInboxManipulationRules", on="audit", timing="offline")
 def inbox_rule(view: ChangeView) -> Finding | None:
     audit = view.audit
     if not audit.success or not RULE.search(audit.activity):
@@ -40,10 +40,10 @@ def inbox_rule(view: ChangeView) -> Finding | None:
         return None
     said = {"activity": audit.activity, "rule": ", ".join(audit.targets), "ipAddress": audit.address}
     kind = "mcasSuspiciousInboxManipulationRules" if hides is None else "suspiciousInboxForwarding"
-    return Finding(kind, 2.5 if hides else 1.5, said, timing="offline", subject=sign_in.id)
+    return Finding(kind, 2.5 if hides else 1.5, said, subject=sign_in.id)
 
 
-@detection("attackerinTheMiddle", on="audit")
+@detection("attackerinTheMiddle", on="audit", timing="offline")
 def new_foothold(view: ChangeView) -> Finding | None:
     """A second factor, device or consent right after a strange sign-in: its session was somebody else's."""
     audit = view.audit
@@ -55,13 +55,13 @@ def new_foothold(view: ChangeView) -> Finding | None:
     if sign_in is None or sign_in.score < (RISKY if starter else NOTED):
         return None
     said = {"activity": audit.activity, "target": ", ".join(audit.targets), "ipAddress": audit.address}
-    return Finding("attackerinTheMiddle", 2.0, said, timing="offline", subject=sign_in.id)
+    return Finding("attackerinTheMiddle", 2.0, said, subject=sign_in.id)
 
 
 FILES = re.compile(r"drive|file|site|list|share|download", re.I)
 
 
-@detection("mcasFinSuspiciousFileAccess", on="activity")
+@detection("mcasFinSuspiciousFileAccess", on="activity", timing="offline")
 def mass_file_access(view: RequestView) -> Finding | None:
     """Far more requests than usual, for files alone. A backup reads alike, but does so usually."""
     activity = view.activity
@@ -75,7 +75,7 @@ def mass_file_access(view: RequestView) -> Finding | None:
         return None  # nobody knows what is usual
     said = {"fileRequests": activity.requests, "usualRequests": middle, "kinds": ", ".join(activity.names)}
     subject = sign_in.id if sign_in else ""
-    return Finding("mcasFinSuspiciousFileAccess", 2.0 if sign_in else 1.0, said, timing="offline", subject=subject)
+    return Finding("mcasFinSuspiciousFileAccess", 2.0 if sign_in else 1.0, said, subject=subject)
 
 
 def _bound(view: RequestView) -> tuple[float, float]:
@@ -94,7 +94,7 @@ def _refused(view: RequestView) -> bool:
     return view.activity.denied / max(1, view.activity.requests) >= REFUSED
 
 
-@detection("suspiciousAPITraffic", on="activity")
+@detection("suspiciousAPITraffic", on="activity", timing="offline")
 def api_traffic(view: RequestView) -> Finding | None:
     """Far more requests than this principal ever makes, of many kinds or with many refusals."""
     activity = view.activity
@@ -113,4 +113,4 @@ def api_traffic(view: RequestView) -> Finding | None:
     }
     sign_in = view.last_sign_in(WITHIN_S)
     log_odds = 2.0 + 0.75 * wide + 0.75 * refused
-    return Finding("suspiciousAPITraffic", log_odds, said, timing="offline", subject=sign_in.id if sign_in else "")
+    return Finding("suspiciousAPITraffic", log_odds, said, subject=sign_in.id if sign_in else "")

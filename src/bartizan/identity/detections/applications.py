@@ -14,7 +14,7 @@ PEOPLE = 5  # who consented within a day
 NEW_S = 7 * DAY  # since somebody consented first
 
 
-@detection("anomalousServicePrincipalActivity", strange=True)
+@detection("anomalousServicePrincipalActivity", strange=True, timing="offline")
 def new_credential_used(view: View) -> Finding | None:
     """A credential that was added within the week, used first from a network that the workload never used. A deployment
     rotates credentials, too, and then signs in from where it always does."""
@@ -33,10 +33,10 @@ def new_credential_used(view: View) -> Finding | None:
         "keyId": event.credential,
         "ipAddress": event.address,
     }
-    return Finding("anomalousServicePrincipalActivity", 2.0, said, timing="offline")
+    return Finding("anomalousServicePrincipalActivity", 2.0, said)
 
 
-@detection("suspiciousApplication", on="audit")
+@detection("suspiciousApplication", on="audit", timing="offline")
 def consent_of_many(view: ChangeView) -> Finding | None:
     """Several people consent within a day to an application that is new to the tenant, and no administrator did: how a
     phishing link for consent looks. A risk of the application."""
@@ -50,4 +50,4 @@ def consent_of_many(view: ChangeView) -> Finding | None:
         return None
     said = {"application": ", ".join(audit.targets[:1]), "principalsConsented": people, "windowHours": 24}
     odds = min(3.5, 1.0 + 0.3 * people)
-    return Finding("suspiciousApplication", odds, said, timing="offline", principal=audit.target_ids[0])
+    return Finding("suspiciousApplication", odds, said, principal=audit.target_ids[0])

@@ -13,7 +13,7 @@ WITHIN_S = 6 * 3600.0
 USUAL = 1.5  # of the usual number of countries a day, what it must exceed
 
 
-@detection("suspiciousBrowser", strange=True)
+@detection("suspiciousBrowser", strange=True, timing="offline")
 def suspicious_browser(view: View) -> Finding | None:
     event = view.event
     if event.workload or view.known_device or event.managed or view.shared or not (event.agent and event.country):
@@ -31,4 +31,4 @@ def suspicious_browser(view: View) -> Finding | None:
         "countries": ", ".join(sorted(countries)),
         "windowHours": WITHIN_S / 3600,
     }
-    return Finding("suspiciousBrowser", min(2.0, 0.4 + 0.3 * len(countries)), said, timing="offline")
+    return Finding("suspiciousBrowser", min(2.0, 0.4 + 0.3 * len(countries)), said)

@@ -35,7 +35,7 @@ def _baseline(view: ChangeView) -> float:
     return total if total >= BASELINE else 0.0
 
 
-@detection("anomalousUserActivity", on="audit")
+@detection("anomalousUserActivity", on="audit", timing="offline")
 def unusual_change(view: ChangeView) -> Finding | None:
     """A change that opens doors, by somebody who never made one like it: an administrator with another routine, or a
     user who is no administrator. Of an administrator with too short a past nothing is said."""
@@ -57,10 +57,10 @@ def unusual_change(view: ChangeView) -> Finding | None:
         "administrator": view.account.administrator,
     }
     odds = (1.0 if baseline else 0.5) + (1.5 if sign_in else 0.0)
-    return Finding("anomalousUserActivity", odds, said, timing="offline", subject=sign_in.id if sign_in else "")
+    return Finding("anomalousUserActivity", odds, said, subject=sign_in.id if sign_in else "")
 
 
-@detection("anomalousUserActivity", on="audit")
+@detection("anomalousUserActivity", on="audit", timing="offline")
 def many_changes(view: ChangeView) -> Finding | None:
     """Within an hour far more changes than this author makes in the busiest of the usual hours."""
     audit, hours = view.audit, view.principal.changes
@@ -75,4 +75,4 @@ def many_changes(view: ChangeView) -> Finding | None:
     sign_in = view.strange_sign_in(WITHIN_S)
     said = {"changesWithinHour": within, "usualChangesPerHour": middle, "activity": audit.activity}
     odds = 1.0 + (1.5 if sign_in else 0.0)
-    return Finding("anomalousUserActivity", odds, said, timing="offline", subject=sign_in.id if sign_in else "")
+    return Finding("anomalousUserActivity", odds, said, subject=sign_in.id if sign_in else "")

@@ -6,7 +6,7 @@ nationStateIP).
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.view import View
-from bartizan.intel.tables import Kind
+from bartizan.intel import Kind
 
 # Codes of Entra with which conditional access refused a right first factor. 50053 (locked, or refused for the address)
 # does not tell whether the password was right.
@@ -36,7 +36,7 @@ def malicious_ip_address(view: View) -> Finding | None:
     return Finding("maliciousIPAddress", 3.0 if view.strange else 1.5, _told(view))
 
 
-@detection("maliciousIPAddressValidCredentialsBlockedIP", strange=True)
+@detection("maliciousIPAddressValidCredentialsBlockedIP", strange=True, timing="offline")
 def valid_credentials_blocked(view: View) -> Finding | None:
     """A policy blocked a listed address, but the password was right: it is known there. What the address weighs is said
     by the detections above; this adds that somebody must change a password."""
@@ -45,7 +45,7 @@ def valid_credentials_blocked(view: View) -> Finding | None:
     if view.kinds & Kind.TRUSTED:
         return None
     said = {**_told(view), "errorCode": view.event.code}
-    return Finding("maliciousIPAddressValidCredentialsBlockedIP", 0.5, said, timing="offline")
+    return Finding("maliciousIPAddressValidCredentialsBlockedIP", 0.5, said)
 
 
 @detection("nationStateIP")

@@ -9,8 +9,7 @@ import re
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.changes import ChangeView, RequestView
 from bartizan.identity.view import View
-from bartizan.intel.networks import Network
-from bartizan.intel.tables import Kind
+from bartizan.intel import Kind, Network
 
 NEIGHBOURS = 4  # principals with wrong credentials in the network, none of them at the address itself
 WITHIN_S = 24 * 3600.0
@@ -18,7 +17,7 @@ WITHIN_S = 24 * 3600.0
 INFECTED = re.compile(r"botnet|malware|infected|zombie|\bbots?\b|command.?and.?control|\bc2\b", re.I)
 
 
-@detection("suspiciousIPAddress", strange=True)
+@detection("suspiciousIPAddress", strange=True, timing="offline")
 def failing_neighbours(view: View) -> Finding | None:
     """Many failed at other addresses of the same /24 or /48, and one who was never there succeeds: somebody who changes
     the last part of the address with each try. An office or a carrier fails alike, but succeeds far more often."""
@@ -31,10 +30,10 @@ def failing_neighbours(view: View) -> Finding | None:
     if view.address.failing(event.principal, event.at) >= 2:
         return None  # the address tells by itself: a spray
     said = {"network": event.prefix, "principalsWithWrongCredentials": failing, "windowDays": 7}
-    return Finding("suspiciousIPAddress", min(2.5, 0.5 + 0.3 * failing), said, timing="offline")
+    return Finding("suspiciousIPAddress", min(2.5, 0.5 + 0.3 * failing), said)
 
 
-@detection("malwareInfectedIPAddress", strange=True)
+@detection("malwareInfectedIPAddress", strange=True, timing="offline")
 def infected_address(view: View) -> Finding | None:
     """A list of infected machines or of a botnet names the address: told beside maliciousIPAddress, which weighs it."""
     if not view.kinds & Kind.MALICIOUS or view.kinds & Kind.TRUSTED:
@@ -43,7 +42,7 @@ def infected_address(view: View) -> Finding | None:
     if not listed:
         return None
     said = {"ipAddress": view.event.address, "infectedBy": ", ".join(listed)}
-    return Finding("malwareInfectedIPAddress", 0.3, said, timing="offline")
+    return Finding("malwareInfectedIPAddress", 0.3, said)
 
 
 def _hidden(network: Network, known: bool) -> tuple[float, str] | None:
@@ -54,7 +53,7 @@ def _hidden(network: Network, known: bool) -> tuple[float, str] | None:
     return None
 
 
-@detection("riskyIPAddress", on="audit")
+@detection("riskyIPAddress", on="audit", timing="offline")
 def hidden_change(view: ChangeView) -> Finding | None:
     """A change made through Tor or a proxy. Who always works through a proxy is no news; Tor always is."""
     audit = view.audit
@@ -64,10 +63,10 @@ def hidden_change(view: ChangeView) -> Finding | None:
         return None
     sign_in = view.strange_sign_in(WITHIN_S)
     said = {"ipAddress": audit.address, "network": hidden[1], "activity": audit.activity}
-    return Finding("riskyIPAddress", hidden[0], said, timing="offline", subject=sign_in.id if sign_in else "")
+    return Finding("riskyIPAddress", hidden[0], said, subject=sign_in.id if sign_in else "")
 
 
-@detection("riskyIPAddress", on="activity")
+@detection("riskyIPAddress", on="activity", timing="offline")
 def hidden_requests(view: RequestView) -> Finding | None:
     activity = view.activity
     known = view.principal.known("address", activity.address, activity.at) is not None
@@ -76,4 +75,4 @@ def hidden_requests(view: RequestView) -> Finding | None:
         return None
     sign_in = view.last_sign_in(WITHIN_S)
     said = {"ipAddress": activity.address, "network": hidden[1], "requestCount": activity.requests}
-    return Finding("riskyIPAddress", hidden[0], said, timing="offline", subject=sign_in.id if sign_in else "")
+    return Finding("riskyIPAddress", hidden[0], said, subject=sign_in.id if sign_in else "")

@@ -13,7 +13,7 @@ REPORTED = re.compile(r"suspicious activity reported|fraud reported", re.I)
 WITHIN_S = 24 * 3600.0
 
 
-@detection("userReportedSuspiciousActivity", on="audit")
+@detection("userReportedSuspiciousActivity", on="audit", timing="offline")
 def user_report(view: ChangeView) -> Finding | None:
     """Of whoever the record names as its author; it points at the riskiest sign-in of the day before, from anywhere:
     the report comes from the person's own phone, the prompt came from elsewhere."""
@@ -23,4 +23,4 @@ def user_report(view: ChangeView) -> Finding | None:
     sign_in = view.last_sign_in(WITHIN_S)
     said = {"activity": audit.activity, "reportedBy": audit.name, "reportedSignIn": sign_in.id if sign_in else ""}
     subject = sign_in.id if sign_in else ""
-    return Finding("userReportedSuspiciousActivity", 6.0, said, timing="offline", proven=True, subject=subject)
+    return Finding("userReportedSuspiciousActivity", 6.0, said, proven=True, subject=subject)

@@ -28,10 +28,10 @@ def _people(address: Address, at: float) -> int:
 def _found(address: str, people: int, device: float) -> Finding:
     said = {"ipAddress": address, "principals": people, "windowHours": 24}
     log_odds = min(3.5, 1.0 + 0.5 * people) * (1.0 if device > 0 else OWN_KIT)
-    return Finding("maliciousIPAddress", log_odds, said, timing="offline")
+    return Finding("maliciousIPAddress", log_odds, said)
 
 
-@detection("maliciousIPAddress", strange=True)
+@detection("maliciousIPAddress", strange=True, timing="offline")
 def shared_address(view: View) -> Finding | None:
     event, address = view.event, view.address
     if event.workload or view.shared or view.known_device or event.managed:
@@ -41,7 +41,7 @@ def shared_address(view: View) -> Finding | None:
     return _found(event.address, people, view.device) if people >= PEOPLE else None
 
 
-@detection("maliciousIPAddress", on="address")
+@detection("maliciousIPAddress", on="address", timing="offline")
 def address_shared_later(view: BackView) -> Finding | None:
     """The first ones, as soon as the third is there."""
     if view.sign_in.strange <= 0 or not view.event.success or view.event.at - view.sign_in.at >= DAY:

@@ -12,7 +12,7 @@ from bartizan.identity.view import View
 ESTABLISHED = 5  # people who came by an issuer until it counts as the tenant's own
 
 
-@detection("tokenIssuerAnomaly")
+@detection("tokenIssuerAnomaly", timing="offline")
 def token_issuer_anomaly(view: View) -> Finding | None:
     event = view.event
     if not event.issuer or event.workload:
@@ -30,4 +30,4 @@ def token_issuer_anomaly(view: View) -> Finding | None:
         "incomingTokenType": event.token,
     }
     odds = (2.5 if view.strange else 1.2) - 0.3 * len(come)
-    return Finding("tokenIssuerAnomaly", odds, said, timing="offline")
+    return Finding("tokenIssuerAnomaly", odds, said)

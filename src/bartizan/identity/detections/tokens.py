@@ -7,7 +7,7 @@ Source: MITRE ATT&CK T1539, T1550.004; Microsoft Entra ID Protection (anomalousT
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.view import View, kit_of
-from bartizan.intel.tables import Kind
+from bartizan.intel import Kind
 
 
 @detection("anomalousToken")

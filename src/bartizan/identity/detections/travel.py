@@ -7,7 +7,7 @@ stand (VPN, relays, satellites), carriers within a country and networks that the
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.state import Place
 from bartizan.identity.view import HIDDEN, View
-from bartizan.intel.tables import Kind
+from bartizan.intel import Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 14 * 86_400.0
 
@@ -15,7 +15,7 @@ LEARNING_COUNT, LEARNING_S = 10, 14 * 86_400.0
 PARALLEL_S = 4 * 3600.0  # both places within it: at most one of them can be the person
 
 
-@detection("unlikelyTravel", strange=True)
+@detection("unlikelyTravel", strange=True, timing="offline")
 def unlikely_travel(view: View) -> Finding | None:
     event, principal = view.event, view.principal
     if event.workload or view.kinds & HIDDEN or view.shared or view.known_device:
@@ -35,10 +35,10 @@ def unlikely_travel(view: View) -> Finding | None:
         "distanceKm": round(distance),
         "speedKmh": round(speed),
     }
-    return Finding("unlikelyTravel", 1.4, said, timing="offline")
+    return Finding("unlikelyTravel", 1.4, said)
 
 
-@detection("mcasImpossibleTravel", strange=True)
+@detection("mcasImpossibleTravel", strange=True, timing="offline")
 def impossible_travel(view: View) -> Finding | None:
     """Beside unlikelyTravel: both places within hours, so that the two are in use at once."""
     found = None if unlikely_travel(view) is None else _moved(view)
@@ -51,7 +51,7 @@ def impossible_travel(view: View) -> Finding | None:
         "distanceKm": round(distance),
         "speedKmh": round(speed),
     }
-    return Finding("mcasImpossibleTravel", 0.4, said, timing="offline")
+    return Finding("mcasImpossibleTravel", 0.4, said)
 
 
 def _moved(view: View) -> tuple[Place, float, float] | None:
@@ -61,7 +61,7 @@ def _moved(view: View) -> tuple[Place, float, float] | None:
     return found
 
 
-@detection("newCountry", strange=True)
+@detection("newCountry", strange=True, timing="offline")
 def new_country(view: View) -> Finding | None:
     event, principal = view.event, view.principal
     if event.workload or view.learning or not event.country or view.tenant_country >= 0.02 or view.known_device:
@@ -70,4 +70,4 @@ def new_country(view: View) -> Finding | None:
         return None
     countries = ", ".join(sorted(principal.seen.get("country", ())))
     said = {"country": event.country, "usualCountries": countries, "tenantShare": round(view.tenant_country, 4)}
-    return Finding("newCountry", 0.3, said, timing="offline")
+    return Finding("newCountry", 0.3, said)

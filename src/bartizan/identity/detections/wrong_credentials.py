@@ -16,7 +16,7 @@ TRIES = 10  # wrong passwords of one principal from there within a day
 SWARM = 5.0  # principals that failed from strange addresses by one program within a day, beyond the usual
 
 
-@detection("passwordSpray")
+@detection("passwordSpray", timing="nearRealtime")
 def password_spray(view: View) -> Finding | None:
     event = view.event
     if view.shared or view.known_device:
@@ -24,7 +24,7 @@ def password_spray(view: View) -> Finding | None:
     failing = view.address.failing(event.principal, event.at)
     if failing >= SPRAYED and view.address.others(event.principal) <= failing:
         said = {"ipAddress": event.address, "principalsWithWrongCredentials": failing, "windowDays": 7}
-        return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said, timing="nearRealtime")
+        return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said)
     if view.burst is None or not view.strange or event.workload:
         return None
     if view.principal.known("agent", event.keys[0], event.at) is not None:
@@ -33,10 +33,10 @@ def password_spray(view: View) -> Finding | None:
     if size < SWARM:
         return None
     said = {"userAgent": event.agent, "principalsWithWrongCredentials": round(size), "windowHours": 24}
-    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size), said, timing="nearRealtime")
+    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size), said)
 
 
-@detection("maliciousIPAddress")
+@detection("maliciousIPAddress", timing="nearRealtime")
 def guessed_password(view: View) -> Finding | None:
     """Brute force: the wrong passwords came from the address from which the right one came."""
     event = view.event
@@ -47,10 +47,10 @@ def guessed_password(view: View) -> Finding | None:
     if tries < TRIES or view.known_device:
         return None
     said = {"ipAddress": event.address, "wrongPasswords": tries, "windowHours": 24}
-    return Finding("maliciousIPAddress", min(4.0, 2.0 + 0.05 * tries), said, timing="nearRealtime")
+    return Finding("maliciousIPAddress", min(4.0, 2.0 + 0.05 * tries), said)
 
 
-@detection("passwordSpray", on="address")
+@detection("passwordSpray", on="address", timing="offline")
 def spray_seen_later(view: BackView) -> Finding | None:
     """Who signed in there before the address began to try others."""
     address, at = view.address, view.event.at
@@ -60,4 +60,4 @@ def spray_seen_later(view: BackView) -> Finding | None:
     if failing < SPRAYED + 1 or address.others(view.principal) > failing:
         return None
     said = {"ipAddress": view.event.address, "principalsWithWrongCredentials": failing, "windowDays": 7}
-    return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said, timing="offline")
+    return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said)

@@ -14,8 +14,8 @@ import structlog
 from msgspec import Struct
 
 from bartizan.errors import Timeout
+from bartizan.identity.events import LEGACY
 from bartizan.identity.posture.controls.applications import HIGH_PRIVILEGES
-from bartizan.identity.posture.controls.authentication import LEGACY_CLIENTS
 from bartizan.identity.posture.facts import (
     GLOBAL_ADMINISTRATOR,
     Policy,
@@ -150,7 +150,7 @@ class Gather:
         since = instant(self._now - timedelta(days=LEGACY_DAYS))
         wanted = And(
             (
-                In(_path("clientAppUsed"), tuple(Literal(name, "text") for name in LEGACY_CLIENTS)),
+                In(_path("clientAppUsed"), tuple(Literal(name, "text") for name in sorted(LEGACY))),
                 _compare("ge", "createdDateTime", since),
                 _compare("eq", "status/errorCode", 0, "int"),
             )

@@ -6,30 +6,6 @@ Source: Microsoft Entra, "Block legacy authentication with Conditional Access" a
 from bartizan.identity.posture.control import Limits, Plain, Verdict, control
 from bartizan.identity.posture.facts import Tenant, User
 
-# clientAppUsed of sign-ins that multifactor authentication cannot be asked for.
-LEGACY_CLIENTS = (
-    "Authenticated SMTP",
-    "AutoDiscover",
-    "Autodiscover",
-    "Exchange ActiveSync",
-    "Exchange Online PowerShell",
-    "Exchange Online Powershell",
-    "Exchange Web Services",
-    "IMAP",
-    "IMAP4",
-    "MAPI Over HTTP",
-    "MAPI over HTTP",
-    "Offline Address Book",
-    "Other clients",
-    "Outlook Anywhere (RPC over HTTP)",
-    "Outlook Service",
-    "POP",
-    "POP3",
-    "Reporting Web Services",
-    "SMTP",
-    "Universal Outlook",
-)
-
 
 @control(
     "BartizanUserMFA",

@@ -27,6 +27,10 @@ def _asked(tenant: Tenant, fits: Callable[[Policy], bool], missing: str) -> Answ
     return found or [Affected("tenant", "tenant", "the tenant", missing)]
 
 
+def _modern(policy: Policy) -> bool:
+    return policy.clients == {"all"} or policy.clients >= _MODERN or not policy.clients
+
+
 def _short(policy: Policy) -> str:
     if policy.state == "enabled":
         return "this one is not for all users and applications"
@@ -48,8 +52,8 @@ def sign_in_risk(tenant: Tenant, same: Tenant, limits: Limits) -> Answer:
     """An enabled policy for all users and applications on high sign-in risk that blocks or requires MFA."""
 
     def fits(policy: Policy) -> bool:
-        modern = policy.clients == {"all"} or policy.clients >= _MODERN or not policy.clients
-        return "high" in policy.sign_in_risk and not policy.user_risk and modern and bool(policy.controls & _STOPS)
+        stops = bool(policy.controls & _STOPS)
+        return "high" in policy.sign_in_risk and not policy.user_risk and _modern(policy) and stops
 
     return _asked(tenant, fits, "no enabled policy for everybody acts on high sign-in risk")
 
@@ -70,9 +74,8 @@ def user_risk(tenant: Tenant, same: Tenant, limits: Limits) -> Answer:
     MFA."""
 
     def fits(policy: Policy) -> bool:
-        modern = policy.clients == {"all"} or policy.clients >= _MODERN or not policy.clients
         stops = bool(policy.controls & {"passwordChange", *_STOPS})
-        return "high" in policy.user_risk and not policy.sign_in_risk and modern and stops
+        return "high" in policy.user_risk and not policy.sign_in_risk and _modern(policy) and stops
 
     return _asked(tenant, fits, "no enabled policy for everybody acts on high user risk")
 
