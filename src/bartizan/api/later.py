@@ -50,11 +50,11 @@ _all(
         "security/getHuntingSchema",
         "security/getHuntingSchemaTables",
         "security/getRunHuntingQuery",
-        "security/rules/**",
         "security/labels/**",
     ),
     not_yet("comes with hunting"),
 )
+_all(("security/rules",), never("a container; ask for rules/detectionRules"))
 _all(("security/incidentTasks/**", "security/securityCopilot/**"), not_yet("comes with playbooks"))
 _all(("security/cases/**", "security/attackSimulation/**"), never("not a part of detection and response"))
 _all(
