@@ -60,7 +60,8 @@ async def test_the_life_of_a_rule(world: World) -> None:
     assert (made["schedule"]["period"], made["schedule"]["nextRunDateTime"]) == ("1H", now)
     assert (made["isEnabled"], made["status"]) == (True, "enabled")
     assert made["detectorId"] and made["detectorId"] != made["id"]
-    assert (made["lastRunDetails"] or {}).get("status") is None
+    assert set(made["lastRunDetails"]) == {"lastRunDateTime", "status", "errorCode", "failureReason"}
+    assert not any(made["lastRunDetails"].values())
     action = made["detectionAction"]
     assert action["alertTemplate"]["impactedAssets"] == [DEVICE]
     assert action["responseActions"] == [ISOLATE]
@@ -136,9 +137,8 @@ async def test_refused(world: World, body: dict[str, Any], says: str) -> None:
 async def test_what_may_be_said_otherwise(world: World) -> None:
     """Words in any case; frequency for period, status for isEnabled; a category as people write it."""
     template_ = template(category="defense evasion", mitreTechniques=["t1027", "T1027"], severity="HIGH")
-    made = await world.post(
-        SET, {**acting(alertTemplate=template_), "schedule": {"frequency": "PT3H"}, "isEnabled": None, "status": "disabled"}
-    )  # fmt: skip
+    more = {"schedule": {"frequency": "PT3H"}, "isEnabled": None, "status": "disabled"}
+    made = await world.post(SET, {**acting(alertTemplate=template_), **more})
     of = made["detectionAction"]["alertTemplate"]
     assert (of["category"], of["mitreTechniques"], of["severity"]) == ("DefenseEvasion", ["T1027"], "high")
     assert (made["schedule"]["period"], made["schedule"]["nextRunDateTime"]) == ("3H", None)

@@ -35,6 +35,7 @@ from bartizan.store.draft import OWN, draft, inner
 from bartizan.store.interface import Stored, Tx
 
 _WRITE = "CustomDetection.ReadWrite.All"
+_NEVER_RUN = dict.fromkeys(("lastRunDateTime", "status", "errorCode", "failureReason"))
 _STAMPED = "createdBy createdDateTime detectorId id lastModifiedBy lastModifiedDateTime lastRunDetails".split()
 
 rules = resource(
@@ -60,7 +61,8 @@ async def create_rules(ctx: Context, bodies: list[dict[str, Any]]) -> list[Store
     for body in bodies:
         given = {name: value for name, value in body.items() if name not in _STAMPED}
         rule = _checked_state({"isEnabled": True, **_said(given)}, given)
-        made.append(_stamped(ctx, {**rule, "createdBy": ctx.caller.actor, "detectorId": str(uuid4())}, {}))
+        own = {"createdBy": ctx.caller.actor, "detectorId": str(uuid4()), "lastRunDetails": _NEVER_RUN}
+        made.append(_stamped(ctx, {**rule, **own}, {}))
     for rule in made:
         await _check_query(ctx, rule)
     drafts = [draft(RULES, rule, str(uuid4())) for rule in made]

@@ -40,6 +40,7 @@ from bartizan.auth.turns import Turns
 from bartizan.connectors.http import http_of
 from bartizan.correlate.known import Acquaintance
 from bartizan.correlate.write import LINKS
+from bartizan.detect.rule import COLLECTIONS as DETECT_COLLECTIONS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
@@ -85,6 +86,7 @@ def declared() -> tuple[Collection, ...]:
         CONNECTION_STREAMS,
         BROUGHT,
         *ORDER_COLLECTIONS,
+        *DETECT_COLLECTIONS,
         *collections(),
     )
     return tuple({each.name: each for each in every}.values())

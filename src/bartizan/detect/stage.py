@@ -188,7 +188,7 @@ class RuleStage:
         try:
             rows = [dict(zip(names, each, strict=True)) for each in table.results]
             return await asyncio.to_thread(found, tenant, rule, rows, known, since, now)
-        except Exception as problem:  # noqa: BLE001 - the edge of the stage: rows hold whatever the world writes
+        except Exception as problem:  # the edge of the stage: rows hold whatever the world writes
             log.exception("rule.alerts_failed", tenant=tenant, rule=rule["id"])
             reason = f"its rows could not be made into alerts: {type(problem).__name__}: {problem}"
             return Outcome(status="failed", code="alertCreationFailed", reason=reason)
