@@ -12,6 +12,7 @@ from tests.detect.conftest import Found, Head, Hunt, Recording, WrongQuery
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.detect import stage as stages
 from bartizan.detect.rule import ORDERS
+from bartizan.detect.words import LOOKBACK
 from bartizan.errors import BadRequest, TooManyRequests, Unavailable
 from bartizan.model.times import instant
 from bartizan.store.interface import Query
@@ -147,7 +148,7 @@ async def test_continuously(hunt: Hunt) -> None:
         hunt.lake.add(NOW + minute * MINUTE, f"m{minute}")
         assert await hunt.run(after=MINUTE if minute else timedelta(0)) == 1
     assert len(await hunt.alerts()) == 5
-    overlap = stages.LOOKBACK["0"]
+    overlap = LOOKBACK["0"]
     assert hunt.lake.asked[-1][2:] == (NOW + 3 * MINUTE - overlap, NOW + 4 * MINUTE)
     assert (await hunt.rule(id))["schedule"]["nextRunDateTime"] == instant(NOW + 5 * MINUTE)
 

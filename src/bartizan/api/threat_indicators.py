@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from bartizan.api.wire.note import note
 from bartizan.api.wire.request import encode
+from bartizan.detect.marks import ENTITIES, MARKS, OWNER, marks_of
 from bartizan.errors import BadRequest, BartizanError, NotFound
 from bartizan.extend import Answer, Can, Context, collection, resource
 from bartizan.model.times import instant
 from bartizan.odata.tree import And, Compare, Expr, Literal, Path
-from bartizan.store.draft import draft, inner
+from bartizan.store.draft import OWN, draft, inner
 from bartizan.store.interface import Column, Tx
 
 MOST_IN_A_CALL = 100  # documented for submit, update and delete
@@ -101,7 +102,6 @@ def complete(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- the set
 
-_OWNER = "@bartizan.owner"  # client id of who submitted it; kept in the state, never sent, and no client can set it
 _SCOPES = "ThreatIndicators.ReadWrite.OwnedBy"
 
 _indicators = collection(
@@ -118,19 +118,20 @@ _indicators = collection(
         "fileHashValue": "hash",
         "emailSenderAddress": "mailbox",
         **dict.fromkeys(_ADDRESSES, "address"),
+        **ENTITIES,
     },
     versions=("beta",),
 )
 
 
 def _own(ctx: Context) -> Expr:
-    return Compare("eq", Path((_OWNER,), kind="text"), Literal(ctx.caller.app, "text"))
+    return Compare("eq", Path((OWNER,), kind="text"), Literal(ctx.caller.app, "text"))
 
 
 indicators = resource(
     "security/tiIndicators",
     "microsoft.graph.tiIndicator",
-    collection=replace(_indicators, columns=(*_indicators.columns, Column(_OWNER))),
+    collection=replace(_indicators, columns=(*_indicators.columns, Column(OWNER))),
     can=Can.READ | Can.CREATE | Can.PATCH | Can.DELETE,
     read=_SCOPES,
     write=_SCOPES,
@@ -147,12 +148,13 @@ indicators = resource(
 @indicators.prepare
 def new_indicator(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
     """Its id is ours: a client's could belong to another's indicator."""
-    return {**complete(ctx, inner), "id": str(uuid4()), _OWNER: ctx.caller.app}
+    made = complete(ctx, inner)
+    return {**made, "id": str(uuid4()), OWNER: ctx.caller.app, MARKS: marks_of(made)}
 
 
 @indicators.merge
 def change_indicator(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    after = {**before, **given}
+    after = {**before, **{name: value for name, value in given.items() if not name.startswith(OWN)}}
     check(after)
     return after
 
@@ -204,7 +206,7 @@ async def _each(ctx: Context, items: list[Any], step: Callable[[Tx, Any], list[s
 def _mine(ctx: Context, tx: Tx, id: str) -> dict[str, Any]:
     row = tx.get(indicators.collection.name, id)
     known = inner(row) if row is not None else {}
-    if known.get(_OWNER) != ctx.caller.app:
+    if known.get(OWNER) != ctx.caller.app:
         raise NotFound(f"There is no indicator '{id[:100]}'.")
     return known
 

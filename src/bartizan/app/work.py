@@ -15,6 +15,7 @@ from uuid import uuid4
 import structlog
 
 from bartizan.app.assembly import connections_of, fed, lake_of, policy_of, store_of
+from bartizan.app.detect import Detecting
 from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
@@ -68,10 +69,13 @@ async def _main(settings: Settings) -> None:
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
+        detecting = Detecting(settings, store, connections, tenants)
+        await detecting.register()
+        every = stages(settings, store, copy, correlate, identity, pull, carry, writeback)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy, correlate, identity, pull, carry, writeback).items()
+            for name, stage in {**every, **detecting.stages()}.items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()

@@ -249,6 +249,8 @@ class CorrelateStage:
         """A new one; or one that somebody moved. One that came with its incident, or was put into one before we saw it,
         is where it belongs."""
         if change.op == "created":
+            if (body.get("additionalData") or {}).get(faces.SUPPRESSION) is not None:
+                return []  # an indicator that allows has hidden it already
             if not body.get("incidentId") and not _left_alone(body):
                 assert live.suppressions is not None
                 hides = live.suppressions.match(body, change.at)

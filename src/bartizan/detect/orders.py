@@ -60,10 +60,13 @@ def kept(rule: Mapping[str, Any], alert: str, number: int, request: dict[str, An
     return order(str(rule["id"]), alert, str(number), request, by, at)
 
 
-def order(of: str, alert: str | None, mark: str, request: dict[str, Any], by: By, at: str) -> Draft:
-    """`mark` tells it from the other orders of the same alert and the same rule."""
+def order(
+    of: str, alert: str | None, mark: str, request: dict[str, Any], by: By, at: str, *, tell: str | None = None
+) -> Draft:
+    """`mark` tells it from the other orders of the same rule and alert. Where it is the same for several alerts,
+    `alert` is None and the one to `tell` is said apart."""
     id = stable_id("ruleOrder", of, alert or "", mark)
-    return _drafted(Kept(id=id, rule=of, alert=alert, request=request, by=by, due=at))
+    return _drafted(Kept(id=id, rule=of, alert=tell or alert, request=request, by=by, due=at))
 
 
 def _drafted(kept: Kept) -> Draft:

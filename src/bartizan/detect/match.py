@@ -1,0 +1,371 @@
+"""Indicators as a stage on the feed: what arrives is looked up among them, and a new one looks back at what was there.
+
+Whatever comes of a match has an id of the indicator and of what was seen, so a part of the feed that is read again
+changes nothing. Look-ups go to the entity index of the store: a batch of a hundred sightings asks it twice.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from bartizan.detect import indicators, marks
+from bartizan.detect.indicators import Hit, Sighting
+from bartizan.detect.marks import INDICATORS, Networks, Pair
+from bartizan.detect.orders import Ordering, Orders, order
+from bartizan.detect.rule import By
+from bartizan.errors import BadRequest, BartizanError
+from bartizan.model.faces import FOLDED_INTO, provider_faces
+from bartizan.model.times import instant
+from bartizan.store.alerts import ALERTS_V2, Prepared, mark_alert, prepare, state_of, store_alerts, suppress_alert
+from bartizan.store.draft import inner
+from bartizan.store.follow import Follower
+from bartizan.store.interface import Change, Draft, Query, Store, TenantStore, Tx
+
+ACTOR = "detect.indicators"
+SIGN_INS = "signIns"
+SEEN_IN = (ALERTS_V2.name, SIGN_INS)
+STEP_CHANGES = 200
+LOOK_BACK = timedelta(days=14)
+MAX_ASKED = 1_000  # pairs of one question to the index
+MAX_OF_ONE = 200  # indicators that share one observable
+MAX_BACK = 1_000  # newest sightings of one observable and set that a look back takes
+ORDERS_S = 2.0  # between two looks at orders that wait
+SEEN_BY = "tiIndicatorIds"  # in additionalData of an alert: the indicators that know what it names
+MAX_SEEN_BY = 20
+_OWN = f"{indicators.VENDOR} {indicators.PRODUCT}"
+_LIFE = ("isActive", "expirationDateTime", "action", "passiveOnly", "knownFalsePositives")
+
+log = structlog.get_logger(__name__)
+
+Tenants = Callable[[], Awaitable[Iterable[str]]]
+# What else was seen of these marks since then: of a new indicator, in the events of the lake.
+History = Callable[[str, Sequence[Pair], datetime], Awaitable[Sequence[Sighting]]]
+
+
+class _Made(Struct):
+    """What a batch of one tenant brings about."""
+
+    alerts: list[Prepared] = []
+    orders: list[Draft] = []
+    known: dict[str, list[str]] = {}  # alert -> indicators
+    allowed: dict[str, str] = {}  # alert -> the indicator that suppresses it
+
+
+class IndicatorStage:
+    """One process at a time, under a lease. `history` is asked for each new indicator, where the lake can answer."""
+
+    def __init__(
+        self,
+        store: Store,
+        tenants: Tenants,
+        ordering: Ordering,
+        *,
+        history: History | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        name: str = "indicators",
+    ) -> None:
+        self._store = store
+        self._tenants = tenants
+        self._orders = Orders(store, ordering, clock)
+        self._history = history
+        self._clock = clock
+        self._feed = Follower(store, name, (*SEEN_IN, INDICATORS), limit=STEP_CHANGES)
+        self._networks: dict[str, Networks] = {}
+
+    async def register(self) -> int:
+        return await self._feed.register()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._networks.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._ordering())
+            group.create_task(self._feed.run(self.step))
+
+    async def _ordering(self) -> None:
+        while True:
+            for tenant in await self._tenants():
+                try:
+                    await self._orders.round(tenant)
+                except BartizanError as error:
+                    log.warning("stage.waits", stage=ACTOR, tenant=tenant, error=error.message)
+            await asyncio.sleep(ORDERS_S)
+
+    async def step(self) -> int:
+        """Takes one bounded batch of changes; returns how many, 0 if there were none."""
+        part = await self._feed.read()
+        by_tenant: dict[str, list[Change]] = {}
+        for change in part.changes:
+            if change.actor != ACTOR:
+                by_tenant.setdefault(change.tenant, []).append(change)
+        for tenant, its in by_tenant.items():
+            await self._taken(tenant, its)
+        return await self._feed.taken(part)
+
+    async def _taken(self, tenant: str, changes: Sequence[Change]) -> None:
+        """One thing that cannot be worked on keeps no other from being so: it is stored and shown, only what indicators
+        say of it is missing."""
+        try:
+            await self._take(tenant, changes)
+        except (BadRequest, ValueError, KeyError, TypeError) as error:
+            if len(changes) == 1:
+                what = changes[0]
+                log.error("indicators.unreadable", tenant=tenant, set=what.collection, id=what.id, exc_info=error)
+                return
+            for change in changes:
+                await self._taken(tenant, [change])
+
+    # ------------------------------------------------------------ one tenant
+
+    async def _take(self, tenant: str, changes: Sequence[Change]) -> None:
+        store = self._store.tenant(tenant)
+        told = [change.id for change in changes if change.collection == INDICATORS and _begins(change)]
+        if any(change.collection == INDICATORS for change in changes):
+            self._networks.pop(tenant, None)
+        sightings: list[Sighting] = []
+        for collection in SEEN_IN:
+            ids = [each.id for each in changes if each.collection == collection and _brings(each)]
+            sightings += await _sightings(store, collection, ids)
+        hits = await self.hits(tenant, sightings)
+        hits += await self._back(tenant, told, {(each.collection, each.id) for each in sightings})
+        await self._write(store, hits)
+
+    async def hits(self, tenant: str, sightings: Sequence[Sighting]) -> list[Hit]:
+        """What indicators of the tenant that are in force know of these; for whoever has other sightings, too."""
+        store = self._store.tenant(tenant)
+        asked: dict[Pair, list[tuple[Sighting, tuple[str, str, str]]]] = {}
+        networks = await self._networks_of(store) if any(_addresses(each) for each in sightings) else None
+        for sighting in sightings:
+            for entity in sighting.entities:
+                pairs = marks.asked_of(entity)
+                if entity[0] == "address" and networks is not None:
+                    pairs += networks.holding(entity[1])
+                for pair in pairs:
+                    asked.setdefault(pair, []).append((sighting, entity))
+        known = await self._known(store, await _there(store, list(asked), (INDICATORS,)))
+        return _fitting(
+            Hit(indicator, pair, entity, sighting)
+            for pair, its in known.items()
+            for indicator in its
+            for sighting, entity in asked[pair]
+        )
+
+    async def _networks_of(self, store: TenantStore) -> Networks:
+        """All blocks that indicators name. They are few: an address is looked up in memory."""
+        known = self._networks.get(store.tenant)
+        if known is None:
+            texts: list[str] = []
+            while page := await store.values(
+                "network", collections=(INDICATORS,), after=texts[-1] if texts else "", limit=1_000
+            ):
+                texts += page
+            known = self._networks[store.tenant] = Networks(texts)
+        return known
+
+    async def _known(self, store: TenantStore, pairs: Iterable[Pair]) -> dict[Pair, list[Mapping[str, Any]]]:
+        """The indicators in force behind marks that are there."""
+        now, ids = instant(self._clock()), dict[Pair, list[str]]()
+        for kind, value in pairs:
+            rows = await store.entity(kind, value, collection=INDICATORS, limit=MAX_OF_ONE)
+            if len(rows) == MAX_OF_ONE:
+                log.warning("indicators.many", tenant=store.tenant, kind=kind, value=value, newest=MAX_OF_ONE)
+            ids[kind, value] = list(dict.fromkeys(row[1] for row in rows))
+        bodies = await _bodies(store, INDICATORS, [id for each in ids.values() for id in each])
+        return {
+            pair: [bodies[id] for id in its if id in bodies and indicators.counts(bodies[id], now)]
+            for pair, its in ids.items()
+        }
+
+    # ------------------------------------------------------------ looking back
+
+    async def _back(self, tenant: str, told: Sequence[str], new: set[tuple[str, str]]) -> list[Hit]:
+        """What new indicators know of the last two weeks, beside what is `new` in this batch."""
+        if not told:
+            return []
+        store, since = self._store.tenant(tenant), self._clock() - LOOK_BACK
+        bodies = await _bodies(store, INDICATORS, told)
+        known = {id: body for id, body in bodies.items() if indicators.counts(body, instant(self._clock()))}
+        by_entity: dict[Pair, list[tuple[Mapping[str, Any], Pair]]] = {}
+        hits: list[Hit] = []
+        for body in known.values():
+            pairs = [(kind, value) for kind, values in marks.marks_of(body).items() for value in values]
+            for pair in pairs:
+                for entity in await self._spellings(store, pair):
+                    by_entity.setdefault(entity, []).append((body, pair))
+            if self._history is not None and pairs:
+                hits += [
+                    hit for each in await self._history(tenant, pairs, since) for hit in _of_history(body, pairs, each)
+                ]
+        there = await _there(store, list(by_entity), SEEN_IN)
+        for entity in there:
+            for sighting in await _before(store, entity, since, new):
+                role = next((each for each in sighting.entities if each[:2] == entity), (*entity, ""))
+                hits += [Hit(body, pair, role, sighting) for body, pair in by_entity[entity]]
+        return _fitting(hits)
+
+    async def _spellings(self, store: TenantStore, pair: Pair) -> list[Pair]:
+        if pair[0] != "network":
+            return marks.spellings(pair)
+        block, found, after = marks.network(pair[1]), list[Pair](), ""
+        if block is None:
+            return []
+        holding = Networks([pair[1]])
+        prefix = marks.prefix_of(block)
+        while page := await store.values("address", collections=SEEN_IN, prefix=prefix, after=after, limit=1_000):
+            found += [("address", each) for each in page if holding.holding(each)]
+            after = page[-1]
+        return found
+
+    # ------------------------------------------------------------ writing
+
+    async def _write(self, store: TenantStore, hits: Sequence[Hit]) -> None:
+        if not hits:
+            return
+        made = await self._made(store, hits)
+
+        def work(tx: Tx) -> None:
+            store_alerts(tx, made.alerts)
+            for each in made.orders:
+                if tx.value(_placed(each.id)) is None:
+                    tx.put(each)
+                    tx.set_value(_placed(each.id), b"1")
+            for id, its in made.known.items():
+                _tell(tx, id, its)
+            for id, by in made.allowed.items():
+                suppress_alert(tx, id, by)
+
+        await store.write(work, actor=ACTOR, bulk=len(made.alerts) + len(made.known) > 20)
+
+    async def _made(self, store: TenantStore, hits: Sequence[Hit]) -> _Made:
+        made, now = _Made(), self._clock()
+        groups: dict[str, list[Hit]] = {}
+        by_sighting: dict[tuple[str, str], list[Hit]] = {}
+        for hit in hits:
+            by_sighting.setdefault((hit.sighting.collection, hit.sighting.id), []).append(hit)
+        for (collection, id), its in by_sighting.items():
+            if collection == ALERTS_V2.name:
+                made.known[id] = list(dict.fromkeys(str(hit.indicator["id"]) for hit in its))
+                by = indicators.allowed(its[0].sighting, its)
+                if by is not None:
+                    made.allowed[id] = by
+            for hit in indicators.wanted(its):
+                groups.setdefault(indicators.alert_key(hit), []).append(hit)
+        for group in groups.values():
+            alert = prepare(provider_faces(indicators.alert_of(group), store.tenant, instant(now)))
+            made.alerts.append(alert)
+            made.orders += await self._blocks(store, group, alert.state.id, instant(now))
+        return made
+
+    async def _blocks(self, store: TenantStore, group: Sequence[Hit], alert: str, at: str) -> list[Draft]:
+        """One order for each thing that an indicator blocks, however often it is seen."""
+        found: dict[str, Draft] = {}
+        for hit in (each for each in group if each.action == "block"):
+            request = indicators.block_of(hit)
+            if request is None:
+                log.warning("indicators.no_block", tenant=store.tenant, indicator=hit.indicator["id"], kind=hit.pair[0])
+                continue
+            id = str(hit.indicator["id"])
+            row = await store.get(INDICATORS, id)
+            app = str((inner(row) if row is not None else {}).get(marks.OWNER) or ACTOR)
+            mark = str(request["parameters"][0]["value"])
+            made = order(id, None, mark, request, By(app, "Threat indicators"), at, tell=alert)
+            found.setdefault(made.id, made)
+        return list(found.values())
+
+
+def _placed(order: str) -> str:
+    return f"indicators/ordered/{order}"
+
+
+def _tell(tx: Tx, alert: str, by: Sequence[str]) -> None:
+    row = tx.get(ALERTS_V2.name, alert)
+    if row is None:
+        return
+    before = list((state_of(row).v2.get("additionalData") or {}).get(SEEN_BY) or [])
+    after = list(dict.fromkeys([*before, *by]))[:MAX_SEEN_BY]
+    if after != before:
+        mark_alert(tx, alert, **{SEEN_BY: after})
+
+
+def _begins(change: Change) -> bool:
+    """An indicator that is new, or in force in another way."""
+    return change.op == "created" or (change.op == "updated" and any(name in (change.changed or {}) for name in _LIFE))
+
+
+def _brings(change: Change) -> bool:
+    """Something new, or an alert that names more than before."""
+    return change.op == "created" or (change.op == "updated" and "evidence" in (change.changed or {}))
+
+
+def _addresses(sighting: Sighting) -> bool:
+    return any(kind == "address" for kind, _, _ in sighting.entities)
+
+
+def _fitting(hits: Iterable[Hit]) -> list[Hit]:
+    """Each indicator once for each thing and sighting."""
+    found: dict[tuple[Any, ...], Hit] = {}
+    for hit in hits:
+        key = (hit.indicator["id"], hit.sighting.collection, hit.sighting.id, *hit.entity[:2])
+        if key not in found and indicators.fits(hit):
+            found[key] = hit
+    return list(found.values())
+
+
+def _of_history(indicator: Mapping[str, Any], pairs: Sequence[Pair], sighting: Sighting) -> list[Hit]:
+    wanted = set(pairs)
+    blocks = Networks(value for kind, value in pairs if kind == "network")
+    return [
+        Hit(indicator, pair, entity, sighting)
+        for entity in sighting.entities
+        for pair in (*marks.asked_of(entity), *(blocks.holding(entity[1]) if entity[0] == "address" else ()))
+        if pair in wanted
+    ]
+
+
+async def _there(store: TenantStore, pairs: Sequence[Pair], collections: Sequence[str]) -> list[Pair]:
+    """Those of which the index has something."""
+    found: list[Pair] = []
+    for start in range(0, len(pairs), MAX_ASKED):
+        part = pairs[start : start + MAX_ASKED]
+        spans = await store.spans(part, collections=collections, most=1)
+        found += [pair for pair, span in zip(part, spans, strict=True) if span]
+    return found
+
+
+async def _bodies(store: TenantStore, collection: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    unique = list(dict.fromkeys(ids))
+    for start in range(0, len(unique), MAX_ASKED):
+        part = tuple(unique[start : start + MAX_ASKED])
+        page = await store.page(collection, Query(top=len(part), ids=part, version="beta"))
+        found |= {row.id: msgspec.json.decode(row.wire("beta")) for row in page.rows}
+    return found
+
+
+async def _sightings(store: TenantStore, collection: str, ids: Sequence[str]) -> list[Sighting]:
+    """This server's own alerts of indicators are none."""
+    if not ids:
+        return []
+    named = await store.entities_of(collection, list(dict.fromkeys(ids)))
+    bodies = await _bodies(store, collection, list(named))
+    return [
+        indicators.sighting_of(collection, id, body, named[id])
+        for id, body in bodies.items()
+        if body.get("productName") != _OWN and not (body.get("additionalData") or {}).get(FOLDED_INTO)
+    ]
+
+
+async def _before(store: TenantStore, entity: Pair, since: datetime, new: set[tuple[str, str]]) -> list[Sighting]:
+    found: list[Sighting] = []
+    for collection in SEEN_IN:
+        rows = await store.entity(*entity, collection=collection, limit=MAX_BACK, since=instant(since))
+        if len(rows) == MAX_BACK:
+            log.warning("indicators.look_back", tenant=store.tenant, kind=entity[0], value=entity[1], newest=MAX_BACK)
+        ids = list(dict.fromkeys(row[1] for row in rows if (collection, row[1]) not in new))
+        found += await _sightings(store, collection, ids)
+    return found
