@@ -46,6 +46,20 @@ async def test_spans(store: Store) -> None:
         await store.tenant("t").spans([("host", "x")] * 1001, collections=("alerts",), most=1)
 
 
+async def test_there(store: Store) -> None:
+    """Of many, those that a document of the tenant and the collections names, in any case."""
+    await put(store, touching("a", Entity("host", "pc1")), touching("n", Entity("user", "ada"), of=NOTES))
+    await put(store, touching("x", Entity("host", "pc9")), tenant="other")
+    of, asked = store.tenant("t"), [("host", "PC1"), ("host", "pc9"), ("user", "ada"), ("user", "pc1")]
+    assert await of.there(asked, collections=("alerts", "notes")) == {("host", "PC1"), ("user", "ada")}
+    assert await of.there(asked, collections=("alerts",)) == {("host", "PC1")}
+    assert await of.there([], collections=("alerts",)) == await of.there(asked, collections=()) == set()
+    many = [("host", f"pc{n}") for n in range(1_000)]
+    assert await of.there(many, collections=("alerts", "notes")) == {("host", "pc1")}
+    with pytest.raises(BadRequest, match="1001 entities"):
+        await of.there([("host", "x")] * 1_001, collections=("alerts",))
+
+
 async def test_entities_of_documents(store: Store) -> None:
     """By id, as they stand in the index; what is not there is left out."""
     await put(store, touching("a", Entity("host", "B", "r"), Entity("host", "a")), touching("b"))

@@ -29,7 +29,7 @@ from bartizan.store.interface import Change, Draft, Query, Store, TenantStore, T
 ACTOR = "detect.indicators"
 SIGN_INS = "signIns"
 SEEN_IN = (ALERTS_V2.name, SIGN_INS)
-STEP_CHANGES = 200
+STEP_CHANGES = 500
 LOOK_BACK = timedelta(days=14)
 MAX_ASKED = 1_000  # pairs of one question to the index
 MAX_OF_ONE = 200  # indicators that share one observable
@@ -43,6 +43,9 @@ _LIFE = ("isActive", "expirationDateTime", "action", "passiveOnly", "knownFalseP
 log = structlog.get_logger(__name__)
 
 Tenants = Callable[[], Awaitable[Iterable[str]]]
+Place = tuple[str, str]  # collection and id
+Entity = tuple[str, str, str]  # kind, value, role
+Named = dict[Place, Sequence[Entity]]
 # What else was seen of these marks since then: of a new indicator, in the events of the lake.
 History = Callable[[str, Sequence[Pair], datetime], Awaitable[Sequence[Sighting]]]
 
@@ -127,32 +130,51 @@ class IndicatorStage:
         told = [change.id for change in changes if change.collection == INDICATORS and _begins(change)]
         if any(change.collection == INDICATORS for change in changes):
             self._networks.pop(tenant, None)
-        sightings: list[Sighting] = []
+        named: Named = {}
         for collection in SEEN_IN:
             ids = [each.id for each in changes if each.collection == collection and _brings(each)]
-            sightings += await _sightings(store, collection, ids)
-        hits = await self.hits(tenant, sightings)
-        hits += await self._back(tenant, told, {(each.collection, each.id) for each in sightings})
+            entities = await store.entities_of(collection, list(dict.fromkeys(ids))) if ids else {}
+            named |= {(collection, id): its for id, its in entities.items()}
+        asked = await self._asked(store, named)
+        wanted = {place for its in asked.values() for place, _ in its}
+        hits = await self._hits(store, asked, await _sightings(store, {each: named[each] for each in wanted}))
+        hits += await self._back(tenant, told, set(named))
         await self._write(store, hits)
 
     async def hits(self, tenant: str, sightings: Sequence[Sighting]) -> list[Hit]:
         """What indicators of the tenant that are in force know of these; for whoever has other sightings, too."""
         store = self._store.tenant(tenant)
-        asked: dict[Pair, list[tuple[Sighting, tuple[str, str, str]]]] = {}
-        networks = await self._networks_of(store) if any(_addresses(each) for each in sightings) else None
-        for sighting in sightings:
-            for entity in sighting.entities:
+        by = {(each.collection, each.id): each for each in sightings}
+        asked = await self._asked(store, {place: each.entities for place, each in by.items()})
+        return await self._hits(store, asked, by)
+
+    async def _asked(self, store: TenantStore, named: Named) -> dict[Pair, list[tuple[Place, Entity]]]:
+        """Of which marks that some indicator bears these name something; most things name none, and cost no more."""
+        asked: dict[Pair, list[tuple[Place, Entity]]] = {}
+        addressed = any(kind == "address" for entities in named.values() for kind, _, _ in entities)
+        networks = await self._networks_of(store) if addressed else None
+        for place, entities in named.items():
+            for entity in entities:
                 pairs = marks.asked_of(entity)
                 if entity[0] == "address" and networks is not None:
                     pairs += networks.holding(entity[1])
                 for pair in pairs:
-                    asked.setdefault(pair, []).append((sighting, entity))
-        known = await self._known(store, await _there(store, list(asked), (INDICATORS,)))
+                    asked.setdefault(pair, []).append((place, entity))
+        return {pair: asked[pair] for pair in await _there(store, list(asked), (INDICATORS,))}
+
+    async def _hits(
+        self,
+        store: TenantStore,
+        asked: Mapping[Pair, Sequence[tuple[Place, Entity]]],
+        by: Mapping[Place, Sighting],
+    ) -> list[Hit]:
+        known = await self._known(store, asked)
         return _fitting(
-            Hit(indicator, pair, entity, sighting)
+            Hit(indicator, pair, entity, by[place])
             for pair, its in known.items()
             for indicator in its
-            for sighting, entity in asked[pair]
+            for place, entity in asked[pair]
+            if place in by
         )
 
     async def _networks_of(self, store: TenantStore) -> Networks:
@@ -188,25 +210,33 @@ class IndicatorStage:
         if not told:
             return []
         store, since = self._store.tenant(tenant), self._clock() - LOOK_BACK
-        bodies = await _bodies(store, INDICATORS, told)
-        known = {id: body for id, body in bodies.items() if indicators.counts(body, instant(self._clock()))}
-        by_entity: dict[Pair, list[tuple[Mapping[str, Any], Pair]]] = {}
-        hits: list[Hit] = []
-        for body in known.values():
-            pairs = [(kind, value) for kind, values in marks.marks_of(body).items() for value in values]
-            for pair in pairs:
+        borne = await store.entities_of(INDICATORS, list(dict.fromkeys(told)))
+        by_entity: dict[Pair, list[tuple[str, Pair]]] = {}
+        for id, its in borne.items():
+            for pair in {(kind, value) for kind, value, _ in its if kind in marks.KINDS}:
                 for entity in await self._spellings(store, pair):
-                    by_entity.setdefault(entity, []).append((body, pair))
-            if self._history is not None and pairs:
+                    by_entity.setdefault(entity, []).append((id, pair))
+        there = await _there(store, list(by_entity), SEEN_IN)
+        wanted = told if self._history is not None else [id for entity in there for id, _ in by_entity[entity]]
+        now = instant(self._clock())
+        bodies = {id: it for id, it in (await _bodies(store, INDICATORS, wanted)).items() if indicators.counts(it, now)}
+        hits: list[Hit] = []
+        for entity in there:
+            its_own = [(bodies[id], pair) for id, pair in by_entity[entity] if id in bodies]
+            for sighting in await _before(store, entity, since, new) if its_own else ():
+                whole = next((each for each in sighting.entities if each[:2] == entity), (*entity, ""))
+                hits += [Hit(body, pair, whole, sighting) for body, pair in its_own]
+        return _fitting([*hits, *await self._of_lake(tenant, list(bodies.values()), since)])
+
+    async def _of_lake(self, tenant: str, told: Sequence[Mapping[str, Any]], since: datetime) -> list[Hit]:
+        hits: list[Hit] = []
+        for body in told if self._history is not None else ():
+            pairs = [(kind, value) for kind, values in marks.marks_of(body).items() for value in values]
+            if pairs and self._history is not None:
                 hits += [
                     hit for each in await self._history(tenant, pairs, since) for hit in _of_history(body, pairs, each)
                 ]
-        there = await _there(store, list(by_entity), SEEN_IN)
-        for entity in there:
-            for sighting in await _before(store, entity, since, new):
-                role = next((each for each in sighting.entities if each[:2] == entity), (*entity, ""))
-                hits += [Hit(body, pair, role, sighting) for body, pair in by_entity[entity]]
-        return _fitting(hits)
+        return hits
 
     async def _spellings(self, store: TenantStore, pair: Pair) -> list[Pair]:
         if pair[0] != "network":
@@ -302,10 +332,6 @@ def _brings(change: Change) -> bool:
     return change.op == "created" or (change.op == "updated" and "evidence" in (change.changed or {}))
 
 
-def _addresses(sighting: Sighting) -> bool:
-    return any(kind == "address" for kind, _, _ in sighting.entities)
-
-
 def _fitting(hits: Iterable[Hit]) -> list[Hit]:
     """Each indicator once for each thing and sighting."""
     found: dict[tuple[Any, ...], Hit] = {}
@@ -332,8 +358,8 @@ async def _there(store: TenantStore, pairs: Sequence[Pair], collections: Sequenc
     found: list[Pair] = []
     for start in range(0, len(pairs), MAX_ASKED):
         part = pairs[start : start + MAX_ASKED]
-        spans = await store.spans(part, collections=collections, most=1)
-        found += [pair for pair, span in zip(part, spans, strict=True) if span]
+        known = await store.there(part, collections=collections)
+        found += [pair for pair in part if pair in known]
     return found
 
 
@@ -347,25 +373,24 @@ async def _bodies(store: TenantStore, collection: str, ids: Sequence[str]) -> di
     return found
 
 
-async def _sightings(store: TenantStore, collection: str, ids: Sequence[str]) -> list[Sighting]:
-    """This server's own alerts of indicators are none."""
-    if not ids:
-        return []
-    named = await store.entities_of(collection, list(dict.fromkeys(ids)))
-    bodies = await _bodies(store, collection, list(named))
-    return [
-        indicators.sighting_of(collection, id, body, named[id])
-        for id, body in bodies.items()
-        if body.get("productName") != _OWN and not (body.get("additionalData") or {}).get(FOLDED_INTO)
-    ]
+async def _sightings(store: TenantStore, named: Mapping[Place, Sequence[Entity]]) -> dict[Place, Sighting]:
+    """This server's own alerts of indicators are none, nor are repeats."""
+    found: dict[Place, Sighting] = {}
+    for collection in SEEN_IN:
+        bodies = await _bodies(store, collection, [id for of, id in named if of == collection])
+        for id, body in bodies.items():
+            if body.get("productName") != _OWN and not (body.get("additionalData") or {}).get(FOLDED_INTO):
+                found[collection, id] = indicators.sighting_of(collection, id, body, named[collection, id])
+    return found
 
 
-async def _before(store: TenantStore, entity: Pair, since: datetime, new: set[tuple[str, str]]) -> list[Sighting]:
-    found: list[Sighting] = []
+async def _before(store: TenantStore, entity: Pair, since: datetime, new: set[Place]) -> list[Sighting]:
+    named: Named = {}
     for collection in SEEN_IN:
         rows = await store.entity(*entity, collection=collection, limit=MAX_BACK, since=instant(since))
         if len(rows) == MAX_BACK:
             log.warning("indicators.look_back", tenant=store.tenant, kind=entity[0], value=entity[1], newest=MAX_BACK)
         ids = list(dict.fromkeys(row[1] for row in rows if (collection, row[1]) not in new))
-        found += await _sightings(store, collection, ids)
-    return found
+        entities = await store.entities_of(collection, ids) if ids else {}
+        named |= {(collection, id): its for id, its in entities.items()}
+    return list((await _sightings(store, named)).values())

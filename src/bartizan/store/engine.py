@@ -293,6 +293,10 @@ class SqlTenant:
         tenant, dialect = self.tenant, self._store.dialect
         return await self._store.read(lambda db: entities.spans(db, dialect, tenant, asked, collections, most))
 
+    async def there(self, asked: Sequence[tuple[str, str]], *, collections: Sequence[str]) -> set[tuple[str, str]]:
+        tenant = self.tenant
+        return await self._store.read(lambda db: entities.there(db, tenant, asked, collections))
+
     async def values(
         self, kind: str, *, collections: Sequence[str], prefix: str = "", after: str = "", limit: int = 100
     ) -> list[str]:

@@ -93,6 +93,25 @@ def spans(
     return list(found)
 
 
+def there(db: Db, tenant: str, entities: Sequence[tuple[str, str]], collections: Sequence[str]) -> set[tuple[str, str]]:
+    """Of many entities those that there are: one step of the index for each, in one statement for each collection."""
+    _bounded(len(entities), "entities")
+    found: set[tuple[str, str]] = set()
+    for collection in collections if entities else ():
+        rest = [each for each in entities if each not in found]
+        marks = ", ".join([f"({at}, $?, $?)" for at in range(len(rest))])
+        if not rest:
+            break
+        sql = (
+            f"WITH w(place, kind, value) AS (VALUES {marks}) SELECT w.place FROM w WHERE EXISTS "
+            "(SELECT 1 FROM entities e WHERE e.tenant = $? "
+            "AND e.collection = $? AND e.kind = w.kind AND e.value = w.value)"
+        )
+        keys = [text for kind, value in rest for text in (kind, entity_key(value))]
+        found.update(rest[place] for (place,) in db.rows(sql, (*keys, tenant, collection)))
+    return found
+
+
 def values(
     db: Db, tenant: str, kind: str, collections: Sequence[str], prefix: str, after: str, limit: int
 ) -> list[str]:

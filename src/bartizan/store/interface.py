@@ -281,6 +281,10 @@ class TenantStore(Protocol):
         """How often each of these (kind, value) is there, by collection; in each, `most` index rows are counted."""
         ...
 
+    async def there(self, asked: Sequence[tuple[str, str]], *, collections: Sequence[str]) -> set[tuple[str, str]]:
+        """Which of these (kind, value) some document of the collections names. At most 1,000 at a time."""
+        ...
+
     async def values(
         self, kind: str, *, collections: Sequence[str], prefix: str = "", after: str = "", limit: int = 100
     ) -> list[str]:
