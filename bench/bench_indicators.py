@@ -67,8 +67,7 @@ def indicator(n: int) -> dict[str, Any]:
 
 
 def sign_in(n: int, chance: random.Random) -> dict[str, Any]:
-    known = n % LOOKED_BACK = 50_000  # indicators: a million take as long as that many times so many
-HIT_EVERY == 7
+    known = n % HIT_EVERY == 7
     ip = (
         address(10 * n + 1) if known else f"{chance.randrange(1, 99)}.{chance.randrange(256)}.{chance.randrange(256)}.7"
     )
