@@ -41,6 +41,7 @@ class Commands(click.Group):
             "Changes on their way back: list, retry, drop.",
         ),
         "intel": ("bartizan.intel.commands:intel", "Network intelligence: import, list, remove, look-up."),
+        "rules": ("bartizan.detect.command:rules", "Detection rules: import those of Sigma."),
         "key": ("bartizan.auth.upkeep:key", "Manage the keys that sign tokens: list, rotate."),
         "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
         "audit": ("bartizan.auth.upkeep:audit", "Verify the chain of audit entries."),

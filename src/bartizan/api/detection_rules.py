@@ -63,13 +63,13 @@ async def create_rules(ctx: Context, bodies: list[dict[str, Any]]) -> list[Store
         rule = _checked_state({"isEnabled": True, **_said(given)}, given)
         own = {"createdBy": ctx.caller.actor, "detectorId": str(uuid4()), "lastRunDetails": _NEVER_RUN}
         made.append(_stamped(ctx, {**rule, **own}, {}))
+    if await ctx.store.count(RULES.name) + len(made) > MAX_RULES:
+        raise Conflict(f"a tenant has at most {MAX_RULES} detection rules; delete some.")
     for rule in made:
         await _check_query(ctx, rule)
     drafts = [draft(RULES, rule, str(uuid4())) for rule in made]
 
     def work(tx: Tx) -> list[Stored]:
-        if len(tx.find(RULES.name, None, limit=MAX_RULES)) + len(drafts) > MAX_RULES:
-            raise Conflict(f"a tenant has at most {MAX_RULES} detection rules; delete some.")
         rows = [row for each in drafts if (row := tx.put(each)) is not None]
         note(ctx, tx, rules, [row.id for row in rows], operation="Add")
         return rows

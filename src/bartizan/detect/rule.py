@@ -37,7 +37,7 @@ RUNS = "@bartizan.runs"
 BY = "@bartizan.by"  # of who made or changed it last: in whose name its actions are ordered
 KEPT = "@bartizan.kept"  # beside what Graph has: author, licence and origin of a rule that was brought
 
-MAX_RULES = 1_000  # of a tenant
+MAX_RULES = 5_000  # of a tenant; Sigma's public collection has some 3,000
 MAX_QUERY_CHARS = 32_768
 MAX_TITLE_CHARS = 256
 MAX_TEXT_CHARS = 8_192
