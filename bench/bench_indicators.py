@@ -7,6 +7,7 @@ Floors: the same sign-ins stored while nothing matches them; the same look-ups w
 import argparse
 import asyncio
 import multiprocessing
+import os
 import random
 import tempfile
 import time
@@ -19,6 +20,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bartizan.app.assembly import declared, fed
+from bartizan.app.work import NICENESS
 from bartizan.detect.marks import INDICATORS, MARKS, marks_of
 from bartizan.detect.match import IndicatorStage
 from bartizan.extend import Context
@@ -98,6 +100,7 @@ async def stored(store: Store, collection: str, bodies: Iterator[dict[str, Any]]
 
 def matching(folder: str, stop: Any) -> None:
     """A worker of its own, as the server has it."""
+    os.nice(NICENESS)
 
     async def main() -> None:
         store = open_store(Path(folder), declared())

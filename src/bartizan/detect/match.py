@@ -30,6 +30,7 @@ ACTOR = "detect.indicators"
 SIGN_INS = "signIns"
 SEEN_IN = (ALERTS_V2.name, SIGN_INS)
 STEP_CHANGES = 500
+GATHER_S = 0.5  # once it has caught up: each step is a commit, and others' commits wait less
 LOOK_BACK = timedelta(days=14)
 MAX_ASKED = 1_000  # pairs of one question to the index
 MAX_OF_ONE = 200  # indicators that share one observable
@@ -88,7 +89,7 @@ class IndicatorStage:
         self._networks.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._ordering())
-            group.create_task(self._feed.run(self.step))
+            group.create_task(self._feed.run(self._gathered))
 
     async def _ordering(self) -> None:
         while True:
@@ -98,6 +99,12 @@ class IndicatorStage:
                 except BartizanError as error:
                     log.warning("stage.waits", stage=ACTOR, tenant=tenant, error=error.message)
             await asyncio.sleep(ORDERS_S)
+
+    async def _gathered(self) -> int:
+        taken = await self.step()
+        if 0 < taken < STEP_CHANGES:
+            await asyncio.sleep(GATHER_S)
+        return taken
 
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
