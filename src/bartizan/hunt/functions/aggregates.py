@@ -1,0 +1,1 @@
+"""aggregates of the language."""

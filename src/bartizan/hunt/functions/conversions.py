@@ -1,0 +1,1 @@
+"""conversions of the language."""

@@ -1,0 +1,1 @@
+"""strings of the language."""
