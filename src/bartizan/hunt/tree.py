@@ -94,22 +94,27 @@ class In(Node):
 
 class Call(Node):
     """`name(args)`. `named` holds `name = value` arguments beside positional ones, in order of the text: the position
-    of the argument -> its name."""
+    of the argument -> its name. A tabular argument, which Kusto wants in brackets, is a Pipe; so is that of toscalar,
+    materialize and totable, even if it is a name alone. `of` stands before a dot: `a.b(1)`."""
 
     name: str
     args: "list[Expr | Pipe]"
     named: dict[int, str] = {}
+    of: "Expr | None" = None
 
 
 class Typed(Node):
-    """`typeof(string)` or `typeof(a: int, b: string)`: an argument that is a type."""
+    """`typeof(string)` or `typeof(a: int, b: string)`: an argument that is a type; `open` where a `*` is among the
+    columns. In find's project a column with its type is told as `typeof(name, type)`."""
 
     type: "Scalar | None"
     columns: "list[Column]" = []
+    open: bool = False
 
 
 class Sub(Node):
-    """A tabular expression where a scalar stands: the argument of `toscalar`, `materialize`, a function of ours."""
+    """A tabular expression in brackets, or a datatable, where a scalar stands: `x == (T | count)`. Among the arguments
+    of a call and the items of `in` the pipe stands itself."""
 
     pipe: "Pipe"
 
@@ -299,7 +304,8 @@ class Expand(Node):
 
 
 class Series(Node):
-    """make-series: `aggregates` with their `default`s by position; axis `on` from `start` to `stop` by `step`."""
+    """make-series: `aggregates` with their `default`s by position; axis `on` from `start` to `stop` by `step`.
+    `inclusive`: the older `in range(start, stop, step)`, which keeps its stop and bins without an origin."""
 
     aggregates: list[Named]
     defaults: "dict[int, Expr]"
@@ -308,6 +314,7 @@ class Series(Node):
     stop: "Expr | None"
     step: "Expr"
     by: list[Named] = []
+    inclusive: bool = False
 
 
 class Piece(Node):
@@ -341,6 +348,20 @@ class Plugin(Node):
     open: bool = False
 
 
+class Schema(Node):
+    """assert-schema."""
+
+    columns: list[Column]
+
+
+class Macro(Node):
+    """macro-expand: a query over each database of a group, which it calls `scope`."""
+
+    groups: "list[Expr]"
+    scope: "str | None"
+    query: "Query"
+
+
 class Step(Node):
     """A step of scan: `step NAME optional output=X: condition => a = ..., b = ...;`."""
 
@@ -354,11 +375,13 @@ class Step(Node):
 class Scan(Node):
     steps: list[Step]
     declared: "list[tuple[Column, Expr | None]]" = []
-    keys: list[Key] = []
+    keys: list[Key] = []  # order by
+    partition: "list[Expr]" = []
 
 
 class Branch(Node):
-    """partition by a column, fork, facet: the sub-pipes with the names of fork's branches."""
+    """partition by a column, fork, facet: the sub-pipes with the names of fork's branches. A sub-pipe in round brackets
+    is `bracketed` and begins with the current rows; partition's `{...}` is not, and may name any source."""
 
     by: "list[Expr]"
     pipes: "list[Pipe]"
@@ -380,6 +403,7 @@ class Graph(Node):
 
     source: "Expr | None" = None
     target: "Expr | None" = None
+    directed: bool = True
     nodes: "list[tuple[Pipe, Expr]]" = []
     node_id: "str | None" = None
     patterns: list[list[Edge]] = []
@@ -389,14 +413,14 @@ class Graph(Node):
 
 
 class Label(Node):
-    """as; render (the kind of chart; its properties are in `options`)."""
+    """as; render (the kind of chart; its properties are in `options`, lists of columns as a dynamic constant)."""
 
     name: str
 
 
 Body: TypeAlias = (
     "Condition | Columns | Summary | Order | Levels | Join | Union | Expand | Series | Parse | Pairs | Plugin | Scan | "
-    "Branch | Graph | Label | Find"
+    "Branch | Graph | Label | Find | Schema | Macro"
 )
 
 
@@ -442,6 +466,7 @@ class Setting(Node):
     kind: str
     name: str
     value: "Expr | None" = None
+    tables: "list[Source | Invocation]" = []
 
 
 class Query(Node):
