@@ -64,15 +64,15 @@ _RESERVED = frozenset(
 KEYWORDS = NAMING | _RESERVED
 
 # Keywords of several parts, each one token.
-_JOINED = (
-    """assert-schema commands-and-queries graph-mark-components graph-match graph-shortest-paths graph-to-table
+_JOINED = [
+    "matches regex",  # one blank exactly
+    *"""assert-schema commands-and-queries graph-mark-components graph-match graph-shortest-paths graph-to-table
     graph-where-edges graph-where-nodes granny-asc granny-desc hint.concurrency hint.distribution hint.materialized
     hint.num_partitions hint.progressive_top hint.remote hint.shufflekey hint.spread hint.strategy macro-expand
     make-graph make-series materialized-view-combine materialized-views mv-apply mv-expand parse-kv parse-where
     partitioned-by project-away project-by-names project-keep project-rename project-reorder project-smart
-    sample-distinct set-or-append set-or-replace top-hitters top-nested""".split()
-    + ["matches regex"]
-)
+    sample-distinct set-or-append set-or-replace top-hitters top-nested""".split(),
+]
 _NEGATED = """between contains contains_cs endswith endswith_cs has has_cs hasprefix hasprefix_cs hassuffix
     hassuffix_cs in in~ startswith startswith_cs""".split()
 _UNITS = """d day days h hr hrs hour hours m min minute minutes s sec second seconds ms milli millis millisec

@@ -406,6 +406,7 @@ class Graph(Node):
     directed: bool = True
     nodes: "list[tuple[Pipe, Expr]]" = []
     node_id: "str | None" = None
+    partition: "tuple[Expr, Pipe] | None" = None  # partitioned-by column (query)
     patterns: list[list[Edge]] = []
     where: "Expr | None" = None
     project: list[Named] = []
@@ -460,6 +461,23 @@ class Declare(Node):
     parameters: list[Parameter]
 
 
+class Match(Node):
+    """What a pattern gives for these values (and this path)."""
+
+    values: "list[Expr]"
+    path: "Constant | None"
+    statements: "list[Let]"
+    body: "Expr | Pipe"
+
+
+class Pattern(Node):
+    """`declare pattern name = (parameters) [path] { (values).[path] = { ... }; ... }`"""
+
+    parameters: list[Column]
+    path: "Column | None"
+    matches: list[Match]
+
+
 class Setting(Node):
     """`set name = value;`, `restrict access to (...)`, `alias database ...`, `declare pattern ...`: kept as told."""
 
@@ -467,6 +485,7 @@ class Setting(Node):
     name: str
     value: "Expr | None" = None
     tables: "list[Source | Invocation]" = []
+    pattern: "Pattern | None" = None
 
 
 class Query(Node):

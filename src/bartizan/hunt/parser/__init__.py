@@ -48,6 +48,6 @@ def _read(text: str) -> tuple[tree.Query, list[KqlError]]:
         # The limits keep the parser far from this unless its caller stands deep already.
         at = parser.token.at if parser else 0
         found = [KqlError("parse", "nested too deeply", at)]
-    for fault in found:
-        fault.locate(text)
+    for each in found:
+        each.locate(text)
     return query, found

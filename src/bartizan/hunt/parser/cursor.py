@@ -74,9 +74,10 @@ class Cursor:
     def fail(self, message: str, at: int = -1) -> NoReturn:
         raise KqlError("parse", message, self.token.at if at < 0 else at)
 
-    def wrong(self, message: str, at: int) -> NoReturn:
-        """The text is well formed, but cannot mean anything."""
-        raise KqlError("bind", message, at)
+    def wrong(self, message: str, at: int) -> None:
+        """Notes that the text, well formed as it is, cannot mean anything; reading goes on."""
+        if len(self.found) < MAX_FAULTS:
+            self.found.append(KqlError("bind", message, at))
 
     def unsupported(self, what: str, at: int = -1) -> NoReturn:
         raise KqlError("plan", f"{what} is not supported", self.token.at if at < 0 else at)

@@ -207,7 +207,9 @@ class Expressions(Cursor):
     def _path(self) -> Expr:
         if self.kind == "totable":
             return self._tabular_call()
-        of = self._primary()
+        return self._selectors(self._primary())
+
+    def _selectors(self, of: Expr) -> Expr:
         while True:
             if self.kind == ".":
                 self.step()
@@ -269,6 +271,10 @@ class Expressions(Cursor):
             name = self.step().text
         elif self.name_length():
             name = self.take_name()
+        elif kind == "[":
+            self.wrong("brackets that begin an expression hold a name in quotes", at)
+            self._element(tree.Name(name=""))
+            name = ""
         elif kind[:1].isalpha() and self.peek(1).kind in _AFTER_NAME and not kind.isupper():
             self.fail(f"'{self.token.text}' is a keyword; as a name it is written ['{self.token.text}']")
         elif kind in ("materialized-view-combine", "__contextual_datatable"):
@@ -360,6 +366,7 @@ class Expressions(Cursor):
             self.step()
         elif (kind == NAME or kind in PLAIN) and self.peek(1).kind == ")":
             self.wrong(f"'{self.token.text}' is no type", self.token.at)
+            self.step()
         else:
             scalar = None
             for column in self.items(self._typed_column, what="a column"):
@@ -392,6 +399,7 @@ class Expressions(Cursor):
             return string_value(text)
         except ValueError:
             self.wrong("an escape of the string is beyond Unicode", at)
+            return ""
 
     def constant(self) -> tree.Constant:
         """A literal without a sign before it."""
@@ -406,6 +414,7 @@ class Expressions(Cursor):
 
     def _valued(self, kind: str, text: str, at: int, end: int) -> tree.Constant:
         scalar, value_of = literals.VALUES[kind]
+        value: object = None
         try:
             value = value_of(text)
         except ValueError as error:
@@ -474,7 +483,7 @@ class Expressions(Cursor):
 
     # ------------------------------------------------------------------ of tabular expressions, in the classes below
 
-    def argument(self) -> "Expr | tree.Pipe":
+    def argument(self) -> Expr | tree.Pipe:
         raise NotImplementedError
 
     def pipe_argument(self) -> tree.Pipe:
@@ -486,7 +495,7 @@ class Expressions(Cursor):
     def begins_operator(self) -> bool:
         raise NotImplementedError
 
-    def inline_table(self) -> "tree.Datatable | tree.Externaldata":
+    def inline_table(self) -> tree.Datatable | tree.Externaldata:
         raise NotImplementedError
 
 

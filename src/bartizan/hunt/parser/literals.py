@@ -18,7 +18,7 @@ TICKS_DAY = 86_400 * TICKS_S
 _LONG_END = 2**63
 _INT_END = 2**31
 
-_UNIT_TICKS = {
+_UNIT_TICKS: dict[str, int | Decimal] = {
     "d": TICKS_DAY,
     "h": 3600 * TICKS_S,
     "m": 60 * TICKS_S,
@@ -109,7 +109,7 @@ def guid_value(text: str) -> str | None:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _unit(word: str) -> "int | Decimal | None":
+def _unit(word: str) -> int | Decimal | None:
     if word in ("m", "min", "minute", "minutes"):
         return _UNIT_TICKS["m"]
     for start in ("tick", "nano", "micro", "milli"):

@@ -211,7 +211,7 @@ class Operators(Tables):
             expr = self.expression()
         return tree.Condition(expr=expr, tables=tables)
 
-    def _in_tables(self) -> "list[tree.Source | tree.Invocation | tree.Pipe]":
+    def _in_tables(self) -> list[tree.Source | tree.Invocation | tree.Pipe]:
         if not self.accept("in"):
             return []
         self.expect("(", "after 'in'")
@@ -219,7 +219,7 @@ class Operators(Tables):
         self.expect(")", "after the tables")
         return tables
 
-    def _found_table(self) -> "tree.Source | tree.Invocation | tree.Pipe":
+    def _found_table(self) -> tree.Source | tree.Invocation | tree.Pipe:
         """A table of search or find: a name, a pattern, a call; `T | as N`."""
         at = self.token.at
         source = self.entity()
@@ -346,11 +346,11 @@ class Operators(Tables):
             name = self.step().kind
             self.step()
             options[name] = self._chart_value(name)
-        if self.kind == "by":
-            self.step()
+        if self.accept("by"):
             options["by"] = self._chart_names()
         if self.kind == "with" and self.peek(1).kind != "(":
-            self.unsupported("'with' without brackets")
+            self.step()
+            options["with"] = self.option_value()
         if self.accept("with"):
             self.expect("(", "after 'with'")
             self.accept(",")

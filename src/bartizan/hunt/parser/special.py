@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bartizan.hunt import tree
+from bartizan.hunt.fault import KqlError
 from bartizan.hunt.lexer import STRING
 from bartizan.hunt.parser.cursor import CLOSERS
 from bartizan.hunt.parser.operators import Operators
@@ -164,7 +165,7 @@ class Special(Operators):
         bounds = self.items(self.unnamed)
         self.expect(")", "after the range")
         if len(bounds) != 3:
-            self.wrong("a range has a start, a stop and a step", at)
+            raise KqlError("bind", "a range has a start, a stop and a step", at)
         return bounds[0], bounds[1], bounds[2]
 
     # ------------------------------------------------------------------ scan
@@ -242,8 +243,8 @@ class Special(Operators):
             graph.node_id = self.take_name()
         elif self.accept("with"):
             graph.nodes = self.items(self._nodes, 1, CLOSERS | {"partitioned-by"}, what="a table of nodes")
-        if self.kind == "partitioned-by":
-            self.unsupported("'partitioned-by'")
+        if self.accept("partitioned-by"):
+            graph.partition = (self.path(), self._sub_pipe("the query of each part"))
         return graph
 
     def _nodes(self) -> tuple[tree.Pipe, Expr]:
@@ -251,6 +252,7 @@ class Special(Operators):
         table = self.tabular(self.invocation())
         if table is None:
             self.wrong("expected a table of nodes", at)
+            table = tree.Pipe(source=None)
         self.expect("on", "after the table of nodes")
         return table, self.word()
 
@@ -312,6 +314,7 @@ class Special(Operators):
         length = self.invocation()
         if not isinstance(length, tree.Constant) or length.type != "long" or not isinstance(length.value, int):
             self.wrong("the length of a path is a number", length.at)
+            return 0
         return length.value
 
     def to_table_body(self, options: Options) -> tree.Graph:

@@ -93,11 +93,13 @@ class Statements(Special):
         if kind == "range":
             length = self.name_length(1)
             return length > 0 and self.peek(1 + length).kind == "from"
+        if kind == "inline_external_table" and following.kind in ("(", "kind"):
+            self.unsupported(f"'{kind}'")
         if kind == "render":
             return following.kind == "NAME" or following.kind in PLAIN or following.kind.endswith("chart")
         return (kind in _OPERATORS or kind in _MAKERS or kind in _INTERNAL) and kind not in PLAIN
 
-    def argument(self) -> "Expr | tree.Pipe":
+    def argument(self) -> Expr | tree.Pipe:
         """An expression, scalar or tabular: a pipe if it has operators or begins with one."""
         at = self.token.at
         if self.begins_operator():
@@ -114,12 +116,13 @@ class Statements(Special):
         pipe = found if isinstance(found, tree.Pipe) else self.tabular(found)
         if pipe is None:
             self.wrong("expected a table: this is a value", at)
-        return pipe
+        return pipe or tree.Pipe(source=None)
 
     def _source(self, expr: Expr) -> tree.Pipe:
         pipe = self.tabular(expr, True)
         if pipe is None:
             self.wrong("expected a table before '|': this is a value", expr.at)
+            pipe = tree.Pipe(source=None)
         return tree.Pipe(source=pipe) if pipe.bracketed or pipe.operators else pipe
 
     def _head(self) -> tree.Pipe:
@@ -135,7 +138,6 @@ class Statements(Special):
             self.step()
             return tree.Pipe(source=self.find_body({}))
         if kind not in _BEGINNERS and kind in _OPERATORS:
-            self.operator()
             self.wrong(f"'{kind}' needs a table before it", at)
         return tree.Pipe(source=None, operators=[self.operator()])
 
@@ -177,6 +179,10 @@ class Statements(Special):
         return self._rest(tree.Pipe(source=None, operators=[self.operator()]), at)
 
     def operator(self) -> tree.Operator:
+        if self.kind == "range" and self.peek(1).kind != "(":
+            self.wrong("'range' begins a query", self.token.at)
+            self._range()
+            return tree.Operator(name="range")
         known = _OPERATORS.get(self.kind)
         if known is None or (self.kind == "count" and self.peek(1).kind == "("):
             if self.kind in _MAKERS or self.kind in _INTERNAL:
@@ -270,7 +276,7 @@ class Statements(Special):
             value = self._value()
         return tree.Let(name=name, value=value, at=start.at, end=self.previous_end)
 
-    def _value(self) -> "Expr | tree.Pipe":
+    def _value(self) -> Expr | tree.Pipe:
         """What let names or a function gives: a name alone and a call may be tables, and are told as such."""
         found = self.argument()
         return found if isinstance(found, tree.Pipe) else self.tabular(found) or found
@@ -289,21 +295,30 @@ class Statements(Special):
         self.expect("(", "before the parameters")
         parameters = self.items(self._parameter, what="a parameter")
         self.expect(")", "after the parameters")
+        statements, body = self._body(True)
+        return tree.Function(
+            parameters=parameters, statements=statements, body=body, view=view, at=at, end=self.previous_end
+        )
+
+    def _body(self, declaring: bool) -> tuple[list[tree.Let], Expr | tree.Pipe]:
+        """`{ let ...; expression }`"""
         self.enter()
         opening = self.expect("{", "before the body of the function")
         statements: list[tree.Let] = []
-        while (self.kind == "let" and self.name_length(1)) or self.kind == "declare":
+        while (self.kind == "let" and self.name_length(1)) or (declaring and self.kind == "declare"):
             if self.kind == "declare":
                 self.unsupported("'declare' in a function")
             statements.append(self.let())
             self.expect(";", "after 'let'")
+        body: Expr | tree.Pipe = tree.Pipe(source=None)
         if self.kind == "}":
             self.wrong("the function gives nothing", opening.at)
-        body = self._value()
-        self.accept(";")
-        close = self.expect("}", "after the body of the function")
+        else:
+            body = self._value()
+            self.accept(";")
+        self.expect("}", "after the body of the function")
         self.nesting -= 1
-        return tree.Function(parameters=parameters, statements=statements, body=body, view=view, at=at, end=close.end)
+        return statements, body
 
     def _parameter(self) -> tree.Parameter:
         at = self.token.at
@@ -323,7 +338,9 @@ class Statements(Special):
         if self.accept("="):
             if self.name_length():
                 self.wrong("the default of a parameter is a literal", self.token.at)
-            parameter.default = self.signed()
+                self.step()
+            else:
+                parameter.default = self.signed()
         parameter.end = self.previous_end
         return parameter
 
@@ -345,9 +362,40 @@ class Statements(Special):
         start = self.step()
         self.step()
         name = self.take_name(what="the name of the pattern")
-        if self.kind == "=":
-            self.unsupported("the body of 'declare pattern'")
-        return tree.Setting(kind="pattern", name=name, at=start.at, end=self.previous_end)
+        setting = tree.Setting(kind="pattern", name=name, at=start.at)
+        if self.accept("="):
+            setting.pattern = self._pattern_body()
+        setting.end = self.previous_end
+        return setting
+
+    def _pattern_body(self) -> tree.Pattern:
+        at = self.expect("(", "before the parameters").at
+        parameters = self.items(self.column, what="a parameter")
+        self.expect(")", "after the parameters")
+        path = None
+        if self.accept("["):
+            path = self.column()
+            self.expect("]", "after the parameter of the path")
+        self.expect("{", "before the matches")
+        matches = [self._match()]
+        while self.kind == "(":
+            matches.append(self._match())
+        self.expect("}", "after the matches")
+        return tree.Pattern(parameters=parameters, path=path, matches=matches, at=at, end=self.previous_end)
+
+    def _match(self) -> tree.Match:
+        at = self.expect("(", "before the values of a match").at
+        values = self.items(self.expression, 1, what="a value")
+        self.expect(")", "after the values")
+        path = None
+        if self.accept("."):
+            self.expect("[", "before the value of the path")
+            path = self.signed()
+            self.expect("]", "after the value of the path")
+        self.expect("=", "before the body of a match")
+        statements, body = self._body(False)
+        self.expect(";", "after the body of a match")
+        return tree.Match(values=values, path=path, statements=statements, body=body, at=at, end=self.previous_end)
 
     def _restrict(self) -> tree.Setting:
         start = self.step()

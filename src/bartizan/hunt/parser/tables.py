@@ -41,6 +41,11 @@ class Tables(Expressions):
         kind = self.kind
         if kind == "(":
             self.wrong("the type of a column is scalar", self.token.at)
+            self.step()
+            if not self.accept("*"):
+                self.items(self.column, trailing=True, what="a column")
+            self.expect(")", "after the columns")
+            return "dynamic"
         scalar = TYPES.get(kind)
         if scalar is None:
             known = kind in MORE_TYPES or kind == NAME
@@ -65,7 +70,7 @@ class Tables(Expressions):
         self.expect(")", "after the columns")
         return columns, opened
 
-    def inline_table(self) -> "tree.Datatable | tree.Externaldata":
+    def inline_table(self) -> tree.Datatable | tree.Externaldata:
         keyword = self.step()
         if self.options():
             self.unsupported(f"a parameter of {keyword.kind}", keyword.at)
@@ -103,7 +108,7 @@ class Tables(Expressions):
 
     # ------------------------------------------------------------------ parameters
 
-    def options(self, own: "frozenset[str]" = frozenset(), assigned: bool = False) -> Options:
+    def options(self, own: frozenset[str] = frozenset(), assigned: bool = False) -> Options:
         """`name = value` pairs before the arguments of an operator. `assigned`: a name counts only before `=`."""
         options: Options = {}
         while True:
@@ -119,7 +124,7 @@ class Tables(Expressions):
             elif not name.startswith("hint."):
                 self.wrong(f"'{name}' is given twice", at)
 
-    def _option_name(self, own: "frozenset[str]", assigned: bool) -> int:
+    def _option_name(self, own: frozenset[str], assigned: bool) -> int:
         text = self.token.text
         if text == "hint":  # a hint that is no keyword of its own
             rest = self.peek(2)
@@ -228,16 +233,16 @@ class Tables(Expressions):
 
     # ------------------------------------------------------------------ tables
 
-    def operand(self) -> "tree.Source | tree.Invocation | tree.Pipe":
+    def operand(self) -> tree.Source | tree.Invocation | tree.Pipe:
         """A table of union: a name, a pattern, a call, a pipe in brackets; of another database if it says so."""
         if self.kind == "(":
             pipe = self.tabular(self._brackets())
             if pipe is None:
                 self.wrong("expected a table", self.tokens[self.index - 1].at)
-            return pipe
+            return pipe or tree.Pipe(source=None)
         return self.entity()
 
-    def entity(self) -> "tree.Source | tree.Invocation":
+    def entity(self) -> tree.Source | tree.Invocation:
         at = self.token.at
         within: list[tree.Call] = []
         while True:
@@ -258,6 +263,7 @@ class Tables(Expressions):
         name = self._reference()
         if self.kind in (".", "["):
             self.wrong("a table of another database is named by database('...').table", at)
+            self._selectors(name)
         return tree.Source(name=cast(tree.Name, name), within=within, at=at, end=self.previous_end)
 
     def tabular(self, expr: Expr, piped: bool = False) -> tree.Pipe | None:
@@ -280,9 +286,7 @@ class Tables(Expressions):
             within = self._scopes(expr.of, piped)
             if within is None:
                 return None
-            source = tree.Invocation(call=expr, within=within, at=expr.at, end=expr.end)
-            if expr.of is not None:
-                expr.of, expr.at = None, self.after_dot[expr.of.end]
+            source = tree.Invocation(call=self._alone(expr), within=within, at=expr.at, end=expr.end)
         elif isinstance(expr, tree.Member):
             within = self._scopes(expr.of, piped)
             if not within:
@@ -293,17 +297,21 @@ class Tables(Expressions):
             return None
         return tree.Pipe(source=source, at=expr.at, end=expr.end)
 
+    def _alone(self, call: tree.Call) -> tree.Call:
+        """The call without what stands before its dot."""
+        if call.of is None:
+            return call
+        at = self.after_dot[call.of.end]
+        return tree.Call(name=call.name, args=call.args, named=call.named, at=at, end=call.end)
+
     def _scopes(self, expr: Expr | None, piped: bool) -> list[tree.Call] | None:
         """`cluster('c').database('d')` as its calls from the outside in; None: it is something else."""
         calls: list[tree.Call] = []
         while expr is not None:
             if not isinstance(expr, tree.Call) or not (piped or expr.name in _SCOPES):
                 return None
-            calls.append(expr)
+            calls.append(self._alone(expr))
             expr = expr.of
-        for call in calls:
-            if call.of is not None:
-                call.of, call.at = None, self.after_dot[call.of.end]
         return calls[::-1]
 
     def table(self) -> tree.Pipe:
@@ -312,7 +320,7 @@ class Tables(Expressions):
         pipe = self.tabular(self.expression())
         if pipe is None:
             self.wrong("expected a table: a name, or a query in brackets", at)
-        return pipe
+        return pipe or tree.Pipe(source=None)
 
     def keys(self, stops: frozenset[str] = CLOSERS) -> list[tree.Key]:
         return self.items(self.key, 1, stops)
@@ -324,7 +332,7 @@ class Tables(Expressions):
         if self.kind in ("asc", "desc", "granny-asc", "granny-desc"):
             order = self.step()
             if order.kind.startswith("granny"):
-                self.unsupported(f"'{order.kind}' here", order.at)
+                self.wrong(f"'{order.kind}' is for project-reorder", order.at)
             key.descending = order.kind == "desc"
         if self.accept("nulls"):
             if self.kind not in ("first", "last"):
