@@ -214,7 +214,7 @@ class Operator(Node):
     reduce, make-graph, graph-match, graph-shortest-paths, graph-to-table, graph-mark-components, macro-expand,
     assert-schema, find.
 
-    `options` are the parameters before the arguments by lower-case name (`kind`, `hint.strategy`, `isfuzzy`,
+    `options` are the parameters before the arguments by name (`kind`, `hint.strategy`, `isfuzzy`,
     `withsource`, `decodeblocks`, `with_itemindex` ...). What else an operator has stands in `body`, one of the structs
     below where its shape is its own.
     """
@@ -355,9 +355,11 @@ class Schema(Node):
 
 
 class Macro(Node):
-    """macro-expand: a query over each database of a group, which it calls `scope`."""
+    """macro-expand: a query over each database of a group, which it calls `scope`. `listed`: the group is written out
+    as `entity_group [...]`, else `groups` is its name alone."""
 
     groups: "list[Expr]"
+    listed: bool
     scope: "str | None"
     query: "Query"
 

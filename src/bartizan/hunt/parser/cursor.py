@@ -6,9 +6,10 @@ from typing import NoReturn, TypeVar
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.lexer import END, NAME, NAMING, PLAIN, STRING, Token
 
-# Python's own stack holds about 1,000 calls; a level of brackets takes seven of them.
-MAX_NESTING = 64
-# The height of the tree of an expression: whoever walks it may recurse. Chains of `and` and `or` are balanced.
+# Python's own stack holds about 1,000 calls; a level takes seven of them. Public hunting queries have 16 at most.
+MAX_NESTING = 90
+# The height of the tree: whoever walks it may recurse. Chains of `and` and `or` are balanced. Public hunting queries
+# have 20 at most.
 MAX_HEIGHT = 150
 MAX_FAULTS = 20  # that one query reports
 

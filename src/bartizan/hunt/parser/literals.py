@@ -43,6 +43,11 @@ def inner(text: str) -> str:
     return part
 
 
+def _cut(text: str) -> str:
+    """As much of it as a message holds."""
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def long_value(text: str) -> int | None:
     return _whole(text, _LONG_END, "long")
 
@@ -62,9 +67,9 @@ def _whole(text: str, end: int, kind: str) -> int | None:
     elif re.fullmatch(r"[0-9]{1,30}", digits):
         value = sign * int(digits)
     else:
-        raise ValueError(f"'{part}' is no {kind}")
+        raise ValueError(f"'{_cut(part)}' is no {kind}")
     if not -end <= value < end:
-        raise ValueError(f"{part} does not fit in a {kind}")
+        raise ValueError(f"{_cut(part)} does not fit in a {kind}")
     return value
 
 
@@ -74,7 +79,7 @@ def real_value(text: str) -> float | None:
         return None
     special = {"nan": "nan", "inf": "inf", "+inf": "inf", "-inf": "-inf"}.get(part.lower())
     if special is None and not re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", part):
-        raise ValueError(f"'{part}' is no real")
+        raise ValueError(f"'{_cut(part)}' is no real")
     return float(special or part)
 
 
@@ -86,16 +91,16 @@ def decimal_value(text: str) -> str | None:
     try:
         value = Decimal(part)
     except InvalidOperation:
-        raise ValueError(f"'{part}' is no decimal") from None
+        raise ValueError(f"'{_cut(part)}' is no decimal") from None
     if not value.is_finite() or not -400 < value.adjusted() < 400:
-        raise ValueError(f"'{part}' is no decimal")
+        raise ValueError(f"'{_cut(part)}' is no decimal")
     return format(value, "f")
 
 
 def bool_value(text: str) -> bool | None:
     part = (inner(text) if text[-1] == ")" else text).lower()
     if part not in ("true", "false", "null", "1", "0"):
-        raise ValueError(f"'{part}' is no bool")
+        raise ValueError(f"'{_cut(part)}' is no bool")
     return None if part == "null" else part in ("true", "1")
 
 
@@ -105,7 +110,7 @@ def guid_value(text: str) -> str | None:
         return None
     digits = part.strip("{}()").replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{32}", digits):
-        raise ValueError(f"'{part}' is no guid")
+        raise ValueError(f"'{_cut(part)}' is no guid")
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
@@ -127,9 +132,9 @@ def timespan_value(text: str) -> int | None:
     rest = part[1:].lstrip() if part[:1] in ("-", "+") else part
     ticks = _ticks(rest)
     if ticks is None:
-        raise ValueError(f"'{part}' is no timespan")
+        raise ValueError(f"'{_cut(part)}' is no timespan")
     if not -_LONG_END <= sign * ticks < _LONG_END:
-        raise ValueError(f"{part} does not fit in a timespan")
+        raise ValueError(f"{_cut(part)} does not fit in a timespan")
     return sign * ticks
 
 
@@ -173,12 +178,12 @@ def datetime_value(text: str) -> int | None:
     if part == "null":
         return None
     if part in ("min", "max"):
-        raise ValueError(f"'{part}' is no datetime")
+        raise ValueError(f"'{_cut(part)}' is no datetime")
     for form in _DATETIMES:
         found = form.fullmatch(part)
         if found:
             return _instant(found.groupdict(), part)
-    raise ValueError(f"'{part}' is no datetime")
+    raise ValueError(f"'{_cut(part)}' is no datetime")
 
 
 def _instant(parts: "dict[str, str | None]", text: str) -> int:
@@ -190,17 +195,17 @@ def _instant(parts: "dict[str, str | None]", text: str) -> int:
     try:
         days = date(year, month, int(parts.get("day") or 1)).toordinal() - 1
     except ValueError as error:
-        raise ValueError(f"'{text}' is no datetime: {error}") from None
+        raise ValueError(f"'{_cut(text)}' is no datetime: {error}") from None
     hour, minute, second = (int(parts[name] or 0) for name in ("hour", "minute", "second"))
     half = (parts["half"] or "").upper()
     if half:
         hour = hour % 12 + (12 if half == "PM" else 0)
     if hour > 23 or minute > 59 or second > 59:
-        raise ValueError(f"'{text}' is no datetime: {hour}:{minute}:{second} is no time of a day")
+        raise ValueError(f"'{_cut(text)}' is no datetime: {hour}:{minute}:{second} is no time of a day")
     ticks = days * TICKS_DAY + (hour * 3600 + minute * 60 + second) * TICKS_S
     ticks += int((parts["fraction"] or "0")[:7].ljust(7, "0")) - _offset(parts["zone"] or "")
     if not 0 <= ticks < (date.max.toordinal()) * TICKS_DAY:
-        raise ValueError(f"'{text}' is no datetime: out of range")
+        raise ValueError(f"'{_cut(text)}' is no datetime: out of range")
     return ticks
 
 

@@ -290,9 +290,11 @@ class Operators(Tables):
             self.fail(f"expected a branch in brackets, found {self.sight()}")
         return tree.Branch(by=[], pipes=pipes, names=names)
 
-    def _sub_pipe(self, where: str, contextual: bool = True) -> tree.Pipe:
+    def _sub_pipe(self, where: str) -> tree.Pipe:
         opening = self.expect("(", f"before {where}")
-        pipe = self.pipe_of_current() if contextual else self.pipe_argument()
+        self.enter()
+        pipe = self.pipe_of_current()
+        self.nesting -= 1
         close = self.expect(")", f"after {where}")
         pipe.bracketed, pipe.at, pipe.end = True, opening.at, close.end
         return pipe
@@ -306,7 +308,9 @@ class Operators(Tables):
                 pipes.append(self._sub_pipe("what is done with the rows"))
             else:
                 at = self.token.at
+                self.enter()
                 pipes.append(tree.Pipe(source=None, operators=[self.operator()], at=at, end=self.previous_end))
+                self.nesting -= 1
         return tree.Branch(by=by, pipes=pipes)
 
     def partition_body(self, options: Options) -> tree.Branch:
@@ -397,7 +401,7 @@ def _bare(expr: Expr) -> tree.Named:
 
 
 def _respell(options: Options) -> None:
-    for old, new in (("with_source", "withsource"), ("__isfuzzy", "isfuzzy")):
+    for old, new in (("with_source", "withsource"), ("__isFuzzy", "isfuzzy")):
         if old in options:
             options[new] = options.pop(old)
 

@@ -200,15 +200,17 @@ class Statements(Special):
         if self.kind == "entity_group" and self.peek(1).kind == "[":
             self.step()
             self.step()
-            groups = self.items(self.expression, 1, what="a database")
+            groups, listed = self.items(self.expression, 1, what="a database"), True
             self.expect("]", "after the databases")
         else:
-            groups = [self.invocation()]
+            groups, listed = [self.invocation()], False
         scope = self.take_name() if self.accept("as") else None
         self.expect("(", "before the query of macro-expand")
+        self.enter()
         query = self._query(")")
+        self.nesting -= 1
         self.expect(")", "after the query of macro-expand")
-        return tree.Macro(groups=groups, scope=scope, query=query)
+        return tree.Macro(groups=groups, listed=listed, scope=scope, query=query)
 
     # ------------------------------------------------------------------ statements
 

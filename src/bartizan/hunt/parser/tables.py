@@ -116,7 +116,7 @@ class Tables(Expressions):
             if not length:
                 return options
             at = self.token.at
-            name = "".join(self.step().text for _ in range(length)).lower()
+            name = "".join(self.step().text for _ in range(length))
             self.expect("=", f"after '{name}'")
             value = self.option_value()
             if name not in options:
