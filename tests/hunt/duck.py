@@ -10,7 +10,7 @@ from bartizan.hunt import plan as p
 from bartizan.hunt.duckdb.emit import emit
 from bartizan.hunt.duckdb.literal import identifier
 from bartizan.hunt.duckdb.open import connect
-from bartizan.hunt.duckdb.values import rows, shown
+from bartizan.hunt.duckdb.values import rows_as_json
 from bartizan.hunt.functions import choose
 from bartizan.hunt.tree import Scalar
 
@@ -32,10 +32,8 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 def run(plan: p.Plan, on: duckdb.DuckDBPyConnection | None = None) -> list[list[Any]]:
     """The rows of the plan as JSON values."""
-    given = ", ".join(shown(f"c{each.id}", each.type) for each in plan.columns)
-    sql = f"SELECT {given} FROM ({emit(plan, Nowhere())}) AS answer"
-    fetched = (on or connection()).cursor().execute(sql).fetchall()
-    return rows(fetched, [each.type for each in plan.columns])
+    fetched = (on or connection()).cursor().execute(emit(plan, Nowhere())).fetchall()
+    return rows_as_json([(f"c{each.id}", each.type) for each in plan.columns], fetched)
 
 
 def table(types: Sequence[Scalar], content: Sequence[Sequence[Any]], first: int = 1) -> p.Rows:

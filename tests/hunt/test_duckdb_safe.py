@@ -7,13 +7,13 @@ import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.hunt.duck import connection, run, value
 
 from bartizan.hunt import plan as p
 from bartizan.hunt.duckdb import literal
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.tree import Scalar
-from tests.hunt.duck import connection, run, value
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.hunt.duck import worked_out
 
 from bartizan.hunt.tree import Scalar
-from tests.hunt.duck import worked_out
 
 DAY = 864_000_000_000
 HOUR = DAY // 24

@@ -1,7 +1,8 @@
 """The SQL of a plan for DuckDB: one method a node, one an expression.
 
 `emit(plan, storage)` gives a SELECT whose columns are named c1, c2 ... by their ids, in the plan's order, so that names
-which differ only in case are no trouble; whoever shows them names them again.
+which differ only in case are no trouble; whoever shows them names them again. The values are as `values.shown` makes
+them, for `values.rows_as_json`.
 
 Source: DuckDB manual, "SQL introduction"; Kusto Query Language, the page of each operator.
 """
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from bartizan.hunt import plan as p
 from bartizan.hunt.duckdb import expand, joins, literal, windows
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, plain, subquery
+from bartizan.hunt.duckdb.values import shown
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import Say, choose, of_key
 from bartizan.hunt.functions.aggregates import Arguments, rank
@@ -65,7 +67,9 @@ class Emitter:
     def statement(self, plan: Plan) -> str:
         self._uses = uses_of_shared(plan)
         body = self.plan(plan)
-        text = self.restricted(body, plan.columns).text(ordered=True)
+        body = self.nested(self.restricted(body, plan.columns))
+        body.columns = {each.id: shown(body.columns[each.id], each.type) for each in plan.columns}
+        text = body.text(ordered=True)
         made = f"WITH {', '.join(self._with)} {text}" if self._with else text
         if len(made) > MOST_TEXT:
             raise KqlError("plan", f"the query becomes {len(made):,} characters of SQL, more than {MOST_TEXT:,}")

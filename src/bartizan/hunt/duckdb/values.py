@@ -3,7 +3,7 @@
 datetime `2020-01-01T00:00:00.5Z` with as many places as it needs, timespan `[-][d.]hh:mm:ss[.fffffff]`, guid and
 decimal as text, dynamic as the JSON value that it is, a real that is no number as "NaN", "Infinity", "-Infinity".
 
-Texts are made by DuckDB, in columns (`shown`); Python only touches what DuckDB cannot say (`rows`).
+Texts are made by DuckDB, in columns (`shown`); Python only touches what DuckDB cannot say (`rows_as_json`).
 
 Source: Microsoft Graph, huntingQueryResults; Kusto, "Query V2 HTTP response".
 """
@@ -22,7 +22,7 @@ macro("kql_wire_decimal(x) := rtrim(rtrim(x::VARCHAR, '0'), '.')")
 
 
 def shown(sql: str, type_: Scalar) -> str:
-    """The SQL of a column, given the name of a column of this type, that `rows` understands."""
+    """The SQL of a column, given the name of a column of this type, that `rows_as_json` understands."""
     match type_:
         case "datetime":
             return f"kql_wire_time({sql})"
@@ -49,10 +49,10 @@ def _dynamic(content: str | None) -> Any:
 _CONVERTERS: dict[Scalar, Callable[[Any], Any]] = {"real": _real, "dynamic": _dynamic}
 
 
-def rows(fetched: Iterable[Sequence[Any]], types: Sequence[Scalar]) -> list[list[Any]]:
-    """JSON values, row by row, of what a statement gave whose columns were made by `shown`."""
-    made = [list(row) for row in fetched]
-    for index, type_ in enumerate(types):
+def rows_as_json(columns: Sequence[tuple[str, Scalar]], rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """JSON values, row by row, of what a statement gave whose columns (name and type) were made by `shown`."""
+    made = [list(row) for row in rows]
+    for index, (_, type_) in enumerate(columns):
         convert = _CONVERTERS.get(type_)
         if convert is not None:
             for row in made:
