@@ -67,9 +67,11 @@ class Emitter:
     def statement(self, plan: Plan) -> str:
         self._uses = uses_of_shared(plan)
         body = self.plan(plan)
-        body = self.nested(self.restricted(body, plan.columns))
-        body.columns = {each.id: shown(body.columns[each.id], each.type) for each in plan.columns}
-        text = body.text(ordered=True)
+        body = self.restricted(body, plan.columns)
+        # Its order must not be that of the texts which are shown under the same names.
+        body = subquery(body, self.number()) if body.order else self.nested(body)
+        texts = {each.id: shown(body.columns[each.id], each.type) for each in plan.columns}
+        text = Select(body.source, texts, body.where, body.order).text(ordered=True)
         made = f"WITH {', '.join(self._with)} {text}" if self._with else text
         if len(made) > MOST_TEXT:
             raise KqlError("plan", f"the query becomes {len(made):,} characters of SQL, more than {MOST_TEXT:,}")
