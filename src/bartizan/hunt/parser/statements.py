@@ -101,12 +101,14 @@ class Statements(Special):
 
     def argument(self) -> Expr | tree.Pipe:
         """An expression, scalar or tabular: a pipe if it has operators or begins with one."""
-        at = self.token.at
+        at, outer = self.token.at, self.tallest
+        self.tallest = 0
         if self.begins_operator():
-            return self._rest(self._head(), at)
+            return self._rest(self._head(), at, outer)
         expr = self.expression()
         if self.kind == "|":
-            return self._rest(self._source(expr), at)
+            return self._rest(self._source(expr), at, outer)
+        self.tallest = max(outer, self.tallest)
         return expr.pipe if isinstance(expr, tree.Sub) else expr
 
     def pipe_argument(self) -> tree.Pipe:
@@ -152,11 +154,10 @@ class Statements(Special):
             name=name, start=bounds[0], stop=bounds[1], step=bounds[2], at=start.at, end=self.previous_end
         )
 
-    def _rest(self, pipe: tree.Pipe, at: int) -> tree.Pipe:
-        """The operators behind the source, each with its own recovery."""
-        outer = self.tallest
+    def _rest(self, pipe: tree.Pipe, at: int, outer: int) -> tree.Pipe:
+        """The operators behind the source, each with its own recovery. `outer`: how tall the pipe around this one is
+        so far."""
         self.enter()
-        tall = max(self.height, self.tallest)
         while self.kind == "|":
             self.step()
             start, nesting = self.index, self.nesting
@@ -164,19 +165,19 @@ class Statements(Special):
                 pipe.operators.append(self.operator())
             except KqlError as fault:
                 self.recover(fault, start, nesting)
-            tall = max(tall, self.tallest)
         pipe.at, pipe.end = at, self.previous_end
-        self.tallest = outer
-        self.rise(tall + 1)
+        self.rise(self.tallest + 1)
+        self.tallest = max(outer, self.height)
         self.nesting -= 1
         return pipe
 
     def pipe_of_current(self) -> tree.Pipe:
         """A pipe that begins with the rows at hand: operators alone."""
-        at = self.token.at
+        at, outer = self.token.at, self.tallest
+        self.tallest = 0
         if self.kind == "__contextual_datatable":
             self.unsupported(f"'{self.kind}'")
-        return self._rest(tree.Pipe(source=None, operators=[self.operator()]), at)
+        return self._rest(tree.Pipe(source=None, operators=[self.operator()]), at, outer)
 
     def operator(self) -> tree.Operator:
         if self.kind == "range" and self.peek(1).kind != "(":
@@ -247,6 +248,7 @@ class Statements(Special):
 
     def _statement(self, query: tree.Query) -> None:
         kind, following = self.kind, self.peek(1).kind
+        self.tallest = 0
         if kind == "let" and self.name_length(1):
             query.statements.append(self.let())
         elif kind == "set":

@@ -149,16 +149,16 @@ def _larger(to: Printer, of: tree.Body) -> str:
             return _branch(to, of)
         case tree.Macro():
             scope = f" as {name(of.scope)}" if of.scope else ""
-            groups = to.list(of.groups)
-            return f"entity_group [{groups}]{scope} ({to.query(of.query, ' | ', '; ')})"
+            groups = f"entity_group [{to.list(of.groups)}]" if of.listed else to.list(of.groups)
+            return f"{groups}{scope} ({to.query(of.query, ' | ', '; ')})"
         case _:
             raise TypeError(f"{type(of).__name__} is no body of an operator")
 
 
 def _parse(to: Printer, of: tree.Parse) -> str:
-    pieces = []
-    for piece in of.pieces:
-        pieces.append("*" if piece.star else column(piece.column) if piece.column else quoted(piece.text or ""))
+    pieces = [
+        "*" if piece.star else column(piece.column) if piece.column else quoted(piece.text or "") for piece in of.pieces
+    ]
     flags = "" if of.flags is None else f"flags={quoted(of.flags)} "
     return f"{flags}{to.expr(of.of)} with {' '.join(pieces)}"
 
