@@ -46,10 +46,6 @@ _all(("security/identities/**",), not_yet("sensors and health of identities come
 _all(("security/threatIntelligence/**",), not_yet("threat intelligence articles and hosts come with its connectors"))
 _all(
     (
-        "security/runHuntingQuery",
-        "security/getHuntingSchema",
-        "security/getHuntingSchemaTables",
-        "security/getRunHuntingQuery",
         "security/rules/**",
         "security/labels/**",
     ),

@@ -63,6 +63,7 @@ class Context:
     token_key: bytes = b""  # of $skiptoken
     ip: str | None = None  # address of the client
     parts: Mapping[type, Any] = field(default_factory=dict)  # what other rooms lend to areas, by its class
+    gone: Callable[[], Awaitable[None]] | None = None  # returns when the client has closed its connection
 
     def header(self, name: str) -> str | None:
         value = self.headers.get(name.lower().encode("latin-1"))
@@ -218,9 +219,10 @@ class Resource:
         access: "str | Access | None" = None,
         versions: tuple[Version, ...] | None = None,
         function: bool = False,
+        namespace: str | None = None,
     ) -> Callable[[Code], Code]:
         """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a
-        function `read`.
+        function `read`. Its qualified name has the `namespace` of the resource's type unless another is said.
 
         A function of an object may have a path as its name, such as `photos/{}/$value`: what Graph calls contained and
         nothing is stored for; `{}` is its parameter `key`.
@@ -228,7 +230,7 @@ class Resource:
         needs = self.read if function else self.write
         if access is not None:
             needs = access if isinstance(access, Access) else scopes(access, role=needs.role)
-        namespace = self.type.rpartition(".")[0]
+        space = namespace or self.type.rpartition(".")[0]
 
         def declare(code: Code) -> Code:
             self.actions[name.lower()] = Action(
@@ -240,7 +242,7 @@ class Resource:
                 returns,
                 versions or self.versions,
                 function,
-                f"{namespace}.{name}",
+                f"{space}.{name}",
             )
             return code
 
