@@ -19,6 +19,7 @@ import structlog
 from msgspec import Struct
 
 from bartizan.lake.buffer import Batch
+from bartizan.lake.coerce import coerce
 from bartizan.lake.columns import SQL, literal, quoted
 from bartizan.lake.manifest import PARTS, SUFFIX
 from bartizan.lake.tables import EXTRA, FLUSH, INGESTED, TABLES, KustoType, Table
@@ -101,12 +102,13 @@ class Duck:
     def load(self, table: str, batches: Sequence[Batch], flush: int, ingested_us: int) -> list[str]:
         """Makes `loaded` of batches of one table: the columns that they have. Returns their stored names.
 
-        What the catalogue does not know (an older program wrote it, or one with more tables) is kept as the rest.
+        What the catalogue does not know (another version of the program wrote it) is kept as the rest.
         """
         of = TABLES.get(table)
-        fields = _fields(of, batches)
-        if of is None or fields is None:
+        if of is None:
+            log.error("lake.unknown_table", table=table, flush=flush)
             return self._load_raw(of, batches, flush, ingested_us)
+        fields = _fields(of, batches)
         kinds = {name: kind for name, kind in of.kinds.items() if name in fields}
         spec = ", ".join(f"{quoted(name)}: '{_READ[kind]}'" for name, kind in kinds.items())
         made = ", ".join(f"{_expression(name, kind)} AS {quoted(name)}" for name, kind in kinds.items())
@@ -195,28 +197,26 @@ def _read(file: Path, spec: str) -> str:
     return f"read_json({literal(str(file))}, format = 'newline_delimited', auto_detect = false, columns = {{{spec}}})"
 
 
-def _fields(of: Table | None, batches: Sequence[Batch]) -> set[str] | None:
-    """Stored names of what the batches hold; None where the catalogue lacks one of them."""
+def _fields(of: Table, batches: Sequence[Batch]) -> set[str]:
+    """Stored names of what the batches hold; the rest takes what the catalogue lacks."""
     fields: set[str] = set()
     for batch in batches:
-        if of is None:
-            return None
-        for name in of.names if batch.fields is None else batch.fields.split(","):
-            if name not in of.names:
-                return None
-            fields.add(of.stored(name))
+        names = of.names if batch.fields is None else batch.fields.split(",")
+        fields.update(of.stored(name if name in of.names else of.rest) for name in names)
     return fields
 
 
 def _lines(of: Table, batches: Sequence[Batch]) -> Iterator[bytes]:
-    """JSON lines under stored names."""
+    """JSON lines under stored names; what a column was of another program's catalogue goes to the rest."""
     renamed = {name: stored for name, stored in of.names.items() if name != stored}
     for batch in batches:
-        if renamed and (batch.fields is None or not renamed.keys().isdisjoint(batch.fields.split(","))):
-            for row in batch.rows():
-                yield _encode({renamed.get(name, name): value for name, value in row.items()}) + b"\n"
-        else:
+        names = set(of.names) if batch.fields is None else set(batch.fields.split(","))
+        if batch.fields is not None and names <= of.names.keys() and renamed.keys().isdisjoint(names):
             yield batch.lines()
+            continue
+        for row in batch.rows():
+            made = row if row.keys() <= of.names.keys() else coerce(of, row)
+            yield _encode({renamed.get(name, name): value for name, value in made.items()}) + b"\n"
 
 
 def _settle(part: Path, path: Path) -> None:

@@ -113,4 +113,3 @@ async def view(manifest: Manifest, tenant: str) -> Storage:
         by_table.setdefault(file.table, []).append(file)
     root = manifest.folder.absolute()
     return Storage(tenant, root / folder_of(tenant), root, through, expires, by_table)
-
