@@ -67,7 +67,8 @@ class Duck:
     def __init__(self, folder: Path, *, threads: int = 2, memory_mb: int = 512) -> None:
         self.folder = folder.absolute()
         parts = self.folder / PARTS
-        parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for each in (self.folder, parts):  # events are for their owner alone
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
         spill = parts / f"spill-{uuid.uuid4().hex}"
         self._db = duckdb.connect(
             ":memory:",
@@ -114,7 +115,7 @@ class Duck:
         made = ", ".join(f"{_expression(name, kind)} AS {quoted(name)}" for name, kind in kinds.items())
         try:
             with self._lines(_lines(of, batches)) as file:
-                self._make_loaded(f"SELECT {made} FROM {_read(file, spec)}", flush, ingested_us)  # noqa: S608
+                self._make_loaded(f"SELECT {made} FROM {_read(file, spec)}", flush, ingested_us)
         except (duckdb.ConversionException, duckdb.InvalidInputException):  # `coerce` has let something through
             log.exception("lake.kept_as_text", table=table, flush=flush)
             return self._load_raw(of, batches, flush, ingested_us)
@@ -129,7 +130,7 @@ class Duck:
         named = f", try_cast({quoted(time)} AS TIMESTAMP) AS {quoted(time)}" if time else ""
         with self._lines(lines) as file:
             spec = f"{quoted(EXTRA)}: 'JSON'" + (f", {quoted(time)}: 'VARCHAR'" if time else "")
-            sql = f"SELECT {quoted(EXTRA)}::VARCHAR AS {quoted(rest)}{named} FROM {_read(file, spec)}"  # noqa: S608
+            sql = f"SELECT {quoted(EXTRA)}::VARCHAR AS {quoted(rest)}{named} FROM {_read(file, spec)}"
             self._make_loaded(sql, flush, ingested_us)
         return [rest, *([time] if time else [])]
 
@@ -170,18 +171,18 @@ class Duck:
         if time is None:
             return None, None
         name, file = quoted(time), literal(str(part))
-        ends = self.rows(f"SELECT epoch_us(min({name})), epoch_us(max({name})) FROM read_parquet({file})")  # noqa: S608
+        ends = self.rows(f"SELECT epoch_us(min({name})), epoch_us(max({name})) FROM read_parquet({file})")
         return ends[0]
 
     def days(self, time: str) -> list[tuple[int, int]]:
         """(day since 1970, rows) of `loaded`, the fullest first."""
-        sql = f"SELECT {day_of(time)} AS d, count(*) FROM loaded WHERE {quoted(time)} IS NOT NULL GROUP BY d "  # noqa: S608
+        sql = f"SELECT {day_of(time)} AS d, count(*) FROM loaded WHERE {quoted(time)} IS NOT NULL GROUP BY d "
         return self.rows(sql + "ORDER BY count(*) DESC, d")
 
     def schema(self, paths: Sequence[str]) -> dict[str, str]:
         """Columns and SQL types of files together."""
         files = self.listed(paths)
-        sql = f"DESCRIBE SELECT * FROM read_parquet({files}, union_by_name = true)"  # noqa: S608
+        sql = f"DESCRIBE SELECT * FROM read_parquet({files}, union_by_name = true)"
         return {str(name): str(kind) for name, kind, *_ in self.rows(sql)}
 
     def listed(self, paths: Sequence[str]) -> str:
@@ -220,7 +221,9 @@ def _lines(of: Table, batches: Sequence[Batch]) -> Iterator[bytes]:
 
 
 def _settle(part: Path, path: Path) -> None:
-    """Durable under its final name. The folder may be removed by a sweep at any moment while it is empty."""
+    """Durable under its final name, its owner's alone. A sweep may remove the folder at any moment while it is
+    empty."""
+    part.chmod(0o600)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     for last in (False, False, True):

@@ -37,8 +37,9 @@ Groups = dict[tuple[str, str], list[Batch]]
 class Flusher:
     """One at a time, under a lease; a second one does no harm: its files are left out."""
 
-    def __init__(self, lake: Lake, manifest: Manifest, duck: Duck) -> None:
+    def __init__(self, lake: Lake, manifest: Manifest, duck: Duck, *, pause_s: float = PAUSE_S) -> None:
         self._lake = lake
+        self._pause_s = pause_s
         self._manifest = manifest
         self._duck = duck
 
@@ -47,9 +48,9 @@ class Flusher:
         await self._lake.drop_through(await self._manifest.position())
         while True:
             began = time.monotonic()
-            batches = await self.step()
-            full = batches and time.monotonic() - began > PAUSE_S
-            await asyncio.sleep(0 if full else PAUSE_S - (time.monotonic() - began) if batches else LOOK_S)
+            taken = await self.step()
+            rest_s = self._pause_s - (time.monotonic() - began) if taken else min(LOOK_S, self._pause_s)
+            await asyncio.sleep(max(0.0, rest_s))
 
     async def step(self) -> int:
         """Takes what is next, within bounds; returns how many batches that were."""
@@ -96,7 +97,7 @@ class Flusher:
         alone = days if len(days) <= MAX_DAYS else days[: MAX_DAYS - 1]
         parts = [(day_name(day), f"{every} WHERE {day_of(at)} = {day}") for day in alone]
         rest = f"{quoted(at)} IS NULL" + (f" OR {day_of(at)} NOT IN ({', '.join(map(str, alone))})" if alone else "")
-        if self._duck.rows(f"SELECT 1 FROM loaded WHERE {rest} LIMIT 1"):  # noqa: S608 - numbers and our own names
+        if self._duck.rows(f"SELECT 1 FROM loaded WHERE {rest} LIMIT 1"):
             parts.append((OTHER_DAYS, f"{every} WHERE {rest}"))
         elif len(parts) == 1:
             parts = [(parts[0][0], every)]

@@ -209,7 +209,7 @@ class Manifest:
         where = "tenant = ?" + (" AND name = ?" if table is not None else "") + (" AND day = ?" if day else "")
         params = [each for each in (tenant, table, day) if each is not None]
         sql = (
-            f"SELECT {', '.join(f'f.{name}' for name in _FILE.split(', '))}, c.position FROM "  # noqa: S608 - ours
+            f"SELECT {', '.join(f'f.{name}' for name in _FILE.split(', '))}, c.position FROM "
             "(SELECT coalesce(max(position), 0) AS position FROM lake_cursors WHERE name = ?) c "
             f"LEFT JOIN (SELECT * FROM lake_files WHERE {where}) f ON 1 = 1 ORDER BY f.path"
         )
@@ -219,10 +219,7 @@ class Manifest:
     async def extents(self, tenant: str | None = None) -> list[Extent]:
         """Sizes by table, of one tenant or of all."""
         where, params = ("WHERE tenant = ?", [tenant]) if tenant is not None else ("", [])
-        sql = (
-            f"SELECT name, count(*), sum(row_count), sum(bytes) FROM lake_files {where} "  # noqa: S608 - ours
-            "GROUP BY name ORDER BY name"
-        )
+        sql = f"SELECT name, count(*), sum(row_count), sum(bytes) FROM lake_files {where} GROUP BY name ORDER BY name"
         found = await self._lake.read(lambda db: db.rows(sql, params))
         return [Extent(str(name), int(files), int(rows), int(size)) for name, files, rows, size in found]
 
@@ -234,7 +231,7 @@ def _position(db: Db) -> int:
 
 def _name(db: Db, files: Sequence[File]) -> None:
     marks = ", ".join("?" * len(_FILE.split(", ")))
-    sql = f"INSERT INTO lake_files ({_FILE}) VALUES ({marks})"  # noqa: S608 - ours
+    sql = f"INSERT INTO lake_files ({_FILE}) VALUES ({marks})"
     db.many(sql, [_row(file) for file in files])
 
 

@@ -3,7 +3,8 @@
 `source` gives what stands behind FROM: all columns of the table under their stored names, whatever files of older
 catalogues lack. Which tables are the same rows under two products' names is said in `views`.
 
-A snapshot holds for the manifest's grace: files that are replaced meanwhile stay for that long. Take one for each query.
+A snapshot holds for the manifest's grace: files that are replaced meanwhile stay for that long. Take one for each
+query.
 
 Source: DuckDB, "Reading and writing Parquet files" (the parameter `schema`); design of events in ARCHITECTURE.md.
 """
