@@ -62,7 +62,7 @@ def serve(settings: Settings) -> None:
     quiet = sys.stderr.isatty()
     logs.configure(quiet=quiet)
     _prepare(settings)
-    group = [_Child("work", settings, None, quiet)]
+    group = [_Child("work", settings, None, quiet), _Child("lake", settings, None, quiet)]
     group += [_Child("api", settings, listener, quiet) for _ in range(settings.processes - 1)]
     if settings.listeners:
         group.append(_Child("listen", settings, None, quiet))
@@ -117,6 +117,10 @@ def child(role: str) -> None:
         from bartizan.app.work import run
 
         run(settings)
+    elif role == "lake":
+        from bartizan.app.lake import run as flush
+
+        flush(settings)
     elif role == "listen":
         from bartizan.app.listen import run as listen
 

@@ -68,9 +68,9 @@ async def _main(settings: Settings) -> None:
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
-        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        owner = owner_here()
         tasks = [
-            asyncio.create_task(_kept(store, name, owner, stage), name=name)
+            asyncio.create_task(kept(store, name, owner, stage), name=name)
             for name, stage in stages(settings, store, copy, correlate, identity, pull, carry, writeback).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
@@ -127,8 +127,13 @@ def stages(
     }
 
 
+def owner_here() -> str:
+    """Who holds leases: this process."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
 async def _delivered(settings: Settings, store: Store) -> None:
-    """Delivery takes a lease of its own, a shorter one. The stage's edge, as in `_kept`."""
+    """Delivery takes a lease of its own, a shorter one. The stage's edge, as in `kept`."""
     while True:
         try:
             await deliver(store, policy_of(settings), Times(horizon_s=float(settings.notification_retry_s)))
@@ -137,7 +142,7 @@ async def _delivered(settings: Settings, store: Store) -> None:
         await asyncio.sleep(PAUSES_S[0])
 
 
-async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
+async def kept(store: Store, name: str, owner: str, stage: Stage) -> None:
     """Runs a stage while this process holds its lease. The stage's edge: what it raises is logged, and it starts
     again.
     """

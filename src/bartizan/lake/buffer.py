@@ -14,9 +14,9 @@ Source: design of events in ARCHITECTURE.md.
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,9 @@ from msgspec import Struct
 from bartizan.errors import TooLarge
 from bartizan.lake.coerce import coerce, find
 from bartizan.lake.tables import Table
+from bartizan.lake.writer import Clock, Db
 
+T = TypeVar("T")
 Row = Mapping[str, Any]
 
 # Of one row as JSON. A record of 1 MiB that is kept as text grows by its escapes (up to six times): it must fit.
@@ -47,6 +49,7 @@ class Packed(Struct, frozen=True):
     count: int
     first: str | None
     last: str | None
+    fields: str  # the names that its rows hold, with commas
     plain_bytes: int
     data: bytes
 
@@ -60,6 +63,7 @@ class Batch(Struct, frozen=True):
     count: int
     first: str | None  # earliest and latest time of the rows, wire form
     last: str | None
+    fields: str | None  # the names that the rows hold, with commas; None: written before they were noted
     plain_bytes: int  # of the JSON lines
     data: bytes  # the JSON lines, compressed by zlib
 
@@ -135,10 +139,19 @@ class Lake(Protocol):
         ...
 
     async def erase(self, tenant: str) -> int:
-        """Removes all of a tenant, the marks of `once` too; returns the number of rows."""
+        """Removes all of a tenant, the marks of `once` too, and takes its files out of the manifest; returns the
+        number of rows. `manifest.Manifest.sweep` removes the files themselves then."""
         ...
 
     async def sizes(self) -> Sizes: ...
+
+    async def read(self, work: Callable[[Db], T]) -> T:
+        """Runs statements on the buffer's database, where the manifest of files is kept too. Raises ours."""
+        ...
+
+    async def write(self, work: Callable[[Db, Clock], T], size: int = 0) -> T:
+        """The same in a transaction, ordered with all appends. `work` may run more than once."""
+        ...
 
     async def backup(self, path: str) -> None:
         """A consistent copy while serving (SQLite: online backup to `path`; PostgreSQL: NotServed, use pg_dump)."""
@@ -177,6 +190,7 @@ def pack(rows: Sequence[tuple[str, Row]], received: str | None) -> list[Packed]:
 def _batches(of: Table, rows: Sequence[Row], received: str | None) -> Iterator[Packed]:
     lines: list[bytes] = []
     times: list[str] = []
+    fields: set[str] = set()
     size = 0
     for row in rows:
         made = coerce(of, row, received=received)
@@ -184,20 +198,21 @@ def _batches(of: Table, rows: Sequence[Row], received: str | None) -> Iterator[P
         if len(line) > MAX_ROW_BYTES:
             raise TooLarge(f"a row of {of.name} has {len(line)} bytes; the most is {MAX_ROW_BYTES}")
         if lines and size + len(line) >= BATCH_BYTES:
-            yield _packed(of, lines, times)
-            lines, times, size = [], [], 0
+            yield _packed(of, lines, times, fields)
+            lines, times, fields, size = [], [], set(), 0
         lines.append(line)
+        fields.update(made)
         size += len(line) + 1
         if of.time is not None:
             times.append(made[of.time])
     if lines:
-        yield _packed(of, lines, times)
+        yield _packed(of, lines, times, fields)
 
 
-def _packed(of: Table, lines: list[bytes], times: list[str]) -> Packed:
+def _packed(of: Table, lines: list[bytes], times: list[str], fields: set[str]) -> Packed:
     text = b"\n".join(lines) + b"\n"
     first, last = (min(times), max(times)) if times else (None, None)
-    return Packed(of.name, len(lines), first, last, len(text), zlib.compress(text, LEVEL))
+    return Packed(of.name, len(lines), first, last, ",".join(sorted(fields)), len(text), zlib.compress(text, LEVEL))
 
 
 def open_lake(target: str | Path, **limits: Any) -> Lake:
