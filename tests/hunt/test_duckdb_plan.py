@@ -300,6 +300,21 @@ def test_windows() -> None:
     ]
 
 
+def test_sessions() -> None:
+    """A gap, a greatest length from the first row and a condition end a session."""
+    minute = 600_000_000
+    minutes = [0, 4, 8, 12, 16, 40, 41, 42]
+    rows = table(["datetime", "string"], [[637_134_336_000_000_000 + each * minute, "u"] for each in minutes]
+                 + [[637_134_336_000_000_000, "v"]])  # fmt: skip
+    order = p.Sort(rows, [p.SortKey(ref(rows, 1), False, True), p.SortKey(ref(rows, 0), False, True)])
+    before = windowed(order, 10, "prev", ref(rows, 1), type_="string")
+    other = apply("!=", ref(rows, 1), p.Ref("string", 10))
+    spans = [value("timespan", 10 * minute), value("timespan", 5 * minute)]
+    plan = windowed(before, 11, "row_window_session", ref(rows, 0), *spans, restart=other, type_="datetime")
+    got = [row[3][11:16] for row in run(plan)]
+    assert got == ["00:00", "00:00", "00:00", "00:12", "00:12", "00:40", "00:40", "00:40", "00:00"]
+
+
 def test_samples_and_rows_of_nothing() -> None:
     assert len(run(p.Limit(PEOPLE, value("long", 2), random=True))) == 2
     assert run(p.Limit(PEOPLE, value("long", 0))) == []

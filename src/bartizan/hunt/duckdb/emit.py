@@ -25,6 +25,10 @@ from bartizan.hunt.tree import Scalar
 
 ENGINE = "duckdb"
 _LIKE_AN_ID = pattern(r'"?[a-z]\d+"?', IGNORECASE)
+_LOSES: dict[Scalar, tuple[str, str]] = {  # to every value: of the greatest, of the least
+    "datetime": ("'-infinity'::TIMESTAMP", "'infinity'::TIMESTAMP"),
+    "int": ("-2147483649", "2147483648"),
+}
 MOST_TEXT = 4_000_000  # characters of a statement
 CONVERSIONS: dict[Scalar, str] = {
     "bool": "tobool",
@@ -72,12 +76,16 @@ class Emitter:
         body = subquery(body, self.number()) if body.order else self.nested(body)
         texts = {each.id: shown(body.columns[each.id], each.type) for each in plan.columns}
         text = Select(body.source, texts, body.where, body.order).text(ordered=True)
-        made = f"WITH {', '.join(self._with)} {text}" if self._with else text
+        made = f"WITH RECURSIVE {', '.join(self._with)} {text}" if self._with else text
         if len(made) > MOST_TEXT:
             raise KqlError("plan", f"the query becomes {len(made):,} characters of SQL, more than {MOST_TEXT:,}")
         return made
 
     # -------------------------------------------------------------- tools of all nodes
+
+    def add_table(self, definition: str) -> None:
+        """A common table expression, which may name those before it and itself."""
+        self._with.append(definition)
 
     def number(self) -> int:
         self._count += 1
@@ -190,9 +198,12 @@ class Emitter:
         compared = rank(by, node.by.type, least=node.least)
         row = ", ".join(f"{name(each.id)} := {self.expr(each.expression, inner.columns)}" for each in carried)
         function = "arg_min" if node.least else "arg_max"
-        best = f"coalesce({function}(struct_pack({row}), {compared}), first(struct_pack({row})))"
-        if node.by.type == "string":
-            best = f"{function}(struct_pack({row}), {compared})"
+        lost = _LOSES.get(node.by.type)
+        if lost is not None:  # a null is then a value that loses
+            compared = f"coalesce({compared}, {lost[node.least]})"
+        best = f"{function}(struct_pack({row}), {compared})"
+        if lost is None and node.by.type != "string":
+            best = f"coalesce({best}, first(struct_pack({row})))"
         given = [f"{sql} AS {name(id_)}" for id_, sql in keys.items()]
         where = f" WHERE {' AND '.join(inner.where)}" if inner.where else ""
         groups = f" GROUP BY {', '.join(str(index + 1) for index in range(len(keys)))}" if keys else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bartizan.hunt import plan as p
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, subquery
+from bartizan.hunt.duckdb.sessions import session
 from bartizan.hunt.fault import KqlError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ RANKS = ("row_rank_dense", "row_rank_min")
 
 def windows(emitter: "Emitter", node: p.Number) -> Select:
     base, place = _numbered(emitter, emitter.plan(node.input))
+    for one in node.made:
+        if one.function == "row_window_session":
+            base = session(emitter, one, base, place)
+    node = p.Number(node.input, [one for one in node.made if one.function != "row_window_session"])
     base = _level(emitter, base, place, {f"g{index}": _changed(emitter, one, base, place)
                                          for index, one in enumerate(node.made) if one.function in RANKS})  # fmt: skip
     runs = {f"r{index}": _run(emitter, one, base, place) for index, one in enumerate(node.made) if one.restart}

@@ -183,16 +183,16 @@ aggregate("arg_min", "any any -> any", duckdb=_plain(_of_extreme(True)))
 # ------------------------------------------------------------------ lists, sets, bags
 
 # The elements of a dynamic value in a list: arrays are taken apart.
-macro("kql_parts(x) := CASE WHEN json_type(x) = 'ARRAY' THEN json_extract(x, '$[*]')::VARCHAR[] ELSE [x::VARCHAR] END")
-macro("kql_array(parts) := '[' || array_to_string(list_transform(parts, lambda p: coalesce(p, 'null')), ',') || ']'")
+macro("kql_spread(x) := CASE WHEN json_type(x) = 'ARRAY' THEN json_extract(x, '$[*]')::VARCHAR[] ELSE [x::VARCHAR] END")
+macro("kql_joined(parts) := '[' || array_to_string(list_transform(parts, lambda p: coalesce(p, 'null')), ',') || ']'")
 # The members of the bags of a list; the first of a name stays.
 macro(
-    "kql_members(bags) := flatten(list_transform(bags, lambda b: list_zip(json_keys(b), "
+    "kql_bag_members(bags) := flatten(list_transform(bags, lambda b: list_zip(json_keys(b), "
     "json_extract(b, '$.*')::VARCHAR[])))"
 )
 macro(
-    "kql_bag(bags) := '{' || array_to_string(list_transform(list_filter(kql_members(bags), "
-    "lambda m, i: list_position(list_transform(kql_members(bags), lambda o: o[1]), m[1]) = i), "
+    "kql_bag_of(bags) := '{' || array_to_string(list_transform(list_filter(kql_bag_members(bags), "
+    "lambda m, i: list_position(list_transform(kql_bag_members(bags), lambda o: o[1]), m[1]) = i), "
     "lambda m: to_json(m[1])::VARCHAR || ':' || m[2]), ',') || '}'"
 )
 
@@ -207,14 +207,14 @@ def _array(listed: str, type_: Scalar) -> str:
     if type_ in ("bool", "int", "long", "string"):
         return f"coalesce(to_json({listed})::VARCHAR, '[]')"
     if type_ == "dynamic":
-        return f"coalesce(kql_array({listed}), '[]')"
-    return f"coalesce(kql_array(list_transform({listed}, lambda e: {as_json('e', type_)})), '[]')"
+        return f"coalesce(kql_joined({listed}), '[]')"
+    return f"coalesce(kql_joined(list_transform({listed}, lambda e: {as_json('e', type_)})), '[]')"
 
 
 def _list(args: Arguments, one: Aggregate) -> str:
     type_ = one.args[0].type
     if type_ == "dynamic":
-        return _array(f"flatten(list(kql_parts({args[0]}){args.ordered()}){args.only()}){_most(args, one)}", type_)
+        return _array(f"flatten(list(kql_spread({args[0]}){args.ordered()}){args.only()}){_most(args, one)}", type_)
     kept = args.only() if type_ == "string" else args.only(f"{args[0]} IS NOT NULL")
     return _array(f"list({args[0]}{args.ordered()}){kept}{_most(args, one)}", type_)
 
@@ -230,7 +230,7 @@ def _set(args: Arguments, one: Aggregate) -> str:
     """Sorted, so that the same rows give the same set."""
     type_ = one.args[0].type
     if type_ == "dynamic":
-        parts = f"flatten(list(DISTINCT kql_parts({args[0]})){args.only()})"
+        parts = f"flatten(list(DISTINCT kql_spread({args[0]})){args.only()})"
         return _array(f"list_sort(list_distinct({parts})){_most(args, one)}", type_)
     kept = args.only() if type_ == "string" else args.only(f"{args[0]} IS NOT NULL")
     return _array(f"list_sort(list(DISTINCT {args[0]}){kept}){_most(args, one)}", type_)
@@ -238,7 +238,7 @@ def _set(args: Arguments, one: Aggregate) -> str:
 
 def _bag(args: Arguments, one: Aggregate) -> str:
     kept = args.only(f"json_type({args[0]}) = 'OBJECT'")
-    return f"coalesce({once([f'list({args[0]}{args.ordered()}){kept}'], 'kql_bag({0})'.format)}, '{{}}')"
+    return f"coalesce({once([f'list({args[0]}{args.ordered()}){kept}'], 'kql_bag_of({0})'.format)}, '{{}}')"
 
 
 for _name in ("make_list", "makelist"):
