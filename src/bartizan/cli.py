@@ -87,6 +87,12 @@ class Surroundings:
 
         return declared()
 
+    def maker(self) -> tuple[str, ...]:
+        """The command of a process that reads records for another."""
+        from bartizan.app.make import COMMAND
+
+        return COMMAND
+
     def permissions(self) -> tuple[frozenset[str], frozenset[str]]:
         """(application, delegated): every one that some operation asks for."""
         import bartizan.api

@@ -148,6 +148,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = ()
     processes: Annotated[int, Meta(ge=1, le=64, description="API processes.")] = 1
+    makers: Annotated[
+        int,
+        Meta(ge=0, le=64, description="Processes that read the records of bulks for an API process; they come and go."),
+    ] = 1
     forwarded_from: Annotated[
         tuple[str, ...], Meta(description="Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed.")
     ] = ()

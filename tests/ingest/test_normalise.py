@@ -108,6 +108,9 @@ class Around:
 
         return (*authority.COLLECTIONS, SIGN_INS)
 
+    def maker(self) -> tuple[str, ...]:
+        return ()
+
 
 @pytest.fixture(autouse=True)
 def known() -> Iterator[None]:

@@ -10,6 +10,7 @@ import pytest
 from tests.store.conftest import ALERTS, Opener, alert, note, person, putting
 
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge, Unavailable
+from bartizan.model.stamps import ETAG
 from bartizan.model.times import from_ticks
 from bartizan.store import (
     CREATED,
@@ -25,7 +26,6 @@ from bartizan.store import (
     inner,
     open_store,
 )
-from bartizan.store.interface import ETAG
 
 pytestmark = pytest.mark.anyio
 

@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,7 @@ from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
 from bartizan.app.logs import Access
+from bartizan.app.make import COMMAND
 from bartizan.auth import audit, web
 from bartizan.auth.authority import COLLECTIONS as AUTHORITY_COLLECTIONS
 from bartizan.auth.authority import Authority
@@ -46,10 +48,11 @@ from bartizan.identity.memory import MEMORY
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
+from bartizan.ingest.makers import Makers
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
-from bartizan.lake import Lake, declare, open_lake
+from bartizan.lake import Lake, open_lake
 from bartizan.model.times import instant
 from bartizan.respond import queue, tally
 from bartizan.respond.addresses import Rules as EndpointRules
@@ -60,7 +63,6 @@ from bartizan.respond.standing import Standing as Tenancy
 from bartizan.respond.subscriptions import COLLECTIONS as RESPOND_COLLECTIONS
 from bartizan.respond.subscriptions import Quota, Subscriptions
 from bartizan.settings import Settings
-from bartizan.sources.tables import TABLES
 from bartizan.store import Collection, Store, open_store
 from bartizan.store.alerts import COLLECTIONS as ALERT_COLLECTIONS
 
@@ -100,8 +102,7 @@ def fed() -> dict[str, Collection]:
 
 def lake_of(settings: Settings) -> Lake:
     """Not started yet; knows the tables that sources fill."""
-    for name, columns in TABLES.items():
-        declare(name, columns)
+    import_module("bartizan.sources")
     return open_lake(settings.store or settings.folder)
 
 
@@ -146,7 +147,10 @@ class App:
         if sink is None:
             self.lake = sink = lake_of(settings)
         self.health = Health(store, clock)
-        self.pipeline = Pipeline(store, sink, collections=fed(), clock=clock, arrived=self.health.arrived)
+        sets = fed()
+        self.makers = Makers(COMMAND, sets, most=settings.makers)
+        arrived = self.health.arrived
+        self.pipeline = Pipeline(store, sink, collections=sets, clock=clock, arrived=arrived, makers=self.makers)
         self._rest = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,6 +176,7 @@ class App:
     async def stop(self) -> None:
         if self._access is not None:
             self._access.flush()
+        await self.makers.close()
         await self.health.close()
         await self.connections.close()
         if self.lake is not None:

@@ -178,14 +178,22 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float) -> Iterator[
                 mail = _text(given.get("emailAddress")) if isinstance(given, dict) else None
                 if mail:
                     yield ("sender", mail.lower())
-        given = (each for each in entities.of_evidence(item, depth=0) if each.kind not in _NO_ARTEFACTS)
-        for one in entities.distinct(given):
-            if one.kind not in _ARTEFACTS or _local(one.kind, one.value):
-                continue
-            yield (one.kind, one.value.lower())
-            holder = names.holder(one.value.lower(), at) if one.kind == "address" and not hosts else None
+        for one in _artefacts(item):
+            yield one
+            holder = names.holder(one[1], at) if one[0] == "address" and not hosts else None
             if holder is not None:
                 yield ("host", holder)
+
+
+def _artefacts(item: Mapping[str, Any]) -> dict[Node, None]:
+    """What it names beside people and hosts, each once."""
+    given = (each for each in entities.of_evidence(item, depth=0) if each.kind not in _NO_ARTEFACTS)
+    every = (one for each in given for one in entities.read(each))
+    return {
+        (one.kind, one.value.lower()): None
+        for one in every
+        if one.kind in _ARTEFACTS and not _local(one.kind, one.value)
+    }
 
 
 def _walk(items: Iterable[Any], depth: int = 6) -> Iterator[dict[str, Any]]:

@@ -205,15 +205,16 @@ class CorrelateStage:
     # ------------------------------------------------------------ changes into what the engine is told
 
     async def _told(self, tenant: str, live: _Live, changes: Sequence[Change]) -> list[Told]:
+        changes = [change for change in changes if change.actor != ACTOR]  # what it wrote itself it knows
         bodies = await self._bodies(self._store.tenant(tenant), changes)
         told: list[Told] = []
-        if any(change.collection == SUPPRESSIONS.name and change.actor != ACTOR for change in changes):
+        if any(change.collection == SUPPRESSIONS.name for change in changes):
             live.suppressions = None
         if live.suppressions is None:
             live.suppressions = await suppressions(self._store.tenant(tenant))
         for change in changes:
             body = bodies.get((change.collection, change.id))
-            if change.actor == ACTOR or body is None or change.collection == SUPPRESSIONS.name:
+            if body is None or change.collection == SUPPRESSIONS.name:
                 continue
             try:
                 told += self._of_change(live, change, body)

@@ -23,11 +23,11 @@ from bartizan.extend import SOURCES, Source
 from bartizan.ingest.files import BadFile, FilesReceipt, ingest_files, raws_in
 from bartizan.ingest.health import MAX_SOURCES, Health
 from bartizan.ingest.health import SOURCES as INGESTION
+from bartizan.ingest.makers import Makers
 from bartizan.ingest.normalise import normalise as shown
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline, find_source
 from bartizan.ingest.tail import Tail
 from bartizan.lake.buffer import open_lake
-from bartizan.lake.tables import declare
 from bartizan.settings import BadSettings, Settings, load
 from bartizan.store import open_store
 from bartizan.store.alerts import COLLECTIONS
@@ -43,6 +43,10 @@ class Around(Protocol):
         """Of the whole program."""
         ...
 
+    def maker(self) -> tuple[str, ...]:
+        """The command of a process that reads records for another."""
+        ...
+
 
 def _quiet() -> None:
     """Standard output is for answers."""
@@ -55,8 +59,6 @@ def _quiet() -> None:
 def _load() -> None:
     """Every format, and the event tables that they fill."""
     importlib.import_module("bartizan.sources")
-    for name, columns in importlib.import_module("bartizan.sources.tables").TABLES.items():
-        declare(name, columns)
 
 
 def _find(name: str) -> Source:
@@ -164,11 +166,13 @@ async def _ingest(
     around: Around, settings: Settings, source: Source, files: tuple[Path, ...], field: str | None, tenant: str | None
 ) -> FilesReceipt:
     async with opened_store(settings, around) as store, opened_lake(settings) as lake:
-        health = Health(store)
-        pipeline = Pipeline(store, lake, collections=_sets(around), arrived=health.arrived)
+        health, sets = Health(store), _sets(around)
+        makers = Makers(around.maker(), sets, most=settings.makers)
+        pipeline = Pipeline(store, lake, collections=sets, arrived=health.arrived, makers=makers)
         try:
             return await ingest_files(pipeline, await _owner(store, tenant), source, files, field=field, actor=ACTOR)
         finally:
+            await makers.close()
             await health.close()
 
 

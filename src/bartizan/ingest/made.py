@@ -39,7 +39,6 @@ class Brought(Struct, frozen=True, kw_only=True):
     """A Graph object, ready to be stored if nobody has stored it before; otherwise as its next version."""
 
     draft: Draft
-    collection: Collection
     item: GraphObject
     version: str | None  # when the provider made this version: as the object says, or the way by which it came
 
@@ -195,7 +194,7 @@ def named_in(item: GraphObject) -> list[Entity]:
 def _brought(item: GraphObject, collections: Mapping[str, Collection], said: Said | None) -> Brought:
     version = _version(item.body) or _instant(None if said is None else said.at)
     made = object_draft(item, collections, version)
-    return Brought(draft=made, collection=collections[item.collection], item=item, version=version)
+    return Brought(draft=made, item=item, version=version)
 
 
 def _version(body: Mapping[str, Any]) -> str | None:

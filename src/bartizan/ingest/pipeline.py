@@ -18,7 +18,8 @@ from msgspec import Struct
 from bartizan.errors import BadRequest, NotFound, TooLarge
 from bartizan.extend import SOURCES, Said, Source
 from bartizan.ingest import records
-from bartizan.ingest.made import Brought, Made, described, generic, known_key, make, named_in
+from bartizan.ingest.made import Brought, Made, described, generic, known_key, named_in
+from bartizan.ingest.makers import Given, Makers, made_of
 from bartizan.model.times import instant
 from bartizan.store.alerts import Kept, store_alerts
 from bartizan.store.draft import draft, inner
@@ -31,7 +32,6 @@ KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
 MARKS = Collection(name="ingested", order=(("id", False),), feed=False, keep=KEEP_MARKS)
 _MARK = b"{}"
-Given: TypeAlias = tuple[bytes, Said | None]
 Also: TypeAlias = Callable[[Tx, Sequence[str]], None]
 """What else is done in each write, with the ids of the alerts that it stored or knew."""
 
@@ -96,15 +96,15 @@ class Pipeline:
         sources: Mapping[str, Source] = SOURCES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         arrived: Callable[[str, str, Receipt], None] = lambda tenant, source, receipt: None,
+        makers: Makers | None = None,
     ) -> None:
         self._store = store
         self._arrived = arrived
         self._sink = sink
         self._collections = collections or {}
         self._clock = clock
-        self._making = asyncio.Semaphore(
-            1
-        )  # one thread makes at a time: the others would only fight for the interpreter
+        self._making = asyncio.Semaphore(1)  # one thread makes at a time: more would only fight for the interpreter
+        self._makers = makers
         self.sources = sources
 
     async def receive(self, tenant: str, source: str, body: bytes, *, actor: str, pace: Pace | None = None) -> Receipt:
@@ -135,7 +135,7 @@ class Pipeline:
             nonlocal begun
             size = CROWDED_RECORDS if pace is not None and pace.crowded() else WRITE_RECORDS
             chunk, begun = given[begun : begun + size], begun + size
-            return asyncio.create_task(self._make(source, chunk, tenant)) if chunk else None
+            return asyncio.create_task(self._make(source, chunk, tenant, len(given))) if chunk else None
 
         ahead = begin()
         try:
@@ -156,13 +156,14 @@ class Pipeline:
                 ahead.cancel()
         return receipt
 
-    async def _make(self, source: Source, chunk: Sequence[Given], tenant: str) -> tuple[str, list[Made]]:
-        """With the time of receipt."""
+    async def _make(self, source: Source, chunk: Sequence[Given], tenant: str, records: int) -> tuple[str, list[Made]]:
+        """With the time of receipt. `records` are those of the whole bulk."""
+        if self._makers is not None and self._makers.ready(source, records):
+            received = instant(self._clock())
+            return received, await self._makers.make(source, chunk, tenant, received)
         async with self._making:
             received = instant(self._clock())
-            return received, await asyncio.to_thread(
-                lambda: [make(source, raw, tenant, received, self._collections, said) for raw, said in chunk]
-            )
+            return received, await asyncio.to_thread(made_of, source, chunk, tenant, received, self._collections)
 
     async def _keep(self, tenant: str, made: Sequence[Made], actor: str, received: str, also: Also | None) -> Receipt:
         store = self._store.tenant(tenant)
@@ -223,7 +224,7 @@ class Pipeline:
         is kept as text."""
         try:
             bulk = len(made) > CROWDED_RECORDS
-            return await store.write(lambda tx: _put(tx, made, known, also), actor=actor, bulk=bulk)
+            return await store.write(lambda tx: _put(tx, made, known, self._collections, also), actor=actor, bulk=bulk)
         except (BadRequest, TooLarge) as error:
             if len(made) == 1:
                 return await self._keep_as_text(tenant, store, made[0], actor, received, described(error))
@@ -239,7 +240,7 @@ class Pipeline:
         _log.warning("ingest.record_refused_by_store", source=one.source, sha256=one.sha256, error=why)
         known = await self._known(store, [kept])
         stage = await self._append(tenant, _unknown([kept], known))
-        receipt = await store.write(lambda tx: _put(tx, [kept], known), actor=actor)
+        receipt = await store.write(lambda tx: _put(tx, [kept], known, self._collections), actor=actor)
         await self._forget(tenant, stage)
         return receipt
 
@@ -256,27 +257,33 @@ def _unknown(made: Sequence[Made], known: frozenset[str]) -> list[Made]:
     return new
 
 
-def _put_object(tx: Tx, one: Brought) -> bool:
+def _put_object(tx: Tx, one: Brought, collections: Mapping[str, Collection]) -> bool:
     """False where it changes nothing."""
     name, id = one.draft.collection, one.draft.id
     stored = None if one.version is None else tx.get(name, id)
     if one.version is None or stored is None:
         return tx.put(one.draft, unless_exists=True) is not None
-    later = revised(one.collection, inner(stored), one.item.body, one.version)
+    later = revised(collections[name], inner(stored), one.item.body, one.version)
     if later is None:
         return False
     after, changed = later
-    tx.put(draft(one.collection, after, id, entities=named_in(one.item)), changed=changed)
+    tx.put(draft(collections[name], after, id, entities=named_in(one.item)), changed=changed)
     return True
 
 
-def _put(tx: Tx, made: Sequence[Made], known: frozenset[str], also: Also | None = None) -> Receipt:
+def _put(
+    tx: Tx,
+    made: Sequence[Made],
+    known: frozenset[str],
+    collections: Mapping[str, Collection],
+    also: Also | None = None,
+) -> Receipt:
     receipt = Receipt()
     kept = iter(store_alerts(tx, [alert for one in made for alert in one.alerts]))
     seen = set(known)
     for one in made:
         alerts: list[Kept] = [next(kept) for _ in one.alerts]
-        fresh = [not alert.repeat for alert in alerts] + [_put_object(tx, each) for each in one.objects]
+        fresh = [not alert.repeat for alert in alerts] + [_put_object(tx, each, collections) for each in one.objects]
         if one.rows:
             key = known_key(one)
             fresh.append(key not in seen)

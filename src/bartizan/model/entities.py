@@ -18,7 +18,8 @@ from bartizan.model.alert import Observed
 KINDS = frozenset({"host", "user", "address", "hash", "domain", "url", "mailbox", "process", "resource"})
 MAX_ENTITIES = 1_000  # of one alert; the longest real one (victims of a worm) names some hundred
 MAX_VALUE_CHARS = 1_024  # longer values stay in the document only
-MAX_REMEMBERED = 8_192  # addresses: those of a network come again and again, and reading one takes 10 us
+MAX_REMEMBERED = 8_192  # entities: those of a network come again and again, and reading one takes up to 10 us
+MAX_REMEMBERED_CHARS = 128
 
 _TYPE = "@odata.type"
 _NAMESPACE = "#microsoft.graph.security."
@@ -113,9 +114,13 @@ _READ: Mapping[str, Callable[[str], str | None]] = {
 }
 
 
-def read(observed: Observed) -> Iterator[Observed]:
+def read(observed: Observed) -> tuple[Observed, ...]:
     """The entity as it is kept, none where the value is no such thing. A host or domain that is an address becomes one;
     a URL also gives its host."""
+    return _remembered(observed) if len(observed.value) <= MAX_REMEMBERED_CHARS else tuple(_read(observed))
+
+
+def _read(observed: Observed) -> Iterator[Observed]:
     value = observed.value.strip()
     if not value or len(value) > MAX_VALUE_CHARS or value.lower() in _NOTHING or "\0" in value:
         return
@@ -129,7 +134,12 @@ def read(observed: Observed) -> Iterator[Observed]:
         return
     yield Observed(kind, kept, observed.role)
     if kind == "url" and (name := url_host(kept)) is not None:
-        yield from read(Observed("domain", name, observed.role))
+        yield from _read(Observed("domain", name, observed.role))
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _remembered(observed: Observed) -> tuple[Observed, ...]:
+    return tuple(_read(observed))
 
 
 def distinct(found: Iterable[Observed]) -> list[Observed]:

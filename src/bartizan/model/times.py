@@ -12,6 +12,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PATTERN = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|[+-]\d\d:?\d\d)?", re.ASCII
 )
+_WIRE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z", re.ASCII)
 
 
 def ticks(at: datetime) -> int:
@@ -37,6 +38,9 @@ def parse(text: str) -> str:
 
     Digits beyond the seventh are cut. Second 60 (a leap second) becomes the next minute's first.
     """
+    if _WIRE.fullmatch(text) is not None and text[17] != "6":
+        datetime.fromisoformat(text[:19])  # a ValueError for what no calendar has
+        return text
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"not a date and time: {text[:40]!r}; expected such as 2026-11-23T04:50:30Z")

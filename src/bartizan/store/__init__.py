@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bartizan.model.edm import Version
+from bartizan.model.stamps import CREATED, ETAG, UPDATED
 from bartizan.store.draft import draft, inner
 from bartizan.store.engine import Limits
 from bartizan.store.interface import (
-    CREATED,
-    ETAG,
     FEED_PLACE,
-    UPDATED,
     Change,
     Collection,
     Column,

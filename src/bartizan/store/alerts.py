@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from bartizan.errors import BadRequest, NotFound, PreconditionFailed
 from bartizan.model import faces, workflow
 from bartizan.model.faces import FOLDED, FOLDED_INTO, SUPPRESSION, AlertState
+from bartizan.model.stamps import CREATED, UPDATED
 from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata import tree
 from bartizan.odata.tree import And, Compare, Expr, Kind, Path
 from bartizan.store.draft import draft, inner, spliced
-from bartizan.store.interface import CREATED, UPDATED, Collection, Column, Draft, Entity, Stored, Tx
+from bartizan.store.interface import Collection, Column, Draft, Entity, Stored, Tx
 
 Face = Literal["v2", "legacy"]
 Changes = dict[str, tuple[Any, Any]]

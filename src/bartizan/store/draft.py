@@ -9,7 +9,8 @@ import msgspec
 from bartizan.errors import BadRequest
 from bartizan.model.edm import edm
 from bartizan.model.render import Done
-from bartizan.store.interface import CREATED, ETAG, UPDATED, Collection, Column, Draft, Entity, Stored
+from bartizan.model.stamps import CREATED, ETAG, UPDATED
+from bartizan.store.interface import Collection, Column, Draft, Entity, Stored
 
 MAX_ENTITIES = 2_000  # index rows of one document; the longest real alert (a worm's victims) had some hundred
 

@@ -16,9 +16,8 @@ Promises, the same on SQLite and PostgreSQL (`tests/store` runs one suite on bot
 Source: design of state in ARCHITECTURE.md.
 """
 
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
@@ -30,17 +29,6 @@ T = TypeVar("T")
 
 Op = Literal["created", "updated", "deleted"]
 
-
-def _never(last: int) -> str:
-    """An instant of the year 1 that nobody knows beforehand, so that no client's text is taken for a placeholder."""
-    at = datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=secrets.randbelow(364 * 86_400 * 10**6))
-    return f"{at:%m-%dT%H:%M:%S.%f}".join(("0001-", f"{last}Z"))
-
-
-# What a renderer writes where the store puts what only the writing transaction knows: whole JSON texts, same width.
-CREATED = _never(1)  # the instant at which the document was first stored
-UPDATED = _never(2)  # the instant of this change
-ETAG = secrets.token_hex(8)  # 16 hex digits of the change number, inside W/"..."
 
 # A tenant's value whose key begins so is a place in this store's feed: it means nothing in another, and stays here
 # when the tenant is exported.

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from bartizan.errors import BadRequest, Conflict, PreconditionFailed, TooLarge
+from bartizan.model.stamps import CREATED, ETAG, UPDATED
 from bartizan.model.times import from_ticks
 from bartizan.odata.tree import Expr, Order
 from bartizan.store import read
-from bartizan.store.interface import CREATED, ETAG, UPDATED, Column, Draft, Entity, LeaseLost, Op, Query, Stored
+from bartizan.store.interface import Column, Draft, Entity, LeaseLost, Op, Query, Stored
 from bartizan.store.sql import MAX_INDEXED_BYTES, Db, Scalar, Table, checked_id, entity_key
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # one text of a document

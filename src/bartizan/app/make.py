@@ -1,0 +1,31 @@
+"""`python -m bartizan.app.make N`: reads records of bulks for another process, over socket N, until that closes.
+
+It imports the formats and what they need, not the API: it is to start fast and to stay small.
+"""
+
+import os
+import pickle
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from bartizan.model import stamps
+
+NICE = 5  # answers to people go first
+COMMAND = (sys.executable, "-m", "bartizan.app.make")
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it closes the line
+    os.nice(NICE)
+    line = Connection(int(sys.argv[1]))
+    stamps.adopt(*pickle.loads(line.recv_bytes()))  # noqa: S301 - of the process that began this one
+    import bartizan.sources  # noqa: F401 - fills SOURCES; after the stamps, which are read at import
+    from bartizan.extend import SOURCES
+    from bartizan.ingest.makers import answer
+
+    answer(line, SOURCES)
+
+
+if __name__ == "__main__":
+    main()
