@@ -49,6 +49,8 @@ def operator(to: Printer, of: tree.Operator) -> str:
             text = f"parse-kv {to.expr(of.body.of)} as {columns(of.body.columns)}{to.properties(of.options)}"
         case tree.Graph():
             text = _graph(to, of, of.body)
+        case tree.Branch():
+            text = _usual(to, of, _branch(to, of.body, of.name))
         case None:
             text = _bodiless(to, of)
         case body:
@@ -145,8 +147,6 @@ def _larger(to: Printer, of: tree.Body) -> str:
             return ", top-nested ".join(_level(to, level) for level in of.levels)
         case tree.Scan():
             return _scan(to, of)
-        case tree.Branch():
-            return _branch(to, of)
         case tree.Macro():
             scope = f" as {name(of.scope)}" if of.scope else ""
             groups = f"entity_group [{to.list(of.groups)}]" if of.listed else to.list(of.groups)
@@ -207,10 +207,15 @@ def _step(to: Printer, of: tree.Step) -> str:
     return f"step {name(of.name)}{' optional' * of.optional}{output}: {to.expr(of.condition)}{assignments};"
 
 
-def _branch(to: Printer, of: tree.Branch) -> str:
+def _branch(to: Printer, of: tree.Branch, operator: str) -> str:
     labels = {index: f"{name(label)}=" for index, label in of.names.items()}
     pipes = [labels.get(index, "") + to.pipe(pipe) for index, pipe in enumerate(of.pipes)]
-    return " ".join(pipes) if not of.by else f"by {to.list(of.by)}" + "".join(f" {pipe}" for pipe in pipes)
+    if operator == "fork":
+        return " ".join(pipes)
+    by = f"by {to.list(of.by)}"
+    if operator == "facet":
+        return by + "".join(f" with {pipe}" for pipe in pipes)
+    return f"{by} {pipes[0] if of.pipes[0].bracketed else f'{{ {pipes[0]} }}'}"
 
 
 def _graph(to: Printer, of: tree.Operator, body: tree.Graph) -> str:

@@ -85,7 +85,7 @@ class Printer:
             case tree.Call():
                 return self.call(of)
             case tree.Member():
-                return f"{self.expr(of.of)}.{name(of.name)}"
+                return f"{self.before_dot(of.of)}.{name(of.name)}"
             case tree.Index():
                 return f"{self.expr(of.of)}[{self.expr(of.key)}]"
             case tree.Bracketed():
@@ -123,8 +123,13 @@ class Printer:
             f"{name(of.named[index])} = {self.expr(arg)}" if index in of.named else self.expr(arg)
             for index, arg in enumerate(of.args)
         )
-        before = "" if of.of is None else f"{self.expr(of.of)}."
+        before = "" if of.of is None else f"{self.before_dot(of.of)}."
         return f"{before}{written}({args})"
+
+    def before_dot(self, of: tree.Expr) -> str:
+        """A dot behind a whole number would be that of a real."""
+        whole = isinstance(of, tree.Constant) and of.type == "long" and of.value is not None
+        return f"long({of.value})" if whole and isinstance(of, tree.Constant) else self.expr(of)
 
     def named(self, of: tree.Named) -> str:
         if not of.names:
