@@ -1,13 +1,16 @@
 """Plans become SQL that gives Kusto's rows."""
 
 import math
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from tests.hunt.duck import Nowhere, aggregate, apply, ref, run, table, value
 
 from bartizan.hunt import plan as p
 from bartizan.hunt.duckdb.emit import emit
+from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.tree import Scalar
 
@@ -331,3 +334,22 @@ def test_what_is_not_said_is_an_error() -> None:
 def test_an_order_is_of_values_not_of_their_texts() -> None:
     rows = table(["timespan"], [[10**13], [5 * 10**12], [-1]])
     assert run(by(rows, 0)) == [["-00:00:00.0000001"], ["5.18:53:20"], ["11.13:46:40"]]
+
+
+def test_filters_reach_the_file(tmp_path: Path) -> None:
+    """A condition on a stored column skips parts of a Parquet file, through columns made in between."""
+    with duckdb.connect() as made:
+        made.execute(f"COPY (SELECT make_timestamp(i * 1000000) AS t, 'x' || i AS s FROM range(9) AS r(i)) "
+                     f"TO '{tmp_path}/t.parquet'")  # fmt: skip
+    held = connect(folders=[tmp_path], setup=[f"CREATE VIEW stored AS FROM '{tmp_path}/t.parquet'"])
+    stored = p.Table([p.Out(1, "datetime"), p.Out(2, "string")], "stored", ["t", "s"])
+    upper = p.Project(
+        stored, [p.Column(3, ref(stored, 0)), p.Column(4, apply("=~", ref(stored, 1), value("string", "X5")))]
+    )
+    since = apply("-", value("datetime", 621_355_968_060_000_000), value("timespan", 10_000_000))
+    found = p.Filter(
+        upper, apply("and", apply(">=", ref(upper, 0), since), apply("==", ref(upper, 1), value("bool", True)))
+    )
+    explained = held.execute(f"EXPLAIN {emit(found, Nowhere())}").fetchall()[0][1]
+    assert "Filters" in explained.split("Parquet")[-1], explained
+    assert run(found, held) == [["1970-01-01T00:00:05Z", True]]

@@ -57,7 +57,10 @@ class Storage(Protocol):
 
 def emit(plan: Plan, storage: Storage) -> str:
     """One statement. KqlError: the plan asks for what DuckDB is not told to do."""
-    return Emitter(storage).statement(plan)
+    try:
+        return Emitter(storage).statement(plan)
+    except RecursionError:
+        raise KqlError("plan", "the query has too many steps, or goes too deep") from None
 
 
 class Emitter:

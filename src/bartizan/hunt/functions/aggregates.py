@@ -183,8 +183,12 @@ aggregate("arg_min", "any any -> any", duckdb=_plain(_of_extreme(True)))
 # ------------------------------------------------------------------ lists, sets, bags
 
 # The elements of a dynamic value in a list: arrays are taken apart.
-macro("kql_spread(x) := CASE WHEN json_type(x) = 'ARRAY' THEN json_extract(x, '$[*]')::VARCHAR[] ELSE [x::VARCHAR] END")
-macro("kql_joined(parts) := '[' || array_to_string(list_transform(parts, lambda p: coalesce(p, 'null')), ',') || ']'")
+macro(
+    "kql_list_parts(x) := CASE WHEN json_type(x) = 'ARRAY' THEN json_extract(x, '$[*]')::VARCHAR[] ELSE [x::VARCHAR] END"
+)
+macro(
+    "kql_list_text(parts) := '[' || array_to_string(list_transform(parts, lambda p: coalesce(p, 'null')), ',') || ']'"
+)
 # The members of the bags of a list; the first of a name stays.
 macro(
     "kql_bag_members(bags) := flatten(list_transform(bags, lambda b: list_zip(json_keys(b), "
@@ -207,14 +211,14 @@ def _array(listed: str, type_: Scalar) -> str:
     if type_ in ("bool", "int", "long", "string"):
         return f"coalesce(to_json({listed})::VARCHAR, '[]')"
     if type_ == "dynamic":
-        return f"coalesce(kql_joined({listed}), '[]')"
-    return f"coalesce(kql_joined(list_transform({listed}, lambda e: {as_json('e', type_)})), '[]')"
+        return f"coalesce(kql_list_text({listed}), '[]')"
+    return f"coalesce(kql_list_text(list_transform({listed}, lambda e: {as_json('e', type_)})), '[]')"
 
 
 def _list(args: Arguments, one: Aggregate) -> str:
     type_ = one.args[0].type
     if type_ == "dynamic":
-        return _array(f"flatten(list(kql_spread({args[0]}){args.ordered()}){args.only()}){_most(args, one)}", type_)
+        return _array(f"flatten(list(kql_list_parts({args[0]}){args.ordered()}){args.only()}){_most(args, one)}", type_)
     kept = args.only() if type_ == "string" else args.only(f"{args[0]} IS NOT NULL")
     return _array(f"list({args[0]}{args.ordered()}){kept}{_most(args, one)}", type_)
 
@@ -230,7 +234,7 @@ def _set(args: Arguments, one: Aggregate) -> str:
     """Sorted, so that the same rows give the same set."""
     type_ = one.args[0].type
     if type_ == "dynamic":
-        parts = f"flatten(list(DISTINCT kql_spread({args[0]})){args.only()})"
+        parts = f"flatten(list(DISTINCT kql_list_parts({args[0]})){args.only()})"
         return _array(f"list_sort(list_distinct({parts})){_most(args, one)}", type_)
     kept = args.only() if type_ == "string" else args.only(f"{args[0]} IS NOT NULL")
     return _array(f"list_sort(list(DISTINCT {args[0]}){kept}){_most(args, one)}", type_)

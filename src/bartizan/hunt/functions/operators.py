@@ -52,8 +52,12 @@ def _remainder(args: Sequence[str], apply: Apply) -> str:
     divisor = apply.args[1]
     if isinstance(divisor, Value) and isinstance(divisor.value, int) and 0 < divisor.value < 2**62:
         return f"(({left} % {right} + {right}) % {right})"
-    return once([right], lambda b: f"(({left} % abs(nullif({b}, 0)::HUGEINT) + abs({b}::HUGEINT)) "
-                                   f"% abs(nullif({b}, 0)::HUGEINT))::BIGINT")  # fmt: skip
+    return once(args, _floored)
+
+
+def _floored(a: str, b: str) -> str:
+    size = f"abs(nullif({b}, 0)::HUGEINT)"
+    return f"((({a} % {size} + {size}) % {size})::BIGINT)"
 
 
 def _remainder_real(args: Sequence[str], apply: Apply) -> str:
@@ -149,8 +153,7 @@ def _ordered(sign: str) -> Callable[[Sequence[str], Apply], str]:
         great = 0 if sign[0] == ">" else 1
         if apply.args[0].type != "real" or number(apply.args[great]):
             return f"({left} {sign} {right})"
-        return once([args[great]], lambda x: f"({x if great == 0 else left} {sign} {right if great == 0 else x} "
-                                             f"AND NOT isnan({x}))")  # fmt: skip
+        return once(args, lambda *both: f"({both[0]} {sign} {both[1]} AND NOT isnan({both[great]}))")
 
     return say
 
@@ -167,7 +170,8 @@ def _between(args: Sequence[str], apply: Apply) -> str:
     of, low, high = args
     if apply.args[0].type != "real" or number(apply.args[2]):
         return f"({of} BETWEEN {low} AND {high})"
-    return once([of, high], lambda x, top: f"({x} BETWEEN {low} AND {top} AND NOT isnan({x}) AND NOT isnan({top}))")
+    return once(args, lambda x, least, most: f"({x} BETWEEN {least} AND {most} AND NOT isnan({x}) "
+                                             f"AND NOT isnan({most}))")  # fmt: skip
 
 
 for _type in ("long", "real", "decimal", "string", "datetime", "timespan"):
@@ -179,8 +183,7 @@ for _type in ("long", "real", "decimal", "string", "datetime", "timespan"):
 
 def _between_span(args: Sequence[str], apply: Apply) -> str:
     """From an instant on for a span."""
-    of, low, span = args
-    return once([low], lambda first: f"({of} BETWEEN {first} AND {_shift('+').format(first, span)})")
+    return once(args, lambda x, first, span: f"({x} BETWEEN {first} AND {_shift('+').format(first, span)})")
 
 
 function("between", "datetime datetime timespan -> bool", duckdb=_between_span)
@@ -366,15 +369,19 @@ def _has_list(*, every: bool) -> Callable[[Sequence[str], Apply], str]:
         found = []
         for sql, each in zip(args[1:], wanted, strict=True):
             if each.type == "dynamic":
-                members = once([sql], _texts)
-                moving = _moving_term([of, "m"], left=True, right=True, fold=True)
-                tested = f"list_transform({members}, lambda m: {moving})"
-                found.append(f"coalesce(list_bool_{'and' if every else 'or'}({tested}), {str(every).upper()})")
+                found.append(once([of, sql], lambda x, listed: _each_term(x, listed, every=every)))
             else:
                 found.append(one([of, sql], Apply("bool", "has", [apply.args[0], each])))
         return f"({(' AND ' if every else ' OR ').join(found)})"
 
     return say
+
+
+def _each_term(of: str, listed: str, *, every: bool) -> str:
+    """The needles are the elements of an array that comes with the row."""
+    moving = _moving_term([of, "m"], left=True, right=True, fold=True)
+    tested = f"list_transform({_texts(listed)}, lambda m: {moving})"
+    return f"coalesce(list_bool_{'and' if every else 'or'}({tested}), {str(every).upper()})"
 
 
 def _needles(one: Value) -> list[str]:
