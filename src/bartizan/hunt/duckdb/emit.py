@@ -9,6 +9,7 @@ Source: DuckDB manual, "SQL introduction"; Kusto Query Language, the page of eac
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from re import IGNORECASE
 from re import compile as pattern
 from typing import Any, Protocol
@@ -435,7 +436,34 @@ def uses_of_shared(plan: Any) -> Counter[str]:
                 continue
             seen.add(each.name)
         if isinstance(each, list | tuple):
-            stack += each
-        elif hasattr(each, "__struct_fields__"):
-            stack += [getattr(each, field) for field in each.__struct_fields__]
+            stack += [one for one in each if not isinstance(one, _LEAVES)]
+            continue
+        for field in _inner_fields(type(each)):
+            inner = getattr(each, field)
+            if inner is not None and not isinstance(inner, _LEAVES):
+                stack.append(inner)
     return found
+
+
+_LEAVES = (str, int, p.Ref, p.Value, p.Out)
+_FLAT = {
+    "columns",
+    "type",
+    "id",
+    "names",
+    "table",
+    "kind",
+    "function",
+    "name",
+    "least",
+    "once",
+    "drop",
+    "random",
+    "fold",
+}
+
+
+@cache
+def _inner_fields(node: type) -> list[str]:
+    """The fields of a node that may hold plans or expressions."""
+    return [each for each in getattr(node, "__struct_fields__", ()) if each not in _FLAT]
