@@ -194,6 +194,8 @@ class Statements(Special):
         read: Reader = getattr(self, known[1])
         operator.body = read(operator.options)
         operator.end = self.previous_end
+        if operator.body is not None and operator.body.at < 0:
+            operator.body.at, operator.body.end = operator.at, operator.end
         return operator
 
     def macro_body(self, options: Options) -> tree.Macro:
