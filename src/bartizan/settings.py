@@ -337,6 +337,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     query_s: Annotated[Count, Meta(description="Seconds that one read of the store may take.")] = 10
     access_log: Annotated[bool, Meta(description="Write a line for each request.")] = True
 
+    # --- hunting
+    hunts: Annotated[int, Meta(ge=1, le=256, description="Hunts that run at once in an API process.")] = 4
+    hunts_per_tenant: Annotated[int, Meta(ge=1, le=256, description="Hunts of one tenant that run at once.")] = 2
+    hunt_s: Annotated[int, Meta(ge=1, le=600, description="Seconds for a hunt; `answer_s` bounds it too.")] = 90
+    hunt_rows: Annotated[int, Meta(ge=1, le=10_000_000, description="Rows of the result of a hunt.")] = 100_000
+    hunt_mb: Annotated[int, Meta(ge=1, le=1_024, description="Size of the result of a hunt, in MB of JSON.")] = 50
+    hunt_memory_mb: Annotated[
+        int, Meta(ge=64, le=1_048_576, description="Memory of the engine in the process of a hunt, in MB.")
+    ] = 1_024
+    hunt_threads: Annotated[int, Meta(ge=1, le=64, description="Threads of a hunt.")] = 2
+
     # --- the lake of events
     lake_folder: Annotated[
         str,

@@ -94,7 +94,7 @@ async def get_run_hunting_query(ctx: Context, id: str | None, given: dict[str, A
     namespace=_SPACE,
 )
 async def get_schema(ctx: Context, id: str | None, given: Any) -> Answer:
-    functions = {"builtInFunctions": [], "savedFunctions": []}
+    functions: dict[str, list[Any]] = {"builtInFunctions": [], "savedFunctions": []}
     return Answer(200, {"tables": _tables(), "functions": functions})
 
 

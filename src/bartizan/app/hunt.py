@@ -5,8 +5,6 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from bartizan.hunt.child import serve
-
 NICE = 5  # answers to people go first
 COMMAND = (sys.executable, "-m", "bartizan.app.hunt")
 
@@ -14,6 +12,8 @@ COMMAND = (sys.executable, "-m", "bartizan.app.hunt")
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it closes the line
     os.nice(NICE)
+    from bartizan.hunt.child import serve  # DuckDB with it: whoever wants the command alone does not pay for it
+
     serve(Connection(int(sys.argv[1])))
 
 

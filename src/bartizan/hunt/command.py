@@ -16,16 +16,22 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from bartizan.auth.accounts import Accounts
+from bartizan.auth.authority import COLLECTIONS as ACCOUNTS
 from bartizan.errors import BartizanError, NotFound
-from bartizan.hunt.catalogue import Catalogue, catalogue, catalogue_of
+from bartizan.hunt.catalogue import Catalogue, catalogue, of_columns
 from bartizan.hunt.duckdb.emit import Storage
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Bounds
 from bartizan.hunt.run import Result, Runner
 from bartizan.hunt.timespan import between
-from bartizan.lake import storage as lake_storage
-from bartizan.lake.columns import SQL, empty, quoted
+from bartizan.hunt.tree import Scalar
+from bartizan.lake import open_lake
+from bartizan.lake.columns import empty, quoted
+from bartizan.lake.manifest import Manifest
+from bartizan.lake.storage import Storage as Files
+from bartizan.lake.storage import view
+from bartizan.lake.tables import INGESTED
 from bartizan.settings import BadSettings, Settings, load
 from bartizan.store import open_store
 
@@ -94,8 +100,23 @@ async def _one(settings: Settings, query: str, tenant: str | None, timespan: str
     return runner.run(query, files, now, LOCAL, since=since, until=until)
 
 
-async def _files(settings: Settings, tenant: str | None) -> lake_storage.Storage:
-    raise NotImplementedError
+async def _files(settings: Settings, tenant: str | None) -> Files:
+    """What the tenant has in files now."""
+    store = open_store(settings.store or settings.folder, ACCOUNTS)
+    await store.start()
+    try:
+        accounts = Accounts(store)
+        owner = await accounts.first_tenant() if tenant is None else await accounts.tenant(tenant)
+    finally:
+        await store.close()
+    if owner is None:
+        raise NotFound(f"there is no tenant {tenant}; see: bartizan tenant list")
+    lake = open_lake(settings.store or settings.folder)
+    await lake.start()
+    try:
+        return await view(Manifest(lake, settings.lake_path), owner.id)
+    finally:
+        await lake.close()
 
 
 def _show(result: Result, as_json: bool) -> None:
@@ -123,36 +144,39 @@ def _text(value: Any) -> str:
 class EmptyTables:
     """A `Storage` whose tables hold nothing. Columns are numbered: names may differ only in case."""
 
-    def __init__(self, tables: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, tables: Mapping[str, Mapping[str, Scalar]]) -> None:
         self._tables = tables
 
     def source(self, table: str) -> str:
         columns = self._tables[table]
         none = [f"{_empty(kind)} AS {quoted(f'k{n}')}" for n, kind in enumerate(columns.values())]
+        none.append(f"NULL::TIMESTAMP AS {quoted(INGESTED)}")
         return f"(SELECT {', '.join(none)} WHERE false)"
 
     def column(self, table: str, name: str) -> str:
-        return quoted(f"k{list(self._tables[table]).index(name)}")
+        return quoted(name if name == INGESTED else f"k{list(self._tables[table]).index(name)}")
 
 
-def _empty(kind: str) -> str:
-    return "NULL::DECIMAL(38, 18)" if kind == "decimal" else empty(next(each for each in SQL if each == kind))
+def _empty(kind: Scalar) -> str:
+    return "NULL::DECIMAL(38, 18)" if kind == "decimal" else empty(kind)
 
 
-def _tables_of(file: Path) -> dict[str, dict[str, str]]:
+def _tables_of(file: Path) -> dict[str, dict[str, Scalar]]:
     """`{"tables": {name: {"columns": {column: type}}}}`, or without the words between."""
     try:
         given = msgspec.json.decode(file.read_bytes())
         tables = given.get("tables", given)
-        return {name: dict(each.get("columns", each)) for name, each in tables.items() if isinstance(each, dict)}
-    except (msgspec.DecodeError, AttributeError) as error:
+        return msgspec.convert(
+            {name: each.get("columns", each) for name, each in tables.items()}, dict[str, dict[str, Scalar]]
+        )
+    except (msgspec.DecodeError, msgspec.ValidationError, AttributeError) as error:
         raise click.ClickException(f"{file}: no catalogue of tables: {error}") from None
 
 
-def _batch(source: Path, target: Path, tables: dict[str, dict[str, str]] | None) -> None:
-    known: Catalogue = catalogue() if tables is None else catalogue_of(tables)
+def _batch(source: Path, target: Path, tables: dict[str, dict[str, Scalar]] | None) -> None:
+    known: Catalogue = catalogue() if tables is None else of_columns(tables)
     runner = Runner(connect(), known)
-    storage: Storage = EmptyTables(tables or {name: dict(table.columns) for name, table in known.tables.items()})
+    storage: Storage = EmptyTables({name: table.columns for name, table in known.tables.items()})
     with source.open("rb") as lines, target.open("wb") as out:
         for number, line in enumerate(_lines(lines), 1):
             out.write(_answered(runner, storage, line, number) + b"\n")
@@ -178,6 +202,3 @@ def _answered(runner: Runner, storage: Storage, line: bytes, number: int) -> byt
 
 def _error(phase: str, message: str, line: int = 0, column: int = 0) -> dict[str, Any]:
     return {"phase": phase, "message": message, "line": line, "column": column}
-
-
-_ = (Accounts, NotFound, open_store)

@@ -22,7 +22,7 @@ from bartizan.errors import TooManyRequests, Unavailable
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Ask, Bounds, Form, Open, Said
 from bartizan.lake.storage import Storage
-from bartizan.lake.tables import declared
+from bartizan.lake.tables import TABLES
 
 START_S = 30.0
 GRACE_S = 3.0  # beyond its time, for a hunt to say so itself
@@ -182,7 +182,7 @@ class _Process:
         if self._killed:
             self.kill()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the process may read what comes there later
-        tables = {name: dict(each.columns) for name, each in declared().items()}
+        tables: dict[str, dict[str, str]] = {name: {**each.columns} for name, each in TABLES.items()}
         opened = Open(str(self._folder), tables, limits.memory_mb, limits.threads)
         self._line.send_bytes(msgspec.json.encode(opened))
         self._line.recv_bytes(MAX_HEAD_BYTES)

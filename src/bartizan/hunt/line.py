@@ -23,7 +23,7 @@ class Open(Struct, frozen=True):
     """What a process may do, for all its life."""
 
     folder: str  # of the tenant's files
-    tables: dict[str, dict[str, str]]  # declared beside Microsoft's, with their columns
+    tables: dict[str, dict[str, str]]  # of events, and their columns
     memory_mb: int
     threads: int
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from bartizan.hunt import translate
 from bartizan.hunt.catalogue import Catalogue
 from bartizan.hunt.duckdb.emit import Storage
-from bartizan.hunt.duckdb.values import rows as shown
+from bartizan.hunt.duckdb.values import rows_as_json
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Bounds
 from bartizan.hunt.tree import Scalar
@@ -49,7 +49,7 @@ class Runner:
                 made = translate(
                     query, self._catalogue, storage=storage, now=now, since=since, until=until, ask=self._ask
                 )
-                return Result(made.columns, self._rows(made.sql, [type_ for _, type_ in made.columns], bounds))
+                return Result(made.columns, self._rows(made.sql, made.columns, bounds))
         except duckdb.InterruptException:
             raise KqlError("run", f"the query took longer than {bounds.seconds:g} s") from None
         except (duckdb.OutOfMemoryException, MemoryError):
@@ -59,15 +59,15 @@ class Runner:
         except duckdb.Error as error:
             raise KqlError("run", f"the query failed: {str(error).splitlines()[0][:500]}") from error
 
-    def _ask(self, sql: str) -> list[Sequence[Any]]:
+    def _ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql).fetchall()
 
-    def _rows(self, sql: str, types: Sequence[Scalar], bounds: Bounds) -> list[list[Any]]:
+    def _rows(self, sql: str, columns: Sequence[tuple[str, Scalar]], bounds: Bounds) -> list[list[Any]]:
         found = self._connection.execute(sql)
         rows: list[list[Any]] = []
         size = 0
         while part := found.fetchmany(FETCH_ROWS):
-            more = shown(part, types)
+            more = rows_as_json(columns, part)
             rows += more
             size += len(msgspec.json.encode(more))
             if len(rows) > bounds.rows:

@@ -49,17 +49,19 @@ class Storage(Struct, frozen=True):
             return dict(of.columns)
         return {column: of.columns[stored] for column, stored in view.columns(of).items()}
 
-    def column(self, name: str, column: str) -> str:
+    def column(self, table: str, name: str) -> str:
         """A column (its own spelling) as SQL, to be used with `source` of the same table. KeyError if it has none."""
-        of, view = _find(name)
-        return quoted(of.stored(column if view is None else view.columns(of)[column]))
+        of, view = _find(table)
+        if name in ADDED:
+            return quoted(name)
+        return quoted(of.stored(name if view is None else view.columns(of)[name]))
 
-    def source(self, name: str, *, since: datetime | None = None, until: datetime | None = None) -> str:
+    def source(self, table: str, *, since: datetime | None = None, until: datetime | None = None) -> str:
         """What stands behind FROM: the rows of a table or view, none where it has none.
 
         `since` and `until` leave out files that hold nothing of that time; rows are still to be filtered.
         """
-        of, _ = _find(name)
+        of, _ = _find(table)
         paths = [str(self.root / file.path) for file in self.files.get(of.name, ()) if _overlaps(file, since, until)]
         kinds = of.kinds
         if not paths:
