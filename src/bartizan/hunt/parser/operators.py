@@ -285,15 +285,15 @@ class Operators(Tables):
                 self.step()
             elif self.kind != "(":
                 break
-            pipes.append(self._sub_pipe("the branch"))
+            pipes.append(self._sub_pipe("the branch", True))
         if not pipes:
             self.fail(f"expected a branch in brackets, found {self.sight()}")
         return tree.Branch(by=[], pipes=pipes, names=names)
 
-    def _sub_pipe(self, where: str) -> tree.Pipe:
+    def _sub_pipe(self, where: str, lenient: bool = False) -> tree.Pipe:
         opening = self.expect("(", f"before {where}")
         self.enter()
-        pipe = self.pipe_of_current()
+        pipe = self.pipe_of_current(lenient)
         self.nesting -= 1
         close = self.expect(")", f"after {where}")
         pipe.bracketed, pipe.at, pipe.end = True, opening.at, close.end
@@ -336,10 +336,8 @@ class Operators(Tables):
         self.expect("by")
         column = self.named()
         if self.accept("with"):
-            while True:
-                options.update(self.options(own) if self.kind not in CLOSERS else {})
-                if not self.accept(","):
-                    break
+            for name, value in self.items(lambda: self.own_property(own), what="a property of reduce"):
+                options[name] = value
         return tree.Columns(columns=[column])
 
     def render_body(self, options: Options) -> tree.Label:
@@ -392,7 +390,7 @@ class Operators(Tables):
     def operator(self) -> tree.Operator:
         raise NotImplementedError
 
-    def pipe_of_current(self) -> tree.Pipe:
+    def pipe_of_current(self, lenient: bool) -> tree.Pipe:
         raise NotImplementedError
 
 

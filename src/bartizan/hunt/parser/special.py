@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Literal
 
 from bartizan.hunt import tree
-from bartizan.hunt.fault import KqlError
 from bartizan.hunt.lexer import STRING
 from bartizan.hunt.parser.cursor import CLOSERS
 from bartizan.hunt.parser.operators import Operators
@@ -62,18 +61,10 @@ class Special(Operators):
         columns = self.schema()
         if self.accept("with"):
             self.expect("(", "after 'with'")
-            for name, value in self.items(self._pair_option, what="a property of parse-kv"):
+            for name, value in self.items(lambda: self.own_property(_KV), what="a property of parse-kv"):
                 options[name] = value
             self.expect(")", "after the properties")
         return tree.Pairs(of=of, columns=columns)
-
-    def _pair_option(self) -> tuple[str, Expr]:
-        name = self.token.text
-        if name not in _KV or self.kind == STRING:
-            self.fail(f"expected a property of parse-kv, found {self.sight()}")
-        self.step()
-        self.expect("=", f"after '{name}'")
-        return name, self.option_value()
 
     # ------------------------------------------------------------------ mv-expand, mv-apply
 
@@ -165,7 +156,8 @@ class Special(Operators):
         bounds = self.items(self.unnamed)
         self.expect(")", "after the range")
         if len(bounds) != 3:
-            raise KqlError("bind", "a range has a start, a stop and a step", at)
+            self.wrong("a range has a start, a stop and a step", at)
+            bounds = [tree.Star()] * 3
         return bounds[0], bounds[1], bounds[2]
 
     # ------------------------------------------------------------------ scan

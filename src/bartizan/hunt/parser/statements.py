@@ -171,8 +171,12 @@ class Statements(Special):
         self.nesting -= 1
         return pipe
 
-    def pipe_of_current(self) -> tree.Pipe:
-        """A pipe that begins with the rows at hand: operators alone."""
+    def pipe_of_current(self, lenient: bool = False) -> tree.Pipe:
+        """A pipe that begins with the rows at hand: operators alone. `lenient`: the grammar takes others, which mean
+        nothing."""
+        if lenient and self.kind not in _OPERATORS and self.kind not in _MAKERS:
+            self.wrong("a sub-query begins with an operator", self.token.at)
+            return self.pipe_argument()
         at, outer = self.token.at, self.tallest
         self.tallest = 0
         if self.kind == "__contextual_datatable":
@@ -206,6 +210,8 @@ class Statements(Special):
             groups, listed = self.items(self.expression, 1, what="a database"), True
             self.expect("]", "after the databases")
         else:
+            if not self.name_length():
+                self.fail(f"expected a group of databases, found {self.sight()}")
             groups, listed = [self.invocation()], False
         scope = self.take_name() if self.accept("as") else None
         self.expect("(", "before the query of macro-expand")

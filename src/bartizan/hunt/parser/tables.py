@@ -133,6 +133,15 @@ class Tables(Expressions):
             length = 1 if self.kind != STRING and (text in own or text in _KNOWN) else 0
         return length if length and (not assigned or self.peek(length).kind == "=") else 0
 
+    def own_property(self, own: frozenset[str]) -> tuple[str, Expr]:
+        """`name = value` in a list, where no other names can be."""
+        name = self.token.text
+        if name not in own or self.kind == STRING:
+            self.fail(f"expected one of {', '.join(sorted(own))}, found {self.sight()}")
+        self.step()
+        self.expect("=", f"after '{name}'")
+        return name, self.option_value()
+
     def option_value(self) -> Expr:
         """A literal, or a word."""
         kind = self.kind
