@@ -7,9 +7,11 @@ each engine says it. Adding one is adding a declaration to the file of its famil
     aggregate("sum", "long -> long", duckdb="sum({0})")
 
 A signature is the arguments' types, an arrow, the type of the result. Besides the scalar types: `number` (int, long,
-real, decimal; as given), `T` (all of one type, to which numbers widen; the result may be T), `any` (as given). A type
-with `?` may be left out, with `*` comes any number of times at the end, with `!` must be a constant. Several
-declarations of one name are its overloads: the one that needs the fewest conversions is taken, the first among equals.
+real, decimal; as given), `N` (numbers, all widened to one type; the result may be N), `T` (all of one type, to which
+numbers widen; the result may be T), `any` (as given). A type with `?` may be left out, with `*` comes any number of
+times at the end, with `!` must be a constant; `(bool T)* T` is a group that comes once or more, before what follows.
+Several declarations of one name are its overloads: the one that needs the fewest conversions is taken, the first among
+equals.
 An operator is declared under its own sign (`+`, `==`, `has_cs`), a negative (`!has`) likewise.
 
 A dynamic argument is converted to what a signature asks for, as `tostring` and its kin do; a number widens; nothing
@@ -23,11 +25,14 @@ Source: Kusto Query Language, "Scalar functions", "Aggregation functions", "Oper
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Literal, TypeAlias, cast
 
 from msgspec import Struct
 
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.plan import Value
 from bartizan.hunt.tree import Scalar
 from bartizan.hunt.types import NUMBERS, SCALARS, widest
 
@@ -36,12 +41,19 @@ Kind = Literal["scalar", "aggregate", "window"]
 
 FAMILIES = (
     "operators",
-    "strings",
     "conversions",
+    "conditions",
+    "strings",
+    "parsing",
+    "hashes",
     "numbers",
     "times",
+    "formats",
     "dynamics",
+    "sets",
+    "series",
     "networks",
+    "geo",
     "aggregates",
     "windows",
 )
@@ -50,7 +62,7 @@ FAMILIES = (
 class Take(Struct, frozen=True):
     """One argument of a signature."""
 
-    type: str  # a scalar type, "number", "T" or "any"
+    type: str  # a scalar type, "number", "N", "T" or "any"
     optional: bool = False
     many: bool = False
     constant: bool = False
@@ -61,8 +73,9 @@ class Function(Struct, frozen=True):
     key: str  # the name and the signature: what a plan holds
     kind: Kind
     takes: tuple[Take, ...]
-    gives: str  # a scalar type, "T", or "number": that of the first argument
+    gives: str  # a scalar type, "T", "N", or "number": that of the first argument
     say: dict[str, Say]  # by engine
+    group: tuple[int, int] = (0, 0)  # which of `takes` come together once or more: from, to (exclusive)
     nondeterministic: bool = False
 
 
@@ -96,18 +109,27 @@ def window(name: str, signature: str, **say: Say) -> None:
 
 def _declare(kind: Kind, name: str, signature: str, say: dict[str, Say], nondeterministic: bool) -> None:
     left, _, gives = signature.partition("->")
-    takes = tuple(_take(each) for each in left.split())
+    takes = tuple(_take(each) for each in left.replace("(", " ").replace(")*", " ").split())
     key = f"{name} {left.strip()}" if kind == "scalar" else f"{kind} {name} {left.strip()}"
     if key in _by_key:
         raise ValueError(f"declared twice: {key}")
-    made = Function(name, key, kind, takes, gives.strip(), say, nondeterministic)
+    made = Function(name, key, kind, takes, gives.strip(), say, _group(left), nondeterministic)
     _by_key[key] = made
     _functions.setdefault((kind, name.lower()), []).append(made)
 
 
+def _group(text: str) -> tuple[int, int]:
+    """Where the group of a signature's arguments begins and ends; (0, 0): there is none."""
+    if "(" not in text:
+        return 0, 0
+    before, _, rest = text.partition("(")
+    start = len(before.split())
+    return start, start + len(rest.partition(")")[0].split())
+
+
 def _take(text: str) -> Take:
     name = text.rstrip("?*!")
-    if name not in (*SCALARS, "number", "T", "any"):
+    if name not in (*SCALARS, "number", "N", "T", "any"):
         raise ValueError(f"no type of a signature: {text}")
     marks = text[len(name) :]
     return Take(name, "?" in marks, "*" in marks, "!" in marks)
@@ -138,6 +160,11 @@ def names(kind: Kind) -> list[str]:
 
 def choose(kind: Kind, name: str, given: Sequence[Scalar]) -> Chosen | None:
     """The overload for arguments of these types; None where none fits (or the name is unknown)."""
+    return _choose(kind, name.lower(), tuple(given))
+
+
+@lru_cache(maxsize=4096)
+def _choose(kind: Kind, name: str, given: tuple[Scalar, ...]) -> Chosen | None:
     best: tuple[int, Chosen] | None = None
     for each in known(kind, name):
         fit = _fit(each, given)
@@ -147,26 +174,35 @@ def choose(kind: Kind, name: str, given: Sequence[Scalar]) -> Chosen | None:
 
 
 def _fit(one: Function, given: Sequence[Scalar]) -> tuple[int, Chosen] | None:
-    takes = _spread(one.takes, len(given))
+    takes = _spread(one, len(given))
     if takes is None:
         return None
-    common = _common([type_ for take, type_ in zip(takes, given, strict=True) if take.type == "T"])
-    if common is None and any(take.type == "T" for take in takes):
-        return None
+    common: dict[str, Scalar | None] = {}
+    for letter in ("N", "T"):
+        common[letter] = _common([type_ for take, type_ in zip(takes, given, strict=True) if take.type == letter])
+        if common[letter] is None and any(take.type == letter for take in takes):
+            return None
+    if common["N"] == "dynamic":
+        common["N"] = "real"
     cost, types = 0, []
     for take, type_ in zip(takes, given, strict=True):
-        wanted = cast(Scalar, type_ if take.type in ("any", "number") else common if take.type == "T" else take.type)
+        wanted = cast(Scalar, type_ if take.type in ("any", "number") else common.get(take.type) or take.type)
         price = _price(type_, wanted, take.type)
         if price is None:
             return None
         cost += price
         types.append("long" if take.type == "number" and type_ == "dynamic" else wanted)
-    gives = common if one.gives == "T" else types[0] if one.gives in ("number", "any") else one.gives
+    gives = common.get(one.gives) or (types[0] if one.gives in ("number", "any") else one.gives)
     return cost, Chosen(one, types, cast(Scalar, gives))
 
 
-def _spread(takes: tuple[Take, ...], count: int) -> list[Take] | None:
+def _spread(one: Function, count: int) -> list[Take] | None:
     """A take for each argument."""
+    takes, (start, stop) = one.takes, one.group
+    if stop:
+        times, rest = divmod(count - start - (len(takes) - stop), stop - start)
+        fits = times >= 1 and rest == 0
+        return [*takes[:start], *takes[start:stop] * times, *takes[stop:]] if fits else None
     least = sum(not (take.optional or take.many) for take in takes)
     many = bool(takes) and takes[-1].many
     if count < least or (count > len(takes) and not many):
@@ -176,7 +212,7 @@ def _spread(takes: tuple[Take, ...], count: int) -> list[Take] | None:
 
 
 def _common(types: Sequence[Scalar]) -> Scalar | None:
-    """What T stands for: constants of dynamic give way to what the others are."""
+    """What T or N stands for: dynamics give way to what the others are."""
     firm: list[Scalar] = [each for each in types if each != "dynamic"] or list(types)
     found: Scalar | None = firm[0] if firm else None
     for each in firm[1:]:
@@ -189,8 +225,19 @@ def _price(given: Scalar, wanted: Scalar, take: str) -> int | None:
         return 2
     if take == "number":
         return 1 if given in NUMBERS else 12 if given == "dynamic" else None
+    if take == "N" and given not in (*NUMBERS, "dynamic"):
+        return None
     if given == wanted:
         return 0
     if given in NUMBERS and wanted in NUMBERS and NUMBERS.index(given) < NUMBERS.index(wanted):
         return NUMBERS.index(wanted) - NUMBERS.index(given)
     return 10 if given == "dynamic" else None
+
+
+def constant(apply: Any, index: int, what: str) -> Any:
+    """The value of an argument that must be a constant; `what` names it in the error."""
+    found = apply.args[index]
+    if not isinstance(found, Value):
+        name = _by_key[apply.function].name
+        raise KqlError("bind", f"{name}(): {what} must be a constant")
+    return found.value

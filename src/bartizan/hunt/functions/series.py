@@ -1,0 +1,1 @@
+"""series of the language."""
