@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import cache
 
 from bartizan.hunt.lexer import string_value
 
@@ -168,7 +169,12 @@ _DATES = [
     r"(?:[a-z]{3,9},?\s*)?(?P<day>[0-9]{1,2})[-\s](?P<word>[a-z]{3,9})[-\s](?P<year>[0-9]{4}|[0-9]{2})",
     r"(?:[a-z]{3,9},?\s*)?(?P<word>[a-z]{3,9})\s(?P<day>[0-9]{1,2}),?\s(?P<year>[0-9]{4})(?:\s+at)?",
 ]
-_DATETIMES = [re.compile(rf"{form}(?:(?:T|[\s,]+){_TIME})?Z?", re.IGNORECASE | re.ASCII) for form in _DATES]
+
+
+@cache
+def _datetimes() -> list[re.Pattern[str]]:
+    """Compiled when the first datetime comes: imports stay quick."""
+    return [re.compile(rf"{form}(?:(?:T|[\s,]+){_TIME})?Z?", re.IGNORECASE | re.ASCII) for form in _DATES]
 
 
 def datetime_value(text: str) -> int | None:
@@ -179,7 +185,7 @@ def datetime_value(text: str) -> int | None:
         return None
     if part in ("min", "max"):
         raise ValueError(f"'{_cut(part)}' is no datetime")
-    for form in _DATETIMES:
+    for form in _datetimes():
         found = form.fullmatch(part)
         if found:
             return _instant(found.groupdict(), part)
