@@ -353,3 +353,25 @@ def test_filters_reach_the_file(tmp_path: Path) -> None:
     explained = held.execute(f"EXPLAIN {emit(found, Nowhere())}").fetchall()[0][1]
     assert "Filters" in explained.split("Parquet")[-1], explained
     assert run(found, held) == [["1970-01-01T00:00:05Z", True]]
+
+
+def test_stored_columns_of_awkward_names() -> None:
+    """Columns that differ in nothing but case, or are called as those of a statement, are no trouble."""
+    with connect(
+        setup=['CREATE TABLE odd AS SELECT 2 AS c2, \'b\' AS c1, \'B\' AS "o1_0", 5 AS "select"";--"']
+    ) as held:
+        odd = p.Table([p.Out(1, "int"), p.Out(2, "string"), p.Out(3, "string"), p.Out(4, "int")], "odd",
+                      ["c2", "c1", "o1_0", 'select";--'])  # fmt: skip
+        assert run(p.Limit(by(odd, 1), value("long", 1)), held) == [[2, "b", "B", 5]]
+
+
+def test_very_long_pipes() -> None:
+    """Many steps work; more than the machine can nest are refused, not crashed on."""
+    plan: p.Plan = PEOPLE
+    for step in range(120):
+        plan = p.Limit(plan, value("long", 3 + step % 2))
+    assert len(run(plan)) == 3
+    for _ in range(2000):
+        plan = p.Limit(plan, value("long", 3))
+    with pytest.raises(KqlError, match="too many steps"):
+        emit(plan, Nowhere())

@@ -25,7 +25,7 @@ from bartizan.hunt.plan import Expression, Id, Plan
 from bartizan.hunt.tree import Scalar
 
 ENGINE = "duckdb"
-_LIKE_AN_ID = pattern(r'"?[a-z]\d+"?', IGNORECASE)
+_LIKE_AN_ID = pattern(r'"?[a-z]\d+(?:_\d+)?"?', IGNORECASE)
 _LOSES: dict[Scalar, tuple[str, str]] = {  # to every value: of the greatest, of the least
     "datetime": ("'-infinity'::TIMESTAMP", "'infinity'::TIMESTAMP"),
     "int": ("-2147483649", "2147483648"),
