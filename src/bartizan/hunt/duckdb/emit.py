@@ -26,10 +26,6 @@ from bartizan.hunt.tree import Scalar
 
 ENGINE = "duckdb"
 _LIKE_AN_ID = pattern(r'"?[a-z]\d+(?:_\d+)?"?', IGNORECASE)
-_LOSES: dict[Scalar, tuple[str, str]] = {  # to every value: of the greatest, of the least
-    "datetime": ("'-infinity'::TIMESTAMP", "'infinity'::TIMESTAMP"),
-    "int": ("-2147483649", "2147483648"),
-}
 MOST_TEXT = 4_000_000  # characters of a statement
 CONVERSIONS: dict[Scalar, str] = {
     "bool": "tobool",
@@ -199,14 +195,11 @@ class Emitter:
         inner = self.ready(inner, [node.by, *(each.expression for each in (*node.keys, *carried))])
         keys = {each.id: self.expr(each.expression, inner.columns) for each in node.keys}
         by = self.expr(node.by, inner.columns)
-        compared = rank(by, node.by.type, least=node.least)
+        compared, never_null = rank(by, node.by.type, least=node.least)
         row = ", ".join(f"{name(each.id)} := {self.expr(each.expression, inner.columns)}" for each in carried)
         function = "arg_min" if node.least else "arg_max"
-        lost = _LOSES.get(node.by.type)
-        if lost is not None:  # a null is then a value that loses
-            compared = f"coalesce({compared}, {lost[node.least]})"
         best = f"{function}(struct_pack({row}), {compared})"
-        if lost is None and node.by.type != "string":
+        if not never_null:
             best = f"coalesce({best}, first(struct_pack({row})))"
         given = [f"{sql} AS {name(id_)}" for id_, sql in keys.items()]
         where = f" WHERE {' AND '.join(inner.where)}" if inner.where else ""

@@ -150,18 +150,28 @@ def _first(args: Arguments, one: Aggregate) -> str:
     return f"coalesce({found}, '')" if one.type == "string" else found
 
 
-def rank(by: str, type_: Scalar, *, least: bool) -> str:
-    """What is compared for arg_max and arg_min: NaN wins both."""
-    return f"CASE WHEN isnan({by}) THEN '-inf'::DOUBLE ELSE {by} END" if least and type_ == "real" else by
+_LOSES: dict[Scalar, tuple[str, str]] = {  # to every value: of the greatest, of the least
+    "datetime": ("'-infinity'::TIMESTAMP", "'infinity'::TIMESTAMP"),
+    "int": ("-2147483649", "2147483648"),
+}
+
+
+def rank(by: str, type_: Scalar, *, least: bool) -> tuple[str, bool]:
+    """What is compared for arg_max and arg_min, where NaN wins both; and whether it is never null: a null is then a
+    value that loses."""
+    if least and type_ == "real":
+        by = f"CASE WHEN isnan({by}) THEN '-inf'::DOUBLE ELSE {by} END"
+    lost = _LOSES.get(type_)
+    return (by, type_ == "string") if lost is None else (f"coalesce({by}, {lost[least]})", True)
 
 
 def _of_extreme(least: bool) -> Body:
     """`args`: what is given, what is compared. Where all compared values are null, any row's."""
 
     def body(args: Arguments, one: Aggregate) -> str:
-        compared = rank(args[1], one.args[1].type, least=least)
+        compared, never_null = rank(args[1], one.args[1].type, least=least)
         found = f"{'arg_min' if least else 'arg_max'}_null({args[0]}, {compared}){args.only()}"
-        if one.args[1].type != "string":
+        if not never_null:
             found = f"CASE WHEN count({args[1]}){args.only()} > 0 THEN {found} ELSE first({args[0]}){args.only()} END"
         return f"coalesce({found}, '')" if one.type == "string" else found
 
