@@ -9,7 +9,6 @@ Source: DuckDB manual, "SQL introduction"; Kusto Query Language, the page of eac
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from re import IGNORECASE
 from re import compile as pattern
 from typing import Any, Protocol
@@ -456,7 +455,11 @@ _FLAT = {
 }
 
 
-@cache
+_inner: dict[type, list[str]] = {}
+
+
 def _inner_fields(node: type) -> list[str]:
     """The fields of a node that may hold plans or expressions."""
-    return [each for each in getattr(node, "__struct_fields__", ()) if each not in _FLAT]
+    if node not in _inner:
+        _inner[node] = [each for each in getattr(node, "__struct_fields__", ()) if each not in _FLAT]
+    return _inner[node]
