@@ -300,3 +300,14 @@ class Shared(Struct, frozen=True):
 
 _Source: TypeAlias = "Rows | Table | Numbers | Shared"
 Plan: TypeAlias = "_Source | Filter | Project | Summarize | Best | Sort | Limit | Join | Union | Expand | Number"
+
+
+class Answer(Struct, frozen=True):
+    """What a query gives: the plan's columns, in their order, under these names (which may differ only in case)."""
+
+    plan: Plan
+    names: list[str]
+
+    @property
+    def columns(self) -> list[tuple[str, Scalar]]:
+        return [(name, each.type) for name, each in zip(self.names, self.plan.columns, strict=True)]
