@@ -73,13 +73,25 @@ def said(name: str, given: tuple[Given, ...], columns: bool = False) -> tuple[st
         column = columns and not is_fixed
         if column:
             held.append(f"{literal} AS a{index}")
-        texts.append(convert(f"a{index}" if column else literal, type_, wanted) if type_ != wanted else f"a{index}" if column else literal)
-        args.append(Ref(wanted, index) if column else Value(wanted, content) if type_ == wanted or is_fixed else Ref(wanted, index))
+        texts.append(
+            convert(f"a{index}" if column else literal, type_, wanted)
+            if type_ != wanted
+            else f"a{index}"
+            if column
+            else literal
+        )
+        args.append(
+            Ref(wanted, index)
+            if column
+            else Value(wanted, content)
+            if type_ == wanted or is_fixed
+            else Ref(wanted, index)
+        )
     say = chosen.function.say["duckdb"]
     apply = Apply(chosen.type, chosen.function.key, args)
     sql = say(texts, apply) if callable(say) else say
     if not callable(say):
-        for index, text in enumerate(texts):
+        for index in range(len(texts)):
             sql = sql.replace("{" + str(index) + "}", f"\0{index}\0")
         for index, text in enumerate(texts):
             sql = sql.replace(f"\0{index}\0", text)

@@ -1,4 +1,4 @@
-"""What functions of texts, conversions and conditions give: from the Kusto documentation and from what its engine gave."""
+"""Functions of texts, conversions and conditions: from the Kusto documentation and from what its engine gave."""
 
 import math
 from typing import Any
@@ -296,6 +296,19 @@ PARSED: list[tuple[str, list[Any], Any]] = [
     ("parse_command_line", ['echo "hello world!"', "windows"], ["echo", "hello world!"]),
     ("parse_command_line", [r'a "b\\" c\"d e\f', "windows"], ["a", "b\\", 'c"d', "e\\f"]),
     ("parse_command_line", ["", "windows"], None),
+    ("parse_xml", ["<e/>"], {"e": None}),
+    ("parse_xml", ["<e>text</e>"], {"e": "text"}),
+    ("parse_xml", ['<e name="value">text</e>'], {"e": {"@name": "value", "#text": "text"}}),
+    ("parse_xml", ["<e><a>text</a><b>t</b></e>"], {"e": {"a": "text", "b": "t"}}),
+    ("parse_xml", ["<e><a>1</a> <a>2</a><a/></e>"], {"e": {"a": ["1", "2", None]}}),
+    ("parse_xml", ["<e>text<a>x</a></e>"], {"e": {"#text": "text", "a": "x"}}),
+    ("parse_xml", ["<?xml version='1.0'?><!-- <x> --><e a='1' b=\"&lt;&#65;&#x42;&amp;\"><![CDATA[<&>]]></e>"],
+     {"e": {"@a": "1", "@b": "<AB&", "#text": "<&>"}}),
+    ("parse_xml", ["<D><EventData><Data Name='Pid'>0x1</Data><Data Name='Cmd'>a b</Data></EventData></D>"],
+     {"D": {"EventData": {"Data": [{"@Name": "Pid", "#text": "0x1"}, {"@Name": "Cmd", "#text": "a b"}]}}}),
+    ("parse_xml", ["<a><b></a>"], None),
+    ("parse_xml", ["no <b> xml"], None),
+    ("parse_xml", [""], None),
 ]  # fmt: skip
 
 

@@ -45,6 +45,7 @@ FAMILIES = (
     "conditions",
     "strings",
     "parsing",
+    "xml",
     "hashes",
     "numbers",
     "times",

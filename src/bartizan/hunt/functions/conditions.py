@@ -86,9 +86,13 @@ def _assert(args: Sequence[str], _: Apply) -> str:
 # The one function that is there to make a query fail.
 function("assert", "bool string! -> bool", duckdb=_assert)
 function("around", "N N N -> bool", duckdb="({0} BETWEEN {1} - {2} AND {1} + {2})")
-function("around", "timespan timespan timespan -> bool", duckdb="({0}::HUGEINT BETWEEN {1}::HUGEINT - {2} AND {1}::HUGEINT + {2})")
+function(
+    "around",
+    "timespan timespan timespan -> bool",
+    duckdb="({0}::HUGEINT BETWEEN {1}::HUGEINT - {2} AND {1}::HUGEINT + {2})",
+)
 function(
     "around",
     "datetime datetime timespan -> bool",
-    duckdb="(epoch_us({0})::HUGEINT * 10 BETWEEN epoch_us({1})::HUGEINT * 10 - {2} AND epoch_us({1})::HUGEINT * 10 + {2})",
+    duckdb="(abs(epoch_us({0})::HUGEINT - epoch_us({1})) * 10 <= {2})",
 )

@@ -33,13 +33,10 @@ macro(
     r"CASE WHEN t ILIKE '%0x%' THEN kf_low(try_cast(regexp_extract(t, '^\s*(0[xX][0-9a-fA-F]{1,8})\s*$', 1) "
     "AS BIGINT)) END)"
 )
-macro(
-    rf"kf_text_real(t) := try_cast(regexp_extract(t, '^\s*({_NUMBER}|[+-]?(?i:nan|inf|infinity))\s*$', 1) AS DOUBLE)"
-)
+macro(rf"kf_text_real(t) := try_cast(regexp_extract(t, '^\s*({_NUMBER}|[+-]?(?i:nan|inf|infinity))\s*$', 1) AS DOUBLE)")
 macro(rf"kf_text_decimal(t) := try_cast(regexp_extract(t, '^\s*({_NUMBER})\s*$', 1) AS DECIMAL(38,18))")
 macro(
-    "kf_text_bool(t) := CASE lower(trim(t)) WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE "
-    "ELSE kf_text_long(t) <> 0 END"
+    "kf_text_bool(t) := CASE lower(trim(t)) WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE ELSE kf_text_long(t) <> 0 END"
 )
 macro("kf_text_guid(t) := try_cast(nullif(t, '') AS UUID)")
 # An instant: the ISO forms (a zone is taken into account), those of RFC 822 and 850, and month/day/year.
@@ -125,13 +122,16 @@ macro("kf_real_text(r) := coalesce(CASE WHEN isnan(r) THEN 'NaN' ELSE r::VARCHAR
 macro(
     r"kf_decimal_text(d) := coalesce(regexp_replace(d::VARCHAR, '\.?0*$', ''), '')",
 )
-macro(f"kf_ticks_time(x) := CASE WHEN x BETWEEN 0 AND {LAST_TICK} THEN make_timestamp(x // 10 - {-FIRST_MICROSECOND}) END")
+macro(
+    f"kf_ticks_time(x) := CASE WHEN x BETWEEN 0 AND {LAST_TICK} THEN make_timestamp(x // 10 - {-FIRST_MICROSECOND}) END"
+)
 macro(f"kf_time_ticks(t) := epoch_us(t) * 10 + {TICKS_TO_1970}")
 
 # ------------------------------------------------------------------ from dynamic (JSON text); x is a valid document
 
 macro(
-    r"""kf_json_long(x) := coalesce(try_cast(regexp_extract(x::VARCHAR, '^\s*"?\s*([+-]?[0-9]+)\s*"?\s*$', 1) AS BIGINT), """
+    r"""kf_json_long(x) := coalesce(try_cast(regexp_extract(x::VARCHAR, '^\s*"?\s*([+-]?[0-9]+)\s*"?\s*$', 1) AS """
+    r"""BIGINT), """
     "CASE json_type(x) WHEN 'DOUBLE' THEN kf_real_long(try_cast(x::VARCHAR AS DOUBLE)) "
     "WHEN 'UBIGINT' THEN 9223372036854775807 WHEN 'BOOLEAN' THEN (x::VARCHAR = 'true')::BIGINT "
     "WHEN 'VARCHAR' THEN kf_text_long(json_extract_string(x, '$')) END)"
@@ -165,8 +165,8 @@ macro(
 )
 macro("kf_json_text(x) := coalesce(json_extract_string(x, '$'), '')")
 macro("kf_json_guid(x) := kf_text_guid(json_extract_string(x, '$'))")
-# JSON has no NaN, no infinity and no number beyond them, all of which DuckDB's reader takes: a text that has one outside
-# of its strings is no JSON.
+# JSON has no NaN, no infinity and no number beyond them, all of which DuckDB's reader takes: a text that has one
+# outside of its strings is no JSON.
 _NO_NUMBER = r"(?i)nan|inf|[0-9]e\+?[0-9]{3}|[0-9]{300}"
 macro(
     f"kf_is_json(t) := json_valid(t) AND (NOT regexp_matches(t, '{_NO_NUMBER}') OR NOT "

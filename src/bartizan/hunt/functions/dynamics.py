@@ -41,7 +41,9 @@ def _lists(args: Sequence[str]) -> str:
     return ", ".join(f"kf_list({each})" for each in args)
 
 
-function("array_concat", "dynamic dynamic* -> dynamic", duckdb=lambda args, _: f"kf_of_list(list_concat({_lists(args)}))")
+function(
+    "array_concat", "dynamic dynamic* -> dynamic", duckdb=lambda args, _: f"kf_of_list(list_concat({_lists(args)}))"
+)
 function("array_reverse", "dynamic -> dynamic", duckdb="kf_of_list(list_reverse(kf_list({0})))")
 # A place counted from the end (negative), or beyond an end, as one from 0.
 macro("kf_place(i, n) := least(CASE WHEN i >= 0 THEN i ELSE greatest(n + i, 0) END, n)")
@@ -66,14 +68,17 @@ macro(
 
 
 def _index_of(args: Sequence[str], apply: Apply) -> str:
-    start, size, nth = (args[index] if index < len(args) else default for index, default in ((2, "0"), (3, "-1"), (4, "1")))
+    start, size, nth = (
+        args[index] if index < len(args) else default for index, default in ((2, "0"), (3, "-1"), (4, "1"))
+    )
     return f"kf_index_of(kf_list({args[0]}), {json_of(args, apply, 1)}, {start}, {size}, {nth})"
 
 
 function("array_index_of", "dynamic any long? long? long? -> long", duckdb=_index_of)
 macro(
     "kf_sum(l) := CASE WHEN list_bool_and(list_transform(l, lambda e: coalesce(json_type(e), 'NULL') IN "
-    "('BIGINT', 'UBIGINT', 'DOUBLE', 'NULL'))) THEN list_sum(list_transform(l, lambda e: try_cast(e::VARCHAR AS DOUBLE))) END"
+    "('BIGINT', 'UBIGINT', 'DOUBLE', 'NULL'))) THEN list_sum(list_transform(l, lambda e: try_cast(e::VARCHAR AS "
+    "DOUBLE))) END"
 )
 for _name in ("array_sum", "series_sum"):
     function(_name, "dynamic -> real", duckdb="kf_sum(kf_list({0}))")
@@ -160,7 +165,8 @@ function("repeat", "any long -> dynamic", duckdb=_repeat)
 
 macro("kf_count(a, b, s) := CASE WHEN s <> 0 AND (b - a) / s >= -1 THEN floor((b - a) / s + 1)::BIGINT END")
 macro(
-    f"kf_range_long(a, b, s) := CASE WHEN s <> 0 AND (b::HUGEINT - a) // s < {MOST_ELEMENTS} THEN generate_series(a, b, s) END"
+    f"kf_range_long(a, b, s) := CASE WHEN s <> 0 AND (b::HUGEINT - a) // s < {MOST_ELEMENTS} THEN "
+    f"generate_series(a, b, s) END"
 )
 macro(
     f"kf_range_real(a, b, s) := CASE WHEN s <> 0 AND (b - a) / s BETWEEN -1e300 AND {MOST_ELEMENTS - 1} THEN "

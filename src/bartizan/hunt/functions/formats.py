@@ -51,7 +51,8 @@ def _pieces(format_: str, known: Sequence[str]) -> list[tuple[str, bool]]:
         if found is None and format_[at] not in BETWEEN:
             raise KqlError(
                 "bind",
-                f"the format {format_!r} holds {format_[at]!r}; it may hold {' '.join(known)} and the characters {BETWEEN}",
+                f"the format {format_!r} holds {format_[at]!r}; it may hold {' '.join(known)} and the characters "
+                f"{BETWEEN}",
             )
         made.append((found or format_[at], found is not None))
         at += len(found or " ")

@@ -168,7 +168,8 @@ macro(
     "WHEN NOT gap AND length(v7.head) = 32 THEN v7.head END)[1]"
 )
 macro(
-    "kf_expand(t) := CASE WHEN t NOT LIKE '%::%::%' AND t NOT LIKE '%:::%' AND NOT regexp_matches(t, '^:[^:]|[^:]:$') THEN "
+    "kf_expand(t) := CASE WHEN t NOT LIKE '%::%::%' AND t NOT LIKE '%:::%' AND NOT regexp_matches(t, "
+    "'^:[^:]|[^:]:$') THEN "
     "kf_sides(kf_padded(kf_groups(split_part(t, '::', 1))), kf_padded(kf_groups(split_part(t, '::', 2))), "
     "contains(t, '::')) END"
 )
@@ -189,11 +190,13 @@ macro(
 macro("kf_masked_hex(h, n) := rpad(kf_head(h, n), 32, '0')")
 macro("kf_colons(h) := regexp_replace(regexp_replace(h, '(.{4})', '\\1:', 'g'), ':$', '')")
 macro(
-    "kf_ipv6_text(h, n) := coalesce(CASE WHEN n BETWEEN 0 AND 128 THEN kf_colons(kf_masked_hex(h, n::INTEGER)) END, '')",
+    "kf_ipv6_text(h, n) := coalesce(CASE WHEN n BETWEEN 0 AND 128 THEN kf_colons(kf_masked_hex(h, n::INTEGER)) END, "
+    "'')",
 )
 macro(
     "kf_ipv6_compare(a, b, n) := list_transform([{'a': kf_ipv6(a), 'b': kf_ipv6(b), "
-    "'n': least(kf_ipv6_prefix(a), kf_ipv6_prefix(b), n)::INTEGER}], lambda v6: CASE WHEN n BETWEEN 0 AND 128 "
+    "'n': least(kf_ipv6_prefix(a), kf_ipv6_prefix(b), greatest(n, 0))::INTEGER}], lambda v6: CASE WHEN n BETWEEN 0 "
+    "AND 128 "
     "AND v6.a IS NOT NULL AND v6.b IS NOT NULL THEN kf_text_order(kf_head(v6.a, v6.n), kf_head(v6.b, v6.n)) END)[1]"
 )
 macro("kf_text_order(a, b) := (a > b)::BIGINT - (a < b)::BIGINT")
@@ -233,5 +236,7 @@ for _name in ("has_ipv4", "has_ipv4_prefix"):
         function(
             _name.replace("has_", "has_any_"),
             _signature,
-            duckdb=lambda args, apply, name=_name: f"coalesce({_in_any(f'kf_{name}({{0}}, {{1}})', args, apply)}, FALSE)",  # type: ignore[misc]
+            duckdb=lambda args, apply, name=_name: (
+                f"coalesce({_in_any(f'kf_{name}({{0}}, {{1}})', args, apply)}, FALSE)"
+            ),  # type: ignore[misc]
         )

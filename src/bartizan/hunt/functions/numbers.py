@@ -40,7 +40,7 @@ def _bin(args: Sequence[str], apply: Apply) -> str:
     width = positive(apply, 1)
     native = "INTEGER" if apply.type == "int" else "BIGINT"
     if width is not None and width <= 2**31:
-        return f"kql_wrap({args[0]}::HUGEINT - kql_mod({args[0]}, {width}))::{native}"
+        return f"kql_wrap({args[0]}::HUGEINT - ({args[0]} % {width} + {width}) % {width})::{native}"
     return f"try_cast(kf_bin_long({args[0]}, {args[1]}) AS {native})"
 
 
@@ -75,7 +75,9 @@ for _name in ("bin", "floor"):
     function(_name, "N N -> N", duckdb=_bin)
     function(_name, "timespan timespan -> timespan", duckdb="kf_bin_long({0}, {1})")
     function(_name, "datetime timespan -> datetime", duckdb=_bin_time)
-    function(_name, "datetime number -> datetime", duckdb=lambda args, _: f"kf_bin_time({args[0]}, ({args[1]})::BIGINT)")
+    function(
+        _name, "datetime number -> datetime", duckdb=lambda args, _: f"kf_bin_time({args[0]}, ({args[1]})::BIGINT)"
+    )
 function("floor", "number -> number", duckdb=lambda args, apply: _whole("floor", args, apply))
 function("bin_at", "N N N -> N", duckdb=_bin_at)
 function("bin_at", "timespan timespan timespan -> timespan", duckdb="kf_bin_long_at({0}, {1}, {2})")
@@ -108,7 +110,7 @@ def _round(args: Sequence[str], apply: Apply) -> str:
 for _name in ("ceiling", "ceil"):
     function(_name, "number -> number", duckdb=partial(_whole, "ceil"))
 function("round", "number -> number", duckdb=_round)
-function("round", "number long -> number", duckdb=_round)
+function("round", "number long! -> number", duckdb=_round)
 function("abs", "long -> long", duckdb="kql_wrap(abs({0}::HUGEINT))")
 function("abs", "real -> real", duckdb="abs({0})")
 function("abs", "decimal -> decimal", duckdb="abs({0})")
@@ -159,8 +161,10 @@ macro("kf_shift_right(x, n) := CASE WHEN n >= 0 THEN x >> (n % 64) END")
 function("binary_shift_left", "long long -> long", duckdb="kf_shift_left({0}, {1})")
 function("binary_shift_right", "long long -> long", duckdb="kf_shift_right({0}, {1})")
 function("bitset_count_ones", "long -> long", duckdb="bit_count({0})::BIGINT")
-macro("kf_hex(x, size) := coalesce(CASE WHEN length(to_hex(x)) < size THEN lpad(lower(to_hex(x)), least(size, 64)::INTEGER, '0') "
-      "ELSE lower(to_hex(x)) END, '')")  # fmt: skip
+macro(
+    "kf_hex(x, size) := coalesce(CASE WHEN length(to_hex(x)) < size THEN "
+    "lpad(lower(to_hex(x)), least(size, 64)::INTEGER, '0') ELSE lower(to_hex(x)) END, '')"
+)
 function("tohex", "long -> string", duckdb="coalesce(lower(to_hex({0})), '')")
 function("tohex", "long long -> string", duckdb="kf_hex({0}, {1})")
 
@@ -179,11 +183,14 @@ def _format_bytes(args: Sequence[str], apply: Apply) -> str:
     unit = next((each for each in UNITS if each.lower() == str(constant(apply, 2, "the unit")).lower()), None)
     if unit is None:
         raise KqlError("bind", f"format_bytes(): the unit is one of {', '.join(UNITS)}")
-    return f"coalesce(kf_short({args[0]} / {1024 ** UNITS.index(unit)}::DOUBLE, {places}) || ' {unit}', '')"
+    scale = 1024 ** UNITS.index(unit)
+    return f"coalesce(kf_short({args[0]} / {scale}::DOUBLE, {places}) || ' {unit}', '')"
 
 
-macro("kf_short(x, places) := CASE WHEN abs(x) < 1e18 THEN regexp_replace(round(x, places)::DECIMAL(38,18)::VARCHAR, "
-      r"'\.?0*$', '') ELSE x::VARCHAR END")  # fmt: skip
+macro(
+    "kf_short(x, places) := CASE WHEN places = 0 THEN format('{:.0f}', round(x)) "
+    r"ELSE regexp_replace(format('{:.' || places || 'f}', round(x, places)), '\.?0*$', '') END"
+)
 macro(
     "kf_unit(x) := CASE WHEN abs(x) < 1024 THEN 0 ELSE least(floor(log2(abs(x)) / 10), 6)::INTEGER END",
 )
@@ -192,4 +199,3 @@ macro(
     "names[kf_unit(x) + 1], '')"
 )
 function("format_bytes", "real long?! string?! -> string", duckdb=_format_bytes)
-

@@ -16,7 +16,9 @@ from bartizan.hunt.plan import Apply
 
 # ------------------------------------------------------------------ JSON
 
-_STEP = pattern(r"""\.([A-Za-z_@$][\w\-@$]*)|\.?\['((?:[^'\\]|\\.)*)'\]|\.?\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.([^.\[\]'"]+)""")
+_STEP = pattern(
+    r"""\.([A-Za-z_@$][\w\-@$]*)|\.?\['((?:[^'\\]|\\.)*)'\]|\.?\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.([^.\[\]'"]+)"""
+)
 
 
 def json_path(source: str) -> list[str]:
@@ -27,7 +29,9 @@ def json_path(source: str) -> list[str]:
     while at < len(rest):
         found = _STEP.match(rest, at)
         if found is None:
-            raise KqlError("plan", f"the JSON path {source!r} is not supported at {rest[at:]!r}; steps are .name, ['name'], [0]")
+            raise KqlError(
+                "plan", f"the JSON path {source!r} is not supported at {rest[at:]!r}; steps are .name, ['name'], [0]"
+            )
         name = next((each for each in (found[1], found[2], found[3], found[5]) if each is not None), None)
         step = path_step(int(found[4])) if name is None else path_step(name)
         if step is None and name is not None:  # a name that a path cannot hold
@@ -55,7 +59,8 @@ for _name in ("extract_json", "extractjson"):
 # The first record, then its fields; one in quotes may hold commas, ends of lines and doubled quotes.
 macro("""kf_csv_record(s) := regexp_extract(s, '^(?:"(?:[^"]|"")*"|[^"\\r\\n])*')""")
 macro(
-    """kf_csv(s) := to_json(list_transform(regexp_extract_all(',' || kf_csv_record(s), ',("(?:[^"]|"")*"|[^,]*)', 1), """
+    """kf_csv(s) := to_json(list_transform(regexp_extract_all(',' || kf_csv_record(s), ',("(?:[^"]|"")*"|[^,]*)', """
+    """1), """
     """lambda f: CASE WHEN length(f) > 1 AND f LIKE '"%"' THEN replace(f[2:-2], '""', '"') ELSE f END))::VARCHAR"""
 )
 function("parse_csv", "string -> dynamic", duckdb="kf_csv({0})")
@@ -74,7 +79,9 @@ macro(
 _FIELDS = (("Scheme", 1), ("Host", 4), ("Port", 5), ("Path", 6), ("Username", 2), ("Password", 3))
 macro(
     "kf_url(u) := '{"
-    + ",".join(f"\"{name}\":' || to_json(regexp_extract(u, '{_URL}', {group}))::VARCHAR || '" for name, group in _FIELDS)
+    + ",".join(
+        f"\"{name}\":' || to_json(regexp_extract(u, '{_URL}', {group}))::VARCHAR || '" for name, group in _FIELDS
+    )
     + f""","Query Parameters":' || kf_query(regexp_extract(u, '{_URL}', 7)) || ',"Fragment":' """
     f"|| to_json(regexp_extract(u, '{_URL}', 8))::VARCHAR || '}}'"
 )
@@ -82,14 +89,16 @@ for _name in ("parse_url", "parseurl"):
     function(_name, "string -> dynamic", duckdb="kf_url({0})")
 for _name in ("parse_urlquery", "parseurlquery"):
     function(
-        _name, "string -> dynamic", duckdb="""('{"Query Parameters":' || kf_query(regexp_replace({0}, '^[?]', '')) || '}')"""
+        _name,
+        "string -> dynamic",
+        duckdb="""('{"Query Parameters":' || kf_query(regexp_replace({0}, '^[?]', '')) || '}')""",
     )
 
 # ------------------------------------------------------------------ paths of files
 
 _SCHEME = r"^([A-Za-z][A-Za-z0-9+.\-]+):/{2,3}"
 macro(rf"kf_path_scheme(p) := regexp_extract(p, '{_SCHEME}', 1)")
-macro(rf"kf_path_ads(p) := regexp_extract(p, '[^/\\:]{{2,}}:([^:/\\]+)$', 1)")
+macro(r"kf_path_ads(p) := regexp_extract(p, '[^/\\:]{2,}:([^:/\\]+)$', 1)")
 macro(
     rf"kf_path_plain(p) := regexp_replace(regexp_replace(p, '{_SCHEME}', ''), '([^/\\:]{{2,}}):[^:/\\]+$', '\1')",
 )
@@ -125,7 +134,7 @@ function("parse_version", "string -> decimal", duckdb="kf_version({0})")
 
 # ------------------------------------------------------------------ command lines
 
-# Of n backslashes before a quotation mark every two are one; one that is left makes the mark a character (here \x02), else
+# Of n backslashes before a quotation mark every two are one; one that is left makes the mark a character (\x02), else
 # it opens or closes (\x01).
 macro(
     r"""kf_marks(s) := array_to_string(list_transform(string_split(s, '"'), lambda p, i: CASE """

@@ -1,4 +1,4 @@
-"""Arrays as sets, and sorting arrays. Elements are equal where their JSON texts are; the order is that of the first array.
+"""Arrays as sets, and sorting arrays. Elements are equal where their JSON is; the order is that of the first array.
 
 Sorted are numbers before strings before all else, nulls at the end unless asked otherwise; texts by their code points.
 
@@ -34,7 +34,9 @@ macro("kf_common(l, m) := list_filter(l, lambda e: list_contains(m, e))")
 macro("kf_without(l, m) := list_filter(l, lambda e: NOT list_contains(coalesce(m, []), e))")
 function("set_union", "dynamic dynamic* -> dynamic", duckdb=_union)
 function("set_intersect", "dynamic dynamic* -> dynamic", duckdb=lambda args, _: f"kf_json_array({_among(args, True)})")
-function("set_difference", "dynamic dynamic* -> dynamic", duckdb=lambda args, _: f"kf_json_array({_among(args, False)})")
+function(
+    "set_difference", "dynamic dynamic* -> dynamic", duckdb=lambda args, _: f"kf_json_array({_among(args, False)})"
+)
 function(
     "set_has_element",
     "dynamic any -> bool",
@@ -54,7 +56,8 @@ function("jaccard_index", "dynamic dynamic dynamic* -> real", duckdb=_jaccard)
 # What an element is sorted by: its kind, its number, its text.
 macro(
     "kf_sort_keys(l, sign) := list_transform(l, lambda e, i: {'missing': (e IS NULL)::INTEGER, "
-    "'kind': sign * CASE coalesce(json_type(e), 'NULL') WHEN 'BIGINT' THEN 0 WHEN 'UBIGINT' THEN 0 WHEN 'DOUBLE' THEN 0 "
+    "'kind': sign * CASE coalesce(json_type(e), 'NULL') WHEN 'BIGINT' THEN 0 WHEN 'UBIGINT' THEN 0 WHEN 'DOUBLE' "
+    "THEN 0 "
     "WHEN 'VARCHAR' THEN 1 ELSE 2 END, 'number': sign * CASE WHEN json_type(e) IN ('BIGINT', 'UBIGINT', 'DOUBLE') "
     "THEN coalesce(try_cast(e::VARCHAR AS DOUBLE), 0) ELSE 0 END, "
     "'text': CASE WHEN json_type(e) = 'VARCHAR' THEN json_extract_string(e, '$') ELSE '' END, 'at': i})"
@@ -65,7 +68,10 @@ macro(
     "kf_order_desc(l) := list_transform(list_reverse_sort(list_transform(kf_sort_keys(l, 1), lambda s: "
     "{'missing': -s.missing, 'kind': -s.kind, 'number': s.number, 'text': s.text, 'at': -s.at})), lambda s: -s.at)"
 )
-macro("kf_nulls_first(l, order_) := list_concat(list_filter(order_, lambda i: l[i] IS NULL), list_filter(order_, lambda i: l[i] IS NOT NULL))")
+macro(
+    "kf_nulls_first(l, order_) := list_concat(list_filter(order_, lambda i: l[i] IS NULL), list_filter(order_, "
+    "lambda i: l[i] IS NOT NULL))"
+)
 macro("kf_picked(l, order_) := list_transform(order_, lambda i: l[i])")
 
 

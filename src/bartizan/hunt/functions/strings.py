@@ -146,7 +146,9 @@ function("split", "any string long -> dynamic", duckdb=_split_at)
 macro(
     "kf_from(s, start) := CASE WHEN start >= 0 THEN start ELSE greatest(length(s) + start, 0) END",
 )
-macro("kf_range(s, start, size) := substring(s, kf_from(s, start) + 1, CASE WHEN size < 0 THEN 4294967295 ELSE size END)")
+macro(
+    "kf_range(s, start, size) := substring(s, kf_from(s, start) + 1, CASE WHEN size < 0 THEN 4294967295 ELSE size END)"
+)
 macro(
     "kf_nth(pieces, n, d) := CASE WHEN n < 1 THEN NULL WHEN len(pieces) <= n THEN -1 "
     "ELSE length(array_to_string(pieces[1:n], '')) + (n - 1) * length(d) END"
@@ -171,13 +173,17 @@ def _indexof(args: Sequence[str], apply: Apply) -> str:
     one, other = text_of(args, apply, 0), text_of(args, apply, 1)
     if len(args) == 2:
         return f"(instr({one}, {other}) - 1)"
-    start, size, nth = (args[index] if index < len(args) else default for index, default in ((2, "0"), (3, "-1"), (4, "1")))
+    start, size, nth = (
+        args[index] if index < len(args) else default for index, default in ((2, "0"), (3, "-1"), (4, "1"))
+    )
     return f"kf_indexof({one}, {other}, {start}, {size}, {nth})"
 
 
 def _indexof_regex(args: Sequence[str], apply: Apply) -> str:
     wanted = text(regex(str(constant(apply, 1, "the regular expression"))))
-    start, size, nth = (args[index] if index < len(args) else default for index, default in ((2, "0"), (3, "-1"), (4, "1")))
+    start, size, nth = (
+        args[index] if index < len(args) else default for index, default in ((2, "0"), (3, "-1"), (4, "1"))
+    )
     return f"kf_indexof_regex({text_of(args, apply, 0)}, {wanted}, {start}, {size}, {nth})"
 
 
@@ -235,7 +241,8 @@ def _extract_groups(source: str, groups: Sequence[int], sql: str) -> str:
     if len(wanted) == 1:
         return f"kf_found(to_json({wanted[0]})::VARCHAR)"
     row = ", ".join(f"m[{index}][i]" for index in range(1, len(wanted) + 1))
-    whole = f"list_transform([[{', '.join(wanted)}]], lambda m: list_transform(range(1, len(m[1]) + 1), lambda i: [{row}]))[1]"
+    rows = f"list_transform(range(1, len(m[1]) + 1), lambda i: [{row}])"
+    whole = f"list_transform([[{', '.join(wanted)}]], lambda m: {rows})[1]"
     return f"kf_found(to_json({whole})::VARCHAR)"
 
 
@@ -250,7 +257,11 @@ def _extract_all(args: Sequence[str], apply: Apply) -> str:
     if len(args) == 2:
         return _extract_groups(source, range(1, count + 1), args[1])
     chosen = constant(apply, 1, "the list of groups")
-    if not isinstance(chosen, list) or not all(isinstance(each, int) and 1 <= each <= count for each in chosen) or not chosen:
+    if (
+        not isinstance(chosen, list)
+        or not all(isinstance(each, int) and 1 <= each <= count for each in chosen)
+        or not chosen
+    ):
         raise KqlError("bind", f"extract_all(): the groups are numbers from 1 to {count}")
     return _extract_groups(source, chosen, args[2])
 
@@ -262,8 +273,10 @@ function("extract", "string! long! string -> string", duckdb=_extract)
 
 
 def _replace_regex(where: tuple[int, int, int], args: Sequence[str], apply: Apply) -> str:
-    sql, wanted, new = (args[index] for index in where)
-    source, rewrite = (str(constant(apply, index, "the regular expression and what replaces it")) for index in where[1:])
+    sql = args[where[0]]
+    source, rewrite = (
+        str(constant(apply, index, "the regular expression and what replaces it")) for index in where[1:]
+    )
     groups = len(regex_groups(source))
     if not _REWRITE.fullmatch(rewrite):
         raise KqlError("bind", "what replaces a match may hold \\0 to \\9 and \\\\, and no other backslash")
@@ -294,7 +307,8 @@ function("regex_quote", "string -> string", duckdb="regexp_escape({0})")
 # What an earlier pair has replaced is out of reach of the later ones: a mark stands for it until the end.
 macro(
     "kf_replace_all(s, old, new) := CASE WHEN len(old) = len(new) THEN "
-    f"list_reduce(list_prepend(list_reduce(list_prepend(s, old), lambda a, e, i: replace(a, e, chr(({FIRST_MARK} + i)::INTEGER))), new), "
+    f"list_reduce(list_prepend(list_reduce(list_prepend(s, old), lambda a, e, i: replace(a, e, chr(({FIRST_MARK} + "
+    f"i)::INTEGER))), new), "
     f"lambda a, e, i: replace(a, chr(({FIRST_MARK} + i)::INTEGER), e)) ELSE '' END"
 )
 macro("kf_texts(x) := list_transform(kf_list(x), lambda e: coalesce(json_extract_string(e, '$'), ''))")
@@ -337,7 +351,10 @@ function("unicode_codepoints_to_string", "any any* -> string", duckdb=_chars)
 function("make_string", "any any* -> string", duckdb=_chars)
 
 macro("kf_unbase64(s) := try(from_base64(s))")
-macro("kf_bytes(b) := list_transform(range(octet_length(b)), lambda i: ('0x' || substring(hex(b), i * 2 + 1, 2))::INTEGER)")
+macro(
+    "kf_bytes(b) := list_transform(range(octet_length(b)), lambda i: ('0x' || substring(hex(b), i * 2 + 1, "
+    "2))::INTEGER)"
+)
 for _name in ("base64_encode_tostring", "base64_encodestring"):
     function(_name, "string -> string", duckdb="to_base64(encode({0}))")
 for _name in ("base64_decode_tostring", "base64_decodestring"):

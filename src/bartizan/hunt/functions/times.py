@@ -78,7 +78,8 @@ macro("kf_move(t, micros) := kql_clamp_time(epoch_us(t)::HUGEINT + micros)")
 # Months: the day stays, or is the month's last. m: months since the year 0.
 macro("kf_months(t) := year(t) * 12 + month(t) - 1")
 macro(
-    "kf_move_months(t, n) := CASE WHEN kf_months(t)::HUGEINT + n BETWEEN 12 AND 119999 THEN t + to_months(n::INTEGER) END"
+    "kf_move_months(t, n) := CASE WHEN kf_months(t)::HUGEINT + n BETWEEN 12 AND 119999 THEN t + "
+    "to_months(n::INTEGER) END"
 )
 
 
@@ -107,9 +108,7 @@ def _difference(args: Sequence[str], apply: Apply) -> str:
         return f"kql_wrap((epoch_us({later})::HUGEINT - epoch_us({earlier})) * 1000)"
     # The first day of the year 1 was a Monday: weeks that begin on Sunday are one day ahead.
     shift = TO_1970 + (MICROS["day"] if part == "week" else 0)
-    return (
-        f"((epoch_us({later}) + {shift}) // {MICROS[part]} - (epoch_us({earlier}) + {shift}) // {MICROS[part]})"
-    )
+    return f"((epoch_us({later}) + {shift}) // {MICROS[part]} - (epoch_us({earlier}) + {shift}) // {MICROS[part]})"
 
 
 function("datetime_diff", "string! datetime datetime -> long", duckdb=_difference)
@@ -119,7 +118,8 @@ function("datetime_diff", "string! datetime datetime -> long", duckdb=_differenc
 _DAY = MICROS["day"]
 macro(f"kf_day_start(t, n) := kql_clamp_time(((epoch_us(t) + {TO_1970}) // {_DAY} + n::HUGEINT) * {_DAY} - {TO_1970})")
 macro(
-    f"kf_week_start(t, n) := kql_clamp_time((((epoch_us(t) + {TO_1970 + _DAY}) // {7 * _DAY} + n::HUGEINT) * {7 * _DAY}) "
+    f"kf_week_start(t, n) := kql_clamp_time((((epoch_us(t) + {TO_1970 + _DAY}) // {7 * _DAY} + n::HUGEINT) * "
+    f"{7 * _DAY}) "
     f"- {TO_1970 + _DAY})"
 )
 macro(
@@ -156,7 +156,8 @@ macro(
 
 
 def _make_datetime(args: Sequence[str], _: Apply) -> str:
-    return f"kf_make_time({', '.join([*args, '0', '0', '0.0::DOUBLE'][:5])}, {args[5] if len(args) > 5 else '0.0::DOUBLE'})"
+    whole, seconds = [*args, "0", "0"][:5], args[5] if len(args) > 5 else "0.0::DOUBLE"
+    return f"kf_make_time({', '.join(whole)}, {seconds})"
 
 
 function("make_datetime", "long long long -> datetime", duckdb=_make_datetime)
@@ -182,9 +183,12 @@ function("unixtime_nanoseconds_todatetime", "real -> datetime", duckdb="kf_of_ep
 # ------------------------------------------------------------------ zones
 
 
+macro("kf_zone(z) := CASE WHEN z IN (SELECT name FROM pg_timezone_names()) THEN z END")
+
+
 def _zone(name: str, args: Sequence[str], apply: Apply) -> str:
     at, zone = args
-    known = f"CASE WHEN {zone} IN (SELECT name FROM pg_timezone_names()) THEN {zone} END"
+    known = f"kf_zone({zone})"
     if name == "to_utc":
         return f"timezone('UTC', timezone({known}, {at}))"
     return f"timezone({known}, timezone('UTC', {at}))"
