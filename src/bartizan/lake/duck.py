@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from bartizan.lake.buffer import Batch
 from bartizan.lake.coerce import coerce
-from bartizan.lake.columns import SQL, literal, quoted
+from bartizan.lake.columns import ADDED, SQL, literal, quoted
 from bartizan.lake.manifest import PARTS, SUFFIX
 from bartizan.lake.tables import EXTRA, TABLES, KustoType, Table
 
@@ -93,6 +93,13 @@ class Duck:
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = self._db.execute(sql).fetchall()
         return found
+
+    def stream(self, path: str, size: int) -> Iterator[tuple[list[tuple[int, str]], list[tuple[Any, ...]]]]:
+        """Columns of a file, numbered, without those that the flush adds; with each some rows, `size` at most."""
+        found = self._db.execute(f"FROM read_parquet({literal(str(self.folder / path))})")
+        columns = [(n, name) for n, (name, *_) in enumerate(found.description) if name not in ADDED]
+        while rows := found.fetchmany(size):
+            yield columns, rows
 
     def run(self, sql: str) -> None:
         self._db.execute(sql)
