@@ -83,6 +83,8 @@ async def test_kill_at_any_moment(target: str, tmp_path: Path) -> None:
     finally:
         duck.close()
         await lake.close()
-    print(f"{kills} kills, {len(acknowledged)} acknowledged appends, {len(found)} there, {len(there - named)} left over")
+    print(
+        f"{kills} kills, {len(acknowledged)} acknowledged appends, {len(found)} there, {len(there - named)} left over"
+    )
     print(f"files by level: {sorted(levels.items())}")
     assert kills >= KILLS // 2 and len(acknowledged) >= 200 and max(levels) > 0

@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
 from bartizan.cli import Surroundings, bartizan
 from bartizan.errors import NotServed
 from bartizan.lake import Lake, open_lake
+from bartizan.lake.duck import Duck
+from bartizan.lake.flush import Flusher
+from bartizan.lake.manifest import Manifest
+from bartizan.lake.storage import view
 from bartizan.store import Collection, Draft, Store, open_store
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +65,9 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     begun, stop = asyncio.Event(), asyncio.Event()
     writing = asyncio.create_task(write_on(store, lake, told, begun, stop))
     await begun.wait()
+    duck = Duck(data / "lake", threads=1)
+    assert await Flusher(lake, Manifest(lake, data / "lake"), duck).step() >= 50
+    duck.close()
     before = len(told)
     command = [sys.executable, "-m", "bartizan", "backup", str(copy), "--data", str(data)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -74,8 +82,11 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     assert [(Path(each["file"]).name, each["restoreAs"]) for each in said["copied"]] == [
         ("copy.db", "state.db"),
         ("copy.db.events", "buffer.db"),
+        ("copy.db.lake", "lake"),
     ]
-    assert files(copy.parent) == {each["file"]: (each["bytes"], 0) for each in said["copied"]}
+    there = files(copy.parent)
+    assert there.pop(str(copy) + ".lake")[1] == 0 and said["copied"][2]["bytes"] > 0
+    assert there == {each["file"]: (each["bytes"], 0) for each in said["copied"][:2]}
     assert said["keepWithIt"] == [str(data / "master.key"), str(data / "tls")] and "master key" in said["note"]
     assert (await asyncio.to_thread(cli, folder, "restore", str(copy)))["putBeside"] == ["master.key", "tls"]
     assert {mode for _, mode in files(folder).values()} == {0}
@@ -87,7 +98,11 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     await lake.start()
     notes = await store.tenant("t").count("notes")
     batches = await lake.read_after(0, limit_rows=100_000, limit_bytes=2**30)
-    events = [row["DeviceName"] for batch in batches for row in batch.rows()]
+    filed = (await view(Manifest(lake, folder / "lake"), "t")).source("DeviceEvents")
+    with duckdb.connect() as db:
+        events = [name for (name,) in db.execute(f"SELECT DeviceName FROM {filed} ORDER BY 1").fetchall()]
+    assert len(events) >= 50
+    events += [row["DeviceName"] for batch in batches for row in batch.rows()]
     assert before <= notes <= len(told) + 1 and events == [f"d{n:06}" for n in range(len(events))]
     assert len(events) >= notes  # an event stands before the note that says it was taken in
     await lake.append("t", [("DeviceEvents", {"DeviceName": "more"})])

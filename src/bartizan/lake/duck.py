@@ -15,21 +15,20 @@ from typing import Any
 
 import duckdb
 import msgspec
-import structlog
 from msgspec import Struct
 
 from bartizan.lake.buffer import Batch
 from bartizan.lake.coerce import coerce
-from bartizan.lake.columns import SQL, literal, quoted
+from bartizan.lake.columns import ADDED, SQL, literal, quoted
 from bartizan.lake.manifest import PARTS, SUFFIX
-from bartizan.lake.tables import EXTRA, FLUSH, INGESTED, TABLES, KustoType, Table
+from bartizan.lake.tables import EXTRA, TABLES, KustoType, Table
 
 _READ = {**SQL, "dynamic": "JSON", "timespan": "VARCHAR"}
 _SPAN = r"^(-?)(?:(\d+)\.)?(\d\d):(\d\d):(\d\d)(?:\.(\d{7}))?$"
 
 _encode = msgspec.json.Encoder().encode
 
-log = structlog.get_logger(__name__)
+Ends = tuple[int | None, int | None]  # microseconds since 1970
 
 
 class Written(Struct, frozen=True):
@@ -95,51 +94,60 @@ class Duck:
         found: list[tuple[Any, ...]] = self._db.execute(sql).fetchall()
         return found
 
+    def stream(self, path: str, size: int) -> Iterator[tuple[list[tuple[int, str]], list[tuple[Any, ...]]]]:
+        """Columns of a file, numbered, without those that the flush adds; with each some rows, `size` at most."""
+        found = self._db.execute(f"FROM read_parquet({literal(str(self.folder / path))})")
+        columns = [(n, name) for n, (name, *_) in enumerate(found.description) if name not in ADDED]
+        while rows := found.fetchmany(size):
+            yield columns, rows
+
     def run(self, sql: str) -> None:
         self._db.execute(sql)
 
     # ------------------------------------------------------------ batches into rows
 
-    def load(self, table: str, batches: Sequence[Batch], flush: int, ingested_us: int) -> list[str]:
-        """Makes `loaded` of batches of one table: the columns that they have. Returns their stored names.
+    @contextlib.contextmanager
+    def reading(self, table: str, batches: Sequence[Batch], added: str) -> Iterator[tuple[str, list[str]]]:
+        """A SELECT of the rows of batches of one table, valid within the block, and the stored names of its columns:
+        those that the rows have. `added`: further columns as SQL.
 
         What the catalogue does not know (another version of the program wrote it) is kept as the rest.
         """
         of = TABLES.get(table)
         if of is None:
-            log.error("lake.unknown_table", table=table, flush=flush)
-            return self._load_raw(of, batches, flush, ingested_us)
+            with self.reading_text(table, batches, added) as read:
+                yield read
+            return
         fields = _fields(of, batches)
         kinds = {name: kind for name, kind in of.kinds.items() if name in fields}
         spec = ", ".join(f"{quoted(name)}: '{_READ[kind]}'" for name, kind in kinds.items())
-        made = ", ".join(f"{_expression(name, kind)} AS {quoted(name)}" for name, kind in kinds.items())
-        try:
-            with self._lines(_lines(of, batches)) as file:
-                self._make_loaded(f"SELECT {made} FROM {_read(file, spec)}", flush, ingested_us)
-        except (duckdb.ConversionException, duckdb.InvalidInputException):  # `coerce` has let something through
-            log.exception("lake.kept_as_text", table=table, flush=flush)
-            return self._load_raw(of, batches, flush, ingested_us)
-        return list(kinds)
+        made = [f"{_expression(name, kind)} AS {quoted(name)}" for name, kind in kinds.items()]
+        with self._lines(_lines(of, batches)) as file:
+            yield f"SELECT {', '.join([*made, added])} FROM {_read(file, spec)}", list(kinds)
 
-    def _load_raw(self, of: Table | None, batches: Sequence[Batch], flush: int, ingested_us: int) -> list[str]:
-        """Rows as the text that they are, beside their time."""
+    @contextlib.contextmanager
+    def reading_text(self, table: str, batches: Sequence[Batch], added: str) -> Iterator[tuple[str, list[str]]]:
+        """The same with rows as the text that they are, beside their time: nothing in them can be at odds."""
+        of = TABLES.get(table)
         time = of.time if of is not None else None
-        wrapped = ((time, row) for batch in batches for row in batch.rows())
-        lines = (_encode({EXTRA: row} | ({time: row.get(time)} if time else {})) + b"\n" for time, row in wrapped)
-        rest = of.stored(of.rest) if of is not None else EXTRA
-        named = f", try_cast({quoted(time)} AS TIMESTAMP) AS {quoted(time)}" if time else ""
-        with self._lines(lines) as file:
-            spec = f"{quoted(EXTRA)}: 'JSON'" + (f", {quoted(time)}: 'VARCHAR'" if time else "")
-            sql = f"SELECT {quoted(EXTRA)}::VARCHAR AS {quoted(rest)}{named} FROM {_read(file, spec)}"
-            self._make_loaded(sql, flush, ingested_us)
-        return [rest, *([time] if time else [])]
+        rest = quoted(of.stored(of.rest) if of is not None else EXTRA)
+        wrapped = (
+            ({EXTRA: row} | ({time: row.get(time)} if time else {})) for batch in batches for row in batch.rows()
+        )
+        named = f"try_cast({quoted(time)} AS TIMESTAMP) AS {quoted(time)}, " if time else ""
+        spec = f"{quoted(EXTRA)}: 'JSON'" + (f", {quoted(time)}: 'VARCHAR'" if time else "")
+        with self._lines(_encode(each) + b"\n" for each in wrapped) as file:
+            select = f"SELECT {named}{quoted(EXTRA)}::VARCHAR AS {rest}, {added} FROM {_read(file, spec)}"
+            yield select, [time] if time else []
 
-    def _make_loaded(self, select: str, flush: int, ingested_us: int) -> None:
-        added = f"{flush}::BIGINT AS {quoted(FLUSH)}, make_timestamp({ingested_us}::BIGINT) AS {quoted(INGESTED)}"
-        self.run(f"CREATE OR REPLACE TEMP TABLE loaded AS SELECT *, {added} FROM ({select})")
-
-    def drop(self) -> None:
-        self.run("DROP TABLE IF EXISTS loaded")
+    @contextlib.contextmanager
+    def held(self, select: str) -> Iterator[str]:
+        """The rows in memory, as a name for FROM, so that they can be asked more than once."""
+        self.run(f"CREATE OR REPLACE TEMP TABLE held AS {select}")
+        try:
+            yield "held"
+        finally:
+            self.run("DROP TABLE held")
 
     @contextlib.contextmanager
     def _lines(self, pieces: Iterable[bytes]) -> Iterator[Path]:
@@ -153,31 +161,34 @@ class Duck:
 
     # ------------------------------------------------------------ rows into files
 
-    def write(self, select: str, time: str | None, path: str, *, group_rows: int = 122_880) -> Written:
-        """`select` sorted by its time into a durable file; nothing has that name before it is whole."""
+    def write(self, select: str, time: str | None, path: str, ends: Ends | None = None) -> Written:
+        """`select` sorted by its time into a durable file; nothing has that name before it is whole.
+
+        `ends`: the first and the last time, where they are known.
+        """
         part = self.folder / PARTS / f"{uuid.uuid4().hex}{SUFFIX}"
         order = f" ORDER BY {quoted(time)}" if time else ""
-        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows}"
         try:
-            copied = self.rows(f"COPY ({select}{order}) TO {literal(str(part))} ({options})")
-            first, last = self._ends(part, time)
-            made = Written(path, int(copied[0][0]), part.stat().st_size, first, last)
+            copied = self.rows(f"COPY ({select}{order}) TO {literal(str(part))} (FORMAT parquet, COMPRESSION zstd)")
+            if ends is None:
+                ends = self._ends(part, time)
+            made = Written(path, int(copied[0][0]), part.stat().st_size, *ends)
             _settle(part, self.folder / path)
         finally:
             part.unlink(missing_ok=True)
         return made
 
-    def _ends(self, part: Path, time: str | None) -> tuple[int | None, int | None]:
+    def _ends(self, part: Path, time: str | None) -> Ends:
         if time is None:
             return None, None
         name, file = quoted(time), literal(str(part))
-        ends = self.rows(f"SELECT epoch_us(min({name})), epoch_us(max({name})) FROM read_parquet({file})")
-        return ends[0]
+        return self.rows(f"SELECT epoch_us(min({name})), epoch_us(max({name})) FROM read_parquet({file})")[0]
 
-    def days(self, time: str) -> list[tuple[int, int]]:
-        """(day since 1970, rows) of `loaded`, the fullest first."""
-        sql = f"SELECT {day_of(time)} AS d, count(*) FROM loaded WHERE {quoted(time)} IS NOT NULL GROUP BY d "
-        return self.rows(sql + "ORDER BY count(*) DESC, d")
+    def days(self, source: str, time: str) -> list[int]:
+        """The days of rows, counted from 1970, the fullest first."""
+        day = day_of(time)
+        sql = f"SELECT {day} AS d FROM {source} WHERE {quoted(time)} IS NOT NULL GROUP BY d ORDER BY count(*) DESC, d"
+        return [int(found) for (found,) in self.rows(sql)]
 
     def schema(self, paths: Sequence[str]) -> dict[str, str]:
         """Columns and SQL types of files together."""

@@ -11,15 +11,18 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import duckdb
 import structlog
+from msgspec import Struct
 
 from bartizan.lake.buffer import Batch, Lake
 from bartizan.lake.columns import quoted
-from bartizan.lake.duck import Duck, day_of
+from bartizan.lake.duck import Duck, Ends, day_of
 from bartizan.lake.manifest import NO_DAY, OTHER_DAYS, SUFFIX, File, Group, Manifest, folder_of
-from bartizan.lake.tables import TABLES
+from bartizan.lake.tables import FLUSH, INGESTED, TABLES
+from bartizan.model.times import to_datetime
 
 FLUSH_ROWS = 200_000  # of one flush: what comes of it must be seen within two seconds
 FLUSH_BYTES = 96 * 2**20  # of JSON lines
@@ -28,10 +31,28 @@ MAX_DAYS = 31  # files of one table that one flush makes; the rows of further da
 LOOK_S = 0.2  # between two looks at a buffer that was empty
 
 _EPOCH = date(1970, 1, 1)
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 log = structlog.get_logger(__name__)
 
 Groups = dict[tuple[str, str], list[Batch]]
+
+
+class _Place(Struct, frozen=True):
+    """What a flush writes together."""
+
+    tenant: str
+    table: str
+    through: int
+
+
+class _Day(Struct, frozen=True):
+    """The day, counted from 1970, of rows that have one only, and their first and last time."""
+
+    number: int
+    first_us: int
+    last_us: int
 
 
 class Flusher:
@@ -75,40 +96,64 @@ class Flusher:
     def _write(self, groups: Groups, through: int) -> list[tuple[Group, list[File]]]:
         made: list[tuple[Group, list[File]]] = []
         for (tenant, table), batches in groups.items():
-            try:
-                files = self._files(tenant, table, batches, through)
-            finally:
-                self._duck.drop()
+            files = self._files(_Place(tenant, table, through), batches)
             count = sum(batch.count for batch in batches)
             if sum(file.rows for file in files) != count:
                 raise RuntimeError(f"{count} rows of {table} became {sum(file.rows for file in files)}")
             made.append((Group(tenant, table, len(batches)), files))
         return made
 
-    def _files(self, tenant: str, table: str, batches: Sequence[Batch], through: int) -> list[File]:
-        now = time.time_ns() // 1_000
-        columns = self._duck.load(table, batches, through, now)
-        of = TABLES.get(table)
-        at = of.stored(of.time) if of is not None and of.time is not None else None
-        every = "SELECT * FROM loaded"
-        if at is None or at not in columns:
-            return [self._file(every, None, tenant, table, NO_DAY, through)]
-        days = [day for day, _ in self._duck.days(at)]
-        alone = days if len(days) <= MAX_DAYS else days[: MAX_DAYS - 1]
-        parts = [(day_name(day), f"{every} WHERE {day_of(at)} = {day}") for day in alone]
-        rest = f"{quoted(at)} IS NULL" + (f" OR {day_of(at)} NOT IN ({', '.join(map(str, alone))})" if alone else "")
-        if self._duck.rows(f"SELECT 1 FROM loaded WHERE {rest} LIMIT 1"):
-            parts.append((OTHER_DAYS, f"{every} WHERE {rest}"))
-        elif len(parts) == 1:
-            parts = [(parts[0][0], every)]
-        return [self._file(select, at, tenant, table, day, through) for day, select in parts]
+    def _files(self, place: _Place, batches: Sequence[Batch]) -> list[File]:
+        now_us = time.time_ns() // 1_000
+        added = f"{place.through}::BIGINT AS {quoted(FLUSH)}, make_timestamp({now_us}) AS {quoted(INGESTED)}"
+        try:
+            with self._duck.reading(place.table, batches, added) as (select, columns):
+                return self._by_day(place, select, columns, _day_of(batches))
+        except (duckdb.ConversionException, duckdb.InvalidInputException):  # what made the rows was at fault
+            log.exception("lake.kept_as_text", table=place.table, flush=place.through)
+            with self._duck.reading_text(place.table, batches, added) as (select, columns):
+                return self._by_day(place, select, columns, None)
 
-    def _file(self, select: str, at: str | None, tenant: str, table: str, day: str, through: int) -> File:
-        path = f"{folder_of(tenant)}/{table}/{day}/{through:016}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        done = self._duck.write(select, at, path)
+    def _by_day(self, place: _Place, select: str, columns: Sequence[str], day: _Day | None) -> list[File]:
+        of = TABLES.get(place.table)
+        at = of.stored(of.time) if of is not None and of.time is not None else None
+        if at is None or at not in columns:
+            return [self._file(place, select, None, NO_DAY)]
+        if day is not None:
+            return [self._file(place, select, at, day_name(day.number), (day.first_us, day.last_us))]
+        with self._duck.held(select) as held:
+            days = self._duck.days(held, at)
+            alone = days if len(days) <= MAX_DAYS else days[: MAX_DAYS - 1]
+            parts = {day_name(each): f"{day_of(at)} = {each}" for each in alone}
+            rest = [f"{day_of(at)} NOT IN ({', '.join(map(str, alone))})"] if len(alone) < len(days) else []
+            rest += [f"{quoted(at)} IS NULL"]
+            if self._duck.rows(f"SELECT 1 FROM {held} WHERE {' OR '.join(rest)} LIMIT 1"):
+                parts[OTHER_DAYS] = " OR ".join(rest)
+            return [self._file(place, f"SELECT * FROM {held} WHERE {where}", at, name) for name, where in parts.items()]
+
+    def _file(self, place: _Place, select: str, at: str | None, day: str, ends: Ends | None = None) -> File:
+        name = f"{place.through:016}-{uuid.uuid4().hex[:8]}{SUFFIX}"
+        path = f"{folder_of(place.tenant)}/{place.table}/{day}/{name}"
+        done = self._duck.write(select, at, path, ends)
         return File(
-            path, tenant, table, day, 0, done.first_us, done.last_us, done.rows, done.bytes, through, int(time.time())
-        )
+            path, place.tenant, place.table, day, 0,
+            done.first_us, done.last_us, done.rows, done.bytes, place.through, int(time.time()),
+        )  # fmt: skip
+
+
+def _day_of(batches: Sequence[Batch]) -> _Day | None:
+    """The one day of all rows; None if there are several, or none is known."""
+    first = min((batch.first or "" for batch in batches), default="")
+    last = max(batch.last or "" for batch in batches)
+    if not first or first[:10] != last[:10]:
+        return None
+    begin = to_datetime(first)
+    number = (begin.date() - _EPOCH).days
+    return _Day(number, _us(begin), _us(to_datetime(last)))
+
+
+def _us(at: datetime) -> int:
+    return (at - _START) // _MICROSECOND
 
 
 def day_name(day: int) -> str:

@@ -8,9 +8,11 @@ that died, and goes when it is old enough not to be under way.
 Source: design of events in ARCHITECTURE.md.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -175,6 +177,14 @@ class Manifest:
             params_of = [(path,) for path in paths]
             await self._lake.write(lambda db, clock: db.many("DELETE FROM lake_gone WHERE path = ?", params_of))
         return len(paths)
+
+    async def erase(self, tenant: str) -> int:
+        """All of a tenant, after which its folder is gone too; returns how many rows there were in buffer and files."""
+        rows = await self._lake.erase(tenant)
+        await asyncio.to_thread(shutil.rmtree, self.folder / folder_of(tenant), ignore_errors=True)
+        while await self.sweep():
+            pass
+        return rows
 
     async def sweep_orphans(self) -> int:
         """Removes files that nothing names and that are old enough not to be under way; returns how many."""
