@@ -6,7 +6,7 @@ Source: Kusto Query Language, "Tabular operators".
 from collections.abc import Callable
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import columns, expand, joins, order, sources, summarize
+from bartizan.hunt.binder import columns, expand, joins, order, parse, series, sources, summarize
 from bartizan.hunt.binder.scope import Names, Relation, TableOf
 from bartizan.hunt.binder.work import Work
 from bartizan.hunt.fault import KqlError
@@ -83,6 +83,10 @@ STEPS: dict[str, Step] = {
     "union": joins.union,
     "mv-expand": expand.mv_expand,
     "mv-apply": expand.mv_apply,
+    "parse": parse.parse,
+    "parse-where": parse.parse,
+    "parse-kv": parse.parse_kv,
+    "make-series": series.make_series,
     "render": _same,
     "consume": _consume,
 }
