@@ -17,12 +17,13 @@ from re import compile as pattern
 from re import escape
 
 from bartizan.hunt.duckdb.literal import once, text
+from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.functions import Say, function
 from bartizan.hunt.plan import Apply, Expression, Value
 from bartizan.hunt.tree import Scalar
 
 TICKS_A_MICROSECOND = 10
-_WILD = pattern(r"[%_\\]")
+_WILD = pattern(r"[%_]")  # DuckDB's ILIKE has no escape unless it is told
 OUTSIDE = r"[^\p{L}\p{N}]"  # what ends a term
 COMPARED: tuple[Scalar, ...] = ("bool", "int", "long", "real", "decimal", "string", "datetime", "timespan", "guid")
 
@@ -64,9 +65,19 @@ def _remainder_real(args: Sequence[str], apply: Apply) -> str:
     return once(args, lambda a, b: f"CASE WHEN {a} % {b} < 0 THEN {a} % {b} + abs({b}) ELSE {a} % {b} END")
 
 
-def _shift(sign: str) -> str:
-    """An instant and a span."""
-    return f"kql_clamp_time(epoch_us({{0}})::HUGEINT {sign} {{1}} // {TICKS_A_MICROSECOND})"
+def _shift(instant: str, sign: str, span: str, ticks: Expression) -> str:
+    """An instant and a span: the microsecond in which the tick lies."""
+    if isinstance(ticks, Value) and isinstance(ticks.value, int) and ticks.value % TICKS_A_MICROSECOND == 0:
+        return f"kql_clamp_time(epoch_us({instant})::HUGEINT {sign} ({ticks.value // TICKS_A_MICROSECOND}))"
+    return f"kql_clamp_time(kql_microseconds(epoch_us({instant})::HUGEINT * {TICKS_A_MICROSECOND} {sign} {span}))"
+
+
+def _shifted(sign: str, instant: int = 0) -> Callable[[Sequence[str], Apply], str]:
+    """`instant`: which of the arguments it is."""
+    return lambda args, apply: _shift(args[instant], sign, args[1 - instant], apply.args[1 - instant])
+
+
+macro(f"kql_microseconds(ticks) := (ticks + {10**30}::HUGEINT) // {TICKS_A_MICROSECOND} - {10**29}::HUGEINT")
 
 
 for _sign in "+-*":
@@ -74,15 +85,14 @@ for _sign in "+-*":
     function(_sign, "real real -> real", duckdb=f"({{0}} {_sign} {{1}})")
 for _sign in "+-":
     function(_sign, "decimal decimal -> decimal", duckdb=f"try_cast({{0}} {_sign} {{1}} AS DECIMAL(38,18))")
-    function(_sign, "datetime timespan -> datetime", duckdb=_shift(_sign))
+    function(_sign, "datetime timespan -> datetime", duckdb=_shifted(_sign))
     function(_sign, "timespan timespan -> timespan", duckdb=_long(_sign))
 # The product of two decimals of 18 places has 36; as reals where the digits do not suffice.
 function("*", "decimal decimal -> decimal", duckdb="try_cast({0}::DOUBLE * {1}::DOUBLE AS DECIMAL(38,18))")
 function("/", "decimal decimal -> decimal",
          duckdb="try_cast({0}::DOUBLE / nullif({1}, 0)::DOUBLE AS DECIMAL(38,18))")  # fmt: skip
 function("%", "decimal decimal -> decimal", duckdb=_remainder_real)
-function("+", "timespan datetime -> datetime",
-         duckdb=f"kql_clamp_time(epoch_us({{1}})::HUGEINT + {{0}} // {TICKS_A_MICROSECOND})")  # fmt: skip
+function("+", "timespan datetime -> datetime", duckdb=_shifted("+", instant=1))
 function("-", "datetime datetime -> timespan",
          duckdb=f"((epoch_us({{0}}) - epoch_us({{1}})) * {TICKS_A_MICROSECOND})")  # fmt: skip
 function("/", "long long -> long", duckdb=_divide)
@@ -183,7 +193,7 @@ for _type in ("long", "real", "decimal", "string", "datetime", "timespan"):
 
 def _between_span(args: Sequence[str], apply: Apply) -> str:
     """From an instant on for a span."""
-    return once(args, lambda x, first, span: f"({x} BETWEEN {first} AND {_shift('+').format(first, span)})")
+    return once(args, lambda x, first, span: f"({x} BETWEEN {first} AND {_shift(first, '+', span, apply.args[2])})")
 
 
 function("between", "datetime datetime timespan -> bool", duckdb=_between_span)
