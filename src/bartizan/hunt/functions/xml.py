@@ -27,8 +27,8 @@ macro(
 )
 macro(
     f"kf_xml_attributes(t) := list_transform(regexp_extract_all(t, '{_ATTRIBUTE}'), lambda a: "
-    f"{{'k': '@' || regexp_extract(a, '{_ATTRIBUTE}', 1), "
-    f"'v': to_json(kf_xml_text(regexp_extract(a, '{_ATTRIBUTE}', 2) || regexp_extract(a, '{_ATTRIBUTE}', 3)))::VARCHAR}})"
+    "list_transform([regexp_extract(a, '([^=]*)=(.*)', ['name', 'quoted'])], lambda q: {'k': '@' || trim(q.name), "
+    "'v': to_json(kf_xml_text(trim(q.quoted)[2:-2]))::VARCHAR})[1])"
 )
 macro(
     "kf_xml_group(m, key) := list_transform([list_filter(m, lambda o: o.k = key)], lambda same: CASE WHEN len(same) "
@@ -36,35 +36,44 @@ macro(
     "THEN same[1].v ELSE '[' || array_to_string(list_transform(same, lambda o: o.v), ',') || ']' END)[1]"
 )
 macro(
-    "kf_xml_value(m) := CASE WHEN len(m) = 0 THEN 'null' WHEN len(m) = 1 AND m[1].k = '#text' THEN m[1].v "
-    "ELSE '{' || array_to_string(list_transform(kf_first_keys(m), lambda d: to_json(d.k)::VARCHAR || ':' || "
-    "kf_xml_group(m, d.k)), ',') || '}' END"
+    "kf_xml_value(members) := list_transform([members], lambda m: CASE WHEN len(m) = 0 THEN 'null' "
+    "WHEN len(m) = 1 AND m[1].k = '#text' THEN m[1].v ELSE '{' || array_to_string(list_transform(kf_first_keys(m), "
+    "lambda d: to_json(d.k)::VARCHAR || ':' || kf_xml_group(m, d.k)), ',') || '}' END)[1]"
 )
 macro(
-    "kf_xml_put(st, key, val) := list_append(st[1:-2], {'name': st[-1].name, "
-    "'members': list_append(st[-1].members, {'k': key, 'v': val})})"
-)
-macro(r"kf_xml_name(t) := regexp_extract(t, '^</?\s*([^\s/>]+)', 1)")
-macro(
-    "kf_xml_close(st, t) := CASE WHEN len(st) > 1 AND st[-1].name = kf_xml_name(t) "
-    "THEN kf_xml_put(st[1:-2], st[-1].name, kf_xml_value(st[-1].members)) END"
+    "kf_xml_kind(t) := CASE WHEN t LIKE '<!--%' OR t LIKE '<?%' OR t LIKE '<!DOCTYPE%' THEN 'skip' "
+    "WHEN t LIKE '<![CDATA[%' THEN 'text' WHEN t LIKE '</%' THEN 'close' WHEN t LIKE '<%/>' THEN 'empty' "
+    r"WHEN t = '<' THEN 'wrong' WHEN t LIKE '<%' THEN 'open' WHEN regexp_full_match(t, '\s*') THEN 'skip' ELSE "
+    r"'text' END"
 )
 macro(
-    "kf_xml_step(st, t) := CASE WHEN st IS NULL OR t = '<' THEN NULL WHEN t LIKE '<!--%' OR t LIKE '<?%' "
-    "OR t LIKE '<!DOCTYPE%' THEN st "
-    "WHEN t LIKE '<![CDATA[%' THEN kf_xml_put(st, '#text', to_json(substring(t, 10, length(t) - 12))::VARCHAR) "
-    "WHEN t LIKE '</%' THEN kf_xml_close(st, t) "
-    "WHEN t LIKE '<%/>' THEN kf_xml_put(st, kf_xml_name(t), kf_xml_value(kf_xml_attributes(t))) "
-    "WHEN t LIKE '<%' THEN list_append(st, {'name': kf_xml_name(t), 'members': kf_xml_attributes(t)}) "
-    r"WHEN regexp_full_match(t, '\s*') THEN st "
-    r"ELSE kf_xml_put(st, '#text', to_json(kf_xml_text(trim(t, e' \t\r\n')))::VARCHAR) END"
+    r"kf_xml_token(t) := {'kind': kf_xml_kind(t), 'name': regexp_extract(t, '^</?\s*([^\s/>]+)', 1), "
+    "'attributes': CASE WHEN t LIKE '<%' THEN kf_xml_attributes(t) END, "
+    "'content': CASE WHEN t LIKE '<![CDATA[%' THEN to_json(substring(t, 10, length(t) - 12))::VARCHAR "
+    r"WHEN t NOT LIKE '<%' THEN to_json(kf_xml_text(trim(t, e' \t\r\n')))::VARCHAR END}"
+)
+# What a text, an empty or a closed element adds: to which stack, under which name, and what.
+macro(
+    "kf_xml_added(st, t) := {'stack': CASE t.kind WHEN 'close' THEN st[1:-2] ELSE st END, "
+    "'k': CASE t.kind WHEN 'close' THEN st[-1].name WHEN 'text' THEN '#text' ELSE t.name END, "
+    "'v': CASE t.kind WHEN 'text' THEN t.content "
+    "ELSE kf_xml_value(CASE t.kind WHEN 'close' THEN st[-1].members ELSE t.attributes END) END}"
 )
 macro(
-    f"kf_xml(x) := CASE WHEN x LIKE '%<%>%' THEN kf_xml_root(list_reduce(regexp_extract_all(x, '{_TOKEN}'), "
-    f"lambda st, t: kf_xml_step(st, t), [{{'name': '', 'members': []}}]::{_FRAMES})) END"
+    "kf_xml_step(st, t) := CASE WHEN st IS NULL OR t.kind = 'wrong' THEN NULL WHEN t.kind = 'skip' THEN st "
+    "WHEN t.kind = 'open' THEN list_append(st, {'name': t.name, 'members': t.attributes}) "
+    "WHEN t.kind = 'close' AND (len(st) = 1 OR st[-1].name <> t.name) THEN NULL "
+    "ELSE list_transform([kf_xml_added(st, t)], lambda w: list_append(w.stack[1:-2], {'name': w.stack[-1].name, "
+    "'members': list_append(w.stack[-1].members, {'k': w.k, 'v': w.v})}))[1] END"
 )
 macro(
-    "kf_xml_root(st) := CASE WHEN len(st) = 1 AND len(st[1].members) = 1 AND st[1].members[1].k <> '#text' "
-    "THEN '{' || to_json(st[1].members[1].k)::VARCHAR || ':' || st[1].members[1].v || '}' END"
+    "kf_xml_root(stack) := list_transform([stack], lambda st: CASE WHEN len(st) = 1 AND len(st[1].members) = 1 "
+    "AND st[1].members[1].k <> '#text' "
+    "THEN '{' || to_json(st[1].members[1].k)::VARCHAR || ':' || st[1].members[1].v || '}' END)[1]"
+)
+macro(
+    f"kf_xml(x) := CASE WHEN x LIKE '%<%>%' THEN kf_xml_root(list_reduce(list_transform(regexp_extract_all(x, "
+    f"'{_TOKEN}'), "
+    f"lambda t: kf_xml_token(t)), lambda st, t: kf_xml_step(st, t), [{{'name': '', 'members': []}}]::{_FRAMES})) END"
 )
 function("parse_xml", "string -> dynamic", duckdb="kf_xml({0})")
