@@ -9,12 +9,14 @@ query finds it while nothing else goes on.
 import argparse
 import asyncio
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -65,6 +67,12 @@ def alone(folder: Path, parts: Sequence[Rows]) -> float:
     return taken
 
 
+def cpu_s(pid: int) -> float:
+    """Processor seconds of another process (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def counted(storage: Storage) -> int:
     with duckdb.connect() as db:
         found = db.execute(f"SELECT count(*) FROM {storage.source('DeviceProcessEvents')}").fetchone()
@@ -72,8 +80,16 @@ def counted(storage: Storage) -> int:
     return int(found[0])
 
 
-async def measure(target: str, folder: Path, parts: Sequence[Rows]) -> tuple[float, float, list[float], int]:
-    """Seconds until all is appended, and until all is found; seconds of single rows; bytes of files."""
+class Measured(NamedTuple):
+    appended_s: float  # until all was appended
+    found_s: float  # until all was found
+    append_cpu_s: float
+    flush_cpu_s: float
+    seen_s: list[float]  # from the append of single rows until they were found
+    bytes: int  # of files
+
+
+async def measure(target: str, folder: Path, parts: Sequence[Rows], flusher: int) -> Measured:
     lake = open_lake(target)
     await lake.start()
     manifest = Manifest(lake, folder)
@@ -85,13 +101,14 @@ async def measure(target: str, folder: Path, parts: Sequence[Rows]) -> tuple[flo
         for part in waiting:
             last = max(last, await lake.append("t", part))
 
+    used, used_there = time.process_time(), cpu_s(flusher)
     start = time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(LANES)))
-    appended = time.perf_counter() - start
+    appended, used = time.perf_counter() - start, time.process_time() - used
     while await manifest.position() < last:  # noqa: ASYNC110 - another process moves it
         await asyncio.sleep(LOOK_S)
     assert counted(await view(manifest, "t")) == sum(map(len, parts))
-    found = time.perf_counter() - start
+    found, used_there = time.perf_counter() - start, cpu_s(flusher) - used_there
     seen: list[float] = []
     for number in range(LOOKS):
         await asyncio.sleep(0.17)  # at different moments of the flush's rhythm
@@ -104,7 +121,7 @@ async def measure(target: str, folder: Path, parts: Sequence[Rows]) -> tuple[flo
     await lake.erase("t")
     await manifest.sweep()
     await lake.close()
-    return appended, found, seen, size
+    return Measured(appended, found, used, used_there, seen, size)
 
 
 def main() -> None:
@@ -123,17 +140,23 @@ def main() -> None:
         process.start()
         try:
             time.sleep(2)  # until it looks
-            appended, found, seen, size = asyncio.run(measure(target, folder / "lake", parts))
+            done = asyncio.run(measure(target, folder / "lake", parts, process.pid or 0))
         finally:
             process.kill()
             process.join()
-    print(f"\n{total:,} rows by {LANES} callers, {APPEND_ROWS} an append; {size / total:.0f} bytes a row in files")
-    print(f"  DuckDB alone           {total / floor:>10,.0f} rows/s")
-    print(f"  appended               {total / appended:>10,.0f} rows/s {appended / floor:>6.2f} times DuckDB alone")
-    print(f"  in Parquet, found      {total / found:>10,.0f} rows/s {found / floor:>6.2f} times DuckDB alone")
     print(
-        f"  a row is found after   {statistics.median(seen):.2f} s (median), {max(seen):.2f} s at most, "
-        f"{found - appended:.2f} s after the bulk"
+        f"\n{total:,} rows by {LANES} callers, {APPEND_ROWS} an append; {done.bytes / total:.0f} bytes a row in files"
+    )
+    for what, taken in (("DuckDB alone", floor), ("appended", done.appended_s), ("in Parquet, found", done.found_s)):
+        print(f"  {what:22} {total / taken:>10,.0f} rows/s {taken / floor:>6.2f} times DuckDB alone")
+    append_us, flush_us = (spent / total * 1e6 for spent in (done.append_cpu_s, done.flush_cpu_s))
+    print(
+        f"  processor time a row   {append_us:.1f} us append, {flush_us:.1f} us flush: "
+        f"{2e6 / (append_us + flush_us):,.0f} rows/s of two processors that do nothing else"
+    )
+    print(
+        f"  a row is found after   {statistics.median(done.seen_s):.2f} s (median), {max(done.seen_s):.2f} s at most; "
+        f"the last of the bulk {done.found_s - done.appended_s:.2f} s after its append"
     )
 
 

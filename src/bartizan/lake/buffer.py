@@ -34,11 +34,12 @@ MAX_ROW_BYTES = 8 * 2**20
 MAX_APPEND_ROWS = 100_000
 MAX_APPEND_BYTES = 256 * 2**20  # of one append as JSON lines
 BATCH_BYTES = 4 * 2**20  # of JSON lines, beyond which rows go into a further batch
+CHUNK_ROWS = 256  # that are encoded in one go
 LEVEL = 1  # of zlib: level 6 costs three times the CPU for a tenth less
 
 _ONCE = re.compile(r"([A-Za-z][\w.:-]{0,99})/(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -189,31 +190,57 @@ def pack(rows: Sequence[tuple[str, Row]], received: str | None) -> list[Packed]:
 
 
 def _batches(of: Table, rows: Sequence[Row], received: str | None) -> Iterator[Packed]:
-    lines: list[bytes] = []
-    times: list[str] = []
-    fields: set[str] = set()
-    size = 0
-    for row in rows:
-        made = coerce(of, row, received=received)
-        line = _encode(made)
-        if len(line) > MAX_ROW_BYTES:
-            raise TooLarge(f"a row of {of.name} has {len(line)} bytes; the most is {MAX_ROW_BYTES}")
-        if lines and size + len(line) >= BATCH_BYTES:
-            yield _packed(of, lines, times, fields)
-            lines, times, fields, size = [], [], set(), 0
-        lines.append(line)
-        fields.update(made)
-        size += len(line) + 1
-        if of.time is not None:
-            times.append(made[of.time])
-    if lines:
-        yield _packed(of, lines, times, fields)
+    held = _Held(of)
+    for start in range(0, len(rows), CHUNK_ROWS):
+        made = [coerce(of, row, received=received) for row in rows[start : start + CHUNK_ROWS]]
+        text = _encode_lines(made)
+        if len(text) < min(BATCH_BYTES, MAX_ROW_BYTES):
+            if held.size + len(text) >= BATCH_BYTES:
+                yield from held.packed()
+            held.add(text, made)
+            continue
+        for row in made:  # large ones, each by itself
+            line = _encode_lines([row])
+            if len(line) > MAX_ROW_BYTES:
+                raise TooLarge(f"a row of {of.name} has {len(line)} bytes; the most is {MAX_ROW_BYTES}")
+            if held.size + len(line) >= BATCH_BYTES:
+                yield from held.packed()
+            held.add(line, [row])
+    yield from held.packed()
 
 
-def _packed(of: Table, lines: list[bytes], times: list[str], fields: set[str]) -> Packed:
-    text = b"\n".join(lines) + b"\n"
-    first, last = (min(times), max(times)) if times else (None, None)
-    return Packed(of.name, len(lines), first, last, ",".join(sorted(fields)), len(text), zlib.compress(text, LEVEL))
+class _Held:
+    """Rows of a table on their way into a batch."""
+
+    __slots__ = ("_count", "_fields", "_of", "_texts", "_times", "size")
+
+    def __init__(self, of: Table) -> None:
+        self._of = of
+        self._clear()
+
+    def _clear(self) -> None:
+        self._texts: list[bytes] = []
+        self._times: list[str] = []
+        self._fields: set[str] = set()
+        self._count = self.size = 0
+
+    def add(self, text: bytes, rows: Sequence[Row]) -> None:
+        self._texts.append(text)
+        self.size += len(text)
+        self._count += len(rows)
+        self._fields.update(*rows)
+        if (time := self._of.time) is not None:
+            times = [row[time] for row in rows]
+            self._times += [min(times), max(times)]
+
+    def packed(self) -> Iterator[Packed]:
+        """What is held, as a batch; none of nothing."""
+        if self._count:
+            text = b"".join(self._texts)
+            first, last = (min(self._times), max(self._times)) if self._times else (None, None)
+            fields = ",".join(sorted(self._fields))
+            yield Packed(self._of.name, self._count, first, last, fields, len(text), zlib.compress(text, LEVEL))
+            self._clear()
 
 
 def open_lake(target: str | Path, **limits: Any) -> Lake:

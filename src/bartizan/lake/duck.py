@@ -17,6 +17,7 @@ import duckdb
 import msgspec
 from msgspec import Struct
 
+from bartizan.errors import Unavailable
 from bartizan.lake.buffer import Batch
 from bartizan.lake.coerce import coerce
 from bartizan.lake.columns import ADDED, SQL, literal, quoted
@@ -65,6 +66,8 @@ class Duck:
 
     def __init__(self, folder: Path, *, threads: int = 2, memory_mb: int = 512) -> None:
         self.folder = folder.absolute()
+        if any(each in str(self.folder) for each in "*?["):
+            raise Unavailable(f"the lake cannot be in {self.folder}: a path with *, ? or [ is a pattern to DuckDB")
         parts = self.folder / PARTS
         for each in (self.folder, parts):  # events are for their owner alone
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
