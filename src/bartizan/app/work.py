@@ -15,6 +15,7 @@ from uuid import uuid4
 import structlog
 
 from bartizan.app.assembly import connections_of, fed, lake_of, policy_of, store_of
+from bartizan.app.lake import files
 from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
@@ -68,10 +69,10 @@ async def _main(settings: Settings) -> None:
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
-        owner = owner_here()
+        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
-            asyncio.create_task(kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy, correlate, identity, pull, carry, writeback).items()
+            asyncio.create_task(_kept(store, name, owner, stage), name=name)
+            for name, stage in stages(settings, store, lake, copy, correlate, identity, pull, carry, writeback).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
@@ -104,6 +105,7 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asynci
 def stages(
     settings: Settings,
     store: Store,
+    lake: Lake,
     copy: CopyStage,
     correlate: CorrelateStage,
     identity: IdentityStage,
@@ -117,6 +119,7 @@ def stages(
         "retention": lambda: _retain(store),
         "keys": lambda: _keys(authority),
         "copy": copy.run,
+        "lake": lambda: files(settings, lake),
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "identity": identity.run,
@@ -127,13 +130,8 @@ def stages(
     }
 
 
-def owner_here() -> str:
-    """Who holds leases: this process."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-
-
 async def _delivered(settings: Settings, store: Store) -> None:
-    """Delivery takes a lease of its own, a shorter one. The stage's edge, as in `kept`."""
+    """Delivery takes a lease of its own, a shorter one. The stage's edge, as in `_kept`."""
     while True:
         try:
             await deliver(store, policy_of(settings), Times(horizon_s=float(settings.notification_retry_s)))
@@ -142,7 +140,7 @@ async def _delivered(settings: Settings, store: Store) -> None:
         await asyncio.sleep(PAUSES_S[0])
 
 
-async def kept(store: Store, name: str, owner: str, stage: Stage) -> None:
+async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
     """Runs a stage while this process holds its lease. The stage's edge: what it raises is logged, and it starts
     again.
     """

@@ -67,18 +67,22 @@ class Upkeep:
         self._default_s = default_days * 86_400
         self._kept_s = {name: count * 86_400 for name, count in days.items()}
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, idle_s: float = float("inf")) -> None:
+        """Until there has been nothing to do for so long."""
         removed = await self._manifest.sweep_orphans()
         if removed:
             log.info("lake.orphans", removed=removed)
-        expired = 0.0
+        expired, worked = 0.0, time.monotonic()
         while True:
             if time.monotonic() - expired > EXPIRE_S or not expired:
                 expired = time.monotonic()
                 await self._manifest.expire(self._kept_s, self._default_s)
             await self._manifest.sweep()
-            if not await self.step(datetime.now(UTC)):
+            if await self.step(datetime.now(UTC)):
+                worked = time.monotonic()
+            elif time.monotonic() - worked >= idle_s:
+                return
+            else:
                 await asyncio.sleep(LOOK_S)
 
     async def step(self, now: datetime) -> int:

@@ -64,12 +64,17 @@ class Flusher:
         self._manifest = manifest
         self._duck = duck
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, idle_s: float = float("inf")) -> None:
+        """Until nothing has come for so long."""
         await self._lake.drop_through(await self._manifest.position())
+        came = time.monotonic()
         while True:
             began = time.monotonic()
             taken = await self.step()
+            if taken:
+                came = began
+            elif began - came >= idle_s:
+                return
             rest_s = self._pause_s - (time.monotonic() - began) if taken else min(LOOK_S, self._pause_s)
             await asyncio.sleep(max(0.0, rest_s))
 
