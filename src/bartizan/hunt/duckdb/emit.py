@@ -65,10 +65,11 @@ class Emitter:
         self._names_of_shared: dict[str, tuple[str, list[OrderKey]]] = {}  # of a shared plan -> of its table, order
         self._with: list[str] = []
         self._uses: Counter[str] = Counter()
+        self._stored = True
         self._count = 0
 
     def statement(self, plan: Plan) -> str:
-        self._uses = uses_of_shared(plan)
+        self._uses, self._stored = survey(plan)
         body = self.plan(plan)
         body = self.restricted(body, plan.columns)
         # Its order must not be that of the texts which are shown under the same names.
@@ -167,15 +168,20 @@ class Emitter:
         needed = [each.expression for each in node.keys]
         for one in node.aggregates:
             needed += [*one.args, *([] if one.where is None else [one.where])]
+        place = ""
+        if node.keys and not self._stored:  # of rows that stand in the query: groups in the order in which they begin
+            inner, place = windows.numbered(self, inner)
         inner = self.ready(inner, needed)
         keys = {each.id: self.expr(each.expression, inner.columns) for each in node.keys}
         made = {**keys, **{each.id: self.aggregate(each, inner) for each in node.aggregates}}
-        grouped = self.grouped(Select(inner.source, made, inner.where), len(keys))
-        return Select(f"({grouped}) AS s{self.number()}", {id_: name(id_) for id_ in made})
+        began = {f"o{self.number()}": f"min({place})"} if place else {}
+        grouped = self.grouped(Select(inner.source, made, inner.where), len(keys), began)
+        names = {id_: name(id_) for id_ in made}
+        return Select(f"({grouped}) AS s{self.number()}", names, order=[OrderKey(each) for each in began])
 
-    def grouped(self, select: Select, keys: int) -> str:
+    def grouped(self, select: Select, keys: int, hidden: Mapping[str, str]) -> str:
         """The statement, grouped by its first columns."""
-        text = select.text()
+        text = select.text(hidden)
         if not keys:
             return text
         return f"{text} GROUP BY {', '.join(str(index + 1) for index in range(keys))}"
@@ -415,13 +421,15 @@ def count_refs(one: Expression, found: Counter[Id]) -> None:
             count_refs(one.of, found)
 
 
-def uses_of_shared(plan: Any) -> Counter[str]:
-    """How often each shared plan is read, also within others (which are emitted once)."""
+def survey(plan: Any) -> tuple[Counter[str], bool]:
+    """How often each shared plan is read, also within others (which are emitted once); whether a stored table is."""
     found: Counter[str] = Counter()
     seen: set[str] = set()
+    stored = False
     stack: list[Any] = [plan]
     while stack:
         each = stack.pop()
+        stored = stored or isinstance(each, p.Table)
         if isinstance(each, p.Shared):
             found[each.name] += 1
             if each.name in seen:
@@ -434,7 +442,7 @@ def uses_of_shared(plan: Any) -> Counter[str]:
             inner = getattr(each, field)
             if inner is not None and not isinstance(inner, _LEAVES):
                 stack.append(inner)
-    return found
+    return found, stored
 
 
 _LEAVES = (str, int, p.Ref, p.Value, p.Out)

@@ -24,7 +24,7 @@ RANKS = ("row_rank_dense", "row_rank_min")
 
 
 def windows(emitter: "Emitter", node: p.Number) -> Select:
-    base, place = _numbered(emitter, emitter.plan(node.input))
+    base, place = numbered(emitter, emitter.plan(node.input))
     for one in node.made:
         if one.function == "row_window_session":
             base = session(emitter, one, base, place)
@@ -52,7 +52,7 @@ def _level(emitter: "Emitter", base: Select, place: str, hidden: dict[str, str])
     return Select(f"({text}) AS s{emitter.number()}", {id_: name(id_) for id_ in base.columns})
 
 
-def _numbered(emitter: "Emitter", inner: Select) -> tuple[Select, str]:
+def numbered(emitter: "Emitter", inner: Select) -> tuple[Select, str]:
     """The rows with their number in the order, by its name."""
     if len(inner.order) == 1 and _PLACE.fullmatch(inner.order[0].sql) and not inner.where and not inner.limit:
         return inner, inner.order[0].sql
