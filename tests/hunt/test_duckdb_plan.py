@@ -129,6 +129,21 @@ def test_percentiles() -> None:
     assert run(p.Summarize(rows, [], made)) == [[20, [20, 30, 40], 20, [20, 20, 40]]]
 
 
+def test_counts_of_distinct_values_that_are_put_together() -> None:
+    rows = table(["long", "string"], [[1, "a"], [2, "a"], [2, "b"], [None, "c"]])
+    made = p.Summarize(rows, [], [aggregate("hll", 10, ref(rows, 0)), aggregate("hll", 11, ref(rows, 1))])
+    counted: "list[p.Expression]" = [ref(made, 0), ref(made, 1), apply("hll_merge", ref(made, 0), ref(made, 1))]
+    plan = p.Project(made, [p.Column(20 + index, apply("dcount_hll", each)) for index, each in enumerate(counted)])
+    assert run(plan) == [[2, 3, 5]]
+
+
+def test_how_two_values_go_together() -> None:
+    rows = table(["real", "real"], [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]])
+    made = [aggregate(each, 10 + index, ref(rows, 0), ref(rows, 1)) for index, each in
+            enumerate(("covariance", "covariancep"))]  # fmt: skip
+    assert run(p.Summarize(rows, [], made)) == [[2.0, pytest.approx(4 / 3)]]
+
+
 def test_best_row() -> None:
     """The whole row of the greatest; nulls lose; a group of nulls gives one of its rows."""
     rows = table(["string", "long", "string"], [["a", 1, "x"], ["a", 3, "y"], ["b", None, "z"], ["a", None, "w"]])

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from bartizan.hunt.duckdb.literal import as_json, once
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import aggregate
+from bartizan.hunt.functions import aggregate, function
 from bartizan.hunt.plan import Aggregate, Value
 from bartizan.hunt.tree import Scalar
 
@@ -117,6 +117,14 @@ for _name, _function in (("and", "bit_and"), ("or", "bit_or"), ("xor", "bit_xor"
               duckdb=_plain(lambda args, one, do=_function: f"{do}({args[0]}){args.only()}"))  # type: ignore[misc]  # fmt: skip
 
 
+def _together(function: str) -> Body:
+    return lambda args, one: f"coalesce({function}({args[0]}, {args[1]}){args.only()}, 0::DOUBLE)"
+
+
+for _name, _function in (("covariance", "covar_samp"), ("covariancep", "covar_pop")):
+    _both(_name, "real real -> real", _together(_function), predicate=2)
+
+
 # ------------------------------------------------------------------ greatest, least, any
 
 
@@ -194,7 +202,8 @@ aggregate("arg_min", "any any -> any", duckdb=_plain(_of_extreme(True)))
 
 # The elements of a dynamic value in a list: arrays are taken apart.
 macro(
-    "kql_list_parts(x) := CASE WHEN json_type(x) = 'ARRAY' THEN json_extract(x, '$[*]')::VARCHAR[] ELSE [x::VARCHAR] END"
+    "kql_list_parts(x) := CASE WHEN json_type(x) = 'ARRAY' THEN json_extract(x, '$[*]')::VARCHAR[] "
+    "ELSE [x::VARCHAR] END"
 )
 macro(
     "kql_list_text(parts) := '[' || array_to_string(list_transform(parts, lambda p: coalesce(p, 'null')), ',') || ']'"
@@ -308,3 +317,25 @@ for _type in ("long", "int", "real", "decimal", "datetime", "timespan"):
     for _more in ("real! real!*", "dynamic!"):
         aggregate("percentiles_array", f"{_type} {_more} -> dynamic", duckdb=_plain(_percentiles))
         aggregate("percentilesw_array", f"{_type} long {_more} -> dynamic", duckdb=_plain(_weighted_list))
+
+
+# ------------------------------------------------------------------ sketches of distinct values
+
+# Not a sketch but the values themselves, as hashes of 64 bits: it counts exactly, and grows with what it counts.
+macro("kql_hashes(sketches) := '[' || array_to_string(list_sort(list_distinct(sketches)), ',') || ']'")
+
+
+def _sketch(args: Arguments, one: Aggregate) -> str:
+    hashes = f"list(DISTINCT hash({args[0]})::VARCHAR){args.only(f'{args[0]} IS NOT NULL')}"
+    return f"coalesce(kql_hashes({hashes}), '[]')"
+
+
+def _merged(args: Arguments, one: Aggregate) -> str:
+    return f"coalesce(kql_hashes(flatten(list(kql_list_parts({args[0]})){args.only(f'{args[0]} IS NOT NULL')})), '[]')"
+
+
+_both("hll", "any long? -> dynamic", _sketch, also="hll_if")
+aggregate("hll_merge", "dynamic -> dynamic", duckdb=_plain(_merged))
+function("hll_merge", "dynamic dynamic dynamic* -> dynamic", duckdb=lambda args, _: (
+    f"kql_hashes(flatten([{', '.join(f'kql_list_parts({each})' for each in args)}]))"))  # fmt: skip
+function("dcount_hll", "dynamic -> long", duckdb="json_array_length({0})::BIGINT")
