@@ -15,7 +15,6 @@ from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, sin
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose, known
 from bartizan.hunt.plan import Aggregate, Expression, Ref, Value, Windowed
-from bartizan.hunt.tree import Scalar
 
 Special = Callable[[Work, tree.Call, Names, Rows], Expression]
 BRANCHES = ("iff", "iif", "case")
@@ -188,16 +187,15 @@ def _pack_all(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expressi
 
 
 def _extract(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
-    """A fourth argument is the type of the result."""
+    """A last argument may be the type of the result."""
     args = node.args
-    type_: Scalar | None = None
-    if len(args) == 4:
-        last = bare(args[3])
-        if not isinstance(last, tree.Typed) or last.type is None:
-            raise KqlError("bind", "the fourth argument of extract() is a type, as typeof(long)", node.at)
-        type_, args = last.type, args[:3]
-    found = apply("extract", [scalar_any(work, each, names, rows) for each in args], node.at)
-    return found if type_ is None else convert(found, type_, node.at)
+    last = bare(args[-1]) if args else None
+    if not isinstance(last, tree.Typed):
+        return apply(node.name.lower(), [scalar_any(work, each, names, rows) for each in args], node.at)
+    if last.type is None:
+        raise KqlError("bind", f"{node.name}() takes a type such as typeof(long)", last.at)
+    found = apply(node.name.lower(), [scalar_any(work, each, names, rows) for each in args[:-1]], node.at)
+    return convert(found, last.type, node.at)
 
 
 def _no_table(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
@@ -216,7 +214,7 @@ _SPECIAL: dict[str, Special] = {
     "column_ifexists": _column_ifexists,
     "columnifexists": _column_ifexists,
     "pack_all": _pack_all,
-    "extract": _extract,
+    **dict.fromkeys(("extract", "extractjson", "extract_json"), _extract),
     **dict.fromkeys(("materialize", "table", "database", "cluster", "workspace", "app", "view"), _no_table),
     **dict.fromkeys(("cursor_after", "cursor_current", "cursor_before_or_at"), _unsupported),
 }

@@ -154,10 +154,25 @@ def _unary(work: Work, node: tree.Unary, names: Names, rows: Rows) -> Expression
 def _binary(work: Work, node: tree.Binary, names: Names, rows: Rows) -> Expression:
     if node.op in ("and", "or"):
         return _logic(work, node, names, rows)
+    if isinstance(node.left, tree.Star):
+        return _any_column(work, node, names, rows)
     left, right = bind(work, node.left, names, rows), bind(work, node.right, names, rows)
     if node.op in ("==", "!="):
         left, right = alike(left, right)
     return apply(node.op, [left, right], node.at, f"'{node.op}'")
+
+
+def _any_column(work: Work, node: tree.Binary, names: Names, rows: Rows) -> Expression:
+    """`* has "x"`: in any column that may be compared so."""
+    right = bind(work, node.right, names, rows)
+    parts = []
+    for each in rows.all:
+        left, other = alike(each.ref, right) if node.op in ("==", "!=") else (each.ref, right)
+        if choose("scalar", node.op, [left.type, other.type]) is not None:
+            parts.append(apply(node.op, [left, other], node.at))
+    if not parts:
+        return Value("bool", False)
+    return parts[0] if len(parts) == 1 else apply("or", parts, node.at)
 
 
 def alike(left: Expression, right: Expression) -> tuple[Expression, Expression]:

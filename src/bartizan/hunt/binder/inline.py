@@ -88,8 +88,7 @@ def of_variable(work: Work, name: str, names: Names, at: int) -> "Bound | None":
         return variable.expression
     if isinstance(variable, FunctionOf):
         return invoked(work, tree.Call(variable.name, [], at=at), names, Rows())
-    relation = work.again(variable.relation)
-    return Relation(relation.plan, relation.fields, (), name, relation.ordered, relation.ingested)
+    return work.again(variable.relation)
 
 
 def saved(work: Work, name: str, at: int) -> FunctionOf:
@@ -126,7 +125,10 @@ def invoked(work: Work, call: tree.Call, names: Names, rows: Rows, first: Relati
     work.opening.append(call.name)
     try:
         inner = with_lets(work, found.function.statements, scope)
-        return whole(work, found.function.body, inner, Rows())
+        bound = whole(work, found.function.body, inner, Rows())
+        if not isinstance(bound, Relation):
+            return bound
+        return Relation(bound.plan, bound.fields, (), found.name if found.function.view else "", bound.ordered, bound.ingested)
     finally:
         work.opening.pop()
 

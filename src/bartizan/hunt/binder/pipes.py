@@ -6,18 +6,20 @@ Source: Kusto Query Language, "Tabular operators".
 from collections.abc import Callable
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import columns, expand, joins, order, parse, series, sources, summarize
+from bartizan.hunt.binder import columns, expand, groups, joins, order, parse, plugins, search, series, sources, summarize
 from bartizan.hunt.binder.scope import Names, Relation, TableOf
 from bartizan.hunt.binder.work import Work
 from bartizan.hunt.fault import KqlError
 
 Step = Callable[[Work, tree.Operator, Names, Relation], Relation]
-BEGINS = ("union", "search", "find")
 
 
 def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) -> Relation:
     """The rows that a pipe gives. `current`: those with which a sub-pipe begins."""
-    relation = current if node.source is None else sources.source(work, node.source, names)
+    if isinstance(node.source, tree.Find):
+        relation: Relation | None = search.found(work, node.source, names)
+    else:
+        relation = current if node.source is None else sources.source(work, node.source, names)
     for op in node.operators:
         work.spend(op.at, 5)
         if relation is None:
@@ -33,6 +35,8 @@ def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) ->
         if step is None:
             raise KqlError("plan", f"the operator {op.name} is not supported", op.at)
         relation = step(work, op, names, relation)
+        if relation.source:
+            relation = relation.unnamed()
     if relation is None:
         raise KqlError("bind", "there are no rows to begin with", node.at)
     return relation
@@ -87,7 +91,17 @@ STEPS: dict[str, Step] = {
     "parse-where": parse.parse,
     "parse-kv": parse.parse_kv,
     "make-series": series.make_series,
+    "search": search.search,
+    "find": search.find,
+    "partition": groups.partition,
+    "top-nested": groups.top_nested,
+    "invoke": groups.invoke,
+    "evaluate": plugins.evaluate,
     "render": _same,
     "consume": _consume,
 }
-_BEGINNINGS: dict[str, Callable[[Work, tree.Operator, Names, "Relation | None"], Relation]] = {"union": joins.union}
+_BEGINNINGS: dict[str, Callable[[Work, tree.Operator, Names, "Relation | None"], Relation]] = {
+    "union": joins.union,
+    "search": search.search,
+    "find": search.find,
+}

@@ -47,6 +47,10 @@ class Relation(Struct, frozen=True):
         kept_order = self.ordered if ordered is None else ordered
         return Relation(plan, kept, self.groups, self.source, kept_order, self.ingested)
 
+    def unnamed(self) -> "Relation":
+        """No table by name any more."""
+        return Relation(self.plan, self.fields, self.groups, "", self.ordered, self.ingested)
+
     def hidden(self) -> list[Ref]:
         """Columns that go on unseen."""
         return [*self.groups, *([] if self.ingested is None else [self.ingested])]
