@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder.naming import bare
+from bartizan.hunt.binder.naming import bare, natural
 from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, TableOf
+from bartizan.hunt.binder.tuples import TUPLES
 from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, single, unfit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose, known
-from bartizan.hunt.plan import Aggregate, Expression, Ref, Value, Windowed
+from bartizan.hunt.plan import Aggregate, Expression, Path, Ref, Value, Windowed
 
 Special = Callable[[Work, tree.Call, Names, Rows], Expression]
 BRANCHES = ("iff", "iif", "case")
@@ -66,10 +67,22 @@ def call(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
         raise KqlError("bind", f"{node.name}() is an aggregate: it can only stand in summarize and its kin", node.at)
     if not known("scalar", name):
         raise KqlError("bind", f"there is no function '{node.name}', or it is not supported", node.at)
-    args = [scalar_any(work, each, names, rows) for each in _positional(node)]
+    if name in TUPLES:
+        parts = tuple_of(work, node, names, rows)
+        return parts[0][1]
+    args = [scalar_any(work, each, names, rows) for each in node.args]
     if name in BRANCHES:
         args = _one_type(name, args, node.at)
     return apply(name, args, node.at)
+
+
+def tuple_of(work: Work, node: tree.Call, names: Names, rows: Rows) -> list[tuple[str, Expression]]:
+    """The results of a function of several, by their names."""
+    name = node.name.lower()
+    whole = apply(name, [scalar_any(work, each, names, rows) for each in node.args], node.at)
+    given = natural(node.args[0]) if node.args else ""
+    parts = TUPLES[name](name, given, node.args)
+    return [(told, convert(Path("dynamic", whole, [index]), type_, node.at)) for index, (told, type_) in enumerate(parts)]
 
 
 def _positional(node: tree.Call) -> "list[tree.Expr | tree.Pipe]":

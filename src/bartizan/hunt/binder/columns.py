@@ -9,13 +9,14 @@ from re import findall
 from typing import NamedTuple
 
 from bartizan.hunt import tree
+from bartizan.hunt.binder.calls import tuple_of
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.naming import Taken, bare, chosen, natural
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.tuples import TUPLES
-from bartizan.hunt.binder.work import Work, convert, project
+from bartizan.hunt.binder.work import Work, project
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.plan import Column, Expression, Filter, Number, Out, Path, Ref, Summarize, Value, Windowed
+from bartizan.hunt.plan import Column, Expression, Filter, Number, Out, Ref, Summarize, Value, Windowed
 from bartizan.hunt.plan import Rows as Values
 
 
@@ -41,16 +42,17 @@ def parts(work: Work, named: tree.Named, names: Names, rows: Rows) -> list[Part]
 
 
 def _several(work: Work, named: tree.Named, call: tree.Call, names: Names, rows: Rows) -> list[Part]:
-    whole = work.bind(call, names, rows)
-    found = []
-    given = natural(call.args[0]) if call.args else ""
-    for index, (name, type_) in enumerate(TUPLES[call.name.lower()](call.name.lower(), given, call.args)):
-        told = index < len(named.names)
-        part = convert(Path("dynamic", whole, [index]), type_, call.at)
-        found.append(Part(named.names[index] if told else name, told, part))
+    """One name alone is that of the first result, which then is the only one."""
+    found = tuple_of(work, call, names, rows)
     if len(named.names) > len(found):
         raise KqlError("bind", f"{call.name}() gives {len(found)} values", named.at)
-    return found
+    if len(named.names) == 1:
+        found = found[:1]
+    told = len(named.names)
+    return [
+        Part(named.names[index] if index < told else name, index < told, value)
+        for index, (name, value) in enumerate(found)
+    ]
 
 
 def numbered(relation: Relation, windows: Sequence[Windowed] | None) -> Relation:

@@ -176,12 +176,6 @@ def _argument(
         raise KqlError("bind", f"{call.name}(): '{parameter.name}' must be a value, not a table", call.at)
     if parameter.type is None:
         return ScalarOf(found)
-    numbers = ("int", "long", "real", "decimal")
-    fits = found.type in (parameter.type, "dynamic") or (found.type in numbers and parameter.type in numbers)
-    if not fits and parameter.type != "dynamic" and not (isinstance(found, Value) and found.value is None):
-        raise KqlError(
-            "bind", f"{call.name}(): '{parameter.name}' is a {parameter.type}, not a {found.type}", call.at
-        )  # fmt: skip
     return ScalarOf(convert(found, parameter.type, call.at))
 
 

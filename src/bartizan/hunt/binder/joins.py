@@ -14,7 +14,7 @@ from bartizan.hunt.binder.expressions import alike
 from bartizan.hunt.binder.naming import Taken, bare
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.sources import sources
-from bartizan.hunt.binder.work import Work, convert, unfit
+from bartizan.hunt.binder.work import UnknownTable, Work, convert, unfit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
 from bartizan.hunt.plan import Column, Expression, Join, JoinKind, Out, Project, Ref, Union, Value
@@ -130,8 +130,8 @@ def union(work: Work, op: tree.Operator, names: Names, relation: Relation | None
     for each in op.body.tables:
         try:
             legs += sources(work, each, names)
-        except KqlError as fault:
-            if not fuzzy or fault.phase != "bind" or not _names_a_table(each):
+        except UnknownTable as fault:
+            if not fuzzy:
                 raise
             failed = fault
     if not legs:
@@ -141,13 +141,6 @@ def union(work: Work, op: tree.Operator, names: Names, relation: Relation | None
         raise KqlError("bind", f"there is no kind '{kind}' of union", op.at)
     told = option(op, "withsource", "") or option(op, "with_source", "")
     return united(work, legs, kind == "inner", told)
-
-
-def _names_a_table(node: tree.Node) -> bool:
-    """A leg that isfuzzy may leave out: its table is not there."""
-    while isinstance(node, tree.Pipe) and node.source is not None:
-        node = node.source
-    return isinstance(node, tree.Source | tree.Invocation)
 
 
 def united(work: Work, legs: Sequence[Relation], inner: bool, told: str) -> Relation:

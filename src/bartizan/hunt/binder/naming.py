@@ -32,7 +32,7 @@ BEFORE = {
     **dict.fromkeys(("make_list", "make_list_if", "make_list_with_nulls", "makelist"), "list"),
     **dict.fromkeys(("make_set", "make_set_if", "makeset"), "set"),
     **dict.fromkeys(("merge_tdigest", "tdigest_merge"), "merge_tdigests"),
-    "hll_merge": "hll_merge",
+    "hll_merge": "hll_merge", "percentiles_array": "percentiles", "percentilesw_array": "percentiles",
 }  # fmt: skip
 PERCENTILES = {"percentile", "percentilew", "percentiles", "percentilesw"}
 
@@ -83,7 +83,7 @@ def _of_call(node: tree.Call) -> str:
     if not node.args and name not in BEFORE:
         return ""
     if name in FIRST:
-        return natural(node.args[0])
+        return node.named.get(0) or natural(node.args[0])
     if name in ("make_datetime", "make_timespan"):
         return natural(node.args[0]) if len(node.args) == 1 else ""
     if name in ("column_ifexists", "columnifexists"):

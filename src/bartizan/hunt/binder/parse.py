@@ -94,7 +94,7 @@ def _pattern(op: tree.Operator, body: tree.Parse, kind: str) -> tuple[str, list[
             count += 1
             groups.append(count)
             shape = _SHAPES.get(each.column.type or "string", some)
-            parts.append(f"({some if kind == 'relaxed' else shape})")
+            parts.append(f"({shape}|{some})" if kind == "relaxed" and shape != some else f"({shape})")
     return "".join([*parts, "$"]), groups
 
 
@@ -140,11 +140,11 @@ def _true(option_: object) -> bool:
 
 def _pair(key: str, keys: Sequence[str], pair: str, kv: str, quote: str, greedy: bool) -> tuple[str, list[int]]:
     """What finds the value of a key: the groups of its quoted and its plain form."""
-    end = f"{quoted(pair)}(?:{'|'.join(quoted(each) for each in keys)}){quoted(kv)}" if greedy else quoted(pair)
-    plain = f"(.*?)(?:{end}|$)"
-    begin = f"(?s)(?:^|{quoted(pair)})"
+    end = f"{quoted(pair)}(?:{'|'.join(quoted(each) for each in keys)})\\s*{quoted(kv)}" if greedy else quoted(pair)
+    plain = rf"(.*?)\s*(?:{end}|$)"
+    begin, between = rf"(?s)(?:^|{quoted(pair)})\s*", rf"\s*{quoted(kv)}\s*"
     if not quote:
-        return f"{begin}{quoted(key)}{quoted(kv)}{plain}", [1]
+        return f"{begin}{quoted(key)}{between}{plain}", [1]
     opening, closing = quoted(quote[0]), quoted(quote[-1])
     named = f"(?:{quoted(key)}|{opening}{quoted(key)}{closing})"
-    return f"{begin}{named}{quoted(kv)}(?:{opening}(.*?){closing}|{plain})", [1, 2]
+    return f"{begin}{named}{between}(?:{opening}(.*?){closing}|{plain})", [1, 2]

@@ -27,8 +27,9 @@ def search(work: Work, op: tree.Operator, names: Names, relation: Relation | Non
     legs = [relation] if relation is not None else _legs(work, op.body.tables, names)
     wanted = _sought(op.body.expr, cased)
     made = []
+    names = _absent(legs, names)
     for index, leg in enumerate(legs):
-        found = _where(work, wanted, names, leg, legs)
+        found = _where(work, wanted, names, leg)
         told = work.field("$table", "string")
         name = Value("string", leg.source or f"search_arg{index}")
         made.append(project(found, [(told, name), *((each, each.ref) for each in found.fields)]))
@@ -51,13 +52,14 @@ def _legs(work: Work, tables: Sequence[tree.Node], names: Names) -> list[Relatio
     return [table(work, name, -1) for name in sorted(work.catalogue.tables)]
 
 
-def _where(work: Work, wanted: tree.Expr, names: Names, leg: Relation, legs: Sequence[Relation]) -> Relation:
-    """The rows of one table. A column that only others have is null."""
-    own = leg.by_name()
-    for other in legs:
-        for each in other.fields:
-            if each.name not in own:
-                names = names.with_(each.name, ScalarOf(Value(each.type, "" if each.type == "string" else None)))
+def _absent(legs: Sequence[Relation], names: Names) -> Names:
+    """A column that a table has not is null there."""
+    absent = {each.name: Value(each.type, "" if each.type == "string" else None) for leg in legs for each in leg.fields}
+    return Names({name: ScalarOf(value) for name, value in absent.items()}, names, names.depth)
+
+
+def _where(work: Work, wanted: tree.Expr, names: Names, leg: Relation) -> Relation:
+    """The rows of one table."""
     rows = Rows.of(leg)
     rows.windows = None
     return leg.over(Filter(leg.plan, condition(work, wanted, names, rows)))
@@ -117,7 +119,8 @@ def found(work: Work, node: tree.Find, names: Names) -> Relation:
     source = option(told, "withsource", "source_")
     legs = _legs(work, node.tables, names)
     wanted = _sought(node.where, False)
-    rows = [_where(work, wanted, names, leg, legs) for leg in legs]
+    names = _absent(legs, names)
+    rows = [_where(work, wanted, names, leg) for leg in legs]
     named = _project(node, legs, wanted)
     made = []
     for index, leg in enumerate(rows):

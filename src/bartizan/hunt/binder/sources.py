@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import inline
+from bartizan.hunt.binder import calls, inline
 from bartizan.hunt.binder.naming import Taken, chosen, natural
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
-from bartizan.hunt.binder.work import Work, apply, constant, convert, ticks
+from bartizan.hunt.binder.work import UnknownTable, Work, apply, constant, convert, ticks
 from bartizan.hunt.catalogue import Stored
 from bartizan.hunt.fault import KqlError
+from bartizan.hunt.functions import known
 from bartizan.hunt.parser import parse
 from bartizan.hunt.plan import Expression, Filter, Numbers, Out, Plan, Ref, Table, Value
 from bartizan.hunt.plan import Rows as Values
@@ -48,7 +49,7 @@ def sources(work: Work, node: tree.Node, names: Names) -> list[Relation]:
         _within(work, node.within)
         found = chosen(node.name.pattern, sorted({*work.catalogue.tables, *work.catalogue.views}))
         if not found:
-            raise KqlError("bind", f"no table is called like '{node.name.pattern}'", node.at)
+            raise UnknownTable("bind", f"no table is called like '{node.name.pattern}'", node.at)
         if len(found) > MOST_TABLES:
             raise KqlError("plan", f"'{node.name.pattern}' stands for more than {MOST_TABLES} tables", node.at)
         return [table(work, each, node.at) for each in found]
@@ -61,7 +62,7 @@ def _within(work: Work, within: Sequence[tree.Call]) -> None:
         given = each.args[0] if each.args else None
         own = isinstance(given, tree.Constant) and given.value in work.catalogue.databases
         if not own or each.name.lower() not in ("database", "cluster"):
-            raise KqlError("bind", f"{each.name}(): there is no such place that this query may read", each.at)
+            raise UnknownTable("bind", f"{each.name}(): there is no such place that this query may read", each.at)
 
 
 def _named(work: Work, node: tree.Source, names: Names) -> Relation:
@@ -91,7 +92,7 @@ def table(work: Work, name: str, at: int) -> Relation:
         if isinstance(found, Relation):
             return found
     like = work.catalogue.like(name)
-    raise KqlError("bind", f"there is no table '{name}'{f'; did you mean {like}?' if like else ''}", at)
+    raise UnknownTable("bind", f"there is no table '{name}'{f'; did you mean {like}?' if like else ''}", at)
 
 
 def _stored(work: Work, stored: Stored, name: str) -> Relation:
@@ -135,8 +136,10 @@ def _called(work: Work, node: tree.Invocation, names: Names) -> Relation:
         alias = _text(work, call, names)
         stored = work.catalogue.watchlists.get(alias)
         if stored is None:
-            raise KqlError("bind", f"there is no watchlist '{alias}'", call.at)
+            raise UnknownTable("bind", f"there is no watchlist '{alias}'", call.at)
         return _stored(work, stored, alias)
+    if not calls.is_own(work, call, names) and not known("scalar", name):
+        raise UnknownTable("bind", f"there is no function {call.name}() that gives a table", call.at)
     found = inline.whole(work, tree.Pipe(source=tree.Invocation(call, at=call.at), at=call.at), names, Rows())
     if isinstance(found, Relation):
         return found

@@ -35,6 +35,10 @@ Fetch: TypeAlias = Callable[[Sequence[str], Sequence[tuple[str, Scalar]], dict[s
 Bound: TypeAlias = "Expression | Relation"
 
 
+class UnknownTable(KqlError):
+    """A table that is not there: what a fuzzy union leaves out."""
+
+
 def ticks(instant: datetime) -> int:
     """100 ns since the year 1."""
     return (instant - YEAR_1) // timedelta(microseconds=1) * 10
