@@ -39,7 +39,18 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     functions: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, str] = field(default_factory=dict)
     watchlists: Mapping[str, Stored] = field(default_factory=dict)
+    # Tables that hold rows: those alone are meant by `*` and by patterns. None: it is not known, and all are.
+    filled: frozenset[str] | None = None
     databases: frozenset[str] = frozenset({"", "default"})  # names that `database('x')` may say: the tenant's own
+
+    def every(self) -> list[str]:
+        """The names that `*` means: tables with rows (or, where none has any, one), and views."""
+        tables = sorted(self.tables if self.filled is None else self.filled.intersection(self.tables))
+        return sorted({*(tables or sorted(self.tables)[:1]), *self.views})
+
+    def named(self) -> list[str]:
+        """The names that a pattern may mean."""
+        return sorted({*self.tables, *self.views})
 
     def like(self, name: str) -> str:
         """The table, view or function of which `name` may be a misspelling, or ''."""
@@ -50,11 +61,11 @@ class Catalogue(Struct, frozen=True, kw_only=True):
         return found
 
 
-def of_columns(tables: Mapping[str, Mapping[str, Scalar]], **more: Mapping[str, str]) -> Catalogue:
-    """A catalogue of tables by their columns, each stored under its own name; `functions` and `views` as there."""
-    return Catalogue(tables={name: Stored(name, columns) for name, columns in tables.items()}, **more)
+def of_columns(tables: Mapping[str, Mapping[str, Scalar]], **functions: str) -> Catalogue:
+    """A catalogue of tables by their columns, each stored under its own name."""
+    return Catalogue(tables={name: Stored(name, columns) for name, columns in tables.items()}, functions=functions)
 
 
-def catalogue(**more: Mapping[str, str]) -> Catalogue:
-    """Of all tables of the lake; `functions` and `views` as there."""
-    return Catalogue(tables={name: Stored(name, each.columns) for name, each in TABLES.items()}, **more)
+def catalogue(filled: frozenset[str] | None = None) -> Catalogue:
+    """Of all tables of the lake, of which some are `filled`."""
+    return Catalogue(tables={name: Stored(name, each.columns) for name, each in TABLES.items()}, filled=filled)

@@ -38,7 +38,15 @@ def serve(line: Connection) -> None:
             return
         files = msgspec.json.decode(asked.files, type=Storage, dec_hook=lambda kind, value: kind(value))
         try:
-            result = runner.run(asked.query, files, asked.now, asked.bounds, since=asked.since, until=asked.until)
+            result = runner.run(
+                asked.query,
+                files,
+                asked.now,
+                asked.bounds,
+                since=asked.since,
+                until=asked.until,
+                filled=frozenset(files.files),
+            )
         except KqlError as fault:
             line.send_bytes(msgspec.json.encode(Said(fault.message, fault.phase, fault.line, fault.column)))
         else:

@@ -97,7 +97,8 @@ async def _one(settings: Settings, query: str, tenant: str | None, timespan: str
     files = await _files(settings, tenant)
     files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     runner = Runner(connect(folders=[files.folder]), catalogue())
-    return runner.run(query, files, now, LOCAL, since=since, until=until)
+    filled = frozenset(files.files)
+    return runner.run(query, files, now, LOCAL, since=since, until=until, filled=filled)
 
 
 async def _files(settings: Settings, tenant: str | None) -> Files:

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bartizan.hunt import translate
 from bartizan.hunt.catalogue import Catalogue
@@ -42,13 +43,14 @@ class Runner:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        filled: frozenset[str] | None = None,
     ) -> Result:
-        """KqlError, located, for whatever is wrong with the query or more than it may take."""
+        """KqlError, located, for whatever is wrong with the query or more than it may take. `filled`: as
+        `Catalogue.filled`."""
+        known = replace(self._catalogue, filled=filled)
         try:
             with self._until(bounds.seconds):
-                made = translate(
-                    query, self._catalogue, storage=storage, now=now, since=since, until=until, ask=self._ask
-                )
+                made = translate(query, known, storage=storage, now=now, since=since, until=until, ask=self._ask)
                 return Result(made.columns, self._rows(made.sql, made.columns, bounds))
         except duckdb.InterruptException:
             raise KqlError("run", f"the query took longer than {bounds.seconds:g} s") from None

@@ -49,7 +49,7 @@ def _legs(work: Work, tables: Sequence[tree.Node], names: Names) -> list[Relatio
     """The tables that are named, or all."""
     if tables:
         return [leg for each in tables for leg in sources(work, each, names)]
-    return [table(work, name, -1) for name in sorted(work.catalogue.tables)]
+    return [table(work, name, -1) for name in work.catalogue.every()]
 
 
 def _absent(legs: Sequence[Relation], names: Names) -> Names:

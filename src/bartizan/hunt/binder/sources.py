@@ -47,7 +47,7 @@ def sources(work: Work, node: tree.Node, names: Names) -> list[Relation]:
     """As `source`, where a name may be a pattern for many."""
     if isinstance(node, tree.Source) and isinstance(node.name, tree.Wildcard):
         _within(work, node.within)
-        found = chosen(node.name.pattern, sorted({*work.catalogue.tables, *work.catalogue.views}))
+        found = chosen(node.name.pattern, work.catalogue.every()) or chosen(node.name.pattern, work.catalogue.named())
         if not found:
             raise UnknownTable("bind", f"no table is called like '{node.name.pattern}'", node.at)
         if len(found) > MOST_TABLES:
@@ -229,5 +229,3 @@ def _external(work: Work, node: tree.Externaldata, names: Names) -> Relation:
         [Value(field.type, value) for field, value in zip(fields, row, strict=True)] for row in fetched
     ]
     return Relation(Values(outs, rows), fields)
-
-
