@@ -132,7 +132,7 @@ def test_percentiles() -> None:
 def test_counts_of_distinct_values_that_are_put_together() -> None:
     rows = table(["long", "string"], [[1, "a"], [2, "a"], [2, "b"], [None, "c"]])
     made = p.Summarize(rows, [], [aggregate("hll", 10, ref(rows, 0)), aggregate("hll", 11, ref(rows, 1))])
-    counted: "list[p.Expression]" = [ref(made, 0), ref(made, 1), apply("hll_merge", ref(made, 0), ref(made, 1))]
+    counted: list[p.Expression] = [ref(made, 0), ref(made, 1), apply("hll_merge", ref(made, 0), ref(made, 1))]
     plan = p.Project(made, [p.Column(20 + index, apply("dcount_hll", each)) for index, each in enumerate(counted)])
     assert run(plan) == [[2, 3, 5]]
 
