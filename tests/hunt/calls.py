@@ -89,12 +89,7 @@ def said(name: str, given: tuple[Given, ...], columns: bool = False) -> tuple[st
         )
     say = chosen.function.say["duckdb"]
     apply = Apply(chosen.type, chosen.function.key, args)
-    sql = say(texts, apply) if callable(say) else say
-    if not callable(say):
-        for index in range(len(texts)):
-            sql = sql.replace("{" + str(index) + "}", f"\0{index}\0")
-        for index, text in enumerate(texts):
-            sql = sql.replace(f"\0{index}\0", text)
+    sql = say(texts, apply) if callable(say) else say.format(*texts, args=", ".join(texts))
     source = f" FROM (SELECT {', '.join(held)} FROM range(3))" if held else ""
     return f"SELECT r FROM (SELECT {sql} AS r{source})", chosen.type
 

@@ -263,7 +263,7 @@ TEXTS: list[tuple[str, list[Any], Any]] = [
 def given(content: Any) -> Given:
     """Texts and arrays as they stand; pairs are typed already."""
     if isinstance(content, tuple):
-        return content  # type: ignore[return-value]
+        return content
     return string(content) if isinstance(content, str) else dynamic(content)
 
 

@@ -198,11 +198,11 @@ ARRAYS: list[tuple[str, list[Given], Any]] = [
     ("set_has_element", [dynamic(["a"]), string("a")], True),
     ("set_equals", [dynamic([1, 2]), dynamic([2, 1, 1])], True),
     ("jaccard_index", [dynamic([1, 2, 3]), dynamic([1, 2, 3, 4])], 0.75),
-    ("array_sort_asc", [dynamic([None, "d", "a", "c", 5, None])], [5, "a", "c", "d", None, None]),
-    ("array_sort_asc", [dynamic([None, 2, 1]), ("bool", False)], [None, 1, 2]),
-    ("array_sort_desc", [dynamic([1, None, 3.5, 2])], [3.5, 2, 1, None]),
+    ("array_sort_asc", [dynamic([None, "d", "a", "c", 5, None])], [[5, "a", "c", "d", None, None]]),
+    ("array_sort_asc", [dynamic([None, 2, 1]), ("bool", False)], [[None, 1, 2]]),
+    ("array_sort_desc", [dynamic([1, None, 3.5, 2])], [[3.5, 2, 1, None]]),
     ("array_sort_asc", [dynamic([3, 1, 2]), dynamic(["c", "a", "b"])], [[1, 2, 3], ["a", "b", "c"]]),
-    ("array_sort_asc", [dynamic([])], []),
+    ("array_sort_asc", [dynamic([])], [[]]),
 ]  # fmt: skip
 
 

@@ -143,6 +143,15 @@ def _load() -> None:
         _read.append(True)
 
 
+def signature(one: Function) -> str:
+    """What it takes and gives, as it was declared: `string long? -> string`."""
+    texts = [take.type + "?" * take.optional + "*" * take.many + "!" * take.constant for take in one.takes]
+    start, stop = one.group
+    if stop:
+        texts[start:stop] = [f"({' '.join(texts[start:stop])})*"]
+    return " ".join([*texts, "->", one.gives])
+
+
 def of_key(key: str) -> Function:
     _load()
     return _by_key[key]

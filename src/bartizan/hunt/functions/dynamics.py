@@ -163,14 +163,14 @@ function("repeat", "any long -> dynamic", duckdb=_repeat)
 
 # ------------------------------------------------------------------ range
 
-macro("kf_count(a, b, s) := CASE WHEN s <> 0 AND (b - a) / s >= -1 THEN floor((b - a) / s + 1)::BIGINT END")
 macro(
-    f"kf_range_long(a, b, s) := CASE WHEN s <> 0 AND (b::HUGEINT - a) // s < {MOST_ELEMENTS} THEN "
-    f"generate_series(a, b, s) END"
+    f"kf_range_long(a, b, s) := CASE WHEN s <> 0 AND (b::HUGEINT - a) // s < {MOST_ELEMENTS} THEN list_transform("
+    "range(0, CASE WHEN (b::HUGEINT - a) * sign(s) < 0 THEN 0 ELSE (b::HUGEINT - a) // s + 1 END::BIGINT), "
+    "lambda i: (a + i * s::HUGEINT)::BIGINT) END"
 )
 macro(
-    f"kf_range_real(a, b, s) := CASE WHEN s <> 0 AND (b - a) / s BETWEEN -1e300 AND {MOST_ELEMENTS - 1} THEN "
-    "list_transform(range(0, greatest(floor((b - a) / s)::HUGEINT + 1, 0)::BIGINT), lambda i: a + i * s) END"
+    f"kf_range_real(a, b, s) := CASE WHEN s <> 0 AND (b - a) / s < {MOST_ELEMENTS} THEN list_transform("
+    "range(0, greatest(floor((b - a) / s) + 1, 0.0)::BIGINT), lambda i: a + i * s) END"
 )
 
 
@@ -226,7 +226,7 @@ def _bag_filled(args: Sequence[str], apply: Apply) -> str:
 
 for _name in ("bag_pack", "pack", "pack_dictionary", "pack_all"):
     function(_name, "(string any)* -> dynamic", duckdb=_bag)
-function("bag_pack", "-> dynamic", duckdb="'{}'")
+function("bag_pack", "-> dynamic", duckdb="'{{}}'")
 function("pack_all_filled", "(string any)* -> dynamic", duckdb=_bag_filled)
 function("bag_keys", "dynamic -> dynamic",
          duckdb="(CASE WHEN json_type({0}) = 'OBJECT' THEN to_json(json_keys({0}))::VARCHAR END)")  # fmt: skip

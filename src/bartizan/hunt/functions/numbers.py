@@ -20,7 +20,11 @@ from bartizan.hunt.plan import Apply, Value
 
 macro("kf_bin_long(x, n) := CASE WHEN n > 0 THEN kql_wrap(x::HUGEINT - ((x::HUGEINT % n) + n) % n) END")
 macro("kf_bin_real(x, n) := CASE WHEN n > 0 THEN floor(x / n) * n END")
-macro("kf_bin_decimal(x, n) := CASE WHEN n > 0 THEN x - (CASE WHEN x % n < 0 THEN x % n + n ELSE x % n END) END")
+# Of decimals near the end of their range a sum would not fit.
+macro(
+    "kf_bin_decimal(x, n) := CASE WHEN n > 0 AND n < 1e19 AND abs(x) < 1e19 THEN x - (CASE WHEN x % n < 0 THEN x % "
+    "n + n ELSE x % n END) END"
+)
 
 
 def positive(apply: Apply, index: int) -> int | None:
@@ -50,13 +54,17 @@ def _bin_at(args: Sequence[str], apply: Apply) -> str:
         case "real":
             return f"(kf_bin_real({value} - {fixed}, {width}) + {fixed})"
         case "decimal":
-            return f"try_cast(kf_bin_decimal({value} - {fixed}, {width}) + {fixed} AS DECIMAL(38,18))"
+            return f"kf_bin_decimal_at({value}, {width}, {fixed})::DECIMAL(38,18)"
     native = "INTEGER" if apply.type == "int" else "BIGINT"
     return f"try_cast(kf_bin_long_at({value}, {width}, {fixed}) AS {native})"
 
 
 macro(
     "kf_bin_long_at(x, n, f) := CASE WHEN n > 0 THEN kql_wrap(x::HUGEINT - (((x::HUGEINT - f) % n) + n) % n) END",
+)
+macro(
+    "kf_bin_decimal_at(x, n, f) := CASE WHEN abs(x) < 1e19 AND abs(f) < 1e19 THEN kf_bin_decimal(x - f, n) "
+    "+ CASE WHEN abs(x - f) < 1e19 THEN f END END"
 )
 macro("kf_bin_time(t, n) := kf_ticks_time(kf_time_ticks(t) - CASE WHEN n > 0 THEN (kf_time_ticks(t)) % n END)")
 macro("kf_bin_time_at(t, n, f) := kf_clamp_ticks(kf_bin_long_at(kf_time_ticks(t), n, kf_time_ticks(f)))")

@@ -87,11 +87,12 @@ macro(
 )
 for _name in ("parse_url", "parseurl"):
     function(_name, "string -> dynamic", duckdb="kf_url({0})")
+macro("""kf_url_query(q) := '{"Query Parameters":' || kf_query(regexp_replace(q, '^[?]', '')) || '}'""")
 for _name in ("parse_urlquery", "parseurlquery"):
     function(
         _name,
         "string -> dynamic",
-        duckdb="""('{"Query Parameters":' || kf_query(regexp_replace({0}, '^[?]', '')) || '}')""",
+        duckdb="kf_url_query({0})",
     )
 
 # ------------------------------------------------------------------ paths of files

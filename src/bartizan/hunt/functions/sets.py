@@ -76,7 +76,7 @@ macro("kf_picked(l, order_) := list_transform(order_, lambda i: l[i])")
 
 
 def _sort(direction: str, args: Sequence[str], apply: Apply) -> str:
-    """One array: it; several: an array of them, each in the order of the first."""
+    """An array of the arrays, each in the order of the first."""
     last = True
     if apply.args[-1].type == "bool":
         last = bool(constant(apply, len(args) - 1, "where nulls go"))
@@ -86,8 +86,6 @@ def _sort(direction: str, args: Sequence[str], apply: Apply) -> str:
     if not last:
         order = f"kf_nulls_first({first}, {order})"
     made = [f"kf_of_list(kf_picked(kf_list({each}), {order}))" for each in args]
-    if len(made) == 1:
-        return made[0]
     return "('[' || " + " || ',' || ".join(f"coalesce({each}, 'null')" for each in made) + " || ']')"
 
 

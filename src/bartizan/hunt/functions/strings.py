@@ -350,7 +350,10 @@ def _chars(args: Sequence[str], apply: Apply) -> str:
 function("unicode_codepoints_to_string", "any any* -> string", duckdb=_chars)
 function("make_string", "any any* -> string", duckdb=_chars)
 
-macro("kf_unbase64(s) := try(from_base64(s))")
+# A try takes no subquery, which an argument may hold: it stands within a lambda.
+macro("kf_unbase64(s) := list_transform([s], lambda t: try(from_base64(t)))[1]")
+macro("kf_untext64(s) := coalesce(list_transform([s], lambda t: try(decode(from_base64(t))))[1], '')")
+macro("kf_unescaped(s) := list_transform([s], lambda t: coalesce(try(url_decode(replace(t, '+', ' '))), t))[1]")
 macro(
     "kf_bytes(b) := list_transform(range(octet_length(b)), lambda i: ('0x' || substring(hex(b), i * 2 + 1, "
     "2))::INTEGER)"
@@ -358,7 +361,7 @@ macro(
 for _name in ("base64_encode_tostring", "base64_encodestring"):
     function(_name, "string -> string", duckdb="to_base64(encode({0}))")
 for _name in ("base64_decode_tostring", "base64_decodestring"):
-    function(_name, "string -> string", duckdb="coalesce(try(decode(kf_unbase64({0}))), '')")
+    function(_name, "string -> string", duckdb="kf_untext64({0})")
 function("base64_decode_toarray", "string -> dynamic", duckdb="to_json(kf_bytes(kf_unbase64({0})))::VARCHAR")
 macro(
     "kf_base64_array(x) := coalesce(to_base64(unhex(array_to_string(list_transform(kf_list(x), "
@@ -378,4 +381,4 @@ macro(
 )
 function("url_encode_component", "string -> string", duckdb="kf_url_escape({0})")
 function("url_encode", "string -> string", duckdb="replace(kf_url_escape({0}), '%20', '+')")
-function("url_decode", "string -> string", duckdb="coalesce(try(url_decode(replace({0}, '+', ' '))), {0})")
+function("url_decode", "string -> string", duckdb="kf_unescaped({0})")
