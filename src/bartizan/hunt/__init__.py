@@ -55,5 +55,7 @@ def translate(
         raise KqlError("plan", "the query is nested too deeply", 0).locate(text) from None
 
 
-def _looker(storage: Storage, ask: Callable[[str], Sequence[Sequence[Any]]]) -> Callable[[Plan], Sequence[Sequence[Any]]]:
+def _looker(
+    storage: Storage, ask: Callable[[str], Sequence[Sequence[Any]]]
+) -> Callable[[Plan], Sequence[Sequence[Any]]]:
     return lambda plan: ask(emit(plan, storage))

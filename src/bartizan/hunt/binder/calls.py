@@ -1,5 +1,5 @@
-"""Calls: functions of the user's, those that the binder works out itself, aggregates, functions of a row's place, and all
-others, which are declared.
+"""Calls: functions of the user's, those that the binder works out itself, aggregates, functions of a row's place, and
+all others, which are declared.
 
 Source: Kusto Query Language, "Function types", "User-defined functions", "now()", "ago()", "toscalar()",
 "column_ifexists()", "ingestion_time()", "Window functions overview".
@@ -33,7 +33,9 @@ def bound_any(work: Work, node: "tree.Expr | tree.Pipe", names: Names, rows: Row
         if isinstance(variable, Later | TableOf | FunctionOf) or (
             variable is None and (node.name in work.catalogue.tables or node.name in work.catalogue.views)
         ):
-            return work.whole(tree.Pipe(source=tree.Source(name=node, at=node.at), at=node.at, end=node.end), names, rows)
+            return work.whole(
+                tree.Pipe(source=tree.Source(name=node, at=node.at), at=node.at, end=node.end), names, rows
+            )
     if isinstance(node, tree.Call) and is_own(work, node, names):
         source = tree.Invocation(call=node, at=node.at, end=node.end)
         return work.whole(tree.Pipe(source=source, at=node.at, end=node.end), names, rows)
@@ -82,7 +84,9 @@ def tuple_of(work: Work, node: tree.Call, names: Names, rows: Rows) -> list[tupl
     whole = apply(name, [scalar_any(work, each, names, rows) for each in node.args], node.at)
     given = natural(node.args[0]) if node.args else ""
     parts = TUPLES[name](name, given, node.args)
-    return [(told, convert(Path("dynamic", whole, [index]), type_, node.at)) for index, (told, type_) in enumerate(parts)]
+    return [
+        (told, convert(Path("dynamic", whole, [index]), type_, node.at)) for index, (told, type_) in enumerate(parts)
+    ]
 
 
 def _positional(node: tree.Call) -> "list[tree.Expr | tree.Pipe]":
@@ -136,7 +140,7 @@ def _window(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression
         raise KqlError("bind", f"{node.name}() depends on the order of rows; it cannot stand here", node.at)
     name = node.name.lower()
     args = [scalar_any(work, each, names, rows) for each in _positional(node)]
-    restart: "Expression | None" = None
+    restart: Expression | None = None
     if name not in ("prev", "next") and len(args) > 1 - (name == "row_number") and args[-1].type == "bool":
         restart = args.pop()
     if name in ("prev", "next") and len(args) == 3:
@@ -238,5 +242,3 @@ def as_text(one: Any, what: str, at: int) -> str:
     if not isinstance(one, Value) or not isinstance(one.value, str):
         raise KqlError("bind", f"{what} must be a constant string", at)
     return one.value
-
-

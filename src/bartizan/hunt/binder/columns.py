@@ -61,7 +61,9 @@ def numbered(relation: Relation, windows: Sequence[Windowed] | None) -> Relation
     plan = relation.plan
     while waiting:
         open_ids = {each.id for each in waiting}
-        ready = [each for each in waiting if not open_ids & ids([*each.args, *([each.restart] if each.restart else [])])]
+        ready = [
+            each for each in waiting if not open_ids & ids([*each.args, *([each.restart] if each.restart else [])])
+        ]
         plan = Number(plan, ready)
         waiting = [each for each in waiting if each not in ready]
     return relation.over(plan)

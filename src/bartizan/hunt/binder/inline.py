@@ -79,10 +79,7 @@ def of_variable(work: Work, name: str, names: Names, at: int) -> "Bound | None":
     variable = holder.names[name]
     if isinstance(variable, Later):
         found = whole(work, variable.value, variable.scope, Rows())
-        if isinstance(found, Relation):
-            variable = TableOf(work.share(found))
-        else:
-            variable = ScalarOf(found)
+        variable = TableOf(work.share(found)) if isinstance(found, Relation) else ScalarOf(found)
         holder.names[name] = variable
     if isinstance(variable, ScalarOf):
         return variable.expression
@@ -128,7 +125,9 @@ def invoked(work: Work, call: tree.Call, names: Names, rows: Rows, first: Relati
         bound = whole(work, found.function.body, inner, Rows())
         if not isinstance(bound, Relation):
             return bound
-        return Relation(bound.plan, bound.fields, (), found.name if found.function.view else "", bound.ordered, bound.ingested)
+        return Relation(
+            bound.plan, bound.fields, (), found.name if found.function.view else "", bound.ordered, bound.ingested
+        )
     finally:
         work.opening.pop()
 
@@ -137,7 +136,7 @@ def _arguments(
     work: Work, found: FunctionOf, call: tree.Call, names: Names, rows: Rows, first: Relation | None
 ) -> "dict[str, ScalarOf | TableOf | FunctionOf | Later]":
     parameters = {each.name: each for each in found.function.parameters}
-    given: dict[str, "tree.Expr | tree.Pipe | Relation"] = {}
+    given: dict[str, tree.Expr | tree.Pipe | Relation] = {}
     order = list(parameters)
     if first is not None and order:
         given[order[0]] = first
@@ -197,5 +196,3 @@ def _seen(work: Work, found: Relation, parameter: tree.Parameter, call: tree.Cal
     columns = [Column(field.id, expression) for field, expression in made]
     hidden = [Column(each.id, each) for each in found.hidden()]
     return found.over(Project(found.plan, [*hidden, *columns]), [field for field, _ in made])
-
-

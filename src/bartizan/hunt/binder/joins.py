@@ -102,7 +102,7 @@ def _conditions(
 
 
 def _of(one: Expression, side: Relation) -> bool:
-    from bartizan.hunt.binder.columns import ids  # noqa: PLC0415 - columns needs the expressions
+    from bartizan.hunt.binder.columns import ids
 
     return bool(ids([one]) & {each.id for each in side.fields})
 
@@ -146,14 +146,12 @@ def union(work: Work, op: tree.Operator, names: Names, relation: Relation | None
 def united(work: Work, legs: Sequence[Relation], inner: bool, told: str) -> Relation:
     """All rows of all. `told`: the column that says whose a row is."""
     kept = _common(legs) if inner else None
-    columns: dict[tuple[str, Scalar], None] = {}
-    types: dict[str, set[Scalar]] = {}
+    types: dict[str, dict[Scalar, None]] = {}
     for leg in legs:
         for each in leg.fields:
             if kept is None or each.name in kept:
-                columns[each.name, each.type] = None
-                types.setdefault(each.name, set()).add(each.type)
-    ordered = [(name, type_) for name in types for (other, type_) in columns if other == name]
+                types.setdefault(each.name, {})[each.type] = None
+    ordered = [(name, type_) for name, given in types.items() for type_ in given]
     taken = Taken()
     fields = []
     for name, type_ in ordered:
@@ -182,5 +180,3 @@ def _common(legs: Sequence[Relation]) -> set[str]:
     for each in legs[1:]:
         found &= set(each.names())
     return found
-
-

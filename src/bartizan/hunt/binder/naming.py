@@ -39,23 +39,24 @@ PERCENTILES = {"percentile", "percentilew", "percentiles", "percentilesw"}
 
 def bare(node: "tree.Expr | tree.Pipe") -> "tree.Expr | tree.Pipe":
     """Without brackets around."""
-    while isinstance(node, tree.Bracketed):
-        node = node.of
-    return node
+    inner: tree.Expr | tree.Pipe = node
+    while isinstance(inner, tree.Bracketed):
+        inner = inner.of
+    return inner
 
 
 def natural(node: "tree.Expr | tree.Pipe") -> str:
     """The name that an expression has by itself; '': none."""
-    node = bare(node)
-    match node:
+    inner = bare(node)
+    match inner:
         case tree.Name():
-            return node.name
+            return inner.name
         case tree.Member():
-            return _joined(node.of, node.name)
+            return _joined(inner.of, inner.name)
         case tree.Index():
-            return _joined(node.of, _key(node.key))
+            return _joined(inner.of, _key(inner.key))
         case tree.Call():
-            return _of_call(node)
+            return _of_call(inner)
     return ""
 
 

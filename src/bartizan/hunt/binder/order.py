@@ -131,5 +131,3 @@ def top_hitters(work: Work, op: tree.Operator, names: Names, relation: Relation)
     found = Relation(plan, (field, total), relation.groups, relation.source)
     found = sorted_(found, [SortKey(total.ref, True, False)])
     return first(work, found, counted(work, op.body.count, names, op.at))
-
-

@@ -6,9 +6,8 @@ type is null; regex: the texts are regular expressions, and columns take as much
 Source: Kusto Query Language, "parse operator", "parse-where operator", "parse-kv operator".
 """
 
+import re
 from collections.abc import Sequence
-from re import compile as compiled
-from re import error as RegexError
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder.joins import option
@@ -100,8 +99,8 @@ def _pattern(op: tree.Operator, body: tree.Parse, kind: str) -> tuple[str, list[
 
 def _groups(regex: str, at: int) -> int:
     try:
-        return compiled(regex).groups
-    except RegexError as problem:
+        return re.compile(regex).groups
+    except re.error as problem:
         raise KqlError("bind", f"no regular expression: {problem}", at) from None
 
 

@@ -6,7 +6,19 @@ Source: Kusto Query Language, "Tabular operators".
 from collections.abc import Callable
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import columns, expand, groups, joins, order, parse, plugins, search, series, sources, summarize
+from bartizan.hunt.binder import (
+    columns,
+    expand,
+    groups,
+    joins,
+    order,
+    parse,
+    plugins,
+    search,
+    series,
+    sources,
+    summarize,
+)
 from bartizan.hunt.binder.scope import Names, Relation, TableOf
 from bartizan.hunt.binder.work import Work
 from bartizan.hunt.fault import KqlError

@@ -161,7 +161,8 @@ class _Pruner:
         kept = [index for index, each in enumerate(plan.columns) if each.id in need]
         inputs: list[Plan] = []
         for old, child in zip(plan.inputs, children, strict=True):
-            wanted = [old.columns[index] for index in kept]
+            given = old.columns
+            wanted = [given[index] for index in kept]
             if isinstance(child, p.Project) and [each.id for each in child.columns] == [each.id for each in wanted]:
                 inputs.append(child)
             else:
@@ -221,7 +222,9 @@ def _expressions(plan: Plan, need: Need) -> list[Expression]:
             return [*(each.source for each in plan.made), *([plan.limit] if plan.limit else [])]
         case p.Number():
             made = [each for each in plan.made if each.id in need]
-            return [arg for each in made for arg in (*each.args, *each.partition, *([each.restart] if each.restart else []))]
+            return [
+                arg for each in made for arg in (*each.args, *each.partition, *([each.restart] if each.restart else []))
+            ]
         case p.Join():
             return [each for pair in plan.on for each in pair]
     return []
@@ -231,7 +234,8 @@ def _inputs(plan: Plan, need: Need) -> list[tuple[Plan, Need]]:
     """The inputs of a node, each with the columns that it must give."""
     if isinstance(plan, p.Union):
         kept = [index for index, each in enumerate(plan.columns) if each.id in need]
-        return [(each, {each.columns[index].id for index in kept}) for each in plan.inputs]
+        given = [each.columns for each in plan.inputs]
+        return [(each, {outs[index].id for index in kept}) for each, outs in zip(plan.inputs, given, strict=True)]
     if isinstance(plan, p.Join):
         wanted = need | ids(_expressions(plan, need))
         return [(side, wanted & {each.id for each in side.columns}) for side in (plan.left, plan.right)]
@@ -240,7 +244,11 @@ def _inputs(plan: Plan, need: Need) -> list[tuple[Plan, Need]]:
     read = ids(_expressions(plan, need))
     if isinstance(plan, p.Filter | p.Sort | p.Limit | p.Expand | p.Number):
         read |= need
-    return [(plan.input, read & {each.id for each in plan.input.columns})]
+    if isinstance(plan, p.Expand | p.Number):
+        read -= {each.id for each in plan.made}
+    if isinstance(plan, p.Expand):
+        read.discard(-1 if plan.index is None else plan.index)
+    return [(plan.input, read)]
 
 
 def _plans_in(expressions: Iterable[Expression]) -> list[Plan]:
@@ -257,5 +265,3 @@ def _plans_in(expressions: Iterable[Expression]) -> list[Plan]:
         elif isinstance(each, p.Path):
             stack += [each.of, *(step for step in each.steps if not isinstance(step, str | int))]
     return found
-
-

@@ -136,4 +136,6 @@ class Rows(Struct):
 
     @staticmethod
     def of(relation: Relation) -> "Rows":
-        return Rows(relation.by_name(), all=relation.fields, groups=relation.groups, windows=[], ingested=relation.ingested)
+        return Rows(
+            relation.by_name(), all=relation.fields, groups=relation.groups, windows=[], ingested=relation.ingested
+        )

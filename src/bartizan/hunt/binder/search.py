@@ -128,9 +128,7 @@ def found(work: Work, node: tree.Find, names: Names) -> Relation:
         columns: list[tuple[Field, Expression]] = [
             (work.field(source, "string"), Value("string", legs[index].source or f"find_arg{index}"))
         ]
-        for name in named:
-            if name in by_name:
-                columns.append((work.field(name, by_name[name].type), by_name[name].ref))
+        columns += [(work.field(name, by_name[name].type), by_name[name].ref) for name in named if name in by_name]
         if node.pack or node.project is None:
             rest = [each for each in leg.fields if each.name not in named]
             args: list[Expression] = [part for each in rest for part in (Value("string", each.name), each.ref)]

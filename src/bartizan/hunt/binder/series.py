@@ -65,9 +65,7 @@ def make_series(work: Work, op: tree.Operator, names: Names, relation: Relation)
     return _listed(work, op, joined, every, values, body, axis, told)
 
 
-def _axis(
-    work: Work, op: tree.Operator, body: tree.Series, names: Names, shared: Relation
-) -> tuple[Axis, Relation]:
+def _axis(work: Work, op: tree.Operator, body: tree.Series, names: Names, shared: Relation) -> tuple[Axis, Relation]:
     """The axis, and the rows that lie on it, their place ready to be a key."""
     rows = work.again(shared)
     seen = Rows.of(rows)
@@ -84,7 +82,9 @@ def _axis(
     inclusive = stop is None or body.inclusive
     if stop is None:
         stop = _end(work, body, names, shared, "max", op.at)
-    within = apply("and", [apply(">=", [on, start], op.at), apply("<=" if inclusive else "<", [on, stop], op.at)], op.at)
+    within = apply(
+        "and", [apply(">=", [on, start], op.at), apply("<=" if inclusive else "<", [on, stop], op.at)], op.at
+    )
     rows = rows.over(Filter(rows.plan, within))
     last = _steps(work, stop, start, step, op.at)
     if not inclusive:
@@ -117,9 +117,7 @@ def _times(count: Expression, step: Expression, at: int) -> Expression:
     return apply("*", [count, step], at)
 
 
-def _places(
-    work: Work, names: Names, body: tree.Series, shared: Relation, axis: Axis, keys: list[Field]
-) -> Relation:
+def _places(work: Work, names: Names, body: tree.Series, shared: Relation, axis: Axis, keys: list[Field]) -> Relation:
     """All places of the axis for each group."""
     number = work.field("place", "long")
     numbers = Numbers([Out(number.id, "long")], Value("long", 0), axis.last, Value("long", 1))
@@ -163,9 +161,7 @@ def _listed(
     at = apply("+", [axis.start, _times(number.ref, axis.step, op.at)], op.at)
     on = work.field(told or "Column1", at.type)
     made.append((on, at))
-    plan = Sort(
-        Project(joined, [Column(field.id, value) for field, value in made]), [SortKey(number.ref, False, True)]
-    )
+    plan = Sort(Project(joined, [Column(field.id, value) for field, value in made]), [SortKey(number.ref, False, True)])
     lists: list[Aggregate] = []
     fields = []
     for field, _ in made[len(every.fields) :]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls, inline
-from bartizan.hunt.binder.naming import Taken, chosen, natural
-from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.naming import Taken, chosen
+from bartizan.hunt.binder.scope import Names, Relation, Rows
 from bartizan.hunt.binder.work import UnknownTable, Work, apply, constant, convert, ticks
 from bartizan.hunt.catalogue import Stored
 from bartizan.hunt.fault import KqlError
@@ -201,7 +201,7 @@ def _range(work: Work, node: tree.Range, names: Names) -> Relation:
 
 def _print(work: Work, node: tree.Print, names: Names) -> Relation:
     taken, fields, values = Taken(name for each in node.columns for name in each.names), [], []
-    from bartizan.hunt.binder.columns import parts  # noqa: PLC0415 - the steps need the sources
+    from bartizan.hunt.binder.columns import parts
 
     for index, each in enumerate(node.columns):
         for part in parts(work, each, names, Rows()):

@@ -154,7 +154,7 @@ class Summary:
 
     def fields(self) -> list[tuple[Field, Expression]]:
         """The result's own columns, behind the keys."""
-        result = []
+        result: list[tuple[Field, Expression]] = []
         for each in self.made:
             if each.told and each.name in {field.name for field, _ in self.keys}:
                 raise KqlError("bind", f"there are two columns '{each.name}'", -1)
@@ -170,7 +170,7 @@ class Summary:
         fields = self.fields()
         own = [field for field, _ in self.keys]
         plan = self.best(keys) or Summarize(self.relation.plan, keys, self.aggregates)
-        found = Relation(plan, tuple([*own, *(field for field, _ in fields)]), self.relation.groups, self.relation.source)
+        found = Relation(plan, (*own, *(field for field, _ in fields)), self.relation.groups, self.relation.source)
         if all(isinstance(value, Ref) and value.id == field.id for field, value in fields):
             return found
         return project(found, [*((each, each.ref) for each in own), *fields])
@@ -210,5 +210,3 @@ def summarize(work: Work, op: tree.Operator, names: Names, relation: Relation) -
     if op.body.by is None and not op.body.aggregates:
         raise KqlError("bind", "summarize needs an aggregate or a key", op.at)
     return found.relation_of()
-
-
