@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import duckdb
-from tests.wire.conftest import Running
-from tests.wire.test_survival import ALERTS, placed, stop
+from tests.wire.conftest import Running, stop
+from tests.wire.test_survival import ALERTS, placed
 
 from bartizan.lake.buffer import open_lake
 from bartizan.lake.manifest import Manifest
