@@ -336,6 +336,25 @@ async def test_files_of_nobody_are_swept_when_they_are_old(
     assert there(folder) == {kept, ".parts/fresh.parquet"}
 
 
+async def test_a_file_of_an_older_catalogue_reads_as_the_table_is_now(
+    lake: Lake, flusher: Flusher, manifest: Manifest, folder: Path
+) -> None:
+    """A column that was an int or is missing; one that the table has no more is passed over."""
+    await lake.append("t", [("DeviceProcessEvents", {"Timestamp": at(1), "DeviceId": "d", "ProcessId": 5})])
+    await flusher.step()
+    (path,) = there(folder)
+    with contextlib.closing(duckdb.connect()) as db:
+        old = "SELECT Timestamp, DeviceId, ProcessId::INTEGER AS ProcessId, 'x' AS Dropped"
+        db.execute(f"CREATE TABLE t AS {old} FROM '{folder / path}'")
+        db.execute(f"COPY t TO '{folder / path}' (FORMAT parquet)")
+    columns = ("Timestamp", "DeviceId", "ProcessId", "FileName", "FileSize")
+    storage = await view(manifest, "t")
+    assert rows(storage, "DeviceProcessEvents", *columns, extra=True) == [(naive(2026, 11, 1), "d", 5, "", None, None)]
+    with contextlib.closing(duckdb.connect()) as db:
+        kinds = db.execute(f"SELECT typeof(ProcessId) FROM {storage.source('DeviceProcessEvents')}").fetchall()
+    assert kinds == [("BIGINT",)]
+
+
 def file(level: int, *, day: str = "2026-11-29", size: int = 1_000, written: datetime = NOW, number: int = 0) -> File:
     return File(f"{number:03}", "t", "T", day, level, 0, 1, 10, size, number, int(written.timestamp()))
 
