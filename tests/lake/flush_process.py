@@ -17,6 +17,7 @@ from bartizan.lake.duck import Duck
 from bartizan.lake.manifest import Manifest
 
 LANES = 3  # appends under way at once
+TENANTS = 2
 ROWS = 3  # of one append, in two tables
 FOR_S = 20.0  # nobody may forget a process
 
@@ -25,12 +26,12 @@ async def lane(lake: Lake, run: str, number: int, acks: int) -> None:
     end, n = time.monotonic() + FOR_S, 0
     while time.monotonic() < end:
         id = f"{run}-{number}-{n:05}"
-        day = f"2026-11-{n % 3 + 1:02}T00:00:00Z"
+        day = f"2026-11-{n % 2 + 1:02}T00:00:00Z"
         rows = [
             ("SigninLogs", {"UserId": id, "TimeGenerated": day}) if each % 2 else ("DeviceEvents", {"DeviceId": id})
             for each in range(ROWS)
         ]
-        await lake.append(f"t{number}", rows, once=f"{run}-{number}/{n + 1}")
+        await lake.append(f"t{number % TENANTS}", rows, once=f"{run}-{number}/{n + 1}")
         os.write(acks, f"{id}\n".encode())
         n += 1
         await asyncio.sleep(0.002)

@@ -22,6 +22,7 @@ from bartizan.lake.flush import MAX_DAYS, Flusher
 from bartizan.lake.manifest import OTHER_DAYS, File, Manifest, folder_of
 from bartizan.lake.storage import Storage, view
 from bartizan.lake.tables import declare
+from bartizan.lake.writer import Clock, Db
 
 pytestmark = pytest.mark.anyio
 
@@ -334,6 +335,44 @@ async def test_files_of_nobody_are_swept_when_they_are_old(
         os.utime(path, (time.time() - 86_400,) * 2)
     assert await manifest.sweep_orphans() == 1
     assert there(folder) == {kept, ".parts/fresh.parquet"}
+
+
+async def test_a_file_of_an_older_catalogue_reads_as_the_table_is_now(
+    lake: Lake, flusher: Flusher, manifest: Manifest, folder: Path
+) -> None:
+    """A column that was an int or is missing; one that the table has no more is passed over."""
+    await lake.append("t", [("DeviceProcessEvents", {"Timestamp": at(1), "DeviceId": "d", "ProcessId": 5})])
+    await flusher.step()
+    (path,) = there(folder)
+    with contextlib.closing(duckdb.connect()) as db:
+        old = "SELECT Timestamp, DeviceId, ProcessId::INTEGER AS ProcessId, 'x' AS Dropped"
+        db.execute(f"CREATE TABLE t AS {old} FROM '{folder / path}'")
+        db.execute(f"COPY t TO '{folder / path}' (FORMAT parquet)")
+    columns = ("Timestamp", "DeviceId", "ProcessId", "FileName", "FileSize")
+    storage = await view(manifest, "t")
+    assert rows(storage, "DeviceProcessEvents", *columns, extra=True) == [(naive(2026, 11, 1), "d", 5, "", None, None)]
+    with contextlib.closing(duckdb.connect()) as db:
+        kinds = db.execute(f"SELECT typeof(ProcessId) FROM {storage.source('DeviceProcessEvents')}").fetchall()
+    assert kinds == [("BIGINT",)]
+
+
+async def test_a_buffer_of_the_format_before_is_taken_over(opened: Opener, folder: Path, duck: Duck) -> None:
+    """Its batches do not say which columns they have."""
+    old = await opened()
+    await old.append("t", [("IdentityInfo", {"TimeGenerated": at(1), "AccountUpn": "a", "AccountUPN": "b"})])
+
+    def back(db: Db, clock: Clock) -> None:
+        for table in ("lake_cursors", "lake_files", "lake_gone"):
+            db.run(f"DROP TABLE {table}")
+        db.run("ALTER TABLE lake_batches DROP COLUMN fields")
+        db.run("UPDATE lake_clock SET format = 1")
+
+    await old.write(back)
+    await old.close()
+    lake = await opened()
+    manifest = Manifest(lake, folder)
+    assert await Flusher(lake, manifest, duck).step() == 1
+    assert rows(await view(manifest, "t"), "IdentityInfo", "AccountUpn", "AccountUPN") == [("a", "b")]
 
 
 def file(level: int, *, day: str = "2026-11-29", size: int = 1_000, written: datetime = NOW, number: int = 0) -> File:

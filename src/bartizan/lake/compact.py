@@ -87,7 +87,7 @@ class Upkeep:
 
     async def step(self, now: datetime) -> int:
         """Puts the files of one day together; returns how many there were, 0 if there was nothing to do."""
-        for tenant, table, day, _ in await self._manifest.crowded():
+        for tenant, table, day in await self._manifest.crowded(FAN, int(now.timestamp()) - QUIET_S):
             _, files = await self._manifest.files(tenant, table, day)
             chosen = choose(files, now)
             if chosen:

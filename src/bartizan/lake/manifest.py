@@ -137,13 +137,16 @@ class Manifest:
         db.many("DELETE FROM lake_files WHERE path = ?", [(path,) for path in paths])
         db.many("INSERT INTO lake_gone (path, due_s) VALUES (?, ?)", [(path, due) for path in paths])
 
-    async def crowded(self) -> list[tuple[str, str, str, int]]:
-        """(tenant, table, day, files) of days that have more than one file, those with most first."""
+    async def crowded(self, many: int, quiet_since_s: int) -> list[tuple[str, str, str]]:
+        """(tenant, table, day) of days that have `many` files, or several and none since then; those with most first.
+        At most 1,000."""
         sql = (
-            "SELECT tenant, name, day, count(*) FROM lake_files GROUP BY tenant, name, day HAVING count(*) > 1 "
+            "SELECT tenant, name, day FROM lake_files GROUP BY tenant, name, day "
+            "HAVING count(*) >= ? OR (count(*) > 1 AND max(written_s) <= ?) "
             "ORDER BY count(*) DESC, tenant, name, day LIMIT 1000"
         )
-        return [(str(a), str(b), str(c), int(n)) for a, b, c, n in await self._lake.read(lambda db: db.rows(sql))]
+        found = await self._lake.read(lambda db: db.rows(sql, (many, quiet_since_s)))
+        return [(str(tenant), str(name), str(day)) for tenant, name, day in found]
 
     async def expire(self, tables: Mapping[str, int], default_s: int) -> int:
         """Forgets files whose every row is older than its table allows, in seconds (0: for ever); returns how many.
