@@ -173,13 +173,19 @@ macro(
     "kf_sides(kf_padded(kf_groups(split_part(t, '::', 1))), kf_padded(kf_groups(split_part(t, '::', 2))), "
     "contains(t, '::')) END"
 )
+# ::1.2.3.4 is the address of IPv4, as 1.2.3.4 is, and so is its prefix.
 macro(
-    f"kf_ipv6(t) := CASE WHEN regexp_full_match(t, '{IPV6}') "
+    "kf_bare(t) := CASE WHEN t LIKE '%::%.%' THEN regexp_replace(t, '^\\s*::([0-9.]+(?:/[0-9]+)?)\\s*$', '\\1') "
+    "ELSE t END"
+)
+macro("kf_ipv6(t) := list_transform([kf_bare(t)], lambda v4: kf_ipv6_of(v4))[1]")
+macro(
+    f"kf_ipv6_of(t) := CASE WHEN regexp_full_match(t, '{IPV6}') "
     "THEN list_transform([kf_tail(trim(split_part(t, '/', 1)))], lambda v5: kf_expand(v5))[1] "
     f"WHEN regexp_full_match(t, '{IPV4}') THEN kf_hex_of_ipv4(kf_ipv4(t)) END"
 )
 macro(
-    f"kf_ipv6_prefix(t) := CASE WHEN regexp_full_match(t, '{IPV4}') THEN 96 + kf_ipv4_prefix(t) "
+    f"kf_ipv6_prefix(t) := CASE WHEN regexp_full_match(kf_bare(t), '{IPV4}') THEN 96 + kf_ipv4_prefix(kf_bare(t)) "
     "ELSE coalesce(try_cast(trim(split_part(t, '/', 2)) AS BIGINT), 128) END"
 )
 # The first n bits of 32 digits: whole digits, and of the next the upper bits.
