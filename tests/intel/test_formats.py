@@ -127,7 +127,11 @@ BAD: list[tuple[str, str, str]] = [
     ("leaked-credentials", '{"userPrincipalName": "a@b.example"}\n', "line 1: says no foundDateTime"),
     ("named-locations", "{}", "expected a JSON list"),
     ("named-locations", '[{"displayName": "x"}]', "named location 1: needs either ipRanges or countries"),
-    ("named-locations", '[{"displayName": "x", "ipRanges": ["1.2.3.4/40"]}]', "named location 1: ipRanges[0]: not a CIDR block"),
+    (
+        "named-locations",
+        '[{"displayName": "x", "ipRanges": ["1.2.3.4/40"]}]',
+        "named location 1: ipRanges[0]: not a CIDR block",
+    ),
 ]
 
 

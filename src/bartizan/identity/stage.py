@@ -158,7 +158,7 @@ class IdentityStage:
         self._intel, self._all = intel, tenants
         self._on_premises = on_premises
         self._clock = clock
-        self._aged = 0.0
+        self._aged = -AGE_EVERY_S  # the clock of a machine that has just started says little
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -370,7 +370,7 @@ class IdentityStage:
         """Of a principal, and no sign-in: once a day for each kind of change."""
         side = WORKLOADS if result.workload else USERS
         own = isinstance(event, Audit) and event.principal == result.principal
-        name, kind = (event.name if own else "", event.activity) if isinstance(event, Audit) else ("", "")
+        name, kind = (event.name, event.activity) if own and isinstance(event, Audit) else ("", "")
         key = f"{result.principal}/{int(event.at // DAY)}/{kind}"
         for finding in result.findings:
             if not finding.subject:

@@ -120,6 +120,18 @@ async def test_a_dismissal_stays_and_new_risk_counts(store: Store) -> None:
     assert (await rows(store, "signIns"))["a-right"]["riskState"] == "dismissed"
 
 
+async def test_the_alert_of_a_dismissed_risk_keeps_its_severity(store: Store) -> None:
+    await evaluate(store, stream())
+    before = await rows(store, "alerts_v2")
+    assert {each["severity"] for each in before.values()} == {"high"}
+    assert {each["status"] for each in before.values()} == {"new"}
+    await decide(store, "dismissUser")
+    after = await rows(store, "alerts_v2")
+    assert after.keys() == before.keys()
+    assert {each["severity"] for each in after.values()} == {"high"}
+    assert {each["status"] for each in after.values()} == {"resolved"}
+
+
 async def test_the_own_change_of_a_password_ends_risk_but_not_from_where_the_risk_is(store: Store) -> None:
     def changed(id: str, hour: int, address: str) -> dict[str, Any]:
         user = {"id": "u1", "userPrincipalName": "u1@northwall.example", "ipAddress": address}
