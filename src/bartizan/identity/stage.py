@@ -246,7 +246,7 @@ class IdentityStage:
                 continue
             async for row in newer(store, name, at, since):
                 if row.created > of.place.stamp:
-                    continue  # not taken yet
+                    continue  # not taken yet: a stamp is one document's own, and they grow as change numbers do
                 body = msgspec.json.decode(row.wire("beta"))
                 try:
                     event = make(body)

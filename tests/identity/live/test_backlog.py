@@ -1,6 +1,7 @@
 """What waits between the two states outlives a process, however it ends."""
 
 import asyncio
+
 import msgspec
 import pytest
 from tests.identity.live.conftest import TENANT, bring
