@@ -41,7 +41,9 @@ from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.identity.access.risk import LiveRisk
 from bartizan.identity.access.tenant import ConditionalAccess
+from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.memory import MEMORY
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
@@ -308,13 +310,15 @@ def connections_of(settings: Settings, store: Store) -> Connections:
 
 def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
+    evaluator = Evaluator()
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
     return {
         Subscriptions: Subscriptions(policy_of(settings), quota),
         Connections: connections,
         Dispatch: Dispatch(connections, rules_of(settings)),
         Acquaintance: Acquaintance(),
-        ConditionalAccess: ConditionalAccess(),
+        Evaluator: evaluator,
+        ConditionalAccess: ConditionalAccess(LiveRisk(evaluator)),
         Federation: Federation(connections, limit_s=float(settings.federation_s)),
     }
 

@@ -5,15 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from tests.identity.live.conftest import TENANT, bring, rows, run
+from tests.identity.live.conftest import bring, ended, run
 from tests.identity.streams import START, quiet, sign_in, spray
 
 from bartizan.app.assembly import declared, fed
-from bartizan.identity.memory import MEMORY
-from bartizan.identity.stage import PLACE, IdentityStage, Place
-from bartizan.store import Query, Store, open_store
+from bartizan.identity.stage import IdentityStage
+from bartizan.store import Store, open_store
 
 ROOT = Path(__file__).resolve().parents[3]
 STEP = 7
@@ -27,28 +25,6 @@ def documents() -> list[dict[str, Any]]:
         each["createdDateTime"] = each["createdDateTime"][:13] + ":00:00.000Z"
     late = [sign_in(f"late-{n}", START + 5.5 * 86_400, f"u{n}", address=f"198.51.{n}.7") for n in range(8)]
     return [*made[:180], *late, *made[180:]]
-
-
-async def ended(store: Store) -> dict[str, Any]:
-    """What is said of everybody, and what is remembered; without stamps."""
-    found: dict[str, Any] = {}
-    for of, names in (
-        ("signIns", ("riskLevelDuringSignIn", "riskLevelAggregated", "riskState", "riskDetail", "riskEventTypes_v2")),
-        ("riskDetections", ("riskEventType", "riskLevel", "riskState", "requestId", "additionalInfo")),
-        ("riskyUsers", ("riskLevel", "riskState", "riskDetail")),
-    ):
-        found[of] = {id: [body[name] for name in names] for id, body in (await rows(store, of)).items()}
-    after: Any = None
-    memory = found["memory"] = {}
-    while True:
-        page = await store.tenant(TENANT).page(MEMORY.name, Query(500, after=after))
-        memory.update((row.id, row.doc) for row in page.rows)
-        if not page.more:
-            break
-        after = page.last
-    place = msgspec.json.decode(await store.tenant(TENANT).value(PLACE) or b"", type=Place)
-    found["place"] = (place.newest, place.settled, place.pending, place.behind)
-    return found
 
 
 def killed_after(target: str, steps: int) -> bool:
