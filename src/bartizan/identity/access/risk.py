@@ -3,7 +3,6 @@
 Source: Microsoft Graph, riskLevel, signIn, signInConditions.
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -35,9 +34,8 @@ class LiveRisk:
 
     async def of(self, store: Store, tenant: str, sign_in: Mapping[str, Any]) -> Risk:
         """Of a sign-in under way (inner form of signIn). What its caller says of its risk counts where it is more."""
-        said, (level, reasons) = await asyncio.gather(
-            self.of_sign_in(store, tenant, sign_in), _stored(store, tenant, sign_in)
-        )
+        level, reasons = await _stored(store, tenant, sign_in)
+        said = await self.of_sign_in(store, tenant, sign_in)
         found, why = said.level, _why(said)
         told = str(sign_in.get("riskLevelDuringSignIn"))
         if RANK.get(told, 0) > RANK[found]:
