@@ -45,6 +45,7 @@ from bartizan.identity.access.risk import LiveRisk
 from bartizan.identity.access.tenant import ConditionalAccess
 from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.memory import MEMORY
+from bartizan.identity.traffic import COUNTS, REQUESTS
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -79,6 +80,8 @@ def declared() -> tuple[Collection, ...]:
         MARKS,
         INGESTION,
         MEMORY,
+        REQUESTS,
+        COUNTS,
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,

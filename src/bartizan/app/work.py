@@ -21,6 +21,7 @@ from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
 from bartizan.identity.stage import IdentityStage
+from bartizan.identity.traffic import TrafficStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
@@ -68,10 +69,13 @@ async def _main(settings: Settings) -> None:
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
+        traffic = TrafficStage(store, lake)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, copy, correlate, identity, pull, carry, writeback).items()
+            for name, stage in stages(
+                settings, store, copy, correlate, identity, traffic, pull, carry, writeback
+            ).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
@@ -107,6 +111,7 @@ def stages(
     copy: CopyStage,
     correlate: CorrelateStage,
     identity: IdentityStage,
+    traffic: TrafficStage,
     pull: PullStage,
     carry: Carry,
     writeback: Writeback,
@@ -120,6 +125,7 @@ def stages(
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "identity": identity.run,
+        "traffic": traffic.run,
         "pull": pull.run,
         "actions": carry.run,
         "writeback": writeback.run,

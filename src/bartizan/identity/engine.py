@@ -415,7 +415,7 @@ class State:
         if not self.mine(event.principal):
             return []
         principal = self._principal(event.principal)
-        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="activity")
+        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, workload=event.workload, kind="activity")
         results = [own]
         view = RequestView(event, principal, self.intel.of(event.address, event.at))
         for found in _found(self._activities, view):
