@@ -301,6 +301,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "of its user."
         ),
     ] = False
+    learn_from_verdicts: Annotated[
+        bool,
+        Meta(
+            description="What people of a tenant confirm as safe or compromised corrects its scores, within bounds, "
+            "once there are 20 such verdicts."
+        ),
+    ] = True
     # --- posture
     posture_limits: Annotated[
         tuple[str, ...],

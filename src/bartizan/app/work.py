@@ -59,7 +59,13 @@ async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         tenants = Standing(Accounts(store)).tenants
-        identity = IdentityStage(store, fed(), tenants=tenants, on_premises=settings.on_premises_password_ends_risk)
+        identity = IdentityStage(
+            store,
+            fed(),
+            tenants=tenants,
+            on_premises=settings.on_premises_password_ends_risk,
+            learns=settings.learn_from_verdicts,
+        )
         for each in (copy, correlate, identity):
             await each.register()
         connections, health = connections_of(settings, store), Health(store)

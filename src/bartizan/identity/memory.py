@@ -17,6 +17,7 @@ from msgspec import Struct
 from bartizan.identity.engine import State, applications_of
 from bartizan.identity.events import WRONG, Audit, SignIn
 from bartizan.identity.state import Address, Application, Browser, Burst, Principal
+from bartizan.identity.verdicts import Learned
 from bartizan.identity.view import Account
 from bartizan.identity.waiting import Step
 from bartizan.intel import Intel
@@ -70,6 +71,7 @@ class Whole(Struct):
     hot: dict[str, float] = {}
     steps: int = 0
     levels: bytes = b""
+    learned: Learned | None = None
 
 
 decode_whole = msgspec.json.Decoder(Whole).decode
@@ -103,10 +105,12 @@ def touched(event: Step) -> Iterator[tuple[Key, bool]]:
 class Memory:
     """Of one tenant and one of its two states: `live` or `settled`."""
 
-    def __init__(self, which: str, intel: Intel) -> None:
+    def __init__(self, which: str, intel: Intel, *, learns: bool = True) -> None:
         self.which = which
         self.accounts: dict[str, Account] = {}
         self.state = State(intel, self.accounts)
+        if not learns:
+            self.state.learned = None
         self.levels = b""
         self._loaded: set[Key] = set()
         self._dirty: set[Key] = set()
@@ -159,6 +163,8 @@ class Memory:
         state = self.state
         state.countries, state.country_sum, state.hot = whole.countries, whole.country_sum, whole.hot
         state.steps, self.levels = whole.steps, whole.levels
+        if state.learned is not None and whole.learned is not None:
+            state.learned = whole.learned
 
     async def open(self, store: TenantStore) -> None:
         row = await store.get(MEMORY.name, self.whole_id)
@@ -183,7 +189,7 @@ class Memory:
                 made.append(_row(self._id(key), _encode((key[1], value))))
         if self._dirty:
             state = self.state
-            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, self.levels)
+            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, self.levels, state.learned)
             made.append(_row(self.whole_id, _encode(whole)))
         self._dirty.clear()
         return made

@@ -246,7 +246,9 @@ def _info(sign_in: Mapping[str, Any], found: Finding, said: Said) -> str:
     """Key and Value as Entra has them; what is ours comes behind."""
     device = sign_in.get("deviceDetail") or {}
     parts = found.parts or said.parts
-    reasons = [f"Unfamiliar{name[0].upper()}{name[1:]}" for name, odds in parts.items() if odds > 0]
+    reasons = [
+        f"Unfamiliar{name[0].upper()}{name[1:]}" for name, odds in parts.items() if odds > 0 and name != "learned"
+    ]
     pairs: dict[str, Any] = {
         "userAgent": sign_in.get("userAgent"),
         "deviceInformation": ";".join(str(device[name]) for name in _DEVICE if device.get(name)) or None,

@@ -86,10 +86,10 @@ class Place(Struct):
 
 
 class _Tenant:
-    def __init__(self, name: str, intel: Intel) -> None:
+    def __init__(self, name: str, intel: Intel, learns: bool) -> None:
         self.name = name
-        self.live = Memory("l", intel)
-        self.settled = Memory("s", intel)
+        self.live = Memory("l", intel, learns=learns)
+        self.settled = Memory("s", intel, learns=learns)
         self.levels = {False: Levels(), True: Levels()}
         self.position = 0
         self.place = Place()
@@ -140,6 +140,7 @@ class IdentityStage:
         intel: IntelOf = intel_of,
         tenants: Callable[[], Awaitable[Iterable[str]]] | None = None,
         on_premises: bool = False,
+        learns: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -149,7 +150,7 @@ class IdentityStage:
             store, name, [REQUESTS.name, *(each for each in WATCHED if each in sets)], limit=step_changes
         )
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
-        self._intel, self._all = intel, tenants
+        self._intel, self._all, self._learns = intel, tenants, learns
         self._reading = Reading(sets, on_premises)
         self._clock = clock
         self._aged = -AGE_EVERY_S  # the clock of a machine that has just started says little
@@ -223,7 +224,7 @@ class IdentityStage:
     async def _restored(self, tenant: str) -> _Tenant:
         """As it was after the last write: the rows are read when they are asked for, what waits from the documents."""
         store = self._store.tenant(tenant)
-        of = _Tenant(tenant, await self._intel(self._store, tenant))
+        of = _Tenant(tenant, await self._intel(self._store, tenant), self._learns)
         await of.live.open(store)
         await of.settled.open(store)
         for which, memory in ((False, of.live), (True, of.settled)):
