@@ -43,8 +43,11 @@ from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.identity.access.risk import LiveRisk
 from bartizan.identity.access.tenant import ConditionalAccess
+from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.memory import MEMORY
+from bartizan.identity.traffic import COUNTS, REQUESTS
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -79,6 +82,8 @@ def declared() -> tuple[Collection, ...]:
         MARKS,
         INGESTION,
         MEMORY,
+        REQUESTS,
+        COUNTS,
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,
@@ -313,13 +318,15 @@ def connections_of(settings: Settings, store: Store) -> Connections:
 
 def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
+    evaluator = Evaluator()
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
     return {
         Subscriptions: Subscriptions(policy_of(settings), quota),
         Connections: connections,
         Dispatch: Dispatch(connections, rules_of(settings)),
         Acquaintance: Acquaintance(),
-        ConditionalAccess: ConditionalAccess(),
+        Evaluator: evaluator,
+        ConditionalAccess: ConditionalAccess(LiveRisk(evaluator)),
         Federation: Federation(connections, limit_s=float(settings.federation_s)),
     }
 
