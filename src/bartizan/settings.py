@@ -297,6 +297,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     federation_s: Annotated[
         int, Meta(ge=1, le=60, description="Seconds that a federated read waits for each system.")
     ] = 10
+    # --- identity
+    on_premises_password_ends_risk: Annotated[
+        bool,
+        Meta(
+            description="A password that is changed in an on-premises directory, which synchronises it, ends the risk "
+            "of its user."
+        ),
+    ] = False
+    learn_from_verdicts: Annotated[
+        bool,
+        Meta(
+            description="What people of a tenant confirm as safe or compromised corrects its scores, within bounds, "
+            "once there are 20 such verdicts."
+        ),
+    ] = True
     # --- posture
     posture_limits: Annotated[
         tuple[str, ...],

@@ -20,6 +20,7 @@ from bartizan.lake.compact import FAN, QUIET_S, Upkeep, choose
 from bartizan.lake.duck import Duck
 from bartizan.lake.flush import MAX_DAYS, Flusher
 from bartizan.lake.manifest import OTHER_DAYS, File, Manifest, folder_of
+from bartizan.lake.readers import passed
 from bartizan.lake.storage import Storage, view
 from bartizan.lake.tables import declare
 from bartizan.lake.writer import Clock, Db
@@ -393,3 +394,26 @@ def test_what_is_put_together() -> None:
     assert choose([file(0, day="2026-11-28", written=quiet)], NOW) == []
     large = [file(0, day="2026-11-28", written=quiet, size=2**30 // 2 - 1, number=n) for n in range(5)]
     assert len(choose(large, NOW)) == 2
+
+
+async def test_the_buffer_keeps_what_a_reader_has_not_passed(lake: Lake, tmp_path: Path) -> None:
+    """Files are made of it all the same."""
+    await passed(lake, "reader", 0)
+    await lake.append("a", [("DeviceEvents", {"DeviceId": "1"})])
+    first = await lake.head()
+    await lake.append("a", [("DeviceEvents", {"DeviceId": "2"})])
+    duck = Duck(tmp_path, threads=1, memory_mb=128)
+    try:
+        flusher = Flusher(lake, Manifest(lake, tmp_path), duck)
+        assert await flusher.step() == 2
+        assert (await lake.sizes()).batches == 2
+        await passed(lake, "reader", first)
+        await passed(lake, "reader", 0)  # never backwards
+        await lake.append("a", [("DeviceEvents", {"DeviceId": "3"})])
+        await flusher.step()
+        assert [batch.seq for batch in await lake.read_after(0, limit_rows=10, limit_bytes=10**6)] == [
+            first + 1,
+            first + 2,
+        ]
+    finally:
+        duck.close()

@@ -48,8 +48,11 @@ from bartizan.hunt.hunters import Hunters
 from bartizan.hunt.hunters import Limits as HuntLimits
 from bartizan.hunt.line import Bounds as HuntBounds
 from bartizan.hunt.service import Hunting
+from bartizan.identity.access.risk import LiveRisk
 from bartizan.identity.access.tenant import ConditionalAccess
+from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.memory import MEMORY
+from bartizan.identity.traffic import COUNTS, REQUESTS
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -85,6 +88,8 @@ def declared() -> tuple[Collection, ...]:
         MARKS,
         INGESTION,
         MEMORY,
+        REQUESTS,
+        COUNTS,
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,
@@ -334,14 +339,16 @@ def hunting_of(settings: Settings, lake: Lake) -> Hunting:
 
 def parts_of(settings: Settings, connections: Connections, hunting: Hunting | None = None) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
+    evaluator = Evaluator()
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
     return {
         Subscriptions: Subscriptions(policy_of(settings), quota),
         Connections: connections,
         Dispatch: Dispatch(connections, rules_of(settings)),
         Acquaintance: Acquaintance(),
-        ConditionalAccess: ConditionalAccess(),
         **({} if hunting is None else {Hunting: hunting}),
+        Evaluator: evaluator,
+        ConditionalAccess: ConditionalAccess(LiveRisk(evaluator)),
         Federation: Federation(connections, limit_s=float(settings.federation_s)),
     }
 

@@ -22,6 +22,7 @@ from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
 from bartizan.identity.stage import IdentityStage
+from bartizan.identity.traffic import TrafficStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
@@ -59,7 +60,13 @@ async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         tenants = Standing(Accounts(store)).tenants
-        identity = IdentityStage(store, fed(), tenants=tenants)
+        identity = IdentityStage(
+            store,
+            fed(),
+            tenants=tenants,
+            on_premises=settings.on_premises_password_ends_risk,
+            learns=settings.learn_from_verdicts,
+        )
         for each in (copy, correlate, identity):
             await each.register()
         connections, health = connections_of(settings, store), Health(store)
@@ -69,10 +76,13 @@ async def _main(settings: Settings) -> None:
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
+        traffic = TrafficStage(store, lake)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
-            for name, stage in stages(settings, store, lake, copy, correlate, identity, pull, carry, writeback).items()
+            for name, stage in stages(
+                settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback
+            ).items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
         await stop.wait()
@@ -109,6 +119,7 @@ def stages(
     copy: CopyStage,
     correlate: CorrelateStage,
     identity: IdentityStage,
+    traffic: TrafficStage,
     pull: PullStage,
     carry: Carry,
     writeback: Writeback,
@@ -123,6 +134,7 @@ def stages(
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "identity": identity.run,
+        "traffic": traffic.run,
         "pull": pull.run,
         "actions": carry.run,
         "writeback": writeback.run,

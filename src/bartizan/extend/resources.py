@@ -94,6 +94,7 @@ ActionCode = Callable[
     [Context, str | None, Any], Awaitable[Answer]
 ]  # (context, id or None if bound to the set, parameters or body)
 Prepare = Callable[[Context, dict[str, Any]], dict[str, Any]]
+Complete = Callable[[Context, list[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
 Merge = Callable[[Context, dict[str, Any], dict[str, Any]], dict[str, Any]]
 OnCreate = Callable[[Context, list[dict[str, Any]]], Awaitable[list[Stored]]]
 OnPatch = Callable[[Context, str, dict[str, Any], str | None], Awaitable[Stored]]
@@ -190,6 +191,7 @@ class Resource:
     actions: dict[str, Action] = field(default_factory=dict)  # by name in lower case
     navigations: dict[str, Navigation] = field(default_factory=dict)
     prepares: Prepare | None = None
+    completes: Complete | None = None
     merges: Merge | None = None
     creates: OnCreate | None = None
     patches: OnPatch | None = None
@@ -292,6 +294,10 @@ class Resource:
 
     def prepare(self, code: Prepare) -> Prepare:
         self.prepares = code
+        return code
+
+    def complete(self, code: Complete) -> Complete:
+        self.completes = code
         return code
 
     def merge(self, code: Merge) -> Merge:

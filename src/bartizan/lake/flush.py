@@ -1,5 +1,5 @@
 """From the buffer to Parquet: batches behind a cursor become files by tenant, table and day; the same transaction names
-the files and moves the cursor, and then the buffer lets go of the batches.
+the files and moves the cursor, and then the buffer lets go of the batches (`readers` says when).
 
 A process that dies at any moment leaves files that nothing names, or batches that are in files already: the first are
 swept, the second are behind the cursor and are dropped by the next flush. So every row is in one file once.
@@ -21,6 +21,7 @@ from bartizan.lake.buffer import Batch, Lake
 from bartizan.lake.columns import quoted
 from bartizan.lake.duck import Duck, Ends, day_of
 from bartizan.lake.manifest import NO_DAY, OTHER_DAYS, SUFFIX, File, Group, Manifest, folder_of
+from bartizan.lake.readers import passed_by_all
 from bartizan.lake.tables import FLUSH, INGESTED, TABLES
 from bartizan.model.times import to_datetime
 
@@ -66,7 +67,7 @@ class Flusher:
 
     async def run(self, idle_s: float = float("inf")) -> None:
         """Until nothing has come for so long."""
-        await self._lake.drop_through(await self._manifest.position())
+        await self._lake.drop_through(await passed_by_all(self._lake))
         came = time.monotonic()
         while True:
             began = time.monotonic()
@@ -95,7 +96,7 @@ class Flusher:
                 if file.path not in named:
                     log.info("lake.file_left_out", path=file.path)  # erased, or another process was first
                     self._manifest.remove(file.path)
-        await self._lake.drop_through(min(through, await self._manifest.position()))
+        await self._lake.drop_through(min(through, await passed_by_all(self._lake)))
         return len(batches)
 
     def _write(self, groups: Groups, through: int) -> list[tuple[Group, list[File]]]:
