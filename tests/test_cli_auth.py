@@ -173,7 +173,7 @@ def test_tenants_leave_and_come_back(cli: Cli, tmp_path: Path) -> None:
     assert cli("app", "list") == []
     assert "no tenant" in cli.run("tenant", "remove", "Customer", code=1).stderr
     back = cli("tenant", "restore", str(file))
-    assert back == {"tenantId": made["tenantId"], "documents": erased["documents"], "skippedUsers": []}
+    assert back == {"tenantId": made["tenantId"], "documents": erased["documents"], "events": 0, "skippedUsers": []}
     assert {t["name"] for t in cli("tenant", "list")} == {"default", "Customer"}
     assert [c["clientId"] for c in cli("consent", "list", "--tenant", "Customer")] == [app["clientId"]]
     roles = {u["userPrincipalName"]: u["roles"] for u in cli("user", "list")}

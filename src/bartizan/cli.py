@@ -21,6 +21,7 @@ class Commands(click.Group):
         "normalise": ("bartizan.ingest.command:normalise", "Show what becomes of records; stores nothing."),
         "sources": ("bartizan.ingest.command:sources", "List the sources; status says how they arrive."),
         "correlate": ("bartizan.correlate.command:correlate", "Make incidents of a recorded stream of alerts."),
+        "hunt": ("bartizan.hunt.command:hunt", "Search events in the Kusto query language."),
         "risk": ("bartizan.identity.command:risk", "Find risky sign-ins in a recorded stream."),
         "connection": (
             "bartizan.app.connect:connection",

@@ -14,6 +14,7 @@ from bartizan.extend import RESOURCES, SOURCES, Can, Resource
 from bartizan.extend.connections import settings_of
 from bartizan.extend.connectors import CONNECTORS, Connector
 from bartizan.extend.detections import DETECTIONS, Detection
+from bartizan.hunt.functions import Kind, known, names, signature
 from bartizan.identity.detections.unknown import BY_OTHERS, NEVER
 from bartizan.identity.posture import CONTROLS
 from bartizan.lake.tables import TABLES
@@ -197,6 +198,21 @@ def _detections() -> str:
     return f"{page}\n{also}\n"
 
 
+def _kql() -> str:
+    intro = (
+        "Functions of the query language that hunts understand; a name with several signatures is told once. "
+        "`T` stands for one type of all of them, `number` and `N` for numbers, `any` for each type; `?` may be left "
+        "out, `*` comes any number of times, `!` is a constant. What is not here is refused with its name and place."
+    )
+    kinds: tuple[tuple[Kind, str], ...] = (("scalar", "function"), ("aggregate", "aggregate"), ("window", "of a place"))
+    rows = [
+        (f"`{name}`", word, "; ".join(f"`{signature(each)}`" for each in known(kind, name)))
+        for kind, word in kinds
+        for name in names(kind)
+    ]
+    return _page("Functions of the query language", intro, ("name", "kind", "signatures"), rows)
+
+
 def _index() -> str:
     named = "\n".join(f"- [{name}]({name}.md)" for name in sorted(PAGES) if name != "README")
     more = "The wire itself: `/v1.0/$metadata`, `/beta/$metadata` and `/openapi/` of a running server."
@@ -213,6 +229,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "controls": _controls,
     "tables": _tables,
     "detections": _detections,
+    "kql": _kql,
     "coverage": lambda: coverage.page(Router(RESOURCES)),
 }
 

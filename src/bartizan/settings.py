@@ -297,6 +297,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     federation_s: Annotated[
         int, Meta(ge=1, le=60, description="Seconds that a federated read waits for each system.")
     ] = 10
+    # --- identity
+    on_premises_password_ends_risk: Annotated[
+        bool,
+        Meta(
+            description="A password that is changed in an on-premises directory, which synchronises it, ends the risk "
+            "of its user."
+        ),
+    ] = False
+    learn_from_verdicts: Annotated[
+        bool,
+        Meta(
+            description="What people of a tenant confirm as safe or compromised corrects its scores, within bounds, "
+            "once there are 20 such verdicts."
+        ),
+    ] = True
     # --- posture
     posture_limits: Annotated[
         tuple[str, ...],
@@ -337,6 +352,37 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     query_s: Annotated[Count, Meta(description="Seconds that one read of the store may take.")] = 10
     access_log: Annotated[bool, Meta(description="Write a line for each request.")] = True
 
+    # --- hunting
+    hunts: Annotated[int, Meta(ge=1, le=256, description="Hunts that run at once in an API process.")] = 4
+    hunts_per_tenant: Annotated[int, Meta(ge=1, le=256, description="Hunts of one tenant that run at once.")] = 2
+    hunt_s: Annotated[int, Meta(ge=1, le=600, description="Seconds for a hunt; `answer_s` bounds it too.")] = 90
+    hunt_rows: Annotated[int, Meta(ge=1, le=10_000_000, description="Rows of the result of a hunt.")] = 100_000
+    hunt_mb: Annotated[int, Meta(ge=1, le=1_024, description="Size of the result of a hunt, in MB of JSON.")] = 50
+    hunt_memory_mb: Annotated[
+        int, Meta(ge=64, le=1_048_576, description="Memory of the engine in the process of a hunt, in MB.")
+    ] = 1_024
+    hunt_threads: Annotated[int, Meta(ge=1, le=64, description="Threads of a hunt.")] = 2
+
+    # --- the lake of events
+    lake_folder: Annotated[
+        str,
+        Meta(
+            description="Folder of the Parquet files of events; empty: lake in the data folder. Servers that share a "
+            "database share this folder too."
+        ),
+    ] = ""
+    lake_days: Annotated[int, Meta(ge=0, description="Days for which events are kept in the lake; 0: for ever.")] = 180
+    lake_table_days: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Tables that are kept for another time than `lake_days`, such as DeviceEvents=30; 0: for ever, "
+            "as tables of states need."
+        ),
+    ] = ("IdentityInfo=0", "AADRiskyUsers=0", "ThreatIntelligenceIndicator=0")
+    lake_threads: Annotated[int, Meta(ge=1, le=64, description="Threads with which events become files.")] = 2
+    lake_memory_mb: Annotated[
+        int, Meta(ge=256, description="Memory in MB for making files; half each for flush and compaction.")
+    ] = 1024
     # --- ingestion
     ingest_body_bytes: Annotated[Count, Meta(description="Largest body of POST /ingest in bytes, decompressed.")] = (
         64 << 20
@@ -354,6 +400,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ingest_tenant_bytes: Annotated[Count, Meta(description="One tenant's share of that; beyond, 429.")] = 128 << 20
 
     def __post_init__(self) -> None:
+        if bad := [each for each in self.lake_table_days if not re.fullmatch(r"[A-Za-z_]\w{0,127}=\d{1,5}", each)]:
+            raise ValueError(f"`lake_table_days` has {bad[0][:200]!r}; expected such as DeviceEvents=30")
         if self.tls == "files" and not (self.tls_certificate_file and self.tls_key_file):
             raise ValueError("tls = files needs tls_certificate_file and tls_key_file")
         if self.address:
@@ -374,6 +422,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         shown["store"] = re.sub(r"(//[^:/@]*):[^@]*@|(password)=[^&\s]*", r"\1\2:***@", self.store)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    @property
+    def lake_path(self) -> Path:
+        return Path(self.lake_folder) if self.lake_folder else self.folder / "lake"
+
+    @property
+    def table_days(self) -> dict[str, int]:
+        """Of `lake_table_days`, by table."""
+        return {name: int(days) for name, _, days in (each.partition("=") for each in self.lake_table_days)}
 
     @property
     def folder(self) -> Path:

@@ -174,6 +174,27 @@ async def test_changes_count(world: World) -> None:
     await soon(world, who, "allow")
 
 
+async def test_a_trusted_span_of_addresses_counts(world: World) -> None:
+    await directory(world)
+    span = {"@odata.type": "#microsoft.graph.iPv4Range", "lowerAddress": "198.51.100.3", "upperAddress": "198.51.100.9"}
+    kind = "#microsoft.graph.ipNamedLocation"
+    office = {"@odata.type": kind, "displayName": "Office", "isTrusted": True, "ipRanges": [span]}
+    path = f"{ROOT}/namedLocations"
+    await world.post(path, office)
+    swapped = {**span, "lowerAddress": span["upperAddress"], "upperAddress": span["lowerAddress"]}
+    for wrong in (swapped, {**span, "upperAddress": "nowhere"}, {**span, "upperAddress": None}):
+        await world.refused("POST", path, {**office, "ipRanges": [wrong]}, status=400, says="ipRanges[0]")
+    outside = {"locations": {"includeLocations": ["All"], "excludeLocations": ["AllTrusted"]}}
+    await world.post(f"{ROOT}/policies", policy("Outside", conditions=outside))
+    for address, decision in (
+        ("198.51.100.2", "requireMultifactorAuthentication"),
+        ("198.51.100.3", "allow"),
+        ("198.51.100.9", "allow"),
+        ("198.51.100.10", "requireMultifactorAuthentication"),
+    ):
+        assert (await decide(world, {"userId": ANA, "ipAddress": address}))["decision"] == decision, address
+
+
 async def test_risk(world: World) -> None:
     """The stored level of a user and of a workload, as it is now."""
     levels = {"userRiskLevels": ["high"]}

@@ -11,9 +11,10 @@ import pytest
 from tests.api.conftest import A, Around, World
 
 from bartizan.app.assembly import declared
+from bartizan.correlate import stage as stages
 from bartizan.correlate.facts import seconds
 from bartizan.correlate.rank import score_of
-from bartizan.correlate.stage import SNAPSHOT_AFTER, STATE, CorrelateStage, names_of
+from bartizan.correlate.stage import STATE, CorrelateStage, names_of
 from bartizan.correlate.write import CHUNK, LINKS
 from bartizan.ingest.made import prepared
 from bartizan.model.alert import Alert
@@ -387,10 +388,12 @@ async def test_a_tenant_that_moved_to_another_store_is_correlated_there(world: W
         await other.close()
 
 
-async def test_names_are_whole_though_a_snapshot_is_written_while_they_are_read(world: World) -> None:
+async def test_names_are_whole_though_a_snapshot_is_written_while_they_are_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The snapshot takes the entries of the journal away that a reader was about to read."""
     stage = None
-    for n in range(SNAPSHOT_AFTER - 1):
+    for n in range(20):
         kim = user(userPrincipalName="kim@c.example", azureAdUserId="oid-kim") if n == 5 else device(f"h{n}.example")
         await alert(world, f"noise {n}", f"{n // 6:02}:{n % 6 * 10:02}", kim)
         stage = await correlated(world.store, stage)
@@ -399,6 +402,7 @@ async def test_names_are_whole_though_a_snapshot_is_written_while_they_are_read(
     async def value(real: Any, key: str) -> Any:
         found = await real(key)
         if key == STATE and found is None:
+            monkeypatch.setattr(stages, "SNAPSHOT_BYTES", 0)
             await alert(world, "last", "12:00", device("last.example"))
             await correlated(world.store, stage)
         return found
@@ -406,6 +410,21 @@ async def test_names_are_whole_though_a_snapshot_is_written_while_they_are_read(
     names = await names_of(Around(world.store, value=value).tenant(A))
     assert await world.store.tenant(A).value(STATE) is not None
     assert any({"addr:kim@c.example", "oid:oid-kim"} <= set(each) for each in names.people.groups().values())
+
+
+async def test_the_journal_is_swept_behind_snapshots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few entries at a time; whatever is left of them, a restart has the same incidents and names."""
+    monkeypatch.setattr(stages, "SNAPSHOT_BYTES", 0)
+    monkeypatch.setattr(stages, "SWEPT", 2)
+    stage = None
+    for n in range(12):
+        stage = await correlated(world.store, None if n == 7 else stage)
+        await alert(world, f"noise {n}", f"{n // 6:02}:{n % 6 * 10:02}", device("h.example"))
+    await correlated(world.store, stage)
+    store = world.store.tenant(A)
+    left = [n for n in range(64) if await store.value(f"{stages.JOURNAL}/{n}") is not None]
+    assert len(left) < 8, left
+    assert any("h.example" in str(each) for each in (await names_of(store)).hosts.groups().values())
 
 
 async def test_what_retention_removed_is_passed_over_and_nothing_else(world: World) -> None:

@@ -1,14 +1,14 @@
 """What columns name becomes evidence; what they do not name becomes none."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 from tests.detect.conftest import Lake
 
-from bartizan.app.detect import lent
 from bartizan.detect.columns import MAX_EVIDENCE, evidence_of, instants
-from bartizan.detect.rule import QueryCheck
+from bartizan.detect.stage import columns_by
 from bartizan.model import entities
 
 
@@ -81,10 +81,10 @@ def test_times() -> None:
 
 @pytest.mark.anyio
 async def test_columns_of_a_query() -> None:
-    """What is lent to the API runs a query over an empty span."""
+    """They are found by running it over an empty span."""
     lake = Lake(columns=("Timestamp", "DeviceId"))
-    check = lent(lake)[QueryCheck]
-    assert await check.columns("t", "T | take 1") == ["Timestamp", "DeviceId"]
+    columns = columns_by(lake, lambda: datetime.now(UTC))
+    assert await columns("t", "T | take 1") == ["Timestamp", "DeviceId"]
     ((tenant, query, since, until),) = lake.asked
     assert (tenant, query) == ("t", "T | take 1")
     assert since == until is not None

@@ -12,7 +12,7 @@ from bartizan.errors import StorageFull, TooLarge, Unavailable
 from bartizan.ingest import copy
 from bartizan.ingest.copy import CopyStage
 from bartizan.lake.buffer import Lake, open_lake
-from bartizan.store import Collection, Draft, Store, Tx, draft, follow, inner, open_store
+from bartizan.store import Collection, Column, Draft, Store, Tx, draft, follow, inner, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ SIGN_INS = Collection("signIns", "microsoft.graph.signIn")
 AUDITS = Collection("directoryAudits", "microsoft.graph.directoryAudit")
 NOTES = Collection("notes")
 AT = "2026-11-23T04:50:30.0000000Z"
-TABLES_OF_ONE = 3  # SigninLogs, EntraIdSignInEvents, AADSignInEventsBeta
+TABLES_OF_ONE = 3  # SigninLogs, EntraIdSignInEvents, IdentityLogonEvents
 
 
 class Crash(BaseException):
@@ -93,6 +93,43 @@ async def test_only_creation_is_copied(store: Store, lake: Lake) -> None:
     await put(store, "t1", sign_in("s1", riskState="confirmedSafe"))
     assert await all_steps(stage) > 0
     assert await copied(lake, "t1") == ["s1"]
+
+
+ALERTS = Collection("alerts_v2", "microsoft.graph.security.alert", columns=(Column("incidentId"),))
+INCIDENTS = Collection("incidents", "microsoft.graph.security.incident")
+INDICATORS = Collection("tiIndicators", "microsoft.graph.tiIndicator", versions=("beta",))
+
+
+async def test_what_has_states_is_copied_with_each_change(target: str, lake: Lake) -> None:
+    """An alert once in AlertInfo, each of its states in SecurityAlert; an incident with its alerts; what was deleted
+    is told."""
+    store = open_store(target, (ALERTS, INCIDENTS, INDICATORS))
+    await store.start()
+    try:
+        stage = CopyStage(store, lake)
+        await put(store, "t1", draft(ALERTS, {"status": "new", "severity": "low"}, "a1"))
+        await all_steps(stage)
+        for status in ("inProgress", "resolved"):  # read together: the last one counts
+            await put(store, "t1", draft(ALERTS, {"status": status, "severity": "high", "incidentId": "i1"}, "a1"))
+        await put(
+            store, "t1", draft(INCIDENTS, {"status": "active"}, "i1"), draft(INDICATORS, {"action": "alert"}, "x")
+        )
+        await put(store, "t2", draft(INCIDENTS, {"status": "active"}, "i1"))
+        await all_steps(stage)
+        await store.tenant("t1").write(lambda tx: tx.delete("tiIndicators", "x"), actor="test")
+        await all_steps(stage)
+        batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
+        found = [(batch.tenant, batch.table, row) for batch in batches for row in batch.rows()]
+        tables = [(tenant, table) for tenant, table, _ in found]
+        assert tables.count(("t1", "AlertInfo")) == 1
+        states = [row["Status"] for _, table, row in found if table == "SecurityAlert"]
+        assert states == ["New", "Resolved"]
+        alerts = [(tenant, row["AlertIds"]) for tenant, table, row in found if table == "SecurityIncident"]
+        assert sorted(alerts) == [("t1", ["a1"]), ("t2", [])]
+        active = [row.get("Active") for _, table, row in found if table == "ThreatIntelligenceIndicator"]
+        assert active == [None, False]
+    finally:
+        await store.close()
 
 
 class Dies:

@@ -174,6 +174,21 @@ async def test_named_locations_are_graph_objects(store: Store, written: Writer) 
     assert await kinds(store, A, "198.51.100.9") == Kind(0)
 
 
+async def test_a_trusted_span_of_addresses_counts(store: Store) -> None:
+    """As Graph has it: lowerAddress and upperAddress, both of them in it."""
+    spans = [
+        {"@odata.type": "#microsoft.graph.iPv4Range", "lowerAddress": "198.51.100.3", "upperAddress": "198.51.100.9"},
+        {"@odata.type": "#microsoft.graph.iPv6Range", "lowerAddress": "2001:db8::5", "upperAddress": "2001:db8::f"},
+    ]
+    kind = "#microsoft.graph.ipNamedLocation"
+    await put(store, A, "namedLocations", "own", **{"@odata.type": kind, "displayName": "own", "isTrusted": True,
+                                                    "ipRanges": spans})  # fmt: skip
+    for address in ("198.51.100.3", "198.51.100.9", "2001:db8::5", "2001:db8::f"):
+        assert await kinds(store, A, address) == Kind.TRUSTED | Kind.NAMED, address
+    for address in ("198.51.100.2", "198.51.100.10", "2001:db8::4", "2001:db8::10"):
+        assert await kinds(store, A, address) == Kind(0), address
+
+
 async def served(store: Store, tenant: str) -> list[dict[str, Any]]:
     page = await store.tenant(tenant).page("namedLocations", Query(top=100))
     return [json.loads(row.doc) for row in page.rows]

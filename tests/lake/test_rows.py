@@ -88,8 +88,14 @@ def test_a_sign_in_is_a_row_of_the_log() -> None:
 
 def test_a_sign_in_is_a_row_of_advanced_hunting_with_its_numbers() -> None:
     rows = rows_of(SIGN_IN)
-    assert set(rows) == {"SigninLogs", "EntraIdSignInEvents", "AADSignInEventsBeta"}
-    assert rows["AADSignInEventsBeta"] == {"Timestamp": SIGN_IN["createdDateTime"]}
+    assert set(rows) == {"SigninLogs", "EntraIdSignInEvents", "IdentityLogonEvents"}
+    logon = rows["IdentityLogonEvents"]
+    assert (logon["ActionType"], logon["LogonType"], logon["FailureReason"]) == (
+        "LogonFailed",
+        "Interactive",
+        "Invalid password",
+    )
+    assert (logon["AccountName"], logon["AccountDomain"], logon["Location"]) == ("ann", "example.org", "CH")
     expected = {
         "Timestamp": SIGN_IN["createdDateTime"],
         "Application": "Portal",

@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
 from bartizan.cli import Surroundings, bartizan
 from bartizan.errors import NotServed
 from bartizan.lake import Lake, open_lake
+from bartizan.lake.duck import Duck
+from bartizan.lake.flush import Flusher
+from bartizan.lake.manifest import Manifest
+from bartizan.lake.storage import view
 from bartizan.store import Collection, Draft, Store, open_store
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +52,33 @@ async def write_on(store: Store, lake: Lake, told: list[int], begun: asyncio.Eve
             begun.set()
 
 
+async def flushed(lake: Lake, folder: Path) -> int:
+    duck = Duck(folder, threads=1)
+    try:
+        return await Flusher(lake, Manifest(lake, folder), duck).step()
+    finally:
+        duck.close()
+
+
+async def filed(lake: Lake, folder: Path) -> list[str]:
+    """The names in Parquet files."""
+    source = (await view(Manifest(lake, folder), "t")).source("DeviceEvents")
+    with duckdb.connect() as db:
+        return [name for (name,) in db.execute(f"SELECT DeviceName FROM {source} ORDER BY 1").fetchall()]
+
+
+def whole(copy: Path, said: Any) -> None:
+    """The backup tells what it made, and that is there, for its owner alone."""
+    assert [(Path(each["file"]).name, each["restoreAs"]) for each in said["copied"]] == [
+        ("copy.db", "state.db"),
+        ("copy.db.events", "buffer.db"),
+        ("copy.db.lake", "lake"),
+    ]
+    there = files(copy.parent)
+    assert there.pop(str(copy) + ".lake")[1] == 0 and said["copied"][2]["bytes"] > 0
+    assert there == {each["file"]: (each["bytes"], 0) for each in said["copied"][:2]}
+
+
 async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     """A backup taken while others write, restored as the how-to page says: everything acknowledged before is there,
     state and events, and the secrets open."""
@@ -60,6 +92,7 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     begun, stop = asyncio.Event(), asyncio.Event()
     writing = asyncio.create_task(write_on(store, lake, told, begun, stop))
     await begun.wait()
+    assert await flushed(lake, data / "lake") >= 50
     before = len(told)
     command = [sys.executable, "-m", "bartizan", "backup", str(copy), "--data", str(data)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -71,11 +104,7 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     await store.close()
     await lake.close()
     assert len(told) > before  # it was taken while others wrote
-    assert [(Path(each["file"]).name, each["restoreAs"]) for each in said["copied"]] == [
-        ("copy.db", "state.db"),
-        ("copy.db.events", "buffer.db"),
-    ]
-    assert files(copy.parent) == {each["file"]: (each["bytes"], 0) for each in said["copied"]}
+    whole(copy, said)
     assert said["keepWithIt"] == [str(data / "master.key"), str(data / "tls")] and "master key" in said["note"]
     assert (await asyncio.to_thread(cli, folder, "restore", str(copy)))["putBeside"] == ["master.key", "tls"]
     assert {mode for _, mode in files(folder).values()} == {0}
@@ -87,7 +116,9 @@ async def test_what_was_acknowledged_comes_back(tmp_path: Path) -> None:
     await lake.start()
     notes = await store.tenant("t").count("notes")
     batches = await lake.read_after(0, limit_rows=100_000, limit_bytes=2**30)
-    events = [row["DeviceName"] for batch in batches for row in batch.rows()]
+    events = await filed(lake, folder / "lake")
+    assert len(events) >= 50
+    events += [row["DeviceName"] for batch in batches for row in batch.rows()]
     assert before <= notes <= len(told) + 1 and events == [f"d{n:06}" for n in range(len(events))]
     assert len(events) >= notes  # an event stands before the note that says it was taken in
     await lake.append("t", [("DeviceEvents", {"DeviceName": "more"})])

@@ -4,6 +4,7 @@ Source: Microsoft Graph, resources signIn and directoryAudit; the filterable pro
 """
 
 from typing import Any
+from uuid import uuid4
 
 from bartizan.api.identity_protection import sets
 from bartizan.api.wire.note import note
@@ -11,8 +12,10 @@ from bartizan.auth import audit
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, never, resource
+from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.outcome import CHUNK, decide, follow
 from bartizan.identity.risk import ACTIONS, Decision
+from bartizan.identity.shapes import answered
 from bartizan.store.interface import Tx
 from bartizan.store.said import done_here
 
@@ -46,6 +49,17 @@ sign_ins = resource(
 )
 
 
+_RISK = ("riskDetail riskLevelAggregated riskLevelDuringSignIn riskState riskEventTypes riskEventTypes_v2").split()
+
+
+@sign_ins.reshape
+def without_empty_risk(item: Any) -> Any:
+    """That there is no risk is what every new sign-in says: it is no word of its sender's, when it comes again."""
+    if not isinstance(item, dict):
+        return item
+    return {name: value for name, value in item.items() if name not in _RISK or value not in (None, "none", [])}
+
+
 @sign_ins.prepare
 def new_sign_in(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     unset: dict[str, Any] = {
@@ -62,6 +76,14 @@ def new_sign_in(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     else:
         kept["signInEventTypes"] = ["interactiveUser" if kept.get("isInteractive", True) else "nonInteractiveUser"]
     return {**unset, **kept}
+
+
+@sign_ins.complete
+async def evaluated(ctx: Context, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the risk that the engine sees now. It is stored whether or not that can be said."""
+    named = [each if each.get("id") else {**each, "id": str(uuid4())} for each in given]
+    said = await ctx.part(Evaluator).answer(ctx.engine, ctx.caller.tenant, named)
+    return [answered(body, each) for body, each in zip(named, said, strict=True)]
 
 
 def _decision(name: str, action: Decision) -> None:

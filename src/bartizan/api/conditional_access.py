@@ -11,6 +11,7 @@ from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, not_yet, resource, scopes, unserved
 from bartizan.identity.access.checks import check_policy
 from bartizan.identity.access.facts import what_if_facts
+from bartizan.identity.access.risk import asked_sign_in
 from bartizan.identity.access.tenant import ConditionalAccess, Decided
 from bartizan.identity.access.verdict import Outcome, evaluate
 from bartizan.intel.locations import range_of
@@ -156,7 +157,8 @@ root = resource(
     access=_MAY_EVALUATE,
 )
 async def what_if(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
-    """Each policy with whether it would apply to such a sign-in. The risk is the one that is asked about."""
+    """Each policy with whether it would apply to such a sign-in. The risk is the one that is asked about; where none of
+    the sign-in is said, the engine's of such a sign-in from the address now."""
     identity, context = given["signInIdentity"], given["signInContext"]
     name = next((each for each in ("userId", "servicePrincipalId") if identity.get(each)), None)
     if name is None:
@@ -168,7 +170,11 @@ async def what_if(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer
     access = ctx.part(ConditionalAccess)
     known = await access.of(ctx.engine, ctx.caller.tenant)
     who = await access.principal(ctx.store, known, identity)
-    facts = what_if_facts(identity, context, given["signInConditions"] or {}, who)
+    conditions = given["signInConditions"] or {}
+    if conditions.get("signInRiskLevel") is None and conditions.get("ipAddress"):
+        said = await access.risk.of_sign_in(ctx.engine, ctx.caller.tenant, asked_sign_in(identity, conditions))
+        conditions = {**conditions, "signInRiskLevel": said.level}
+    facts = what_if_facts(identity, context, conditions, who)
     outcomes = evaluate(known.policies.values(), facts)
     shown = [each for each in outcomes if each.applies or not given["appliedPoliciesOnly"]]
     return Answer(200, [await _analysed(ctx, each) for each in shown])

@@ -45,13 +45,7 @@ _all(("security/collaboration/**",), not_yet("analysed mails come with a mail co
 _all(("security/identities/**",), not_yet("sensors and health of identities come with identity posture"))
 _all(("security/threatIntelligence/**",), not_yet("threat intelligence articles and hosts come with its connectors"))
 _all(
-    (
-        "security/runHuntingQuery",
-        "security/getHuntingSchema",
-        "security/getHuntingSchemaTables",
-        "security/getRunHuntingQuery",
-        "security/labels/**",
-    ),
+    ("security/labels/**",),
     not_yet("comes with hunting"),
 )
 _all(("security/rules",), never("a container; ask for rules/detectionRules"))

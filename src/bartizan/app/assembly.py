@@ -29,6 +29,7 @@ from bartizan.api.wire.limits import Limit, Limits, SharedBuckets, limits_of
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Request, Response, error
 from bartizan.api.wire.route import Router
+from bartizan.app.hunt import COMMAND as HUNT
 from bartizan.app.logs import Access
 from bartizan.app.make import COMMAND
 from bartizan.auth import audit, web
@@ -41,11 +42,20 @@ from bartizan.connectors.http import http_of
 from bartizan.correlate.known import Acquaintance
 from bartizan.correlate.write import LINKS
 from bartizan.detect.rule import COLLECTIONS as DETECT_COLLECTIONS
+from bartizan.detect.rule import QueryCheck
+from bartizan.detect.stage import columns_by
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.hunt.hunters import Hunters
+from bartizan.hunt.hunters import Limits as HuntLimits
+from bartizan.hunt.line import Bounds as HuntBounds
+from bartizan.hunt.service import Hunting
+from bartizan.identity.access.risk import LiveRisk
 from bartizan.identity.access.tenant import ConditionalAccess
+from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.memory import MEMORY
+from bartizan.identity.traffic import COUNTS, REQUESTS
 from bartizan.ingest.health import SOURCES as INGESTION
 from bartizan.ingest.health import Health
 from bartizan.ingest.hec import hec_routes
@@ -54,6 +64,7 @@ from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
 from bartizan.lake import Lake, open_lake
+from bartizan.lake.manifest import Manifest
 from bartizan.model.times import instant
 from bartizan.respond import queue, tally
 from bartizan.respond.addresses import Rules as EndpointRules
@@ -80,6 +91,8 @@ def declared() -> tuple[Collection, ...]:
         MARKS,
         INGESTION,
         MEMORY,
+        REQUESTS,
+        COUNTS,
         LINKS,
         *RESPOND_COLLECTIONS,
         CONNECTIONS,
@@ -127,6 +140,8 @@ class App:
         self._access = access
         self.authority = Authority(settings, store, permissions=permissions, clock=lambda: clock().timestamp())
         self.connections = connections_of(settings, store)
+        self.lake = lake_of(settings) if sink is None else None
+        self.hunting = None if self.lake is None else hunting_of(settings, self.lake)
         self.router = Router(RESOURCES)
         self.documents = Documents(self.router)
         self.meter = Meter()
@@ -141,17 +156,16 @@ class App:
             meter=self.meter,
             token_key=self.authority.vault.derive("skiptoken"),
             documents=lambda graph, target, request: self.documents.answer(target, request),
-            parts=parts_of(settings, self.connections),
+            parts=parts_of(settings, self.connections, self.hunting, clock),
             tell=None if access is None else access.add,
             turns=Turns(share=settings.crowd_percent / 100),
         )
-        self.lake = None
-        if sink is None:
-            self.lake = sink = lake_of(settings)
         self.health = Health(store, clock)
         sets = fed()
         self.makers = Makers(COMMAND, sets, most=settings.makers)
         arrived = self.health.arrived
+        sink = sink or self.lake
+        assert sink is not None
         self.pipeline = Pipeline(store, sink, collections=sets, clock=clock, arrived=arrived, makers=self.makers)
         self._rest = self._starlette()
 
@@ -179,6 +193,8 @@ class App:
         if self._access is not None:
             self._access.flush()
         await self.makers.close()
+        if self.hunting is not None:
+            await self.hunting.close()
         await self.health.close()
         await self.connections.close()
         if self.lake is not None:
@@ -313,15 +329,35 @@ def connections_of(settings: Settings, store: Store) -> Connections:
     return Connections(store, Vault.open(settings), http_of, over_api=settings.connections_over_api)
 
 
-def parts_of(settings: Settings, connections: Connections) -> dict[type, Any]:
+def hunting_of(settings: Settings, lake: Lake) -> Hunting:
+    """Searches what is in the lake's files."""
+    limits = HuntLimits(
+        HuntBounds(float(settings.hunt_s), settings.hunt_rows, settings.hunt_mb * 2**20),
+        settings.hunt_memory_mb,
+        settings.hunt_threads,
+        settings.hunts_per_tenant,
+        settings.hunts,
+    )
+    return Hunting(Hunters(HUNT, limits), Manifest(lake, settings.lake_path))
+
+
+def parts_of(
+    settings: Settings,
+    connections: Connections,
+    hunting: Hunting | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> dict[type, Any]:
     """What other rooms lend to areas of the API."""
+    evaluator = Evaluator()
     quota = Quota(settings.subscriptions_per_app, settings.subscriptions_per_tenant)
     return {
         Subscriptions: Subscriptions(policy_of(settings), quota),
         Connections: connections,
         Dispatch: Dispatch(connections, rules_of(settings)),
         Acquaintance: Acquaintance(),
-        ConditionalAccess: ConditionalAccess(),
+        **({} if hunting is None else {Hunting: hunting, QueryCheck: QueryCheck(columns_by(hunting, clock))}),
+        Evaluator: evaluator,
+        ConditionalAccess: ConditionalAccess(LiveRisk(evaluator)),
         Federation: Federation(connections, limit_s=float(settings.federation_s)),
     }
 

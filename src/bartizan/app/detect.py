@@ -1,22 +1,14 @@
 """What detections need of other rooms: hunting to run their queries, the dispatch of actions."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Any
 
 from bartizan.app.assembly import rules_of
 from bartizan.detect.match import IndicatorStage, Tenants
-from bartizan.detect.rule import QueryCheck
-from bartizan.detect.stage import Queries, RuleStage, columns_by
+from bartizan.detect.stage import Queries, RuleStage
 from bartizan.extend.connections import Connections
 from bartizan.respond.dispatch import Dispatch
 from bartizan.settings import Settings
 from bartizan.store import Store
-
-
-def lent(queries: Queries, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dict[type, Any]:
-    """For `parts` of the API: queries of rules are checked when they are written."""
-    return {QueryCheck: QueryCheck(columns_by(queries, clock))}
 
 
 class Detecting:

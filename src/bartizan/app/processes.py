@@ -19,18 +19,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import structlog
 import uvicorn
-from msgspec import Struct
 from msgspec.structs import replace
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bartizan.app import logs
+from bartizan.app.handover import handover, taken_over
 from bartizan.auth import tls
 from bartizan.errors import BartizanError, Unavailable
 from bartizan.ingest.listeners import listener
-from bartizan.settings import Secret, Settings
+from bartizan.settings import Settings
 
 HEADERS_S = 30  # for a client to send the head of a request, and from connecting to its first
 KEEP_ALIVE_S = 75
@@ -45,14 +44,6 @@ STEADY_S = 60  # a child that ran this long starts again at once
 TLS_CHECK_S = 6 * 3600
 
 _log = structlog.get_logger(__name__)
-
-
-class _Handover(Struct):
-    """What a child reads: one line of JSON."""
-
-    settings: Any
-    socket: int | None = None
-    quiet: bool = False
 
 
 def serve(settings: Settings) -> None:
@@ -106,8 +97,7 @@ def _prepare(settings: Settings) -> None:
 
 def child(role: str) -> None:
     """A process of the group, until its parent closes its standard input."""
-    handed = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Handover)
-    settings = msgspec.convert(handed.settings, Settings, dec_hook=_secret, strict=False)
+    settings, handed = taken_over(sys.stdin.buffer.readline())
     logs.configure(quiet=handed.quiet)
     threading.Thread(target=_until_orphaned, daemon=True).start()
     if role == "api":
@@ -117,6 +107,10 @@ def child(role: str) -> None:
         from bartizan.app.work import run
 
         run(settings)
+    elif role == "lake":
+        from bartizan.app.lake import run as flush
+
+        flush(settings)
     elif role == "listen":
         from bartizan.app.listen import run as listen
 
@@ -131,18 +125,6 @@ def _until_orphaned() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_S)
     os._exit(1)
-
-
-def _secret(kind: type, value: Any) -> Any:
-    if kind is Secret:
-        return Secret(value)
-    raise NotImplementedError(f"no setting has the type {kind}")
-
-
-def _revealed(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise NotImplementedError(f"no setting has the type {type(value)}")
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -171,9 +153,7 @@ class _Child:
     def __init__(self, role: str, settings: Settings, listener: socket.socket | None, quiet: bool) -> None:
         self.role = role
         self._listener = listener
-        fd = None if listener is None else listener.fileno()
-        content = msgspec.json.encode(settings, enc_hook=_revealed)
-        self._line = msgspec.json.encode(_Handover(msgspec.Raw(content), fd, quiet)) + b"\n"
+        self._line = handover(settings, None if listener is None else listener.fileno(), quiet=quiet)
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._supervise, name=f"child-{role}", daemon=True)

@@ -14,14 +14,16 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app.assembly import connections_of, fed, lake_of, policy_of, store_of
+from bartizan.app.assembly import connections_of, fed, hunting_of, lake_of, policy_of, store_of
 from bartizan.app.detect import Detecting
+from bartizan.app.lake import files
 from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
 from bartizan.identity.stage import IdentityStage
+from bartizan.identity.traffic import TrafficStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
@@ -59,7 +61,13 @@ async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         tenants = Standing(Accounts(store)).tenants
-        identity = IdentityStage(store, fed(), tenants=tenants)
+        identity = IdentityStage(
+            store,
+            fed(),
+            tenants=tenants,
+            on_premises=settings.on_premises_password_ends_risk,
+            learns=settings.learn_from_verdicts,
+        )
         for each in (copy, correlate, identity):
             await each.register()
         connections, health = connections_of(settings, store), Health(store)
@@ -69,9 +77,10 @@ async def _main(settings: Settings) -> None:
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
-        detecting = Detecting(settings, store, connections, tenants)
+        traffic, hunting = TrafficStage(store, lake), hunting_of(settings, lake)
+        detecting = Detecting(settings, store, connections, tenants, hunting)
         await detecting.register()
-        every = stages(settings, store, copy, correlate, identity, pull, carry, writeback)
+        every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
@@ -82,6 +91,7 @@ async def _main(settings: Settings) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await hunting.close()
         await health.close()
         await connections.close()
 
@@ -108,9 +118,11 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asynci
 def stages(
     settings: Settings,
     store: Store,
+    lake: Lake,
     copy: CopyStage,
     correlate: CorrelateStage,
     identity: IdentityStage,
+    traffic: TrafficStage,
     pull: PullStage,
     carry: Carry,
     writeback: Writeback,
@@ -121,9 +133,11 @@ def stages(
         "retention": lambda: _retain(store),
         "keys": lambda: _keys(authority),
         "copy": copy.run,
+        "lake": lambda: files(settings, lake),
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "identity": identity.run,
+        "traffic": traffic.run,
         "pull": pull.run,
         "actions": carry.run,
         "writeback": writeback.run,

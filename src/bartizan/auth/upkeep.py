@@ -1,5 +1,6 @@
 """What operators do at the command line to consents, source tokens, keys, the audit chain and the database."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +12,9 @@ from bartizan.auth import private, tls
 from bartizan.auth.accounts import EVERYONE, PROVIDERS, Consent, SourceToken, Tenant
 from bartizan.auth.desk import Desk, command, say, shown_time, tenant_option
 from bartizan.auth.keys import SYSTEM
-from bartizan.errors import BadRequest, NotFound
+from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.lake import open_lake
+from bartizan.lake.moving import copy_files
 from bartizan.settings import BadSettings, load
 
 _OWN = ("state.db", "buffer.db", "master.key", "bartizan.toml")
@@ -280,9 +282,10 @@ async def audit_seal(desk: Desk, tenant_reference: str | None, since: Any) -> An
 @command(None, "backup", existing=True)
 @click.argument("file", type=click.Path(dir_okay=False))
 async def backup(desk: Desk, file: str) -> Any:
-    """Copy the SQLite databases while serving: the state to FILE, the buffer of events to FILE.events.
+    """Copy the state while serving: the SQLite databases to FILE and FILE.events, the files of events to FILE.lake.
 
-    With PostgreSQL use pg_dump.
+    On one file system files of events are linked, not copied: they never change. With PostgreSQL use pg_dump, and copy
+    the folder of the lake after it.
     """
     settings, state, events = desk.authority.settings, Path(file), Path(f"{file}.events")
     if state.parent.resolve() == settings.folder.resolve() and state.name.startswith(_OWN):
@@ -294,6 +297,8 @@ async def backup(desk: Desk, file: str) -> Any:
         await desk.authority.store.backup(str(made))
         await lake.start()
         await lake.backup(str(events))
+        files = Path(f"{file}.lake")
+        size = await asyncio.to_thread(copy_files, events, settings.lake_path, files)
         made.replace(state)
     finally:
         made.unlink(missing_ok=True)
@@ -301,7 +306,11 @@ async def backup(desk: Desk, file: str) -> Any:
     needed = [] if settings.master_key else [str(settings.folder / "master.key")]
     return {
         "file": file,
-        "copied": [_copied("state.db", state), _copied("buffer.db", events)],
+        "copied": [
+            _copied("state.db", state),
+            _copied("buffer.db", events),
+            {"file": str(files), "restoreAs": "lake", "bytes": size},
+        ],
         "keepWithIt": [*needed, str(settings.folder / "tls")],
         "note": "Without the master key nobody can open the secrets in the copy."
         if needed
@@ -313,12 +322,13 @@ async def backup(desk: Desk, file: str) -> Any:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--data", metavar="DIR", required=True, help="Folder for a server that has none of its databases yet.")
 def restore(file: str, data: str) -> None:
-    """Put the copy that `backup` made as FILE and FILE.events into a folder, for a server that starts there.
+    """Put the copy that `backup` made as FILE, FILE.events and FILE.lake into a folder, for a server that starts there.
 
     Nothing is replaced: a folder with a database, of a running server too, is refused.
     """
     folder, copies = Path(data), {"state.db": Path(file), "buffer.db": Path(f"{file}.events")}
-    taken = [each.name for each in folder.glob("*") if each.name.startswith(tuple(copies))]
+    files = Path(f"{file}.lake")
+    taken = [each.name for each in folder.glob("*") if each.name.startswith(tuple(copies)) or each.name == "lake"]
     if taken:
         raise click.ClickException(f"{folder} holds {', '.join(sorted(taken))}: restore into another folder")
     for copy in copies.values():
@@ -331,9 +341,10 @@ def restore(file: str, data: str) -> None:
             raise click.ClickException(f"{copy} is not a database that `backup` made")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        copy_files(copies["buffer.db"], files, folder / "lake")
         for name in reversed(copies):  # the state last: it is what makes the folder a server's
             private.copy_once(copies[name], folder / name)
-    except OSError as error:
+    except (OSError, Conflict) as error:
         raise click.ClickException(f"nothing to start from was made: {error}") from None
     missing = [name for name in ("master.key", "tls") if not (folder / name).exists()]
     say({"restored": [str(folder / name) for name in copies], "putBeside": missing})

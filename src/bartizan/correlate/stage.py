@@ -30,9 +30,14 @@ from bartizan.store.follow import Follower
 from bartizan.store.interface import FEED_PLACE, Change, Query, Store, TenantStore, Tx
 
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
-STEP_CHANGES = 100  # of one step: each alert is put again inside the writer, whose lock stays short
+STEP_CHANGES = 100  # of one step at most: each alert is put again inside the writer ...
+HOLD_S = 0.015  # ... whose lock is held about so long: steps grow and shrink with what they take here
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
-SNAPSHOT_AFTER = 40  # journal entries: what a restart has to go through again
+# A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
+# the journal does; a restart goes through so much again.
+SNAPSHOT_BYTES = 64 * 2**10
+MAX_ENTRIES = 4_096
+SWEPT = 64  # entries of the journal that a write removes when a snapshot has made them needless
 MAX_TENANTS = 64  # whose engines are in memory
 
 POSITION = f"{FEED_PLACE}correlate/position"
@@ -53,6 +58,7 @@ class _State(msgspec.Struct):
     entry: int  # the journal's first entry that is not in it
     memory: bytes
     names: bytes
+    swept: int = 0  # and the first that is not removed yet
 
 
 class _Live:
@@ -62,8 +68,11 @@ class _Live:
         self.names = Names()
         self.engine = Engine(named=lambda alert: stable_id("incident", tenant, alert))
         self.position = 0
-        self.first = 0  # entries of the journal that are stored: first to next, without next
+        self.first = 0  # entries of the journal that are not in the snapshot: first to next, without next
         self.next = 0
+        self.swept = 0  # the first that is stored
+        self.journal_bytes = 0
+        self.snapshot_bytes = 0
         self.fed = time.monotonic()
         self.suppressions: Suppressions | None = None  # None: to be read
         self.hidden: list[tuple[str, str]] = []  # alerts of this batch, and the suppressions that match them
@@ -81,6 +90,7 @@ class CorrelateStage:
         self._store = store
         self._step_changes = step_changes
         self._feed = Follower(store, name, WATCHED, limit=step_changes)
+        self._change_s = HOLD_S / step_changes  # what a change takes inside the writer, lately
         self._live: OrderedDict[str, _Live] = OrderedDict()
 
     async def run(self) -> None:
@@ -95,12 +105,13 @@ class CorrelateStage:
         taken = await self.step()
         if not taken:
             await self.silence()
-        elif taken < self._step_changes:
+        elif taken < self._feed.limit:
             await asyncio.sleep(GATHER_S)
         return taken
 
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
+        self._feed.limit = max(1, min(self._step_changes, round(HOLD_S / self._change_s)))
         part = await self._feed.read()
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
@@ -148,8 +159,10 @@ class CorrelateStage:
         state, journal = await _kept(store)
         if state is not None:
             live.engine = Engine(named=live.engine.named, memory=Memory.load(state.memory))
-            live.first = state.entry
+            live.first, live.swept = state.entry, state.swept
+            live.snapshot_bytes = len(state.memory) + len(state.names)
         live.next = live.first + len(journal)
+        live.journal_bytes = sum(map(len, journal))
         entries = [msgspec.msgpack.decode(raw, type=_Entry) for raw in journal]
         live.names = _heard(state, entries)
         for entry in entries:
@@ -168,21 +181,27 @@ class CorrelateStage:
         try:
             steps: list[Step] = [step for each in told for step in live.engine.tell(each)]
             live.next += 1
-            state = self._snapshot(live) if live.next - live.first >= SNAPSHOT_AFTER else None
+            live.journal_bytes += len(entry)
+            due = live.journal_bytes >= max(SNAPSHOT_BYTES, live.snapshot_bytes)
+            state = self._snapshot(live) if due or live.next - live.first >= MAX_ENTRIES else None
             batch = Batch(tenant, live.engine, live.names, steps, live.hidden)
             live.hidden = []
+            stale = range(live.swept, min(live.swept + SWEPT, live.first))
 
             def work(tx: Tx) -> bool:
                 if int(tx.value(POSITION) or b"0") != before or tx.value(f"{JOURNAL}/{number}") is not None:
                     return False  # another process has taken over
+                began = time.monotonic()
                 batch.write(tx)
                 tx.set_value(POSITION, str(seq).encode())
                 if state is None:
                     tx.set_value(f"{JOURNAL}/{number}", entry)
                 else:
                     tx.set_value(STATE, state)
-                    for each in range(live.first, number):
-                        tx.set_value(f"{JOURNAL}/{each}", None)
+                for each in stale:
+                    tx.set_value(f"{JOURNAL}/{each}", None)
+                if told:
+                    self._change_s += ((time.monotonic() - began) / len(told) - self._change_s) / 4
                 return True
 
             if not await store.write(work, actor=ACTOR):
@@ -190,9 +209,9 @@ class CorrelateStage:
         except BaseException:
             self._live.pop(tenant, None)
             raise
-        live.position = seq
+        live.position, live.swept = seq, max(live.swept, stale.stop)
         if state is not None:
-            live.first = live.next
+            live.first, live.journal_bytes, live.snapshot_bytes = live.next, 0, len(state)
         if any(isinstance(each, Take) for each in told):
             live.fed = time.monotonic()
         await follow(store)
@@ -200,7 +219,7 @@ class CorrelateStage:
     @staticmethod
     def _snapshot(live: _Live) -> bytes:
         names = msgspec.msgpack.encode(live.names.dump())
-        return msgspec.msgpack.encode(_State(live.next, live.engine.memory.dump(), names))
+        return msgspec.msgpack.encode(_State(live.next, live.engine.memory.dump(), names, live.swept))
 
     # ------------------------------------------------------------ changes into what the engine is told
 

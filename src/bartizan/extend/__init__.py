@@ -33,6 +33,8 @@ Parameters and bodies arrive checked, as **inner form** (`model.edm`); `paramete
 What a declaration cannot say is a small hook:
 
 - `@r.prepare` (ctx, inner) -> inner: fill in defaults, check, refuse, before a POST is stored.
+- `@r.complete` (ctx, inners) -> inners: what else is stored of the new objects of one POST, found out by asking others;
+  what a client sends again is compared with what `prepare` made of it.
 - `@r.merge` (ctx, before, given) -> after: what a PATCH makes of an object, in the writer; pure. Default: the named
   fields replace. Whoever returns `before` unchanged changes nothing.
 - `@r.on_create`, `@r.on_patch`, `@r.on_delete`, `@r.on_get`: take the verb over where the state has a room of its own.

@@ -63,6 +63,7 @@ class Context:
     token_key: bytes = b""  # of $skiptoken
     ip: str | None = None  # address of the client
     parts: Mapping[type, Any] = field(default_factory=dict)  # what other rooms lend to areas, by its class
+    gone: Callable[[], Awaitable[None]] | None = None  # returns when the client has closed its connection
 
     def header(self, name: str) -> str | None:
         value = self.headers.get(name.lower().encode("latin-1"))
@@ -93,6 +94,7 @@ ActionCode = Callable[
     [Context, str | None, Any], Awaitable[Answer]
 ]  # (context, id or None if bound to the set, parameters or body)
 Prepare = Callable[[Context, dict[str, Any]], dict[str, Any]]
+Complete = Callable[[Context, list[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
 Merge = Callable[[Context, dict[str, Any], dict[str, Any]], dict[str, Any]]
 OnCreate = Callable[[Context, list[dict[str, Any]]], Awaitable[list[Stored]]]
 OnPatch = Callable[[Context, str, dict[str, Any], str | None], Awaitable[Stored]]
@@ -189,6 +191,7 @@ class Resource:
     actions: dict[str, Action] = field(default_factory=dict)  # by name in lower case
     navigations: dict[str, Navigation] = field(default_factory=dict)
     prepares: Prepare | None = None
+    completes: Complete | None = None
     merges: Merge | None = None
     creates: OnCreate | None = None
     patches: OnPatch | None = None
@@ -218,9 +221,10 @@ class Resource:
         access: "str | Access | None" = None,
         versions: tuple[Version, ...] | None = None,
         function: bool = False,
+        namespace: str | None = None,
     ) -> Callable[[Code], Code]:
         """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a
-        function `read`.
+        function `read`. Its qualified name has the `namespace` of the resource's type unless another is said.
 
         A function of an object may have a path as its name, such as `photos/{}/$value`: what Graph calls contained and
         nothing is stored for; `{}` is its parameter `key`.
@@ -228,7 +232,7 @@ class Resource:
         needs = self.read if function else self.write
         if access is not None:
             needs = access if isinstance(access, Access) else scopes(access, role=needs.role)
-        namespace = self.type.rpartition(".")[0]
+        space = namespace or self.type.rpartition(".")[0]
 
         def declare(code: Code) -> Code:
             self.actions[name.lower()] = Action(
@@ -240,7 +244,7 @@ class Resource:
                 returns,
                 versions or self.versions,
                 function,
-                f"{namespace}.{name}",
+                f"{space}.{name}",
             )
             return code
 
@@ -290,6 +294,10 @@ class Resource:
 
     def prepare(self, code: Prepare) -> Prepare:
         self.prepares = code
+        return code
+
+    def complete(self, code: Complete) -> Complete:
+        self.completes = code
         return code
 
     def merge(self, code: Merge) -> Merge:

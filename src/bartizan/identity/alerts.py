@@ -37,6 +37,7 @@ TYPES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "passwordSpray": ("Password spray", "CredentialAccess", ("T1110.003",)),
     "riskyIPAddress": ("Activity from anonymous IP address", "InitialAccess", ("T1078.004", "T1090.003")),
     "suspiciousAPITraffic": ("Suspicious API traffic", "Discovery", ("T1087.004", "T1069.003")),
+    "suspiciousApplication": ("Suspicious application", "CredentialAccess", ("T1528",)),
     "suspiciousBrowser": ("Suspicious browser", "InitialAccess", ("T1078.004",)),
     "suspiciousInboxForwarding": ("Suspicious inbox forwarding", "Collection", ("T1114.003",)),
     "suspiciousSendingPatterns": ("Suspicious sending patterns", "InitialAccess", ("T1566",)),

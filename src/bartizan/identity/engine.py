@@ -32,6 +32,7 @@ from bartizan.identity.state import (
     Recent,
     keep,
 )
+from bartizan.identity.verdicts import Learned, correct, hear
 from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess
 from bartizan.intel import Intel
 
@@ -109,6 +110,7 @@ class State:
         self.browsers: dict[str, Browser] = {}
         self.issuers: dict[str, dict[str, float]] = {}
         self.applications: dict[str, Application] = {}
+        self.learned: Learned | None = Learned()  # None: it learns nothing of verdicts
         self.steps = 0
         self._view = view = View()
         view.intel, view.browsers, view.issuers, view.applications = (
@@ -198,11 +200,15 @@ class State:
         if base >= BASE_NAMED:
             kind = WORKLOAD_TYPE if event.workload else BASE_TYPE
             findings.insert(0, Finding(kind, base, {"learning": view.learning}, parts=view.parts()))
+        corrected = 0.0
+        if self.learned is not None and self.learned.on and findings:
+            corrected = correct(self.learned, view, findings)
+            score += corrected
         if principal.hot and not view.known_device and view.place > OWN_PLACE:
             score = self._inherit(event, principal, score, findings)
         result = Result(event.id, at, event.principal, score, findings, at, workload=event.workload)
         if findings or score >= NOTED:
-            result.parts = view.parts()
+            result.parts = view.parts() | ({"learned": round(corrected, 3)} if corrected else {})
         if score >= NOTED or view.place > 0.0:
             types = [each.type for each in findings]
             recent = Recent(event.id, at, event.keys[3], event.address, score, view.place, view.device, types)
@@ -415,7 +421,7 @@ class State:
         if not self.mine(event.principal):
             return []
         principal = self._principal(event.principal)
-        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, kind="activity")
+        own = Result(event.id, event.at, event.principal, 0.0, [], event.at, workload=event.workload, kind="activity")
         results = [own]
         view = RequestView(event, principal, self.intel.of(event.address, event.at))
         for found in _found(self._activities, view):
@@ -428,6 +434,8 @@ class State:
 
     def _feedback(self, event: Feedback) -> None:
         principal = self.principals.get(event.principal)
+        if self.learned is not None and principal is not None:
+            hear(self.learned, event.verdict, event.sign_in, principal, RISKY)
         if event.verdict == "compromised" and event.sign_in:
             # The address may be unknown here where the principal is another worker's: the event names it then.
             for each in principal.recent if principal else ():

@@ -118,6 +118,7 @@ class Activity(Struct, gc=False):
     kinds: int
     names: tuple[str, ...]
     denied: int
+    workload: bool = False
 
 
 Event = SignIn | Audit | Activity
@@ -351,4 +352,5 @@ def activity(body: Mapping[str, Any]) -> Activity:
         kinds=int(body.get("distinctResourceKinds") or len(names)),
         names=names,
         denied=int(body.get("denied403") or 0),
+        workload=body.get("isWorkload") is True,
     )

@@ -6,7 +6,7 @@ A tenant is never loaded as a whole: what has not been asked for lately leaves m
 them too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -17,10 +17,11 @@ from msgspec import Struct
 from bartizan.identity.engine import State, applications_of
 from bartizan.identity.events import WRONG, Audit, SignIn
 from bartizan.identity.state import Address, Application, Browser, Burst, Principal
+from bartizan.identity.verdicts import Learned
 from bartizan.identity.view import Account
 from bartizan.identity.waiting import Step
 from bartizan.intel import Intel
-from bartizan.store.interface import Collection, Draft, Query, TenantStore
+from bartizan.store.interface import Collection, Draft, Query, Stored, TenantStore
 
 KEEP = timedelta(days=200)  # the engine forgets after 90 days; risk of a user ages for 180
 FORMAT = "1"  # of the rows; begins their ids
@@ -70,9 +71,10 @@ class Whole(Struct):
     hot: dict[str, float] = {}
     steps: int = 0
     levels: bytes = b""
+    learned: Learned | None = None
 
 
-_decode_whole = msgspec.json.Decoder(Whole).decode
+decode_whole = msgspec.json.Decoder(Whole).decode
 
 
 def touched(event: Step) -> Iterator[tuple[Key, bool]]:
@@ -103,10 +105,12 @@ def touched(event: Step) -> Iterator[tuple[Key, bool]]:
 class Memory:
     """Of one tenant and one of its two states: `live` or `settled`."""
 
-    def __init__(self, which: str, intel: Intel) -> None:
+    def __init__(self, which: str, intel: Intel, *, learns: bool = True) -> None:
         self.which = which
         self.accounts: dict[str, Account] = {}
         self.state = State(intel, self.accounts)
+        if not learns:
+            self.state.learned = None
         self.levels = b""
         self._loaded: set[Key] = set()
         self._dirty: set[Key] = set()
@@ -118,7 +122,8 @@ class Memory:
         short = name if len(name) <= MAX_NAME and name.isprintable() else "#" + sha256(name.encode()).hexdigest()
         return f"{FORMAT}/{'-' if kind == 'u' else self.which}/{kind}/{short}"
 
-    def _whole_id(self) -> str:
+    @property
+    def whole_id(self) -> str:
         return f"{FORMAT}/{self.which}/t/"
 
     # ------------------------------------------------------------ in
@@ -150,15 +155,19 @@ class Memory:
                     self.state.sessions.setdefault(session, its.prefixes[0])
 
     def take_whole(self, raw: bytes | None) -> None:
-        if raw is None:
-            return
-        whole = _decode_whole(raw)
+        if raw is not None:
+            self.begin(decode_whole(raw))
+
+    def begin(self, whole: Whole) -> None:
+        """From here on the whole is this memory's, to change."""
         state = self.state
         state.countries, state.country_sum, state.hot = whole.countries, whole.country_sum, whole.hot
         state.steps, self.levels = whole.steps, whole.levels
+        if state.learned is not None and whole.learned is not None:
+            state.learned = whole.learned
 
     async def open(self, store: TenantStore) -> None:
-        row = await store.get(MEMORY.name, self._whole_id())
+        row = await store.get(MEMORY.name, self.whole_id)
         self.take_whole(None if row is None else row.doc)
 
     # ------------------------------------------------------------ out
@@ -180,8 +189,8 @@ class Memory:
                 made.append(_row(self._id(key), _encode((key[1], value))))
         if self._dirty:
             state = self.state
-            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, self.levels)
-            made.append(_row(self._whole_id(), _encode(whole)))
+            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, self.levels, state.learned)
+            made.append(_row(self.whole_id, _encode(whole)))
         self._dirty.clear()
         return made
 
@@ -207,10 +216,15 @@ async def read_rows(store: TenantStore, asked: Iterable[tuple[Memory, Mapping[st
     """Rows of several memories at once."""
     parts = list(asked)
     ids = list(dict.fromkeys(id for _, wanted in parts for id in wanted))
-    rows: dict[str, bytes] = {}
+    rows = {id: row.doc for id, row in (await kept_rows(store, ids)).items()}
+    for memory, wanted in parts:
+        memory.take(wanted, rows)
+
+
+async def kept_rows(store: TenantStore, ids: Sequence[str]) -> dict[str, Stored]:
+    rows: dict[str, Stored] = {}
     for begin in range(0, len(ids), READ_ROWS):
         some = tuple(ids[begin : begin + READ_ROWS])
         page = await store.page(MEMORY.name, Query(top=len(some), ids=some))
-        rows.update((row.id, row.doc) for row in page.rows)
-    for memory, wanted in parts:
-        memory.take(wanted, rows)
+        rows.update((row.id, row) for row in page.rows)
+    return rows

@@ -42,6 +42,7 @@ from bartizan.identity.shapes import (
     Told,
     add,
     aggregated,
+    as_sent,
     at_most,
     during,
     facts_of,
@@ -83,8 +84,10 @@ class Outcome:
         row = self.tx.get(SIGN_INS, id)
         if row is None:
             return
-        before = inner(row)
+        stored = inner(row)
+        before = as_sent(stored) if keep else stored
         mark = mark_of(before)
+        mark.sent = {}
         for each in told:
             add(mark, each)
         said = mark.effective(settled_to)
@@ -101,8 +104,12 @@ class Outcome:
             mark.settled and mark.settled.findings
         ):
             after[MARK] = msgspec.to_builtins(mark)
-        if changes or after.get(MARK) != before.get(MARK):
-            changed = {name: (before.get(name), value) for name, value in changes.items()}
+        changed = {
+            name: (stored.get(name), after.get(name))
+            for name in stored.keys() | after.keys()
+            if name != MARK and stored.get(name) != after.get(name)
+        }
+        if changed or after.get(MARK) != stored.get(MARK):
             self.tx.put(draft(self.sets[SIGN_INS], after, id), changed=changed)
         self._detections(after, said, new=any(each.raised for each in told))
 

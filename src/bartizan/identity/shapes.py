@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from bartizan.extend.detections import Finding
 from bartizan.identity.alerts import TYPES
-from bartizan.identity.risk import ACTIONS, LEVELS, RANK, Level
+from bartizan.identity.risk import ACTIONS, LEVELS, RANK, Level, decided
 from bartizan.model.times import instant
 
 MARK = "@bartizan.risk"  # of a sign-in's inner form: what the engine said of it, at once and in the end
@@ -56,11 +56,13 @@ class Said(Struct):
 
 
 class Mark(Struct):
-    """`raised` is the time of the last event that raised it before it was settled."""
+    """`raised` is the time of the last event that raised it before it was settled. `sent` is what the sign-in said
+    where it was answered at once, until the engine has taken it."""
 
     live: Said | None = None
     settled: Said | None = None
     raised: float = 0.0
+    sent: dict[str, Any] = {}
 
     def effective(self, settled_to: float) -> Said | None:
         """What holds: the settled word, once all that raised it is settled too; until then the higher."""
@@ -96,6 +98,30 @@ def add(mark: Mark, told: Told) -> None:
         mark.live = said
         if told.raised:
             mark.raised = max(mark.raised, told.at)
+
+
+def answered(body: Mapping[str, Any], said: Said | None) -> dict[str, Any]:
+    """A new sign-in with its risk, as it is answered and stored before the engine has taken it; `hidden` where that
+    could not be said in time."""
+    if said is None:
+        unsaid = all(body.get(name) in (None, "none") for name in ("riskState", "riskDetail", "riskLevelDuringSignIn"))
+        return {**body, "riskLevelDuringSignIn": "hidden", "riskDetail": "hidden"} if unsaid else dict(body)
+    changes = during(body, said)
+    if not decided(body) and not untold(body, said):
+        changes |= aggregated(body, said)
+    changes = {name: value for name, value in changes.items() if body.get(name) != value}
+    if not said.telling():
+        return {**body, **changes}
+    mark = Mark(live=said, sent={name: body.get(name) for name in changes})
+    return {**body, **changes, MARK: msgspec.to_builtins(mark)}
+
+
+def as_sent(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Before it was answered; what somebody has decided since stays."""
+    sent = mark_of(body).sent
+    if not sent or decided(body):
+        return dict(body)
+    return {name: value for name, value in {**body, **sent}.items() if name != MARK}
 
 
 def side_of(sign_in: Mapping[str, Any]) -> tuple[Side, str]:
@@ -220,7 +246,9 @@ def _info(sign_in: Mapping[str, Any], found: Finding, said: Said) -> str:
     """Key and Value as Entra has them; what is ours comes behind."""
     device = sign_in.get("deviceDetail") or {}
     parts = found.parts or said.parts
-    reasons = [f"Unfamiliar{name[0].upper()}{name[1:]}" for name, odds in parts.items() if odds > 0]
+    reasons = [
+        f"Unfamiliar{name[0].upper()}{name[1:]}" for name, odds in parts.items() if odds > 0 and name != "learned"
+    ]
     pairs: dict[str, Any] = {
         "userAgent": sign_in.get("userAgent"),
         "deviceInformation": ";".join(str(device[name]) for name in _DEVICE if device.get(name)) or None,

@@ -24,10 +24,8 @@ from msgspec import Struct
 
 from bartizan.errors import Conflict
 from bartizan.identity.engine import RISKY, Feedback, Result
-from bartizan.identity.events import DAY, Audit, seconds, sign_in
+from bartizan.identity.events import DAY, Audit, Event, activity, sign_in
 from bartizan.identity.intake import (
-    PASSWORDS,
-    account_of,
     directory_audit,
     newer,
     passed_multifactor,
@@ -35,19 +33,18 @@ from bartizan.identity.intake import (
 from bartizan.identity.levels import Levels, usual
 from bartizan.identity.memory import Memory, account_row, read_rows
 from bartizan.identity.outcome import Outcome, close_detections, decide, finish, reckon, renew_alert
-from bartizan.identity.risk import ACTIONS, LOW_ENDS_S, STANDING, Decision, Level, decision_of
+from bartizan.identity.reading import ACTOR, AUDITS, BY_CHANGE, Read, Reading
+from bartizan.identity.risk import ACTIONS, LOW_ENDS_S, STANDING, Decision, Level
 from bartizan.identity.shapes import OURS, SIGN_INS, USERS, WORKLOADS, Said, Side, Told
-from bartizan.identity.view import Account
+from bartizan.identity.traffic import REQUESTS
 from bartizan.identity.waiting import SETTLED_S, Position, Step, Waiting
 from bartizan.intel import Intel, intel_of
 from bartizan.model.times import instant
 from bartizan.odata.tree import And, Compare, Expr, Literal, Path
 from bartizan.store.draft import inner
 from bartizan.store.follow import Follower
-from bartizan.store.interface import FEED_PLACE, Change, Collection, Query, Store, TenantStore, Tx
+from bartizan.store.interface import FEED_PLACE, Change, Collection, Store, TenantStore, Tx
 
-ACTOR = "identity"
-AUDITS = "directoryAudits"
 WATCHED = (
     SIGN_INS, AUDITS, "users", USERS.risky, WORKLOADS.risky, USERS.detections, WORKLOADS.detections,
 )  # fmt: skip
@@ -60,12 +57,18 @@ MAX_PENDING = 10_000  # sign-ins of a tenant that something raised after they we
 AHEAD_S = 3_600.0  # how far a source's clock may be ahead of ours: what is later moves nothing forward
 AGE_EVERY_S = 3_600.0
 
-BY_CHANGE = "password/"  # begins the ids of words that a changed password is
 POSITION = f"{FEED_PLACE}identity/position"
 PLACE = "identity/place"
 
 log = structlog.get_logger(__name__)
 
+
+# What waits is in these sets, with the time of its event.
+_WAITING: tuple[tuple[str, str, Callable[[Mapping[str, Any]], Event | None]], ...] = (
+    (SIGN_INS, "createdDateTime", sign_in),
+    (AUDITS, "activityDateTime", directory_audit),
+    (REQUESTS.name, "timeGenerated", activity),
+)
 
 IntelOf = Callable[[Store, str], Awaitable[Intel]]
 
@@ -83,10 +86,10 @@ class Place(Struct):
 
 
 class _Tenant:
-    def __init__(self, name: str, intel: Intel) -> None:
+    def __init__(self, name: str, intel: Intel, learns: bool) -> None:
         self.name = name
-        self.live = Memory("l", intel)
-        self.settled = Memory("s", intel)
+        self.live = Memory("l", intel, learns=learns)
+        self.settled = Memory("s", intel, learns=learns)
         self.levels = {False: Levels(), True: Levels()}
         self.position = 0
         self.place = Place()
@@ -109,17 +112,6 @@ class _Tenant:
 
     def more(self) -> bool:
         return self.waiting.more(self.place.newest - SETTLED_S)
-
-
-class _Read(Struct):
-    """What one part of the feed says."""
-
-    events: list[Step] = []
-    bodies: dict[str, Mapping[str, Any]] = {}  # of sign-ins, by id
-    accounts: dict[str, Account] = {}
-    moved: list[tuple[bool, str, str]] = []  # workload, principal, type: detections that others brought
-    unfinished: list[tuple[bool, str]] = []
-    remediated: list[tuple[str, str, str]] = []  # user, action, address from which it was done
 
 
 class _Made(Struct):
@@ -148,17 +140,20 @@ class IdentityStage:
         intel: IntelOf = intel_of,
         tenants: Callable[[], Awaitable[Iterable[str]]] | None = None,
         on_premises: bool = False,
+        learns: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._sets = sets
         self._step_changes = step_changes
-        self._feed = Follower(store, name, [each for each in WATCHED if each in sets], limit=step_changes)
+        self._feed = Follower(
+            store, name, [REQUESTS.name, *(each for each in WATCHED if each in sets)], limit=step_changes
+        )
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
-        self._intel, self._all = intel, tenants
-        self._on_premises = on_premises
+        self._intel, self._all, self._learns = intel, tenants, learns
+        self._reading = Reading(sets, on_premises)
         self._clock = clock
-        self._aged = 0.0
+        self._aged = -AGE_EVERY_S  # the clock of a machine that has just started says little
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -191,7 +186,7 @@ class IdentityStage:
         settled = 0
         for tenant, of in list(self._tenants.items()):
             if tenant not in by_tenant and of.more():
-                settled += await self._write(tenant, of, of.position, _Read())
+                settled += await self._write(tenant, of, of.position, Read())
         return await self._feed.taken(part) or settled
 
     # ------------------------------------------------------------ one tenant
@@ -203,18 +198,19 @@ class IdentityStage:
             return
         of = await self._of(tenant)
         while of.more():
-            await self._write(tenant, of, of.position, _Read())
+            await self._write(tenant, of, of.position, Read())
 
     async def _take(self, tenant: str, changes: Sequence[Change]) -> None:
         of = await self._of(tenant)
         ahead = [change for change in changes if change.seq > of.position]
         if not ahead:
             return
-        read = await self._read(tenant, of, ahead)
-        of.place.stamp = max(of.place.stamp, ahead[-1].at)
+        store, place = self._store.tenant(tenant), of.place
+        read = await self._reading.read(store, ahead, place.newest, of.live.accounts)
+        place.stamp = max(place.stamp, ahead[-1].at)
         await self._write(tenant, of, ahead[-1].seq, read)
         for workload, principal in read.unfinished:
-            await finish(self._store.tenant(tenant), self._sets, WORKLOADS if workload else USERS, principal, ACTOR)
+            await finish(store, self._sets, WORKLOADS if workload else USERS, principal, ACTOR)
 
     async def _of(self, tenant: str) -> _Tenant:
         of = self._tenants.get(tenant)
@@ -228,7 +224,7 @@ class IdentityStage:
     async def _restored(self, tenant: str) -> _Tenant:
         """As it was after the last write: the rows are read when they are asked for, what waits from the documents."""
         store = self._store.tenant(tenant)
-        of = _Tenant(tenant, await self._intel(self._store, tenant))
+        of = _Tenant(tenant, await self._intel(self._store, tenant), self._learns)
         await of.live.open(store)
         await of.settled.open(store)
         for which, memory in ((False, of.live), (True, of.settled)):
@@ -241,13 +237,13 @@ class IdentityStage:
         for word in of.place.feedback:
             of.waiting.push(word)
         since = instant(datetime.fromtimestamp(max(0.0, of.place.settled[0]), UTC) - timedelta(milliseconds=1))
-        for name, at, make in ((SIGN_INS, "createdDateTime", sign_in), (AUDITS, "activityDateTime", directory_audit)):
-            if name not in self._sets:
+        for name, at, make in _WAITING:
+            if name not in self._sets and name != REQUESTS.name:
                 continue
             async for row in newer(store, name, at, since):
                 if row.created > of.place.stamp:
-                    continue  # not taken yet
-                body = msgspec.json.decode(row.wire("beta"))
+                    continue  # not taken yet: a stamp is one document's own, and they grow as change numbers do
+                body = {"id": row.id, **msgspec.json.decode(row.wire("beta"))}
                 try:
                     event = make(body)
                 except (ValueError, KeyError, TypeError):
@@ -258,7 +254,7 @@ class IdentityStage:
                         of.noted.add(event.id)
         return of
 
-    async def _write(self, tenant: str, of: _Tenant, seq: int, read: _Read) -> int:
+    async def _write(self, tenant: str, of: _Tenant, seq: int, read: Read) -> int:
         """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored."""
         store, before = self._store.tenant(tenant), of.position
         try:
@@ -290,7 +286,7 @@ class IdentityStage:
         of.settled.trim()
         return settled
 
-    async def _step(self, store: TenantStore, of: _Tenant, read: _Read) -> tuple[_Made, int]:
+    async def _step(self, store: TenantStore, of: _Tenant, read: Read) -> tuple[_Made, int]:
         """Both states go on. What they need is read first."""
         place, made, now = of.place, _Made(), self._clock()
         for event in read.events:
@@ -329,7 +325,7 @@ class IdentityStage:
             memory.levels = of.levels[which].dump()
         return made, len(due)
 
-    def _run(self, of: _Tenant, settled: bool, event: Step, made: _Made, read: _Read) -> None:
+    def _run(self, of: _Tenant, settled: bool, event: Step, made: _Made, read: Read) -> None:
         memory = of.settled if settled else of.live
         memory.changed(event)
         for result in stepped(memory, event):
@@ -370,7 +366,7 @@ class IdentityStage:
         """Of a principal, and no sign-in: once a day for each kind of change."""
         side = WORKLOADS if result.workload else USERS
         own = isinstance(event, Audit) and event.principal == result.principal
-        name, kind = (event.name if own else "", event.activity) if isinstance(event, Audit) else ("", "")
+        name, kind = (event.name, event.activity) if own and isinstance(event, Audit) else ("", "")
         key = f"{result.principal}/{int(event.at // DAY)}/{kind}"
         for finding in result.findings:
             if not finding.subject:
@@ -384,7 +380,7 @@ class IdentityStage:
             del of.place.pending[id]
             made.told.setdefault(id, [])
 
-    def _tell(self, outcome: Outcome, made: _Made, read: _Read, settled_to: float) -> None:
+    def _tell(self, outcome: Outcome, made: _Made, read: Read, settled_to: float) -> None:
         tx = outcome.tx
         for id, told in made.told.items():
             outcome.tell(id, told, settled_to, keep=id in made.keep)
@@ -397,131 +393,6 @@ class IdentityStage:
             remediate_sign_in(tx, self._sets, id, ACTIONS["passedMultifactor"])
         for user, name in made.remediated:
             remediate_user(tx, self._sets, user, ACTIONS[name])
-
-    # ------------------------------------------------------------ changes into events
-
-    async def _read(self, tenant: str, of: _Tenant, changes: Sequence[Change]) -> _Read:
-        store, read = self._store.tenant(tenant), _Read()
-        bodies = await self._bodies(store, changes)
-        for change in changes:
-            body = bodies.get((change.collection, change.id))
-            try:
-                await self._of_change(store, of, change, body, read)
-            except (ValueError, KeyError, TypeError) as error:
-                # The record is stored and shown; only its risk is not evaluated.
-                log.warning("identity.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
-        return read
-
-    async def _bodies(self, store: TenantStore, changes: Sequence[Change]) -> dict[tuple[str, str], Mapping[str, Any]]:
-        ids: dict[str, dict[str, None]] = {}
-        for change in changes:
-            if change.op != "deleted" and (change.op == "created" or change.collection not in (SIGN_INS, AUDITS)):
-                ids.setdefault(change.collection, {})[change.id] = None
-        found: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for collection, its in ids.items():
-            page = await store.page(collection, Query(top=len(its), ids=tuple(its), version="beta"))
-            for row in page.rows:
-                found[collection, row.id] = msgspec.json.decode(row.wire("beta"))
-        return found
-
-    async def _of_change(
-        self, store: TenantStore, of: _Tenant, change: Change, body: Mapping[str, Any] | None, read: _Read
-    ) -> None:
-        changed = change.changed or {}
-        if change.collection == SIGN_INS:
-            if change.op == "created" and body is not None:
-                event = sign_in(body)
-                read.events.append(event)
-                read.bodies[event.id] = body
-            elif change.op == "updated" and change.actor != ACTOR and "riskState" in changed:
-                await self._word(store, of, change, read, changed)
-        elif change.collection in (USERS.risky, WORKLOADS.risky):
-            if (
-                body is not None
-                and body.get("isProcessing") is True
-                and decision_of(body.get("riskDetail")) is not None
-            ):
-                read.unfinished.append((change.collection == WORKLOADS.risky, change.id))
-            if change.actor != ACTOR and ("riskState" in changed or "riskDetail" in changed):
-                self._word_on(of, change, read, changed, change.id, "")
-        elif change.collection in (USERS.detections, WORKLOADS.detections):
-            side = WORKLOADS if change.collection == WORKLOADS.detections else USERS
-            new = change.op == "created" or "riskState" in changed or "riskLevel" in changed
-            if body is not None and change.actor != ACTOR and body.get("source") != OURS and new and body.get(side.id):
-                read.moved.append((side is WORKLOADS, str(body[side.id]), str(body.get("riskEventType"))))
-        elif body is None:
-            return
-        elif change.collection == AUDITS:
-            if change.op == "created":
-                await self._of_audit(store, of, body, read)
-        else:
-            self._of_user(change, body, read, changed)
-            await self._account(store, of, change.id, read)
-
-    async def _word(
-        self, store: TenantStore, of: _Tenant, change: Change, read: _Read, changed: Mapping[str, tuple[Any, Any]]
-    ) -> None:
-        """What a person, or a provider, said of a sign-in."""
-        row = await store.get(SIGN_INS, change.id)
-        if row is not None:
-            event = sign_in(msgspec.json.decode(row.wire("beta")))
-            self._word_on(of, change, read, changed, event.principal, event.id)
-
-    def _word_on(
-        self,
-        of: _Tenant,
-        change: Change,
-        read: _Read,
-        changed: Mapping[str, tuple[Any, Any]],
-        principal: str,
-        sign_in: str,
-    ) -> None:
-        action = decision_of(changed.get("riskDetail", (None, None))[1])
-        if action is not None and action.trains:
-            at = min(seconds(change.at), of.place.newest or seconds(change.at))
-            id = f"{change.collection}/{change.id}/{change.at}"
-            read.events.append(Feedback(id, at, principal, action.trains, sign_in))
-
-    async def _of_audit(self, store: TenantStore, of: _Tenant, body: Mapping[str, Any], read: _Read) -> None:
-        event = directory_audit(body)
-        if event is None:
-            return
-        read.events.append(event)
-        await self._account(store, of, event.principal, read)  # who is an administrator now: roles are not in the feed
-        name = PASSWORDS.get(event.activity.casefold())
-        if name is None or not event.success:
-            return
-        for target in body.get("targetResources") or ():
-            user = target.get("id")
-            if not user or (target.get("type") or "User").casefold() != "user":
-                continue
-            if name != "temporaryPassword" and event.principal not in (user, ""):
-                continue  # somebody else's doing
-            read.remediated.append((str(user), name, event.address))
-            read.events.append(Feedback(f"{BY_CHANGE}{event.id}/{user}", event.at, str(user), "remediated"))
-
-    async def _account(self, store: TenantStore, of: _Tenant, id: str, read: _Read) -> None:
-        """What the directory says of a user now, where that is another than what is known here."""
-        row = await store.get("users", id) if id and id not in read.accounts else None
-        if row is None:
-            return
-        user = inner(row)
-        account = await account_of(store, self._sets, user)
-        for name in dict.fromkeys((id, str(user.get("userPrincipalName") or "").casefold())):
-            if name and of.live.accounts.get(name) != account:
-                read.accounts[name] = account
-
-    def _of_user(
-        self, change: Change, body: Mapping[str, Any], read: _Read, changed: Mapping[str, tuple[Any, Any]]
-    ) -> None:
-        """A password that was changed on premises, where that is set to end a risk."""
-        synced = body.get("onPremisesSyncEnabled") is True
-        if self._on_premises and synced and "lastPasswordChangeDateTime" in changed:
-            before, after = changed["lastPasswordChangeDateTime"]
-            if after and (not before or after > before):
-                read.remediated.append((change.id, "onPremisesPasswordChange", ""))
-                id = f"{BY_CHANGE}{change.id}/{after}"
-                read.events.append(Feedback(id, seconds(str(after)), change.id, "remediated"))
 
     # ------------------------------------------------------------ time
 

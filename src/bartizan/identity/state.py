@@ -69,6 +69,7 @@ class Recent(Struct, array_like=True, gc=False):
     strange: float  # of it, what the place says: above 0 it was new to the principal
     device: float  # what the device says
     types: list[str]  # of its findings
+    verdict: str = ""  # what a person has said of it
 
 
 class Held(Struct, array_like=True, gc=False):

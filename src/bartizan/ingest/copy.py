@@ -1,7 +1,9 @@
-"""The stage that copies sign-ins and audits, which are documents of the store, to the lake's tables.
+"""The stage that copies documents of the store to the lake's tables.
 
-A document is copied when it is created, as it is at that moment; decisions on its risk that come later change the
-document alone. At least once from the feed, and the lake knows which part of it has been appended: effectively once.
+A sign-in or an audit is copied when it is created, as it is at that moment; decisions on its risk that come later
+change the document alone. What has states (alerts, incidents, risk, users, indicators) is copied with each change, as
+it is when the change is read: of several changes that are read together the last one counts. At least once from the
+feed, and the lake knows which part of it has been appended: effectively once.
 
 Source: design of events in ARCHITECTURE.md.
 """
@@ -10,18 +12,54 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from bartizan.errors import BadRequest, TooLarge
+from bartizan.lake.alert_rows import alert_rows, alert_state_rows, incident_rows
 from bartizan.lake.buffer import Lake
+from bartizan.lake.identity_rows import (
+    indicator_gone,
+    indicator_rows,
+    risk_detection_rows,
+    risky_user_gone,
+    risky_user_rows,
+    user_gone,
+    user_rows,
+)
 from bartizan.lake.rows import TableRow, audit_rows, sign_in_rows
+from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.draft import inner
 from bartizan.store.follow import Follower
-from bartizan.store.interface import Change, Store
+from bartizan.store.interface import Change, Query, Store, TenantStore
 
 Rows = list[TableRow]
-COPIED: Mapping[str, Callable[[Mapping[str, Any], str], Rows]] = {
-    "signIns": sign_in_rows,
-    "directoryAudits": audit_rows,
+Inner = Mapping[str, Any]
+INCIDENT_ALERTS = 1_000  # ids that a row of an incident names
+
+
+class Copied(Struct, frozen=True):
+    """How a set is copied: rows of (object, tenant, when) that was made, and of one that was changed, and of (id,
+    tenant, when) that was deleted; None: of that there are none."""
+
+    made: Callable[[Inner, str, str], Rows]
+    changed: Callable[[Inner, str, str], Rows] | None = None
+    deleted: Callable[[str, str, str], Rows] | None = None
+
+    def ops(self) -> set[str]:
+        """Changes of which there are rows."""
+        more = {"updated": self.changed, "deleted": self.deleted}
+        return {"created", *(op for op, rows in more.items() if rows is not None)}
+
+
+COPIED: Mapping[str, Copied] = {
+    "signIns": Copied(lambda inner, tenant, at: sign_in_rows(inner, tenant)),
+    "directoryAudits": Copied(lambda inner, tenant, at: audit_rows(inner, tenant)),
+    "alerts_v2": Copied(alert_rows, alert_state_rows),
+    "incidents": Copied(incident_rows, incident_rows),
+    "riskDetections": Copied(risk_detection_rows, risk_detection_rows),
+    "riskyUsers": Copied(risky_user_rows, risky_user_rows, risky_user_gone),
+    "users": Copied(user_rows, user_rows, user_gone),
+    "tiIndicators": Copied(indicator_rows, indicator_rows, indicator_gone),
 }
 STEP_CHANGES = 500  # of one step
 
@@ -50,11 +88,14 @@ class CopyStage:
         part = await self._feed.read()
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
-            if change.op == "created":
+            if change.op in COPIED[change.collection].ops():
                 by_tenant.setdefault(change.tenant, []).append(change)
-        for tenant, created in by_tenant.items():
-            position = await self._position(tenant, created, part.after, part.head)
-            parts = [(change.seq, await self._rows(change)) for change in created if change.seq > position]
+        for tenant, changes in by_tenant.items():
+            position = await self._position(tenant, changes, part.after, part.head)
+            parts = [
+                (last.seq, await self._rows(last, made=made))
+                for last, made in _last_of_each([change for change in changes if change.seq > position])
+            ]
             await self._append(tenant, [each for each in parts if each[1]])
         return await self._feed.taken(part)
 
@@ -74,11 +115,19 @@ class CopyStage:
         await self._lake.forget(tenant, self._name)
         return cursor
 
-    async def _rows(self, change: Change) -> Rows:
-        stored = await self._store.tenant(change.tenant).get(change.collection, change.id)
+    async def _rows(self, change: Change, *, made: bool) -> Rows:
+        of = COPIED[change.collection]
+        if change.op == "deleted":
+            return [] if of.deleted is None else of.deleted(change.id, change.tenant, change.at)
+        store = self._store.tenant(change.tenant)
+        stored = await store.get(change.collection, change.id)
         if stored is None:
             return []  # deleted since
-        return COPIED[change.collection](inner(stored), change.tenant)
+        whole = {**inner(stored), "id": change.id}
+        if change.collection == "incidents":
+            return incident_rows(whole, change.tenant, change.at, await _alerts_of(store, change.id))
+        as_rows = of.made if made else of.changed
+        return [] if as_rows is None else as_rows(whole, change.tenant, change.at)
 
     async def _append(self, tenant: str, parts: Sequence[tuple[int, Rows]]) -> None:
         """All at once. If the lake refuses what they hold, by halves, so that only the one at fault stays out."""
@@ -94,3 +143,18 @@ class CopyStage:
             middle = len(parts) // 2
             await self._append(tenant, parts[:middle])
             await self._append(tenant, parts[middle:])
+
+
+def _last_of_each(changes: Sequence[Change]) -> list[tuple[Change, bool]]:
+    """The last change of each object, in order, and whether the object was made in these changes."""
+    last = {(change.collection, change.id): change for change in changes}
+    made = {(change.collection, change.id) for change in changes if change.op == "created"}
+    ordered = sorted(last.values(), key=lambda change: change.seq)
+    return [(change, (change.collection, change.id) in made) for change in ordered]
+
+
+async def _alerts_of(store: TenantStore, incident: str) -> list[str]:
+    """The ids of an incident's alerts as they are now, INCIDENT_ALERTS at most."""
+    of = Compare("eq", Path(("incidentId",), kind="text"), Literal(incident, "text"))
+    page = await store.page("alerts_v2", Query(top=INCIDENT_ALERTS, filter=of))
+    return [row.id for row in page.rows]

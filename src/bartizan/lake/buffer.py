@@ -14,9 +14,9 @@ Source: design of events in ARCHITECTURE.md.
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,9 @@ from msgspec import Struct
 from bartizan.errors import TooLarge
 from bartizan.lake.coerce import coerce, find
 from bartizan.lake.tables import Table
+from bartizan.lake.writer import Clock, Db
 
+T = TypeVar("T")
 Row = Mapping[str, Any]
 
 # Of one row as JSON. A record of 1 MiB that is kept as text grows by its escapes (up to six times): it must fit.
@@ -32,11 +34,12 @@ MAX_ROW_BYTES = 8 * 2**20
 MAX_APPEND_ROWS = 100_000
 MAX_APPEND_BYTES = 256 * 2**20  # of one append as JSON lines
 BATCH_BYTES = 4 * 2**20  # of JSON lines, beyond which rows go into a further batch
+CHUNK_ROWS = 256  # that are encoded in one go
 LEVEL = 1  # of zlib: level 6 costs three times the CPU for a tenth less
 
 _ONCE = re.compile(r"([A-Za-z][\w.:-]{0,99})/(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -47,6 +50,7 @@ class Packed(Struct, frozen=True):
     count: int
     first: str | None
     last: str | None
+    fields: str  # the names that its rows hold, with commas
     plain_bytes: int
     data: bytes
 
@@ -60,6 +64,7 @@ class Batch(Struct, frozen=True):
     count: int
     first: str | None  # earliest and latest time of the rows, wire form
     last: str | None
+    fields: str | None  # the names that the rows hold, with commas; None: written before they were noted
     plain_bytes: int  # of the JSON lines
     data: bytes  # the JSON lines, compressed by zlib
 
@@ -135,10 +140,20 @@ class Lake(Protocol):
         ...
 
     async def erase(self, tenant: str) -> int:
-        """Removes all of a tenant, the marks of `once` too; returns the number of rows."""
+        """Removes all of a tenant, the marks of `once` too, and takes its files out of the manifest; returns the
+        number of rows. `manifest.Manifest.erase` does that and removes the files
+        too."""
         ...
 
     async def sizes(self) -> Sizes: ...
+
+    async def read(self, work: Callable[[Db], T]) -> T:
+        """Runs statements on the buffer's database, where the manifest of files is kept too. Raises ours."""
+        ...
+
+    async def write(self, work: Callable[[Db, Clock], T], size: int = 0) -> T:
+        """The same in a transaction, ordered with all appends. `work` may run more than once."""
+        ...
 
     async def backup(self, path: str) -> None:
         """A consistent copy while serving (SQLite: online backup to `path`; PostgreSQL: NotServed, use pg_dump)."""
@@ -175,29 +190,57 @@ def pack(rows: Sequence[tuple[str, Row]], received: str | None) -> list[Packed]:
 
 
 def _batches(of: Table, rows: Sequence[Row], received: str | None) -> Iterator[Packed]:
-    lines: list[bytes] = []
-    times: list[str] = []
-    size = 0
-    for row in rows:
-        made = coerce(of, row, received=received)
-        line = _encode(made)
-        if len(line) > MAX_ROW_BYTES:
-            raise TooLarge(f"a row of {of.name} has {len(line)} bytes; the most is {MAX_ROW_BYTES}")
-        if lines and size + len(line) >= BATCH_BYTES:
-            yield _packed(of, lines, times)
-            lines, times, size = [], [], 0
-        lines.append(line)
-        size += len(line) + 1
-        if of.time is not None:
-            times.append(made[of.time])
-    if lines:
-        yield _packed(of, lines, times)
+    held = _Held(of)
+    for start in range(0, len(rows), CHUNK_ROWS):
+        made = [coerce(of, row, received=received) for row in rows[start : start + CHUNK_ROWS]]
+        text = _encode_lines(made)
+        if len(text) < min(BATCH_BYTES, MAX_ROW_BYTES):
+            if held.size + len(text) >= BATCH_BYTES:
+                yield from held.packed()
+            held.add(text, made)
+            continue
+        for row in made:  # large ones, each by itself
+            line = _encode_lines([row])
+            if len(line) > MAX_ROW_BYTES:
+                raise TooLarge(f"a row of {of.name} has {len(line)} bytes; the most is {MAX_ROW_BYTES}")
+            if held.size + len(line) >= BATCH_BYTES:
+                yield from held.packed()
+            held.add(line, [row])
+    yield from held.packed()
 
 
-def _packed(of: Table, lines: list[bytes], times: list[str]) -> Packed:
-    text = b"\n".join(lines) + b"\n"
-    first, last = (min(times), max(times)) if times else (None, None)
-    return Packed(of.name, len(lines), first, last, len(text), zlib.compress(text, LEVEL))
+class _Held:
+    """Rows of a table on their way into a batch."""
+
+    __slots__ = ("_count", "_fields", "_of", "_texts", "_times", "size")
+
+    def __init__(self, of: Table) -> None:
+        self._of = of
+        self._clear()
+
+    def _clear(self) -> None:
+        self._texts: list[bytes] = []
+        self._times: list[str] = []
+        self._fields: set[str] = set()
+        self._count = self.size = 0
+
+    def add(self, text: bytes, rows: Sequence[Row]) -> None:
+        self._texts.append(text)
+        self.size += len(text)
+        self._count += len(rows)
+        self._fields.update(*rows)
+        if (time := self._of.time) is not None:
+            times = [row[time] for row in rows]
+            self._times += [min(times), max(times)]
+
+    def packed(self) -> Iterator[Packed]:
+        """What is held, as a batch; none of nothing."""
+        if self._count:
+            text = b"".join(self._texts)
+            first, last = (min(self._times), max(self._times)) if self._times else (None, None)
+            fields = ",".join(sorted(self._fields))
+            yield Packed(self._of.name, self._count, first, last, fields, len(text), zlib.compress(text, LEVEL))
+            self._clear()
 
 
 def open_lake(target: str | Path, **limits: Any) -> Lake:

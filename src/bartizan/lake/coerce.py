@@ -17,6 +17,8 @@ from bartizan.model.times import instant
 
 TIME_SOURCE = "timeSource"  # in the rest of a row: "received" where the row had no time of its own
 
+_PLAIN = (int, bool)
+_string = OF["string"]
 _FOLDED_TIMES = frozenset(name.lower() for name in TIMES)
 
 
@@ -41,7 +43,10 @@ def coerce(table: Table | str, row: Mapping[str, Any], *, received: str | None =
     rest: list[tuple[str, Any]] = []
     strays: list[tuple[str, str, Any]] = []  # under another name than their column's
     for name, value in row.items():
-        if name not in to:
+        convert = to.get(name)
+        if convert is _string and type(value) is str and value.isascii():  # most of all values
+            made[name] = value
+        elif convert is None:
             column = _column(of, name)
             if column is None:
                 rest.append((name, value))
@@ -49,7 +54,7 @@ def coerce(table: Table | str, row: Mapping[str, Any], *, received: str | None =
                 strays.append((column, name, value))
         elif value is None:
             made[name] = None
-        elif (fitting := to[name](value)) is MISFIT:
+        elif (fitting := convert(value)) is MISFIT:
             rest.append((name, value))
         else:
             made[name] = fitting
@@ -104,6 +109,8 @@ def _fill_time(of: Table, time: str, made: dict[str, Any], received: str | None)
 
 def _with(held: Any, rest: list[tuple[str, Any]]) -> Any:
     """What the rest column holds already, and the rest; two of one name stand beside each other."""
+    if held is None and len(rest) == 1 and type(rest[0][1]) in _PLAIN and rest[0][0].isascii():
+        return dict(rest)
     bucket = dict(held) if isinstance(held, dict) else {} if held is None else {"value": held}
     for name, value in rest:
         put(bucket, name, value)

@@ -17,19 +17,20 @@ from bartizan.model.times import instant
 
 T = TypeVar("T")
 
-FORMAT = 1  # of the tables; a number that this program does not know is refused
+FORMAT = 2  # of the tables; a number that this program does not know is refused
+OLDER = 1  # the format that is made this one at start: without fields of batches, and without files
 MAX_READ_BATCHES = 10_000  # of one answer of read_after
 DROP_BATCHES = 500  # of one transaction: the lock is held for some milliseconds
 
 _INSERT = (
-    "INSERT INTO lake_batches (seq, tenant, name, row_count, first_time, last_time, plain_bytes, data) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO lake_batches (seq, tenant, name, row_count, first_time, last_time, fields, plain_bytes, data) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _MARK = (
     "INSERT INTO lake_marks (tenant, stage, position, seq) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, stage) DO UPDATE "
     "SET position = excluded.position, seq = excluded.seq"
 )
-_BATCH = "seq, tenant, name, row_count, first_time, last_time, plain_bytes, data"
+_BATCH = "seq, tenant, name, row_count, first_time, last_time, fields, plain_bytes, data"
 
 
 class Limits(Struct, frozen=True):
@@ -91,12 +92,12 @@ class SqlLake(ABC):
         self._close_readers()
         self._local = threading.local()
 
-    async def _read(self, work: Callable[[Db], T]) -> T:
+    async def read(self, work: Callable[[Db], T]) -> T:
         if self._threads is None:
             raise Unavailable("the lake is closed")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._bounded, work)
 
-    async def _write(self, work: Callable[[Db, Clock], T], size: int = 0) -> T:
+    async def write(self, work: Callable[[Db, Clock], T], size: int = 0) -> T:
         if self._writer is None:
             raise Unavailable("the lake is closed")
         return await self._writer.run(work, size)
@@ -122,17 +123,17 @@ class SqlLake(ABC):
                 db.run(_MARK, (tenant, part.stage, part.last, clock.seq))
             return clock.seq
 
-        return await self._write(work, sum(len(one.data) for one in packed))
+        return await self.write(work, sum(len(one.data) for one in packed))
 
     async def appended(self, tenant: str, stage: str) -> int:
-        found = await self._read(
+        found = await self.read(
             lambda db: db.rows("SELECT position FROM lake_marks WHERE tenant = ? AND stage = ?", (tenant, stage))
         )
         return int(found[0][0]) if found else 0
 
     async def forget(self, tenant: str, stage: str) -> None:
         params = (tenant, stage)
-        await self._write(lambda db, clock: db.run("DELETE FROM lake_marks WHERE tenant = ? AND stage = ?", params))
+        await self.write(lambda db, clock: db.run("DELETE FROM lake_marks WHERE tenant = ? AND stage = ?", params))
 
     async def read_after(
         self, seq: int, *, limit_rows: int, limit_bytes: int, tenant: str | None = None, table: str | None = None
@@ -140,29 +141,30 @@ class SqlLake(ABC):
         where = "seq > ?" + (" AND tenant = ?" if tenant is not None else "")
         where += " AND name = ?" if table is not None else ""
         params = (seq, *(each for each in (tenant, table) if each is not None))
-        return await self._read(lambda db: _read_after(db, where, params, limit_rows, limit_bytes))
+        return await self.read(lambda db: _read_after(db, where, params, limit_rows, limit_bytes))
 
     async def drop_through(self, seq: int) -> int:
         dropped = 0
-        while count := await self._write(lambda db, clock: _drop(db, seq)):
+        while count := await self.write(lambda db, clock: _drop(db, seq)):
             dropped += count
         return dropped
 
     async def head(self) -> int:
-        return await self._read(lambda db: int(db.rows("SELECT seq FROM lake_clock")[0][0]))
+        return await self.read(lambda db: int(db.rows("SELECT seq FROM lake_clock")[0][0]))
 
     async def erase(self, tenant: str) -> int:
         _check_tenant(tenant)
-        await self._write(lambda db, clock: db.run("DELETE FROM lake_marks WHERE tenant = ?", (tenant,)))
+        await self.write(lambda db, clock: db.run("DELETE FROM lake_marks WHERE tenant = ?", (tenant,)))
         rows = 0
-        while counts := await self._write(lambda db, clock: _erase(db, tenant)):
+        while counts := await self.write(lambda db, clock: _erase(db, tenant)):
             rows += sum(counts)
-        return rows
+        # The batches first: a flush that has read them finds them gone when it would name its files.
+        return rows + await self.write(lambda db, clock: _forsake(db, tenant))
 
     async def sizes(self) -> Sizes:
         sums = ", ".join(f"coalesce(sum({what}), 0)" for what in ("1", "row_count", "plain_bytes", "length(data)"))
-        sql = f"SELECT {sums} FROM lake_batches"  # noqa: S608 - no value of anybody's is in it
-        found = await self._read(lambda db: db.rows(sql))
+        sql = f"SELECT {sums} FROM lake_batches"
+        found = await self.read(lambda db: db.rows(sql))
         return Sizes(*(int(number) for number in found[0]))
 
 
@@ -172,7 +174,7 @@ def _check_tenant(tenant: str) -> None:
 
 
 def _params(seq: int, tenant: str, one: Packed) -> tuple[Any, ...]:
-    return (seq, tenant, one.table, one.count, one.first, one.last, one.plain_bytes, one.data)
+    return (seq, tenant, one.table, one.count, one.first, one.last, one.fields, one.plain_bytes, one.data)
 
 
 def _known(db: Db, tenant: str, part: Span) -> int | None:
@@ -192,7 +194,7 @@ def _read_after(db: Db, where: str, params: Sequence[Any], limit_rows: int, limi
     `where` is put together from the program's own words; values are parameters.
     """
     wanted = max(1, min(limit_rows, MAX_READ_BATCHES))
-    sized = f"SELECT seq, row_count, plain_bytes FROM lake_batches WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+    sized = f"SELECT seq, row_count, plain_bytes FROM lake_batches WHERE {where} ORDER BY seq LIMIT ?"
     found = db.rows(sized, (*params, wanted))
     last, rows, size = None, 0, 0
     for seq, count, plain_bytes in found:
@@ -202,7 +204,7 @@ def _read_after(db: Db, where: str, params: Sequence[Any], limit_rows: int, limi
         last = seq
     if last is None:
         return []
-    whole = f"SELECT {_BATCH} FROM lake_batches WHERE {where} AND seq <= ? ORDER BY seq"  # noqa: S608
+    whole = f"SELECT {_BATCH} FROM lake_batches WHERE {where} AND seq <= ? ORDER BY seq"
     return [Batch(*row) for row in db.rows(whole, (*params, last))]
 
 
@@ -211,6 +213,14 @@ def _drop(db: Db, seq: int) -> int:
         "DELETE FROM lake_batches WHERE seq IN (SELECT seq FROM lake_batches WHERE seq <= ? ORDER BY seq LIMIT ?)",
         (seq, DROP_BATCHES),
     )
+
+
+def _forsake(db: Db, tenant: str) -> int:
+    """The tenant's files are nobody's from now on; how many rows they hold."""
+    rows = int(db.rows("SELECT coalesce(sum(row_count), 0) FROM lake_files WHERE tenant = ?", (tenant,))[0][0])
+    db.run("INSERT INTO lake_gone (path, due_s) SELECT path, 0 FROM lake_files WHERE tenant = ?", (tenant,))
+    db.run("DELETE FROM lake_files WHERE tenant = ?", (tenant,))
+    return rows
 
 
 def _erase(db: Db, tenant: str) -> list[int]:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import structlog
 
 from bartizan.errors import BartizanError, NotServed, StorageFull, Timeout, Unavailable
-from bartizan.lake.engine import FORMAT, Limits, SqlLake
+from bartizan.lake.engine import FORMAT, OLDER, Limits, SqlLake
 from bartizan.lake.writer import Clock, Db, Params, Unknown
 
 try:
@@ -48,6 +48,14 @@ _TABLES = (
         tenant text COLLATE "C" NOT NULL, stage text COLLATE "C" NOT NULL,
         position bigint NOT NULL, seq bigint NOT NULL, PRIMARY KEY (tenant, stage))""",
     "CREATE TABLE IF NOT EXISTS lake_writers (owner text PRIMARY KEY, last bigint NOT NULL, at timestamptz NOT NULL)",
+    "ALTER TABLE lake_batches ADD COLUMN IF NOT EXISTS fields text",
+    'CREATE TABLE IF NOT EXISTS lake_cursors (name text COLLATE "C" PRIMARY KEY, position bigint NOT NULL)',
+    """CREATE TABLE IF NOT EXISTS lake_files (
+        path text COLLATE "C" PRIMARY KEY, tenant text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
+        day text COLLATE "C" NOT NULL, level int NOT NULL, first_us bigint, last_us bigint, row_count bigint NOT NULL,
+        bytes bigint NOT NULL, through bigint NOT NULL, written_s bigint NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS lake_files_tenant ON lake_files (tenant, name, day)",
+    'CREATE TABLE IF NOT EXISTS lake_gone (path text COLLATE "C" PRIMARY KEY, due_s bigint NOT NULL)',
 )
 
 # A server that falls silent is noticed within 25 s, as by the store; the DSN may say otherwise.
@@ -134,6 +142,7 @@ class PostgresPen:
             self.db.run(statement)
         self.db.run("INSERT INTO lake_clock VALUES (1, ?, 0) ON CONFLICT (one) DO NOTHING", (FORMAT,))
         self.db.run("DELETE FROM lake_writers WHERE at < now() - make_interval(secs => ?)", (FORGET_S,))
+        self.db.run("UPDATE lake_clock SET format = ? WHERE format = ?", (FORMAT, OLDER))
         known = self.db.rows("SELECT format FROM lake_clock")[0][0]
         self.db.run("COMMIT")
         if known != FORMAT:

@@ -4,8 +4,8 @@ A property without a column is kept in `_Extra` of the first row; the further ro
 for.
 
 Source: Azure Monitor reference, tables SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrincipalSignInLogs,
-AADManagedIdentitySignInLogs and AuditLogs; advanced hunting, tables EntraIdSignInEvents, EntraIdSpnSignInEvents and
-AADSignInEventsBeta (values of their int columns); Microsoft Graph, resources signIn and directoryAudit.
+AADManagedIdentitySignInLogs and AuditLogs; advanced hunting, tables EntraIdSignInEvents, EntraIdSpnSignInEvents
+(values of their int columns) and IdentityLogonEvents; Microsoft Graph, resources signIn and directoryAudit.
 """
 
 from collections.abc import Mapping
@@ -70,13 +70,13 @@ def sign_in_rows(inner: Inner, tenant: str) -> list[TableRow]:
 def audit_rows(inner: Inner, tenant: str) -> list[TableRow]:
     """Of a directoryAudit in inner form."""
     of = find("AuditLogs")
-    initiator = _object(inner, "initiatedBy")
-    user, app = _object(initiator, "user"), _object(initiator, "app")
+    initiator = object_of(inner, "initiatedBy")
+    user, app = object_of(initiator, "user"), object_of(initiator, "app")
     columns = {
         "TimeGenerated": inner.get("activityDateTime"),
         "OperationName": inner.get("activityDisplayName"),
         "ResultDescription": inner.get("resultReason"),
-        "Identity": _first(user, "displayName", "userPrincipalName") or _first(app, "displayName", "appId"),
+        "Identity": first(user, "displayName", "userPrincipalName") or first(app, "displayName", "appId"),
         "AADTenantId": tenant,
         "TenantId": tenant,
     }
@@ -92,7 +92,7 @@ def _log_of(inner: Inner) -> str:
         return "AADServicePrincipalSignInLogs"
     if kinds:
         return "SigninLogs" if "interactiveUser" in kinds else "AADNonInteractiveUserSignInLogs"
-    if inner.get("servicePrincipalId") and not _first(inner, "userId", "userPrincipalName"):
+    if inner.get("servicePrincipalId") and not first(inner, "userId", "userPrincipalName"):
         return "AADServicePrincipalSignInLogs"
     return "SigninLogs" if inner.get("isInteractive") is not False else "AADNonInteractiveUserSignInLogs"
 
@@ -103,7 +103,7 @@ def _kinds(inner: Inner) -> list[Any]:
 
 
 def _log_row(of: Table, inner: Inner, tenant: str) -> dict[str, Any]:
-    status, location = _object(inner, "status"), _object(inner, "location")
+    status, location = object_of(inner, "status"), object_of(inner, "location")
     code = status.get("errorCode")
     columns = {
         "TimeGenerated": inner.get("createdDateTime"),
@@ -111,7 +111,7 @@ def _log_row(of: Table, inner: Inner, tenant: str) -> dict[str, Any]:
         "Category": _SIGN_INS[of.name],
         "ResultType": None if code is None else str(code),  # "0": the sign-in succeeded
         "ResultDescription": status.get("failureReason"),
-        "Identity": _first(inner, "userDisplayName", "servicePrincipalName", "userPrincipalName"),
+        "Identity": first(inner, "userDisplayName", "servicePrincipalName", "userPrincipalName"),
         "Location": location.get("countryOrRegion"),
         "AADTenantId": tenant,
         "TenantId": tenant,
@@ -141,27 +141,46 @@ def _row(of: Table, columns: Inner, inner: Inner, names: Mapping[str, str | None
 
 
 def _event_rows(inner: Inner) -> list[TableRow]:
-    """Those of advanced hunting, with the columns that the catalogue has."""
+    """Those of advanced hunting, with the columns that the catalogue has. AADSignInEventsBeta and
+    AADSpnSignInEventsBeta are views of them (`views`)."""
     by_workload = _log_of(inner) in ("AADServicePrincipalSignInLogs", "AADManagedIdentitySignInLogs")
-    columns = {**_common(inner), **(_workload(inner) if by_workload else _account(inner))}
-    names = ("EntraIdSpnSignInEvents", "AADSpnSignInEventsBeta")
-    if not by_workload:
-        names = ("EntraIdSignInEvents", "AADSignInEventsBeta")
-    rows: list[TableRow] = []
-    for name in names:
-        of = find(name)
-        rows.append((name, {key: value for key, value in columns.items() if value is not None and key in of.columns}))
-    return rows
+    if by_workload:
+        return [_documented("EntraIdSpnSignInEvents", {**_common(inner), **_workload(inner)})]
+    columns = {**_common(inner), **_account(inner)}
+    return [
+        _documented("EntraIdSignInEvents", columns),
+        _documented("IdentityLogonEvents", {**columns, **_logon(inner)}),
+    ]
+
+
+def _documented(name: str, columns: Inner) -> TableRow:
+    of = find(name)
+    return name, {key: value for key, value in columns.items() if value is not None and key in of.columns}
+
+
+def _logon(inner: Inner) -> dict[str, Any]:
+    """What IdentityLogonEvents says in another way than EntraIdSignInEvents."""
+    status = object_of(inner, "status")
+    code = status.get("errorCode")
+    name, _, domain = str(inner.get("userPrincipalName") or "").partition("@")
+    return {
+        "ActionType": None if code is None else "LogonSuccess" if code == 0 else "LogonFailed",
+        "LogonType": "NonInteractive" if _log_of(inner).startswith("AADNon") else "Interactive",
+        "FailureReason": status.get("failureReason") if code else None,
+        "AccountName": name or None,
+        "AccountDomain": domain or None,
+        "Location": object_of(inner, "location").get("countryOrRegion"),
+    }
 
 
 def _common(inner: Inner) -> dict[str, Any]:
-    location = _object(inner, "location")
-    point = _object(location, "geoCoordinates")
+    location = object_of(inner, "location")
+    point = object_of(location, "geoCoordinates")
     return {
         "Timestamp": inner.get("createdDateTime"),
         "Application": inner.get("appDisplayName"),
         "ApplicationId": inner.get("appId"),
-        "ErrorCode": _object(inner, "status").get("errorCode"),
+        "ErrorCode": object_of(inner, "status").get("errorCode"),
         "CorrelationId": inner.get("correlationId"),
         "ResourceDisplayName": inner.get("resourceDisplayName"),
         "ResourceId": inner.get("resourceId"),
@@ -186,7 +205,7 @@ def _workload(inner: Inner) -> dict[str, Any]:
 
 
 def _account(inner: Inner) -> dict[str, Any]:
-    device = _object(inner, "deviceDetail")
+    device = object_of(inner, "deviceDetail")
     kinds = _kinds(inner) or ["nonInteractiveUser" if inner.get("isInteractive") is False else "interactiveUser"]
     home, there = inner.get("homeTenantId"), inner.get("resourceTenantId")
     user_type = inner.get("userType")
@@ -223,7 +242,8 @@ def _account(inner: Inner) -> dict[str, Any]:
     }
 
 
-def _object(of: Inner, name: str) -> Inner:
+def object_of(of: Inner, name: str) -> Inner:
+    """A property that is an object; an empty one if it is none."""
     value = of.get(name)
     return value if isinstance(value, Mapping) else {}
 
@@ -234,5 +254,6 @@ def _number(numbers: Mapping[str, int], of: Inner, name: str) -> int | None:
     return numbers.get(value) if isinstance(value, str) else None
 
 
-def _first(of: Inner, *names: str) -> Any:
+def first(of: Inner, *names: str) -> Any:
+    """The first of some properties that says something; None if none does."""
     return next((of[name] for name in names if of.get(name)), None)

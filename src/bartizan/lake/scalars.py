@@ -164,10 +164,11 @@ def _timespan(value: Any) -> Any:
     ticks = sum(Decimal(amount) * _TICKS[unit] for amount, unit in parts)
     if ticks != int(ticks) or ticks > _MAX_TICKS:
         return MISFIT
-    return _span_text(int(ticks), negative=sign == "-")
+    return span_text(int(ticks), negative=sign == "-")
 
 
-def _span_text(ticks: int, *, negative: bool) -> str:
+def span_text(ticks: int, *, negative: bool) -> str:
+    """Kusto's own form, [-][d.]hh:mm:ss[.fffffff], of a number of 100 ns that is not negative."""
     seconds, fraction = divmod(ticks, TICKS_A_SECOND)
     days, seconds = divmod(seconds, 86_400)
     clock = f"{seconds // 3_600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

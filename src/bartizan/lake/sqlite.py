@@ -16,7 +16,7 @@ import apsw
 import structlog
 
 from bartizan.errors import BartizanError, StorageFull, Timeout, Unavailable
-from bartizan.lake.engine import FORMAT, Limits, SqlLake
+from bartizan.lake.engine import FORMAT, OLDER, Limits, SqlLake
 from bartizan.lake.writer import Clock, Db, Params
 
 T = TypeVar("T")
@@ -31,11 +31,20 @@ _TABLES = """
 CREATE TABLE lake_clock (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, seq INTEGER NOT NULL);
 CREATE TABLE lake_batches (
     seq INTEGER PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, row_count INTEGER NOT NULL,
-    first_time TEXT, last_time TEXT, plain_bytes INTEGER NOT NULL, data BLOB NOT NULL);
+    first_time TEXT, last_time TEXT, plain_bytes INTEGER NOT NULL, data BLOB NOT NULL, fields TEXT);
 CREATE INDEX lake_batches_tenant ON lake_batches (tenant, name, seq);
 CREATE TABLE lake_marks (
     tenant TEXT NOT NULL, stage TEXT NOT NULL, position INTEGER NOT NULL, seq INTEGER NOT NULL,
     PRIMARY KEY (tenant, stage)) WITHOUT ROWID;
+"""
+_OF_FILES = """
+CREATE TABLE lake_cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE lake_files (
+    path TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, day TEXT NOT NULL, level INTEGER NOT NULL,
+    first_us INTEGER, last_us INTEGER, row_count INTEGER NOT NULL, bytes INTEGER NOT NULL, through INTEGER NOT NULL,
+    written_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX lake_files_tenant ON lake_files (tenant, name, day);
+CREATE TABLE lake_gone (path TEXT PRIMARY KEY, due_s INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 log = structlog.get_logger(__name__)
@@ -109,9 +118,13 @@ class SqlitePen:
         """The tables, unless they are there. Of several processes one makes them and the others wait."""
         self.db.run("BEGIN IMMEDIATE")
         if not self.db.rows("SELECT 1 FROM sqlite_schema WHERE name = 'lake_clock'"):
-            self.db.connection.execute(_TABLES)
+            self.db.connection.execute(_TABLES + _OF_FILES)
             self.db.run("INSERT INTO lake_clock VALUES (1, ?, 0)", (FORMAT,))
         known = self.db.rows("SELECT format FROM lake_clock")[0][0]
+        if known == OLDER:
+            self.db.connection.execute("ALTER TABLE lake_batches ADD COLUMN fields TEXT;" + _OF_FILES)
+            self.db.run("UPDATE lake_clock SET format = ?", (FORMAT,))
+            known = FORMAT
         self.db.run("COMMIT")
         if known != FORMAT:
             raise Unavailable(f"{self._path.name} has format {known}; this program knows {FORMAT}: update it")

@@ -20,6 +20,8 @@ KUSTO_TYPES: tuple[KustoType, ...] = get_args(KustoType)
 TIMES = ("Timestamp", "TimeGenerated")  # names of a time column, preferred first
 ADDITIONAL = "AdditionalFields"
 EXTRA = "_Extra"  # reserved, dynamic, in no catalogue: what a row holds beyond its table's columns
+# Of the files alone: the number of the flush that wrote a row, which orders rows by arrival, and when that was.
+FLUSH, INGESTED = "_Flush", "_Ingested"
 MAX_COLUMNS = 1_000
 
 _FILE = Path(__file__).with_name("tables.json")
@@ -35,10 +37,21 @@ class Table(Struct, frozen=True):
     time: str | None  # "Timestamp" or "TimeGenerated"; None: a table of states, without time
     other_time: str | None  # the other of the two, where a table has both
     rest: str  # the dynamic column that takes what has no column: AdditionalFields, or EXTRA
+    names: Mapping[str, str]  # column, and rest -> its name in files, where case tells no names apart
 
     def column(self, name: str) -> str | None:
         """A column's own spelling, by its name in any case."""
         return name if name in self.columns else self.folded.get(name.lower())
+
+    def stored(self, column: str) -> str:
+        """The name in Parquet of a column (its own spelling) or of the rest. KeyError for any other."""
+        return self.names[column]
+
+    @property
+    def kinds(self) -> dict[str, KustoType]:
+        """Every column of a file but those that the flush adds, by its stored name."""
+        kinds = {self.names[column]: kind for column, kind in self.columns.items()}
+        return kinds if self.rest in self.columns else {**kinds, self.names[self.rest]: "dynamic"}
 
 
 def _table(name: str, columns: Mapping[str, KustoType]) -> Table:
@@ -48,7 +61,22 @@ def _table(name: str, columns: Mapping[str, KustoType]) -> Table:
     times = [each for each in TIMES if columns.get(each) == "datetime"]
     time, other = (*times, None, None)[:2]
     rest = ADDITIONAL if columns.get(ADDITIONAL) == "dynamic" else EXTRA
-    return Table(name, columns, folded, time, other, rest)
+    return Table(name, columns, folded, time, other, rest, _stored_names(columns, rest))
+
+
+def _stored_names(columns: Mapping[str, KustoType], rest: str) -> dict[str, str]:
+    """Of columns that differ only in case, the first keeps its name; a further one gets a number behind it."""
+    names: dict[str, str] = {} if rest in columns else {rest: rest}
+    taken = {each.lower() for each in (FLUSH, INGESTED, EXTRA, *columns)}
+    seen = {each.lower() for each in (FLUSH, INGESTED, EXTRA)}
+    for column in columns:
+        stored, number = column, 1
+        while stored.lower() in seen or (number > 1 and stored.lower() in taken):
+            number += 1
+            stored = f"{column}_{number}"
+        names[column] = stored
+        seen.add(stored.lower())
+    return names
 
 
 class _Catalogue(Mapping[str, Table]):

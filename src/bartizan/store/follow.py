@@ -34,13 +34,13 @@ class Part(Struct, frozen=True):
 
 
 class Follower:
-    """The place of the stage `name` in the feed, of which it reads some sets."""
+    """The place of the stage `name` in the feed, of which it reads some sets, `limit` changes at a time."""
 
     def __init__(self, store: Store, name: str, collections: Sequence[str], *, limit: int) -> None:
         self._store = store
         self._name = name
         self._collections = list(collections)
-        self._limit = limit
+        self.limit = limit
         self._moved = time.monotonic()
 
     async def run(self, step: Callable[[], Awaitable[int]]) -> None:
@@ -69,7 +69,7 @@ class Follower:
                 after = await self.register()
             head = await self._store.head()
             try:
-                changes = await self._store.changes(after, limit=self._limit, collections=self._collections)
+                changes = await self._store.changes(after, limit=self.limit, collections=self._collections)
             except Gone:
                 floor = await self._store.floor()
                 log.error("stage.gap", stage=self._name, after=after, up_to=floor)  # what lies between is stored alone

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from bartizan.app.assembly import declared, fed
-from bartizan.identity.stage import IdentityStage
+from bartizan.identity.memory import MEMORY
+from bartizan.identity.stage import PLACE, IdentityStage, Place
 from bartizan.store import Query, Store, Tx, draft, open_store
 
 TENANT = "contoso"
@@ -58,3 +59,25 @@ async def rows(store: Store, of: str, tenant: str = TENANT) -> dict[str, dict[st
         if not page.more:
             return found
         after = page.last
+
+
+async def ended(store: Store) -> dict[str, Any]:
+    """What is said of everybody, and what is remembered; without stamps."""
+    found: dict[str, Any] = {}
+    for of, names in (
+        ("signIns", ("riskLevelDuringSignIn", "riskLevelAggregated", "riskState", "riskDetail", "riskEventTypes_v2")),
+        ("riskDetections", ("riskEventType", "riskLevel", "riskState", "requestId", "additionalInfo")),
+        ("riskyUsers", ("riskLevel", "riskState", "riskDetail")),
+    ):
+        found[of] = {id: [body[name] for name in names] for id, body in (await rows(store, of)).items()}
+    after: Any = None
+    memory = found["memory"] = {}
+    while True:
+        page = await store.tenant(TENANT).page(MEMORY.name, Query(500, after=after))
+        memory.update((row.id, row.doc) for row in page.rows)
+        if not page.more:
+            break
+        after = page.last
+    place = msgspec.json.decode(await store.tenant(TENANT).value(PLACE) or b"", type=Place)
+    found["place"] = (place.newest, place.settled, place.pending, place.behind)
+    return found

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 from tests.identity.live.conftest import TENANT, bring, evaluate, rows, run
-from tests.identity.streams import quiet, spray, written
+from tests.identity.streams import DAY, MAC, START, quiet, sign_in, spray, written
 
 from bartizan.app.assembly import fed
 from bartizan.correlate.stage import CorrelateStage
-from bartizan.identity.outcome import finish, reckon
+from bartizan.identity import outcome
+from bartizan.identity.outcome import finish, follow, reckon
 from bartizan.identity.replay import replay
 from bartizan.identity.risk import ACTIONS
 from bartizan.identity.shapes import USERS
@@ -120,6 +121,18 @@ async def test_a_dismissal_stays_and_new_risk_counts(store: Store) -> None:
     assert (await rows(store, "signIns"))["a-right"]["riskState"] == "dismissed"
 
 
+async def test_the_alert_of_a_dismissed_risk_keeps_its_severity(store: Store) -> None:
+    await evaluate(store, stream())
+    before = await rows(store, "alerts_v2")
+    assert {each["severity"] for each in before.values()} == {"high"}
+    assert {each["status"] for each in before.values()} == {"new"}
+    await decide(store, "dismissUser")
+    after = await rows(store, "alerts_v2")
+    assert after.keys() == before.keys()
+    assert {each["severity"] for each in after.values()} == {"high"}
+    assert {each["status"] for each in after.values()} == {"resolved"}
+
+
 async def test_the_own_change_of_a_password_ends_risk_but_not_from_where_the_risk_is(store: Store) -> None:
     def changed(id: str, hour: int, address: str) -> dict[str, Any]:
         user = {"id": "u1", "userPrincipalName": "u1@northwall.example", "ipAddress": address}
@@ -159,6 +172,39 @@ async def test_a_providers_level_is_not_lowered(store: Store) -> None:
     await evaluate(store, list(quiet(8, 3)))
     user = (await rows(store, "riskyUsers"))["u1"]
     assert (user["riskLevel"], user["riskState"], user["isProcessing"]) == ("high", "atRisk", True)
+
+
+AWAY = {
+    "address": "203.0.113.66", "asn": 65551, "country": "BR", "city": "Recife", "place": (-8.05, -34.9), "agent": MAC,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "after"), [("confirmSignInSafe", ("none",)), ("dismissSignIn", ("low", "medium", "high"))]
+)
+async def test_the_same_sign_in_on_the_next_day(store: Store, action: str, after: tuple[str, ...]) -> None:
+    """What a person has called safe is known; what he has only dismissed is not, at once and in the end."""
+    first = sign_in("away", START + 13.4 * DAY, "u1", session="s-away", **AWAY)
+    documents = sorted([*quiet(8, 14), first], key=lambda each: str(each["createdDateTime"]))
+    await evaluate(store, documents)
+    assert (await rows(store, "signIns"))["away"]["riskState"] == "atRisk"
+    one, how = store.tenant(TENANT), ACTIONS[action]
+
+    def work(tx: Tx) -> None:
+        row = tx.get("signIns", "away")
+        assert row is not None and outcome.decide(tx, fed(), row, how)
+
+    await one.write(work, actor="admin")
+    await follow(one, fed(), ["away"], how, by="admin", actor="admin")
+    stage = IdentityStage(store, fed())
+    await run(stage)
+    next_day = sign_in("next", START + 14.5 * DAY, "u1", session="s-next", **AWAY)
+    await bring(store, [next_day])
+    await run(stage)
+    assert ((await rows(store, "signIns"))["next"]["riskLevelDuringSignIn"] or "none") in after
+    await bring(store, list(quiet(8, 18, seed=4))[8 * 3 * 15 :])
+    await run(stage)
+    assert ((await rows(store, "signIns"))["next"]["riskLevelAggregated"] or "none") in after
 
 
 async def decide(store: Store, name: str) -> None:

@@ -168,6 +168,7 @@ class Graph:
                 request.caller = await self.authenticate(request.headers)
             if request.method in ("POST", "PATCH", "PUT"):
                 request.body = await self._body(request.headers, receive)
+                request.gone = lambda: _gone(receive)
             tenant = "" if request.caller is None else request.caller.tenant
             async with self.turns.of(tenant, self._kind(tenant, request)):
                 response = await self.answer(request)
@@ -333,7 +334,14 @@ class Graph:
             self.token_key,
             request.ip,
             self.parts,
+            request.gone,
         )
+
+
+async def _gone(receive: Receive) -> None:
+    """After the body nothing comes but the end of the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def new_id() -> str:

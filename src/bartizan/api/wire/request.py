@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -30,7 +30,20 @@ encode = msgspec.json.Encoder().encode
 class Request:
     """What came in. `headers` are by name in lower case; of a repeated one the last counts."""
 
-    __slots__ = ("base", "body", "caller", "client_id", "headers", "id", "ip", "method", "path", "prefers", "query")
+    __slots__ = (
+        "base",
+        "body",
+        "caller",
+        "client_id",
+        "gone",
+        "headers",
+        "id",
+        "ip",
+        "method",
+        "path",
+        "prefers",
+        "query",
+    )
 
     def __init__(
         self,
@@ -56,6 +69,7 @@ class Request:
         self.client_id = client_id  # client-request-id
         self.ip = ip
         self.caller = caller
+        self.gone: Callable[[], Awaitable[None]] | None = None  # returns when the client has closed its connection
         self.prefers = _prefers(headers.get(b"prefer"))
 
     def json(self) -> Any:

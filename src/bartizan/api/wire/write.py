@@ -45,7 +45,8 @@ async def create(ctx: Context, target: Target, request: Request) -> Response:
     if resource.creates is not None:
         rows, fresh, merge = await resource.creates(ctx, given), True, False
     else:
-        rows, fresh = await _create(ctx, resource, sent_items, given, bound, merge)
+        done = given if resource.completes is None else await resource.completes(ctx, given)
+        rows, fresh = await _create(ctx, resource, sent_items, given, done, bound, merge)
     if many:
         wires = bodies.documents(ctx, resource.type, rows, request)
         response = Response(201 if fresh else 200, bodies.page(bodies.context(ctx, resource.name), wires, None, None))
@@ -128,17 +129,18 @@ async def _create(
     resource: Resource,
     sent: list[dict[str, Any]],
     given: list[dict[str, Any]],
+    done: list[dict[str, Any]],
     bound: list[Bound],
     merge: bool,
 ) -> tuple[list[Stored], bool]:
     """What is there already is compared with what was sent, not with what `prepare` stamped; with `merge` it takes the
-    sent values.
+    sent values. `done` is `given` completed: what is stored of a new object.
     """
     collection = resource.collection
-    ids = [str(each.get("id") or uuid4()) for each in given]
+    ids = [str(each.get("id") or uuid4()) for each in done]
     if len(set(ids)) < len(ids):
         raise BadRequest("two objects of the array have the same id.")
-    drafts = [draft(collection, each, id) for each, id in zip(given, ids, strict=True)]
+    drafts = [draft(collection, each, id) for each, id in zip(done, ids, strict=True)]
 
     def work(tx: Tx) -> tuple[list[Stored], bool]:
         rows: list[Stored] = []

@@ -17,7 +17,8 @@ from msgspec import Struct
 from bartizan.errors import Gone, NotServed
 from bartizan.identity.access.conditions import Locations, locations_of
 from bartizan.identity.access.facts import Principal, device_of, facts_of, guest_of, satisfied_by
-from bartizan.identity.access.verdict import Policy, Risk, RiskOf, StoredRisk, Verdict, policy_of, verdict
+from bartizan.identity.access.risk import LiveRisk
+from bartizan.identity.access.verdict import Policy, Risk, Verdict, policy_of, verdict
 from bartizan.store.draft import inner
 from bartizan.store.interface import Query, Store, TenantStore
 
@@ -57,10 +58,10 @@ class Decided(Struct, frozen=True):
 
 
 class ConditionalAccess:
-    """Of one process. `risk` tells the risk of a sign-in; without, the store's level of who signs in."""
+    """Of one process."""
 
-    def __init__(self, risk: RiskOf | None = None) -> None:
-        self._risk = risk
+    def __init__(self, risk: LiveRisk) -> None:
+        self.risk = risk
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -82,7 +83,7 @@ class ConditionalAccess:
         device = device_of(said, await _kept(store, said.get("deviceId")))
         met = satisfied_by(sign_in, satisfied, device)
         named = sign_in if sign_in.get("userId") or not who.id else {**sign_in, "userId": who.id}
-        risk = await (self._risk or StoredRisk(engine))(tenant, named)
+        risk = await self.risk.of(engine, tenant, named)
         facts = facts_of(sign_in, who, device, risk, action=action, insider=insider)
         return Decided(verdict(known.policies.values(), facts, met), who, risk)
 

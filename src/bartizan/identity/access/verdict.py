@@ -1,4 +1,4 @@
-"""Conditional access: what a tenant's policies say of one sign-in. Pure, but for the risk that is asked for.
+"""Conditional access: what a tenant's policies say of one sign-in. Pure.
 
 Every policy that applies and is enabled must be satisfied; one that blocks wins over all others; of several that
 demand something all is demanded together, and of their session controls the strictest. Policies for reporting only say
@@ -10,13 +10,11 @@ Session"; Microsoft Graph, appliedConditionalAccessPolicyResult and whatIfAnalys
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
 from bartizan.identity.access.conditions import Check, Facts, Inner, Locations, Missed, compile_conditions
-from bartizan.store.draft import inner
-from bartizan.store.interface import Store
 
 ENABLED, REPORTED = "enabled", "enabledForReportingButNotEnforced"
 
@@ -51,31 +49,6 @@ class Risk(Struct, frozen=True):
     sign_in_level: str = "none"
     user_level: str = "none"
     reasons: tuple[str, ...] = ()
-
-
-class RiskOf(Protocol):
-    """Tells the risk of a sign-in under way (inner form of signIn). What it raises fails the decision: an error."""
-
-    async def __call__(self, tenant: str, sign_in: Mapping[str, Any]) -> Risk: ...
-
-
-class StoredRisk:
-    """The level that the store has of the user or service principal; of the sign-in itself it knows nothing."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def __call__(self, tenant: str, sign_in: Mapping[str, Any]) -> Risk:
-        workload = sign_in.get("servicePrincipalId")
-        id, kept = (workload, "riskyServicePrincipals") if workload else (sign_in.get("userId"), "riskyUsers")
-        row = await self._store.tenant(tenant).get(kept, str(id)) if id else None
-        if row is None:
-            return Risk()
-        of = inner(row)
-        level = str(of.get("riskLevel") or "none")
-        if level == "none":
-            return Risk()
-        return Risk(user_level=level, reasons=(f"{kept}: riskLevel {level}, riskState {of.get('riskState')}",))
 
 
 # ---------------------------------------------------------------- a policy

@@ -1,0 +1,21 @@
+"""`python -m bartizan.app.hunt N`: runs hunts of one tenant for another process, over socket N, until that closes."""
+
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+NICE = 5  # answers to people go first
+COMMAND = (sys.executable, "-m", "bartizan.app.hunt")
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it closes the line
+    os.nice(NICE)
+    from bartizan.hunt.child import serve  # DuckDB with it: whoever wants the command alone does not pay for it
+
+    serve(Connection(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

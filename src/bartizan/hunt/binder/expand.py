@@ -1,0 +1,100 @@
+"""mv-expand and mv-apply.
+
+mv-apply numbers the rows, expands them, and does its sub-pipe group by group; the columns of the row come back by its
+number where the sub-pipe has dropped them.
+
+Source: Kusto Query Language, "mv-expand operator", "mv-apply operator".
+"""
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder.joins import option
+from bartizan.hunt.binder.naming import Taken, natural
+from bartizan.hunt.binder.order import counted
+from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.work import Work, convert
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.plan import Column, Expand, Expression, Join, Number, Project, Ref, Unnested, Windowed
+from bartizan.hunt.tree import Scalar
+
+
+class Expanded(tuple[Relation, list[Field]]):
+    """The rows, and the columns that are parts."""
+
+
+def mv_expand(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    assert isinstance(op.body, tree.Expand)
+    return _expanded(work, op, names, relation, drop=False)[0]
+
+
+def _index(op: tree.Operator) -> str:
+    return option(op, "with_itemindex", "")
+
+
+def _expanded(
+    work: Work, op: tree.Operator, names: Names, relation: Relation, *, drop: bool
+) -> tuple[Relation, list[Field]]:
+    assert isinstance(op.body, tree.Expand)
+    rows = Rows.of(relation)
+    kind = option(op, "kind", option(op, "bagexpansion", "bag")).lower()
+    if kind not in ("bag", "array"):
+        raise KqlError("bind", f"there is no kind '{kind}' of mv-expand", op.at)
+    fields = {each.name: each for each in relation.fields}
+    taken, made, parts = Taken(fields), list[Unnested](), list[Field]()
+    for each in op.body.columns:
+        named = each.column
+        value = work.bind(named.expr, names, rows)
+        name = named.names[0] if named.names else natural(named.expr) or taken.column()
+        type_: Scalar = each.type or "dynamic"
+        part = Unnested(work.id(), type_, _dynamic(value, named.at), kind == "array")
+        fields[name] = Field(name, part.id, type_)
+        parts.append(fields[name])
+        made.append(part)
+    limit = None if op.body.limit is None else counted(work, op.body.limit, names, op.at)
+    told = _index(op)
+    index = work.field(told, "long") if told else None
+    plan = Expand(relation.plan, made, index.id if index else None, limit, drop)
+    if index is not None:
+        fields[told] = index
+        parts.append(index)
+    return relation.over(plan, fields.values()), parts
+
+
+def _dynamic(value: Expression, at: int) -> Expression:
+    """mv-expand of a string looks at it as one value."""
+    return convert(value, "dynamic", at)
+
+
+def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    """The row's columns, but for those that are expanded under their own name, then what the sub-pipe gives."""
+    assert isinstance(op.body, tree.Expand)
+    assert op.body.pipe is not None
+    number = Windowed(work.id(), "long", "row_number", [])
+    rows = work.share(relation.over(Number(relation.plan, [number]), relation.fields), once=True)
+    row_id = Ref("long", number.id)
+    # The number must be among the columns that are shared.
+    plan = Number(relation.cut(), [number])
+    shared = work.share(Relation(plan, (*relation.fields, Field("", number.id, "long")), relation.groups,
+                                 relation.source, relation.ordered, relation.ingested), once=True)  # fmt: skip
+    del rows, row_id
+    outer, inner = work.again(shared), work.again(shared)
+    inner_id, outer_id = inner.fields[-1].ref, outer.fields[-1].ref
+    begun = Relation(inner.plan, inner.fields[:-1], (*inner.groups, inner_id), inner.source, inner.ordered)
+    expanded, parts = _expanded(work, op, names, begun, drop=True)
+    result = work.pipe(op.body.pipe, names, expanded)
+    replaced = {each.name for each in parts}
+    kept = [each for each in outer.fields[:-1] if each.name not in replaced]
+    same = {field.name: field.id for field in begun.fields}
+    new = [each for each in result.fields if same.get(each.name) != each.id]
+    # A column that the sub-pipe has made anew stands in for the row's.
+    anew = {each.name for each in new}
+    kept = [each for each in kept if each.name not in anew]
+    hidden = [*outer.groups, *([] if outer.ingested is None else [outer.ingested])]
+    left = Project(outer.plan, [Column(each.id, each) for each in _unique([*hidden, outer_id, *(f.ref for f in kept)])])
+    given = [*(f.ref for f in new), result.groups[-1]]
+    right = Project(result.plan, [Column(each.id, each) for each in _unique(given)])
+    plan_ = Join(left, right, "inner", [(outer_id, result.groups[-1])])
+    return Relation(plan_, (*kept, *new), outer.groups, relation.source, False, outer.ingested)
+
+
+def _unique(refs: list[Ref]) -> list[Ref]:
+    return list({each.id: each for each in refs}.values())

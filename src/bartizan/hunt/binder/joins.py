@@ -1,0 +1,182 @@
+"""join, lookup, union.
+
+Of two columns of one name in a join the right one gets a number; of one name and several types in a union each gets
+its type behind it.
+
+Source: Kusto Query Language, "join operator", "lookup operator", "union operator".
+"""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder.expressions import alike
+from bartizan.hunt.binder.naming import Taken, bare
+from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.sources import sources
+from bartizan.hunt.binder.work import UnknownTable, Work, convert, unfit
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.functions import choose
+from bartizan.hunt.plan import Column, Expression, Join, JoinKind, Out, Project, Ref, Union, Value
+from bartizan.hunt.tree import Scalar
+
+KINDS = {"anti": "leftanti", "leftantisemi": "leftanti", "rightantisemi": "rightanti", "semi": "leftsemi"}
+_DEFAULT = "innerunique"
+
+
+def option(op: tree.Operator, name: str, default: str) -> str:
+    """A word after `name=`."""
+    given = op.options.get(name)
+    if given is None:
+        return default
+    given = bare(given)  # type: ignore[assignment]
+    if isinstance(given, tree.Name):
+        return given.name
+    if isinstance(given, tree.Constant):
+        return str(given.value)
+    raise KqlError("bind", f"{name}= takes a word", op.at)
+
+
+def join(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    assert isinstance(op.body, tree.Join)
+    if relation.groups:
+        raise KqlError("plan", "join within mv-apply or partition is not supported", op.at)
+    lookup = op.name == "lookup"
+    told = option(op, "kind", "leftouter" if lookup else _DEFAULT).lower()
+    kind = KINDS.get(told, told)
+    if kind not in get_args(JoinKind) or (lookup and kind not in ("leftouter", "inner")):
+        raise KqlError("bind", f"there is no kind '{told}' of {op.name}", op.at)
+    right = work.whole(op.body.right, names, Rows())
+    if not isinstance(right, Relation):
+        raise KqlError("bind", f"{op.name} needs a table", op.body.right.at)
+    on, same = _conditions(work, op.body.on, names, relation, right)
+    plan = Join(relation.cut(), right.cut(), kind, [(one, other) for one, other in on])  # type: ignore[arg-type]
+    return _joined(relation, right, plan, same if lookup else set())
+
+
+def _joined(left: Relation, right: Relation, plan: Join, dropped: set[str]) -> Relation:
+    """Names of both sides. A key of lookup comes from the left alone."""
+    if plan.kind in ("leftsemi", "leftanti"):
+        return left.over(plan, ordered=False)
+    if plan.kind in ("rightsemi", "rightanti"):
+        return right.over(plan, ordered=False)
+    others = [each for each in right.fields if each.name not in dropped]
+    taken = Taken(each.name for each in left.fields)
+    taken.names |= {each.name for each in others} - {each.name for each in left.fields}
+    fields = list(left.fields)
+    for each in others:
+        clash = any(each.name == field.name for field in left.fields)
+        fields.append(Field(taken.free(each.name) if clash else each.name, each.id, each.type))
+    return Relation(plan, tuple(fields), (), left.source, False, left.ingested)
+
+
+def _conditions(
+    work: Work, on: Sequence[tree.Expr], names: Names, left: Relation, right: Relation
+) -> tuple[list[tuple[Expression, Expression]], set[str]]:
+    """Pairs of equal values, and the right columns that are keys themselves."""
+    pairs: list[tuple[Expression, Expression]] = []
+    keys: set[str] = set()
+    sides = Rows(sides={"$left": left.by_name(), "$right": right.by_name()})
+    waiting = list(on)
+    while waiting:
+        node = bare(waiting.pop(0))
+        if isinstance(node, tree.Binary) and node.op == "and":
+            waiting = [node.left, node.right, *waiting]
+            continue
+        if isinstance(node, tree.Name):
+            one, other = left.by_name().get(node.name), right.by_name().get(node.name)
+            if one is None or other is None:
+                side = "left" if one is None else "right"
+                raise KqlError("bind", f"the {side} side has no column '{node.name}'", node.at)
+            keys.add(other.name)
+            pairs.append(_pair(one.ref, other.ref, node.at))
+            continue
+        if not isinstance(node, tree.Binary) or node.op != "==":
+            raise KqlError("bind", "a condition of a join is a name or $left.a == $right.b", node.at)
+        first, second = work.bind(node.left, names, sides), work.bind(node.right, names, sides)
+        if _of(first, right) or _of(second, left):
+            first, second = second, first
+        keys |= {each.name for each in right.fields if each.ref == second}
+        pairs.append(_pair(first, second, node.at))
+    return pairs, keys
+
+
+def _of(one: Expression, side: Relation) -> bool:
+    from bartizan.hunt.binder.columns import ids
+
+    return bool(ids([one]) & {each.id for each in side.fields})
+
+
+def _pair(one: Expression, other: Expression, at: int) -> tuple[Expression, Expression]:
+    one, other = alike(one, other)
+    if one.type == other.type == "dynamic":
+        return convert(one, "string", at), convert(other, "string", at)
+    chosen = choose("scalar", "==", [one.type, other.type])
+    if chosen is None:
+        raise unfit("scalar", "==", [one, other], at, "a condition of a join")
+    return convert(one, chosen.types[0], at), convert(other, chosen.types[1], at)
+
+
+# ------------------------------------------------------------------ union
+
+
+def union(work: Work, op: tree.Operator, names: Names, relation: Relation | None) -> Relation:
+    assert isinstance(op.body, tree.Union)
+    if relation is not None and relation.groups:
+        raise KqlError("plan", "union within mv-apply or partition is not supported", op.at)
+    fuzzy = option(op, "isfuzzy", "false").lower() == "true"
+    legs = [] if relation is None else [relation]
+    failed: KqlError | None = None
+    for each in op.body.tables:
+        try:
+            legs += sources(work, each, names)
+        except UnknownTable as fault:
+            if not fuzzy:
+                raise
+            failed = fault
+    if not legs:
+        raise failed or KqlError("bind", "union needs a table", op.at)
+    kind = option(op, "kind", "outer").lower()
+    if kind not in ("outer", "inner"):
+        raise KqlError("bind", f"there is no kind '{kind}' of union", op.at)
+    told = option(op, "withsource", "") or option(op, "with_source", "")
+    return united(work, legs, kind == "inner", told)
+
+
+def united(work: Work, legs: Sequence[Relation], inner: bool, told: str) -> Relation:
+    """All rows of all. `told`: the column that says whose a row is."""
+    kept = _common(legs) if inner else None
+    types: dict[str, dict[Scalar, None]] = {}
+    for leg in legs:
+        for each in leg.fields:
+            if kept is None or each.name in kept:
+                types.setdefault(each.name, {})[each.type] = None
+    ordered = [(name, type_) for name, given in types.items() for type_ in given]
+    taken = Taken()
+    fields = []
+    for name, type_ in ordered:
+        fields.append(work.field(taken.free(name if len(types[name]) == 1 else f"{name}_{type_}"), type_))
+    source = work.field(told, "string") if told else None
+    ingested = Ref("datetime", work.id()) if all(leg.ingested is not None for leg in legs) else None
+    inputs: list[Project] = []
+    for index, leg in enumerate(legs):
+        by_key = {(each.name, each.type): each.ref for each in leg.fields}
+        made = [] if source is None else [Column(work.id(), Value("string", leg.source or f"union_arg{index}"))]
+        for name, type_ in ordered:
+            empty = Value(type_, "" if type_ == "string" else None)
+            made.append(Column(work.id(), by_key.get((name, type_), empty)))
+        if ingested is not None and leg.ingested is not None:
+            made.append(Column(work.id(), leg.ingested))
+        inputs.append(Project(leg.plan, made))
+    shown = [*([] if source is None else [source]), *fields]
+    outs = [Out(each.id, each.type) for each in shown]
+    if ingested is not None:
+        outs.append(Out(ingested.id, "datetime"))
+    return Relation(Union(outs, list(inputs)), tuple(shown), (), "", False, ingested)
+
+
+def _common(legs: Sequence[Relation]) -> set[str]:
+    found = set(legs[0].names())
+    for each in legs[1:]:
+        found &= set(each.names())
+    return found

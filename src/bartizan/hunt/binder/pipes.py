@@ -1,0 +1,119 @@
+"""A pipe: its source and its steps, each by its own function.
+
+Source: Kusto Query Language, "Tabular operators".
+"""
+
+from collections.abc import Callable
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder import (
+    columns,
+    expand,
+    groups,
+    joins,
+    order,
+    parse,
+    plugins,
+    search,
+    series,
+    sources,
+    summarize,
+)
+from bartizan.hunt.binder.scope import Names, Relation, TableOf
+from bartizan.hunt.binder.work import Work
+from bartizan.hunt.fault import KqlError
+
+Step = Callable[[Work, tree.Operator, Names, Relation], Relation]
+
+
+def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) -> Relation:
+    """The rows that a pipe gives. `current`: those with which a sub-pipe begins."""
+    if isinstance(node.source, tree.Find):
+        relation: Relation | None = search.found(work, node.source, names)
+    else:
+        relation = current if node.source is None else sources.source(work, node.source, names)
+    for op in node.operators:
+        work.spend(op.at, 5)
+        if relation is None:
+            begin = _BEGINNINGS.get(op.name)
+            if begin is None:
+                raise KqlError("bind", f"{op.name} needs rows before it", op.at)
+            relation = begin(work, op, names, None)
+            continue
+        if op.name == "as":
+            names, relation = _as(work, op, names, relation)
+            continue
+        step = STEPS.get(op.name)
+        if step is None:
+            raise KqlError("plan", f"the operator {op.name} is not supported", op.at)
+        relation = step(work, op, names, relation)
+        if relation.source:
+            relation = relation.unnamed()
+    if relation is None:
+        raise KqlError("bind", "there are no rows to begin with", node.at)
+    return relation
+
+
+def _as(work: Work, op: tree.Operator, names: Names, relation: Relation) -> tuple[Names, Relation]:
+    """A name for the rows so far, in what follows."""
+    assert isinstance(op.body, tree.Label)
+    if relation.groups:
+        raise KqlError("plan", "as within mv-apply or partition is not supported", op.at)
+    shared = work.share(relation)
+    found = work.again(shared)
+    named = Relation(found.plan, found.fields, (), op.body.name, found.ordered, found.ingested)
+    return names.with_(op.body.name, TableOf(shared)), named
+
+
+def _same(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    return relation
+
+
+def _consume(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    """Nothing is given back."""
+    return relation.over(relation.plan, [])
+
+
+STEPS: dict[str, Step] = {
+    "where": columns.where,
+    "project": columns.project_,
+    "project-away": columns.project_away,
+    "project-keep": columns.project_keep,
+    "project-rename": columns.project_rename,
+    "project-reorder": columns.project_reorder,
+    "project-smart": _same,
+    "extend": columns.extend,
+    "serialize": columns.extend,
+    "distinct": columns.distinct,
+    "getschema": columns.getschema,
+    "summarize": summarize.summarize,
+    "sort": order.sort,
+    "take": order.take,
+    "top": order.top,
+    "count": order.count,
+    "sample": order.sample,
+    "sample-distinct": order.sample_distinct,
+    "top-hitters": order.top_hitters,
+    "join": joins.join,
+    "lookup": joins.join,
+    "union": joins.union,
+    "mv-expand": expand.mv_expand,
+    "mv-apply": expand.mv_apply,
+    "parse": parse.parse,
+    "parse-where": parse.parse,
+    "parse-kv": parse.parse_kv,
+    "make-series": series.make_series,
+    "search": search.search,
+    "find": search.find,
+    "partition": groups.partition,
+    "top-nested": groups.top_nested,
+    "invoke": groups.invoke,
+    "evaluate": plugins.evaluate,
+    "render": _same,
+    "consume": _consume,
+}
+_BEGINNINGS: dict[str, Callable[[Work, tree.Operator, Names, "Relation | None"], Relation]] = {
+    "union": joins.union,
+    "search": search.search,
+    "find": search.find,
+}

@@ -1,0 +1,247 @@
+"""evaluate: plugins. Where the columns rest on the data, it is looked at first; a schema behind the call spares that.
+
+Source: Kusto Query Language, "evaluate plugin operator", "bag_unpack plugin", "pivot plugin", "narrow plugin",
+"ipv4_lookup plugin".
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder import calls
+from bartizan.hunt.binder.columns import ids
+from bartizan.hunt.binder.joins import united
+from bartizan.hunt.binder.naming import Taken
+from bartizan.hunt.binder.prune import prune
+from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.work import Work, apply, constant, convert, project
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.plan import (
+    Aggregate,
+    Column,
+    Expand,
+    Expression,
+    Filter,
+    Join,
+    Number,
+    Path,
+    Project,
+    Ref,
+    Sort,
+    SortKey,
+    Summarize,
+    Unnested,
+    Value,
+    Windowed,
+)
+from bartizan.hunt.tree import Scalar
+
+MOST_COLUMNS = 1_000  # that a plugin may make of the data
+
+
+def evaluate(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    assert isinstance(op.body, tree.Plugin)
+    name = op.body.call.name.lower()
+    plugin = PLUGINS.get(name)
+    if plugin is None:
+        raise KqlError("plan", f"the plugin {op.body.call.name}() is not supported", op.body.call.at)
+    if relation.groups:
+        raise KqlError("plan", "evaluate within mv-apply or partition is not supported", op.at)
+    return plugin(work, op.body, names, relation)
+
+
+def looked_at(work: Work, relation: Relation, at: int) -> Sequence[Sequence[Any]]:
+    """The rows that decide over columns."""
+    if work.ask is None:
+        raise KqlError("plan", "its columns depend on the data, which cannot be looked at here; tell a schema", at)
+    rows = work.ask(prune(relation.plan, relation.fields))
+    if len(rows) > MOST_COLUMNS:
+        raise KqlError("run", f"the data asks for more than {MOST_COLUMNS:,} columns", at)
+    return rows
+
+
+def _argument(plugin: tree.Plugin, index: int) -> tree.Expr:
+    call = plugin.call
+    given = call.args[index] if index < len(call.args) else None
+    if given is None or isinstance(given, tree.Pipe):
+        raise KqlError("bind", f"{call.name}() needs its argument {index + 1}", call.at)
+    return given
+
+
+def _column(plugin: tree.Plugin, index: int, relation: Relation) -> Field:
+    given = _argument(plugin, index)
+    found = relation.by_name().get(given.name) if isinstance(given, tree.Name) else None
+    if found is None:
+        raise KqlError("bind", f"{plugin.call.name}() needs the name of a column", given.at)
+    return found
+
+
+# ------------------------------------------------------------------ bag_unpack
+
+
+def _bag_unpack(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    """A column for each member; the prefix stands before their names."""
+    bag = _column(plugin, 0, relation)
+    if bag.type != "dynamic":
+        raise KqlError("bind", f"bag_unpack() takes a dynamic column, not {bag.type}", plugin.at)
+    texts = [constant(calls.scalar_any(work, each, names, Rows()), "an argument of bag_unpack()", plugin.at).value
+             for each in plugin.call.args[1:]]  # fmt: skip
+    prefix = str(texts[0]) if texts else ""
+    conflict = str(texts[1]) if len(texts) > 1 else "error"
+    ignored = set(texts[2]) if len(texts) > 2 and isinstance(texts[2], list) else set()
+    kept = [each for each in relation.fields if each.id != bag.id]
+    if plugin.schema is not None:
+        members = [(each.name.removeprefix(prefix), each.type or "string") for each in plugin.schema
+                   if each.name not in {field.name for field in kept}]  # fmt: skip
+        members = [(name, type_) for name, type_ in members if name not in ignored]
+        told = {each.name for each in plugin.schema}
+        kept = kept if plugin.open else [each for each in kept if each.name in told]
+    else:
+        members = [each for each in _members(work, bag, relation, plugin.at) if each[0] not in ignored]
+    made: dict[str, tuple[Field, Expression]] = {each.name: (each, each.ref) for each in kept}
+    for name, type_ in members:
+        value = convert(Path("dynamic", bag.ref, [name]), type_, plugin.at)
+        called = prefix + name
+        if called in made and conflict == "keep_source":
+            continue
+        if called in made and conflict != "replace_source":
+            raise KqlError("run", f"bag_unpack(): there is a column '{called}' already", plugin.at)
+        made[called] = (work.field(called, type_), value)
+    return project(relation, list(made.values()))
+
+
+_TYPES: dict[str, Scalar] = {
+    "long": "long", "int": "long", "real": "real", "double": "real", "bool": "bool", "string": "string",
+    "datetime": "datetime", "timespan": "timespan", "guid": "guid",
+}  # fmt: skip
+
+
+def _members(work: Work, bag: Field, relation: Relation, at: int) -> list[tuple[str, Scalar]]:
+    """Names in alphabetical order with the type that all values of the name have; of several types: dynamic."""
+    part = Unnested(work.id(), "dynamic", bag.ref, True)
+    pair = Ref("dynamic", part.id)
+    expanded = Expand(Project(relation.plan, [Column(bag.id, bag.ref)]), [part], None, None, True)
+    is_pair = apply("==", [apply("gettype", [bag.ref], at), Value("string", "dictionary")], at)
+    name = convert(Path("dynamic", pair, [0]), "string", at)
+    kind = apply("gettype", [Path("dynamic", pair, [1])], at)
+    fields = (work.field("name", "string"), work.field("kind", "string"))
+    plan = Summarize(Filter(expanded, is_pair), [Column(fields[0].id, name), Column(fields[1].id, kind)], [])
+    found: dict[str, set[str]] = {}
+    for member, type_ in looked_at(work, Relation(plan, fields), at):
+        found.setdefault(str(member), set()).add(str(type_))
+    return [(each, _common({kind for kind in found[each] if kind != "null"})) for each in sorted(found)]
+
+
+def _common(kinds: set[str]) -> Scalar:
+    types = {_TYPES.get(each, "dynamic") for each in kinds}
+    if types == {"long", "real"}:
+        return "real"
+    return next(iter(types)) if len(types) == 1 else "dynamic"
+
+
+# ------------------------------------------------------------------ pivot
+
+
+def _pivot(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    """A column for each value of the first, with the aggregate of its rows."""
+    pivot = _column(plugin, 0, relation)
+    into: list[Aggregate] = []
+    if len(plugin.call.args) > 1:
+        call = _argument(plugin, 1)
+        counted = Rows(relation.by_name(), {}, into, None, (), relation.fields)
+        found = work.bind(call, names, counted)
+    else:
+        found = calls.aggregate_of(work, "count", [], into, plugin.at)
+    if len(into) != 1 or found != Ref(into[0].type, into[0].id):
+        raise KqlError("bind", "pivot() takes one aggregate", plugin.at)
+    [one] = into
+    used = {pivot.id, *ids(one.args)}
+    told = [_column(plugin, index, relation) for index in range(2, len(plugin.call.args))]
+    by = told or [each for each in relation.fields if each.id not in used]
+    values = _values(work, plugin, pivot, relation, {each.name for each in by})
+    keys = [(work.field(each.name, each.type), each.ref) for each in by]
+    text = convert(pivot.ref, "string", plugin.at)
+    taken = Taken(field.name for field, _ in keys)
+    fields, aggregates = [field for field, _ in keys], []
+    for value in values:
+        where: Expression = apply("==", [text, Value("string", value)], plugin.at)
+        if one.where is not None:
+            where = apply("and", [one.where, where], plugin.at)
+        made = Aggregate(work.id(), one.type, one.function, one.args, where)
+        aggregates.append(made)
+        fields.append(Field(taken.free(value), made.id, made.type))
+    plan = Summarize(relation.plan, [Column(field.id, value) for field, value in keys], aggregates)
+    return Relation(plan, tuple(fields))
+
+
+def _values(work: Work, plugin: tree.Plugin, pivot: Field, relation: Relation, keys: set[str]) -> list[str]:
+    if plugin.schema is not None:
+        return [each.name for each in plugin.schema if each.name not in keys]
+    field = work.field("value", "string")
+    plan = Summarize(relation.plan, [Column(field.id, convert(pivot.ref, "string", plugin.at))], [])
+    return sorted(str(row[0]) for row in looked_at(work, Relation(plan, (field,)), plugin.at))
+
+
+# ------------------------------------------------------------------ narrow, ipv4_lookup
+
+
+def _narrow(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    """A row for each cell."""
+    place = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
+    number = Field("Row", place.id, "long")
+    shared = work.share(Relation(Number(relation.plan, [place]), (number, *relation.fields)), once=True)
+    legs = []
+    for index in range(len(relation.fields)):
+        rows = work.again(shared)
+        own = rows.fields[index + 1]
+        value = convert(own.ref, "string", plugin.at)
+        legs.append(project(rows, [
+            (work.field("Row", "long"), rows.fields[0].ref),
+            (work.field("Column", "string"), Value("string", own.name)),
+            (work.field("Value", "string"), value),
+        ]))  # fmt: skip
+    found = united(work, legs, False, "")
+    return found.over(Sort(found.plan, [SortKey(found.fields[0].ref, False, True)]), ordered=True)
+
+
+def _ipv4_lookup(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    """Rows joined with the networks of a table that hold their address."""
+    call = plugin.call
+    unmatched = any(call.named.get(index) == "return_unmatched" and isinstance(each, tree.Constant) and each.value
+                    for index, each in enumerate(call.args))  # fmt: skip
+    given = [each for index, each in enumerate(call.args) if index not in call.named]
+    if len(given) < 3:
+        raise KqlError("bind", "ipv4_lookup() takes a table, a column of addresses and a column of networks", call.at)
+    if len(given) == 4 and isinstance(given[3], tree.Constant):
+        unmatched = bool(given.pop().value)  # type: ignore[union-attr]
+    networks = work.whole(given[0], names, Rows())
+    if not isinstance(networks, Relation):
+        networks = work.pipe(tree.Pipe(tree.Source(given[0], at=call.at), at=call.at), names, None)  # type: ignore[arg-type]
+    address = _column(plugin, 1, relation)
+    network = networks.by_name().get(given[2].name) if isinstance(given[2], tree.Name) else None
+    if network is None:
+        raise KqlError("bind", "ipv4_lookup() needs the name of a column of networks", call.at)
+    pairs: list[tuple[Expression, Expression]] = []
+    for each in given[3:]:
+        name = each.name if isinstance(each, tree.Name) else ""
+        one, other = relation.by_name().get(name), networks.by_name().get(name)
+        if one is None or other is None:
+            raise KqlError("bind", f"ipv4_lookup(): '{name}' is no column of both tables", call.at)
+        pairs.append((one.ref, other.ref))
+    always = Value("long", 1)
+    inside = apply("ipv4_is_in_range", [convert(address.ref, "string", call.at), network.ref], call.at)
+    taken = Taken(relation.names())
+    fields = [*relation.fields, *(Field(taken.free(each.name), each.id, each.type) for each in networks.fields)]
+    joined = Join(relation.cut(), networks.cut(), "inner", pairs or [(always, always)])
+    matched = Relation(Filter(joined, inside), tuple(fields))
+    if unmatched:
+        raise KqlError("plan", "ipv4_lookup() with return_unmatched is not supported", call.at)
+    return matched
+
+
+PLUGINS: dict[str, Callable[[Work, tree.Plugin, Names, Relation], Relation]] = {
+    "bag_unpack": _bag_unpack,
+    "pivot": _pivot,
+    "narrow": _narrow,
+    "ipv4_lookup": _ipv4_lookup,
+}

@@ -1,0 +1,231 @@
+"""Where rows begin: stored tables, views, watchlists, values in the text, ranges, external data.
+
+Source: Kusto Query Language, "datatable operator", "externaldata operator", "range operator", "print operator",
+"table()", "materialize()", "database()"; Microsoft Sentinel, "Watchlists".
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder import calls, inline
+from bartizan.hunt.binder.naming import Taken, chosen
+from bartizan.hunt.binder.scope import Names, Relation, Rows
+from bartizan.hunt.binder.work import UnknownTable, Work, apply, constant, convert, ticks
+from bartizan.hunt.catalogue import Stored
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.functions import known
+from bartizan.hunt.parser import parse
+from bartizan.hunt.plan import Expression, Filter, Numbers, Out, Plan, Ref, Table, Value
+from bartizan.hunt.plan import Rows as Values
+from bartizan.hunt.tree import Scalar
+
+MOST_TABLES = 500  # that a pattern of names may stand for
+
+
+def source(work: Work, node: tree.Node, names: Names) -> Relation:
+    """The rows with which a pipe begins."""
+    match node:
+        case tree.Pipe():
+            return work.pipe(node, names, None)
+        case tree.Source():
+            return _named(work, node, names)
+        case tree.Invocation():
+            return _called(work, node, names)
+        case tree.Datatable():
+            return _datatable(work, node, names)
+        case tree.Range():
+            return _range(work, node, names)
+        case tree.Print():
+            return _print(work, node, names)
+        case tree.Externaldata():
+            return _external(work, node, names)
+    raise KqlError("plan", f"{type(node).__name__.lower()} is not supported as a source", node.at)
+
+
+def sources(work: Work, node: tree.Node, names: Names) -> list[Relation]:
+    """As `source`, where a name may be a pattern for many."""
+    if isinstance(node, tree.Source) and isinstance(node.name, tree.Wildcard):
+        _within(work, node.within)
+        found = chosen(node.name.pattern, work.catalogue.every()) or chosen(node.name.pattern, work.catalogue.named())
+        if not found:
+            raise UnknownTable("bind", f"no table is called like '{node.name.pattern}'", node.at)
+        if len(found) > MOST_TABLES:
+            raise KqlError("plan", f"'{node.name.pattern}' stands for more than {MOST_TABLES} tables", node.at)
+        return [table(work, each, node.at) for each in found]
+    return [source(work, node, names)]
+
+
+def _within(work: Work, within: Sequence[tree.Call]) -> None:
+    """`database('x')` and its kin may only say the tenant's own."""
+    for each in within:
+        given = each.args[0] if each.args else None
+        own = isinstance(given, tree.Constant) and given.value in work.catalogue.databases
+        if not own or each.name.lower() not in ("database", "cluster"):
+            raise UnknownTable("bind", f"{each.name}(): there is no such place that this query may read", each.at)
+
+
+def _named(work: Work, node: tree.Source, names: Names) -> Relation:
+    if not isinstance(node.name, tree.Name):
+        raise KqlError("bind", "a pattern of names cannot stand here", node.at)
+    name = node.name.name
+    if node.within:
+        _within(work, node.within)
+    else:
+        found = inline.of_variable(work, name, names, node.at)
+        if isinstance(found, Relation):
+            return found
+        if found is not None:
+            raise KqlError("bind", f"'{name}' is a value; a table is expected here", node.at)
+    return table(work, name, node.at)
+
+
+def table(work: Work, name: str, at: int) -> Relation:
+    """A stored table, a view or a saved function without parameters."""
+    stored = work.catalogue.tables.get(name)
+    if stored is not None:
+        return _stored(work, stored, name)
+    if name in work.catalogue.views:
+        return _view(work, name, at)
+    if name in work.catalogue.functions:
+        found = inline.invoked(work, tree.Call(name, [], at=at), work.globals, Rows())
+        if isinstance(found, Relation):
+            return found
+    like = work.catalogue.like(name)
+    raise UnknownTable("bind", f"there is no table '{name}'{f'; did you mean {like}?' if like else ''}", at)
+
+
+def _stored(work: Work, stored: Stored, name: str) -> Relation:
+    work.tables[stored.table] = None
+    fields = tuple(work.field(column, type_) for column, type_ in stored.columns.items())
+    ingested = Ref("datetime", work.id())
+    outs = [*(Out(each.id, each.type) for each in fields), Out(ingested.id, ingested.type)]
+    plan: Plan = Table(outs, stored.table, [*stored.columns, stored.ingested])
+    time = next((each for each in fields if each.name == stored.time), None)
+    if time is not None:
+        for instant, sign in ((work.since, ">="), (work.until, "<")):
+            if instant is not None:
+                plan = Filter(plan, apply(sign, [time.ref, Value("datetime", ticks(instant))], -1))
+    return Relation(plan, fields, (), name, False, ingested)
+
+
+def _view(work: Work, name: str, at: int) -> Relation:
+    if name in work.opening:
+        raise KqlError("bind", f"the view {name} reads itself", at)
+    try:
+        query = parse(work.catalogue.views[name])
+    except KqlError as fault:
+        raise KqlError("bind", f"the view {name} is wrong: {fault.message}", at) from None
+    work.opening.append(name)
+    try:
+        found = work.pipe(query.results[0], inline.with_lets(work, query.statements, work.globals), None)
+    finally:
+        work.opening.pop()
+    return Relation(found.plan, found.fields, (), name, found.ordered, found.ingested)
+
+
+def _called(work: Work, node: tree.Invocation, names: Names) -> Relation:
+    call = node.call
+    _within(work, node.within)
+    name = call.name.lower()
+    if name == "materialize":
+        return _materialize(work, call, names)
+    if name == "table":
+        return table(work, _text(work, call, names), call.at)
+    if name == "_getwatchlist":
+        alias = _text(work, call, names)
+        stored = work.catalogue.watchlists.get(alias)
+        if stored is None:
+            raise UnknownTable("bind", f"there is no watchlist '{alias}'", call.at)
+        return _stored(work, stored, alias)
+    if not calls.is_own(work, call, names) and not known("scalar", name):
+        raise UnknownTable("bind", f"there is no function {call.name}() that gives a table", call.at)
+    found = inline.whole(work, tree.Pipe(source=tree.Invocation(call, at=call.at), at=call.at), names, Rows())
+    if isinstance(found, Relation):
+        return found
+    raise KqlError("bind", f"{call.name}() gives a value; a table is expected here", call.at)
+
+
+def _text(work: Work, call: tree.Call, names: Names) -> str:
+    given = call.args[0] if call.args else None
+    if given is None or isinstance(given, tree.Pipe):
+        raise KqlError("bind", f"{call.name}() takes a name", call.at)
+    value = constant(work.bind(given, names, Rows()), f"the name of {call.name}()", call.at)
+    return str(value.value)
+
+
+def _materialize(work: Work, call: tree.Call, names: Names) -> Relation:
+    if len(call.args) != 1:
+        raise KqlError("bind", "materialize() takes one table", call.at)
+    given = call.args[0]
+    found = inline.whole(work, given, names, Rows())
+    if not isinstance(found, Relation):
+        raise KqlError("bind", "materialize() takes a table", call.at)
+    return work.again(work.share(found, once=True))
+
+
+def _datatable(work: Work, node: tree.Datatable, names: Names) -> Relation:
+    fields = tuple(work.field(each.name, each.type or "string") for each in node.columns)
+    width = len(fields)
+    if not width or len(node.values) % width:
+        raise KqlError("bind", f"{len(node.values)} values do not fill rows of {width} columns", node.at)
+    values = [
+        _cell(work.bind(each, names, Rows()), fields[index % width].type, each.at)
+        for index, each in enumerate(node.values)
+    ]
+    rows = [values[index : index + width] for index in range(0, len(values), width)]
+    return Relation(Values([Out(each.id, each.type) for each in fields], rows), fields)
+
+
+def _cell(value: Expression, type_: Scalar, at: int) -> Expression:
+    if isinstance(value, Value) and value.type == "dynamic" and isinstance(value.value, str) and type_ == "string":
+        return Value("string", value.value)
+    return convert(value, type_, at)
+
+
+def _range(work: Work, node: tree.Range, names: Names) -> Relation:
+    start, stop, step = (work.bind(each, names, Rows()) for each in (node.start, node.stop, node.step))
+    type_ = start.type
+    for each in (stop, *([] if type_ in ("datetime", "timespan") else [step])):
+        if each.type == "real" and type_ in ("int", "long"):
+            type_ = "real"
+        elif each.type == "long" and type_ == "int":
+            type_ = "long"
+    if type_ not in ("int", "long", "real", "decimal", "datetime", "timespan"):
+        raise KqlError("bind", f"range counts numbers, instants or spans, not {type_}", node.at)
+    start, stop = convert(start, type_, node.at), convert(stop, type_, node.at)
+    step = convert(step, "timespan" if type_ in ("datetime", "timespan") else type_, node.at)
+    field = work.field(node.name, type_)
+    return Relation(Numbers([Out(field.id, type_)], start, stop, step), (field,), ordered=True)
+
+
+def _print(work: Work, node: tree.Print, names: Names) -> Relation:
+    taken, fields, values = Taken(name for each in node.columns for name in each.names), [], []
+    from bartizan.hunt.binder.columns import parts
+
+    for index, each in enumerate(node.columns):
+        for part in parts(work, each, names, Rows()):
+            name = part.name if part.told and each.names else taken.free(part.name or f"print_{index}")
+            fields.append(work.field(name, part.value.type))
+            values.append(part.value)
+    return Relation(Values([Out(each.id, each.type) for each in fields], [values]), tuple(fields))
+
+
+def _external(work: Work, node: tree.Externaldata, names: Names) -> Relation:
+    fields = tuple(work.field(each.name, each.type or "string") for each in node.columns)
+    outs = [Out(each.id, each.type) for each in fields]
+    uris = [str(constant(work.bind(each, names, Rows()), "an address", each.at).value) for each in node.uris]
+    if work.fetch is None:
+        if not work.empty:
+            raise KqlError("plan", "externaldata is not allowed here", node.at)
+        return Relation(Values(outs, []), fields)
+    options: dict[str, Any] = {}
+    for name, each in node.options.items():
+        options[name] = each.name if isinstance(each, tree.Name) else constant(
+            work.bind(each, names, Rows()), f"the option {name}", each.at
+        ).value  # fmt: skip
+    fetched = work.fetch(uris, [(each.name, each.type) for each in fields], options)
+    rows: list[list[Expression]] = [
+        [Value(field.type, value) for field, value in zip(fields, row, strict=True)] for row in fetched
+    ]
+    return Relation(Values(outs, rows), fields)

@@ -1,0 +1,185 @@
+"""One query while it is bound: what it may see, its clock, the ids it has given out, and how much it may still take."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, TypeAlias
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder.constants import fold
+from bartizan.hunt.binder.scope import Field, FunctionOf, Names, Relation, Rows
+from bartizan.hunt.catalogue import Catalogue
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.functions import choose, known
+from bartizan.hunt.plan import Apply, Column, Expression, Id, Out, Plan, Project, Ref, Shared, Single, Value
+from bartizan.hunt.tree import Scalar
+
+MOST_NODES = 200_000  # of all expressions and steps, functions written out at each call
+MOST_CALLS = 32  # of functions within functions
+YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
+CONVERSIONS: dict[Scalar, str] = {
+    "bool": "tobool",
+    "int": "toint",
+    "long": "tolong",
+    "real": "todouble",
+    "decimal": "todecimal",
+    "string": "tostring",
+    "datetime": "todatetime",
+    "timespan": "totimespan",
+    "guid": "toguid",
+    "dynamic": "todynamic",
+}
+
+Ask: TypeAlias = Callable[[Plan], Sequence[Sequence[Any]]]
+Fetch: TypeAlias = Callable[[Sequence[str], Sequence[tuple[str, Scalar]], dict[str, Any]], Sequence[Sequence[Any]]]
+Bound: TypeAlias = "Expression | Relation"
+
+
+class UnknownTable(KqlError):
+    """A table that is not there: what a fuzzy union leaves out."""
+
+
+def ticks(instant: datetime) -> int:
+    """100 ns since the year 1."""
+    return (instant - YEAR_1) // timedelta(microseconds=1) * 10
+
+
+class Work:
+    """`ask` runs a plan to look at data that decides over columns; `fetch` gets the rows of external data."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        now: datetime,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        ask: Ask | None = None,
+        fetch: Fetch | None = None,
+        empty: bool = False,
+    ) -> None:
+        self.catalogue = catalogue
+        self.now = Value("datetime", ticks(now))
+        self.since = since
+        self.until = until
+        self.ask = ask
+        self.fetch = fetch
+        self.empty = empty  # external data that cannot be fetched has no rows
+        self.tables: dict[str, None] = {}  # that are read, in order
+        self.saved: dict[str, FunctionOf] = {}  # functions and views of the catalogue, read
+        self.globals = Names({})
+        self.opening: list[str] = []  # views that are being bound
+        self._ids = count(1)
+        self._shares = count(1)
+        self._left = MOST_NODES
+
+    # Set where all parts are at hand (binder/__init__): they need one another.
+    pipe: Callable[[tree.Pipe, Names, Relation | None], Relation]
+    whole: Callable[["tree.Expr | tree.Pipe", Names, Rows], Bound]
+    bind: Callable[["tree.Expr", Names, Rows], Expression]
+
+    def id(self) -> Id:
+        return next(self._ids)
+
+    def spend(self, at: int, nodes: int = 1) -> None:
+        self._left -= nodes
+        if self._left < 0:
+            raise KqlError("plan", "the query is too large once its functions are written out", at)
+
+    def field(self, name: str, type_: Scalar) -> Field:
+        """A new column."""
+        return Field(name, self.id(), type_)
+
+    def share(self, relation: Relation, *, once: bool = False) -> Relation:
+        """The same rows, to be read more than once: give each reader its own by `again`."""
+        plan = relation.cut()
+        name = f"shared{next(self._shares)}"
+        return relation.over(Shared(name, plan, plan.columns, once))
+
+    def again(self, relation: Relation) -> Relation:
+        """A relation made by `share`, with ids of its own."""
+        plan = relation.plan
+        if not isinstance(plan, Shared):
+            return relation
+        new = {each.id: self.id() for each in plan.columns}
+        outs = [Out(new[each.id], each.type) for each in plan.columns]
+        fields = tuple(Field(each.name, new[each.id], each.type) for each in relation.fields)
+        ingested = None if relation.ingested is None else Ref("datetime", new[relation.ingested.id])
+        groups = tuple(Ref(each.type, new[each.id]) for each in relation.groups)
+        shared = Shared(plan.name, plan.plan, outs, plan.once)
+        return Relation(shared, fields, groups, relation.source, relation.ordered, ingested)
+
+
+def apply(name: str, args: Sequence[Expression], at: int, what: str = "") -> Expression:
+    """A call of a declared function, its arguments converted; folded where all is constant. KqlError, bind: there is
+    no such function, or not of these types."""
+    folded = fold(name, args)
+    if folded is not None:
+        return folded
+    chosen = choose("scalar", name, [each.type for each in args])
+    if chosen is None:
+        raise unfit("scalar", name, args, at, what)
+    given = [convert(each, type_, at) for each, type_ in zip(args, chosen.types, strict=True)]
+    return Apply(chosen.type, chosen.function.key, given)
+
+
+def unfit(kind: Any, name: str, args: Sequence[Expression], at: int, what: str = "") -> KqlError:
+    """The error of a call that cannot be."""
+    types = ", ".join(each.type for each in args)
+    if not known(kind, name):
+        return KqlError("plan", f"{what or name + '()'} is not supported", at)
+    if what:
+        return KqlError("bind", f"{what} cannot be applied to {types}; convert one of them first", at)
+    return KqlError("bind", f"{name}() does not take ({types})", at)
+
+
+def convert(one: Expression, wanted: Scalar, at: int) -> Expression:
+    """The value as another type. Null, of whatever type, is null of any other."""
+    if one.type == wanted:
+        return one
+    if isinstance(one, Value):
+        simple = _converted(one, wanted)
+        if simple is not None:
+            return simple
+    chosen = choose("scalar", CONVERSIONS[wanted], [one.type])
+    if chosen is None:
+        raise KqlError("bind", f"a value of type {one.type} cannot be taken as {wanted}", at)
+    return Apply(wanted, chosen.function.key, [convert(one, chosen.types[0], at)])
+
+
+def _converted(one: Value, wanted: Scalar) -> Value | None:
+    """Conversions of constants that lose nothing."""
+    if one.value is None:
+        return Value(wanted, "" if wanted == "string" else None)
+    if wanted == "dynamic" and one.type in ("bool", "int", "long", "string"):
+        return Value("dynamic", one.value)
+    if one.type in ("int", "long") and wanted in ("int", "long"):
+        return Value(wanted, one.value) if wanted == "long" or -(2**31) <= one.value < 2**31 else None
+    if one.type in ("int", "long") and wanted == "real":
+        return Value("real", float(one.value))
+    if one.type in ("int", "long") and wanted == "decimal":
+        return Value("decimal", str(one.value))
+    return None
+
+
+def constant(one: Expression, what: str, at: int) -> Value:
+    """An expression that must be constant."""
+    if not isinstance(one, Value):
+        raise KqlError("bind", f"{what} must be a constant", at)
+    return one
+
+
+def project(relation: Relation, made: Sequence[tuple[Field, Expression]]) -> Relation:
+    """The relation with just these columns."""
+    columns = [Column(each.id, each) for each in relation.hidden()]
+    columns += [Column(field.id, expression) for field, expression in made]
+    return relation.over(Project(relation.plan, columns), [field for field, _ in made])
+
+
+def single(work: Work, found: Relation, at: int) -> Expression:
+    """The first column of the first row."""
+    if not found.fields:
+        raise KqlError("bind", "a table without columns has no value", at)
+    first = found.fields[0]
+    narrow = Project(found.plan, [Column(first.id, first.ref)])
+    return Single(first.type, work.share(Relation(narrow, (first,)), once=True).plan)

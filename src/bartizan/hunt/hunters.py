@@ -1,0 +1,219 @@
+"""Hunts from the outside: each in a process of its tenant, kept warm, that can be killed and can do no harm.
+
+A process serves one tenant for all its life. So many may run in all and for each tenant; beyond that a hunt waits a
+moment, or is told to come back. A hunt that its caller leaves, or that does not end in time, ends with its process.
+"""
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from bartizan.errors import TooManyRequests, Unavailable
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.line import Ask, Bounds, Form, Open, Said
+from bartizan.lake.storage import Storage
+from bartizan.lake.tables import TABLES
+
+START_S = 30.0
+GRACE_S = 3.0  # beyond its time, for a hunt to say so itself
+WAIT_S = 10.0  # for a place
+IDLE_S = 300.0  # a process that nobody asks ends
+MAX_WAITING = 20  # hunts of a tenant that wait for a place
+MAX_HEAD_BYTES = 2**20  # of what a process says beside the body of an answer
+
+_log = structlog.get_logger(__name__)
+
+
+class Hunt(Struct, frozen=True, kw_only=True):
+    """A query, and what it may see."""
+
+    tenant: str
+    query: str
+    now: datetime
+    files: Storage  # what the tenant has now
+    since: datetime | None = None
+    until: datetime | None = None
+    form: Form = "graph"
+
+
+class Limits(Struct, frozen=True):
+    """Of each hunt, and of all of them."""
+
+    bounds: Bounds = Bounds()
+    memory_mb: int = 1_024
+    threads: int = 2
+    per_tenant: int = 2
+    most: int = 4
+
+
+class Hunters:
+    """Of one event loop; `close` it at the end. `command` starts a process, with the number of its socket behind."""
+
+    def __init__(self, command: Sequence[str], limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._command = command
+        self._idle: list[_Process] = []  # the one used longest ago first
+        self._running: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._freed = asyncio.Condition()
+        self._closed = False
+
+    async def run(self, hunt: Hunt) -> bytes:
+        """The body of the answer, as JSON. KqlError for what is wrong with the query, or more than a hunt may take;
+        TooManyRequests where too many of the tenant run and wait; Unavailable where a process failed. Cancelled, it
+        ends what it began."""
+        async with self._place(hunt.tenant):
+            process = self._kept(hunt.tenant) or _Process(hunt.tenant, hunt.files.folder)
+            try:
+                limit_s = self.limits.bounds.seconds + GRACE_S + (0 if process.ready else START_S)
+                said, body = await asyncio.wait_for(self._asked(process, hunt), limit_s)
+            except TimeoutError:
+                process.kill()
+                raise KqlError("run", f"the query took longer than {self.limits.bounds.seconds:g} s") from None
+            except (EOFError, OSError, msgspec.DecodeError) as problem:
+                process.kill()
+                _log.error("hunt.process_ended", tenant=hunt.tenant, error=repr(problem))
+                raise Unavailable("the process of the hunt ended: it may have needed too much memory") from None
+            except BaseException:
+                process.kill()
+                raise
+            self._keep(process)
+        if body is None:
+            raise _fault(said)
+        return body
+
+    async def _asked(self, process: "_Process", hunt: Hunt) -> "tuple[Said, bytes | None]":
+        if not process.ready:
+            await asyncio.to_thread(process.start, self._command, self.limits)
+        return await asyncio.to_thread(process.ask, hunt, self.limits)
+
+    @contextlib.asynccontextmanager
+    async def _place(self, tenant: str) -> AsyncIterator[None]:
+        if self._waiting[tenant] >= MAX_WAITING:
+            raise TooManyRequests(f"{MAX_WAITING} hunts of this tenant wait already.", retry_after_s=10)
+        self._waiting[tenant] += 1
+        try:
+            async with asyncio.timeout(WAIT_S), self._freed:
+                await self._freed.wait_for(lambda: self._free(tenant))
+                self._running[tenant] += 1
+        except TimeoutError:
+            raise TooManyRequests(
+                f"{self._running[tenant]} hunts of this tenant run, {self._running.total()} in all: come back later.",
+                retry_after_s=10,
+            ) from None
+        finally:
+            self._waiting[tenant] -= 1
+        try:
+            yield
+        finally:
+            self._running[tenant] -= 1
+            self._running, self._waiting = +self._running, +self._waiting
+            async with self._freed:
+                self._freed.notify_all()
+
+    def _free(self, tenant: str) -> bool:
+        return self._running[tenant] < self.limits.per_tenant and self._running.total() < self.limits.most
+
+    def _kept(self, tenant: str) -> "_Process | None":
+        """A warm process of the tenant. Those of others make way."""
+        for process in reversed(self._idle):
+            if process.tenant == tenant:
+                self._idle.remove(process)
+                process.rest(None)
+                return process
+        while self._idle and len(self._idle) + self._running.total() > self.limits.most:
+            self._idle.pop(0).kill()
+        return None
+
+    def _keep(self, process: "_Process") -> None:
+        if self._closed:
+            process.kill()
+            return
+        self._idle.append(process)
+        process.rest(asyncio.get_running_loop().call_later(IDLE_S, self._tired, process))
+
+    def _tired(self, process: "_Process") -> None:
+        if process in self._idle:
+            self._idle.remove(process)
+            process.kill()
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().kill()
+
+
+def _fault(said: Said) -> KqlError:
+    fault = KqlError(said.phase, said.fault)
+    fault.line, fault.column = said.line, said.column
+    return fault
+
+
+class _Process:
+    """`start` and `ask` block: for threads, one at a time. `kill` may come from elsewhere at any moment."""
+
+    def __init__(self, tenant: str, folder: Path) -> None:
+        self.tenant = tenant
+        self.ready = False
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: Connection | None = None
+        self._killed = False
+        self._rest: asyncio.TimerHandle | None = None
+
+    def start(self, command: Sequence[str], limits: Limits) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            number = theirs.fileno()
+            self._line = Connection(ours.detach())
+            self._process = subprocess.Popen(
+                [*command, str(number)], stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True
+            )
+        if self._killed:
+            self.kill()
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the process may read what comes there later
+        tables: dict[str, dict[str, str]] = {name: {**each.columns} for name, each in TABLES.items()}
+        opened = Open(str(self._folder), tables, limits.memory_mb, limits.threads)
+        self._line.send_bytes(msgspec.json.encode(opened))
+        self._line.recv_bytes(MAX_HEAD_BYTES)
+        self.ready = True
+
+    def ask(self, hunt: Hunt, limits: Limits) -> tuple[Said, bytes | None]:
+        assert self._line is not None
+        asked = Ask(
+            query=hunt.query,
+            files=msgspec.Raw(msgspec.json.encode(hunt.files, enc_hook=str)),
+            now=hunt.now,
+            bounds=limits.bounds,
+            since=hunt.since,
+            until=hunt.until,
+            form=hunt.form,
+        )
+        self._line.send_bytes(msgspec.json.encode(asked))
+        said = msgspec.json.decode(self._line.recv_bytes(MAX_HEAD_BYTES), type=Said)
+        return said, None if said.fault else self._line.recv_bytes(2 * limits.bounds.bytes + MAX_HEAD_BYTES)
+
+    def rest(self, timer: asyncio.TimerHandle | None) -> None:
+        """Keeps the timer that ends an idle process, and stops the one before."""
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = timer
+
+    def kill(self) -> None:
+        """A thread that waits for the process gets EOFError. The line is closed when nobody holds it any more."""
+        self._killed = True
+        self.rest(None)
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()

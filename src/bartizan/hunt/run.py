@@ -1,0 +1,90 @@
+"""One query on one connection: translated, run within its bounds, its result as JSON values."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bartizan.hunt import translate
+from bartizan.hunt.catalogue import Catalogue
+from bartizan.hunt.duckdb.emit import Storage
+from bartizan.hunt.duckdb.values import rows_as_json
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.line import Bounds
+from bartizan.hunt.tree import Scalar
+
+FETCH_ROWS = 5_000  # at a time: the size of the result is looked at in between
+
+
+class Result(Struct, frozen=True):
+    columns: list[tuple[str, Scalar]]  # names may differ only in case
+    rows: list[list[Any]]
+
+
+class Runner:
+    """Of one connection, which one thread uses."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalogue: Catalogue) -> None:
+        self._connection = connection
+        self._catalogue = catalogue
+
+    def run(
+        self,
+        query: str,
+        storage: Storage,
+        now: datetime,
+        bounds: Bounds,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filled: frozenset[str] | None = None,
+    ) -> Result:
+        """KqlError, located, for whatever is wrong with the query or more than it may take. `filled`: as
+        `Catalogue.filled`."""
+        known = replace(self._catalogue, filled=filled)
+        try:
+            with self._until(bounds.seconds):
+                made = translate(query, known, storage=storage, now=now, since=since, until=until, ask=self._ask)
+                return Result(made.columns, self._rows(made.sql, made.columns, bounds))
+        except duckdb.InterruptException:
+            raise KqlError("run", f"the query took longer than {bounds.seconds:g} s") from None
+        except (duckdb.OutOfMemoryException, MemoryError):
+            raise KqlError("run", "the query needs more memory than a hunt may have") from None
+        except RecursionError:
+            raise KqlError("run", "the query is nested too deep") from None
+        except duckdb.Error as error:
+            raise KqlError("run", f"the query failed: {str(error).splitlines()[0][:500]}") from error
+
+    def _ask(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql).fetchall()
+
+    def _rows(self, sql: str, columns: Sequence[tuple[str, Scalar]], bounds: Bounds) -> list[list[Any]]:
+        found = self._connection.execute(sql)
+        rows: list[list[Any]] = []
+        size = 0
+        while part := found.fetchmany(FETCH_ROWS):
+            more = rows_as_json(columns, part)
+            rows += more
+            size += len(msgspec.json.encode(more))
+            if len(rows) > bounds.rows:
+                raise KqlError("run", f"the result has more than {bounds.rows:,} rows: summarize, or take fewer")
+            if size > bounds.bytes:
+                raise KqlError("run", f"the result has more than {bounds.bytes:,} bytes: project fewer columns")
+        return rows
+
+    @contextmanager
+    def _until(self, seconds: float) -> Iterator[None]:
+        """The engine is interrupted then; what takes longer elsewhere is ended by whoever asked."""
+        timer = threading.Timer(seconds, self._connection.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -1,0 +1,367 @@
+"""Alerts and incidents as rows of the tables in which Defender and Sentinel show them. Pure.
+
+An alert is a row of AlertInfo and its evidence rows of AlertEvidence once, when it is made; SecurityAlert and
+SecurityIncident get a row with each change, as the object is then: the latest by time is how it stands.
+
+Source: advanced hunting, tables AlertInfo and AlertEvidence; Azure Monitor reference, tables SecurityAlert and
+SecurityIncident; Microsoft Sentinel, "entity types reference"; Microsoft Graph, resources alert, incident and
+alertEvidence (microsoft.graph.security).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bartizan.lake.coerce import find
+from bartizan.lake.plain import json_text
+from bartizan.lake.rows import Inner, TableRow, first, object_of
+
+_SERVICES = {
+    "microsoftDefenderForEndpoint": "Microsoft Defender for Endpoint",
+    "microsoftDefenderForIdentity": "Microsoft Defender for Identity",
+    "microsoftDefenderForCloudApps": "Microsoft Defender for Cloud Apps",
+    "microsoftDefenderForOffice365": "Microsoft Defender for Office 365",
+    "microsoft365Defender": "Microsoft 365 Defender",
+    "azureAdIdentityProtection": "AAD Identity Protection",
+    "microsoftAppGovernance": "App Governance",
+    "dataLossPrevention": "Microsoft Data Loss Prevention",
+    "microsoftDefenderForCloud": "Microsoft Defender for Cloud",
+    "microsoftSentinel": "Microsoft Sentinel",
+    "microsoftInsiderRiskManagement": "Microsoft Purview Insider Risk Management",
+    "microsoftThreatIntelligence": "Microsoft Threat Intelligence",
+}
+_DETECTORS = {
+    **_SERVICES,
+    "antivirus": "Antivirus",
+    "smartScreen": "SmartScreen",
+    "customTi": "Custom TI",
+    "automatedInvestigation": "Automated investigation",
+    "microsoftThreatExperts": "Microsoft Threat Experts",
+    "customDetection": "Custom detection",
+    "cloudAppSecurity": "Microsoft Defender for Cloud Apps",
+    "manual": "Manual",
+    "microsoftDefenderForEndpoint": "EDR",
+    "scheduledAlerts": "Scheduled alerts",
+    "nrtAlerts": "NRT alerts",
+    "builtInMl": "Built-in ML",
+}
+_SEVERITIES = {"high": "High", "medium": "Medium", "low": "Low", "informational": "Informational"}
+_STATES = {"new": "New", "active": "New", "inProgress": "InProgress", "awaitingAction": "InProgress"}
+_CLOSED = {"resolved": "Resolved"}
+_INCIDENT_CLOSED = {"resolved": "Closed", "redirected": "Closed"}
+_CLASSES = {
+    "truePositive": "TruePositive",
+    "falsePositive": "FalsePositive",
+    "informationalExpectedActivity": "BenignPositive",
+}
+_KINDS = {  # of evidence -> EntityType of AlertEvidence
+    "user": "User",
+    "device": "Machine",
+    "file": "File",
+    "ip": "Ip",
+    "process": "Process",
+    "url": "Url",
+    "mailbox": "Mailbox",
+    "mailCluster": "MailCluster",
+    "analyzedMessage": "MailMessage",
+    "cloudApplication": "CloudApplication",
+    "oauthApplication": "OAuthApplication",
+    "registryKey": "RegistryKey",
+    "registryValue": "RegistryValue",
+    "securityGroup": "SecurityGroup",
+    "azureResource": "CloudResource",
+    "amazonResource": "CloudResource",
+    "googleCloudResource": "CloudResource",
+}
+_ASSETS = ("User", "Machine", "Mailbox")
+_DOERS = frozenset({"attacker", "commandAndControl", "source"})
+_PLATFORMS = {"azureResource": "Azure", "amazonResource": "Amazon Web Services", "googleCloudResource": "Google Cloud"}
+
+
+def alert_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
+    """Of a new alert (today's face in inner form), stored at `at`."""
+    info = {
+        "Timestamp": inner.get("createdDateTime") or at,
+        "AlertId": inner.get("id"),
+        "Title": inner.get("title"),
+        "Category": inner.get("category"),
+        "Severity": _of(_SEVERITIES, inner.get("severity")),
+        "ServiceSource": _service(inner),
+        "DetectionSource": _named(_DETECTORS, inner.get("detectionSource")),
+        "AttackTechniques": _listed(inner.get("mitreTechniques")),
+        "TenantId": tenant,
+        "Type": "AlertInfo",
+    }
+    evidence = [("AlertEvidence", _fitting("AlertEvidence", each)) for each in _evidence(inner, info)]
+    return [("AlertInfo", _fitting("AlertInfo", info)), *evidence, *alert_state_rows(inner, tenant, at)]
+
+
+def alert_state_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
+    """Of an alert that was made or changed at `at`."""
+    techniques = [str(each) for each in _list(inner.get("mitreTechniques"))]
+    more = {**object_of(inner, "additionalData"), **object_of(inner, "customDetails")}
+    evidence = _list(inner.get("evidence"))
+    steps = inner.get("recommendedActions")
+    product = _service(inner)
+    row = {
+        "TimeGenerated": at,
+        "DisplayName": inner.get("title"),
+        "AlertName": inner.get("title"),
+        "AlertSeverity": _of(_SEVERITIES, inner.get("severity")),
+        "Description": inner.get("description"),
+        "ProviderName": product,
+        "VendorName": more.get("vendor") or ("Microsoft" if _of(_SERVICES, inner.get("serviceSource")) else None),
+        "VendorOriginalId": inner.get("providerAlertId"),
+        "SystemAlertId": inner.get("id"),
+        "AlertType": first(inner, "detectorId", "title"),
+        "IsIncident": False,
+        "StartTime": first(inner, "firstActivityDateTime", "createdDateTime"),
+        "EndTime": first(inner, "lastActivityDateTime", "createdDateTime"),
+        "ProcessingEndTime": inner.get("createdDateTime"),
+        "RemediationSteps": json_text([steps]) if steps else None,
+        "ExtendedProperties": json_text(more) if more else None,
+        "Entities": json_text([_entity(number, each) for number, each in enumerate(evidence, 1)]),
+        "ProductName": product,
+        "AlertLink": inner.get("alertWebUrl"),
+        "Status": _of(_STATES | _CLOSED, inner.get("status")),
+        "CompromisedEntity": next((name for name in map(_host_or_user, evidence) if name), None),
+        "Tactics": inner.get("category"),
+        "Techniques": _listed(sorted({each.partition(".")[0] for each in techniques})),
+        "SubTechniques": _listed([each for each in techniques if "." in each]),
+        "Type": "SecurityAlert",
+    }
+    return [("SecurityAlert", _fitting("SecurityAlert", row))]
+
+
+def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()) -> list[TableRow]:
+    """Of an incident that was made or changed at `at`; `alerts`: the ids of its alerts then."""
+    owner, id = inner.get("assignedTo"), inner.get("id")
+    status = _of(_STATES | _INCIDENT_CLOSED, inner.get("status"))
+    status = "Active" if status == "InProgress" else status
+    judged = _of(_CLASSES, inner.get("classification")) or "Undetermined"
+    redirected = inner.get("redirectIncidentId")
+    more = {name: inner[name] for name in ("priorityScore", "summary", "systemTags") if inner.get(name)}
+    comments = [
+        {
+            "message": each.get("comment"),
+            "author": {"name": each.get("createdByDisplayName")},
+            "createdTimeUtc": each.get("createdDateTime"),
+        }
+        for each in _list(inner.get("comments"))
+        if isinstance(each, Mapping)
+    ]
+    row = {
+        "TimeGenerated": at,
+        "TenantId": tenant,
+        "IncidentName": id,
+        "Title": inner.get("displayName"),
+        "Description": inner.get("description"),
+        "Severity": _of(_SEVERITIES, inner.get("severity")),
+        "Status": status,
+        "Classification": judged if status == "Closed" else None,
+        "ClassificationComment": inner.get("resolvingComment"),
+        "ClassificationReason": inner.get("determination") if status == "Closed" else None,
+        "Owner": {"userPrincipalName": owner, "assignedTo": owner} if owner else None,
+        "ProviderName": "Bartizan",
+        "ProviderIncidentId": id,
+        "FirstModifiedTime": inner.get("createdDateTime"),
+        "LastModifiedTime": at,
+        "CreatedTime": inner.get("createdDateTime"),
+        "ClosedTime": at if status == "Closed" else None,
+        "IncidentNumber": int(id) if isinstance(id, str) and id.isdecimal() and int(id) < 2**31 else None,
+        "AlertIds": list(alerts),
+        "Comments": comments,
+        "Labels": [{"labelName": each, "labelType": "User"} for each in _list(inner.get("customTags"))],
+        "IncidentUrl": inner.get("incidentWebUrl"),
+        "AdditionalData": {**more, "alertsCount": len(alerts), **({"redirectedTo": redirected} if redirected else {})},
+        "ModifiedBy": inner.get("lastModifiedBy"),
+        "Type": "SecurityIncident",
+    }
+    return [("SecurityIncident", _fitting("SecurityIncident", row))]
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def _evidence(inner: Inner, info: Inner) -> Iterator[dict[str, Any]]:
+    shared = {
+        **{name: info[name] for name in ("Timestamp", "AlertId", "Title", "ServiceSource", "DetectionSource")},
+        **{name: info[name] for name in ("AttackTechniques", "Severity", "TenantId")},
+        "Categories": _listed([info["Category"]] if info["Category"] else []),
+        "ThreatFamily": inner.get("threatFamilyName"),
+        "Type": "AlertEvidence",
+    }
+    for each in _list(inner.get("evidence")):
+        if isinstance(each, Mapping):
+            kind = _kind(each)
+            entity = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
+            yield {**shared, "EntityType": entity, **_roles(each, entity), **_columns(kind, each)}
+
+
+def _kind(evidence: Inner) -> str:
+    """Such as user, of #microsoft.graph.security.userEvidence."""
+    return str(evidence.get("@odata.type") or "").rpartition(".")[2].removesuffix("Evidence") or "unknown"
+
+
+def _roles(evidence: Inner, entity: str) -> dict[str, Any]:
+    roles = {each for each in _list(evidence.get("roles")) if isinstance(each, str)}
+    struck = roles & {"compromised", "attacked"} or (entity in _ASSETS and not roles & _DOERS)
+    direction = next((word for word in ("Source", "Destination") if word.lower() in roles), None)
+    return {"EvidenceRole": "Impacted" if struck else "Related", "EvidenceDirection": direction}
+
+
+def _columns(kind: str, evidence: Inner) -> dict[str, Any]:
+    """Those that the kind of evidence fills; all that it says stands in AdditionalFields."""
+    made = {
+        **_account(object_of(evidence, "userAccount")),
+        **_file(object_of(evidence, "fileDetails") or object_of(evidence, "imageFile")),
+        "AdditionalFields": json_text(evidence),
+    }
+    made["DeviceId"] = evidence.get("mdeDeviceId")
+    if kind == "device":
+        made["DeviceName"] = first(evidence, "deviceDnsName", "hostName")
+        made["LocalIP"] = evidence.get("lastIpAddress")
+    elif kind == "ip":
+        made["RemoteIP"] = evidence.get("ipAddress")
+    elif kind == "url":
+        made["RemoteUrl"] = evidence.get("url")
+    elif kind == "process":
+        made["ProcessCommandLine"] = evidence.get("processCommandLine")
+    elif kind in ("registryKey", "registryValue"):
+        hive, key = evidence.get("registryHive"), evidence.get("registryKey")
+        made["RegistryKey"] = "\\".join(str(part) for part in (hive, key) if part) or None
+        made["RegistryValueName"] = evidence.get("registryValueName")
+        made["RegistryValueData"] = evidence.get("registryValue")
+    elif kind == "analyzedMessage":
+        made["NetworkMessageId"], made["EmailSubject"] = evidence.get("networkMessageId"), evidence.get("subject")
+        made["AccountUpn"] = evidence.get("recipientEmailAddress")
+    elif kind == "mailbox":
+        made["AccountUpn"] = first(evidence, "upn", "primaryAddress") or made.get("AccountUpn")
+    elif kind == "cloudApplication":
+        made["Application"] = evidence.get("displayName")
+        made["ApplicationId"] = evidence.get("appId") or evidence.get("saasAppId")
+    elif kind == "oauthApplication":
+        made["Application"], made["OAuthApplicationId"] = evidence.get("displayName"), evidence.get("appId")
+    elif kind in _PLATFORMS:
+        made["CloudPlatform"], made["ResourceType"] = _PLATFORMS[kind], evidence.get("resourceType")
+        made["CloudResource"] = evidence.get("resourceName")
+        made["ResourceID"] = first(evidence, "resourceId", "amazonResourceId", "fullResourceName")
+    return made
+
+
+def _account(user: Inner) -> dict[str, Any]:
+    return {
+        "AccountName": user.get("accountName"),
+        "AccountDomain": user.get("domainName"),
+        "AccountSid": user.get("userSid"),
+        "AccountObjectId": user.get("azureAdUserId"),
+        "AccountUpn": user.get("userPrincipalName"),
+    }
+
+
+def _file(file: Inner) -> dict[str, Any]:
+    return {
+        "FileName": file.get("fileName"),
+        "FolderPath": file.get("filePath"),
+        "SHA1": file.get("sha1"),
+        "SHA256": file.get("sha256"),
+        "FileSize": file.get("fileSize"),
+    }
+
+
+# ---------------------------------------------------------------- entities of Sentinel
+
+
+def _entity(number: int, evidence: Any) -> dict[str, Any]:
+    """As Sentinel's alerts name it, as far as it names it; of other kinds what the evidence says."""
+    if not isinstance(evidence, Mapping):
+        return {"$id": str(number), "Type": "unknown", "Value": evidence}
+    kind, user, named = _kind(evidence), object_of(evidence, "userAccount"), evidence.get("displayName")
+    file = object_of(evidence, "fileDetails") or object_of(evidence, "imageFile")
+    hashes = [
+        {"Type": "filehash", "Algorithm": name.upper(), "Value": file[name]}
+        for name in ("md5", "sha1", "sha256")
+        if file.get(name)
+    ]
+    of_file = {"Name": file.get("fileName"), "Directory": file.get("filePath"), "FileHashes": hashes or None}
+    id = evidence.get("processId")
+    of_process = {
+        "ProcessId": None if id is None else str(id),
+        "CommandLine": evidence.get("processCommandLine"),
+        "ImageFile": {"Type": "file", **of_file} if any(of_file.values()) else None,
+    }
+    kinds: Mapping[str, dict[str, Any]] = {
+        "user": {"Type": "account", **_account_entity(user)},
+        "device": {"Type": "host", **_host_entity(evidence)},
+        "ip": {"Type": "ip", "Address": evidence.get("ipAddress")},
+        "url": {"Type": "url", "Url": evidence.get("url")},
+        "file": {"Type": "file", **of_file},
+        "process": {"Type": "process", **of_process},
+        "mailbox": {"Type": "mailbox", "MailboxPrimaryAddress": evidence.get("primaryAddress")},
+        "azureResource": {"Type": "azure-resource", "ResourceId": evidence.get("resourceId")},
+        "cloudApplication": {"Type": "cloud-application", "AppId": evidence.get("appId"), "Name": named},
+    }
+    made = kinds.get(kind) or {"Type": kind, **evidence}
+    return {"$id": str(number), **{name: value for name, value in made.items() if value is not None}}
+
+
+def _account_entity(user: Inner) -> dict[str, Any]:
+    return {
+        "Name": user.get("accountName"),
+        "UPNSuffix": str(user.get("userPrincipalName") or "").partition("@")[2] or None,
+        "NTDomain": user.get("domainName"),
+        "Sid": user.get("userSid"),
+        "AadUserId": user.get("azureAdUserId"),
+        "UserPrincipalName": user.get("userPrincipalName"),
+        "DisplayName": user.get("displayName"),
+    }
+
+
+def _host_entity(device: Inner) -> dict[str, Any]:
+    return {
+        "HostName": _host_or_user(device),
+        "DnsDomain": device.get("dnsDomain"),
+        "MdatpDeviceId": device.get("mdeDeviceId"),
+        "AadDeviceId": device.get("azureAdDeviceId"),
+        "OSFamily": device.get("osPlatform"),
+    }
+
+
+def _host_or_user(evidence: Any) -> str | None:
+    if not isinstance(evidence, Mapping):
+        return None
+    user = object_of(evidence, "userAccount")
+    found = first(evidence, "hostName", "deviceDnsName")
+    return found or (first(user, "userPrincipalName", "accountName") if _kind(evidence) == "user" else None)
+
+
+# ---------------------------------------------------------------- small
+
+
+def _service(inner: Inner) -> str | None:
+    """Of what is no product of Microsoft's, the product's own name."""
+    named = _of(_SERVICES, inner.get("serviceSource"))
+    return named or inner.get("productName") or _named(_SERVICES, inner.get("serviceSource"))
+
+
+def _of(names: Mapping[str, str], word: Any) -> str | None:
+    return names.get(word) if isinstance(word, str) else None
+
+
+def _named(names: Mapping[str, str], word: Any) -> str | None:
+    """An enum's member as the product says it; a new one as it is."""
+    return None if word in (None, "unknown", "unknownFutureValue") else _of(names, word) or word
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _listed(value: Any) -> str | None:
+    """As JSON in a string column."""
+    return json_text(value) if isinstance(value, list) and value else None
+
+
+def _fitting(table: str, row: Inner) -> dict[str, Any]:
+    """What the table has a column for and the object has a value."""
+    columns = find(table).columns
+    return {name: value for name, value in row.items() if value is not None and name in columns}
