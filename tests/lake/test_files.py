@@ -401,6 +401,7 @@ async def test_the_buffer_keeps_what_a_reader_has_not_passed(lake: Lake, tmp_pat
     await passed(lake, "reader", 0)
     await lake.append("a", [("DeviceEvents", {"DeviceId": "1"})])
     first = await lake.head()
+    await passed(lake, "early", 10)
     await lake.append("a", [("DeviceEvents", {"DeviceId": "2"})])
     duck = Duck(tmp_path, threads=1, memory_mb=128)
     try:
@@ -415,5 +416,19 @@ async def test_the_buffer_keeps_what_a_reader_has_not_passed(lake: Lake, tmp_pat
             first + 1,
             first + 2,
         ]
+    finally:
+        duck.close()
+
+
+async def test_what_no_flush_has_seen_stays(lake: Lake, tmp_path: Path) -> None:
+    """A reader that is ahead of the first flush takes nothing from it."""
+    await lake.append("a", [("DeviceEvents", {"DeviceId": "1"})])
+    await passed(lake, "reader", await lake.head())
+    duck = Duck(tmp_path, threads=1, memory_mb=128)
+    try:
+        manifest = Manifest(lake, tmp_path)
+        await Flusher(lake, manifest, duck, pause_s=0.0).run(idle_s=0.0)
+        (file,) = (await view(manifest, "a")).files["DeviceEvents"]
+        assert file.rows == 1 and (await lake.sizes()).batches == 0
     finally:
         duck.close()

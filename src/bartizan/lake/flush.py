@@ -20,7 +20,7 @@ from msgspec import Struct
 from bartizan.lake.buffer import Batch, Lake
 from bartizan.lake.columns import quoted
 from bartizan.lake.duck import Duck, Ends, day_of
-from bartizan.lake.manifest import NO_DAY, OTHER_DAYS, SUFFIX, File, Group, Manifest, folder_of
+from bartizan.lake.manifest import FLUSHER, NO_DAY, OTHER_DAYS, SUFFIX, File, Group, Manifest, folder_of
 from bartizan.lake.readers import passed_by_all
 from bartizan.lake.tables import FLUSH, INGESTED, TABLES
 from bartizan.model.times import to_datetime
@@ -67,7 +67,7 @@ class Flusher:
 
     async def run(self, idle_s: float = float("inf")) -> None:
         """Until nothing has come for so long."""
-        await self._lake.drop_through(await passed_by_all(self._lake))
+        await self._lake.drop_through(await passed_by_all(self._lake, FLUSHER))
         came = time.monotonic()
         while True:
             began = time.monotonic()
@@ -96,7 +96,7 @@ class Flusher:
                 if file.path not in named:
                     log.info("lake.file_left_out", path=file.path)  # erased, or another process was first
                     self._manifest.remove(file.path)
-        await self._lake.drop_through(min(through, await passed_by_all(self._lake)))
+        await self._lake.drop_through(min(through, await passed_by_all(self._lake, FLUSHER)))
         return len(batches)
 
     def _write(self, groups: Groups, through: int) -> list[tuple[Group, list[File]]]:

@@ -21,7 +21,8 @@ async def passed(lake: Lake, reader: str, seq: int) -> None:
     await lake.write(work)
 
 
-async def passed_by_all(lake: Lake) -> int:
-    """Up to where every reader, the flush among them, has read; 0 where none has begun."""
-    found = await lake.read(lambda db: db.rows("SELECT min(position) FROM lake_cursors"))
-    return int(found[0][0] or 0)
+async def passed_by_all(lake: Lake, flush: str) -> int:
+    """Up to where the flush, by the name of its cursor, and every reader has read; 0 where the flush has not begun."""
+    found = await lake.read(lambda db: db.rows("SELECT name, position FROM lake_cursors"))
+    places = {str(name): int(position) for name, position in found}
+    return min(places.values()) if flush in places else 0
