@@ -38,7 +38,10 @@ def parts(work: Work, named: tree.Named, names: Names, rows: Rows) -> list[Part]
     value = work.bind(named.expr, names, rows)
     if named.names:
         return [Part(named.names[0], True, value)]
-    return [Part(natural(named.expr), isinstance(named.expr, tree.Name), value)]
+    name = natural(named.expr)
+    if isinstance(call, tree.Call) and call.name.lower() in ("column_ifexists", "columnifexists"):
+        name = name if name in rows.fields else ""
+    return [Part(name, isinstance(named.expr, tree.Name), value)]
 
 
 def _several(work: Work, named: tree.Named, call: tree.Call, names: Names, rows: Rows) -> list[Part]:

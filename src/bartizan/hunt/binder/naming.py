@@ -71,9 +71,9 @@ def _joined(of: tree.Expr, step: str) -> str:
 
 
 def _key(key: tree.Expr) -> str:
-    key = bare(key)
-    if isinstance(key, tree.Constant) and isinstance(key.value, str | int):
-        return str(key.value)
+    inner = bare(key)
+    if isinstance(inner, tree.Constant) and isinstance(inner.value, str | int):
+        return str(inner.value)
     return ""
 
 
