@@ -265,3 +265,17 @@ def test_saved_functions_views_and_watchlists() -> None:
             answer(query, catalogue)
     with pytest.raises(KqlError, match="no watchlist"):
         answer("_GetWatchlist('others')", catalogue)
+
+
+def test_a_table_of_each_row_is_refused() -> None:
+    """toscalar and in are worked out once, not for each row."""
+    lets = "let f = (n: string) { toscalar(Other | where Name == n | count) }; "
+    assert columns(f"{lets} Events | project x = f('a')") == "x:long"
+    with pytest.raises(KqlError, match="depends on the row"):
+        answer(f"{lets} Events | project x = f(Name)")
+
+
+def test_an_index_picks_one_of_several_results() -> None:
+    assert columns("print d = dynamic([3, 1]) | project s = series_stats(d)[3]") == "s:long"
+    with pytest.raises(KqlError, match="gives 7 values"):
+        answer("print d = dynamic([3, 1]) | project s = series_stats(d)[7]")

@@ -17,10 +17,6 @@ from bartizan.hunt.plan import Column, Expand, Expression, Join, Number, Project
 from bartizan.hunt.tree import Scalar
 
 
-class Expanded(tuple[Relation, list[Field]]):
-    """The rows, and the columns that are parts."""
-
-
 def mv_expand(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Expand)
     return _expanded(work, op, names, relation, drop=False)[0]
@@ -69,13 +65,10 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     assert isinstance(op.body, tree.Expand)
     assert op.body.pipe is not None
     number = Windowed(work.id(), "long", "row_number", [])
-    rows = work.share(relation.over(Number(relation.plan, [number]), relation.fields), once=True)
-    row_id = Ref("long", number.id)
     # The number must be among the columns that are shared.
     plan = Number(relation.cut(), [number])
     shared = work.share(Relation(plan, (*relation.fields, Field("", number.id, "long")), relation.groups,
                                  relation.source, relation.ordered, relation.ingested), once=True)  # fmt: skip
-    del rows, row_id
     outer, inner = work.again(shared), work.again(shared)
     inner_id, outer_id = inner.fields[-1].ref, outer.fields[-1].ref
     begun = Relation(inner.plan, inner.fields[:-1], (*inner.groups, inner_id), inner.source, inner.ordered)
