@@ -66,6 +66,7 @@ NAMED = [
     ("mv-apply d on (summarize count() by tostring(d))", "a:string b:long t:datetime d:string count_:long"),
     ("mv-apply e = d to typeof(string) on (project e, z = a)",
      "a:string b:long d:dynamic t:datetime e:string z:string"),
+    ("mv-apply d on (project a = 5, z = a)", "a:long b:long t:datetime z:string"),
     ("make-series count(), s = sum(b) on t from datetime(2020-01-01) to datetime(2020-01-02) step 1h by tolower(a)",
      "Column1:string count_:dynamic s:dynamic t:dynamic"),
     ("parse a with 'x' y:long 'z' b", "a:string b:string d:dynamic t:datetime y:long"),
