@@ -9,6 +9,7 @@ import pytest
 from tests.hunt.calls import call, dynamic, long, real, string
 from tests.hunt.duck import connection
 
+from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
 
 CASES: list[tuple[str, list[float], Any]] = [
@@ -197,6 +198,24 @@ def test_how_far_a_polygon_is() -> None:
     found = call("geo_distance_point_to_polygon", real(-73.9839), real(40.7705), park)
     assert found == pytest.approx(259.940756070596, rel=1e-10)
     assert call("geo_distance_point_to_polygon", real(-73.965), real(40.782), park) == 0
+
+
+def test_the_area_of_a_polygon() -> None:
+    square = 6_371_010.0**2
+    assert call("geo_polygon_area", polygon(PARK)) == pytest.approx(3475207.28346606, rel=1e-11)
+    octant = [[0, 0], [90, 0], [0, 90], [0, 0]]
+    assert call("geo_polygon_area", polygon(octant)) == pytest.approx(square * math.pi / 2)
+    assert call("geo_polygon_area", polygon(octant[::-1])) == pytest.approx(square * math.pi / 2)
+    whole, hole = (call("geo_polygon_area", polygon(each)) for each in (BOX, HOLE))
+    assert call("geo_polygon_area", polygon(BOX, HOLE)) == pytest.approx(whole - hole)
+    polar = [[0, 60], [120, 60], [-120, 60], [0, 60]]
+    third = [[0, 60], [120, 60], [0, 90], [0, 60]]
+    found = call("geo_polygon_area", polygon(polar))
+    assert found == pytest.approx(3 * call("geo_polygon_area", polygon(third)))
+    assert call("geo_polygon_area", polygon(BOX[:-1])) is None
+    assert call("geo_polygon_area", dynamic({"type": "MultiPolygon", "coordinates": [[BOX]]})) == whole
+    with pytest.raises(KqlError):
+        call("geo_polygon_area", dynamic({"type": "MultiPolygon", "coordinates": [[BOX], [HOLE]]}))
 
 
 def _vector(lon: float, lat: float) -> list[float]:
