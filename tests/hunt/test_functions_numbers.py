@@ -209,3 +209,16 @@ ARRAYS: list[tuple[str, list[Given], Any]] = [
 @pytest.mark.parametrize(("name", "args", "expected"), [*NUMBERS, *TIMES, *ARRAYS])
 def test_a_function(name: str, args: list[Given], expected: Any) -> None:
     assert call(name, *args) == expected
+
+
+def test_energies() -> None:
+    def energy(number: float, source: str, target: str) -> Any:
+        return call("convert_energy", real(number), string(source), string(target))
+
+    assert energy(1.2, "Joule", "BritishThermalUnit") == pytest.approx(0.00113738054437598, rel=1e-13)
+    assert energy(2.0, "KilowattHour", "Megajoule") == pytest.approx(7.2)
+    assert energy(1.0, "Kilocalorie", "Joule") == pytest.approx(4184)
+    assert energy(1.0, "DecathermUs", "ThermUs") == pytest.approx(10)
+    assert energy(1.0, "HorsepowerHour", "FootPound") == pytest.approx(1_980_000)
+    assert energy(1.0, "Joule", "Mile") is None
+    assert energy(1.0, "", "Joule") is None

@@ -56,7 +56,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
         """The table, view or function of which `name` may be a misspelling, or ''."""
         known = {each.lower(): each for each in (*self.tables, *self.views, *self.functions)}
         found = known.get(name.lower()) or next(
-            (known[each] for each in get_close_matches(name.lower(), known, n=1, cutoff=0.85)), ""
+            (known[each] for each in get_close_matches(name.lower(), known, n=1, cutoff=0.8)), ""
         )
         return found
 

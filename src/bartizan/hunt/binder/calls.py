@@ -78,6 +78,11 @@ def call(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     return apply(name, args, node.at)
 
 
+def is_tuple(node: tree.Call, names: Names) -> bool:
+    """Whether a function of several results is called."""
+    return node.name.lower() in TUPLES and names.find(node.name) is None
+
+
 def tuple_of(work: Work, node: tree.Call, names: Names, rows: Rows) -> list[tuple[str, Expression]]:
     """The results of a function of several, by their names."""
     name = node.name.lower()

@@ -9,11 +9,10 @@ from re import findall
 from typing import NamedTuple
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder.calls import tuple_of
+from bartizan.hunt.binder.calls import is_tuple, tuple_of
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.naming import Taken, bare, chosen, natural
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
-from bartizan.hunt.binder.tuples import TUPLES
 from bartizan.hunt.binder.work import Work, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Column, Expression, Filter, Number, Out, Ref, Summarize, Value, Windowed
@@ -31,14 +30,17 @@ class Part(NamedTuple):
 def parts(work: Work, named: tree.Named, names: Names, rows: Rows) -> list[Part]:
     """The columns of an item of a list: one, or those of a function of several results."""
     call = bare(named.expr)
-    if isinstance(call, tree.Call) and call.name.lower() in TUPLES and names.find(call.name) is None:
+    if isinstance(call, tree.Call) and is_tuple(call, names):
         return _several(work, named, call, names, rows)
     if len(named.names) > 1:
         raise KqlError("bind", "there are several names for one value", named.at)
     value = work.bind(named.expr, names, rows)
     if named.names:
         return [Part(named.names[0], True, value)]
-    return [Part(natural(named.expr), isinstance(named.expr, tree.Name), value)]
+    name = natural(named.expr)
+    if isinstance(call, tree.Call) and call.name.lower() in ("column_ifexists", "columnifexists"):
+        name = name if name in rows.fields else ""
+    return [Part(name, isinstance(named.expr, tree.Name), value)]
 
 
 def _several(work: Work, named: tree.Named, call: tree.Call, names: Names, rows: Rows) -> list[Part]:

@@ -25,13 +25,15 @@ def fold(name: str, args: Sequence[Expression]) -> Value | None:
         return _arithmetic(name, values[0], values[1])
     if name == "-" and len(values) == 1:
         return _negative(values[0])
-    if name == "strcat" and all(each.type == "string" for each in values):
+    if name == "strcat" and values and all(each.type == "string" for each in values):
         return Value("string", "".join(each.value for each in values))
+    if len(values) != 1:
+        return None
     if name in ("tolower", "toupper") and values[0].type == "string" and values[0].value.isascii():
         return Value("string", values[0].value.lower() if name == "tolower" else values[0].value.upper())
     if name in ("todynamic", "parse_json") and values[0].type == "dynamic":
         return values[0] if not isinstance(values[0].value, str) else None
-    if name in ("totimespan", "todatetime", "tostring", "tolong", "toreal", "todouble") and len(values) == 1:
+    if name in ("totimespan", "todatetime", "tostring", "tolong", "toreal", "todouble"):
         wanted = {"totimespan": "timespan", "todatetime": "datetime", "tostring": "string", "tolong": "long"}
         return values[0] if values[0].type == wanted.get(name, "real") else None
     return None

@@ -17,10 +17,6 @@ from bartizan.hunt.plan import Column, Expand, Expression, Join, Number, Project
 from bartizan.hunt.tree import Scalar
 
 
-class Expanded(tuple[Relation, list[Field]]):
-    """The rows, and the columns that are parts."""
-
-
 def mv_expand(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Expand)
     return _expanded(work, op, names, relation, drop=False)[0]
@@ -69,13 +65,10 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     assert isinstance(op.body, tree.Expand)
     assert op.body.pipe is not None
     number = Windowed(work.id(), "long", "row_number", [])
-    rows = work.share(relation.over(Number(relation.plan, [number]), relation.fields), once=True)
-    row_id = Ref("long", number.id)
     # The number must be among the columns that are shared.
     plan = Number(relation.cut(), [number])
     shared = work.share(Relation(plan, (*relation.fields, Field("", number.id, "long")), relation.groups,
                                  relation.source, relation.ordered, relation.ingested), once=True)  # fmt: skip
-    del rows, row_id
     outer, inner = work.again(shared), work.again(shared)
     inner_id, outer_id = inner.fields[-1].ref, outer.fields[-1].ref
     begun = Relation(inner.plan, inner.fields[:-1], (*inner.groups, inner_id), inner.source, inner.ordered)
@@ -85,15 +78,16 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     kept = [each for each in outer.fields[:-1] if each.name not in replaced]
     same = {field.name: field.id for field in begun.fields}
     new = [each for each in result.fields if same.get(each.name) != each.id]
-    # A column that the sub-pipe has made anew stands in for the row's.
-    anew = {each.name for each in new}
+    # A column that the sub-pipe has made anew stands in the place of the row's.
+    anew = {each.name: each for each in new}
+    shown = {each.name: anew.get(each.name, each) for each in kept} | anew
     kept = [each for each in kept if each.name not in anew]
     hidden = [*outer.groups, *([] if outer.ingested is None else [outer.ingested])]
     left = Project(outer.plan, [Column(each.id, each) for each in _unique([*hidden, outer_id, *(f.ref for f in kept)])])
     given = [*(f.ref for f in new), result.groups[-1]]
     right = Project(result.plan, [Column(each.id, each) for each in _unique(given)])
     plan_ = Join(left, right, "inner", [(outer_id, result.groups[-1])])
-    return Relation(plan_, (*kept, *new), outer.groups, relation.source, False, outer.ingested)
+    return Relation(plan_, tuple(shown.values()), outer.groups, relation.source, False, outer.ingested)
 
 
 def _unique(refs: list[Ref]) -> list[Ref]:

@@ -124,6 +124,11 @@ def _path(work: Work, node: "tree.Member | tree.Index", names: Names, rows: Rows
         if column is None:
             raise KqlError("bind", f"the {at.name[1:]} side has no column '{first}'", node.at)
         of: Expression = column.ref
+    elif isinstance(at, tree.Call) and calls.is_tuple(at, names) and isinstance(steps[0], int):
+        parts, which = calls.tuple_of(work, at, names, rows), steps.pop(0)
+        if not isinstance(which, int) or not 0 <= which < len(parts):
+            raise KqlError("bind", f"{at.name}() gives {len(parts)} values, counted from 0", node.at)
+        of = parts[which][1]
     else:
         of = bind(work, at, names, rows)
     if not steps:

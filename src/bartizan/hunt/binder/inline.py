@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls
 from bartizan.hunt.binder.scope import Field, FunctionOf, Later, Names, Relation, Rows, ScalarOf, TableOf
-from bartizan.hunt.binder.work import MOST_CALLS, Bound, Work, convert
+from bartizan.hunt.binder.work import MOST_CALLS, Bound, UnknownTable, Work, convert
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
 from bartizan.hunt.plan import Column, Expression, Project, Value
@@ -91,6 +91,8 @@ def of_variable(work: Work, name: str, names: Names, at: int) -> "Bound | None":
 def saved(work: Work, name: str, at: int) -> FunctionOf:
     """A function of the catalogue."""
     if name not in work.saved:
+        if name not in work.catalogue.functions:
+            raise UnknownTable("bind", f"there is no function '{name}'", at)
         text = work.catalogue.functions[name].strip()
         try:
             query = parse(f"let f = {text};\nprint 0" if text.startswith("(") else f"let f = () {{ {text} }};\nprint 0")

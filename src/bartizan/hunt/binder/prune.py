@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from bartizan.hunt import plan as p
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.scope import Field
+from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Id, Plan
 
 Need = set[Id]
@@ -46,9 +47,12 @@ class _Pruner:
         """Notes what shared plans are asked for."""
         if isinstance(plan, p.Shared):
             inner = {out.id: old.id for out, old in zip(plan.columns, plan.plan.columns, strict=True)}
-            self.needs.setdefault(plan.name, set()).update(inner[each] for each in need if each in inner)
+            _closed(need - inner.keys())
+            self.needs.setdefault(plan.name, set()).update(inner[each] for each in need)
             self.waiting[int(plan.name.removeprefix("shared"))] = plan
             return
+        if isinstance(plan, p.Rows | p.Table | p.Numbers):
+            _closed((need - {each.id for each in plan.columns}) | ids(_expressions(plan, need)))
         for each in _plans_in(_expressions(plan, need)):
             self.ask(each, {each.columns[0].id})
         for child, wanted in _inputs(plan, need):
@@ -189,6 +193,12 @@ class _Pruner:
 
 
 # ------------------------------------------------------------------ what a node reads
+
+
+def _closed(strange: Need) -> None:
+    """No source gives these columns: they are of the row around a subquery."""
+    if strange:
+        raise KqlError("plan", "a table that depends on the row for which it is read is not supported; use a join")
 
 
 def _kept_aggregates(plan: p.Summarize, need: Need) -> list[p.Aggregate]:

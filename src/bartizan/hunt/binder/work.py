@@ -27,7 +27,7 @@ CONVERSIONS: dict[Scalar, str] = {
     "datetime": "todatetime",
     "timespan": "totimespan",
     "guid": "toguid",
-    "dynamic": "todynamic",
+    "dynamic": "as_dynamic",
 }
 
 Ask: TypeAlias = Callable[[Plan], Sequence[Sequence[Any]]]

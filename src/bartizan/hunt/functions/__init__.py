@@ -55,6 +55,7 @@ FAMILIES = (
     "series",
     "networks",
     "geo",
+    "geo_shapes",
     "aggregates",
     "windows",
 )

@@ -207,3 +207,38 @@ macro(
     "names[kf_unit(x) + 1], '')"
 )
 function("format_bytes", "real long?! string?! -> string", duckdb=_format_bytes)
+
+# ------------------------------------------------------------------ energy
+
+# In joules. The units of heat: the thermochemical calorie and the BTU of the International Table (therms: of their
+# laws); the horsepower is of 550 foot-pounds a second; the electron volt is of the SI of 2019.
+_FOOT_POUND = 1.3558179483314004
+_PREFIXES = {"Milli": 1e-3, "": 1.0, "Kilo": 1e3, "Mega": 1e6, "Giga": 1e9, "Tera": 1e12}
+_PREFIXED: dict[str, tuple[float, tuple[str, ...]]] = {
+    "Joule": (1.0, ("Milli", "", "Kilo", "Mega", "Giga")),
+    "WattHour": (3600.0, ("", "Kilo", "Mega", "Giga", "Tera")),
+    "WattDay": (86_400.0, ("", "Kilo", "Mega", "Giga", "Tera")),
+    "Calorie": (4.184, ("", "Kilo", "Mega")),
+    "BritishThermalUnit": (1055.05585262, ("", "Kilo", "Mega", "Giga")),
+    "ElectronVolt": (1.602176634e-19, ("", "Kilo", "Mega", "Giga", "Tera")),
+}
+_THERMS = {"Ec": 105_505_585.262, "Imperial": 105_505_585.257348, "Us": 105_480_400.0}
+ENERGIES: dict[str, float] = {
+    **{
+        prefix + (unit[0].lower() + unit[1:] if prefix else unit): _PREFIXES[prefix] * joules
+        for unit, (joules, prefixes) in _PREFIXED.items()
+        for prefix in prefixes
+    },
+    **{f"Therm{name}": joules for name, joules in _THERMS.items()},
+    **{f"Decatherm{name}": 10 * joules for name, joules in _THERMS.items()},
+    "Erg": 1e-7,
+    "FootPound": _FOOT_POUND,
+    "HorsepowerHour": 550 * 3600 * _FOOT_POUND,
+}
+_JOULES = " ".join(f"WHEN {text(name)} THEN {joules!r}::DOUBLE" for name, joules in ENERGIES.items())
+macro(f"kf_joules(unit) := CASE unit {_JOULES} END")
+function(
+    "convert_energy",
+    "real string string -> real",
+    duckdb="({0} * kf_joules({1}) / kf_joules({2}))",
+)

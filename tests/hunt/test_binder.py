@@ -1,0 +1,282 @@
+"""What queries mean once names and types are known: the columns of the answer, and what is refused where."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bartizan.hunt import plan as p
+from bartizan.hunt.binder import Binder
+from bartizan.hunt.catalogue import Catalogue, Stored, of_columns
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.parser import parse
+from bartizan.hunt.tree import Scalar
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+T = "datatable(a:string, b:long, d:dynamic, t:datetime)[]"
+EVENTS: dict[str, Scalar] = {"Timestamp": "datetime", "Name": "string", "name": "long", "Props": "dynamic"}
+CATALOGUE = of_columns({"Events": EVENTS, "Other": {"TimeGenerated": "datetime", "Name": "string", "Size": "int"}})
+
+
+def answer(query: str, catalogue: Catalogue = CATALOGUE, **more: Any) -> p.Answer:
+    return Binder(catalogue, now=NOW, **more).bind(parse(query))
+
+
+def columns(query: str, catalogue: Catalogue = CATALOGUE, **more: Any) -> str:
+    return " ".join(f"{name}:{type_}" for name, type_ in answer(query, catalogue, **more).columns)
+
+
+def nodes(plan: Any, kind: type) -> list[Any]:
+    """All nodes of a kind in a plan."""
+    found, stack = [], [plan]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, kind):
+            found.append(each)
+        if isinstance(each, list | tuple):
+            stack += each
+        elif hasattr(each, "__struct_fields__"):
+            stack += [getattr(each, name) for name in each.__struct_fields__]
+    return found
+
+
+# What Microsoft's binder computes for these.
+NAMED = [
+    ("project tostring(d.x.y), tolower(a), d.x['y'], d[0].z, bin(t, 1h), -1, (a), split(a, ',')[0]",
+     "d_x_y:string Column1:string d_x_y1:dynamic d_0_z:dynamic t:datetime Column2:long a:string a_0:dynamic"),
+    ("project strlen(a), gettype(a), column_ifexists('b', 1), column_ifexists('z', a), a == 'x', now()",
+     "strlen_a:long type_a:string b:long Column1:string Column2:bool Column3:datetime"),
+    ("project tostring(b), b", "b:string b1:long"),
+    ("extend tostring(b), b + 1", "a:string b:string d:dynamic t:datetime Column1:long"),
+    ("extend b + 1 | extend b + 2", "a:string b:long d:dynamic t:datetime Column1:long Column2:long"),
+    ("summarize by a, bin(b, 5), tolower(a)", "a:string b:long Column1:string"),
+    ("summarize count(), dcount(a), sum(b), make_set(a), make_set(tolower(a)), max(t) + 1d by bin(t, 1h)",
+     "t:datetime count_:long dcount_a:long sum_b:long set_a:dynamic set_:dynamic Column1:datetime"),
+    ("summarize percentile(b, 99.5), percentiles(b, 5, 50.5), percentile(b + 1, 5)",
+     "percentile_b_99_5:long percentile_b_5:long percentile_b_50_5:long percentile__5:long"),
+    ("summarize arg_max(t, *) by a", "a:string t:datetime b:long d:dynamic"),
+    ("summarize arg_max(b, tolower(a), t)", "b:long max_b_arg1:string t:datetime"),
+    ("summarize (x, y) = arg_max(b, a, t), m = max(b)", "x:long y:string t:datetime m:long"),
+    ("summarize take_any(a), take_any(a, b), y = any(a), any(b)",
+     "a:string a1:string b:long y:string any_b:long"),
+    ("summarize round(avg(b), 2)", "avg_b:real"),
+    ("distinct a, b + 1", "a:string Column1:long"),
+    ("mv-expand with_itemindex=i d.x, y = d to typeof(string)",
+     "a:string b:long d:dynamic t:datetime d_x:dynamic y:string i:long"),
+    ("mv-apply d on (summarize count() by tostring(d))", "a:string b:long t:datetime d:string count_:long"),
+    ("mv-apply e = d to typeof(string) on (project e, z = a)",
+     "a:string b:long d:dynamic t:datetime e:string z:string"),
+    ("mv-apply d on (project a = 5, z = a)", "a:long b:long t:datetime z:string"),
+    ("make-series count(), s = sum(b) on t from datetime(2020-01-01) to datetime(2020-01-02) step 1h by tolower(a)",
+     "Column1:string count_:dynamic s:dynamic t:dynamic"),
+    ("parse a with 'x' y:long 'z' b", "a:string b:string d:dynamic t:datetime y:long"),
+    ("project a, b | top-nested 3 of a by sum(b), top-nested 1 of b by x = count()",
+     "a:string aggregated_a:long b:long x:long"),
+    ("top-hitters 3 of a by b", "a:string approximate_sum_b:long"),
+    ("count", "Count:long"),
+    ("project-reorder t, a* asc", "t:datetime a:string b:long d:dynamic"),
+    ("project-rename x = a | project-away b, d*", "x:string t:datetime"),
+    ("project-keep t, a", "a:string t:datetime"),
+    ("getschema | project ColumnName, ColumnOrdinal", "ColumnName:string ColumnOrdinal:long"),
+    ("project b / 2, b * 1.5, d.x + 1, d == 1, iff(true, b, 1.0), iff(true, a, b), -b",
+     "Column1:long Column2:real Column3:long Column4:bool Column5:real Column6:dynamic Column7:long"),
+    ("project t - t, t + 1d, 2 * 1h, 1d / 1h, bin(b, 2)",
+     "Column1:timespan Column2:datetime Column3:timespan Column4:real b:long"),
+    ("project a | search 'x'", "$table:string a:string"),
+    ("serialize n = row_number(), prev(b)",
+     "a:string b:long d:dynamic t:datetime n:long Column1:long"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "expected"), NAMED)
+def test_columns_are_named_and_typed(step: str, expected: str) -> None:
+    assert columns(f"{T} | {step}") == expected
+
+
+def test_both_sides_of_a_join_keep_their_names() -> None:
+    """Of one name the right column gets a number that is free."""
+    left, right = "datatable(a:string, b:string)[]", "(datatable(a:string, b:string, b1:string)[])"
+    assert columns(f"{left} | join {right} on a") == "a:string b:string a1:string b2:string b1:string"
+    assert columns(f"{left} | lookup {right} on a") == "a:string b:string b2:string b1:string"
+    assert columns(f"{left} | join kind=leftanti {right} on a") == "a:string b:string"
+    assert columns(f"{left} | join kind=rightsemi {right} on $left.a == $right.b") == "a:string b:string b1:string"
+
+
+def test_unions_tell_types_apart() -> None:
+    tables = "(datatable(a:string, b:long)[]), (datatable(a:string, b:int, c:bool)[])"
+    assert columns(f"union {tables}") == "a:string b_long:long b_int:int c:bool"
+    assert columns(f"union withsource=s kind=inner {tables}") == "s:string a:string b_long:long b_int:int"
+
+
+def test_a_fuzzy_union_leaves_out_what_is_not_there() -> None:
+    assert columns("union isfuzzy=true (Nowhere | where x == 1), Other | project Name") == "Name:string"
+    with pytest.raises(KqlError, match="no table 'Nowhere'"):
+        answer("union Nowhere, Other")
+    with pytest.raises(KqlError, match="'missing'"):
+        answer("union isfuzzy=true (Events | where missing == 1), Other")
+
+
+def test_columns_may_differ_only_in_case() -> None:
+    assert columns("Events | project Name, name") == "Name:string name:long"
+    with pytest.raises(KqlError, match="did you mean 'Props'"):
+        answer("Events | project props")
+
+
+def test_only_what_is_used_is_read() -> None:
+    found = answer("Events | where name > 1 | extend x = Props.a | summarize count() by Name")
+    [table] = nodes(found.plan, p.Table)
+    assert table.names == ["Name", "name"]
+
+
+def test_lets_are_bound_where_they_stand() -> None:
+    """A later let of the same name is not seen by an earlier one; what is unused is not looked at."""
+    assert columns("let x = 1; let y = x; let x = 'a'; let z = nonsense(); print y, x") == "y:long x:string"
+    assert columns("let f = (n: long, m: long = 2) { n + m }; print a = f(1), b = f(m = 1, n = 3)") == "a:long b:long"
+    assert columns("let f = (T: (Name: string)) { T | extend n = 1 }; f(Events)") == "Name:string n:long"
+    assert (
+        columns("let f = (T: (*), c: string) { T | where Name == c | count }; Events | invoke f('x')") == "Count:long"
+    )
+    assert (
+        columns("let f = (x: string) { let g = (y: string) { strcat(x, y) }; g('a') }; print f('b')")
+        == "print_0:string"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("let f = (x: long) { f(x) }; print f(1)", "no function 'f'"),
+        ("let f = (x: long) { x }; print f('a', 1)", "takes 1 arguments"),
+        ("let f = (x: long) { x }; print f()", "needs the argument 'x'"),
+        ("let f = (T: (nope: string)) { T }; f(Events)", "must have a column 'nope'"),
+        ("let a = 1; a | count", "'a' is a value"),
+        ("Events | where Events", "'Events'"),
+        ("declare query_parameters(x: long); print x", "has no value"),
+    ],
+)
+def test_wrong_functions_are_refused(query: str, message: str) -> None:
+    with pytest.raises(KqlError, match=message):
+        answer(query)
+
+
+def test_functions_are_written_out_only_so_far() -> None:
+    """Each calls the one before twice: 2 ** 30 calls."""
+    lets = "".join(f"let f{n} = (x: long) {{ f{n - 1}(x) + f{n - 1}(x + 1) }}; " for n in range(1, 31))
+    with pytest.raises(KqlError, match="too large") as caught:
+        answer(f"let f0 = (x: long) {{ x }}; {lets} print f30(1)")
+    assert caught.value.phase == "plan"
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("Events | where Name > 1", "'>' cannot be applied to string, long"),
+        ("Events | where name has 'x'", "'has' cannot be applied to long, string"),
+        ("Events | where Name", "must be a bool"),
+        ("Events | project Name.x", "no members"),
+        ("Events | summarize Name", "must stand in an aggregate"),
+        ("Events | project sum(name)", "is an aggregate"),
+        ("Events | join Other on name", "right side has no column"),
+        ("Events | project x = 1, x = 2", "two columns 'x'"),
+        ("Events | take 'a'", "whole number"),
+        ("Events | project-away nope", "no column 'nope'"),
+        ("database('other').Events", "no such place"),
+        ("cluster('c').database('d').Events", "no such place"),
+        ("workspace('w').Events", "no such place"),
+        ("Evants", "did you mean Events"),
+        ("Events | where row_cumsum(1, 2, 3) > 1", "row_cumsum"),
+    ],
+)
+def test_wrong_queries_are_refused_with_their_place(query: str, message: str) -> None:
+    with pytest.raises(KqlError, match=message) as caught:
+        answer(query)
+    assert caught.value.phase in ("bind", "plan")
+    assert 0 <= caught.value.at < len(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["Events | fork (count) (take 1)", "Events | facet by Name", "Events | reduce by Name",
+     "Events | scan with (step s: true;)", "Events | evaluate autocluster()"],
+)  # fmt: skip
+def test_what_is_not_supported_says_so(query: str) -> None:
+    with pytest.raises(KqlError, match="not supported") as caught:
+        answer(query)
+    assert caught.value.phase == "plan"
+
+
+def test_now_is_one_instant() -> None:
+    found = answer("print a = now(), b = ago(1d), c = now() - 1d")
+    [row] = nodes(found.plan, p.Rows)[0].rows
+    assert row[1] == row[2] == p.Value("datetime", row[0].value - 864_000_000_000)
+
+
+def test_the_span_of_a_query_bounds_every_table() -> None:
+    found = answer("union Events, Other | where Name in (Events | project Name)", since=NOW)
+    assert len(nodes(found.plan, p.Filter)) == 4
+    assert sorted(each.names[0] for each in nodes(found.plan, p.Table)) == ["TimeGenerated", "Timestamp", "Timestamp"]
+
+
+def test_tables_of_let_are_shared() -> None:
+    found = answer("let x = Events | where Name == 'a'; x | join x on Name")
+    shared = nodes(found.plan, p.Shared)
+    assert len({each.name for each in shared}) == 1
+    ids = [out.id for each in shared for out in each.columns]
+    assert len(ids) == len(set(ids))
+
+
+def test_external_data_needs_leave() -> None:
+    query = "externaldata (a: string, b: long) ['https://example.org/x.csv'] with (format='csv')"
+    with pytest.raises(KqlError, match="not allowed"):
+        answer(query)
+    assert columns(query, empty=True) == "a:string b:long"
+    seen: list[Any] = []
+
+    def fetch(*given: Any) -> list[list[Any]]:
+        seen.append(given)
+        return [["x", 1]]
+
+    found = answer(query, fetch=fetch)
+    assert nodes(found.plan, p.Rows)[0].rows == [[p.Value("string", "x"), p.Value("long", 1)]]
+    assert seen == [(["https://example.org/x.csv"], [("a", "string"), ("b", "long")], {"format": "csv"})]
+
+
+def test_plugins_look_at_the_data() -> None:
+    """Or are told the schema."""
+    bag, pivot = "Events | project Props | evaluate bag_unpack(Props)", "Events | evaluate pivot(Name, count(), name)"
+    assert columns(bag, ask=lambda plan: [("b", "long"), ("a", "string"), ("b", "double")]) == "a:string b:real"
+    assert columns(pivot, ask=lambda plan: [("y",), ("x",)]) == "name:long x:long y:long"
+    assert columns(f"{bag} : (z: long)") == "z:long"
+    with pytest.raises(KqlError, match="depend on the data"):
+        answer(bag)
+
+
+def test_saved_functions_views_and_watchlists() -> None:
+    catalogue = Catalogue(
+        tables=CATALOGUE.tables,
+        functions={"Twice": "(x: long) { x * 2 }", "Names": "Events | project Name", "Loop": "() { Loop() }"},
+        views={"Recent": "Events | where Timestamp > ago(1d)", "Self": "Self | count"},
+        watchlists={"vips": Stored("watchlist_1", {"SearchKey": "string"})},
+    )
+    assert columns("Names | extend n = Twice(1)", catalogue) == "Name:string n:long"
+    assert columns("Recent | project name", catalogue) == "name:long"
+    assert columns("_GetWatchlist('vips')", catalogue) == "SearchKey:string"
+    for query in ("Loop()", "Self"):
+        with pytest.raises(KqlError, match="itself"):
+            answer(query, catalogue)
+    with pytest.raises(KqlError, match="no watchlist"):
+        answer("_GetWatchlist('others')", catalogue)
+
+
+def test_a_table_of_each_row_is_refused() -> None:
+    """toscalar and in are worked out once, not for each row."""
+    lets = "let f = (n: string) { toscalar(Other | where Name == n | count) }; "
+    assert columns(f"{lets} Events | project x = f('a')") == "x:long"
+    with pytest.raises(KqlError, match="depends on the row"):
+        answer(f"{lets} Events | project x = f(Name)")
+
+
+def test_an_index_picks_one_of_several_results() -> None:
+    assert columns("print d = dynamic([3, 1]) | project s = series_stats(d)[3]") == "s:long"
+    with pytest.raises(KqlError, match="gives 7 values"):
+        answer("print d = dynamic([3, 1]) | project s = series_stats(d)[7]")
