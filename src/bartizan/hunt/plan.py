@@ -232,11 +232,14 @@ class Join(Struct, frozen=True):
 
 
 class Union(Struct, frozen=True):
-    """All rows of all inputs. Each input is a `Project` that gives the columns in the same order and of the same type;
-    the outputs have ids of their own."""
+    """All rows of all inputs; the outputs have ids of their own. `places` tells for each input where its columns go, id
+    of the output -> of the input: what an input has not is null, or ''. An engine gets it without `places`: there each
+    input is a `Project` that gives the columns in the same order and of the same type. Among hundreds of tables most
+    columns are of few, so that only those which are read are written out (`binder.prune`)."""
 
     columns: list[Out]
     inputs: "list[Plan]"
+    places: list[dict[Id, Id]] | None = None
 
 
 class Unnested(Struct, frozen=True):
