@@ -61,13 +61,12 @@ def _joined(left: Relation, right: Relation, plan: Join, dropped: set[str]) -> R
     if plan.kind in ("rightsemi", "rightanti"):
         return right.over(plan, ordered=False)
     others = [each for each in right.fields if each.name not in dropped]
-    taken = Taken(each.name for each in left.fields)
-    taken.names |= {each.name for each in others} - {each.name for each in left.fields}
-    fields = list(left.fields)
-    for each in others:
-        clash = any(each.name == field.name for field in left.fields)
-        fields.append(Field(taken.free(each.name) if clash else each.name, each.id, each.type))
-    return Relation(plan, tuple(fields), (), left.source, False, left.ingested)
+    mine = {each.name for each in left.fields}
+    taken = Taken(mine)
+    taken.names |= {each.name for each in others}
+    named = [(taken.free(each.name) if each.name in mine else each.name, each) for each in others]
+    fields = (*left.fields, *(Field(name, each.id, each.type) for name, each in named))
+    return Relation(plan, fields, (), left.source, False, left.ingested)
 
 
 def _conditions(
@@ -165,9 +164,9 @@ def united(work: Work, legs: Sequence[Relation], inner: bool, told: str) -> Rela
         place = {ids[key]: each.id for each in leg.fields if (key := (each.name, each.type)) in ids}
         plan = leg.plan
         if source is not None:
-            name = Column(work.id(), Value("string", leg.source or f"union_arg{index}"))
-            plan = Project(plan, [*(Column(each.id, each) for each in _unique(leg)), name])
-            place[source.id] = name.id
+            said = Column(work.id(), Value("string", leg.source or f"union_arg{index}"))
+            plan = Project(plan, [*(Column(each.id, each) for each in _unique(leg)), said])
+            place[source.id] = said.id
         if ingested is not None and leg.ingested is not None:
             place[ingested.id] = leg.ingested.id
         inputs.append(plan)
