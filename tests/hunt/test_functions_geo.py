@@ -155,6 +155,7 @@ def test_no_line(wrong: Any) -> None:
     assert call("geo_line_interpolate_point", wrong, real(0.5)) is None
     assert call("geo_line_locate_point", wrong, real(1.0), real(1.0)) is None
     assert call("geo_distance_point_to_line", real(1.0), real(1.0), wrong) is None
+    assert call("geo_closest_point_on_line", real(1.0), real(1.0), wrong) is None
 
 
 # ------------------------------------------------------------------ polygons
@@ -198,6 +199,24 @@ def test_how_far_a_polygon_is() -> None:
     found = call("geo_distance_point_to_polygon", real(-73.9839), real(40.7705), park)
     assert found == pytest.approx(259.940756070596, rel=1e-10)
     assert call("geo_distance_point_to_polygon", real(-73.965), real(40.782), park) == 0
+
+
+def test_the_closest_place() -> None:
+    def on_line(x: float, y: float) -> Any:
+        return call("geo_closest_point_on_line", real(x), real(y), line([[0, 0], [10, 0], [10, 10]]))["coordinates"]
+
+    assert on_line(4.0, -7.0) == pytest.approx([4, 0], abs=1e-12)
+    assert on_line(-4.0, 3.0) == pytest.approx([0, 0], abs=1e-12)
+    assert on_line(20.0, 0.0) == pytest.approx([10, 0], abs=1e-12)
+    assert call("geo_closest_point_on_line", real(200.0), real(0.0), line(STRAIGHT)) is None
+
+    def on_box(x: float, y: float) -> Any:
+        return call("geo_closest_point_on_polygon", real(x), real(y), polygon(BOX, HOLE))["coordinates"]
+
+    assert on_box(1.5, 2.5) == [1.5, 2.5], "inside it is the place itself"
+    assert on_box(5.0, -3.0) == pytest.approx([5, 0], abs=1e-12)
+    assert on_box(4.5, 5.0)[0] == pytest.approx(4, abs=1e-9), "from a hole it is its edge"
+    assert call("geo_closest_point_on_polygon", real(500.0), real(1.0), polygon(BOX)) is None
 
 
 def test_the_area_of_a_polygon() -> None:
@@ -272,6 +291,7 @@ def test_a_point_is_in_a_triangle_where_it_is_on_one_side_of_its_edges() -> None
 def test_no_polygon(wrong: Any) -> None:
     assert inside(1.0, 1.0, wrong) is None
     assert call("geo_distance_point_to_polygon", real(1.0), real(1.0), wrong) is None
+    assert call("geo_closest_point_on_polygon", real(1.0), real(1.0), wrong) is None
 
 
 # ------------------------------------------------------------------ well-known text

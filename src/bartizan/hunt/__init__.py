@@ -1,61 +1,21 @@
-"""Queries in Kusto's language: text to tree (`parser`), tree to plan (`binder`), plan to SQL (`duckdb`)."""
+"""Queries in Kusto's language: text to tree (`parser`), tree to plan (`binder`), plan to SQL (`duckdb`), all of it by
+`translate`.
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any
+The names below are imported when they are asked for, so that whoever only hands queries on to a process that runs them
+does not pay for it.
+"""
 
-from msgspec import Struct
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from bartizan.hunt.binder import Binder
-from bartizan.hunt.catalogue import Catalogue
-from bartizan.hunt.duckdb.emit import Storage, emit
-from bartizan.hunt.fault import KqlError
-from bartizan.hunt.parser import parse
-from bartizan.hunt.plan import Plan
-from bartizan.hunt.tree import Scalar
+if TYPE_CHECKING:
+    from bartizan.hunt.fault import KqlError
+    from bartizan.hunt.front import Translation, translate
 
 __all__ = ["KqlError", "Translation", "translate"]
 
 
-class Translation(Struct, frozen=True):
-    """A statement whose columns are these, in order, by their names and Kusto's types; `tables`: what it reads."""
-
-    sql: str
-    columns: list[tuple[str, Scalar]]
-    tables: list[str]
-
-
-def translate(
-    text: str,
-    catalogue: Catalogue,
-    *,
-    storage: Storage,
-    now: datetime,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    ask: Callable[[str], Sequence[Sequence[Any]]] | None = None,
-    fetch: Any = None,
-    empty: bool = False,
-) -> Translation:
-    """The SQL of a query. KqlError, located: what is wrong with it.
-
-    `now` is the one instant of the whole query; `since` (inclusive) and `until` (exclusive) bound the time of every
-    stored table. `ask` runs a statement to look at data that decides over columns (bag_unpack, pivot). `fetch` gets
-    external data; without it such a query is refused, or, with `empty`, the data has no rows.
-    """
-    query = parse(text)
-    try:
-        looked = None if ask is None else _looker(storage, ask)
-        binder = Binder(catalogue, now=now, since=since, until=until, ask=looked, fetch=fetch, empty=empty)
-        answer = binder.bind(query)
-        return Translation(emit(answer.plan, storage), answer.columns, binder.tables)
-    except KqlError as fault:
-        raise fault.locate(text) from None
-    except RecursionError:
-        raise KqlError("plan", "the query is nested too deeply", 0).locate(text) from None
-
-
-def _looker(
-    storage: Storage, ask: Callable[[str], Sequence[Sequence[Any]]]
-) -> Callable[[Plan], Sequence[Sequence[Any]]]:
-    return lambda plan: ask(emit(plan, storage))
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'fault' if name == 'KqlError' else 'front'}"), name)

@@ -28,7 +28,8 @@ def serve(line: Connection) -> None:
     cage.limit((opened.memory_mb + MEMORY_BESIDE_MB) * 2**20)
     for name, columns in opened.tables.items():
         declare(name, columns)
-    runner = Runner(connect(folders=[folder], memory_mb=opened.memory_mb, threads=opened.threads), catalogue())
+    connection = connect(folders=[folder], memory_mb=opened.memory_mb, threads=opened.threads, macros=False)
+    runner = Runner(connection, catalogue())
     cage.enclose(folder)
     line.send_bytes(b"{}")
     while True:

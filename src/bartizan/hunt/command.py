@@ -96,7 +96,7 @@ async def _one(settings: Settings, query: str, tenant: str | None, timespan: str
     since, until = between(timespan, now) if timespan else (None, None)
     files = await _files(settings, tenant)
     files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    runner = Runner(connect(folders=[files.folder]), catalogue())
+    runner = Runner(connect(folders=[files.folder], macros=False), catalogue())
     filled = frozenset(files.files)
     return runner.run(query, files, now, LOCAL, since=since, until=until, filled=filled)
 
@@ -176,7 +176,7 @@ def _tables_of(file: Path) -> dict[str, dict[str, Scalar]]:
 
 def _batch(source: Path, target: Path, tables: dict[str, dict[str, Scalar]] | None) -> None:
     known: Catalogue = catalogue() if tables is None else of_columns(tables)
-    runner = Runner(connect(), known)
+    runner = Runner(connect(macros=False), known)
     storage: Storage = EmptyTables({name: table.columns for name, table in known.tables.items()})
     with source.open("rb") as lines, target.open("wb") as out:
         for number, line in enumerate(_lines(lines), 1):

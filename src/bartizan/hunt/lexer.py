@@ -22,7 +22,7 @@ MAX_TEXT = 100_000  # characters of a query; the longest public hunting query ha
 MAX_TOKENS = 40_000  # of a query, so that dense text costs no more than long text
 
 
-class Token(Struct):
+class Token(Struct, gc=False):
     kind: str
     text: str
     at: int

@@ -18,7 +18,7 @@ from bartizan.hunt.tree import Scalar
 Id: TypeAlias = int
 
 
-class Out(Struct, frozen=True):
+class Out(Struct, frozen=True, gc=False):
     """A column that a node gives."""
 
     id: Id
@@ -28,21 +28,21 @@ class Out(Struct, frozen=True):
 # ------------------------------------------------------------------ expressions: each knows its type
 
 
-class Value(Struct, frozen=True):
+class Value(Struct, frozen=True, gc=False):
     """As `tree.Constant` holds it."""
 
     type: Scalar
     value: Any
 
 
-class Ref(Struct, frozen=True):
+class Ref(Struct, frozen=True, gc=False):
     """A column of the input."""
 
     type: Scalar
     id: Id
 
 
-class Apply(Struct, frozen=True):
+class Apply(Struct, frozen=True, gc=False):
     """A function or operator of `functions` (its key: `strcat`, `+ datetime timespan`) on arguments that the binder has
     converted to the types of its signature. Constant arguments that steer it (the parts of datetime_add, a regular
     expression) are `Value`s among them."""
@@ -52,7 +52,7 @@ class Apply(Struct, frozen=True):
     args: "list[Expression]"
 
 
-class Path(Struct, frozen=True):
+class Path(Struct, frozen=True, gc=False):
     """A step chain into a dynamic value: `of.a['b'][0]`; an `Expression` step is a key known only with the row."""
 
     type: Scalar  # dynamic
@@ -60,7 +60,7 @@ class Path(Struct, frozen=True):
     steps: "list[str | int | Expression]"
 
 
-class Lookup(Struct, frozen=True):
+class Lookup(Struct, frozen=True, gc=False):
     """Whether `of` is among the first column of `plan` (`in (T)`), `fold` without regard to case; never null."""
 
     type: Scalar  # bool
@@ -69,7 +69,7 @@ class Lookup(Struct, frozen=True):
     fold: bool = False
 
 
-class Single(Struct, frozen=True):
+class Single(Struct, frozen=True, gc=False):
     """toscalar: the first column of the first row of `plan`; null where there is none."""
 
     type: Scalar
@@ -79,7 +79,7 @@ class Single(Struct, frozen=True):
 Expression: TypeAlias = "Value | Ref | Apply | Path | Lookup | Single"
 
 
-class Column(Struct, frozen=True):
+class Column(Struct, frozen=True, gc=False):
     """A column that is made."""
 
     id: Id
@@ -232,11 +232,14 @@ class Join(Struct, frozen=True):
 
 
 class Union(Struct, frozen=True):
-    """All rows of all inputs. Each input is a `Project` that gives the columns in the same order and of the same type;
-    the outputs have ids of their own."""
+    """All rows of all inputs; the outputs have ids of their own. `places` tells for each input where its columns go, id
+    of the output -> of the input: what an input has not is null, or ''. An engine gets it without `places`: there each
+    input is a `Project` that gives the columns in the same order and of the same type. Among hundreds of tables most
+    columns are of few, so that only those which are read are written out (`binder.prune`)."""
 
     columns: list[Out]
     inputs: "list[Plan]"
+    places: list[dict[Id, Id]] | None = None
 
 
 class Unnested(Struct, frozen=True):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from bartizan.hunt import translate
 from bartizan.hunt.catalogue import Catalogue
 from bartizan.hunt.duckdb.emit import Storage
+from bartizan.hunt.duckdb.macros import Macros
 from bartizan.hunt.duckdb.values import rows_as_json
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Bounds
@@ -33,6 +34,7 @@ class Runner:
     def __init__(self, connection: duckdb.DuckDBPyConnection, catalogue: Catalogue) -> None:
         self._connection = connection
         self._catalogue = catalogue
+        self._macros = Macros(connection)
 
     def run(
         self,
@@ -62,10 +64,14 @@ class Runner:
             raise KqlError("run", f"the query failed: {str(error).splitlines()[0][:500]}") from error
 
     def _ask(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql).fetchall()
+        return self._execute(sql).fetchall()
+
+    def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+        self._macros.ready(sql)
+        return self._connection.execute(sql)
 
     def _rows(self, sql: str, columns: Sequence[tuple[str, Scalar]], bounds: Bounds) -> list[list[Any]]:
-        found = self._connection.execute(sql)
+        found = self._execute(sql)
         rows: list[list[Any]] = []
         size = 0
         while part := found.fetchmany(FETCH_ROWS):

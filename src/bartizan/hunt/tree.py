@@ -15,7 +15,7 @@ Scalar: TypeAlias = Literal[
 ]
 
 
-class Node(Struct, kw_only=True):
+class Node(Struct, kw_only=True, gc=False):
     at: int = -1
     end: int = -1
 

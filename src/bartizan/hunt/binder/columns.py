@@ -15,7 +15,7 @@ from bartizan.hunt.binder.naming import Taken, bare, chosen, natural
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, project
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.plan import Column, Expression, Filter, Number, Out, Ref, Summarize, Value, Windowed
+from bartizan.hunt.plan import Apply, Column, Expression, Filter, Number, Out, Ref, Summarize, Value, Windowed
 from bartizan.hunt.plan import Rows as Values
 
 
@@ -79,8 +79,12 @@ def ids(expressions: Sequence[Expression]) -> set[int]:
         each = stack.pop()
         if isinstance(each, Ref):
             found.add(each.id)
+        elif isinstance(each, Apply):
+            stack += each.args
         elif isinstance(each, list | tuple):
             stack += each
+        elif isinstance(each, Value | str | int):
+            continue
         elif hasattr(each, "__struct_fields__") and not hasattr(each, "columns"):
             stack += [getattr(each, name) for name in each.__struct_fields__]
     return found

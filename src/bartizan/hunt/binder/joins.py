@@ -17,7 +17,7 @@ from bartizan.hunt.binder.sources import sources
 from bartizan.hunt.binder.work import UnknownTable, Work, convert, unfit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
-from bartizan.hunt.plan import Column, Expression, Join, JoinKind, Out, Project, Ref, Union, Value
+from bartizan.hunt.plan import Column, Expression, Id, Join, JoinKind, Out, Plan, Project, Ref, Union, Value
 from bartizan.hunt.tree import Scalar
 
 KINDS = {"anti": "leftanti", "leftantisemi": "leftanti", "rightantisemi": "rightanti", "semi": "leftsemi"}
@@ -61,13 +61,12 @@ def _joined(left: Relation, right: Relation, plan: Join, dropped: set[str]) -> R
     if plan.kind in ("rightsemi", "rightanti"):
         return right.over(plan, ordered=False)
     others = [each for each in right.fields if each.name not in dropped]
-    taken = Taken(each.name for each in left.fields)
-    taken.names |= {each.name for each in others} - {each.name for each in left.fields}
-    fields = list(left.fields)
-    for each in others:
-        clash = any(each.name == field.name for field in left.fields)
-        fields.append(Field(taken.free(each.name) if clash else each.name, each.id, each.type))
-    return Relation(plan, tuple(fields), (), left.source, False, left.ingested)
+    mine = {each.name for each in left.fields}
+    taken = Taken(mine)
+    taken.names |= {each.name for each in others}
+    named = [(taken.free(each.name) if each.name in mine else each.name, each) for each in others]
+    fields = (*left.fields, *(Field(name, each.id, each.type) for name, each in named))
+    return Relation(plan, fields, (), left.source, False, left.ingested)
 
 
 def _conditions(
@@ -158,21 +157,30 @@ def united(work: Work, legs: Sequence[Relation], inner: bool, told: str) -> Rela
         fields.append(work.field(taken.free(name if len(types[name]) == 1 else f"{name}_{type_}"), type_))
     source = work.field(told, "string") if told else None
     ingested = Ref("datetime", work.id()) if all(leg.ingested is not None for leg in legs) else None
-    inputs: list[Project] = []
+    ids = {key: field.id for key, field in zip(ordered, fields, strict=True)}
+    inputs: list[Plan] = []
+    places: list[dict[Id, Id]] = []
     for index, leg in enumerate(legs):
-        by_key = {(each.name, each.type): each.ref for each in leg.fields}
-        made = [] if source is None else [Column(work.id(), Value("string", leg.source or f"union_arg{index}"))]
-        for name, type_ in ordered:
-            empty = Value(type_, "" if type_ == "string" else None)
-            made.append(Column(work.id(), by_key.get((name, type_), empty)))
+        place = {ids[key]: each.id for each in leg.fields if (key := (each.name, each.type)) in ids}
+        plan = leg.plan
+        if source is not None:
+            said = Column(work.id(), Value("string", leg.source or f"union_arg{index}"))
+            plan = Project(plan, [*(Column(each.id, each) for each in _unique(leg)), said])
+            place[source.id] = said.id
         if ingested is not None and leg.ingested is not None:
-            made.append(Column(work.id(), leg.ingested))
-        inputs.append(Project(leg.plan, made))
+            place[ingested.id] = leg.ingested.id
+        inputs.append(plan)
+        places.append(place)
     shown = [*([] if source is None else [source]), *fields]
     outs = [Out(each.id, each.type) for each in shown]
     if ingested is not None:
         outs.append(Out(ingested.id, "datetime"))
-    return Relation(Union(outs, list(inputs)), tuple(shown), (), "", False, ingested)
+    return Relation(Union(outs, inputs, places), tuple(shown), (), "", False, ingested)
+
+
+def _unique(leg: Relation) -> list[Ref]:
+    """What a relation gives, each once."""
+    return list({each.id: each for each in (*leg.hidden(), *(field.ref for field in leg.fields))}.values())
 
 
 def _common(legs: Sequence[Relation]) -> set[str]:

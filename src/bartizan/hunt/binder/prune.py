@@ -161,8 +161,12 @@ class _Pruner:
         return p.Join(children[0], children[1], plan.kind, on)
 
     def _union(self, plan: p.Union, need: Need, children: list[Plan]) -> Plan:
-        """Each input stays a Project of the same columns, in their order."""
+        """Each input becomes a Project of the same columns, in their order."""
         kept = [index for index, each in enumerate(plan.columns) if each.id in need]
+        if plan.places is not None:
+            outs = [plan.columns[index] for index in kept]
+            legs = zip(children, plan.places, strict=True)
+            return p.Union(outs, [p.Project(child, _placed(outs, place)) for child, place in legs])
         inputs: list[Plan] = []
         for old, child in zip(plan.inputs, children, strict=True):
             given = old.columns
@@ -199,6 +203,16 @@ def _closed(strange: Need) -> None:
     """No source gives these columns: they are of the row around a subquery."""
     if strange:
         raise KqlError("plan", "a table that depends on the row for which it is read is not supported; use a join")
+
+
+def _placed(outs: Sequence[p.Out], place: dict[Id, Id]) -> list[p.Column]:
+    """All columns of a union, out of what one input has."""
+    made: list[p.Column] = []
+    for each in outs:
+        mine = place.get(each.id)
+        empty = p.Value(each.type, "" if each.type == "string" else None)
+        made.append(p.Column(each.id, empty if mine is None else p.Ref(each.type, mine)))
+    return made
 
 
 def _kept_aggregates(plan: p.Summarize, need: Need) -> list[p.Aggregate]:
@@ -242,6 +256,9 @@ def _expressions(plan: Plan, need: Need) -> list[Expression]:
 
 def _inputs(plan: Plan, need: Need) -> list[tuple[Plan, Need]]:
     """The inputs of a node, each with the columns that it must give."""
+    if isinstance(plan, p.Union) and plan.places is not None:
+        places = zip(plan.inputs, plan.places, strict=True)
+        return [(each, {mine for out, mine in place.items() if out in need}) for each, place in places]
     if isinstance(plan, p.Union):
         kept = [index for index, each in enumerate(plan.columns) if each.id in need]
         given = [each.columns for each in plan.inputs]

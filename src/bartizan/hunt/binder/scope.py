@@ -10,7 +10,7 @@ from bartizan.hunt.plan import Aggregate, Column, Expression, Id, Plan, Project,
 from bartizan.hunt.tree import Scalar
 
 
-class Field(Struct, frozen=True):
+class Field(Struct, frozen=True, gc=False):
     """A column as the query calls it."""
 
     name: str

@@ -436,16 +436,20 @@ def survey(plan: Any) -> tuple[Counter[str], bool]:
                 continue
             seen.add(each.name)
         if isinstance(each, list | tuple):
-            stack += [one for one in each if not isinstance(one, _LEAVES)]
+            stack += [one for one in each if type(one) not in _LEAVES and not _leaf(one)]
             continue
         for field in _inner_fields(type(each)):
             inner = getattr(each, field)
-            if inner is not None and not isinstance(inner, _LEAVES):
+            if type(inner) not in _LEAVES:
                 stack.append(inner)
     return found, stored
 
 
-_LEAVES = (str, int, p.Ref, p.Value, p.Out)
+def _leaf(one: Any) -> bool:
+    return isinstance(one, p.Column) and type(one.expression) in _LEAVES
+
+
+_LEAVES = frozenset((str, int, bool, type(None), p.Ref, p.Value, p.Out))
 _FLAT = {
     "columns",
     "type",

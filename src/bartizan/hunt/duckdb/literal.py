@@ -7,6 +7,7 @@ Source: DuckDB manual, "Literal types".
 import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation, localcontext
+from functools import lru_cache
 from math import isfinite, isnan
 from re import compile as pattern
 from typing import Any
@@ -48,6 +49,7 @@ def text(content: str) -> str:
     return "(" + quoted.replace("\0", "' || chr(0) || '") + ")"
 
 
+@lru_cache(maxsize=8192)
 def identifier(name: str) -> str:
     """A quoted name of the storage's own tables and columns."""
     if "\0" in name:

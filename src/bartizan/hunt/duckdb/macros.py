@@ -1,4 +1,5 @@
-"""Macros of DuckDB that the SQL of a query may use: declared beside what needs them, made when a connection is opened.
+"""Macros of DuckDB that the SQL of a query may use: declared beside what needs them, made when a connection is opened
+or, as making all of them takes half a second, when a statement first names them (`Macros`).
 
     macro("kql_wrap(x) := ...")
 
@@ -18,6 +19,7 @@ LAST_MICROSECOND = 253_402_300_799_999_999  # the end of 9999
 
 
 _CALLED = pattern(r"\w+(?=\()")
+_OURS = pattern(r"\bk(?:f|ql)_\w+")  # how the name of every macro begins
 
 
 class Runs(Protocol):
@@ -28,18 +30,25 @@ def macro(text: str) -> None:
     """Declares `name(arguments) := sql`; a second declaration of a name must be the same."""
     head, _, body = text.partition(":=")
     name = head.partition("(")[0].strip()
+    if not _OURS.fullmatch(name):
+        raise ValueError(f"the name of a macro begins with kql_ or kf_: {name}")
     if not body or MACROS.setdefault(name, text) != text:
         raise ValueError(f"macro without a text, or declared twice: {name}")
 
 
 def statements() -> Iterator[str]:
     """What makes all macros, those of the functions too."""
-    import_module("bartizan.hunt.functions").names("scalar")  # reads every family, which declare theirs
-    for module in ("expand", "values"):
-        import_module(f"bartizan.hunt.duckdb.{module}")
+    _declared()
     done: set[str] = set()
     for name in MACROS:
         yield from _with_what_it_uses(name, done)
+
+
+def _declared() -> None:
+    """Reads all that declares macros."""
+    import_module("bartizan.hunt.functions").names("scalar")  # reads every family, which declare theirs
+    for module in ("expand", "values"):
+        import_module(f"bartizan.hunt.duckdb.{module}")
 
 
 def _with_what_it_uses(name: str, done: set[str]) -> Iterator[str]:
@@ -56,6 +65,25 @@ def _with_what_it_uses(name: str, done: set[str]) -> Iterator[str]:
 
 def install(connection: Runs) -> None:
     connection.execute(";\n".join(statements()))
+
+
+class Macros:
+    """Those of one database. All modules that it needs are read when it is made, none later."""
+
+    def __init__(self, connection: Runs) -> None:
+        _declared()
+        self._connection = connection
+        self._made: set[str] = set()
+
+    def ready(self, sql: str) -> None:
+        """Makes what a statement names and is not there yet. DuckDB's errors, those of an interrupt too: nothing is
+        taken for made then."""
+        done = set(self._made)
+        named = sorted(set(_OURS.findall(sql)).intersection(MACROS) - done)
+        made = [each for name in named for each in _with_what_it_uses(name, done)]
+        if made:
+            self._connection.execute(";\n".join(made))
+            self._made = done
 
 
 # Long arithmetic wraps around as two's complement does; x is a HUGEINT of what two longs can make, their product too.

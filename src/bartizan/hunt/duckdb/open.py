@@ -25,10 +25,11 @@ def connect(
     spill: Path | None = None,
     spill_mb: int = SPILL_MB,
     setup: Iterable[str] = (),
+    macros: bool = True,
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory database with the macros of hunting. `folders`: where Parquet files may be read; `spill`: a folder
     for what does not fit in the memory (none: such a query fails); `setup`: statements of our own, such as views, that
-    run before the configuration is locked."""
+    run before the configuration is locked; `macros`: whether all are made now, or by whoever runs the statements."""
     connection = duckdb.connect(":memory:", config={"threads": threads, "allow_unsigned_extensions": "false"})
     settings: dict[str, str] = {
         "TimeZone": "'UTC'",
@@ -45,7 +46,8 @@ def connect(
     if allowed:
         settings["allowed_directories"] = f"[{', '.join(text(each) for each in allowed)}]"
     _set(connection, settings)
-    install(connection)
+    if macros:
+        install(connection)
     for each in setup:
         connection.execute(each)
     _set(connection, {"enable_external_access": "false", "lock_configuration": "true"})

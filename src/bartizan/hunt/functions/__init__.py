@@ -129,6 +129,7 @@ def _group(text: str) -> tuple[int, int]:
     return start, start + len(rest.partition(")")[0].split())
 
 
+@lru_cache(maxsize=256)
 def _take(text: str) -> Take:
     name = text.rstrip("?*!")
     if name not in (*SCALARS, "number", "N", "T", "any"):

@@ -5,7 +5,8 @@ two regions that a ring divides the earth into, the smaller is meant. What break
 not cross is not checked. The edges of several lines are taken one by one: what two lines share counts twice.
 
 Source: Kusto Query Language, "geo_point_in_polygon()", "geo_line_length()", "geo_line_centroid()",
-"geo_line_interpolate_point()", "geo_line_locate_point()", "geo_distance_point_to_line()", "geo_from_wkt()"; OGC,
+"geo_line_interpolate_point()", "geo_line_locate_point()", "geo_distance_point_to_line()",
+"geo_closest_point_on_line()", "geo_polygon_area()", "geo_from_wkt()"; OGC,
 "Simple Feature Access", part 1, chapter 7; Wikipedia, "Great-circle navigation", "Spherical trigonometry".
 """
 
@@ -140,6 +141,20 @@ function(
     "kf_locate(kf_measured(es), kf_beside_all(es, {1}, {2})))[1] END",
 )
 
+# The place of the edges that is the nearest.
+macro(
+    "kf_closest_of(es, ns) := list_transform(list_transform(list_transform([list_position(list_transform(ns, lambda n: "
+    "n.d), list_min(list_transform(ns, lambda n: n.d)))], lambda i: {'e': es[i], 'a': kf_edge_angle(es[i]), "
+    "'u': ns[i].s}), lambda m: kf_along(m)), lambda v: kf_point_of(v))[1]"
+)
+macro("kf_closest(es, lon, lat) := kf_closest_of(es, kf_beside_all(es, lon, lat))")
+function(
+    "geo_closest_point_on_line",
+    "real real dynamic -> dynamic",
+    duckdb="list_transform([kf_lines_edges({2})], lambda es: CASE WHEN kf_is_place({0}, {1}) THEN "
+    "kf_closest(es, {0}, {1}) END)[1]::JSON",
+)
+
 # ------------------------------------------------------------------ polygons
 
 # From one longitude to another, the short way.
@@ -183,6 +198,13 @@ function(
     duckdb="list_transform([kf_geo_polygons({2})], lambda ps: CASE WHEN kf_is_place({0}, {1}) AND kf_are_polygons(ps) "
     "THEN CASE WHEN kf_in_polygons(ps, {0}, {1}) THEN 0 ELSE kf_edges_distance(kf_edges(flatten(ps)), {0}, {1}) END "
     "END)[1]",
+)
+function(
+    "geo_closest_point_on_polygon",
+    "real real dynamic -> dynamic",
+    duckdb="list_transform([kf_geo_polygons({2})], lambda ps: CASE WHEN kf_is_place({0}, {1}) AND kf_are_polygons(ps) "
+    "THEN CASE WHEN kf_in_polygons(ps, {0}, {1}) THEN kf_point_json({0}, {1}) ELSE "
+    "kf_closest(kf_edges(flatten(ps)), {0}, {1}) END END)[1]::JSON",
 )
 
 # The area of a ring is that of its smaller side.
