@@ -335,7 +335,7 @@ def test_every_list_of_the_sample_has_content(api: httpx.Client) -> None:
     for version in ("v1.0", "beta"):
         document = api.get(f"/openapi/{version}.json").json()
         for path, item in document["paths"].items():
-            if "get" not in item or "{" in path or path.endswith(("/$count", "/delta")) or path[1:] in EMPTY:
+            if "get" not in item or "{" in path or path.endswith(("/$count", "/delta", "()")) or path[1:] in EMPTY:
                 continue
             end = time.monotonic() + 30
             while not (answer := api.get(f"/{version}{path}?$top=1")).json().get("value"):
