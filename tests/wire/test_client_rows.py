@@ -337,6 +337,8 @@ def test_every_list_of_the_sample_has_content(api: httpx.Client) -> None:
         for path, item in document["paths"].items():
             if "get" not in item or "{" in path or path.endswith(("/$count", "/delta", "()")) or path[1:] in EMPTY:
                 continue
+            if path == "/security/rules/detectionRules":
+                continue  # rules are what people make: the sample has none
             end = time.monotonic() + 30
             while not (answer := api.get(f"/{version}{path}?$top=1")).json().get("value"):
                 assert answer.status_code == 200, f"{version}{path}\n{answer.text[:300]}"
