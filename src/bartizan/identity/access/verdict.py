@@ -131,7 +131,7 @@ def outcome_of(policy: Policy, facts: Facts, satisfied: frozenset[str]) -> Outco
     reported = policy.state == REPORTED
     if policy.state not in (ENABLED, REPORTED):
         return Outcome(policy, "notEnabled", (Missed("policyNotEnabled", "the policy is not enabled"),))
-    missed = tuple(found for found in (check(facts) for check in policy.checks) if found is not None)
+    missed = tuple([found for check in policy.checks if (found := check(facts)) is not None])
     if missed:
         return Outcome(policy, "reportOnlyNotApplied" if reported else "notApplied", missed)
     if policy.unreadable:
