@@ -89,6 +89,12 @@ class Surroundings:
 
         return declared()
 
+    def lake(self, settings: Any) -> Any:
+        """Of the settings, not started; it knows every table that sources fill."""
+        from bartizan.app.assembly import lake_of
+
+        return lake_of(settings)
+
     def maker(self) -> tuple[str, ...]:
         """The command of a process that reads records for another."""
         from bartizan.app.make import COMMAND

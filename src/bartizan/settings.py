@@ -312,6 +312,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "once there are 20 such verdicts."
         ),
     ] = True
+
     # --- posture
     posture_limits: Annotated[
         tuple[str, ...],
@@ -383,6 +384,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lake_memory_mb: Annotated[
         int, Meta(ge=256, description="Memory in MB for making files; half each for flush and compaction.")
     ] = 1024
+
     # --- ingestion
     ingest_body_bytes: Annotated[Count, Meta(description="Largest body of POST /ingest in bytes, decompressed.")] = (
         64 << 20

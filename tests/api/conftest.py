@@ -17,10 +17,11 @@ from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph
 from bartizan.api.wire.limits import Limit, Limits
 from bartizan.api.wire.route import Router
-from bartizan.app.assembly import connections_of, declared, parts_of
+from bartizan.app.assembly import connections_of, declared, hunting_of, parts_of
 from bartizan.auth.caller import Caller, Role
 from bartizan.errors import Unauthenticated
 from bartizan.extend import RESOURCES, permissions
+from bartizan.lake import open_lake
 from bartizan.settings import Settings
 from bartizan.store import Store, open_store
 
@@ -172,6 +173,9 @@ async def served(
     seconds = iter(range(10**9))
     settings = Settings(data=str(folder), allow_private_notifications=True, connections_over_api=True)
     connections = connections_of(settings, store)
+    lake = open_lake(database or folder)
+    await lake.start()
+    hunting = hunting_of(settings, lake)
     graph = Graph(
         router,
         store,
@@ -182,10 +186,12 @@ async def served(
         bounds=bounds,
         token_key=b"k" * 32,
         documents=lambda graph, target, request: documents.answer(target, request),
-        parts=parts_of(settings, connections),
+        parts=parts_of(settings, connections, hunting, lambda: NOW),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url=BASE) as http:
         yield World(graph, store, http, known)
+    await hunting.close()
+    await lake.close()
     await connections.close()
     await store.close()
 

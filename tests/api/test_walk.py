@@ -54,7 +54,10 @@ def _steps(resource: Resource, root: str, version: str) -> Iterator[Step]:
     for action in resource.actions.values():
         if version in action.versions:
             path = f"{root if action.on_set else one}/{action.name}"
-            yield Step("GET" if action.function else "POST", path, action.access, not action.on_set, body={})
+            asks = any(kind.endswith("!") for kind in (action.parameters or {}).values())
+            # Nothing is stored of a container: what its functions answer without being asked anything is the program's.
+            ours = action.function and resource.singleton and not resource.can and not asks
+            yield Step("GET" if action.function else "POST", path, action.access, not action.on_set, {}, ours)
     for navigation in resource.navigations.values():
         if version in navigation.versions:
             yield Step("GET", f"{one}/{navigation.name}", navigation.access, True)

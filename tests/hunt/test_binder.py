@@ -7,6 +7,7 @@ import pytest
 
 from bartizan.hunt import plan as p
 from bartizan.hunt.binder import Binder
+from bartizan.hunt.binder.work import Work
 from bartizan.hunt.catalogue import Catalogue, Stored, of_columns
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
@@ -19,7 +20,7 @@ CATALOGUE = of_columns({"Events": EVENTS, "Other": {"TimeGenerated": "datetime",
 
 
 def answer(query: str, catalogue: Catalogue = CATALOGUE, **more: Any) -> p.Answer:
-    return Binder(catalogue, now=NOW, **more).bind(parse(query))
+    return Binder(Work(catalogue, NOW, **more)).bind(parse(query))
 
 
 def columns(query: str, catalogue: Catalogue = CATALOGUE, **more: Any) -> str:

@@ -2,16 +2,15 @@
 
 import os
 import pickle
-import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 
+from bartizan.child import line_of_this_process
 from bartizan.model import stamps
 
 
 def main() -> None:
-    line = Connection(int(sys.argv[1]))
+    line = line_of_this_process()
     stamps.adopt(*pickle.loads(line.recv_bytes()))
     import bartizan.sources  # noqa: F401 - registers them
     from bartizan.extend import SOURCES, Event, Record, Source

@@ -20,7 +20,7 @@ from bartizan.lake.compact import FAN, QUIET_S, Upkeep, choose
 from bartizan.lake.duck import Duck
 from bartizan.lake.flush import MAX_DAYS, Flusher
 from bartizan.lake.manifest import OTHER_DAYS, File, Manifest, folder_of
-from bartizan.lake.readers import passed
+from bartizan.lake.readers import expected, passed
 from bartizan.lake.storage import Storage, view
 from bartizan.lake.tables import declare
 from bartizan.lake.writer import Clock, Db
@@ -46,9 +46,9 @@ KINDS = declare(
 )
 
 
-def naive(*parts: int) -> datetime:
+def naive(text: str) -> datetime:
     """As DuckDB gives a TIMESTAMP."""
-    return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)  # type: ignore[misc, arg-type]
+    return datetime.fromisoformat(text)
 
 
 @pytest.fixture
@@ -117,9 +117,9 @@ async def test_each_type_is_stored_as_promised(lake: Lake, flusher: Flusher, man
     assert await flusher.step() == 1
     storage = await view(manifest, "t")
     first, second = rows(storage, KINDS.name, *KINDS.columns, order='"Timestamp"')
-    assert first == (naive(1, 1, 1), "", None, None, None, None, None, None, None, None, "")
+    assert first == (naive("0001-01-01"), "", None, None, None, None, None, None, None, None, "")
     assert second == (
-        naive(2026, 11, 23, 4, 50, 30, 123456),
+        naive("2026-11-23T04:50:30.123456"),
         row["Text"],
         True,
         -(2**31),
@@ -184,7 +184,7 @@ async def test_what_the_catalogue_does_not_know_is_kept(lake: Lake, flusher: Flu
     await flusher.step()
     storage = await view(manifest, "t")
     found = rows(storage, "DeviceEvents", "Timestamp", "DeviceId", extra=True)
-    assert found == [(naive(2026, 11, 1), "d", '{"FromTheFuture":[1]}')]
+    assert found == [(naive("2026-11-01"), "d", '{"FromTheFuture":[1]}')]
     (file,) = storage.files["Unheard"]
     with contextlib.closing(duckdb.connect()) as db:
         assert db.execute(f"SELECT _Extra FROM '{manifest.folder / file.path}'").fetchall() == [(line.decode()[:-1],)]
@@ -197,7 +197,7 @@ async def test_rows_that_fit_no_type_are_kept_as_text(lake: Lake, flusher: Flush
     await altered(lake, "DeviceInfo", "DeviceInfo", "Timestamp,OSBuild", line)
     await flusher.step()
     found = rows(await view(manifest, "t"), "DeviceInfo", "Timestamp", "OSBuild", extra=True)
-    assert found == [(naive(2026, 11, 1), None, line.decode()[:-1])]
+    assert found == [(naive("2026-11-01"), None, line.decode()[:-1])]
 
 
 async def test_a_view_shows_the_rows_of_another_table(lake: Lake, flusher: Flusher, manifest: Manifest) -> None:
@@ -351,7 +351,7 @@ async def test_a_file_of_an_older_catalogue_reads_as_the_table_is_now(
         db.execute(f"COPY t TO '{folder / path}' (FORMAT parquet)")
     columns = ("Timestamp", "DeviceId", "ProcessId", "FileName", "FileSize")
     storage = await view(manifest, "t")
-    assert rows(storage, "DeviceProcessEvents", *columns, extra=True) == [(naive(2026, 11, 1), "d", 5, "", None, None)]
+    assert rows(storage, "DeviceProcessEvents", *columns, extra=True) == [(naive("2026-11-01"), "d", 5, "", None, None)]
     with contextlib.closing(duckdb.connect()) as db:
         kinds = db.execute(f"SELECT typeof(ProcessId) FROM {storage.source('DeviceProcessEvents')}").fetchall()
     assert kinds == [("BIGINT",)]
@@ -397,8 +397,8 @@ def test_what_is_put_together() -> None:
 
 
 async def test_the_buffer_keeps_what_a_reader_has_not_passed(lake: Lake, tmp_path: Path) -> None:
-    """Files are made of it all the same."""
-    await passed(lake, "reader", 0)
+    """Files are made of it all the same; erased, it counts once."""
+    await expected(lake, ["reader", "early"])
     await lake.append("a", [("DeviceEvents", {"DeviceId": "1"})])
     first = await lake.head()
     await passed(lake, "early", 10)
@@ -416,6 +416,7 @@ async def test_the_buffer_keeps_what_a_reader_has_not_passed(lake: Lake, tmp_pat
             first + 1,
             first + 2,
         ]
+        assert await lake.erase("a") == 3
     finally:
         duck.close()
 
@@ -432,3 +433,29 @@ async def test_what_no_flush_has_seen_stays(lake: Lake, tmp_path: Path) -> None:
         assert file.rows == 1 and (await lake.sizes()).batches == 0
     finally:
         duck.close()
+
+
+async def test_a_reader_that_is_no_more_holds_nothing(lake: Lake, manifest: Manifest, flusher: Flusher) -> None:
+    """Those that are expected keep their places."""
+    await expected(lake, ["old", "reader"])
+    await lake.append("a", [("DeviceEvents", {"DeviceId": "1"})])
+    await flusher.step()
+    await passed(lake, "reader", await lake.head())
+    await flusher.run(idle_s=0.0)
+    assert (await lake.sizes()).batches == 1
+    await expected(lake, ["reader"])
+    await flusher.run(idle_s=0.0)
+    assert (await lake.sizes()).batches == 0
+    assert await manifest.position() == await lake.head()
+
+
+async def test_what_was_erased_before_its_flush_is_not_waited_for(
+    lake: Lake, manifest: Manifest, flusher: Flusher
+) -> None:
+    """Else a process would be kept that has nothing to do."""
+    await lake.append("a", [("DeviceEvents", {"DeviceId": "1"})])
+    await manifest.erase("a")
+    assert await flusher.step() == 0
+    assert await manifest.position() == await lake.head()
+    await lake.append("a", [("DeviceEvents", {"DeviceId": "2"})])
+    assert await flusher.step() == 1

@@ -18,6 +18,8 @@ from msgraph.generated.security.microsoft_graph_security_run_hunting_query impor
 )
 from tests.wire.conftest import Running
 
+from bartizan.sources.tables import TABLES
+
 SCOPE = ["https://graph.microsoft.com/.default"]
 BODY = hunting.RunHuntingQueryPostRequestBody
 PATH = "/v1.0/security/runHuntingQuery"
@@ -58,7 +60,7 @@ def test_sign_ins_of_the_sample_are_there(api: httpx.Client, server: Running) ->
     assert said["results"][0]["n"] >= rows[0]["n"]
 
 
-def test_records_of_a_source_are_searchable(api: httpx.Client) -> None:
+def test_records_of_a_source_are_searchable(api: httpx.Client, server: Running) -> None:
     lines = [
         json.dumps({"timestamp": "2026-11-23T04:50:30.123+0000", "event_type": "dns", "src_ip": f"10.9.8.{n}",
                     "dest_ip": "9.9.9.9", "flow_id": n, "dns": {"type": "query", "rrname": f"hunted{n}.example"}})
@@ -68,6 +70,8 @@ def test_records_of_a_source_are_searchable(api: httpx.Client) -> None:
     assert answer.status_code == 200, answer.text
     query = "search 'hunted3.example' | where $table != 'AuditLogs' | project $table"
     assert len(soon(api, query, lambda rows: len(rows) >= 1)) >= 1
+    table = next(iter(TABLES))  # those that sources declare are known at the command line, too
+    assert json.loads(server.command("hunt", f"{table} | take 0", "--json"))["results"] == []
 
 
 def test_alerts_and_their_evidence_are_tables(api: httpx.Client) -> None:

@@ -50,6 +50,8 @@ class Asked:
         takes = self.action.parameters or {} if self.action is not None else {}
         many = {name: [SECRET, "nobody"] for name, type in takes.items() if type.startswith("Collection(Edm.String)")}
         single = {name: SECRET for name, type in takes.items() if type.startswith("Edm.String")}
+        if "query" in single:  # no id, but what a hunt names
+            single["query"] = "database('another').SigninLogs | take 5"
         return None if self.verb in ("GET", "DELETE") else {**many, **single}
 
     def __str__(self) -> str:
@@ -94,7 +96,8 @@ def filled(router: Router, version: Version, shape: str) -> Iterator[Asked]:
     path += f"(to='user:{SECRET}')" if shape.lower().endswith("/shortestpath") else ""
     for verb in target.served:
         if (target.kind, verb) != ("set", "POST"):  # which makes an object of one's own
-            names = "{}" in shape or verb == "POST" or (target.resource is not None and target.resource.singleton)
+            stored = target.resource is not None and target.resource.singleton and bool(target.resource.can)
+            names = "{}" in shape or verb == "POST" or stored
             yield Asked(verb, path, names, target.action)
 
 

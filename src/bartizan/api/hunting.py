@@ -12,14 +12,13 @@ from bartizan.api.wire.note import note
 from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, resource, scopes
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.service import Hunting
+from bartizan.hunt.service import TOLD_CHARS, Hunting
+from bartizan.hunt.timespan import between
 from bartizan.lake.tables import TABLES
 from bartizan.lake.views import VIEWS
 
 _SPACE = "microsoft.graph.security"
 _MAY = scopes("ThreatHunting.Read.All")
-MAX_QUERY_CHARS = 100_000
-_TOLD_CHARS = 2_000  # of a query, in the audit
 
 T = TypeVar("T")
 
@@ -27,15 +26,14 @@ root = resource("security", "microsoft.graph.security", can=Can(0), read=_MAY, s
 
 
 async def _hunt(ctx: Context, given: Mapping[str, Any]) -> Answer:
-    query = given["query"]
-    if len(query) > MAX_QUERY_CHARS:
-        raise BadRequest(f"query has {len(query):,} characters; the most is {MAX_QUERY_CHARS:,}.")
-    told = {"query": (None, query[:_TOLD_CHARS]), "timespan": (None, given["timespan"])}
+    query, now = given["query"], ctx.clock()
+    since, until = between(given["timespan"], now)
+    told = {"query": (None, query[:TOLD_CHARS]), "timespan": (None, given["timespan"])}
     await ctx.store.write(
         lambda tx: note(ctx, tx, root, [ctx.request_id], activity="Run hunting query", changed=told),
         actor=ctx.caller.actor,
     )
-    running = ctx.part(Hunting).run(ctx.caller.tenant, query, ctx.clock(), timespan=given["timespan"])
+    running = ctx.part(Hunting).run(ctx.caller.tenant, query, now, since=since, until=until)
     try:
         return Answer(200, await _while_there(running, ctx.gone))
     except KqlError as fault:

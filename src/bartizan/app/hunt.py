@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from multiprocessing.connection import Connection
+
+from bartizan.child import line_of_this_process
 
 NICE = 5  # answers to people go first
 COMMAND = (sys.executable, "-m", "bartizan.app.hunt")
@@ -14,7 +15,7 @@ def main() -> None:
     os.nice(NICE)
     from bartizan.hunt.child import serve  # DuckDB with it: whoever wants the command alone does not pay for it
 
-    serve(Connection(int(sys.argv[1])))
+    serve(line_of_this_process())
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import os
 import pickle
 import signal
 import sys
-from multiprocessing.connection import Connection
 
+from bartizan.child import line_of_this_process
 from bartizan.model import stamps
 
 NICE = 5  # answers to people go first
@@ -18,7 +18,7 @@ COMMAND = (sys.executable, "-m", "bartizan.app.make")
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it closes the line
     os.nice(NICE)
-    line = Connection(int(sys.argv[1]))
+    line = line_of_this_process()
     stamps.adopt(*pickle.loads(line.recv_bytes()))  # noqa: S301 - of the process that began this one
     import bartizan.sources  # noqa: F401 - fills SOURCES; after the stamps, which are read at import
     from bartizan.extend import SOURCES

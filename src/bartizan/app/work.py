@@ -23,13 +23,14 @@ from bartizan.correlate.stage import CorrelateStage
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
 from bartizan.identity.stage import IdentityStage
-from bartizan.identity.traffic import TrafficStage
+from bartizan.identity.traffic import READER, TrafficStage
 from bartizan.ingest.copy import CopyStage
 from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
 from bartizan.ingest.pipeline import Pipeline
 from bartizan.ingest.pull import PullStage
 from bartizan.lake import Lake
+from bartizan.lake.readers import expected
 from bartizan.respond.carry import Carry
 from bartizan.respond.lines import Times
 from bartizan.respond.stage import deliver
@@ -70,6 +71,7 @@ async def _main(settings: Settings) -> None:
         )
         for each in (copy, correlate, identity):
             await each.register()
+        await expected(lake, [READER])
         connections, health = connections_of(settings, store), Health(store)
         pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
         pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))

@@ -219,6 +219,13 @@ class Accounts:
                 return msgspec.json.decode(row.doc, type=Tenant)
         return None
 
+    async def chosen(self, reference: str | None) -> Tenant:
+        """The one that is named; the first one where none is. NotFound."""
+        found = await self.first_tenant() if reference is None else await self.tenant(reference)
+        if found is None:
+            raise NotFound(f"there is no tenant {reference}; see: bartizan tenant list")
+        return found
+
     async def first_tenant(self) -> Tenant:
         """The one that is there from the start; it is made here where there is none yet."""
         tenants = await self.every(Tenant)

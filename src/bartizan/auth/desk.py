@@ -41,12 +41,7 @@ class Desk:
 
     async def tenant(self, reference: str | None) -> Tenant:
         """The one that is named; the first one where none is."""
-        if reference is None:
-            return await self.accounts.first_tenant()
-        found = await self.accounts.tenant(reference)
-        if found is None:
-            raise NotFound(f"there is no tenant {reference}; see: bartizan tenant list")
-        return found
+        return await self.accounts.chosen(reference)
 
     async def app(self, reference: str) -> App:
         """By client id, or by a name that only one has."""

@@ -86,11 +86,11 @@ class _Live:
 class CorrelateStage:
     """One at a time for each `name`, under a lease; a second one finds that the position has moved, and reads anew."""
 
-    def __init__(self, store: Store, *, name: str = "correlate", step_changes: int = STEP_CHANGES) -> None:
+    def __init__(self, store: Store, *, name: str = "correlate", step_changes: int | None = None) -> None:
         self._store = store
-        self._step_changes = step_changes
-        self._feed = Follower(store, name, WATCHED, limit=step_changes)
-        self._change_s = HOLD_S / step_changes  # what a change takes inside the writer, lately
+        self._step_changes = step_changes  # None: as many as the writer's lock has time for
+        self._feed = Follower(store, name, WATCHED, limit=step_changes or STEP_CHANGES)
+        self._change_s = HOLD_S / STEP_CHANGES  # what a change takes inside the writer, lately
         self._live: OrderedDict[str, _Live] = OrderedDict()
 
     async def run(self) -> None:
@@ -102,23 +102,27 @@ class CorrelateStage:
         return await self._feed.register()
 
     async def _step_or_silence(self) -> int:
-        taken = await self.step()
+        size = self._size()
+        taken = await self.step(size)
         if not taken:
             await self.silence()
-        elif taken < self._feed.limit:
+        elif taken < size:
             await asyncio.sleep(GATHER_S)
         return taken
 
-    async def step(self) -> int:
+    async def step(self, size: int | None = None) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
-        self._feed.limit = max(1, min(self._step_changes, round(HOLD_S / self._change_s)))
-        part = await self._feed.read()
+        part = await self._feed.read(size or self._size())
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
         for tenant, its in by_tenant.items():
             await self._take(tenant, its)
         return await self._feed.taken(part)
+
+    def _size(self) -> int:
+        """Changes of one step, so that the writer's lock is held no longer than it should be."""
+        return self._step_changes or max(1, min(STEP_CHANGES, round(HOLD_S / self._change_s)))
 
     async def silence(self, now: float | None = None) -> int:
         """What silence brings about, in the tenants that are in memory: incidents settle and end. Returns in how

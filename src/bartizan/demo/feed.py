@@ -125,7 +125,13 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
         *profiles.entitlements(org, now),
     ):
         await server.post_all(path, rows)
-    standing = (*posture.policies(), *posture.response(), *posture.indicators(now), *posture.suppressions(now))
+    standing = (
+        *posture.policies(),
+        *posture.response(),
+        *posture.rules(),
+        *posture.indicators(now),
+        *posture.suppressions(now),
+    )
     for path, rows in standing:
         await server.post_once(path, rows)
     for path, rows in posture.scores(org, now):

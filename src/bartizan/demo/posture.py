@@ -296,6 +296,15 @@ def suppressions(now: datetime) -> Iterator[Batch]:
     )
 
 
+_ONE_ADDRESS = """
+SigninLogs
+| where ResultType != "0"
+| summarize Accounts = dcount(UserPrincipalName), Timestamp = max(TimeGenerated) by IPAddress, bin(TimeGenerated, 1h)
+| where Accounts > 10
+| project Timestamp, IPAddress, Accounts
+"""
+
+
 def indicators(now: datetime) -> Iterator[Batch]:
     common = {
         "action": "alert",
@@ -326,5 +335,29 @@ def indicators(now: datetime) -> Iterator[Batch]:
                 "fileHashType": "sha256",
                 "fileHashValue": LOADER_SHA256,
             },
+        ],
+    )
+
+
+def rules() -> Iterator[Batch]:
+    yield (
+        "/beta/security/rules/detectionRules",
+        [
+            {
+                "displayName": "One address, many accounts",
+                "isEnabled": True,
+                "queryCondition": {"queryText": _ONE_ADDRESS},
+                "schedule": {"period": "1H"},
+                "detectionAction": {
+                    "alertTemplate": {
+                        "title": "Sign-ins of many accounts failed from one address",
+                        "description": "Within an hour somebody tried passwords of more than ten accounts there.",
+                        "severity": "medium",
+                        "category": "CredentialAccess",
+                        "mitreTechniques": ["T1110.003"],
+                        "impactedAssets": [],
+                    }
+                },
+            }
         ],
     )

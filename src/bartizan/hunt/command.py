@@ -8,36 +8,49 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import click
 import msgspec
 from rich.console import Console
 from rich.table import Table as Grid
 
+from bartizan.auth import audit
 from bartizan.auth.accounts import Accounts
-from bartizan.auth.authority import COLLECTIONS as ACCOUNTS
-from bartizan.errors import BartizanError, NotFound
+from bartizan.errors import BartizanError
 from bartizan.hunt.catalogue import Catalogue, catalogue, of_columns
 from bartizan.hunt.duckdb.emit import Storage
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Bounds
 from bartizan.hunt.run import Result, Runner
+from bartizan.hunt.service import TOLD_CHARS
 from bartizan.hunt.timespan import between
 from bartizan.hunt.tree import Scalar
-from bartizan.lake import open_lake
+from bartizan.lake import Lake
 from bartizan.lake.columns import empty, quoted
 from bartizan.lake.manifest import Manifest
 from bartizan.lake.storage import Storage as Files
 from bartizan.lake.storage import view
 from bartizan.lake.tables import INGESTED
 from bartizan.settings import BadSettings, Settings, load
-from bartizan.store import open_store
+from bartizan.store import Collection, Tx, open_store
 
-MAX_LINE_BYTES = 4 * 2**20
+ACTOR = "bartizan hunt"
 LOCAL = Bounds(seconds=600.0, rows=1_000_000, bytes=2**30)  # whoever has the machine may wait
 BATCH = Bounds(seconds=60.0)
+
+
+class Around(Protocol):
+    """What rooms above tell the command (`cli.Surroundings`)."""
+
+    def collections(self) -> tuple[Collection, ...]:
+        """Of the whole program."""
+        ...
+
+    def lake(self, settings: Settings) -> Lake:
+        """Not started; it knows every table that sources fill."""
+        ...
 
 
 @click.command()
@@ -55,7 +68,9 @@ BATCH = Bounds(seconds=60.0)
     help="With --batch: the tables, empty, as JSON: names -> columns -> Kusto types.",
 )
 @click.option("--batch", "batch", metavar="IN OUT", nargs=2, help='Run the {"id", "query"} lines of IN, write OUT.')
+@click.pass_obj
 def hunt(
+    around: Around,
     query: str | None,
     data: str | None,
     store: str | None,
@@ -78,7 +93,7 @@ def hunt(
         if query is None or tables_file is not None:
             raise click.UsageError("a query is missing" if query is None else "--tables goes with --batch")
         text = sys.stdin.read() if query == "-" else query
-        _show(asyncio.run(_one(load(data, store=store), text, tenant, timespan)), as_json)
+        _show(asyncio.run(_one(around, load(data, store=store), text, tenant, timespan)), as_json)
     except BadSettings as error:
         raise click.UsageError(str(error)) from None
     except KqlError as fault:
@@ -91,33 +106,36 @@ def hunt(
 # ---------------------------------------------------------------- one query over what is stored
 
 
-async def _one(settings: Settings, query: str, tenant: str | None, timespan: str | None) -> Result:
+async def _one(around: Around, settings: Settings, query: str, tenant: str | None, timespan: str | None) -> Result:
     now = datetime.now(UTC)
-    since, until = between(timespan, now) if timespan else (None, None)
-    files = await _files(settings, tenant)
+    since, until = between(timespan, now)
+    files = await _files(around, settings, query, tenant)
     files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     runner = Runner(connect(folders=[files.folder], macros=False), catalogue())
     filled = frozenset(files.files)
     return runner.run(query, files, now, LOCAL, since=since, until=until, filled=filled)
 
 
-async def _files(settings: Settings, tenant: str | None) -> Files:
-    """What the tenant has in files now."""
-    store = open_store(settings.store or settings.folder, ACCOUNTS)
+async def _files(around: Around, settings: Settings, query: str, tenant: str | None) -> Files:
+    """What the tenant has in files now; that somebody hunts in it is in its audit."""
+    store, lake = open_store(settings.store or settings.folder, around.collections()), around.lake(settings)
     await store.start()
     try:
-        accounts = Accounts(store)
-        owner = await accounts.first_tenant() if tenant is None else await accounts.tenant(tenant)
+        owner = await Accounts(store).chosen(tenant)
+        await store.tenant(owner.id).write(lambda tx: _note(tx, query), actor=ACTOR)
+        await lake.start()
+        try:
+            return await view(Manifest(lake, settings.lake_path), owner.id)
+        finally:
+            await lake.close()
     finally:
         await store.close()
-    if owner is None:
-        raise NotFound(f"there is no tenant {tenant}; see: bartizan tenant list")
-    lake = open_lake(settings.store or settings.folder)
-    await lake.start()
-    try:
-        return await view(Manifest(lake, settings.lake_path), owner.id)
-    finally:
-        await lake.close()
+
+
+def _note(tx: Tx, query: str) -> None:
+    told = {"query": (None, query[:TOLD_CHARS])}
+    targets = [audit.Target("security", "bartizan hunt", modified=told)]
+    audit.record(tx, actor=audit.OPERATOR, activity="Run hunting query", category="Security", targets=targets)
 
 
 def _show(result: Result, as_json: bool) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 from msgspec import Struct
 
 from bartizan.hunt.binder import Binder
+from bartizan.hunt.binder.work import Work
 from bartizan.hunt.catalogue import Catalogue
+from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.duckdb.emit import Storage, emit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
@@ -36,19 +38,23 @@ def translate(
     ask: Callable[[str], Sequence[Sequence[Any]]] | None = None,
     fetch: Any = None,
     empty: bool = False,
+    seconds: float | None = None,
 ) -> Translation:
-    """The SQL of a query. KqlError, located: what is wrong with it.
+    """The SQL of a query. KqlError, located: what is wrong with it, or that this took longer than `seconds`.
 
     `now` is the one instant of the whole query; `since` (inclusive) and `until` (exclusive) bound the time of every
     stored table. `ask` runs a statement to look at data that decides over columns (bag_unpack, pivot). `fetch` gets
     external data; without it such a query is refused, or, with `empty`, the data has no rows.
     """
+    deadline = Deadline(seconds)
     query = parse(text)
     try:
-        looked = None if ask is None else _looker(storage, ask)
-        binder = Binder(catalogue, now=now, since=since, until=until, ask=looked, fetch=fetch, empty=empty)
+        looked = None if ask is None else _looker(storage, ask, deadline)
+        binder = Binder(
+            Work(catalogue, now, since=since, until=until, ask=looked, fetch=fetch, empty=empty, deadline=deadline)
+        )
         answer = binder.bind(query)
-        return Translation(emit(answer.plan, storage), answer.columns, binder.tables)
+        return Translation(emit(answer.plan, storage, deadline), answer.columns, binder.tables)
     except KqlError as fault:
         raise fault.locate(text) from None
     except RecursionError:
@@ -56,6 +62,6 @@ def translate(
 
 
 def _looker(
-    storage: Storage, ask: Callable[[str], Sequence[Sequence[Any]]]
+    storage: Storage, ask: Callable[[str], Sequence[Sequence[Any]]], deadline: Deadline
 ) -> Callable[[Plan], Sequence[Sequence[Any]]]:
-    return lambda plan: ask(emit(plan, storage))
+    return lambda plan: ask(emit(plan, storage, deadline))

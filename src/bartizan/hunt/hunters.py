@@ -6,18 +6,16 @@ moment, or is told to come back. A hunt that its caller leaves, or that does not
 
 import asyncio
 import contextlib
-import socket
-import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
 import structlog
 from msgspec import Struct
 
+from bartizan.child import Child
 from bartizan.errors import TooManyRequests, Unavailable
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Ask, Bounds, Form, Open, Said
@@ -73,7 +71,7 @@ class Hunters:
         TooManyRequests where too many of the tenant run and wait; Unavailable where a process failed. Cancelled, it
         ends what it began."""
         async with self._place(hunt.tenant):
-            process = self._kept(hunt.tenant) or _Process(hunt.tenant, hunt.files.folder)
+            process = self._kept(hunt.tenant) or _Process(self._command, hunt.tenant, hunt.files.folder)
             try:
                 limit_s = self.limits.bounds.seconds + GRACE_S + (0 if process.ready else START_S)
                 said, body = await asyncio.wait_for(self._asked(process, hunt), limit_s)
@@ -94,7 +92,7 @@ class Hunters:
 
     async def _asked(self, process: "_Process", hunt: Hunt) -> "tuple[Said, bytes | None]":
         if not process.ready:
-            await asyncio.to_thread(process.start, self._command, self.limits)
+            await asyncio.to_thread(process.begin, self.limits)
         return await asyncio.to_thread(process.ask, hunt, self.limits)
 
     @contextlib.asynccontextmanager
@@ -159,37 +157,26 @@ def _fault(said: Said) -> KqlError:
     return fault
 
 
-class _Process:
-    """`start` and `ask` block: for threads, one at a time. `kill` may come from elsewhere at any moment."""
+class _Process(Child):
+    """One process, of one tenant for all its life."""
 
-    def __init__(self, tenant: str, folder: Path) -> None:
+    def __init__(self, command: Sequence[str], tenant: str, folder: Path) -> None:
+        super().__init__(command)
         self.tenant = tenant
         self.ready = False
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        self._line: Connection | None = None
-        self._killed = False
         self._rest: asyncio.TimerHandle | None = None
 
-    def start(self, command: Sequence[str], limits: Limits) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            number = theirs.fileno()
-            self._line = Connection(ours.detach())
-            self._process = subprocess.Popen(
-                [*command, str(number)], stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True
-            )
-        if self._killed:
-            self.kill()
+    def begin(self, limits: Limits) -> None:
+        """Starts it, and returns when it has enclosed itself."""
+        self.start()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the process may read what comes there later
         tables: dict[str, dict[str, str]] = {name: {**each.columns} for name, each in TABLES.items()}
-        opened = Open(str(self._folder), tables, limits.memory_mb, limits.threads)
-        self._line.send_bytes(msgspec.json.encode(opened))
-        self._line.recv_bytes(MAX_HEAD_BYTES)
+        self.send(msgspec.json.encode(Open(str(self._folder), tables, limits.memory_mb, limits.threads)))
+        self.take(most=MAX_HEAD_BYTES)
         self.ready = True
 
     def ask(self, hunt: Hunt, limits: Limits) -> tuple[Said, bytes | None]:
-        assert self._line is not None
         asked = Ask(
             query=hunt.query,
             files=msgspec.Raw(msgspec.json.encode(hunt.files, enc_hook=str)),
@@ -199,9 +186,9 @@ class _Process:
             until=hunt.until,
             form=hunt.form,
         )
-        self._line.send_bytes(msgspec.json.encode(asked))
-        said = msgspec.json.decode(self._line.recv_bytes(MAX_HEAD_BYTES), type=Said)
-        return said, None if said.fault else self._line.recv_bytes(2 * limits.bounds.bytes + MAX_HEAD_BYTES)
+        self.send(msgspec.json.encode(asked))
+        said = msgspec.json.decode(self.take(most=MAX_HEAD_BYTES), type=Said)
+        return said, None if said.fault else self.take(most=2 * limits.bounds.bytes + MAX_HEAD_BYTES)
 
     def rest(self, timer: asyncio.TimerHandle | None) -> None:
         """Keeps the timer that ends an idle process, and stops the one before."""
@@ -210,10 +197,5 @@ class _Process:
         self._rest = timer
 
     def kill(self) -> None:
-        """A thread that waits for the process gets EOFError. The line is closed when nobody holds it any more."""
-        self._killed = True
         self.rest(None)
-        process = self._process
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.wait()
+        super().kill()

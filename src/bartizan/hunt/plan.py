@@ -43,13 +43,14 @@ class Ref(Struct, frozen=True, gc=False):
 
 
 class Apply(Struct, frozen=True, gc=False):
-    """A function or operator of `functions` (its key: `strcat`, `+ datetime timespan`) on arguments that the binder has
-    converted to the types of its signature. Constant arguments that steer it (the parts of datetime_add, a regular
-    expression) are `Value`s among them."""
+    """A function or operator of `functions` (its key: `strcat any any*`, `+ datetime timespan`) on arguments that the
+    binder has converted to the types of its signature. Constant arguments that steer it (the parts of datetime_add, a
+    regular expression) are `Value`s among them."""
 
     type: Scalar
     function: str
     args: "list[Expression]"
+    size: int = 1  # as `size` counts
 
 
 class Path(Struct, frozen=True, gc=False):
@@ -58,6 +59,7 @@ class Path(Struct, frozen=True, gc=False):
     type: Scalar  # dynamic
     of: "Expression"
     steps: "list[str | int | Expression]"
+    size: int = 1
 
 
 class Lookup(Struct, frozen=True, gc=False):
@@ -67,6 +69,7 @@ class Lookup(Struct, frozen=True, gc=False):
     of: "Expression"
     plan: "Plan"
     fold: bool = False
+    size: int = 1
 
 
 class Single(Struct, frozen=True, gc=False):
@@ -77,6 +80,11 @@ class Single(Struct, frozen=True, gc=False):
 
 
 Expression: TypeAlias = "Value | Ref | Apply | Path | Lookup | Single"
+
+
+def size(*expressions: Expression) -> int:
+    """Of how many expressions these are made, one that stands in several places counted in each, plans left out."""
+    return sum(each.size if isinstance(each, Apply | Path | Lookup) else 1 for each in expressions)
 
 
 class Column(Struct, frozen=True, gc=False):
@@ -213,9 +221,9 @@ JoinKind = Literal[
 
 
 class Join(Struct, frozen=True):
-    """Where all `on` pairs are equal (null equals nothing; empty strings equal each other). innerunique takes one row
-    of the left a key. Strings of the side without a match are '', the rest null. A semi or anti join gives one side's
-    columns, all others both's, left first."""
+    """Where all `on` pairs are equal (nulls equal each other). innerunique takes one row of the left a key. Strings of
+    the side without a match are '', the rest null. A semi or anti join gives one side's columns, all others both's,
+    left first."""
 
     left: "Plan"
     right: "Plan"

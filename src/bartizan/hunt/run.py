@@ -52,14 +52,15 @@ class Runner:
         known = replace(self._catalogue, filled=filled)
         try:
             with self._until(bounds.seconds):
-                made = translate(query, known, storage=storage, now=now, since=since, until=until, ask=self._ask)
+                made = translate(
+                    query, known, storage=storage, now=now, since=since, until=until, ask=self._ask,
+                    seconds=bounds.seconds,
+                )  # fmt: skip
                 return Result(made.columns, self._rows(made.sql, made.columns, bounds))
         except duckdb.InterruptException:
             raise KqlError("run", f"the query took longer than {bounds.seconds:g} s") from None
         except (duckdb.OutOfMemoryException, MemoryError):
             raise KqlError("run", "the query needs more memory than a hunt may have") from None
-        except RecursionError:
-            raise KqlError("run", "the query is nested too deep") from None
         except duckdb.Error as error:
             raise KqlError("run", f"the query failed: {str(error).splitlines()[0][:500]}") from error
 

@@ -7,10 +7,11 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.hunt.hunters import Hunt, Hunters
-from bartizan.hunt.timespan import between
 from bartizan.hunt.tree import Scalar
 from bartizan.lake.manifest import Manifest
-from bartizan.lake.storage import Storage, view
+from bartizan.lake.storage import view
+
+TOLD_CHARS = 2_000  # of a query, in the audit
 
 
 class Head(Struct, frozen=True):
@@ -34,9 +35,10 @@ class Hunting:
         self._hunters = hunters
         self._manifest = manifest
 
-    async def run(self, tenant: str, query: str, now: datetime, *, timespan: str | None = None) -> bytes:
-        """The body of Graph's answer. KqlError and what `Hunters.run` raises; BadRequest for the timespan."""
-        since, until = between(timespan, now) if timespan else (None, None)
+    async def run(
+        self, tenant: str, query: str, now: datetime, *, since: datetime | None = None, until: datetime | None = None
+    ) -> bytes:
+        """The body of Graph's answer. KqlError and what `Hunters.run` raises."""
         files = await view(self._manifest, tenant)
         return await self._hunters.run(Hunt(tenant=tenant, query=query, now=now, files=files, since=since, until=until))
 
@@ -47,10 +49,6 @@ class Hunting:
         files = await view(self._manifest, tenant)
         hunt = Hunt(tenant=tenant, query=query, now=now, files=files, since=since, until=until, form="rows")
         return msgspec.json.decode(await self._hunters.run(hunt), type=Found)
-
-    async def stored(self, tenant: str) -> Storage:
-        """What the tenant has now."""
-        return await view(self._manifest, tenant)
 
     async def close(self) -> None:
         await self._hunters.close()

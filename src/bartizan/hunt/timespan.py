@@ -18,8 +18,10 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EXPECTED = "expected an ISO 8601 duration such as P30D or PT6H, start/end, start/duration, duration/end, or a start"
 
 
-def between(text: str, now: datetime) -> tuple[datetime, datetime | None]:
-    """(since, until); until is None where nothing bounds it. BadRequest where it is no such thing."""
+def between(text: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """(since, until); None where nothing bounds it. BadRequest where it is no such thing."""
+    if not text:
+        return None, None
     first, slash, second = (each.strip() for each in text.strip().partition("/"))
     try:
         if not slash:

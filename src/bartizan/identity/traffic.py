@@ -47,7 +47,7 @@ CLOSE_AT_ONCE = 200  # hours that are closed in one write
 PAUSE_S = 5.0  # after everything was read
 MOST_KINDS, MOST_ADDRESSES = 32, 8  # of one hour and principal that are told apart
 PLACE = f"{FEED_PLACE}identity/requests"
-READER = "requests"  # of the lake's buffer
+READER = "requests"  # of the lake's buffer, which waits for it: see `lake.readers`
 ACTOR = "identity"
 
 log = structlog.get_logger(__name__)
@@ -157,7 +157,6 @@ class TrafficStage:
 
     async def run(self) -> None:
         """Until cancelled. Waits out what passes; other errors are raised."""
-        await passed(self._lake, READER, 0)  # from here on the buffer waits for it
         while True:
             try:
                 taken = await self.step()

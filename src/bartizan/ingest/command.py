@@ -229,11 +229,7 @@ async def _tail(
 
 
 async def _owner(store: Store, tenant: str | None) -> str:
-    accounts = Accounts(store)
-    owner = await accounts.first_tenant() if tenant is None else await accounts.tenant(tenant)
-    if owner is None:
-        raise NotFound(f"there is no tenant {tenant}; see: bartizan tenant list")
-    return owner.id
+    return (await Accounts(store).chosen(tenant)).id
 
 
 def _sets(around: Around) -> dict[str, Collection]:

@@ -9,7 +9,6 @@ Source: design of events in ARCHITECTURE.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -26,14 +25,13 @@ from bartizan.lake.identity_rows import (
     user_gone,
     user_rows,
 )
-from bartizan.lake.rows import TableRow, audit_rows, sign_in_rows
+from bartizan.lake.rows import Inner, TableRow, audit_rows, sign_in_rows
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.draft import inner
 from bartizan.store.follow import Follower
 from bartizan.store.interface import Change, Query, Store, TenantStore
 
 Rows = list[TableRow]
-Inner = Mapping[str, Any]
 INCIDENT_ALERTS = 1_000  # ids that a row of an incident names
 
 
@@ -99,7 +97,7 @@ class CopyStage:
             await self._append(tenant, [each for each in parts if each[1]])
         return await self._feed.taken(part)
 
-    async def _position(self, tenant: str, created: Sequence[Change], cursor: int, head: int) -> int:
+    async def _position(self, tenant: str, changes: Sequence[Change], cursor: int, head: int) -> int:
         """Up to where this tenant's changes were appended before a crash kept the cursor from following.
 
         A position that is no change of the tenant's was made from another feed: the store was set back (restored from
@@ -108,7 +106,7 @@ class CopyStage:
         position = await self._lake.appended(tenant, self._name)
         if position <= cursor:
             return cursor
-        known = any(change.seq == position for change in created) or created[-1].seq < position <= head
+        known = any(change.seq == position for change in changes) or changes[-1].seq < position <= head
         if known:
             return position
         log.warning("copy.store_was_set_back", stage=self._name, tenant=tenant, position=position, head=head)

@@ -12,8 +12,6 @@ requests, each answered by a frame for every GROUP of records.
 import asyncio
 import contextlib
 import pickle
-import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from multiprocessing.connection import Connection
@@ -21,6 +19,7 @@ from typing import TypeAlias
 
 import structlog
 
+from bartizan.child import Child
 from bartizan.extend import SOURCES, Record, Said, Source
 from bartizan.ingest.made import Made, generic, make
 from bartizan.model import stamps
@@ -81,8 +80,8 @@ class Makers:
             if self._closed:
                 return made_of(source, chunk, tenant, received, self._collections)
             _log.error("ingest.maker_ended", source=source.name, records=len(chunk), error=repr(problem))
-            maker.stop()
-            maker.start()
+            maker.kill()
+            maker.begin()
         if len(chunk) == 1:
             raw = chunk[0][0]
             record = Record(raw, raw.decode("utf-8", "backslashreplace"), None)
@@ -97,7 +96,7 @@ class Makers:
     async def _start(self) -> None:
         maker = _Maker(self._command, self._collections)
         try:
-            await asyncio.to_thread(maker.start)
+            await asyncio.to_thread(maker.begin)
         except (EOFError, OSError, TimeoutError):
             _log.exception("ingest.maker_did_not_start")
             return
@@ -119,7 +118,7 @@ class Makers:
         while not self._free.empty():
             self._free.get_nowait()
         for maker in self._all:
-            maker.stop()
+            maker.kill()
         self._all.clear()
 
     async def started(self) -> None:
@@ -132,49 +131,26 @@ class Makers:
         self._end()
 
 
-class _Maker:
-    """One process. Its methods block: for threads, one at a time."""
+class _Maker(Child):
+    """One process."""
 
     def __init__(self, command: Sequence[str], collections: Mapping[str, Collection]) -> None:
-        self._command = command
+        super().__init__(command)
         self._collections = collections
-        self._process: subprocess.Popen[bytes] | None = None
-        self._line: Connection | None = None
 
-    def start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            number = theirs.fileno()
-            self._process = subprocess.Popen(
-                [*self._command, str(number)], stdin=subprocess.DEVNULL, pass_fds=[number], start_new_session=True
-            )
-        self._line = Connection(ours.detach())
-        self._line.send_bytes(pickle.dumps((stamps.CREATED, stamps.UPDATED, stamps.ETAG)))
-        self._line.send_bytes(pickle.dumps(dict(self._collections)))
-        self._take(START_S)
+    def begin(self) -> None:
+        """Starts it, and returns when it reads."""
+        self.start()
+        self.send(pickle.dumps((stamps.CREATED, stamps.UPDATED, stamps.ETAG)))
+        self.send(pickle.dumps(dict(self._collections)))
+        self.take(limit_s=START_S)
 
     def ask(self, request: Request) -> list[Made]:
-        assert self._line is not None
-        self._line.send_bytes(pickle.dumps(request))
+        self.send(pickle.dumps(request))
         made: list[Made] = []
         while len(made) < len(request[3]):
-            made += self._take(GROUP_S)
+            made += pickle.loads(self.take(limit_s=GROUP_S))  # noqa: S301 - of our own process
         return made
-
-    def _take(self, limit_s: float) -> list[Made]:
-        assert self._line is not None
-        if not self._line.poll(limit_s):
-            raise TimeoutError(f"no answer within {limit_s:.0f} s")
-        taken: list[Made] = pickle.loads(self._line.recv_bytes())  # noqa: S301 - of our own process
-        return taken
-
-    def stop(self) -> None:
-        line, process, self._line, self._process = self._line, self._process, None, None
-        if line is not None:
-            line.close()
-        if process is not None:
-            process.kill()
-            process.wait()
 
 
 def answer(line: Connection, sources: Mapping[str, Source]) -> None:

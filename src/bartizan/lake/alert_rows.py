@@ -11,9 +11,8 @@ alertEvidence (microsoft.graph.security).
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bartizan.lake.coerce import find
 from bartizan.lake.plain import json_text
-from bartizan.lake.rows import Inner, TableRow, first, object_of
+from bartizan.lake.rows import Inner, TableRow, documented, first, list_of, object_of
 
 _SERVICES = {
     "microsoftDefenderForEndpoint": "Microsoft Defender for Endpoint",
@@ -91,15 +90,15 @@ def alert_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
         "TenantId": tenant,
         "Type": "AlertInfo",
     }
-    evidence = [("AlertEvidence", _fitting("AlertEvidence", each)) for each in _evidence(inner, info)]
-    return [("AlertInfo", _fitting("AlertInfo", info)), *evidence, *alert_state_rows(inner, tenant, at)]
+    evidence = [documented("AlertEvidence", each) for each in _evidence(inner, info)]
+    return [documented("AlertInfo", info), *evidence, *alert_state_rows(inner, tenant, at)]
 
 
 def alert_state_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
     """Of an alert that was made or changed at `at`."""
-    techniques = [str(each) for each in _list(inner.get("mitreTechniques"))]
+    techniques = [str(each) for each in list_of(inner.get("mitreTechniques"))]
     more = {**object_of(inner, "additionalData"), **object_of(inner, "customDetails")}
-    evidence = _list(inner.get("evidence"))
+    evidence = list_of(inner.get("evidence"))
     steps = inner.get("recommendedActions")
     product = _service(inner)
     row = {
@@ -129,7 +128,7 @@ def alert_state_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
         "SubTechniques": _listed([each for each in techniques if "." in each]),
         "Type": "SecurityAlert",
     }
-    return [("SecurityAlert", _fitting("SecurityAlert", row))]
+    return [documented("SecurityAlert", row)]
 
 
 def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()) -> list[TableRow]:
@@ -146,7 +145,7 @@ def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()
             "author": {"name": each.get("createdByDisplayName")},
             "createdTimeUtc": each.get("createdDateTime"),
         }
-        for each in _list(inner.get("comments"))
+        for each in list_of(inner.get("comments"))
         if isinstance(each, Mapping)
     ]
     row = {
@@ -170,13 +169,13 @@ def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()
         "IncidentNumber": int(id) if isinstance(id, str) and id.isdecimal() and int(id) < 2**31 else None,
         "AlertIds": list(alerts),
         "Comments": comments,
-        "Labels": [{"labelName": each, "labelType": "User"} for each in _list(inner.get("customTags"))],
+        "Labels": [{"labelName": each, "labelType": "User"} for each in list_of(inner.get("customTags"))],
         "IncidentUrl": inner.get("incidentWebUrl"),
         "AdditionalData": {**more, "alertsCount": len(alerts), **({"redirectedTo": redirected} if redirected else {})},
         "ModifiedBy": inner.get("lastModifiedBy"),
         "Type": "SecurityIncident",
     }
-    return [("SecurityIncident", _fitting("SecurityIncident", row))]
+    return [documented("SecurityIncident", row)]
 
 
 # ---------------------------------------------------------------- evidence
@@ -190,7 +189,7 @@ def _evidence(inner: Inner, info: Inner) -> Iterator[dict[str, Any]]:
         "ThreatFamily": inner.get("threatFamilyName"),
         "Type": "AlertEvidence",
     }
-    for each in _list(inner.get("evidence")):
+    for each in list_of(inner.get("evidence")):
         if isinstance(each, Mapping):
             kind = _kind(each)
             entity = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
@@ -203,7 +202,7 @@ def _kind(evidence: Inner) -> str:
 
 
 def _roles(evidence: Inner, entity: str) -> dict[str, Any]:
-    roles = {each for each in _list(evidence.get("roles")) if isinstance(each, str)}
+    roles = {each for each in list_of(evidence.get("roles")) if isinstance(each, str)}
     struck = roles & {"compromised", "attacked"} or (entity in _ASSETS and not roles & _DOERS)
     direction = next((word for word in ("Source", "Destination") if word.lower() in roles), None)
     return {"EvidenceRole": "Impacted" if struck else "Related", "EvidenceDirection": direction}
@@ -352,16 +351,6 @@ def _named(names: Mapping[str, str], word: Any) -> str | None:
     return None if word in (None, "unknown", "unknownFutureValue") else _of(names, word) or word
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _listed(value: Any) -> str | None:
     """As JSON in a string column."""
     return json_text(value) if isinstance(value, list) and value else None
-
-
-def _fitting(table: str, row: Inner) -> dict[str, Any]:
-    """What the table has a column for and the object has a value."""
-    columns = find(table).columns
-    return {name: value for name, value in row.items() if value is not None and name in columns}

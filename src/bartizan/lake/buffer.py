@@ -140,9 +140,8 @@ class Lake(Protocol):
         ...
 
     async def erase(self, tenant: str) -> int:
-        """Removes all of a tenant, the marks of `once` too, and takes its files out of the manifest; returns the
-        number of rows. `manifest.Manifest.erase` does that and removes the files
-        too."""
+        """Removes all of a tenant, the marks of `once` too, and takes its files out of the manifest; returns how many
+        rows there were. `manifest.Manifest.erase` does that and removes the files."""
         ...
 
     async def sizes(self) -> Sizes: ...

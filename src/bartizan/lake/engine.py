@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from bartizan.errors import BadRequest, Conflict, Unavailable
 from bartizan.lake.buffer import Batch, Packed, Row, Sizes, Span, pack, span
+from bartizan.lake.readers import FLUSHER, position
 from bartizan.lake.writer import Bounds, Clock, Db, Pen, Writer
 from bartizan.model.times import instant
 
@@ -224,9 +225,11 @@ def _forsake(db: Db, tenant: str) -> int:
 
 
 def _erase(db: Db, tenant: str) -> list[int]:
+    """Some of the tenant's batches; how many rows each had that are in no file."""
     found = db.rows(
         "SELECT seq, row_count FROM lake_batches WHERE tenant = ? ORDER BY seq LIMIT ?", (tenant, DROP_BATCHES)
     )
     if found:
         db.run("DELETE FROM lake_batches WHERE tenant = ? AND seq <= ?", (tenant, found[-1][0]))
-    return [int(count) for _, count in found]
+    flushed = position(db, FLUSHER)
+    return [int(count) if seq > flushed else 0 for seq, count in found]

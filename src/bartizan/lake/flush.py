@@ -11,7 +11,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import duckdb
 import structlog
@@ -20,10 +20,10 @@ from msgspec import Struct
 from bartizan.lake.buffer import Batch, Lake
 from bartizan.lake.columns import quoted
 from bartizan.lake.duck import Duck, Ends, day_of
-from bartizan.lake.manifest import FLUSHER, NO_DAY, OTHER_DAYS, SUFFIX, File, Group, Manifest, folder_of
+from bartizan.lake.manifest import NO_DAY, OTHER_DAYS, SUFFIX, File, Group, Manifest, folder_of
 from bartizan.lake.readers import passed_by_all
 from bartizan.lake.tables import FLUSH, INGESTED, TABLES
-from bartizan.model.times import to_datetime
+from bartizan.model.times import ticks, to_datetime
 
 FLUSH_ROWS = 200_000  # of one flush: what comes of it must be seen within two seconds
 FLUSH_BYTES = 96 * 2**20  # of JSON lines
@@ -32,8 +32,6 @@ MAX_DAYS = 31  # files of one table that one flush makes; the rows of further da
 LOOK_S = 0.2  # between two looks at a buffer that was empty
 
 _EPOCH = date(1970, 1, 1)
-_START = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +65,7 @@ class Flusher:
 
     async def run(self, idle_s: float = float("inf")) -> None:
         """Until nothing has come for so long."""
-        await self._lake.drop_through(await passed_by_all(self._lake, FLUSHER))
+        await self._lake.drop_through(await passed_by_all(self._lake))
         came = time.monotonic()
         while True:
             began = time.monotonic()
@@ -81,9 +79,11 @@ class Flusher:
 
     async def step(self) -> int:
         """Takes what is next, within bounds; returns how many batches that were."""
-        after = await self._manifest.position()
+        after, head = await self._manifest.position(), await self._lake.head()
         batches = await self._lake.read_after(after, limit_rows=FLUSH_ROWS, limit_bytes=FLUSH_BYTES)
         if not batches:
+            if head > after:  # what was there has been erased: nobody is to wait for it
+                await self._manifest.commit(after, head, [])
             return 0
         through = batches[-1].seq
         groups: Groups = {}
@@ -96,7 +96,7 @@ class Flusher:
                 if file.path not in named:
                     log.info("lake.file_left_out", path=file.path)  # erased, or another process was first
                     self._manifest.remove(file.path)
-        await self._lake.drop_through(min(through, await passed_by_all(self._lake, FLUSHER)))
+        await self._lake.drop_through(await passed_by_all(self._lake))
         return len(batches)
 
     def _write(self, groups: Groups, through: int) -> list[tuple[Group, list[File]]]:
@@ -155,11 +155,7 @@ def _day_of(batches: Sequence[Batch]) -> _Day | None:
         return None
     begin = to_datetime(first)
     number = (begin.date() - _EPOCH).days
-    return _Day(number, _us(begin), _us(to_datetime(last)))
-
-
-def _us(at: datetime) -> int:
-    return (at - _START) // _MICROSECOND
+    return _Day(number, ticks(begin) // 10, ticks(to_datetime(last)) // 10)
 
 
 def day_name(day: int) -> str:

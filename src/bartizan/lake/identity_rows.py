@@ -10,8 +10,7 @@ from typing import Any
 
 from bartizan.lake.coerce import find
 from bartizan.lake.plain import json_text
-from bartizan.lake.rows import Inner, TableRow, first
-from bartizan.lake.tables import EXTRA
+from bartizan.lake.rows import Inner, TableRow, filled, first, list_of
 
 _INDICATOR_NAMES: Mapping[str, str | None] = {  # where a property's column is not its own name with a capital
     "azureTenantId": "TenantId",
@@ -59,7 +58,7 @@ def indicator_gone(id: str, tenant: str, at: str) -> list[TableRow]:
 
 def _states(table: str, inner: Inner, tenant: str, at: str, *, operation: str) -> list[TableRow]:
     row = {"TimeGenerated": at, "TenantId": tenant, "OperationName": operation, "Type": table}
-    return [(table, _row(table, row, inner, {}))]
+    return [(table, filled(find(table), row, inner, {}))]
 
 
 def user_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
@@ -68,7 +67,7 @@ def user_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
     sid = first(inner, "onPremisesSecurityIdentifier")
     sam, proxies = inner.get("onPremisesSamAccountName"), inner.get("proxyAddresses")
     _, _, domain = str(upn or "").partition("@")
-    sip = next((each[4:] for each in _list(proxies) if isinstance(each, str) and each[:4].lower() == "sip:"), None)
+    sip = next((each[4:] for each in list_of(proxies) if isinstance(each, str) and each[:4].lower() == "sip:"), None)
     row = {
         "Timestamp": at,
         "TimeGenerated": at,
@@ -92,7 +91,7 @@ def user_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
         "AdditionalMailAddresses": inner.get("otherMails") or None,
         "SipProxyAddress": sip,
         "IsAccountEnabled": inner.get("accountEnabled"),
-        "Phone": next(iter(_list(inner.get("businessPhones"))), None) or inner.get("mobilePhone"),
+        "Phone": next(iter(list_of(inner.get("businessPhones"))), None) or inner.get("mobilePhone"),
         "Address": inner.get("streetAddress"),
         "AccountCreationTime": inner.get("createdDateTime"),
         "OnPremisesExtensionAttributes": _text(inner.get("onPremisesExtensionAttributes")),
@@ -102,7 +101,7 @@ def user_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
         "ChangeSource": "AzureActiveDirectory",
         "Type": "User",  # in this table the kind of identity, not the name of the table
     }
-    return [("IdentityInfo", _row("IdentityInfo", row, inner, dict.fromkeys(_SAID_OF_USERS)))]
+    return [("IdentityInfo", filled(find("IdentityInfo"), row, inner, dict.fromkeys(_SAID_OF_USERS)))]
 
 
 _SAID_OF_USERS = (
@@ -115,36 +114,13 @@ def indicator_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
     """Of a tiIndicator. An address has one column, whether of version 4 or 6; lists are JSON in text columns."""
     chain = inner.get("killChain")
     steps = {str(each).lower() for each in chain} if isinstance(chain, list) else set()
-    row: dict[str, Any] = {"TimeGenerated": at, "TenantId": tenant, "IndicatorId": inner.get("id")}
-    row["Type"] = "ThreatIntelligenceIndicator"
+    of = find("ThreatIntelligenceIndicator")
+    row: dict[str, Any] = {"TimeGenerated": at, "TenantId": tenant, "IndicatorId": inner.get("id"), "Type": of.name}
     for step in ("Actions", "C2", "Delivery", "Exploitation", "Reconnaissance", "Weaponization"):
         row[f"KillChain{step}"] = step.lower() in steps
     for column, name in _SIXTH.items():
         row[column] = inner.get(name.replace("IPv6", "IPv4")) or inner.get(name)
-    return [("ThreatIntelligenceIndicator", _row("ThreatIntelligenceIndicator", row, inner, _INDICATOR_NAMES))]
-
-
-def _row(table: str, columns: Inner, inner: Inner, names: Mapping[str, str | None]) -> dict[str, Any]:
-    """`columns`, then each property in its column; what has none, in `_Extra`."""
-    of = find(table)
-    row = {name: value for name, value in columns.items() if value is not None and name in of.columns}
-    extra: dict[str, Any] = {}
-    for name, value in inner.items():
-        wanted = names.get(name, name)
-        if value is None or value == [] or name.startswith("@") or wanted is None:
-            continue
-        column = of.column(wanted)
-        if column is not None and column not in row:
-            row[column] = value
-        elif column is None or row[column] != value:
-            extra[name] = value
-    if extra:
-        row[EXTRA] = extra
-    return row
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return [(of.name, filled(of, row, inner, _INDICATOR_NAMES))]
 
 
 def _text(value: Any) -> str | None:

@@ -15,15 +15,16 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from bartizan.lake.buffer import Lake
+from bartizan.lake.readers import FLUSHER, move, position
 from bartizan.lake.writer import Clock, Db
 
-FLUSHER = "parquet"  # the cursor of the flush
 GRACE_S = 900  # for which a file that was replaced stays: longer than a hunt may run
 ORPHAN_S = 3_600  # the age at which a file that nothing names is nobody's
 SWEEP_FILES = 1_000  # of one step
@@ -90,7 +91,7 @@ class Manifest:
 
     async def position(self) -> int:
         """Up to where the buffer is in files."""
-        return await self._lake.read(lambda db: _position(db))
+        return await self._lake.read(lambda db: position(db, FLUSHER))
 
     async def commit(self, after: int, through: int, groups: Sequence[tuple[Group, Sequence[File]]]) -> set[str]:
         """Names the files of a flush of (after, through] and moves the cursor; returns the paths that are named now.
@@ -101,7 +102,7 @@ class Manifest:
 
         def work(db: Db, clock: Clock) -> set[str]:
             named: set[str] = set()
-            if _position(db) != after:
+            if position(db, FLUSHER) != after:
                 return named
             for group, files in groups:
                 count = "SELECT count(*) FROM lake_batches WHERE seq > ? AND seq <= ? AND tenant = ? AND name = ?"
@@ -109,11 +110,7 @@ class Manifest:
                 if found == group.batches:
                     _name(db, files)
                     named.update(file.path for file in files)
-            db.run(
-                "INSERT INTO lake_cursors (name, position) VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
-                "SET position = excluded.position",
-                (FLUSHER, through),
-            )
+            move(db, FLUSHER, through)
             return named
 
         return await self._lake.write(work)
@@ -196,7 +193,7 @@ class Manifest:
         removed = 0
         for path in old:
             name = path.relative_to(self.folder).as_posix()
-            if not await self._lake.read(lambda db, name=name: _named(db, name)):  # type: ignore[misc]
+            if not await self._lake.read(partial(_named, path=name)):
                 self.remove(name)
                 removed += 1
         return removed
@@ -235,11 +232,6 @@ class Manifest:
         sql = f"SELECT name, count(*), sum(row_count), sum(bytes) FROM lake_files {where} GROUP BY name ORDER BY name"
         found = await self._lake.read(lambda db: db.rows(sql, params))
         return [Extent(str(name), int(files), int(rows), int(size)) for name, files, rows, size in found]
-
-
-def _position(db: Db) -> int:
-    found = db.rows("SELECT position FROM lake_cursors WHERE name = ?", (FLUSHER,))
-    return int(found[0][0]) if found else 0
 
 
 def _name(db: Db, files: Sequence[File]) -> None:

@@ -1,28 +1,55 @@
-"""Who still reads the buffer: what is in files is dropped from it only when every reader has passed it.
+"""Cursors in the buffer: how far the flush is, and who else still reads it. What is in files is dropped from the buffer
+only when every reader has passed it.
+
+Cursors are kept in the database of the buffer: they are set back together with it, and belong to no tenant.
 
 Source: cursors, in ARCHITECTURE.md.
 """
 
+from collections.abc import Collection
+
 from bartizan.lake.buffer import Lake
 from bartizan.lake.writer import Clock, Db
 
-_MOVE = (
-    "INSERT INTO lake_cursors (name, position) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE lake_cursors.position < excluded.position"
-)
+FLUSHER = "parquet"  # the cursor of the flush
 
 
-async def passed(lake: Lake, reader: str, seq: int) -> None:
-    """The reader needs nothing up to `seq` any more; never backwards. Call it with 0 before the first read."""
+def move(db: Db, name: str, seq: int) -> None:
+    """Never backwards; a cursor that is not there begins."""
+    db.run(
+        "INSERT INTO lake_cursors (name, position) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE lake_cursors.position < excluded.position",
+        (name, seq),
+    )
+
+
+def position(db: Db, name: str) -> int:
+    """Up to where it has read; 0 where it has not begun."""
+    found = db.rows("SELECT position FROM lake_cursors WHERE name = ?", (name,))
+    return int(found[0][0]) if found else 0
+
+
+async def expected(lake: Lake, readers: Collection[str]) -> None:
+    """From here on the buffer waits for these readers, before their first read too, and for no others: one that the
+    program has no more would hold it for ever."""
 
     def work(db: Db, clock: Clock) -> None:
-        db.run(_MOVE, (reader, seq))
+        known = [str(name) for (name,) in db.rows("SELECT name FROM lake_cursors")]
+        gone = [(name,) for name in known if name not in (FLUSHER, *readers)]
+        db.many("DELETE FROM lake_cursors WHERE name = ?", gone)
+        for each in readers:
+            move(db, each, 0)
 
     await lake.write(work)
 
 
-async def passed_by_all(lake: Lake, flush: str) -> int:
-    """Up to where the flush, by the name of its cursor, and every reader has read; 0 where the flush has not begun."""
+async def passed(lake: Lake, reader: str, seq: int) -> None:
+    """The reader needs nothing up to `seq` any more."""
+    await lake.write(lambda db, clock: move(db, reader, seq))
+
+
+async def passed_by_all(lake: Lake) -> int:
+    """Up to where the flush and every reader have read; 0 where the flush has not begun."""
     found = await lake.read(lambda db: db.rows("SELECT name, position FROM lake_cursors"))
     places = {str(name): int(position) for name, position in found}
-    return min(places.values()) if flush in places else 0
+    return min(places.values()) if FLUSHER in places else 0

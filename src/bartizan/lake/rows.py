@@ -25,9 +25,8 @@ _SIGN_IN_NAMES: dict[str, str | None] = {
     "processingTimeInMilliseconds": "ProcessingTimeInMilliseconds",
     "resourceId": "ResourceIdentity",
     "azureResourceId": "ResourceId",
-    "@odata.type": None,
 }
-_AUDIT_NAMES: dict[str, str | None] = {"operationType": "AADOperationType", "@odata.type": None}
+_AUDIT_NAMES: dict[str, str | None] = {"operationType": "AADOperationType"}
 
 _SIGN_INS = {  # table -> category of its rows
     "SigninLogs": "SignInLogs",
@@ -79,8 +78,9 @@ def audit_rows(inner: Inner, tenant: str) -> list[TableRow]:
         "Identity": first(user, "displayName", "userPrincipalName") or first(app, "displayName", "appId"),
         "AADTenantId": tenant,
         "TenantId": tenant,
+        "Type": of.name,
     }
-    return [(of.name, _row(of, columns, inner, _AUDIT_NAMES))]
+    return [(of.name, filled(of, columns, inner, _AUDIT_NAMES))]
 
 
 def _log_of(inner: Inner) -> str:
@@ -98,8 +98,7 @@ def _log_of(inner: Inner) -> str:
 
 
 def _kinds(inner: Inner) -> list[Any]:
-    kinds = inner.get("signInEventTypes")
-    return kinds if isinstance(kinds, list) else []
+    return list_of(inner.get("signInEventTypes"))
 
 
 def _log_row(of: Table, inner: Inner, tenant: str) -> dict[str, Any]:
@@ -117,23 +116,26 @@ def _log_row(of: Table, inner: Inner, tenant: str) -> dict[str, Any]:
         "TenantId": tenant,
         "ProcessingTimeInMs": inner.get("processingTimeInMilliseconds"),
         "AppliedConditionalAccessPolicies": inner.get("appliedConditionalAccessPolicies"),
+        "Type": of.name,
     }
-    return _row(of, columns, inner, _SIGN_IN_NAMES)
+    return filled(of, columns, inner, _SIGN_IN_NAMES)
 
 
-def _row(of: Table, columns: Inner, inner: Inner, names: Mapping[str, str | None]) -> dict[str, Any]:
-    """`columns` as far as the table has them, then each property in its column, and what has none in `_Extra`."""
-    row = {name: value for name, value in columns.items() if value is not None and name in of.columns}
-    row["Type"] = of.name
+def filled(of: Table, columns: Inner, inner: Inner, names: Mapping[str, str | None]) -> dict[str, Any]:
+    """`columns` as far as the table has them, then each property in its column, and what has none in `_Extra`.
+
+    `names`: property -> column, where that is not its own name; None: it is left out.
+    """
+    row = _fitting(of, columns)
     extra: dict[str, Any] = {}
     for name, value in inner.items():
-        if value is None or value == []:
-            continue
         wanted = names.get(name, name)
-        column = None if wanted is None else of.column(wanted)
+        if value is None or value == [] or name.startswith("@") or wanted is None:
+            continue
+        column = of.column(wanted)
         if column is not None and column not in row:
             row[column] = value
-        elif wanted is not None and (column is None or row[column] != value):
+        elif column is None or row[column] != value:
             extra[name] = value
     if extra:
         row[EXTRA] = extra
@@ -145,17 +147,21 @@ def _event_rows(inner: Inner) -> list[TableRow]:
     AADSpnSignInEventsBeta are views of them (`views`)."""
     by_workload = _log_of(inner) in ("AADServicePrincipalSignInLogs", "AADManagedIdentitySignInLogs")
     if by_workload:
-        return [_documented("EntraIdSpnSignInEvents", {**_common(inner), **_workload(inner)})]
+        return [documented("EntraIdSpnSignInEvents", {**_common(inner), **_workload(inner)})]
     columns = {**_common(inner), **_account(inner)}
     return [
-        _documented("EntraIdSignInEvents", columns),
-        _documented("IdentityLogonEvents", {**columns, **_logon(inner)}),
+        documented("EntraIdSignInEvents", columns),
+        documented("IdentityLogonEvents", {**columns, **_logon(inner)}),
     ]
 
 
-def _documented(name: str, columns: Inner) -> TableRow:
-    of = find(name)
-    return name, {key: value for key, value in columns.items() if value is not None and key in of.columns}
+def documented(name: str, columns: Inner) -> TableRow:
+    """What has a value, and a column in the table."""
+    return name, _fitting(find(name), columns)
+
+
+def _fitting(of: Table, columns: Inner) -> dict[str, Any]:
+    return {name: value for name, value in columns.items() if value is not None and name in of.columns}
 
 
 def _logon(inner: Inner) -> dict[str, Any]:
@@ -246,6 +252,11 @@ def object_of(of: Inner, name: str) -> Inner:
     """A property that is an object; an empty one if it is none."""
     value = of.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    """A value that is a list; an empty one if it is none."""
+    return value if isinstance(value, list) else []
 
 
 def _number(numbers: Mapping[str, int], of: Inner, name: str) -> int | None:

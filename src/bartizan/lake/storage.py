@@ -11,7 +11,7 @@ Source: DuckDB, "Reading and writing Parquet files" (the parameter `schema`); de
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -21,9 +21,7 @@ from bartizan.lake.columns import ADDED, SQL, empty, literal, quoted
 from bartizan.lake.manifest import Extent, File, Manifest, folder_of
 from bartizan.lake.tables import KustoType, Table, table
 from bartizan.lake.views import VIEWS, View
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from bartizan.model.times import ticks
 
 
 class Storage(Struct, frozen=True):
@@ -98,13 +96,9 @@ def _overlaps(file: File, since: datetime | None, until: datetime | None) -> boo
     """A file without times may hold anything."""
     if file.first_us is None or file.last_us is None:
         return True
-    late = since is not None and file.last_us < _us(since)
-    early = until is not None and file.first_us > _us(until)
+    late = since is not None and file.last_us < ticks(since) // 10
+    early = until is not None and file.first_us > ticks(until) // 10
     return not late and not early
-
-
-def _us(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND
 
 
 async def view(manifest: Manifest, tenant: str) -> Storage:

@@ -34,13 +34,13 @@ class Part(Struct, frozen=True):
 
 
 class Follower:
-    """The place of the stage `name` in the feed, of which it reads some sets, `limit` changes at a time."""
+    """The place of the stage `name` in the feed, of which it reads some sets."""
 
     def __init__(self, store: Store, name: str, collections: Sequence[str], *, limit: int) -> None:
         self._store = store
         self._name = name
         self._collections = list(collections)
-        self.limit = limit
+        self._limit = limit
         self._moved = time.monotonic()
 
     async def run(self, step: Callable[[], Awaitable[int]]) -> None:
@@ -61,15 +61,16 @@ class Follower:
         await self._store.advance(self._name, 0)
         return await self._store.cursor(self._name) or 0
 
-    async def read(self) -> Part:
-        """What comes next, at most `limit` changes. What retention has removed meanwhile is logged and passed over."""
+    async def read(self, limit: int | None = None) -> Part:
+        """What comes next, at most `limit` changes (its own if none is said). What retention has removed meanwhile is
+        logged and passed over."""
         while True:
             after = await self._store.cursor(self._name)
             if after is None:
                 after = await self.register()
             head = await self._store.head()
             try:
-                changes = await self._store.changes(after, limit=self.limit, collections=self._collections)
+                changes = await self._store.changes(after, limit=limit or self._limit, collections=self._collections)
             except Gone:
                 floor = await self._store.floor()
                 log.error("stage.gap", stage=self._name, after=after, up_to=floor)  # what lies between is stored alone

@@ -3,41 +3,23 @@
 Source: Kusto Query Language, "Query statements".
 """
 
-from datetime import datetime
 from functools import partial
-from typing import Any
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import expressions, inline, pipes
 from bartizan.hunt.binder.prune import prune
 from bartizan.hunt.binder.scope import Relation, Rows
-from bartizan.hunt.binder.work import Ask, Bound, Fetch, Work
-from bartizan.hunt.catalogue import Catalogue
+from bartizan.hunt.binder.work import Bound, Work
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Answer, Out
 from bartizan.hunt.plan import Rows as Values
 
 
-def bind(query: tree.Query, catalogue: Catalogue, *, now: datetime, **more: Any) -> Answer:
-    """What the query means. `now` is aware; `more` as `Work` takes it. KqlError, bind or plan, with its place."""
-    return Binder(catalogue, now=now, **more).bind(query)
-
-
 class Binder:
-    """Of one query; afterwards `tables` tells what it reads."""
+    """Of one query, with its `Work`; afterwards `tables` tells what it reads."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        *,
-        now: datetime,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        ask: Ask | None = None,
-        fetch: Fetch | None = None,
-        empty: bool = False,
-    ) -> None:
-        self.work = Work(catalogue, now, since=since, until=until, ask=ask, fetch=fetch, empty=empty)
+    def __init__(self, work: Work) -> None:
+        self.work = work
         self.work.pipe = partial(pipes.pipe, self.work)
         self.work.whole = partial(inline.whole, self.work)
         self.work.bind = partial(expressions.bind, self.work)
@@ -47,13 +29,14 @@ class Binder:
         return list(self.work.tables)
 
     def bind(self, query: tree.Query) -> Answer:
+        """What the query means. KqlError with its place."""
         names = inline.with_lets(self.work, query.statements, self.work.globals)
         if not query.results:
             raise KqlError("bind", "the query has no result", query.at)
         if len(query.results) > 1:
             raise KqlError("plan", "several results in one query are not supported", query.results[1].at)
         found = _table(self.work, self.work.whole(query.results[0], names, Rows()))
-        return Answer(prune(found.plan, found.fields), found.names())
+        return Answer(prune(found.plan, found.fields, self.work.deadline), found.names())
 
 
 def _table(work: Work, found: Bound) -> Relation:

@@ -15,7 +15,7 @@ from bartizan.hunt.binder.tuples import TUPLES
 from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, single, unfit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose, known
-from bartizan.hunt.plan import Aggregate, Expression, Path, Ref, Value, Windowed
+from bartizan.hunt.plan import Aggregate, Expression, Path, Ref, Value, Windowed, size
 
 Special = Callable[[Work, tree.Call, Names, Rows], Expression]
 BRANCHES = ("iff", "iif", "case")
@@ -135,6 +135,7 @@ def aggregate_of(work: Work, name: str, args: list[Expression], into: list[Aggre
     if chosen is None:
         raise unfit("aggregate", name, args, at)
     given = [convert(each, type_, at) for each, type_ in zip(args, chosen.types, strict=True)]
+    work.spend(at, size(*given))
     made = Aggregate(work.id(), chosen.type, chosen.function.key, given)
     into.append(made)
     return Ref(made.type, made.id)
@@ -201,6 +202,7 @@ def _pack_all(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expressi
         scalar_any(work, node.args[0], names, rows), "the argument of pack_all()", node.at
     ).value is True  # fmt: skip
     args: list[Expression] = []
+    work.spend(node.at, 2 * len(rows.all))
     for each in rows.all:
         args += [Value("string", each.name), each.ref]
     if not args:

@@ -1,6 +1,7 @@
 """Working out what is constant, where Kusto needs a constant or an engine is helped by one.
 
-Only what loses nothing: whole numbers wrap around at 64 bits, instants leave the calendar as they are (not folded).
+Only what loses nothing: whole numbers wrap around at 64 bits; what leaves the calendar, or becomes a very long text, is
+not folded.
 
 Source: Kusto Query Language, "Numerical operators", "Datetime / timespan arithmetic".
 """
@@ -14,6 +15,7 @@ from bartizan.hunt.plan import Expression, Value
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {"+": add, "-": sub, "*": mul}
 _WHOLE = ("int", "long")
 _LAST_TICK = 3_155_378_975_999_999_999  # of the year 9999
+MOST_TEXT = 10_000  # characters of a text that is put together
 
 
 def fold(name: str, args: Sequence[Expression]) -> Value | None:
@@ -26,7 +28,8 @@ def fold(name: str, args: Sequence[Expression]) -> Value | None:
     if name == "-" and len(values) == 1:
         return _negative(values[0])
     if name == "strcat" and values and all(each.type == "string" for each in values):
-        return Value("string", "".join(each.value for each in values))
+        fits = sum(len(each.value) for each in values) <= MOST_TEXT
+        return Value("string", "".join(each.value for each in values)) if fits else None
     if len(values) != 1:
         return None
     if name in ("tolower", "toupper") and values[0].type == "string" and values[0].value.isascii():

@@ -22,10 +22,10 @@ from bartizan.hunt.plan import (
     Path,
     Project,
     Ref,
-    Single,
     Summarize,
     Unnested,
     Value,
+    size,
 )
 from bartizan.hunt.tree import Scalar
 
@@ -90,6 +90,7 @@ def _name(work: Work, node: tree.Name, names: Names, rows: Rows) -> Expression:
         if not isinstance(found, Relation):
             return found
     if isinstance(variable, ScalarOf):
+        work.spend(node.at, size(variable.expression))
         return variable.expression
     what = "a function" if isinstance(variable, FunctionOf) else "a table"
     raise KqlError("bind", f"'{node.name}' is {what}; a value is expected here", node.at)
@@ -136,8 +137,8 @@ def _path(work: Work, node: "tree.Member | tree.Index", names: Names, rows: Rows
     if of.type != "dynamic":
         raise KqlError("bind", f"a value of type {of.type} has no members; only a dynamic has", node.at)
     if isinstance(of, Path):
-        return Path("dynamic", of.of, [*of.steps, *steps])
-    return Path("dynamic", of, steps)
+        steps, of = [*of.steps, *steps], of.of
+    return Path("dynamic", of, steps, 1 + size(of, *(each for each in steps if not isinstance(each, str | int))))
 
 
 def _step(key: Expression, at: int) -> "str | int | Expression":
@@ -174,6 +175,7 @@ def _any_column(work: Work, node: tree.Binary, names: Names, rows: Rows) -> Expr
     for each in rows.all:
         left, other = alike(each.ref, right) if node.op in ("==", "!=") else (each.ref, right)
         if choose("scalar", node.op, [left.type, other.type]) is not None:
+            work.spend(node.at, size(left, other))
             parts.append(apply(node.op, [left, other], node.at))
     if not parts:
         return Value("bool", False)
@@ -229,13 +231,14 @@ def _in(work: Work, node: tree.In, names: Names, rows: Rows) -> Expression:
         if items and of.type == "dynamic":
             of = convert(of, items[0].type, node.at)
     if len(items) > 1 and any(each.type == "dynamic" for each in items):
-        return _in_mixed(node, of, items)
+        return _in_mixed(work, node, of, items)
     return apply(node.op, [of, *items], node.at, f"'{node.op}'")
 
 
-def _in_mixed(node: tree.In, of: Expression, items: list[Expression]) -> Expression:
+def _in_mixed(work: Work, node: tree.In, of: Expression, items: list[Expression]) -> Expression:
     """Lists among the items: in any of them."""
     plain = [each for each in items if each.type != "dynamic"]
+    work.spend(node.at, size(of) * (len(items) - len(plain)))
     name = node.op.lstrip("!")
     parts = [apply(name, [of, *plain], node.at, f"'{node.op}'")] if plain else []
     parts += [apply(name, [of, each], node.at, f"'{node.op}'") for each in items if each.type == "dynamic"]
@@ -252,7 +255,8 @@ def _in_table(work: Work, node: tree.In, of: Expression, found: Relation) -> Exp
         chosen = choose("aggregate", "make_list", [first.type])
         assert chosen is not None
         listed = Aggregate(work.id(), "dynamic", chosen.function.key, [first.ref])
-        return apply(node.op, [of, Single("dynamic", Summarize(plan, [], [listed]))], node.at)
+        table = Relation(Summarize(plan, [], [listed]), (Field(first.name, listed.id, "dynamic"),))
+        return apply(node.op, [of, single(work, table, node.at)], node.at)
     fold = node.op.endswith("~")
     if first.type == "dynamic":
         wanted = "string" if of.type == "dynamic" or fold else of.type
@@ -266,8 +270,9 @@ def _in_table(work: Work, node: tree.In, of: Expression, found: Relation) -> Exp
     if chosen is None:
         raise KqlError("bind", f"'{node.op}': a {of.type} is not comparable with {first.type}", node.at)
     of, other = convert(one, chosen.types[0], node.at), convert(other, chosen.types[1], node.at)
-    listed_plan = Project(plan, [Column(work.id(), other)])
-    looked: Expression = Lookup("bool", of, listed_plan, fold)
+    key = work.field(first.name, other.type)
+    shared = work.share(Relation(Project(plan, [Column(key.id, other)]), (key,)))
+    looked: Expression = Lookup("bool", of, shared.plan, fold, 1 + size(of))
     return apply("not", [looked], node.at) if node.op.startswith("!") else looked
 
 

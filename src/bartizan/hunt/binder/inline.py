@@ -14,7 +14,7 @@ from bartizan.hunt.binder.scope import Field, FunctionOf, Later, Names, Relation
 from bartizan.hunt.binder.work import MOST_CALLS, Bound, UnknownTable, Work, convert
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
-from bartizan.hunt.plan import Column, Expression, Project, Value
+from bartizan.hunt.plan import Column, Expression, Project, Value, size
 
 TABULAR = frozenset(("materialize", "table", "view", "_getwatchlist", "external_table", "materialized_view"))
 
@@ -82,6 +82,7 @@ def of_variable(work: Work, name: str, names: Names, at: int) -> "Bound | None":
         variable = TableOf(work.share(found)) if isinstance(found, Relation) else ScalarOf(found)
         holder.names[name] = variable
     if isinstance(variable, ScalarOf):
+        work.spend(at, size(variable.expression))
         return variable.expression
     if isinstance(variable, FunctionOf):
         return invoked(work, tree.Call(variable.name, [], at=at), names, Rows())

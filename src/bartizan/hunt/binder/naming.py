@@ -109,24 +109,26 @@ class Taken:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = set(names)
-        self._columns = 0
+        self._last: dict[str, int] = {}  # number behind a name
 
     def free(self, name: str) -> str:
         """The name, with a number behind it if it is taken."""
-        made, count = name, 0
-        while made in self.names:
-            count += 1
-            made = f"{name}{count}"
-        self.names.add(made)
-        return made
+        if name in self.names:
+            return self._numbered(name)
+        self.names.add(name)
+        return name
 
-    def column(self, prefix: str = "Column") -> str:
+    def column(self) -> str:
         """The next of Column1, Column2 ..."""
-        count = 1
-        while f"{prefix}{count}" in self.names:
-            count += 1
-        self.names.add(f"{prefix}{count}")
-        return f"{prefix}{count}"
+        return self._numbered("Column")
+
+    def _numbered(self, name: str) -> str:
+        number = self._last.get(name, 0) + 1
+        while f"{name}{number}" in self.names:
+            number += 1
+        self._last[name] = number
+        self.names.add(f"{name}{number}")
+        return f"{name}{number}"
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -14,7 +14,7 @@ from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, apply, constant, convert, project
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.plan import Expression, Filter, Value
+from bartizan.hunt.plan import Expression, Filter, Value, size
 from bartizan.hunt.tree import Scalar
 
 _SPECIAL = frozenset(r"\.+*?()|[]{}^$")
@@ -24,6 +24,7 @@ _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _SHAPES: dict[Scalar, str] = {"int": _WHOLE, "long": _WHOLE, "real": _NUMBER, "decimal": _NUMBER}
 _CHECKED = ("datetime", "timespan", "guid", "bool")
 _FLAGS = frozenset("Uims")
+TEXT_A_NODE = 100  # characters of a regular expression that weigh as much as an expression
 
 
 def quoted(text: str) -> str:
@@ -42,7 +43,7 @@ def parse(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Re
     source = convert(source, "string", op.at)
     regex, groups = _pattern(op, op.body, kind)
     columns = [each.column for each in op.body.pieces if each.column is not None]
-    texts = [_extracted(regex, group, source, op.at) for group in groups]
+    texts = [_extracted(work, regex, group, source, op.at) for group in groups]
     values = [convert(text, each.type or "string", op.at) for text, each in zip(texts, columns, strict=True)]
     fits: list[Expression] = [apply("matches regex", [source, Value("string", regex)], op.at)]
     if kind == "simple":
@@ -50,6 +51,7 @@ def parse(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Re
         if checked:
             fits += [apply("isnotnull", [each], op.at) for each in checked]
             whole = apply("and", fits, op.at)
+            work.spend(op.at, size(whole) * len(values))
             values = [apply("iff", [whole, each, _none(each.type)], op.at) for each in values]
     if op.name == "parse-where":
         condition = fits[0] if len(fits) == 1 else apply("and", fits, op.at)
@@ -64,7 +66,8 @@ def _none(type_: Scalar) -> Value:
     return Value(type_, "" if type_ == "string" else None)
 
 
-def _extracted(regex: str, group: int, source: Expression, at: int) -> Expression:
+def _extracted(work: Work, regex: str, group: int, source: Expression, at: int) -> Expression:
+    work.spend(at, size(source) + len(regex) // TEXT_A_NODE)
     return apply("extract", [Value("string", regex), Value("long", group), source], at)
 
 
@@ -123,11 +126,11 @@ def parse_kv(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     if not pair or not kv:
         raise KqlError("plan", "parse-kv is supported with pair_delimiter and kv_delimiter", op.at)
     quote = str(told.get("quote") or "")
-    keys = [each.name for each in op.body.columns]
+    keys = "|".join(quoted(each.name) for each in op.body.columns)
     values = []
     for each in op.body.columns:
         regex, groups = _pair(each.name, keys, str(pair), str(kv), quote, _true(told.get("greedy")))
-        texts = [_extracted(regex, group, source, op.at) for group in groups]
+        texts = [_extracted(work, regex, group, source, op.at) for group in groups]
         text = texts[0] if len(texts) == 1 else apply("iff", [apply("isnotempty", texts[:1], op.at), *texts], op.at)
         values.append((each.name, convert(text, each.type or "string", op.at)))
     return _with(work, relation, values)
@@ -137,9 +140,10 @@ def _true(option_: object) -> bool:
     return option_ is True or str(option_).lower() == "true"
 
 
-def _pair(key: str, keys: Sequence[str], pair: str, kv: str, quote: str, greedy: bool) -> tuple[str, list[int]]:
-    """What finds the value of a key: the groups of its quoted and its plain form."""
-    end = f"{quoted(pair)}(?:{'|'.join(quoted(each) for each in keys)})\\s*{quoted(kv)}" if greedy else quoted(pair)
+def _pair(key: str, keys: str, pair: str, kv: str, quote: str, greedy: bool) -> tuple[str, list[int]]:
+    """What finds the value of a key, one of those that the expression `keys` finds: the groups of its quoted and its
+    plain form."""
+    end = f"{quoted(pair)}(?:{keys})\\s*{quoted(kv)}" if greedy else quoted(pair)
     plain = rf"(.*?)\s*(?:{end}|$)"
     begin, between = rf"(?s)(?:^|{quoted(pair)})\s*", rf"\s*{quoted(kv)}\s*"
     if not quote:

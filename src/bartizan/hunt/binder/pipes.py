@@ -33,7 +33,7 @@ def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) ->
     else:
         relation = current if node.source is None else sources.source(work, node.source, names)
     for op in node.operators:
-        work.spend(op.at, 5)
+        work.spend(op.at, 5 if relation is None else 5 + len(relation.fields))
         if relation is None:
             begin = _BEGINNINGS.get(op.name)
             if begin is None:

@@ -33,6 +33,7 @@ from bartizan.hunt.plan import (
     Unnested,
     Value,
     Windowed,
+    size,
 )
 from bartizan.hunt.tree import Scalar
 
@@ -54,7 +55,7 @@ def looked_at(work: Work, relation: Relation, at: int) -> Sequence[Sequence[Any]
     """The rows that decide over columns."""
     if work.ask is None:
         raise KqlError("plan", "its columns depend on the data, which cannot be looked at here; tell a schema", at)
-    rows = work.ask(prune(relation.plan, relation.fields))
+    rows = work.ask(prune(relation.plan, relation.fields, work.deadline))
     if len(rows) > MOST_COLUMNS:
         raise KqlError("run", f"the data asks for more than {MOST_COLUMNS:,} columns", at)
     return rows
@@ -167,6 +168,7 @@ def _pivot(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) ->
         where: Expression = apply("==", [text, Value("string", value)], plugin.at)
         if one.where is not None:
             where = apply("and", [one.where, where], plugin.at)
+        work.spend(plugin.at, size(where, *one.args))
         made = Aggregate(work.id(), one.type, one.function, one.args, where)
         aggregates.append(made)
         fields.append(Field(taken.free(value), made.id, made.type))

@@ -12,15 +12,16 @@ from msgspec.structs import replace
 from bartizan.hunt import plan as p
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.scope import Field
+from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Id, Plan
 
 Need = set[Id]
 
 
-def prune(plan: Plan, fields: Sequence[Field]) -> Plan:
-    """A plan that gives exactly these columns of `plan`, in this order."""
-    pruner = _Pruner()
+def prune(plan: Plan, fields: Sequence[Field], deadline: Deadline) -> Plan:
+    """A plan that gives exactly these columns of `plan`, in this order. KqlError, run: the time is over."""
+    pruner = _Pruner(deadline)
     wanted = [each.id for each in fields]
     pruner.ask(plan, set(wanted))
     pruner.settle()
@@ -31,7 +32,8 @@ def prune(plan: Plan, fields: Sequence[Field]) -> Plan:
 
 
 class _Pruner:
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
         self.needs: dict[str, Need] = {}
         self.waiting: dict[int, p.Shared] = {}
         self.done: dict[str, Plan] = {}
@@ -45,6 +47,7 @@ class _Pruner:
 
     def ask(self, plan: Plan, need: Need) -> None:
         """Notes what shared plans are asked for."""
+        self.deadline.check()
         if isinstance(plan, p.Shared):
             inner = {out.id: old.id for out, old in zip(plan.columns, plan.plan.columns, strict=True)}
             _closed(need - inner.keys())
@@ -61,6 +64,7 @@ class _Pruner:
     # -------------------------------------------------------------- writing anew
 
     def made(self, plan: Plan, need: Need) -> Plan:
+        self.deadline.check()
         if isinstance(plan, p.Shared):
             return self._shared(plan)
         children = [self.made(child, wanted) for child, wanted in _inputs(plan, need)]

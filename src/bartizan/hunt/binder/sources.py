@@ -84,7 +84,7 @@ def table(work: Work, name: str, at: int) -> Relation:
     """A stored table, a view or a saved function without parameters."""
     stored = work.catalogue.tables.get(name)
     if stored is not None:
-        return _stored(work, stored, name)
+        return _stored(work, stored, name, at)
     if name in work.catalogue.views:
         return _view(work, name, at)
     if name in work.catalogue.functions:
@@ -95,8 +95,9 @@ def table(work: Work, name: str, at: int) -> Relation:
     raise UnknownTable("bind", f"there is no table '{name}'{f'; did you mean {like}?' if like else ''}", at)
 
 
-def _stored(work: Work, stored: Stored, name: str) -> Relation:
+def _stored(work: Work, stored: Stored, name: str, at: int) -> Relation:
     work.tables[stored.table] = None
+    work.spend(at, len(stored.columns))
     fields = tuple(work.field(column, type_) for column, type_ in stored.columns.items())
     ingested = Ref("datetime", work.id())
     outs = [*(Out(each.id, each.type) for each in fields), Out(ingested.id, ingested.type)]
@@ -137,7 +138,7 @@ def _called(work: Work, node: tree.Invocation, names: Names) -> Relation:
         stored = work.catalogue.watchlists.get(alias)
         if stored is None:
             raise UnknownTable("bind", f"there is no watchlist '{alias}'", call.at)
-        return _stored(work, stored, alias)
+        return _stored(work, stored, alias, call.at)
     if not calls.is_own(work, call, names) and not known("scalar", name):
         raise UnknownTable("bind", f"there is no function {call.name}() that gives a table", call.at)
     found = inline.whole(work, tree.Pipe(source=tree.Invocation(call, at=call.at), at=call.at), names, Rows())

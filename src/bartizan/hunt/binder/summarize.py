@@ -155,12 +155,14 @@ class Summary:
     def fields(self) -> list[tuple[Field, Expression]]:
         """The result's own columns, behind the keys."""
         result: list[tuple[Field, Expression]] = []
+        keys, used = {field.name for field, _ in self.keys}, set[int]()
         for each in self.made:
-            if each.told and each.name in {field.name for field, _ in self.keys}:
+            if each.told and each.name in keys:
                 raise KqlError("bind", f"there are two columns '{each.name}'", -1)
             name = self.taken.free(each.name) if each.name else self.taken.column()
-            plain = isinstance(each.value, Ref) and not any(each.value.id == field.id for field, _ in result)
+            plain = isinstance(each.value, Ref) and each.value.id not in used
             id_ = each.value.id if plain and isinstance(each.value, Ref) else self.work.id()
+            used.add(id_)
             result.append((Field(name, id_, each.value.type), each.value))
         return result
 

@@ -9,12 +9,13 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder.constants import fold
 from bartizan.hunt.binder.scope import Field, FunctionOf, Names, Relation, Rows
 from bartizan.hunt.catalogue import Catalogue
+from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose, known
-from bartizan.hunt.plan import Apply, Column, Expression, Id, Out, Plan, Project, Ref, Shared, Single, Value
+from bartizan.hunt.plan import Apply, Column, Expression, Id, Out, Plan, Project, Ref, Shared, Single, Value, size
 from bartizan.hunt.tree import Scalar
 
-MOST_NODES = 200_000  # of all expressions and steps, functions written out at each call
+MOST_NODES = 200_000  # of all expressions, and of columns at all steps, what is named written out at each use
 MOST_CALLS = 32  # of functions within functions
 YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
 CONVERSIONS: dict[Scalar, str] = {
@@ -45,7 +46,8 @@ def ticks(instant: datetime) -> int:
 
 
 class Work:
-    """`ask` runs a plan to look at data that decides over columns; `fetch` gets the rows of external data."""
+    """`now` is aware. `ask` runs a plan to look at data that decides over columns; `fetch` gets the rows of external
+    data."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Work:
         ask: Ask | None = None,
         fetch: Fetch | None = None,
         empty: bool = False,
+        deadline: Deadline | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.now = Value("datetime", ticks(now))
@@ -72,6 +75,7 @@ class Work:
         self._ids = count(1)
         self._shares = count(1)
         self._left = MOST_NODES
+        self.deadline = deadline or Deadline()
 
     # Set where all parts are at hand (binder/__init__): they need one another.
     pipe: Callable[[tree.Pipe, Names, Relation | None], Relation]
@@ -82,9 +86,11 @@ class Work:
         return next(self._ids)
 
     def spend(self, at: int, nodes: int = 1) -> None:
+        """Notes that the plan grows by so much. KqlError: it may not, or the time is over."""
+        self.deadline.check(at)
         self._left -= nodes
         if self._left < 0:
-            raise KqlError("plan", "the query is too large once its functions are written out", at)
+            raise _too_large(at)
 
     def field(self, name: str, type_: Scalar) -> Field:
         """A new column."""
@@ -101,6 +107,7 @@ class Work:
         plan = relation.plan
         if not isinstance(plan, Shared):
             return relation
+        self.spend(-1, len(plan.columns))
         new = {each.id: self.id() for each in plan.columns}
         outs = [Out(new[each.id], each.type) for each in plan.columns]
         fields = tuple(Field(each.name, new[each.id], each.type) for each in relation.fields)
@@ -120,7 +127,19 @@ def apply(name: str, args: Sequence[Expression], at: int, what: str = "") -> Exp
     if chosen is None:
         raise unfit("scalar", name, args, at, what)
     given = [convert(each, type_, at) for each, type_ in zip(args, chosen.types, strict=True)]
-    return Apply(chosen.type, chosen.function.key, given)
+    return _applied(chosen.type, chosen.function.key, given, at)
+
+
+def _applied(type_: Scalar, function: str, args: list[Expression], at: int) -> Apply:
+    """However few objects its arguments are: those after it walk all that they stand for."""
+    written = 1 + size(*args)
+    if written > MOST_NODES:
+        raise _too_large(at)
+    return Apply(type_, function, args, written)
+
+
+def _too_large(at: int) -> KqlError:
+    return KqlError("plan", "the query is too large once all that it names is written out", at)
 
 
 def unfit(kind: Any, name: str, args: Sequence[Expression], at: int, what: str = "") -> KqlError:
@@ -144,7 +163,7 @@ def convert(one: Expression, wanted: Scalar, at: int) -> Expression:
     chosen = choose("scalar", CONVERSIONS[wanted], [one.type])
     if chosen is None:
         raise KqlError("bind", f"a value of type {one.type} cannot be taken as {wanted}", at)
-    return Apply(wanted, chosen.function.key, [convert(one, chosen.types[0], at)])
+    return _applied(wanted, chosen.function.key, [convert(one, chosen.types[0], at)], at)
 
 
 def _converted(one: Value, wanted: Scalar) -> Value | None:

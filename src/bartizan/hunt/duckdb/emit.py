@@ -14,6 +14,7 @@ from re import compile as pattern
 from typing import Any, Protocol
 
 from bartizan.hunt import plan as p
+from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.duckdb import expand, joins, literal, windows
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, plain, subquery
 from bartizan.hunt.duckdb.values import shown
@@ -24,8 +25,10 @@ from bartizan.hunt.plan import Expression, Id, Plan
 from bartizan.hunt.tree import Scalar
 
 ENGINE = "duckdb"
+_BRACKET = pattern(r"[()]")
 _LIKE_AN_ID = pattern(r'"?[a-z]\d+(?:_\d+)?"?', IGNORECASE)
 MOST_TEXT = 4_000_000  # characters of a statement
+MOST_WRITTEN = 4 * MOST_TEXT  # of all expressions in it, those within others counted in each
 CONVERSIONS: dict[Scalar, str] = {
     "bool": "tobool",
     "int": "toint",
@@ -51,17 +54,19 @@ class Storage(Protocol):
         ...
 
 
-def emit(plan: Plan, storage: Storage) -> str:
-    """One statement. KqlError: the plan asks for what DuckDB is not told to do."""
+def emit(plan: Plan, storage: Storage, deadline: Deadline | None = None) -> str:
+    """One statement. KqlError: the plan asks for what DuckDB is not told to do, or the time is over."""
     try:
-        return Emitter(storage).statement(plan)
+        return Emitter(storage, deadline or Deadline()).statement(plan)
     except RecursionError:
         raise KqlError("plan", "the query has too many steps, or goes too deep") from None
 
 
 class Emitter:
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, deadline: Deadline) -> None:
         self.storage = storage
+        self._deadline = deadline
+        self._left = MOST_WRITTEN
         self._names_of_shared: dict[str, tuple[str, list[OrderKey]]] = {}  # of a shared plan -> of its table, order
         self._with: list[str] = []
         self._uses: Counter[str] = Counter()
@@ -77,11 +82,21 @@ class Emitter:
         texts = {each.id: shown(body.columns[each.id], each.type) for each in plan.columns}
         text = Select(body.source, texts, body.where, body.order).text(ordered=True)
         made = f"WITH RECURSIVE {', '.join(self._with)} {text}" if self._with else text
-        if len(made) > MOST_TEXT:
-            raise KqlError("plan", f"the query becomes {len(made):,} characters of SQL, more than {MOST_TEXT:,}")
-        return made
+        return self._bounded(made)
 
     # -------------------------------------------------------------- tools of all nodes
+
+    def _bounded(self, sql: str) -> str:
+        """A part of the statement, or all of it. KqlError: it is too long, or the time is over."""
+        self._deadline.check()
+        if len(sql) > MOST_TEXT or self._left < 0:
+            raise KqlError("plan", f"the query becomes too much SQL: at most {MOST_TEXT:,} characters are taken")
+        return sql
+
+    def _written(self, sql: str) -> str:
+        """An expression, which may become a part of others."""
+        self._left -= len(sql)
+        return self._bounded(sql)
 
     def add_table(self, definition: str) -> None:
         """A common table expression, which may name those before it and itself."""
@@ -120,7 +135,9 @@ class Emitter:
         method: Callable[[Any], Select] | None = getattr(self, f"_{type(plan).__name__.lower()}", None)
         if method is None:
             raise KqlError("plan", f"{type(plan).__name__.lower()} is not supported")
-        return method(plan)
+        made = method(plan)
+        self._bounded(made.source)
+        return made
 
     def _rows(self, node: p.Rows) -> Select:
         none: dict[Id, str] = {}
@@ -292,11 +309,12 @@ class Emitter:
         """The exact value, as a text that may be an operand."""
         match one:
             case p.Value():
-                return literal.value(one)
+                return self._written(literal.value(one))
             case p.Ref():
                 return columns[one.id]
             case p.Apply():
-                return operand(said(_say(one.function), [self.expr(each, columns) for each in one.args], one))
+                args = [self.expr(each, columns) for each in one.args]
+                return operand(self._written(said(_say(one.function), args, one)))
             case p.Path():
                 return self._path(one, columns)
             case p.Lookup():
@@ -315,7 +333,7 @@ class Emitter:
         if declared.name in ("and", "or"):
             return f"({f' {declared.name.upper()} '.join(self.true(each, columns) for each in one.args)})"
         say = declared.say.get(f"{ENGINE}_true") or _say(one.function)
-        return operand(said(say, [self.expr(each, columns) for each in one.args], one))
+        return operand(self._written(said(say, [self.expr(each, columns) for each in one.args], one)))
 
     def _lookup(self, one: p.Lookup, columns: Mapping[Id, str]) -> str:
         inner = self.plan(one.plan)
@@ -397,10 +415,10 @@ def _closes(sql: str) -> bool:
     if "'" in sql or '"' in sql:  # brackets in literals would have to be told apart
         return False
     depth = 0
-    for index, each in enumerate(sql):
-        depth += (each == "(") - (each == ")")
+    for each in _BRACKET.finditer(sql):
+        depth += 1 if each[0] == "(" else -1
         if not depth:
-            return index == len(sql) - 1
+            return each.end() == len(sql)
     return False
 
 
