@@ -15,6 +15,7 @@ from bartizan.identity.access.risk import asked_sign_in
 from bartizan.identity.access.tenant import ConditionalAccess, Decided
 from bartizan.identity.access.verdict import Outcome, evaluate
 from bartizan.intel.locations import range_of
+from bartizan.model.accept import merged
 from bartizan.model.times import instant
 from bartizan.store.draft import inner
 
@@ -82,20 +83,11 @@ def new_policy(ctx: Context, inner: dict[str, Any]) -> dict[str, Any]:
 @policies.merge
 def change_policy(ctx: Context, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Complex values merge, as OData has it: PATCH of conditions/signInRiskLevels leaves conditions/users alone."""
-    after = _merged(before, given)
+    after = merged(before, given)
     if after == before:
         return before
     check_policy(after)
     return {**after, "modifiedDateTime": instant(ctx.clock())}
-
-
-def _merged(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    after = dict(before)
-    for name, value in given.items():
-        known = before.get(name)
-        both = isinstance(known, dict) and isinstance(value, dict)
-        after[name] = _merged(known, value) if both and isinstance(known, dict) else value
-    return after
 
 
 @locations.prepare

@@ -23,13 +23,13 @@ from bartizan.detect.rule import (
     Runs,
     check_columns,
     checked,
-    merged,
     query_of,
     runs_of,
 )
 from bartizan.detect.seen import forget
 from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.extend import Can, Context, resource
+from bartizan.model.accept import merged
 from bartizan.model.times import instant
 from bartizan.store.draft import OWN, draft, inner
 from bartizan.store.interface import Stored, Tx

@@ -117,20 +117,6 @@ def groups_of(rule: Mapping[str, Any]) -> list[str]:
 # ---------------------------------------------------------------- checks
 
 
-def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given of an object inside an object changes that alone; a list is replaced; null takes away."""
-    after = dict(before)
-    for name, value in given.items():
-        known = after.get(name)
-        inside = isinstance(value, Mapping) and isinstance(known, Mapping) and not _another_type(known, value)
-        after[name] = merged(known, value) if inside else value  # type: ignore[arg-type]
-    return after
-
-
-def _another_type(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return _TYPE in other and one.get(_TYPE) != other[_TYPE]
-
-
 def checked(rule: Mapping[str, Any]) -> dict[str, Any]:
     """The rule in the spelling that is kept. BadRequest that says what is missing or wrong."""
     made = dict(rule)

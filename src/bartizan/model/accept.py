@@ -165,6 +165,22 @@ class Acceptor:
             return None
 
 
+def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A change of accepted JSON: what is given of an object inside an object changes that alone, unless it gets another
+    type; a list is replaced; null takes away.
+
+    Source: OData Protocol 4.01, "Update a Complex Property".
+    """
+    after = dict(before)
+    for name, value in given.items():
+        known = before.get(name)
+        if isinstance(value, Mapping) and isinstance(known, Mapping) and value.get(_TYPE) in (None, known.get(_TYPE)):
+            after[name] = merged(known, value)
+        else:
+            after[name] = value
+    return after
+
+
 def _many(one: Accept) -> Accept:
     def accept(value: Any, depth: int) -> Any:
         if not isinstance(value, list):

@@ -11,25 +11,13 @@ from bartizan.hunt.binder.scope import Field, FunctionOf, Names, Relation, Rows
 from bartizan.hunt.catalogue import Catalogue
 from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import choose, known
+from bartizan.hunt.functions import CONVERT, choose, known
 from bartizan.hunt.plan import Apply, Column, Expression, Id, Out, Plan, Project, Ref, Shared, Single, Value, size
 from bartizan.hunt.tree import Scalar
 
 MOST_NODES = 200_000  # of all expressions, and of columns at all steps, what is named written out at each use
 MOST_CALLS = 32  # of functions within functions
 YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
-CONVERSIONS: dict[Scalar, str] = {
-    "bool": "tobool",
-    "int": "toint",
-    "long": "tolong",
-    "real": "todouble",
-    "decimal": "todecimal",
-    "string": "tostring",
-    "datetime": "todatetime",
-    "timespan": "totimespan",
-    "guid": "toguid",
-    "dynamic": "as_dynamic",
-}
 
 Ask: TypeAlias = Callable[[Plan], Sequence[Sequence[Any]]]
 Fetch: TypeAlias = Callable[[Sequence[str], Sequence[tuple[str, Scalar]], dict[str, Any]], Sequence[Sequence[Any]]]
@@ -160,7 +148,7 @@ def convert(one: Expression, wanted: Scalar, at: int) -> Expression:
         simple = _converted(one, wanted)
         if simple is not None:
             return simple
-    chosen = choose("scalar", CONVERSIONS[wanted], [one.type])
+    chosen = choose("scalar", CONVERT[wanted], [one.type])
     if chosen is None:
         raise KqlError("bind", f"a value of type {one.type} cannot be taken as {wanted}", at)
     return _applied(wanted, chosen.function.key, [convert(one, chosen.types[0], at)], at)

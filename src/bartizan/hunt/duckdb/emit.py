@@ -19,7 +19,7 @@ from bartizan.hunt.duckdb import expand, joins, literal, windows
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, plain, subquery
 from bartizan.hunt.duckdb.values import shown
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import Say, choose, of_key
+from bartizan.hunt.functions import CONVERT, Say, choose, of_key
 from bartizan.hunt.functions.aggregates import Arguments, rank
 from bartizan.hunt.plan import Expression, Id, Plan
 from bartizan.hunt.tree import Scalar
@@ -29,17 +29,6 @@ _BRACKET = pattern(r"[()]")
 _LIKE_AN_ID = pattern(r'"?[a-z]\d+(?:_\d+)?"?', IGNORECASE)
 MOST_TEXT = 4_000_000  # characters of a statement
 MOST_WRITTEN = 4 * MOST_TEXT  # of all expressions in it, those within others counted in each
-CONVERSIONS: dict[Scalar, str] = {
-    "bool": "tobool",
-    "int": "toint",
-    "long": "tolong",
-    "real": "todouble",
-    "decimal": "todecimal",
-    "string": "tostring",
-    "datetime": "todatetime",
-    "timespan": "totimespan",
-    "guid": "toguid",
-}
 
 
 class Storage(Protocol):
@@ -379,7 +368,7 @@ class Emitter:
         """A dynamic value, the text of a plain column, as a value of another type."""
         if type_ == "dynamic":
             return sql
-        chosen = choose("scalar", CONVERSIONS[type_], ["dynamic"])
+        chosen = choose("scalar", CONVERT[type_], ["dynamic"])
         if chosen is None:
             raise KqlError("plan", f"there is no conversion of dynamic to {type_}")
         made = p.Apply(type_, chosen.function.key, [p.Ref("dynamic", -1)])

@@ -59,6 +59,18 @@ FAMILIES = (
     "aggregates",
     "windows",
 )
+CONVERT: dict[Scalar, str] = {
+    "bool": "tobool",
+    "int": "toint",
+    "long": "tolong",
+    "real": "todouble",
+    "decimal": "todecimal",
+    "string": "tostring",
+    "datetime": "todatetime",
+    "timespan": "totimespan",
+    "guid": "toguid",
+    "dynamic": "as_dynamic",
+}  # the function that gives a value of a type
 
 
 class Take(Struct, frozen=True):
