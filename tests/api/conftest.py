@@ -155,9 +155,15 @@ on_both_engines = pytest.mark.parametrize(
 
 @contextlib.asynccontextmanager
 async def served(
-    folder: Path, bounds: Bounds, limits: dict[str, Limit], database: Path | str | None = None
+    folder: Path,
+    bounds: Bounds,
+    limits: dict[str, Limit],
+    database: Path | str | None = None,
+    *,
+    hunts: bool = True,
 ) -> AsyncIterator[World]:
-    """`database` is a DSN of PostgreSQL where the store is not in the folder."""
+    """`database` is a DSN of PostgreSQL where the store is not in the folder. Without `hunts` nothing answers queries,
+    nor checks those of rules."""
     store = open_store(database or folder, declared())
     await store.start()
     known = callers()
@@ -186,7 +192,7 @@ async def served(
         bounds=bounds,
         token_key=b"k" * 32,
         documents=lambda graph, target, request: documents.answer(target, request),
-        parts=parts_of(settings, connections, hunting, lambda: NOW),
+        parts=parts_of(settings, connections, hunting if hunts else None, lambda: NOW),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=graph), base_url=BASE) as http:
         yield World(graph, store, http, known)

@@ -124,7 +124,7 @@ class Recording:
 
 @pytest.fixture
 async def hunt(tmp_path: Path, kept_at: str) -> AsyncIterator[Hunt]:
-    async with served(tmp_path, Bounds(), {}, kept_at) as world:
+    async with served(tmp_path, Bounds(), {}, kept_at, hunts=False) as world:
         yield Hunt(world, Lake())
 
 

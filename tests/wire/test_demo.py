@@ -91,6 +91,11 @@ def own(row: dict[str, Any]) -> bool:
     return (row.get("vendorInformation") or {}).get("provider") == PROVIDER
 
 
+def version(row: dict[str, Any]) -> str:
+    """Of rules none: the worker runs them meanwhile, and notes it."""
+    return "" if "lastRunDetails" in row else str(row["@odata.etag"])
+
+
 def test_starting_again_changes_nothing(tmp_path: Path) -> None:
     """Nor does it a week later, but that there is another past and a score for each day since."""
     organisation = Organisation(people=24)
@@ -98,7 +103,7 @@ def test_starting_again_changes_nothing(tmp_path: Path) -> None:
     def started(days_later: int) -> dict[str, dict[str, str]]:
         now = datetime.now(UTC) + timedelta(days=days_later)
         fed(server, lambda feed: fill(feed, organisation, now, days=2))
-        return {path: {row["id"]: row["@odata.etag"] for row in value(api, path) if not own(row)} for path in LISTS}
+        return {path: {row["id"]: version(row) for row in value(api, path) if not own(row)} for path in LISTS}
 
     with seeded(tmp_path) as server, server.api() as api:
         before, after, late = started(0), started(0), started(7)

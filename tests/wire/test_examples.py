@@ -223,7 +223,7 @@ class Seed:
         """What the ids of an action's body, or of its path, name."""
         target, body = self.target, self.example.request.get("body")
         assert target.resource is not None
-        if target.key is not None:
+        if target.key is not None and target.resource.can:  # nothing is stored of a container
             await self.create(target.resource, {"id": unquote(target.key.value)})
         for ids in (body if isinstance(body, dict) else {}).values():
             if not isinstance(ids, list):

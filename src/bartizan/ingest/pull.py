@@ -188,10 +188,13 @@ class PullStage:
                     wait, tries = await self._resumed(tenant, connection, stream)
                     begun = True
                     continue
+                asked = self._clock()
                 failure = await self._look(tenant, connection, stream, tries)
                 tries = 0 if failure is None else tries + 1
                 wait = await self._pause(tenant, connection, stream) if failure is None else failure.wait
-                work = partial(self._ended, connection=connection, stream=stream, failure=failure, wait_s=wait)
+                work = partial(
+                    self._ended, connection=connection, stream=stream, asked=asked, failure=failure, wait_s=wait
+                )
                 await self._store.tenant(tenant).write(work, actor=ACTOR)
             except _Ended:
                 return  # a new task begins when the change has been seen
@@ -353,8 +356,11 @@ class PullStage:
         tx.set_value(cursor_place(connection.id, stream), msgspec.json.encode(place))
         tx.put(draft(CONNECTION_STREAMS, state, stream_id(connection.id, stream)))
 
-    def _ended(self, tx: Tx, connection: Connection, stream: str, failure: _Failure | None, wait_s: float) -> None:
-        """How a look ended; alerts say what an operator should know of, and when it is over."""
+    def _ended(
+        self, tx: Tx, connection: Connection, stream: str, asked: datetime, failure: _Failure | None, wait_s: float
+    ) -> None:
+        """How a look that began when it was `asked` ended; alerts say what an operator should know of, and when it is
+        over. Of silence it knows up to its beginning: what came since then is the next look's to find."""
         state = _begun(tx, connection, stream)
         now = self._clock()
         at = instant(now)
@@ -364,7 +370,7 @@ class PullStage:
                 tell(tx, _trouble(connection, stream, state, tx.now, over=True))
             state |= {"state": "waiting", "lastSuccessDateTime": at, _TRIES: 0, _FAILING: None, _TOLD: None}
             counted(state, 0, now)
-            if not state.get("silent") and is_silent(state, now):
+            if not state.get("silent") and is_silent(state, asked):
                 state |= {"silent": True, _SILENT: state["lastReceivedDateTime"]}
                 tell(tx, _silence(connection, stream, str(state[_SILENT]), tx.now, over=False))
         else:
