@@ -3,6 +3,7 @@
 It imports the formats and what they need, not the API: it is to start fast and to stay small.
 """
 
+import gc
 import os
 import pickle
 import signal
@@ -24,6 +25,8 @@ def main() -> None:
     from bartizan.extend import SOURCES
     from bartizan.ingest.makers import answer
 
+    gc.collect()
+    gc.freeze()  # what is imported stays: later collections need not look at it
     answer(line, SOURCES)
 
 

@@ -8,6 +8,7 @@ Source: uvicorn (Server, Config); signal(7).
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import socket
@@ -250,6 +251,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is imported stays: later collections need not look at it
         if self.started:
             self._ready()
 

@@ -5,6 +5,7 @@ Source: design of processes in ARCHITECTURE.md.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -89,6 +90,8 @@ async def _main(settings: Settings) -> None:
             for name, stage in {**every, **detecting.stages()}.items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
+        gc.collect()
+        gc.freeze()  # what is imported stays: later collections need not look at it
         await stop.wait()
         for task in tasks:
             task.cancel()

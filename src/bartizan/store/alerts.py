@@ -140,11 +140,19 @@ class Follow(Struct, frozen=True):
 class Prepared(Struct, frozen=True):
     """An alert ready to be stored, if nobody has stored it before."""
 
-    state: AlertState
     v2: Draft
     legacy: Draft
+    incident: str | None = None
     raw: bytes | None = None
     raw_sha256: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.v2.id
+
+    def state(self) -> AlertState:
+        """Read from what is to be stored: few need it, and all that is made goes from process to process."""
+        return faces.decode(self.v2.state)
 
 
 class Kept(Struct, frozen=True):
@@ -165,7 +173,7 @@ def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | No
     """Renders both faces: call it before the write. BadRequest where the alert cannot be stored."""
     state = faces.unmarked(state)
     v2, legacy = _drafts(state)
-    return Prepared(state, v2, legacy, raw, raw_sha256)
+    return Prepared(v2, legacy, state.incident, raw, raw_sha256)
 
 
 def _drafts(state: AlertState) -> tuple[Draft, Draft]:
@@ -190,17 +198,17 @@ def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
 
     With `touch` false the caller touches the incidents of what changed itself (`store_alerts`).
     """
-    id = prepared.state.id
+    id = prepared.id
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
-        incident = prepared.state.incident
+        incident = prepared.incident
         kept = Kept(_put(tx, prepared.v2, None), _put(tx, prepared.legacy, None), None, incident=incident)
         _attach(tx, prepared, RAW)
         if touch and incident is not None:
             touch_incident(tx, incident)
         return kept
     before = state_of(stored)
-    after = faces.revise(before, prepared.state, tx.now)
+    after = faces.revise(before, prepared.state(), tx.now)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {}, repeat=True)
     _attach(tx, prepared, f"{RAW}:{(prepared.raw_sha256 or after.seen[-1])[:_RAW_DIGITS]}")
@@ -509,7 +517,7 @@ def _legacy(tx: Tx, id: str) -> Stored:
 
 def _attach(tx: Tx, prepared: Prepared, name: str) -> None:
     if prepared.raw is not None:
-        tx.attach(ALERTS_V2.name, prepared.state.id, name, prepared.raw)
+        tx.attach(ALERTS_V2.name, prepared.id, name, prepared.raw)
 
 
 def _check(stored: Stored, if_match: str) -> None:
