@@ -12,7 +12,7 @@ import msgspec
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.facts import Names, instant_of
 from bartizan.correlate.incident import Folded, Incident, Link, Merged, Node, Opened, Placed, Step
-from bartizan.correlate.rank import priority, summary_of, tactics_of, title_of
+from bartizan.correlate.rank import Shown, priority, summary_of, tactics_of, title_of
 from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.model import faces
 from bartizan.odata.tree import Compare, Literal, Path
@@ -80,7 +80,8 @@ class Batch:
                 touched[incident.key] = incident
         for source, _, _ in self._merges:  # opened and merged in one batch: it is written, then redirected
             touched[source.key] = source
-        self._bodies = {key: None if each.foreign else _body(each, engine, names) for key, each in touched.items()}
+        shown = _shown_by(names)
+        self._bodies = {key: None if each.foreign else _body(each, engine, shown) for key, each in touched.items()}
 
     def write(self, tx: Tx) -> None:
         grown = {incident for _, incident, _ in self._alerts}
@@ -206,12 +207,22 @@ def _move(tx: Tx, source: str, target: str) -> int:
     return len(rows)
 
 
-def _body(incident: Incident, engine: Engine, names: Names) -> dict[str, Any]:
-    def shown(node: Node) -> str:
-        if node[0] == "user":
-            return names.people.shown(node[1])
-        return names.hosts.shown(node[1]) if node[0] == "host" else node[1]
+def _shown_by(names: Names) -> Shown:
+    """The names that people use, as they are now: each is asked for several times in an incident."""
+    of: dict[Node, str] = {}
 
+    def shown(node: Node) -> str:
+        if node[0] not in ("user", "host"):
+            return node[1]
+        found = of.get(node)
+        if found is None:
+            found = of[node] = (names.people if node[0] == "user" else names.hosts).shown(node[1])
+        return found
+
+    return shown
+
+
+def _body(incident: Incident, engine: Engine, shown: Shown) -> dict[str, Any]:
     company = engine.company(incident)
     verdicts = engine.memory.verdicts
     score, parts = priority(incident, company, verdicts)

@@ -21,6 +21,7 @@ class Set(NamedTuple):
     table: Table
     planner: Planner
     whole: str  # result columns with every text of a document
+    known: str  # a document with what a put of the same one has to know
     v1: str  # those of a page, by version
     beta: str
     places: Mapping[str | None, int]  # sort values that each row has: where they stand
@@ -30,10 +31,13 @@ def read_set(table: Table) -> Set:
     out = table.dialect.doc_out
     places = (("id", 0), (table.collection.created, 2), (table.collection.updated, 3))
     head = "t.id, t.seq, t.created, t.updated, t.evolvable"
+    whole = f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}"
+    columns = "".join(f", t.{name}" for name in table.names)
     return Set(
         table,
         Planner(table),
-        f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}",
+        whole,
+        f"SELECT {whole}, t.entities{columns} FROM {table.name} t WHERE t.tenant = $? AND t.id = $?",
         f"{head}, {out('t.doc')}",
         f"{head}, {out('coalesce(t.beta, t.doc)')}",
         {path: place for path, place in places if path is not None},

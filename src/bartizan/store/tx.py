@@ -68,9 +68,7 @@ class SqlTx:
     def get(self, collection: str, id: str) -> Stored | None:
         """Reads along what a put of the same document has to know, so that a change asks once."""
         of = self._sets[collection]
-        columns = "".join(f", t.{name}" for name in of.table.names)
-        sql = f"SELECT {of.whole}, t.entities{columns} FROM {of.table.name} t WHERE t.tenant = $? AND t.id = $?"
-        rows = self._db.rows(sql, (self.tenant, id))
+        rows = self._db.rows(of.known, (self.tenant, id))
         row = rows[0] if rows else None
         self._known[collection, id] = None if row is None else (row[1], row[2], row[4], *row[9:], row[8])
         return None if row is None else read.stored(collection, row)
@@ -142,25 +140,17 @@ class SqlTx:
         if not given.keys() <= table.by_path.keys():
             unknown = ", ".join(sorted(given.keys() - table.by_path.keys()))
             raise ValueError(f"{draft.collection} declares no column {unknown}")
-        values: list[Scalar] = []
-        for at, column in enumerate(table.columns, 3):
-            if draft.rest and old is not None and column.path not in given:
-                values.append(old[at])
-                continue
-            value = given.get(column.path)
-            if isinstance(value, str):
-                value = fill.value(value)
-                if column.fold or len(value) > MAX_INDEXED_BYTES // 4 or "\0" in value:
-                    value = _stored_text(column, value)
-            elif isinstance(value, bool) and table.dialect.truth == table.dialect.whole:
-                value = int(value)
-            values.append(value)
+        if not draft.rest or old is None:
+            return [_column_value(table, column, given.get(column.path), fill) for column in table.columns]
+        values = list(old[3:-1])
+        for path, value in given.items():
+            values[table.places[path]] = _column_value(table, table.by_path[path], value, fill)
         return values
 
     def _check_unique(self, table: Table, id: str, columns: Sequence[Scalar], old: tuple[Any, ...] | None) -> None:
-        for i, column in enumerate(table.columns):
+        for i, column in table.unique:
             value = columns[i]
-            if not column.unique or value is None or (old is not None and old[3 + i] == value):
+            if value is None or (old is not None and old[3 + i] == value):
                 continue
             sql = f"SELECT id FROM {table.name} WHERE tenant = $? AND {table.names[i]} = $?"
             if any(row[0] != id for row in self._db.rows(sql, (self.tenant, value))):
@@ -301,7 +291,7 @@ class Fill:
         self._pairs = (
             (_CREATED, f'"{created}"'.encode()),
             (_UPDATED, f'"{updated}"'.encode()),
-            (_ETAG, json.dumps(f'W/"{seq:016x}"').encode()),
+            (_ETAG, f'"W/\\"{seq:016x}\\""'.encode()),
         )
 
     def text(self, raw: bytes) -> bytes:
@@ -313,6 +303,16 @@ class Fill:
 
     def value(self, text: str) -> str:
         return self._stamps.get(text, text)
+
+
+def _column_value(table: Table, column: Column, value: Scalar, fill: Fill) -> Scalar:
+    if isinstance(value, str):
+        value = fill.value(value)
+        if column.fold or len(value) > MAX_INDEXED_BYTES // 4 or "\0" in value:
+            return _stored_text(column, value)
+    elif isinstance(value, bool) and table.dialect.truth == table.dialect.whole:
+        return int(value)
+    return value
 
 
 def _stored_text(column: Column, text: str) -> str:
