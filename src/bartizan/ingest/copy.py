@@ -154,5 +154,5 @@ def _last_of_each(changes: Sequence[Change]) -> list[tuple[Change, bool]]:
 async def _alerts_of(store: TenantStore, incident: str) -> list[str]:
     """The ids of an incident's alerts as they are now, INCIDENT_ALERTS at most."""
     of = Compare("eq", Path(("incidentId",), kind="text"), Literal(incident, "text"))
-    page = await store.page("alerts_v2", Query(top=INCIDENT_ALERTS, filter=of))
+    page = await store.page("alerts_v2", Query(top=INCIDENT_ALERTS, filter=of, bare=True))
     return [row.id for row in page.rows]

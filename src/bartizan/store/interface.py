@@ -134,6 +134,7 @@ class Query(Struct, frozen=True):
     count: bool = False
     version: Version = "v1.0"
     ids: tuple[str, ...] | None = None  # only these (navigation)
+    bare: bool = False  # rows without their documents, which are not read then
 
 
 class Page(Struct, frozen=True):

@@ -12,6 +12,7 @@ from bartizan.store.sql import Db, Scalar, Table
 
 PAGE_COLUMNS = 6  # of a page's row, before sort values that are not among them
 
+_NOTHING = "''"
 _CHANGED = msgspec.json.Decoder(dict[str, tuple[Any, Any]])
 
 
@@ -24,6 +25,7 @@ class Set(NamedTuple):
     known: str  # a document with what a put of the same one has to know
     v1: str  # those of a page, by version
     beta: str
+    bare: str  # a page's without the document
     places: Mapping[str | None, int]  # sort values that each row has: where they stand
 
 
@@ -40,6 +42,7 @@ def read_set(table: Table) -> Set:
         f"SELECT {whole}, t.entities{columns} FROM {table.name} t WHERE t.tenant = $? AND t.id = $?",
         f"{head}, {out('t.doc')}",
         f"{head}, {out('coalesce(t.beta, t.doc)')}",
+        f"{head}, {out(_NOTHING)}",
         {path: place for path, place in places if path is not None},
     )
 
@@ -66,7 +69,7 @@ def lookup(db: Db, of: Set, tenant: str, path: str, value: str) -> Stored | None
 
 
 def page(db: Db, of: Set, tenant: str, query: Query) -> Page:
-    columns = of.beta if query.version == "beta" else of.v1
+    columns = of.bare if query.bare else of.beta if query.version == "beta" else of.v1
     rows, keys = _select(db, of, tenant, query, columns)
     more = len(rows) > query.top
     del rows[query.top :]
