@@ -132,6 +132,30 @@ async def test_what_has_states_is_copied_with_each_change(target: str, lake: Lak
         await store.close()
 
 
+async def test_an_alert_that_moves_to_an_incident_has_no_further_row(target: str, lake: Lake) -> None:
+    """No column shows the incident; whatever else changes with it is shown."""
+    store = open_store(target, (ALERTS, INCIDENTS, INDICATORS))
+    await store.start()
+    try:
+        stage = CopyStage(store, lake)
+        moved: dict[str, tuple[Any, Any]] = {"incidentId": (None, "i1")}
+        for body, changed in (
+            ({"status": "new"}, None),
+            ({"status": "new", "incidentId": "i1"}, moved),
+            ({"status": "resolved", "incidentId": "i1"}, moved | {"status": ("new", "resolved")}),
+        ):
+            made = draft(ALERTS, body, "a1")
+            await store.tenant("t1").write(
+                lambda tx, made=made, changed=changed: tx.put(made, changed=changed), actor=""
+            )  # type: ignore[misc]
+            await all_steps(stage)
+        batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
+        rows = [row for batch in batches if batch.table == "SecurityAlert" for row in batch.rows()]
+        assert [row["Status"] for row in rows] == ["New", "Resolved"]
+    finally:
+        await store.close()
+
+
 class Dies:
     """A store in which the stage dies before its cursor moves."""
 
