@@ -13,7 +13,7 @@ from msgspec import Struct
 from bartizan.errors import BartizanError, Timeout
 from bartizan.odata.tree import Expr
 from bartizan.store import entities, read, schema, upkeep
-from bartizan.store.interface import Change, Collection, Page, Query, Span, Stored, Tx
+from bartizan.store.interface import Ahead, Change, Collection, Page, Query, Span, Stored, Tx
 from bartizan.store.schema import Release
 from bartizan.store.sql import Db, Dialect, tables
 from bartizan.store.tx import Clock, SqlTx, advance, wall
@@ -220,6 +220,10 @@ class SqlTenant:
         if "\0" in id:
             return None
         return await self._store.read(lambda db: read.get(db, of, tenant, id))
+
+    async def ahead(self, collection: str, ids: Sequence[str]) -> dict[str, Ahead]:
+        of, tenant = self._sets[collection], self.tenant
+        return await self._store.read(lambda db: read.ahead(db, of, tenant, ids))
 
     async def lookup(self, collection: str, column: str, value: str) -> Stored | None:
         of, tenant = self._sets[collection], self.tenant

@@ -12,7 +12,7 @@ from bartizan.model.stamps import CREATED, ETAG, UPDATED
 from bartizan.model.times import from_ticks
 from bartizan.odata.tree import Expr, Order
 from bartizan.store import read
-from bartizan.store.interface import Column, Draft, Entity, LeaseLost, Op, Query, Stored
+from bartizan.store.interface import Ahead, Column, Draft, Entity, LeaseLost, Op, Query, Stored
 from bartizan.store.sql import MAX_INDEXED_BYTES, Db, Scalar, Table, checked_id, entity_key
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # one text of a document
@@ -64,14 +64,21 @@ class SqlTx:
         self._sets = sets
         self._actor = actor
         self._known: dict[tuple[str, str], tuple[Any, ...] | None] = {}  # what get() has seen and nobody has changed
+        self._recalled: dict[tuple[str, str], Stored | None] = {}  # as it was read before, and still is
 
     def get(self, collection: str, id: str) -> Stored | None:
-        """Reads along what a put of the same document has to know, so that a change asks once."""
-        of = self._sets[collection]
-        rows = self._db.rows(of.known, (self.tenant, id))
-        row = rows[0] if rows else None
-        self._known[collection, id] = None if row is None else (row[1], row[2], row[4], *row[9:], row[8])
-        return None if row is None else read.stored(collection, row)
+        key = (collection, id)
+        if key in self._recalled:
+            return self._recalled[key]
+        known = read.known(self._db, self._sets[collection], self.tenant, id)
+        self._known[key] = known.old
+        return known.stored
+
+    def recall(self, collection: str, ahead: Mapping[str, Ahead]) -> None:
+        now = read.versions(self._db, self._sets[collection], self.tenant, list(ahead))
+        for id, one in ahead.items():
+            if now.get(id) == (None if one.stored is None else one.stored.seq):
+                self._recalled[collection, id], self._known[collection, id] = one.stored, one.old
 
     def find(self, collection: str, filter: Expr | None, *, limit: int, order: tuple[Order, ...] = ()) -> list[Stored]:
         return read.find(self._db, self._sets[collection], self.tenant, Query(limit, filter, order))
@@ -128,6 +135,7 @@ class SqlTx:
     def _old(self, table: Table, id: str) -> tuple[Any, ...] | None:
         """seq, created, evolvable, the columns, entities."""
         key = (table.collection.name, id)
+        self._recalled.pop(key, None)
         if key in self._known:
             return self._known.pop(key)
         rows = self._db.rows(table.select_old, (self.tenant, id))
