@@ -3,12 +3,12 @@
 It imports the formats and what they need, not the API: it is to start fast and to stay small.
 """
 
-import gc
 import os
 import pickle
 import signal
 import sys
 
+from bartizan.app import settle
 from bartizan.child import line_of_this_process
 from bartizan.model import stamps
 
@@ -25,8 +25,7 @@ def main() -> None:
     from bartizan.extend import SOURCES
     from bartizan.ingest.makers import answer
 
-    gc.collect()
-    gc.freeze()  # what is imported stays: later collections need not look at it
+    settle()
     answer(line, SOURCES)
 
 

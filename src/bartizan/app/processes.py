@@ -8,7 +8,6 @@ Source: uvicorn (Server, Config); signal(7).
 
 import asyncio
 import errno
-import gc
 import os
 import signal
 import socket
@@ -25,7 +24,7 @@ import uvicorn
 from msgspec.structs import replace
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bartizan.app import logs
+from bartizan.app import logs, settle
 from bartizan.app.handover import handover, taken_over
 from bartizan.auth import tls
 from bartizan.errors import BartizanError, Unavailable
@@ -251,8 +250,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()  # what is imported stays: later collections need not look at it
+        settle()
         if self.started:
             self._ready()
 
