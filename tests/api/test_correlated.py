@@ -382,7 +382,7 @@ async def test_a_tenant_that_moved_to_another_store_is_correlated_there(world: W
         await other.tenant(A).write(lambda tx: store_alerts(tx, [ready]), actor="test")
         assert await other.head() < await world.store.head()
         await correlated(other)
-        row = await other.tenant(A).get(ALERTS_V2.name, ready.state.id)
+        row = await other.tenant(A).get(ALERTS_V2.name, ready.id)
         assert row is not None and json.loads(row.wire("beta"))["incidentId"]
     finally:
         await other.close()

@@ -38,7 +38,7 @@ async def alert(world: World, key: str, *evidence: graph.AlertEvidence, tenant: 
     )  # fmt: skip
     ready = prepare(provider_faces(made, tenant, instant(NOW)))
     await world.store.tenant(tenant).write(lambda tx: store_alerts(tx, [ready]), actor="test")
-    return ready.state.id
+    return ready.id
 
 
 async def sign_in(world: World, id: str, ip: str = BAD, user: str = "ada") -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,31 @@ async def test_what_has_states_is_copied_with_each_change(target: str, lake: Lak
         assert sorted(alerts) == [("t1", ["a1"]), ("t2", [])]
         active = [row.get("Active") for _, table, row in found if table == "ThreatIntelligenceIndicator"]
         assert active == [None, False]
+    finally:
+        await store.close()
+
+
+def moving(made: Draft, changed: dict[str, tuple[Any, Any]] | None, tx: Tx) -> None:
+    tx.put(made, changed=changed)
+
+
+async def test_an_alert_that_moves_to_an_incident_has_no_further_row(target: str, lake: Lake) -> None:
+    """No column shows the incident; whatever else changes with it is shown."""
+    store = open_store(target, (ALERTS, INCIDENTS, INDICATORS))
+    await store.start()
+    try:
+        stage = CopyStage(store, lake)
+        moved: dict[str, tuple[Any, Any]] = {"incidentId": (None, "i1")}
+        for body, changed in (
+            ({"status": "new"}, None),
+            ({"status": "new", "incidentId": "i1"}, moved),
+            ({"status": "resolved", "incidentId": "i1"}, moved | {"status": ("new", "resolved")}),
+        ):
+            await store.tenant("t1").write(partial(moving, draft(ALERTS, body, "a1"), changed), actor="test")
+            await all_steps(stage)
+        batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
+        rows = [row for batch in batches if batch.table == "SecurityAlert" for row in batch.rows()]
+        assert [row["Status"] for row in rows] == ["New", "Resolved"]
     finally:
         await store.close()
 

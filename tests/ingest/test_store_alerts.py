@@ -24,6 +24,7 @@ from bartizan.store.alerts import (
     change_alert,
     move_alert,
     place_alert,
+    placing,
     prepare,
     state_of,
     store_alert,
@@ -66,6 +67,29 @@ async def doc(store: TenantStore, id: str, collection: str = ALERTS_V2.name) -> 
     assert row is not None
     found: dict[str, Any] = json.loads(row.doc)
     return found
+
+
+async def test_a_place_made_ready_counts_only_of_what_is_still_so(any_store: Store) -> None:
+    """An analyst who changes an alert, or moves it, after it was read is not overwritten by what was made of it."""
+    store = any_store.tenant(TENANT)
+    ids = [one.v2.id for one in await put(store, state(1), state(2), state(3))]
+    today, old = await store.ahead(ALERTS_V2.name, ids), await store.ahead(ALERTS.name, ids)
+    ready = {id: placing(today[id], old[id], "i1") for id in ids}
+    assert all(ready.values())
+    await store.write(lambda tx: change_alert(tx, ids[1], {"assignedTo": "ann"}, "v2", WHO), actor="t")
+    await store.write(lambda tx: move_alert(tx, ids[2], "i2"), actor="t")
+
+    def work(tx: Tx) -> list[Kept | None]:
+        tx.recall(ALERTS_V2.name, today)
+        tx.recall(ALERTS.name, old)
+        return [place_alert(tx, id, "i1", ready=ready[id]) for id in ids]
+
+    first, second, third = await store.write(work, actor="t")
+    assert first is not None and second is not None and third is None
+    bodies = [await doc(store, id) for id in ids]
+    assert [each["incidentId"] for each in bodies] == ["i1", "i1", "i2"]
+    assert [each["assignedTo"] for each in bodies] == [None, "ann", None]
+    assert (await doc(store, ids[0], ALERTS.name))["incidentIds"] == ["i1"]
 
 
 async def test_both_documents_are_put_with_stamps_columns_and_entities(any_store: Store) -> None:

@@ -55,6 +55,39 @@ async def test_a_replaced_document_keeps_its_creation(store: Store) -> None:
     assert [row.id for row in page.rows] == ["a1"] and json.loads(page.rows[0].doc)["status"] == "resolved"
 
 
+async def test_what_was_read_ahead_counts_while_it_is_so(store: Store) -> None:
+    """A write takes what was read before it where nothing has changed since, and reads anew where something has."""
+    tenant = store.tenant("t1")
+    await tenant.write(putting(alert("a1"), alert("a2"), alert("a3")), actor="me")
+    ahead = await tenant.ahead("alerts", ["a1", "a2", "a3", "new", "none"])
+    assert [id for id, one in ahead.items() if one.stored is None] == ["new", "none"]
+    [changed, _] = await tenant.write(putting(alert("a2", status="resolved"), alert("new")), actor="me")
+    await tenant.write(lambda tx: tx.delete("alerts", "a3"), actor="me")
+
+    def work(tx: Tx) -> None:
+        tx.recall("alerts", ahead)
+        assert tx.get("alerts", "a1") is ahead["a1"].stored
+        assert tx.get("alerts", "a2") == changed and tx.get("alerts", "a3") is None
+        assert tx.get("alerts", "none") is None and tx.get("alerts", "new") is not None
+        put = tx.put(alert("a1", status="inProgress"))
+        made = tx.put(alert("none"))
+        assert put is not None and made is not None and tx.get("alerts", "a1") == put
+        assert ahead["a1"].stored is not None and put.created == ahead["a1"].stored.created
+
+    await tenant.write(work, actor="me")
+    other = await store.tenant("t2").ahead("alerts", ["a1"])
+    assert other["a1"].stored is None
+
+
+async def test_a_bare_page_has_no_documents(store: Store) -> None:
+    """Ids, stamps and versions alone, in the same order."""
+    tenant = store.tenant("t1")
+    await tenant.write(putting(alert("a1"), alert("a2")), actor="me")
+    whole, bare = await tenant.page("alerts", Query(1)), await tenant.page("alerts", Query(1, bare=True))
+    assert [(row.id, row.seq, row.doc) for row in bare.rows] == [(row.id, row.seq, b"") for row in whole.rows]
+    assert (bare.last, bare.more) == (whole.last, True)
+
+
 async def test_placeholders_are_whole_texts(store: Store) -> None:
     """Text that merely contains a placeholder's characters stays as it came."""
     tenant = store.tenant("t1")

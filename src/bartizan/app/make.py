@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 
+from bartizan.app import settle
 from bartizan.child import line_of_this_process
 from bartizan.model import stamps
 
@@ -24,6 +25,7 @@ def main() -> None:
     from bartizan.extend import SOURCES
     from bartizan.ingest.makers import answer
 
+    settle()
     answer(line, SOURCES)
 
 

@@ -24,7 +24,7 @@ import uvicorn
 from msgspec.structs import replace
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bartizan.app import logs
+from bartizan.app import logs, settle
 from bartizan.app.handover import handover, taken_over
 from bartizan.auth import tls
 from bartizan.errors import BartizanError, Unavailable
@@ -250,6 +250,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        settle()
         if self.started:
             self._ready()
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import structlog
 
+from bartizan.app import settle
 from bartizan.app.assembly import connections_of, fed, hunting_of, lake_of, policy_of, store_of
 from bartizan.app.detect import Detecting
 from bartizan.app.lake import files
@@ -89,6 +90,7 @@ async def _main(settings: Settings) -> None:
             for name, stage in {**every, **detecting.stages()}.items()
         ]
         tasks.append(asyncio.create_task(_delivered(settings, store), name="delivery"))
+        settle()
         await stop.wait()
         for task in tasks:
             task.cancel()

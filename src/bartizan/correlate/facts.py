@@ -187,8 +187,7 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float) -> Iterator[
 
 def _artefacts(item: Mapping[str, Any]) -> dict[Node, None]:
     """What it names beside people and hosts, each once."""
-    given = (each for each in entities.of_evidence(item, depth=0) if each.kind not in _NO_ARTEFACTS)
-    every = (one for each in given for one in entities.read(each))
+    every = (one for each in entities.of_evidence(item, depth=0, without=_NO_ARTEFACTS) for one in entities.read(each))
     return {
         (one.kind, one.value.lower()): None
         for one in every
@@ -205,11 +204,15 @@ def _walk(items: Iterable[Any], depth: int = 6) -> Iterator[dict[str, Any]]:
             yield item
         if depth:
             for value in item.values():
-                if isinstance(value, dict | list):
-                    inside = value if isinstance(value, list) else (value,)
-                    typed = [each for each in inside if isinstance(each, dict) and "@odata.type" in each]
-                    if typed:
-                        yield from _walk(typed, depth - 1)
+                kind = type(value)
+                if kind is dict:
+                    typed = [value] if "@odata.type" in value else []
+                elif kind is list:
+                    typed = [each for each in value if isinstance(each, dict) and "@odata.type" in each]
+                else:
+                    continue
+                if typed:
+                    yield from _walk(typed, depth - 1)
 
 
 def _device(item: Mapping[str, Any]) -> list[Token]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bartizan.correlate.incident import Incident, Node
@@ -103,7 +104,7 @@ def title_of(incident: Incident, shown: Shown = plain) -> str:
     more there was.
     """
     tactics = [_words(each) for each in tactics_of(incident)]
-    places = _places(incident, shown)
+    places = _places(_named(incident, shown))
     evidence = sorted(incident.evidence.values(), key=lambda each: (-each.bits, each.at))
     if len(tactics) > 1:
         how = ", ".join(tactics) if len(tactics) <= TACTICS_IN_TITLE else f"{tactics[0]} to {tactics[-1]}"
@@ -115,24 +116,35 @@ def title_of(incident: Incident, shown: Shown = plain) -> str:
     return (f"{what} on {places}" if places else what)[:MAX_TITLE]
 
 
+@lru_cache(maxsize=256)
 def _words(tactic: str) -> str:
     """InitialAccess -> initial access."""
     return "".join(f" {each.lower()}" if each.isupper() else each for each in tactic).strip()
 
 
-def _named(incident: Incident, kind: str, shown: Shown) -> list[str]:
-    """Each thing once: a bare name beside a whole one that has it (rosa, rosa@example.org) is the same one's here."""
-    names = dict.fromkeys(shown(node) for node in incident.nodes if node[0] == kind)
-    within = {part.casefold() for each in names if (part := _BARE[kind](each)) != each} if kind in _BARE else set()
-    return [each for each in names if each.casefold() not in within]
+Named = dict[str, list[str]]  # by kind, each thing of an incident once
 
 
-def _places(incident: Incident, shown: Shown) -> str:
-    people, hosts = _named(incident, "user", shown), _named(incident, "host", shown)
+def _named(incident: Incident, shown: Shown) -> Named:
+    """A bare name beside a whole one that has it (rosa, rosa@example.org) is the same one's here."""
+    found: dict[str, dict[str, None]] = {}
+    for node in incident.nodes:
+        found.setdefault(node[0], {})[shown(node)] = None
+    return {kind: _whole(kind, list(names)) for kind, names in found.items()}
+
+
+def _whole(kind: str, names: list[str]) -> list[str]:
+    bare = _BARE.get(kind)
+    within = {part.casefold() for each in names if (part := bare(each)) != each} if bare is not None else ()
+    return [each for each in names if each.casefold() not in within] if within else names
+
+
+def _places(named: Named) -> str:
+    people, hosts = named.get("user"), named.get("host")
     if people and hosts:
         return f"{_several(people, 'users')} and {_several(hosts, 'hosts')}"
     for kind in ("host", "user", "resource", "address"):
-        if names := _named(incident, kind, shown):
+        if names := named.get(kind):
             return _several(names, _PLURAL[kind].lower())
     return ""
 
@@ -153,9 +165,9 @@ def summary_of(
     sources = f" from {' and '.join(incident.products)}" if incident.products else ""
     when = f"between {_minute(incident.first)} and {_minute(incident.last)} UTC"
     lines = [f"{_count(len(evidence), 'kind')} of alert, {_count(incident.folds, 'alert')}{sources}, {when}."]
+    named = _named(incident, shown)
     for kind, plural in _PLURAL.items():
-        names = _named(incident, kind, shown)
-        if names:
+        if names := named.get(kind):
             more = f" and {len(names) - NAMED_IN_SUMMARY} more" if len(names) > NAMED_IN_SUMMARY else ""
             lines.append(f"{plural}: {', '.join(names[:NAMED_IN_SUMMARY])}{more}.")
     if incident.tactics:

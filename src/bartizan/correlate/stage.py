@@ -190,6 +190,7 @@ class CorrelateStage:
             state = self._snapshot(live) if due or live.next - live.first >= MAX_ENTRIES else None
             batch = Batch(tenant, live.engine, live.names, steps, live.hidden)
             live.hidden = []
+            await batch.read(store)
             stale = range(live.swept, min(live.swept + SWEPT, live.first))
 
             def work(tx: Tx) -> bool:

@@ -12,25 +12,29 @@ import msgspec
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.facts import Names, instant_of
 from bartizan.correlate.incident import Folded, Incident, Link, Merged, Node, Opened, Placed, Step
-from bartizan.correlate.rank import priority, summary_of, tactics_of, title_of
+from bartizan.correlate.rank import Shown, priority, summary_of, tactics_of, title_of
 from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.model import faces
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import (
+    ALERTS,
     ALERTS_V2,
     ARRANGED,
     FOLLOWING,
     INCIDENTS,
+    Changes,
+    Placing,
     fold_alerts,
     follow_head,
     following,
     mark_alert,
     place_alert,
+    placing,
     state_of,
     suppress_alert,
 )
 from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Collection, TenantStore, Tx
+from bartizan.store.interface import Ahead, Collection, Draft, Stored, TenantStore, Tx
 from bartizan.store.said import brought
 
 ACTOR = "bartizan correlate"
@@ -40,12 +44,14 @@ CHUNK = 50  # alerts that one transaction moves after a merge
 LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
 FACTS = "@bartizan.correlation"  # in the incident's state: what we said of it last, and the parts of its priority
 PENDING = "correlate/pending"  # merges whose alerts have not all moved yet: (source, target)
+AHEAD = 200  # documents of a set that are read before the write; a batch has more only where many waited for one
+_UNREAD = object()
 _encode = msgspec.json.Encoder().encode
 _OURS = ("displayName", "severity", "summary")  # which a person may say otherwise
 
 
 class Batch:
-    """The steps of one batch, made ready; `write` may run more than once."""
+    """The steps of one batch, made ready; `read`, then `write`, which may run more than once."""
 
     def __init__(
         self,
@@ -80,16 +86,51 @@ class Batch:
                 touched[incident.key] = incident
         for source, _, _ in self._merges:  # opened and merged in one batch: it is written, then redirected
             touched[source.key] = source
-        self._bodies = {key: None if each.foreign else _body(each, engine, names) for key, each in touched.items()}
+        self._ahead: dict[str, dict[str, Ahead]] = {}
+        self._placing: dict[str, Placing | None] = {}
+        self._incidents: dict[str, tuple[Stored | None, tuple[Draft, Changes | None] | None]] = {}
+        shown = _shown_by(names)
+        self._bodies = {key: None if each.foreign else _body(each, engine, shown) for key, each in touched.items()}
+
+    async def read(self, store: TenantStore) -> None:
+        """What the write puts is rendered here, of what is stored now, so that it holds the lock for less; what has
+        changed until then is read and rendered again."""
+        alerts = [alert for alert, _, _ in self._alerts][:AHEAD]
+        told = dict.fromkeys([*alerts, *self._folds, *(each.key for its in self._folds.values() for each in its)])
+        asked = {
+            ALERTS_V2.name: list(told)[:AHEAD],
+            ALERTS.name: alerts,
+            LINKS.name: alerts,
+            INCIDENTS.name: list(self._bodies)[:AHEAD],
+        }
+        self._ahead = {name: await store.ahead(name, ids) for name, ids in asked.items()}
+        today, legacy = self._ahead[ALERTS_V2.name], self._ahead[ALERTS.name]
+        marks = {each.key: {faces.FOLDED_INTO: head} for head, its in self._folds.items() for each in its}
+        grown = self._grown()
+        self._placing = {
+            alert: placing(today[alert], legacy[alert], incident, marks.get(alert, {}))
+            for alert, incident, link in self._alerts[:AHEAD]
+            if link is None or not link.by_source
+        }
+        self._incidents = {
+            key: (one.stored, self._incident(key, one.stored, self._bodies[key], key in grown))
+            for key, one in self._ahead[INCIDENTS.name].items()
+        }
+
+    def _grown(self) -> set[str]:
+        return {incident for _, incident, _ in self._alerts}
 
     def write(self, tx: Tx) -> None:
-        grown = {incident for _, incident, _ in self._alerts}
+        for name, ahead in self._ahead.items():
+            tx.recall(name, ahead)
+        grown = self._grown()
         for key, body in self._bodies.items():
             self._put(tx, key, body, key in grown)
         marks = self._fold(tx)
         for alert, incident, link in self._alerts:
             before = _placed_here(tx, alert, incident) if link is not None and link.by_source else None
-            placed = place_alert(tx, alert, incident, instead_of=before, marks=marks.get(alert, {}))
+            ready = self._placing.get(alert)
+            placed = place_alert(tx, alert, incident, instead_of=before, marks=marks.get(alert, {}), ready=ready)
             if placed is not None:
                 marks.pop(alert, None)
                 if link is not None:
@@ -128,15 +169,24 @@ class Batch:
                 tx.put(draft(SUPPRESSIONS, {**body, **told}, suppression), changed={})
 
     def _put(self, tx: Tx, key: str, body: Mapping[str, Any] | None, grown: bool) -> None:
+        row = tx.get(INCIDENTS.name, key)
+        before, ready = self._incidents.get(key, (_UNREAD, None))
+        if before is not row:
+            ready = self._incident(key, row, body, grown)
+        if ready is not None:
+            tx.put(ready[0], changed=ready[1])
+
+    def _incident(
+        self, key: str, row: Stored | None, body: Mapping[str, Any] | None, grown: bool
+    ) -> tuple[Draft, Changes | None] | None:
         """New, or with what is new of it. What a person changed stays; of an incident that is not ours only the time
         of its last change moves."""
-        row = tx.get(INCIDENTS.name, key)
         if row is None:
-            if body is not None:
-                stamped = {"status": "active", "classification": "unknown", "determination": "unknown"}
-                whole = {**stamped, **body, "tenantId": self._tenant}
-                tx.put(draft(INCIDENTS, brought(INCIDENTS, whole, _BEFORE) if key in self._by_source else whole, key))
-            return
+            if body is None:
+                return None
+            stamped = {"status": "active", "classification": "unknown", "determination": "unknown"}
+            whole = {**stamped, **body, "tenantId": self._tenant}
+            return draft(INCIDENTS, brought(INCIDENTS, whole, _BEFORE) if key in self._by_source else whole, key), None
         before = inner(row)
         after = dict(before)
         if body is not None:
@@ -144,13 +194,13 @@ class Batch:
             kept = {name for name in _OURS if before.get(name) != said.get(name)}
             after.update({name: value for name, value in body.items() if name not in kept})
         if after == before and not grown:
-            return
+            return None
         changed = {
             name: (before.get(name), after[name])
             for name in (*_OURS, "priorityScore")
             if before.get(name) != after.get(name)
         }
-        tx.put(draft(INCIDENTS, after, key), changed=changed)
+        return draft(INCIDENTS, after, key), changed
 
     def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> bool:
         """False where somebody was quicker and has arranged or resolved one of them: the engine will hear of it."""
@@ -206,12 +256,22 @@ def _move(tx: Tx, source: str, target: str) -> int:
     return len(rows)
 
 
-def _body(incident: Incident, engine: Engine, names: Names) -> dict[str, Any]:
-    def shown(node: Node) -> str:
-        if node[0] == "user":
-            return names.people.shown(node[1])
-        return names.hosts.shown(node[1]) if node[0] == "host" else node[1]
+def _shown_by(names: Names) -> Shown:
+    """The names that people use, as they are now: each is asked for several times in an incident."""
+    of: dict[Node, str] = {}
 
+    def shown(node: Node) -> str:
+        if node[0] not in ("user", "host"):
+            return node[1]
+        found = of.get(node)
+        if found is None:
+            found = of[node] = (names.people if node[0] == "user" else names.hosts).shown(node[1])
+        return found
+
+    return shown
+
+
+def _body(incident: Incident, engine: Engine, shown: Shown) -> dict[str, Any]:
     company = engine.company(incident)
     verdicts = engine.memory.verdicts
     score, parts = priority(incident, company, verdicts)

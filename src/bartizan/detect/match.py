@@ -295,7 +295,7 @@ class IndicatorStage:
         for group in groups.values():
             alert = prepare(provider_faces(indicators.alert_of(group), store.tenant, instant(now)))
             made.alerts.append(alert)
-            made.orders += await self._blocks(store, group, alert.state.id, instant(now))
+            made.orders += await self._blocks(store, group, alert.id, instant(now))
         return made
 
     async def _blocks(self, store: TenantStore, group: Sequence[Hit], alert: str, at: str) -> list[Draft]:

@@ -278,7 +278,7 @@ def found(
     raised = [results.raised(rule, group, at) for group in taken]
     alerts = [prepare(provider_faces(each.alert, tenant, at)) for each in raised]
     orders = [
-        kept(rule, made.state.id, number, request, at)
+        kept(rule, made.id, number, request, at)
         for each, made in zip(raised, alerts, strict=True)
         for number, request in enumerate(each.requests)
     ]

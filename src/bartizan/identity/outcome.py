@@ -251,7 +251,7 @@ def alert(tx: Tx, sign_in: Mapping[str, Any] | None, detections: Sequence[Mappin
                           str(each.get("riskEventType"))),
     )  # fmt: skip
     made = prepare(provider_faces(alert_of(key, level, ordered, sign_in, tx.now), tx.tenant, tx.now))
-    if RANK.get(level, 0) < ALERTING and tx.get("alerts_v2", made.state.id) is None:
+    if RANK.get(level, 0) < ALERTING and tx.get("alerts_v2", made.id) is None:
         return
     store_alert(tx, made)
 

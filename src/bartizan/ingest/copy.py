@@ -1,9 +1,9 @@
 """The stage that copies documents of the store to the lake's tables.
 
 A sign-in or an audit is copied when it is created, as it is at that moment; decisions on its risk that come later
-change the document alone. What has states (alerts, incidents, risk, users, indicators) is copied with each change, as
-it is when the change is read: of several changes that are read together the last one counts. At least once from the
-feed, and the lake knows which part of it has been appended: effectively once.
+change the document alone. What has states (alerts, incidents, risk, users, indicators) is copied with each change that
+its table shows, as it is when the change is read: of several changes that are read together the last one counts. At
+least once from the feed, and the lake knows which part of it has been appended: effectively once.
 
 Source: design of events in ARCHITECTURE.md.
 """
@@ -37,22 +37,25 @@ INCIDENT_ALERTS = 1_000  # ids that a row of an incident names
 
 class Copied(Struct, frozen=True):
     """How a set is copied: rows of (object, tenant, when) that was made, and of one that was changed, and of (id,
-    tenant, when) that was deleted; None: of that there are none."""
+    tenant, when) that was deleted; None: of that there are none. `unseen` are properties that no row shows."""
 
     made: Callable[[Inner, str, str], Rows]
     changed: Callable[[Inner, str, str], Rows] | None = None
     deleted: Callable[[str, str, str], Rows] | None = None
+    unseen: frozenset[str] = frozenset()
 
-    def ops(self) -> set[str]:
-        """Changes of which there are rows."""
-        more = {"updated": self.changed, "deleted": self.deleted}
-        return {"created", *(op for op, rows in more.items() if rows is not None)}
+    def shows(self, change: Change) -> bool:
+        """Whether there are rows of it."""
+        if change.op == "updated":
+            return self.changed is not None and not (change.changed and change.changed.keys() <= self.unseen)
+        return change.op == "created" or self.deleted is not None
 
 
 COPIED: Mapping[str, Copied] = {
     "signIns": Copied(lambda inner, tenant, at: sign_in_rows(inner, tenant)),
     "directoryAudits": Copied(lambda inner, tenant, at: audit_rows(inner, tenant)),
-    "alerts_v2": Copied(alert_rows, alert_state_rows),
+    # every alert is put into its incident by correlation: a row that says the same again would be half of all
+    "alerts_v2": Copied(alert_rows, alert_state_rows, unseen=frozenset({"incidentId"})),
     "incidents": Copied(incident_rows, incident_rows),
     "riskDetections": Copied(risk_detection_rows, risk_detection_rows),
     "riskyUsers": Copied(risky_user_rows, risky_user_rows, risky_user_gone),
@@ -86,7 +89,7 @@ class CopyStage:
         part = await self._feed.read()
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
-            if change.op in COPIED[change.collection].ops():
+            if COPIED[change.collection].shows(change):
                 by_tenant.setdefault(change.tenant, []).append(change)
         for tenant, changes in by_tenant.items():
             position = await self._position(tenant, changes, part.after, part.head)
@@ -154,5 +157,5 @@ def _last_of_each(changes: Sequence[Change]) -> list[tuple[Change, bool]]:
 async def _alerts_of(store: TenantStore, incident: str) -> list[str]:
     """The ids of an incident's alerts as they are now, INCIDENT_ALERTS at most."""
     of = Compare("eq", Path(("incidentId",), kind="text"), Literal(incident, "text"))
-    page = await store.page("alerts_v2", Query(top=INCIDENT_ALERTS, filter=of))
+    page = await store.page("alerts_v2", Query(top=INCIDENT_ALERTS, filter=of, bare=True))
     return [row.id for row in page.rows]

@@ -8,7 +8,7 @@ SecurityIncident; Microsoft Sentinel, "entity types reference"; Microsoft Graph,
 alertEvidence (microsoft.graph.security).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bartizan.lake.plain import json_text
@@ -274,33 +274,38 @@ def _entity(number: int, evidence: Any) -> dict[str, Any]:
     """As Sentinel's alerts name it, as far as it names it; of other kinds what the evidence says."""
     if not isinstance(evidence, Mapping):
         return {"$id": str(number), "Type": "unknown", "Value": evidence}
-    kind, user, named = _kind(evidence), object_of(evidence, "userAccount"), evidence.get("displayName")
+    kind = _kind(evidence)
+    made = _ENTITIES[kind](evidence) if kind in _ENTITIES else {"Type": kind, **evidence}
+    return {"$id": str(number), **{name: value for name, value in made.items() if value is not None}}
+
+
+def _file_entity(evidence: Inner) -> dict[str, Any]:
     file = object_of(evidence, "fileDetails") or object_of(evidence, "imageFile")
     hashes = [
         {"Type": "filehash", "Algorithm": name.upper(), "Value": file[name]}
         for name in ("md5", "sha1", "sha256")
         if file.get(name)
     ]
-    of_file = {"Name": file.get("fileName"), "Directory": file.get("filePath"), "FileHashes": hashes or None}
-    id = evidence.get("processId")
-    of_process = {
+    return {
+        "Type": "file",
+        "Name": file.get("fileName"),
+        "Directory": file.get("filePath"),
+        "FileHashes": hashes or None,
+    }
+
+
+def _process_entity(evidence: Inner) -> dict[str, Any]:
+    id, image = evidence.get("processId"), _file_entity(evidence)
+    return {
+        "Type": "process",
         "ProcessId": None if id is None else str(id),
         "CommandLine": evidence.get("processCommandLine"),
-        "ImageFile": {"Type": "file", **of_file} if any(of_file.values()) else None,
+        "ImageFile": image if any(image[name] for name in ("Name", "Directory", "FileHashes")) else None,
     }
-    kinds: Mapping[str, dict[str, Any]] = {
-        "user": {"Type": "account", **_account_entity(user)},
-        "device": {"Type": "host", **_host_entity(evidence)},
-        "ip": {"Type": "ip", "Address": evidence.get("ipAddress")},
-        "url": {"Type": "url", "Url": evidence.get("url")},
-        "file": {"Type": "file", **of_file},
-        "process": {"Type": "process", **of_process},
-        "mailbox": {"Type": "mailbox", "MailboxPrimaryAddress": evidence.get("primaryAddress")},
-        "azureResource": {"Type": "azure-resource", "ResourceId": evidence.get("resourceId")},
-        "cloudApplication": {"Type": "cloud-application", "AppId": evidence.get("appId"), "Name": named},
-    }
-    made = kinds.get(kind) or {"Type": kind, **evidence}
-    return {"$id": str(number), **{name: value for name, value in made.items() if value is not None}}
+
+
+def _shown(kind: str, **names: str) -> Callable[[Inner], dict[str, Any]]:
+    return lambda evidence: {"Type": kind, **{name: evidence.get(path) for name, path in names.items()}}
 
 
 def _account_entity(user: Inner) -> dict[str, Any]:
@@ -323,6 +328,19 @@ def _host_entity(device: Inner) -> dict[str, Any]:
         "AadDeviceId": device.get("azureAdDeviceId"),
         "OSFamily": device.get("osPlatform"),
     }
+
+
+_ENTITIES: Mapping[str, Callable[[Inner], dict[str, Any]]] = {  # by kind of evidence
+    "user": lambda evidence: {"Type": "account", **_account_entity(object_of(evidence, "userAccount"))},
+    "device": lambda evidence: {"Type": "host", **_host_entity(evidence)},
+    "ip": _shown("ip", Address="ipAddress"),
+    "url": _shown("url", Url="url"),
+    "file": _file_entity,
+    "process": _process_entity,
+    "mailbox": _shown("mailbox", MailboxPrimaryAddress="primaryAddress"),
+    "azureResource": _shown("azure-resource", ResourceId="resourceId"),
+    "cloudApplication": _shown("cloud-application", AppId="appId", Name="displayName"),
+}
 
 
 def _host_or_user(evidence: Any) -> str | None:

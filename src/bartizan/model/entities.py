@@ -7,7 +7,7 @@ Source: RFC 1123 (host names), RFC 4291 and 5952 (addresses as text), MS-DTYP 2.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -158,29 +158,41 @@ def of_alert(evidence: Iterable[Mapping[str, Any]], beyond: Iterable[Observed] =
     return distinct([*(entity for item in evidence for entity in of_evidence(item)), *beyond])
 
 
-def of_evidence(item: Mapping[str, Any], role: str = "", depth: int = 6) -> Iterator[Observed]:
-    """What one evidence object and those inside it name. `role` is that of the object around it."""
+def of_evidence(
+    item: Mapping[str, Any], role: str = "", depth: int = 6, without: Container[str] = ()
+) -> Iterator[Observed]:
+    """What one evidence object and those inside it name, but for these kinds. `role` is that of the object around
+    it."""
     roles = item.get("roles")
     role = str(roles[0]) if isinstance(roles, list) and roles else role
     name = str(item.get(_TYPE) or "").removeprefix(_NAMESPACE)
     for kind, path, own in _NAMES.get(name, ()):
-        if item.get(path[0]) is None:
+        if kind in without:
             continue
-        for value in _values(item, path):
+        value = item.get(path[0])
+        if type(value) is dict and len(path) == 2:
+            value, path = value.get(path[1]), path[1:]
+        if type(value) is str and len(path) == 1:  # most are so, and the general way takes ten times as long
             yield Observed(kind, value, own or role)
+        elif value is not None:
+            for each in _values(value, path[1:]):
+                yield Observed(kind, each, own or role)
     if depth:
         for inside in _within(item):
-            yield from of_evidence(inside, role, depth - 1)
+            yield from of_evidence(inside, role, depth - 1, without)
 
 
 def _within(item: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Evidence inside evidence."""
     for value in item.values():
-        if not isinstance(value, dict | list):
-            continue
-        for inside in value if isinstance(value, list) else (value,):
-            if isinstance(inside, dict) and str(inside.get(_TYPE) or "").startswith(_NAMESPACE):
-                yield inside
+        kind = type(value)
+        if kind is dict:
+            if str(value.get(_TYPE) or "").startswith(_NAMESPACE):
+                yield value
+        elif kind is list:
+            for inside in value:
+                if isinstance(inside, dict) and str(inside.get(_TYPE) or "").startswith(_NAMESPACE):
+                    yield inside
 
 
 def _values(item: Any, path: tuple[str, ...]) -> Sequence[str]:

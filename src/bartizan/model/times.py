@@ -6,6 +6,7 @@ compare such texts.
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 TICKS_A_SECOND = 10_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +26,12 @@ def ticks(at: datetime) -> int:
 
 def from_ticks(value: int) -> str:
     seconds, fraction = divmod(value, TICKS_A_SECOND)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{fraction:07d}Z"
+    return f"{_second(seconds)}.{fraction:07d}Z"
+
+
+@lru_cache(maxsize=256)  # what is stamped one after another is of one second
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def instant(at: datetime) -> str:

@@ -20,7 +20,7 @@ from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata import tree
 from bartizan.odata.tree import And, Compare, Expr, Kind, Path
 from bartizan.store.draft import draft, inner, spliced
-from bartizan.store.interface import Collection, Column, Draft, Entity, Stored, Tx
+from bartizan.store.interface import Ahead, Collection, Column, Draft, Entity, Stored, Tx
 
 Face = Literal["v2", "legacy"]
 Changes = dict[str, tuple[Any, Any]]
@@ -140,11 +140,19 @@ class Follow(Struct, frozen=True):
 class Prepared(Struct, frozen=True):
     """An alert ready to be stored, if nobody has stored it before."""
 
-    state: AlertState
     v2: Draft
     legacy: Draft
+    incident: str | None = None
     raw: bytes | None = None
     raw_sha256: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.v2.id
+
+    def state(self) -> AlertState:
+        """Read from what is to be stored: few need it, and all that is made goes from process to process."""
+        return faces.decode(self.v2.state)
 
 
 class Kept(Struct, frozen=True):
@@ -165,7 +173,7 @@ def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | No
     """Renders both faces: call it before the write. BadRequest where the alert cannot be stored."""
     state = faces.unmarked(state)
     v2, legacy = _drafts(state)
-    return Prepared(state, v2, legacy, raw, raw_sha256)
+    return Prepared(v2, legacy, state.incident, raw, raw_sha256)
 
 
 def _drafts(state: AlertState) -> tuple[Draft, Draft]:
@@ -190,17 +198,17 @@ def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
 
     With `touch` false the caller touches the incidents of what changed itself (`store_alerts`).
     """
-    id = prepared.state.id
+    id = prepared.id
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
-        incident = prepared.state.incident
+        incident = prepared.incident
         kept = Kept(_put(tx, prepared.v2, None), _put(tx, prepared.legacy, None), None, incident=incident)
         _attach(tx, prepared, RAW)
         if touch and incident is not None:
             touch_incident(tx, incident)
         return kept
     before = state_of(stored)
-    after = faces.revise(before, prepared.state, tx.now)
+    after = faces.revise(before, prepared.state(), tx.now)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {}, repeat=True)
     _attach(tx, prepared, f"{RAW}:{(prepared.raw_sha256 or after.seen[-1])[:_RAW_DIGITS]}")
@@ -296,30 +304,71 @@ def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
     return _replace(tx, before, after, touch=False)
 
 
+class Placing(Struct, frozen=True):
+    """An alert on its way into an incident, made ready of what was read."""
+
+    before: tuple[Stored, Stored]  # both faces
+    incident: str
+    marks: Mapping[str, Any]
+    v2: Draft
+    legacy: Draft
+    changed: Changes
+    changed_legacy: Changes
+
+
 def place_alert(
-    tx: Tx, id: str, incident: str, *, instead_of: str | None = None, marks: Mapping[str, Any] = _NO_MARKS
+    tx: Tx,
+    id: str,
+    incident: str,
+    *,
+    instead_of: str | None = None,
+    marks: Mapping[str, Any] = _NO_MARKS,
+    ready: Placing | None = None,
 ) -> Kept | None:
     """Into an incident by the server itself, where the alert is still in `instead_of` (None: in no incident); None
     where somebody has put it elsewhere, or keeps it out of incidents, or it is gone. The incidents are not touched: the
-    caller puts them.
+    caller puts them. `ready` counts where it was made of what is still so.
     """
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         return None
-    place = faces.place(stored.state)
-    excluded = (place.marks or {}).get(faces.EXCLUDED) is True
-    if place.incident != instead_of or (instead_of is None and excluded):
-        return None
-    kept = _placed(tx, stored, place, incident, marks)
-    if kept is None:
+    if (
+        ready is None
+        or instead_of is not None
+        or ready.before[0] is not stored
+        or (ready.incident, ready.marks) != (incident, marks)
+    ):
+        place = faces.place(stored.state)
+        if place.incident != instead_of or (instead_of is None and _kept_out(place)):
+            return None
+        ready = _placing(place, stored, _legacy(tx, id), incident, marks)
+    elif ready.before[1] is not (old := _legacy(tx, id)):
+        ready = _placing(faces.place(stored.state), stored, old, incident, marks)
+    if ready is None:
         before = state_of(stored)
-        kept = _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
-    return kept
+        return _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
+    v2, legacy = _put(tx, ready.v2, ready.changed), _put(tx, ready.legacy, ready.changed_legacy)
+    return Kept(v2, legacy, ready.changed, ready.changed_legacy, incident=incident)
 
 
-def _placed(tx: Tx, stored: Stored, place: faces.Place, incident: str, marks: Mapping[str, Any]) -> Kept | None:
-    """Of each face what tells the incident, and the marks, since this is done to every alert, inside the writer."""
-    old = _legacy(tx, stored.id)
+def placing(v2: Ahead, legacy: Ahead, incident: str, marks: Mapping[str, Any] = _NO_MARKS) -> Placing | None:
+    """What `place_alert` of an alert in no incident will put, before the write; None where it is to look itself."""
+    if v2.stored is None or legacy.stored is None:
+        return None
+    place = faces.place(v2.stored.state)
+    if place.incident is not None or _kept_out(place):
+        return None
+    return _placing(place, v2.stored, legacy.stored, incident, marks)
+
+
+def _kept_out(place: faces.Place) -> bool:
+    return (place.marks or {}).get(faces.EXCLUDED) is True
+
+
+def _placing(
+    place: faces.Place, stored: Stored, old: Stored, incident: str, marks: Mapping[str, Any]
+) -> Placing | None:
+    """Of each face what tells the incident, and the marks, since this is done to every alert."""
     changed: Changes = {"incidentId": (place.incident, incident)}
     before = place.marks or {}
     if marks and (after := faces.remarked(before, marks)) != before:
@@ -328,7 +377,7 @@ def _placed(tx: Tx, stored: Stored, place: faces.Place, incident: str, marks: Ma
     v2, legacy = spliced(ALERTS_V2, stored, _new(changed)), spliced(ALERTS, old, _new(changed_legacy))
     if v2 is None or legacy is None:
         return None
-    return Kept(_put(tx, v2, changed), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=incident)
+    return Placing((stored, old), incident, marks, v2, legacy, changed, changed_legacy)
 
 
 def _new(changed: Changes) -> dict[str, Any]:
@@ -509,7 +558,7 @@ def _legacy(tx: Tx, id: str) -> Stored:
 
 def _attach(tx: Tx, prepared: Prepared, name: str) -> None:
     if prepared.raw is not None:
-        tx.attach(ALERTS_V2.name, prepared.state.id, name, prepared.raw)
+        tx.attach(ALERTS_V2.name, prepared.id, name, prepared.raw)
 
 
 def _check(stored: Stored, if_match: str) -> None:

@@ -123,6 +123,13 @@ class Stored(Struct, frozen=True, gc=False):
         return f'W/"{self.seq:016x}"'
 
 
+class Ahead(Struct, frozen=True):
+    """A document that was read before a write; None: there was none."""
+
+    stored: Stored | None
+    old: tuple[Any, ...] | None  # what a put of the same document has to know
+
+
 class Query(Struct, frozen=True):
     """A page to read. `after` is the `last` of the page before, with the same order."""
 
@@ -134,6 +141,7 @@ class Query(Struct, frozen=True):
     count: bool = False
     version: Version = "v1.0"
     ids: tuple[str, ...] | None = None  # only these (navigation)
+    bare: bool = False  # rows without their documents, which are not read then
 
 
 class Page(Struct, frozen=True):
@@ -167,6 +175,10 @@ class Tx(Protocol):
     now: str  # an instant no earlier than any stamp given before; put() stamps are later than it
 
     def get(self, collection: str, id: str) -> Stored | None: ...
+
+    def recall(self, collection: str, ahead: Mapping[str, Ahead]) -> None:
+        """What was read before this write and is still so need not be read again: `get` gives the very same objects."""
+        ...
 
     def find(self, collection: str, filter: Expr | None, *, limit: int, order: tuple[Order, ...] = ()) -> list[Stored]:
         """Documents with their `state`, seeing what this write has put."""
@@ -232,6 +244,10 @@ class TenantStore(Protocol):
     tenant: str
 
     async def get(self, collection: str, id: str) -> Stored | None: ...
+
+    async def ahead(self, collection: str, ids: Sequence[str]) -> dict[str, Ahead]:
+        """Documents, or that there are none, for a write to `recall`: it holds the lock for so much less."""
+        ...
 
     async def lookup(self, collection: str, column: str, value: str) -> Stored | None:
         """By a unique column (userPrincipalName)."""

@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bartizan.errors import Gone
-from bartizan.store.interface import Change, Page, Query, Stored
+from bartizan.store.interface import Ahead, Change, Page, Query, Stored
 from bartizan.store.plan import PATIENCE_S, Plan, Planner, SortKey
 from bartizan.store.sql import Db, Scalar, Table
 
 PAGE_COLUMNS = 6  # of a page's row, before sort values that are not among them
 
+_NOTHING = "''"
+_ABSENT = Ahead(None, None)
 _CHANGED = msgspec.json.Decoder(dict[str, tuple[Any, Any]])
 
 
@@ -21,8 +23,10 @@ class Set(NamedTuple):
     table: Table
     planner: Planner
     whole: str  # result columns with every text of a document
+    known: str  # result columns of a document with what a put of the same one has to know
     v1: str  # those of a page, by version
     beta: str
+    bare: str  # a page's without the document
     places: Mapping[str | None, int]  # sort values that each row has: where they stand
 
 
@@ -30,12 +34,16 @@ def read_set(table: Table) -> Set:
     out = table.dialect.doc_out
     places = (("id", 0), (table.collection.created, 2), (table.collection.updated, 3))
     head = "t.id, t.seq, t.created, t.updated, t.evolvable"
+    whole = f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}"
+    columns = "".join(f", t.{name}" for name in table.names)
     return Set(
         table,
         Planner(table),
-        f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}",
+        whole,
+        f"{whole}, t.entities{columns}",
         f"{head}, {out('t.doc')}",
         f"{head}, {out('coalesce(t.beta, t.doc)')}",
+        f"{head}, {out(_NOTHING)}",
         {path: place for path, place in places if path is not None},
     )
 
@@ -47,6 +55,34 @@ def stored(collection: str, row: Sequence[Any]) -> Stored:
 def get(db: Db, of: Set, tenant: str, id: str) -> Stored | None:
     rows = db.rows(f"SELECT {of.whole} FROM {of.table.name} t WHERE t.tenant = $? AND t.id = $?", (tenant, id))
     return stored(of.table.collection.name, rows[0]) if rows else None
+
+
+def known(db: Db, of: Set, tenant: str, id: str) -> Ahead:
+    """A document with what a put of it has to know, so that a change asks once."""
+    rows = db.rows(f"SELECT {of.known} FROM {of.table.name} t WHERE t.tenant = $? AND t.id = $?", (tenant, id))
+    return _ahead(of, rows[0]) if rows else _ABSENT
+
+
+def ahead(db: Db, of: Set, tenant: str, ids: Sequence[str]) -> dict[str, Ahead]:
+    """The same of many, each by the primary key."""
+    found = dict.fromkeys(ids, _ABSENT)
+    if ids:
+        found.update((row[0], _ahead(of, row)) for row in db.rows(_each(of, of.known, len(found)), (*found, tenant)))
+    return found
+
+
+def versions(db: Db, of: Set, tenant: str, ids: Sequence[str]) -> dict[str, int]:
+    """The change numbers of those that there are."""
+    return dict(db.rows(_each(of, "t.id, t.seq", len(ids)), (*ids, tenant))) if ids else {}
+
+
+def _each(of: Set, columns: str, number: int) -> str:
+    marks = ", ".join(["($?)"] * number)
+    return f"WITH w(id) AS (VALUES {marks}) SELECT {columns} FROM w {of.table.each('w.id')}"
+
+
+def _ahead(of: Set, row: Sequence[Any]) -> Ahead:
+    return Ahead(stored(of.table.collection.name, row), (row[1], row[2], row[4], *row[9:], row[8]))
 
 
 def lookup(db: Db, of: Set, tenant: str, path: str, value: str) -> Stored | None:
@@ -62,7 +98,7 @@ def lookup(db: Db, of: Set, tenant: str, path: str, value: str) -> Stored | None
 
 
 def page(db: Db, of: Set, tenant: str, query: Query) -> Page:
-    columns = of.beta if query.version == "beta" else of.v1
+    columns = of.bare if query.bare else of.beta if query.version == "beta" else of.v1
     rows, keys = _select(db, of, tenant, query, columns)
     more = len(rows) > query.top
     del rows[query.top :]

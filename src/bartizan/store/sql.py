@@ -149,6 +149,8 @@ class Table:
         self.names = tuple(physical_name(column.path) for column in self.columns)
         self.by_path: dict[str, Column] = {column.path: column for column in self.columns}
         self.quoted: dict[str, str] = dict(zip(self.by_path, self.names, strict=True))
+        self.places: dict[str, int] = {path: place for place, path in enumerate(self.by_path)}
+        self.unique = tuple((place, column) for place, column in enumerate(self.columns) if column.unique)
         self.quoted["id"] = "t.id"  # a lambda's elements have an id of their own in SQLite
         for path, system in ((collection.created, "created"), (collection.updated, "updated")):
             if path is not None:

@@ -12,7 +12,7 @@ from bartizan.model.stamps import CREATED, ETAG, UPDATED
 from bartizan.model.times import from_ticks
 from bartizan.odata.tree import Expr, Order
 from bartizan.store import read
-from bartizan.store.interface import Column, Draft, Entity, LeaseLost, Op, Query, Stored
+from bartizan.store.interface import Ahead, Column, Draft, Entity, LeaseLost, Op, Query, Stored
 from bartizan.store.sql import MAX_INDEXED_BYTES, Db, Scalar, Table, checked_id, entity_key
 
 MAX_DOCUMENT_BYTES = 16 * 2**20  # one text of a document
@@ -64,16 +64,21 @@ class SqlTx:
         self._sets = sets
         self._actor = actor
         self._known: dict[tuple[str, str], tuple[Any, ...] | None] = {}  # what get() has seen and nobody has changed
+        self._recalled: dict[tuple[str, str], Stored | None] = {}  # as it was read before, and still is
 
     def get(self, collection: str, id: str) -> Stored | None:
-        """Reads along what a put of the same document has to know, so that a change asks once."""
-        of = self._sets[collection]
-        columns = "".join(f", t.{name}" for name in of.table.names)
-        sql = f"SELECT {of.whole}, t.entities{columns} FROM {of.table.name} t WHERE t.tenant = $? AND t.id = $?"
-        rows = self._db.rows(sql, (self.tenant, id))
-        row = rows[0] if rows else None
-        self._known[collection, id] = None if row is None else (row[1], row[2], row[4], *row[9:], row[8])
-        return None if row is None else read.stored(collection, row)
+        key = (collection, id)
+        if key in self._recalled:
+            return self._recalled[key]
+        known = read.known(self._db, self._sets[collection], self.tenant, id)
+        self._known[key] = known.old
+        return known.stored
+
+    def recall(self, collection: str, ahead: Mapping[str, Ahead]) -> None:
+        now = read.versions(self._db, self._sets[collection], self.tenant, list(ahead))
+        for id, one in ahead.items():
+            if now.get(id) == (None if one.stored is None else one.stored.seq):
+                self._recalled[collection, id], self._known[collection, id] = one.stored, one.old
 
     def find(self, collection: str, filter: Expr | None, *, limit: int, order: tuple[Order, ...] = ()) -> list[Stored]:
         return read.find(self._db, self._sets[collection], self.tenant, Query(limit, filter, order))
@@ -130,6 +135,7 @@ class SqlTx:
     def _old(self, table: Table, id: str) -> tuple[Any, ...] | None:
         """seq, created, evolvable, the columns, entities."""
         key = (table.collection.name, id)
+        self._recalled.pop(key, None)
         if key in self._known:
             return self._known.pop(key)
         rows = self._db.rows(table.select_old, (self.tenant, id))
@@ -142,25 +148,17 @@ class SqlTx:
         if not given.keys() <= table.by_path.keys():
             unknown = ", ".join(sorted(given.keys() - table.by_path.keys()))
             raise ValueError(f"{draft.collection} declares no column {unknown}")
-        values: list[Scalar] = []
-        for at, column in enumerate(table.columns, 3):
-            if draft.rest and old is not None and column.path not in given:
-                values.append(old[at])
-                continue
-            value = given.get(column.path)
-            if isinstance(value, str):
-                value = fill.value(value)
-                if column.fold or len(value) > MAX_INDEXED_BYTES // 4 or "\0" in value:
-                    value = _stored_text(column, value)
-            elif isinstance(value, bool) and table.dialect.truth == table.dialect.whole:
-                value = int(value)
-            values.append(value)
+        if not draft.rest or old is None:
+            return [_column_value(table, column, given.get(column.path), fill) for column in table.columns]
+        values = list(old[3:-1])
+        for path, value in given.items():
+            values[table.places[path]] = _column_value(table, table.by_path[path], value, fill)
         return values
 
     def _check_unique(self, table: Table, id: str, columns: Sequence[Scalar], old: tuple[Any, ...] | None) -> None:
-        for i, column in enumerate(table.columns):
+        for i, column in table.unique:
             value = columns[i]
-            if not column.unique or value is None or (old is not None and old[3 + i] == value):
+            if value is None or (old is not None and old[3 + i] == value):
                 continue
             sql = f"SELECT id FROM {table.name} WHERE tenant = $? AND {table.names[i]} = $?"
             if any(row[0] != id for row in self._db.rows(sql, (self.tenant, value))):
@@ -301,7 +299,7 @@ class Fill:
         self._pairs = (
             (_CREATED, f'"{created}"'.encode()),
             (_UPDATED, f'"{updated}"'.encode()),
-            (_ETAG, json.dumps(f'W/"{seq:016x}"').encode()),
+            (_ETAG, f'"W/\\"{seq:016x}\\""'.encode()),
         )
 
     def text(self, raw: bytes) -> bytes:
@@ -313,6 +311,16 @@ class Fill:
 
     def value(self, text: str) -> str:
         return self._stamps.get(text, text)
+
+
+def _column_value(table: Table, column: Column, value: Scalar, fill: Fill) -> Scalar:
+    if isinstance(value, str):
+        value = fill.value(value)
+        if column.fold or len(value) > MAX_INDEXED_BYTES // 4 or "\0" in value:
+            return _stored_text(column, value)
+    elif isinstance(value, bool) and table.dialect.truth == table.dialect.whole:
+        return int(value)
+    return value
 
 
 def _stored_text(column: Column, text: str) -> str:
