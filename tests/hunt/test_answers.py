@@ -1,0 +1,81 @@
+"""Queries that need no table, and the rows that they give."""
+
+from typing import Any
+
+import pytest
+from tests.hunt.harness import Harness
+
+from bartizan.hunt.fault import KqlError
+
+_HARNESS = Harness({})
+STEPS = 'datatable(t: timespan, e: string)[0m, "A", 1m, "Go", 2m, "B", 4m, "End", 6m, "C", 8m, "Go", 20m, "End"]'
+SCANS: list[tuple[str, list[list[Any]]]] = [
+    (
+        "range x from 1 to 4 step 1 | scan declare (c: long = 0) with (step s: true => c = s.c + x;)",
+        [[1, 1], [2, 3], [3, 6], [4, 10]],
+    ),
+    # The name alone is what the column begins with.
+    (
+        "range x from 1 to 2 step 1 | scan declare (c: long = 5) with (step s: true => c = c + x;)",
+        [[1, 6], [2, 7]],
+    ),
+    # What a step does not assign has its default; a string without one is empty.
+    ("print x = 1 | scan declare (c: long, s: string) with (step a: true;)", [[1, None, ""]]),
+    (
+        'datatable(v: string)["", "a", "", "b"] | scan declare (f: string = "z") with '
+        "(step s: true => f = iff(isempty(v), s.f, v);)",
+        [["", "z"], ["a", "a"], ["", "a"], ["b", "b"]],
+    ),
+    # A condition that is null is not met.
+    ("datatable(v: long)[long(null), 1] | scan with (step s: v > 0;)", [[1]]),
+    (
+        f'{STEPS} | sort by t asc | scan with_match_id=m with (step a: e == "Go"; '
+        'step b: e !in ("Go", "End") and t - a.t <= 5m; step c: e == "End" and t - a.t <= 5m;)',
+        [["00:01:00", "Go", 0], ["00:02:00", "B", 0], ["00:04:00", "End", 0], ["00:08:00", "Go", 1]],
+    ),
+    # Of matches that repeat only the last; of another step none.
+    (
+        "range x from 1 to 6 step 1 | scan with_match_id=m with (step a output=last: x % 3 != 0; step b: x % 3 == 0;)",
+        [[2, 0], [3, 0], [5, 1], [6, 1]],
+    ),
+    ("range x from 1 to 3 step 1 | scan with (step a output=none: x > 0; step b: x == 3;)", [[3]]),
+    # Each part is gone over apart.
+    (
+        "range x from 1 to 6 step 1 | extend g = x % 2 | partition by g (scan declare (c: long = 0) with "
+        "(step s: true => c = s.c + x;)) | sort by x asc | project x, c",
+        [[1, 1], [2, 2], [3, 4], [4, 6], [5, 9], [6, 12]],
+    ),
+    # Of the source's columns nothing is remembered at first.
+    (
+        "range x from 1 to 3 step 1 | extend y = x * 2 | scan declare (c: long = 0) with "
+        "(step s: true => c = s.y + y;) | project c",
+        [[None], [6], [10]],
+    ),
+    ("range x from 1 to 0 step 1 | scan with (step s: true;)", []),
+]
+REFUSED = [
+    ("print x = 1 | scan declare (x: long) with (step s: true;)", "two columns 'x'"),
+    ("print x = 1 | scan with (step s: true; step s: true;)", "two steps 's'"),
+    ("print x = 1 | scan with (step s: true => x = 2;)", "no declared column"),
+    ("print x = 1 | scan declare (c: long) with (step s: true => c = 1, c = 2;)", "assigned twice"),
+    ("print x = 1 | scan with (step s optional: true;)", "optional"),
+    ("print x = 1 | scan with (step s: q.x > 1;)", "'q'"),
+]
+
+
+def rows(query: str) -> list[list[Any]]:
+    return _HARNESS.run(query)[1]
+
+
+@pytest.mark.parametrize(("query", "wanted"), SCANS)
+def test_scan(query: str, wanted: list[list[Any]]) -> None:
+    """A row comes out for each step that it matches; steps remember."""
+    assert rows(query) == wanted
+
+
+@pytest.mark.parametrize(("query", "reason"), REFUSED)
+def test_what_is_refused(query: str, reason: str) -> None:
+    """What cannot be right is an error with its place."""
+    with pytest.raises(KqlError, match=reason) as caught:
+        rows(query)
+    assert caught.value.line == 1
