@@ -261,8 +261,7 @@ def _expressions(plan: Plan, need: Need) -> list[Expression]:
                 arg for each in made for arg in (*each.args, *each.partition, *([each.restart] if each.restart else []))
             ]
         case p.Scan():
-            made = [one for each in plan.stages for one in (each.condition, *each.made)]
-            return [*made, *plan.partition]
+            return [*(one for each in plan.stages for one in (each.condition, *each.made)), *plan.partition]
         case p.Join():
             return [each for pair in plan.on for each in pair]
     return []
