@@ -9,9 +9,8 @@ Source: Kusto Query Language, "Scalar functions", group "Series processing funct
 from collections.abc import Sequence
 from functools import partial
 
-from bartizan.hunt.duckdb.literal import as_json
+from bartizan.hunt.duckdb.literal import as_json, text
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import constant, function
 from bartizan.hunt.plan import Apply
 from bartizan.hunt.tree import Scalar
@@ -328,24 +327,24 @@ function("series_fill_linear", "dynamic number? bool? number? -> dynamic", duckd
 # ------------------------------------------------------------------ what is known and not here
 
 
-def _refuse(name: str, _: Sequence[str], __: Apply) -> str:
-    raise KqlError("plan", f"{name}() is not supported: its result rests on a search for periods that is not published")
+def _refuse(name: str, of_none: str, args: Sequence[str], _: Apply) -> str:
+    """An error as soon as there is a series that has elements: for no rows, as for an empty series, the answer is known,
+    and with it the columns."""
+    why = f"{name}() is not supported: how the engine works it out is not published"
+    return (
+        f"(CASE WHEN json_array_length({args[0]}) > 0 THEN error({text(why)})::VARCHAR "
+        f"WHEN {args[0]} IS NOT NULL THEN {text(of_none)} END)"
+    )
 
 
-for _name in ("series_decompose", "series_decompose_anomalies", "series_decompose_forecast", "series_seasonal"):
-    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name))
-MANY |= {
-    "series_decompose_anomalies": (("ad_flag", "dynamic"), ("ad_score", "dynamic"), ("baseline", "dynamic")),
-    "series_decompose": (
-        ("baseline", "dynamic"),
-        ("seasonal", "dynamic"),
-        ("trend", "dynamic"),
-        ("residual", "dynamic"),
-    ),
-    "series_decompose_forecast": (
-        ("baseline", "dynamic"),
-        ("seasonal", "dynamic"),
-        ("trend", "dynamic"),
-        ("residual", "dynamic"),
-    ),
-}
+for _name, _count in (
+    ("series_decompose", 4),
+    ("series_decompose_anomalies", 3),
+    ("series_periods_detect", 2),
+    ("series_periods_validate", 2),
+):
+    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name, f"[{','.join(['[]'] * _count)}]"))
+for _name in ("series_decompose_forecast", "series_seasonal", "series_outliers"):
+    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name, "[]"))
+for _name in ("series_fit_2lines", "series_fit_2lines_dynamic"):
+    function(_name, "dynamic -> dynamic", duckdb=partial(_refuse, _name, "null"))
