@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import duckdb
 import pytest
 from tests.hunt.harness import Harness
 
@@ -100,7 +101,51 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
         ["A"], ["B"], ["C"], ["C"],
     ]),
 ]  # fmt: skip
+NETS = 'let N = datatable(net: string, who: string)["10.1.0.0/16", "a", "10.2.0.0/16", "b"];'
+HOSTS = 'datatable(ip: string, n: long)["10.1.2.3", 1, "192.168.1.1", 2]'
+SHAPES = """let S = datatable(name: string, p: dynamic)["t", dynamic({"type": "Polygon", "coordinates":
+[[[0, 0], [2, 0], [2, 2], [0, 0]]]})]; datatable(x: real, y: real)[1.0, 0.5, 5.0, 5.0]"""
+STEPPED = "range x from 1 to 9 step 1"
+OTHERS: list[tuple[str, list[list[Any]]]] = [
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, ip, net)", [["10.1.2.3", 1, "10.1.0.0/16", "a"]]),
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, ip, net, return_unmatched = true) | sort by n asc",
+     [["10.1.2.3", 1, "10.1.0.0/16", "a"], ["192.168.1.1", 2, "", ""]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, p, x, y)", [[1, 0.5, "t"]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, x, y, p) | project x, s = tostring(p.type)", [[1, "Polygon"]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, p, x, y, return_unmatched = true) | project x, name | sort by x asc",
+     [[1, "t"], [5, ""]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, p, x, y, radius = 1000000) | count", [[2]]),
+    (f"{STEPPED} | evaluate rows_near(x == 5, 1)", [[4], [5], [6]]),
+    (f"{STEPPED} | evaluate rows_near(x in (1, 8), 1, 2)", [[1], [2], [3], [7], [8], [9]]),
+    (f"{STEPPED} | evaluate rows_near(x > 9, 1)", []),
+    ('print d = dynamic({"b": [3, {"z": 1, "a": null}], "a": {}}) | project dynamic_to_json(d)',
+     [['{"a":{},"b":[3,{"a":null,"z":1}]}']]),
+    ('print d = dynamic(null), e = dynamic("x"), f = dynamic([]) | project dynamic_to_json(d), dynamic_to_json(e), '
+     "dynamic_to_json(f)", [["", '"x"', "[]"]]),
+    ("let F = () { print A = 1, B = 2 }; print column_names_of(F())", [[["A", "B"]]]),
+    ("print convert_length(1.2, 'Meter', 'Foot'), convert_mass(1.0, 'Nothing', 'Gram')", [[3.9370078740157477, None]]),
+    ("print convert_force(1.2, 'Newton', 'Decanewton'), convert_angle(0.5, 'Revolution', 'Degree')", [[0.12, 180]]),
+    ("print round(convert_speed(1.2, 'MeterPerSecond', 'CentimeterPerHour'), 6)", [[432000]]),
+    # A constant has all its digits, though what is stored has six.
+    ("print format_datetime(datetime(2020-06-15 13:45:09.1234567), 'fffffff')", [["1234567"]]),
+    ("print format_datetime(datetime(2020-06-15 13:45:09.12), 'ss.FFFFFFF')", [["09.12"]]),
+    ("print tostring(datetime(0001-01-01 00:00:00.0000007))", [["0001-01-01T00:00:00.0000007Z"]]),
+    # Without elements there is nothing to find.
+    ("print a = dynamic([]) | extend (f, s, b) = series_decompose_anomalies(a)", [[[], [], [], []]]),
+    ("print series_outliers(dynamic(null))", [[None]]),
+    ("print a = dynamic([1, 2]) | where array_length(a) > 2 | extend series_outliers(a)", []),
+]  # fmt: skip
+WORKED_ON = [
+    ("print a = dynamic([1, 2]) | extend series_outliers(a)", r"series_outliers\(\) is not supported"),
+    ("print a = dynamic([[[[[[1]]]]]]) | extend dynamic_to_json(a)", "nested deeper"),
+]
 REFUSED = [
+    ("print convert_mass(1.0, 'EarthMass', 'Gram')", "EarthMass"),
+    (f"{STEPPED} | evaluate rows_near(x == 5, -1)", "rows_near"),
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, ip, net, nothing = true)", "no argument 'nothing'"),
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, net, ip)", "addresses"),
+    (f"{SHAPES} | evaluate geo_line_lookup(S, p, x, y)", "needs a radius"),
+    ("print column_names_of(1)", "one table"),
     (f"{GRAPH}", "a graph is no answer"),
     (f"{GRAPH} | count", "does not work on a graph"),
     ("print x = 1 | graph-match (a)-->(b) project a.x", "works on a graph"),
@@ -131,6 +176,19 @@ def test_scan(query: str, wanted: list[list[Any]]) -> None:
 def test_graphs(query: str, wanted: list[list[Any]]) -> None:
     """A pattern is found wherever nodes and edges fit it."""
     assert sorted(rows(query), key=str) == wanted
+
+
+@pytest.mark.parametrize(("query", "wanted"), OTHERS)
+def test_answers(query: str, wanted: list[list[Any]]) -> None:
+    """Plugins and functions give what Kusto's do."""
+    assert rows(query) == wanted
+
+
+@pytest.mark.parametrize(("query", "reason"), WORKED_ON)
+def test_what_data_shows(query: str, reason: str) -> None:
+    """What only the data can show to be unsupported is an error, never a value that nearly fits."""
+    with pytest.raises(duckdb.Error, match=reason):
+        rows(query)
 
 
 @pytest.mark.parametrize(("query", "reason"), REFUSED)

@@ -48,6 +48,7 @@ FAMILIES = (
     "xml",
     "hashes",
     "numbers",
+    "units",
     "times",
     "formats",
     "dynamics",

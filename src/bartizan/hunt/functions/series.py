@@ -328,8 +328,8 @@ function("series_fill_linear", "dynamic number? bool? number? -> dynamic", duckd
 
 
 def _refuse(name: str, of_none: str, args: Sequence[str], _: Apply) -> str:
-    """An error as soon as there is a series that has elements: for no rows, as for an empty series, the answer is known,
-    and with it the columns."""
+    """An error as soon as there is a series that has elements: for no rows, as for an empty series, the answer is
+    known, and with it the columns."""
     why = f"{name}() is not supported: how the engine works it out is not published"
     return (
         f"(CASE WHEN json_array_length({args[0]}) > 0 THEN error({text(why)})::VARCHAR "
