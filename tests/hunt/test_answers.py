@@ -132,11 +132,20 @@ OTHERS: list[tuple[str, list[list[Any]]]] = [
     ("print tostring(datetime(0001-01-01 00:00:00.0000007))", [["0001-01-01T00:00:00.0000007Z"]]),
     # Without elements there is nothing to find.
     ("print a = dynamic([]) | extend (f, s, b) = series_decompose_anomalies(a)", [[[], [], [], []]]),
+    ("print a = dynamic([2, 2.0]) | project series_decompose_anomalies(a, 1.5, -1, 'linefit')",
+     [[[0, 0], [0, 0], [2, 2]]]),
     ("print series_outliers(dynamic(null))", [[None]]),
+    ("print parse_user_agent('', 'os'), geo_info_from_ip_address('')", [[None, None]]),
+    ("print x = 1 | where x > 1 | evaluate basket()", []),
     ("print a = dynamic([1, 2]) | where array_length(a) > 2 | extend series_outliers(a)", []),
 ]  # fmt: skip
 WORKED_ON = [
     ("print a = dynamic([1, 2]) | extend series_outliers(a)", r"series_outliers\(\) is not supported"),
+    ("print a = dynamic([2, 3, 2]) | extend series_decompose_anomalies(a)", "not published"),
+    ("print a = dynamic([2, 2]) | extend series_decompose_anomalies(a, 1.5, 0, 'none')", "not published"),
+    ("print a = 'curl' | extend parse_user_agent(a, 'browser')", "a list of browsers"),
+    ("print a = '1.1.1.1' | extend geo_info_from_ip_address(a)", "where addresses are"),
+    ("print x = 1 | evaluate autocluster() | count", r"autocluster\(\) is not supported"),
     ("print a = dynamic([[[[[[1]]]]]]) | extend dynamic_to_json(a)", "nested deeper"),
 ]
 REFUSED = [

@@ -227,10 +227,28 @@ def _rows_near(work: Work, plugin: tree.Plugin, names: Names, relation: Relation
     return Relation(Sort(chosen, [SortKey(rows.fields[0].ref, False, True)]), rows.fields[1:], ordered=True)
 
 
+def _segments(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    """Known for no rows, and with it the columns; of rows it is an error, as how the engine chooses patterns is not
+    published."""
+    number = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
+    place = Ref("long", number.id)
+    why = f"{plugin.call.name}() is not supported: how the engine works it out is not published"
+    never = apply("assert", [apply("<", [place, Value("long", 0)], plugin.at), Value("string", why)], plugin.at)
+    none = Relation(Filter(Number(relation.cut(), [number]), never), relation.fields)
+    taken = Taken(relation.names())
+    shown: tuple[tuple[str, Scalar], ...] = (("SegmentId", "long"), ("Count", "long"), ("Percent", "real"))
+    made: list[tuple[Field, Expression]] = [
+        (work.field(taken.free(name), type_), convert(place, type_, plugin.at)) for name, type_ in shown
+    ]
+    return project(none, [*made, *((each, each.ref) for each in relation.fields)])
+
+
 PLUGINS: dict[str, Callable[[Work, tree.Plugin, Names, Relation], Relation]] = {
     "bag_unpack": _bag_unpack,
     "pivot": _pivot,
     "narrow": _narrow,
     "rows_near": _rows_near,
+    "basket": _segments,
+    "autocluster": _segments,
     **lookups.PLUGINS,
 }

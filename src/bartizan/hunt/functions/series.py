@@ -9,10 +9,10 @@ Source: Kusto Query Language, "Scalar functions", group "Series processing funct
 from collections.abc import Sequence
 from functools import partial
 
-from bartizan.hunt.duckdb.literal import as_json, text
+from bartizan.hunt.duckdb.literal import as_json, once, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.functions import constant, function
-from bartizan.hunt.plan import Apply
+from bartizan.hunt.plan import Apply, Value
 from bartizan.hunt.tree import Scalar
 
 # What the columns of a result are called behind the name of the function (and of the argument); their types.
@@ -337,9 +337,28 @@ def _refuse(name: str, of_none: str, args: Sequence[str], _: Apply) -> str:
     )
 
 
+macro(
+    "kf_flat_anomalies(l) := '[' || kf_of_numbers(list_transform(l, lambda r: 0.0::DOUBLE), TRUE) || ',' || "
+    "kf_of_reals(list_transform(l, lambda r: 0.0::DOUBLE)) || ',' || kf_of_reals(l) || ']'"
+)
+macro(
+    "kf_is_flat(l) := len(l) > 0 AND list_min(l) = list_max(l) AND len(list_filter(l, lambda r: isfinite(r))) = len(l)"
+)
+
+
+def _anomalies(args: Sequence[str], apply: Apply) -> str:
+    """Where all is the same, nothing stands out, and the baseline is the series."""
+    refused = _refuse("series_decompose_anomalies", "[[],[],[]]", args, apply)
+    trend = apply.args[3] if len(apply.args) > 3 else Value("string", "avg")
+    if not isinstance(trend, Value) or trend.value not in ("avg", "linefit"):
+        return refused
+    flat = once(args[:1], lambda x: f"CASE WHEN kf_is_flat(kf_reals({x})) THEN kf_flat_anomalies(kf_reals({x})) END")
+    return f"coalesce({flat}, {refused})"
+
+
+function("series_decompose_anomalies", "dynamic any* -> dynamic", duckdb=_anomalies)
 for _name, _count in (
     ("series_decompose", 4),
-    ("series_decompose_anomalies", 3),
     ("series_periods_detect", 2),
     ("series_periods_validate", 2),
 ):
