@@ -139,7 +139,46 @@ OTHERS: list[tuple[str, list[list[Any]]]] = [
     ("print x = 1 | where x > 1 | evaluate basket()", []),
     ("print a = dynamic([1, 2]) | where array_length(a) > 2 | extend series_outliers(a)", []),
 ]  # fmt: skip
+LINE = 'dynamic({"type": "LineString", "coordinates": %s})'
+POLYGON = 'dynamic({"type": "Polygon", "coordinates": [%s]})'
+UP, DOWN, FAR = LINE % "[[0, 0], [2, 2]]", LINE % "[[0, 2], [2, 0]]", LINE % "[[3, 3], [4, 4]]"
+SQUARE = POLYGON % "[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]"
+PLACES: list[tuple[str, list[list[Any]]]] = [
+    ("print geo_point_to_s2cell(-80.195829, 25.802215, 8), geo_point_to_s2cell(1.0, 1.0, int(null))", [["88d9b", ""]]),
+    ("print geo_point_to_s2cell(-181.0, 1.0), geo_point_to_s2cell(1.0, 1.0, 31), geo_point_to_s2cell(0.0, 0.0, 0)",
+     [["", "", "1"]]),
+    ("print geo_s2cell_to_central_point('89c259').coordinates",
+     [[[pytest.approx(-73.983002934), pytest.approx(40.755097559)]]]),
+    ("print geo_s2cell_to_central_point('x'), geo_s2cell_to_central_point(''), geo_s2cell_to_polygon('f1')",
+     [[None] * 3]),
+    # The centre of a cell is in the cell, on each face and at each level.
+    ('datatable(x: real, y: real)[1.5, 2.5, -170.0, -80.0, 100.0, 85.0, -100.0, 3.0, 45.0, -45.0, 179.0, 10.0] '
+     "| mv-expand level = range(0, 30) to typeof(long) | extend s = geo_point_to_s2cell(x, y, level) "
+     "| extend c = geo_s2cell_to_central_point(s).coordinates "
+     "| extend again = geo_point_to_s2cell(todouble(c[0]), todouble(c[1]), level) "
+     "| extend polygon = geo_s2cell_to_polygon(s) | summarize countif(s == again), countif(level < 3 or "
+     "geo_point_in_polygon(todouble(c[0]), todouble(c[1]), polygon)), count()", [[186, 186, 186]]),
+    (f"print geo_intersects_2lines({UP}, {DOWN}), geo_intersects_2lines({UP}, {FAR})", [[True, False]]),
+    (f"print geo_intersects_2lines({UP}, dynamic(1))", [[None]]),
+    (f"print geo_intersection_2lines({UP}, {DOWN}).coordinates", [[[pytest.approx(1), pytest.approx(1.0004571)]]]),
+    (f"print geo_intersection_2lines({UP}, {FAR})", [[{"type": "GeometryCollection", "geometries": []}]]),
+    (f"print geo_intersects_line_with_polygon({LINE % '[[3, 3], [4, 5]]'}, {SQUARE}), "
+     f"geo_intersects_line_with_polygon({LINE % '[[-1, 3], [15, 5]]'}, {SQUARE}), "
+     f"geo_intersects_line_with_polygon({LINE % '[[-1, 3], [-2, 5]]'}, {SQUARE})", [[True, True, False]]),
+]  # fmt: skip
+MIDDLES: list[tuple[str, list[list[Any]]]] = [
+    (f"print isnull(geo_polygon_centroid({POLYGON % '[[0, 0], [9, 9], [9, 9], [0, 0]]'}))", [[True]]),
+    # A polygon of a quarter of a half of the earth: the same on all three axes.
+    (f"print geo_polygon_centroid({POLYGON % '[[0, 0], [90, 0], [0, 90], [0, 0]]'}).coordinates",
+     [[[pytest.approx(45), pytest.approx(35.26438968)]]]),
+    (f"print geo_polygon_centroid({POLYGON % '[[0, 0], [0, 90], [90, 0], [0, 0]]'}).coordinates",
+     [[[pytest.approx(45), pytest.approx(35.26438968)]]]),
+    (f"print geo_polygon_perimeter({POLYGON % '[[0, 0], [90, 0], [0, 90], [0, 0]]'})",
+     [[pytest.approx(6371010 * 1.5 * 3.14159265359)]]),
+]  # fmt: skip
 WORKED_ON = [
+    (f"print geo_intersects_2lines({UP}, {LINE % '[[0, 0], [2, 0]]'})", "touch"),
+    (f"print geo_intersection_2lines({UP}, {LINE % '[[0, 1], [1, 0], [1, 3]]'})", "more than once"),
     ("print a = dynamic([1, 2]) | extend series_outliers(a)", r"series_outliers\(\) is not supported"),
     ("print a = dynamic([2, 3, 2]) | extend series_decompose_anomalies(a)", "not published"),
     ("print a = dynamic([2, 2]) | extend series_decompose_anomalies(a, 1.5, 0, 'none')", "not published"),
@@ -190,6 +229,12 @@ def test_graphs(query: str, wanted: list[list[Any]]) -> None:
 @pytest.mark.parametrize(("query", "wanted"), OTHERS)
 def test_answers(query: str, wanted: list[list[Any]]) -> None:
     """Plugins and functions give what Kusto's do."""
+    assert rows(query) == wanted
+
+
+@pytest.mark.parametrize(("query", "wanted"), PLACES + MIDDLES)
+def test_places(query: str, wanted: list[list[Any]]) -> None:
+    """Cells are those of S2; lines and polygons meet where their edges cross or one holds the other."""
     assert rows(query) == wanted
 
 

@@ -57,6 +57,8 @@ FAMILIES = (
     "networks",
     "geo",
     "geo_shapes",
+    "geo_crossings",
+    "s2",
     "aggregates",
     "windows",
 )
