@@ -6,7 +6,8 @@ are no trouble; the names come back at the very end (`Answer.columns`). A node s
 
 What every engine must keep: strings are never null; a comparison with a null is null but for `==` and `!=` of a null
 and a value (false, true); rows of a filter are those for which it is true; `Sort` alone makes an order, which `Limit`,
-`Number` and the answer keep; the order of rows is lost by every other node but `Filter`, `Project` and `Expand`.
+`Number` and the answer keep; the order of rows is lost by every other node but `Filter`, `Project`, `Expand`
+and `Scan`.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -299,6 +300,41 @@ class Windowed(Struct, frozen=True):
     partition: list[Expression] = []  # the groups of partition and mv-apply
 
 
+class Held(Struct, frozen=True):
+    """What a step of `Scan` remembers of the last row that matched it: `id` in expressions; `column` of the input, or
+    of those that are declared; `empty` is its value while there is no such row."""
+
+    id: Id
+    type: Scalar
+    step: int
+    column: Id
+    empty: Expression
+
+
+class Stage(Struct, frozen=True):
+    """A step of `Scan`: `made` gives the declared columns, in their order."""
+
+    condition: Expression
+    made: list[Expression]
+    output: Literal["all", "last", "none"]
+
+
+class Scan(Struct, frozen=True):
+    """Goes over the rows in their order, step by step as Kusto's scan does; a row comes out once for each step that it
+    matches. `match` numbers the sequences from 0; `partition`: the groups that are gone over apart."""
+
+    input: "Plan"
+    stages: list[Stage]
+    held: list[Held]
+    declared: list[Out]
+    match: Id
+    partition: list[Expression] = []
+
+    @property
+    def columns(self) -> list[Out]:
+        return [*self.input.columns, *self.declared, Out(self.match, "long")]
+
+
 class Shared(Struct, frozen=True):
     """A plan that is read several times (a let of a table, materialize): emitted once. All uses have the same `name`;
     each maps the ids of `plan` to its own."""
@@ -310,7 +346,8 @@ class Shared(Struct, frozen=True):
 
 
 _Source: TypeAlias = "Rows | Table | Numbers | Shared"
-Plan: TypeAlias = "_Source | Filter | Project | Summarize | Best | Sort | Limit | Join | Union | Expand | Number"
+_Step: TypeAlias = "Filter | Project | Summarize | Best | Sort | Limit | Join | Union | Expand | Number | Scan"
+Plan: TypeAlias = "_Source | _Step"
 
 
 class Answer(Struct, frozen=True):

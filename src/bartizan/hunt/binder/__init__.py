@@ -41,6 +41,8 @@ class Binder:
 
 def _table(work: Work, found: Bound) -> Relation:
     """A scalar answers as a table of one cell."""
+    if isinstance(found, Relation) and found.graph is not None:
+        raise KqlError("bind", "a graph is no answer: end with graph-match, graph-shortest-paths or graph-to-table", -1)
     if isinstance(found, Relation):
         return found
     field = work.field("print_0", found.type)

@@ -196,6 +196,13 @@ def _column_ifexists(work: Work, node: tree.Call, names: Names, rows: Rows) -> E
     return scalar_any(work, node.args[1], names, rows) if found is None else found.ref
 
 
+def _column_names_of(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
+    found = bound_any(work, node.args[0], names, Rows()) if len(node.args) == 1 else None
+    if not isinstance(found, Relation):
+        raise KqlError("bind", "column_names_of() takes one table", node.at)
+    return Value("dynamic", found.names())
+
+
 def _pack_all(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     """A bag of all columns; with `true` without what is null or empty."""
     filled = bool(node.args) and constant(
@@ -237,6 +244,7 @@ _SPECIAL: dict[str, Special] = {
     "toscalar": _toscalar,
     "column_ifexists": _column_ifexists,
     "columnifexists": _column_ifexists,
+    "column_names_of": _column_names_of,
     "pack_all": _pack_all,
     **dict.fromkeys(("extract", "extractjson", "extract_json"), _extract),
     **dict.fromkeys(("materialize", "table", "database", "cluster", "workspace", "app", "view"), _no_table),

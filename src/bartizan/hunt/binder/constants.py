@@ -7,6 +7,7 @@ Source: Kusto Query Language, "Numerical operators", "Datetime / timespan arithm
 """
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from operator import add, mul, sub
 from typing import Any
 
@@ -34,12 +35,20 @@ def fold(name: str, args: Sequence[Expression]) -> Value | None:
         return None
     if name in ("tolower", "toupper") and values[0].type == "string" and values[0].value.isascii():
         return Value("string", values[0].value.lower() if name == "tolower" else values[0].value.upper())
+    if name == "tostring" and values[0].type == "datetime":
+        return Value("string", _instant(values[0].value))
     if name in ("todynamic", "parse_json") and values[0].type == "dynamic":
         return values[0] if not isinstance(values[0].value, str) else None
     if name in ("totimespan", "todatetime", "tostring", "tolong", "toreal", "todouble"):
         wanted = {"totimespan": "timespan", "todatetime": "datetime", "tostring": "string", "tolong": "long"}
         return values[0] if values[0].type == wanted.get(name, "real") else None
     return None
+
+
+def _instant(ticks: int) -> str:
+    """An instant as Kusto writes it: with all of its seven digits, which engines need not hold."""
+    moment = datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}{ticks % 10}Z"
 
 
 def wrapped(number: int) -> int:

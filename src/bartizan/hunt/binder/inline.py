@@ -79,7 +79,10 @@ def of_variable(work: Work, name: str, names: Names, at: int) -> "Bound | None":
     variable = holder.names[name]
     if isinstance(variable, Later):
         found = whole(work, variable.value, variable.scope, Rows())
-        variable = TableOf(work.share(found)) if isinstance(found, Relation) else ScalarOf(found)
+        if isinstance(found, Relation):
+            variable = TableOf(work.share(found) if found.graph is None else found)
+        else:
+            variable = ScalarOf(found)
         holder.names[name] = variable
     if isinstance(variable, ScalarOf):
         work.spend(at, size(variable.expression))

@@ -9,11 +9,14 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder import (
     columns,
     expand,
+    graphs,
     groups,
     joins,
+    matches,
     order,
     parse,
     plugins,
+    scan,
     search,
     series,
     sources,
@@ -46,6 +49,9 @@ def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) ->
         step = STEPS.get(op.name)
         if step is None:
             raise KqlError("plan", f"the operator {op.name} is not supported", op.at)
+        if (relation.graph is None) == (op.name in graphs.ON_GRAPHS):
+            what = "works on a graph, of make-graph" if relation.graph is None else "does not work on a graph"
+            raise KqlError("bind", f"{op.name} {what}", op.at)
         relation = step(work, op, names, relation)
         if relation.source:
             relation = relation.unnamed()
@@ -108,6 +114,13 @@ STEPS: dict[str, Step] = {
     "partition": groups.partition,
     "top-nested": groups.top_nested,
     "invoke": groups.invoke,
+    "scan": scan.scan,
+    "make-graph": graphs.make_graph,
+    "graph-match": matches.graph_match,
+    "graph-shortest-paths": matches.graph_match,
+    "graph-to-table": graphs.graph_to_table,
+    "graph-where-nodes": graphs.graph_where,
+    "graph-where-edges": graphs.graph_where,
     "evaluate": plugins.evaluate,
     "render": _same,
     "consume": _consume,

@@ -1,15 +1,16 @@
 """evaluate: plugins. Where the columns rest on the data, it is looked at first; a schema behind the call spares that.
 
 Source: Kusto Query Language, "evaluate plugin operator", "bag_unpack plugin", "pivot plugin", "narrow plugin",
-"ipv4_lookup plugin".
+"rows_near plugin".
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import calls
+from bartizan.hunt.binder import calls, lookups
 from bartizan.hunt.binder.columns import ids
+from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.joins import united
 from bartizan.hunt.binder.naming import Taken
 from bartizan.hunt.binder.prune import prune
@@ -184,7 +185,7 @@ def _values(work: Work, plugin: tree.Plugin, pivot: Field, relation: Relation, k
     return sorted(str(row[0]) for row in looked_at(work, Relation(plan, (field,)), plugin.at))
 
 
-# ------------------------------------------------------------------ narrow, ipv4_lookup
+# ------------------------------------------------------------------ narrow, rows_near
 
 
 def _narrow(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
@@ -206,44 +207,48 @@ def _narrow(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -
     return found.over(Sort(found.plan, [SortKey(found.fields[0].ref, False, True)]), ordered=True)
 
 
-def _ipv4_lookup(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
-    """Rows joined with the networks of a table that hold their address."""
-    call = plugin.call
-    unmatched = any(call.named.get(index) == "return_unmatched" and isinstance(each, tree.Constant) and each.value
-                    for index, each in enumerate(call.args))  # fmt: skip
-    given = [each for index, each in enumerate(call.args) if index not in call.named]
-    if len(given) < 3:
-        raise KqlError("bind", "ipv4_lookup() takes a table, a column of addresses and a column of networks", call.at)
-    if len(given) == 4 and isinstance(given[3], tree.Constant):
-        unmatched = bool(given.pop().value)  # type: ignore[union-attr]
-    networks = work.whole(given[0], names, Rows())
-    if not isinstance(networks, Relation):
-        networks = work.pipe(tree.Pipe(tree.Source(given[0], at=call.at), at=call.at), names, None)  # type: ignore[arg-type]
-    address = _column(plugin, 1, relation)
-    network = networks.by_name().get(given[2].name) if isinstance(given[2], tree.Name) else None
-    if network is None:
-        raise KqlError("bind", "ipv4_lookup() needs the name of a column of networks", call.at)
-    pairs: list[tuple[Expression, Expression]] = []
-    for each in given[3:]:
-        name = each.name if isinstance(each, tree.Name) else ""
-        one, other = relation.by_name().get(name), networks.by_name().get(name)
-        if one is None or other is None:
-            raise KqlError("bind", f"ipv4_lookup(): '{name}' is no column of both tables", call.at)
-        pairs.append((one.ref, other.ref))
-    always = Value("long", 1)
-    inside = apply("ipv4_is_in_range", [convert(address.ref, "string", call.at), network.ref], call.at)
+def _rows_near(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    """Rows that fit, and so many before and after each of them."""
+    told = [constant(calls.scalar_any(work, each, names, Rows()), "a number of rows", plugin.at).value
+            for each in plugin.call.args[1:]]  # fmt: skip
+    if not 1 <= len(told) <= 2 or any(not isinstance(each, int) or each < 0 for each in told):
+        raise KqlError("bind", "rows_near() takes a condition and one or two numbers of rows", plugin.at)
+    before, after = Value("long", told[0]), Value("long", told[-1])
+    place = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
+    number = Field("", place.id, "long")
+    shared = work.share(Relation(Number(relation.cut(), [place]), (number, *relation.fields)), once=True)
+    rows, near = work.again(shared), work.again(shared)
+    seen = Relation(near.plan, near.fields[1:])
+    found = Filter(near.plan, condition(work, _argument(plugin, 0), names, Rows(seen.by_name(), all=seen.fields)))
+    ends = [apply(sign, [near.fields[0].ref, by], plugin.at) for sign, by in (("-", before), ("+", after))]
+    around = apply("range", [*ends, Value("long", 1)], plugin.at)
+    part = Unnested(work.id(), "long", around)
+    chosen = Join(rows.cut(), Expand(found, [part]), "leftsemi", [(rows.fields[0].ref, Ref("long", part.id))])
+    return Relation(Sort(chosen, [SortKey(rows.fields[0].ref, False, True)]), rows.fields[1:], ordered=True)
+
+
+def _segments(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    """Known for no rows, and with it the columns; of rows it is an error, as how the engine chooses patterns is not
+    published."""
+    number = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
+    place = Ref("long", number.id)
+    why = f"{plugin.call.name}() is not supported: how the engine works it out is not published"
+    never = apply("assert", [apply("<", [place, Value("long", 0)], plugin.at), Value("string", why)], plugin.at)
+    none = Relation(Filter(Number(relation.cut(), [number]), never), relation.fields)
     taken = Taken(relation.names())
-    fields = [*relation.fields, *(Field(taken.free(each.name), each.id, each.type) for each in networks.fields)]
-    joined = Join(relation.cut(), networks.cut(), "inner", pairs or [(always, always)])
-    matched = Relation(Filter(joined, inside), tuple(fields))
-    if unmatched:
-        raise KqlError("plan", "ipv4_lookup() with return_unmatched is not supported", call.at)
-    return matched
+    shown: tuple[tuple[str, Scalar], ...] = (("SegmentId", "long"), ("Count", "long"), ("Percent", "real"))
+    made: list[tuple[Field, Expression]] = [
+        (work.field(taken.free(name), type_), convert(place, type_, plugin.at)) for name, type_ in shown
+    ]
+    return project(none, [*made, *((each, each.ref) for each in relation.fields)])
 
 
 PLUGINS: dict[str, Callable[[Work, tree.Plugin, Names, Relation], Relation]] = {
     "bag_unpack": _bag_unpack,
     "pivot": _pivot,
     "narrow": _narrow,
-    "ipv4_lookup": _ipv4_lookup,
+    "rows_near": _rows_near,
+    "basket": _segments,
+    "autocluster": _segments,
+    **lookups.PLUGINS,
 }

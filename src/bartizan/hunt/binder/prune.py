@@ -199,6 +199,13 @@ class _Pruner:
         ]
         return p.Number(children[0], made) if made else children[0]
 
+    def _scan(self, plan: p.Scan, need: Need, children: list[Plan]) -> Plan:
+        stages = [
+            replace(each, condition=self.expression(each.condition), made=[self.expression(one) for one in each.made])
+            for each in plan.stages
+        ]
+        return replace(plan, input=children[0], stages=stages)
+
 
 # ------------------------------------------------------------------ what a node reads
 
@@ -253,6 +260,8 @@ def _expressions(plan: Plan, need: Need) -> list[Expression]:
             return [
                 arg for each in made for arg in (*each.args, *each.partition, *([each.restart] if each.restart else []))
             ]
+        case p.Scan():
+            return [*(one for each in plan.stages for one in (each.condition, *each.made)), *plan.partition]
         case p.Join():
             return [each for pair in plan.on for each in pair]
     return []
@@ -273,6 +282,10 @@ def _inputs(plan: Plan, need: Need) -> list[tuple[Plan, Need]]:
     if isinstance(plan, p.Rows | p.Table | p.Numbers | p.Shared):
         return []
     read = ids(_expressions(plan, need))
+    if isinstance(plan, p.Scan):
+        read |= need | {each.column for each in plan.held}
+        read -= {each.id for each in plan.held}
+        read -= {plan.match, *(each.id for each in plan.declared)}
     if isinstance(plan, p.Filter | p.Sort | p.Limit | p.Expand | p.Number):
         read |= need
     if isinstance(plan, p.Expand | p.Number):

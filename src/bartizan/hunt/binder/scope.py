@@ -34,6 +34,7 @@ class Relation(Struct, frozen=True):
     source: str = ""
     ordered: bool = False
     ingested: "Ref | None" = None  # when the row came in
+    graph: "Graph | None" = None  # then the fields are none
 
     def by_name(self) -> dict[str, Field]:
         return {each.name: each for each in self.fields}
@@ -62,6 +63,15 @@ class Relation(Struct, frozen=True):
             return self.plan
         unique = {each.id: Column(each.id, each) for each in wanted}
         return Project(self.plan, list(unique.values()))
+
+
+class Graph(Struct, frozen=True):
+    """Of make-graph. Both are shared plans, to be read by `Work.again`. The first field of the nodes is their key; the
+    first three of the edges are the keys of both ends and the edge's number. The fields behind are their properties."""
+
+    nodes: Relation
+    edges: Relation
+    directed: bool
 
 
 class ScalarOf(Struct):

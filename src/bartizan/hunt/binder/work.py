@@ -93,7 +93,7 @@ class Work:
     def again(self, relation: Relation) -> Relation:
         """A relation made by `share`, with ids of its own."""
         plan = relation.plan
-        if not isinstance(plan, Shared):
+        if not isinstance(plan, Shared) or relation.graph is not None:
             return relation
         self.spend(-1, len(plan.columns))
         new = {each.id: self.id() for each in plan.columns}

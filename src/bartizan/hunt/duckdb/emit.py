@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from bartizan.hunt import plan as p
 from bartizan.hunt.deadline import Deadline
-from bartizan.hunt.duckdb import expand, joins, literal, windows
+from bartizan.hunt.duckdb import expand, joins, literal, scans, windows
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, plain, subquery
 from bartizan.hunt.duckdb.values import shown
 from bartizan.hunt.fault import KqlError
@@ -270,6 +270,9 @@ class Emitter:
 
     def _number(self, node: p.Number) -> Select:
         return windows.windows(self, node)
+
+    def _scan(self, node: p.Scan) -> Select:
+        return scans.scan(self, node)
 
     def _shared(self, node: p.Shared) -> Select:
         inner = node.plan.columns

@@ -48,6 +48,7 @@ FAMILIES = (
     "xml",
     "hashes",
     "numbers",
+    "units",
     "times",
     "formats",
     "dynamics",
@@ -56,6 +57,8 @@ FAMILIES = (
     "networks",
     "geo",
     "geo_shapes",
+    "geo_crossings",
+    "s2",
     "aggregates",
     "windows",
 )

@@ -8,7 +8,7 @@ Source: Kusto Query Language, "Scalar functions", group "Dynamic/array functions
 
 from collections.abc import Sequence
 
-from bartizan.hunt.duckdb.literal import as_json, text
+from bartizan.hunt.duckdb.literal import as_json, once, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import constant, function
@@ -300,3 +300,24 @@ def _size(args: Sequence[str], apply: Apply) -> str:
 
 
 function("estimate_data_size", "any any* -> long", duckdb=_size)
+
+# ------------------------------------------------------------------ one text for equal values
+
+DEEPEST = 5  # arrays and bags within one another; binding takes twice the time with each
+macro(
+    "kf_canonical_0(x) := CASE WHEN json_type(x) IN ('OBJECT', 'ARRAY') THEN error('dynamic_to_json() of a value "
+    f"that is nested deeper than {DEEPEST} levels is not supported') ELSE x::VARCHAR END"
+)
+for _level in range(1, DEEPEST + 1):
+    # Members in the order of their names; `p` stands before the value.
+    macro(
+        f"kf_canonical_{_level}(x) := CASE json_type(x) WHEN 'OBJECT' THEN '{{' WHEN 'ARRAY' THEN '[' ELSE x::VARCHAR "
+        "END || coalesce(array_to_string(list_transform(CASE json_type(x) "
+        f"WHEN 'OBJECT' THEN list_transform(list_sort(kf_entries(x)), lambda e{_level}: {{'p': "
+        f"to_json(e{_level}.k)::VARCHAR || ':', 'v': e{_level}.v}}) "
+        f"WHEN 'ARRAY' THEN list_transform(kf_list(x), lambda e{_level}: {{'p': '', 'v': e{_level}}}) END, "
+        f"lambda m{_level}: m{_level}.p || coalesce(kf_canonical_{_level - 1}(m{_level}.v), 'null')), ','), '') "
+        "|| CASE json_type(x) WHEN 'OBJECT' THEN '}' WHEN 'ARRAY' THEN ']' ELSE '' END"
+    )
+function("dynamic_to_json", "dynamic -> string", duckdb=lambda args, _: (
+    f"coalesce({once(args, lambda x: f'kf_canonical_{DEEPEST}({x})')}, '')"))  # fmt: skip

@@ -12,7 +12,7 @@ from bartizan.hunt.duckdb.literal import text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import constant, function
-from bartizan.hunt.plan import Apply
+from bartizan.hunt.plan import Apply, Expression, Value
 
 BETWEEN = " /-:,._[]"
 DATETIME = {
@@ -64,6 +64,13 @@ def _fraction(specifier: str, digits: str) -> str:
     return f"{name}({digits}, {len(specifier)})"
 
 
+def _digits(sql: str, instant: Expression) -> str:
+    """The seven digits behind the second: of a constant all, of what is stored six."""
+    if isinstance(instant, Value) and instant.value is not None:
+        return text(f"{instant.value % 10_000_000:07d}")
+    return f"(strftime({sql}, '%f') || '0')"
+
+
 def _format(args: Sequence[str], apply: Apply) -> str:
     parts: list[str] = []
     run = ""
@@ -73,7 +80,7 @@ def _format(args: Sequence[str], apply: Apply) -> str:
             if run:
                 parts.append(f"strftime({args[0]}, {text(run)})")
             run = ""
-            parts.append(_fraction(piece, f"(strftime({args[0]}, '%f') || '0')"))
+            parts.append(_fraction(piece, _digits(args[0], apply.args[0])))
         else:
             run += DATETIME[piece] if specifier else piece
     if run:

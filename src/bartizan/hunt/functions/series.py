@@ -9,11 +9,10 @@ Source: Kusto Query Language, "Scalar functions", group "Series processing funct
 from collections.abc import Sequence
 from functools import partial
 
-from bartizan.hunt.duckdb.literal import as_json
+from bartizan.hunt.duckdb.literal import as_json, once, text
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import constant, function
-from bartizan.hunt.plan import Apply
+from bartizan.hunt.plan import Apply, Value
 from bartizan.hunt.tree import Scalar
 
 # What the columns of a result are called behind the name of the function (and of the argument); their types.
@@ -328,24 +327,43 @@ function("series_fill_linear", "dynamic number? bool? number? -> dynamic", duckd
 # ------------------------------------------------------------------ what is known and not here
 
 
-def _refuse(name: str, _: Sequence[str], __: Apply) -> str:
-    raise KqlError("plan", f"{name}() is not supported: its result rests on a search for periods that is not published")
+def _refuse(name: str, of_none: str, args: Sequence[str], _: Apply) -> str:
+    """An error as soon as there is a series that has elements: for no rows, as for an empty series, the answer is
+    known, and with it the columns."""
+    why = f"{name}() is not supported: how the engine works it out is not published"
+    return (
+        f"(CASE WHEN json_array_length({args[0]}) > 0 THEN error({text(why)})::VARCHAR "
+        f"WHEN {args[0]} IS NOT NULL THEN {text(of_none)} END)"
+    )
 
 
-for _name in ("series_decompose", "series_decompose_anomalies", "series_decompose_forecast", "series_seasonal"):
-    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name))
-MANY |= {
-    "series_decompose_anomalies": (("ad_flag", "dynamic"), ("ad_score", "dynamic"), ("baseline", "dynamic")),
-    "series_decompose": (
-        ("baseline", "dynamic"),
-        ("seasonal", "dynamic"),
-        ("trend", "dynamic"),
-        ("residual", "dynamic"),
-    ),
-    "series_decompose_forecast": (
-        ("baseline", "dynamic"),
-        ("seasonal", "dynamic"),
-        ("trend", "dynamic"),
-        ("residual", "dynamic"),
-    ),
-}
+macro(
+    "kf_flat_anomalies(l) := '[' || kf_of_numbers(list_transform(l, lambda r: 0.0::DOUBLE), TRUE) || ',' || "
+    "kf_of_reals(list_transform(l, lambda r: 0.0::DOUBLE)) || ',' || kf_of_reals(l) || ']'"
+)
+macro(
+    "kf_is_flat(l) := len(l) > 0 AND list_min(l) = list_max(l) AND len(list_filter(l, lambda r: isfinite(r))) = len(l)"
+)
+
+
+def _anomalies(args: Sequence[str], apply: Apply) -> str:
+    """Where all is the same, nothing stands out, and the baseline is the series."""
+    refused = _refuse("series_decompose_anomalies", "[[],[],[]]", args, apply)
+    trend = apply.args[3] if len(apply.args) > 3 else Value("string", "avg")
+    if not isinstance(trend, Value) or trend.value not in ("avg", "linefit"):
+        return refused
+    flat = once(args[:1], lambda x: f"CASE WHEN kf_is_flat(kf_reals({x})) THEN kf_flat_anomalies(kf_reals({x})) END")
+    return f"coalesce({flat}, {refused})"
+
+
+function("series_decompose_anomalies", "dynamic any* -> dynamic", duckdb=_anomalies)
+for _name, _count in (
+    ("series_decompose", 4),
+    ("series_periods_detect", 2),
+    ("series_periods_validate", 2),
+):
+    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name, f"[{','.join(['[]'] * _count)}]"))
+for _name in ("series_decompose_forecast", "series_seasonal", "series_outliers"):
+    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name, "[]"))
+for _name in ("series_fit_2lines", "series_fit_2lines_dynamic"):
+    function(_name, "dynamic -> dynamic", duckdb=partial(_refuse, _name, "null"))

@@ -1,0 +1,309 @@
+"""graph-match and graph-shortest-paths: a pattern becomes joins of nodes and edges.
+
+A path of several lengths is made length by length, each from the one before; what `map`, `any` and `all` ask of its
+edges, or of the nodes within it, is gathered on the way.
+
+Source: Kusto Query Language, "graph-match operator", "graph-shortest-paths operator", "map()", "any()", "all()",
+"inner_nodes()".
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder.columns import parts
+from bartizan.hunt.binder.expressions import condition
+from bartizan.hunt.binder.graphs import ENDS, KEY
+from bartizan.hunt.binder.joins import option, united
+from bartizan.hunt.binder.naming import Taken
+from bartizan.hunt.binder.order import first, sorted_
+from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
+from bartizan.hunt.binder.work import Work, apply, project
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.plan import Expression, Filter, Join, Plan, SortKey, Value
+
+MOST_HOPS = 16  # of a path
+GATHERED = ("map", "any", "all")
+ALWAYS = Value("long", 1)
+
+
+class Gathered(Struct):
+    """What is asked of all edges of a path (or of the nodes within it): `field` holds it for a whole path."""
+
+    how: str
+    inner: bool
+    edge: str
+    of: tree.Expr
+    field: Field
+
+    def none(self) -> Expression:
+        return Value("dynamic", []) if self.how == "map" else Value("bool", self.how == "all")
+
+    def more(self, before: Expression, one: Expression) -> Expression:
+        """With one edge, or node, more."""
+        if self.how == "map":
+            return apply("array_concat", [before, apply("pack_array", [one], self.of.at)], self.of.at)
+        return apply("or" if self.how == "any" else "and", [before, one], self.of.at)
+
+
+def graph_match(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    body, graph = op.body, relation.graph
+    assert isinstance(body, tree.Graph) and graph is not None
+    if not body.project:
+        raise KqlError("plan", f"{op.name} without project is not supported", op.at)
+    return _Match(work, op, names, graph, body).answer(body)
+
+
+class _Match:
+    """One match while it is bound."""
+
+    def __init__(self, work: Work, op: tree.Operator, names: Names, graph: Graph, body: tree.Graph) -> None:
+        self.work, self.op, self.names, self.graph = work, op, names, graph
+        self.shortest = op.name == "graph-shortest-paths"
+        self.cycles = option(op, "cycles", "unique_edges").lower()
+        if self.cycles not in ("all", "none", "unique_edges"):
+            raise KqlError("bind", f"there is no kind '{self.cycles}' of cycles", op.at)
+        self.plan: Plan | None = None
+        self.fields: list[Field] = []  # all that the plan gives
+        self.nodes: dict[str, Field] = {}  # the key of each node of the pattern
+        self.sides: dict[str, dict[str, Field]] = {}
+        self.edges: list[Field] = []  # numbers of single edges
+        self.paths: list[Field] = []  # arrays of the numbers of the edges of paths
+        self.lengths = {each.name: each for one in body.patterns for each in one if each.kind != "node"
+                        and each.name and each.least is not None}  # fmt: skip
+        self.gathered: list[Gathered] = []
+
+    def answer(self, body: tree.Graph) -> Relation:
+        where = None if body.where is None else self._lifted(body.where)
+        columns: list[tree.Named] = [self._lifted(each) for each in body.project]
+        for pattern in body.patterns:
+            self._pattern(pattern)
+        assert self.plan is not None
+        found = Relation(self.plan, tuple(self.fields))
+        rows = Rows({each.field.name: each.field for each in self.gathered}, self.sides)
+        for each in self._no_edge_twice():
+            found = found.over(Filter(found.plan, each))
+        if where is not None:
+            found = found.over(Filter(found.plan, condition(self.work, where, self.names, rows)))
+        if self.shortest:
+            found = self._shortest(body, found)
+        taken, made = Taken(), list[tuple[Field, Expression]]()
+        for column in columns:
+            for part in parts(self.work, column, self.names, rows):
+                name = taken.free(part.name) if part.name else taken.column()
+                made.append((self.work.field(name, part.value.type), part.value))
+        return project(found, made)
+
+    def _lifted(self, node: Any) -> Any:
+        """The same tree, where what is gathered along a path is a name."""
+        if isinstance(node, list):
+            return [self._lifted(each) for each in node]
+        if not isinstance(node, tree.Node):
+            return node
+        if isinstance(node, tree.Call) and node.name.lower() in GATHERED and len(node.args) == 2:
+            return self._gather(node)
+        changes = {
+            name: self._lifted(getattr(node, name)) for name in node.__struct_fields__ if name not in ("at", "end")
+        }
+        return replace(node, **changes)
+
+    def _gather(self, node: tree.Call) -> tree.Name:
+        target, of = node.args
+        inner = isinstance(target, tree.Call) and target.name.lower() == "inner_nodes" and len(target.args) == 1
+        path = target.args[0] if isinstance(target, tree.Call) and inner else target
+        if not isinstance(path, tree.Name) or path.name not in self.lengths or isinstance(of, tree.Pipe):
+            raise KqlError(
+                "bind", f"{node.name}() takes an edge of several lengths, or the inner nodes of one", node.at
+            )
+        how = node.name.lower()
+        name = f"{node.name}#{len(self.gathered)}"
+        field = self.work.field(name, "dynamic" if how == "map" else "bool")
+        self.gathered.append(Gathered(how, inner, path.name, of, field))
+        return tree.Name(name, at=node.at, end=node.end)
+
+    # -------------------------------------------------------------- the pattern
+
+    def _pattern(self, pattern: Sequence[tree.Edge]) -> None:
+        if len(pattern) % 2 == 0 or any(
+            (each.kind == "node") != (place % 2 == 0) for place, each in enumerate(pattern)
+        ):
+            raise KqlError("bind", "a pattern is a node, or nodes with an edge between each two", pattern[0].at)
+        if self.shortest and len(pattern) != 3:
+            raise KqlError("plan", "a shortest path is supported between two nodes", pattern[0].at)
+        at = self._node(pattern[0], None)
+        for edge, node in zip(pattern[1::2], pattern[2::2], strict=True):
+            hop = self._path(edge) if edge.least is not None else self._edge(edge)
+            self._join(hop, at, hop.fields[0])
+            at = self._node(node, hop.fields[1])
+
+    def _node(self, node: tree.Edge, reached: Field | None) -> Field:
+        """The key of a node: new, or known and met again."""
+        known = self.nodes.get(node.name or "")
+        if known is not None:
+            if reached is not None:
+                self._filter(apply("==", [known.ref, reached.ref], node.at))
+            return known
+        rows = self.work.again(self.graph.nodes)
+        key = rows.fields[0]
+        self._join(rows, reached, key)
+        self.nodes[node.name or f"#{len(self.nodes)}"] = key
+        if node.name:
+            self._side(node, rows.fields[KEY:])
+        return key
+
+    def _join(self, rows: Relation, mine: Field | None, other: Field) -> None:
+        self.work.spend(self.op.at, len(rows.fields))
+        self.fields += rows.fields
+        if self.plan is None:
+            self.plan = rows.cut()
+            return
+        on: tuple[Expression, Expression] = (ALWAYS, ALWAYS) if mine is None else (mine.ref, other.ref)
+        self.plan = Join(self.plan, rows.cut(), "inner", [on])
+
+    def _filter(self, fits: Expression) -> None:
+        assert self.plan is not None
+        self.plan = Filter(self.plan, fits)
+
+    def _side(self, one: tree.Edge, fields: Sequence[Field]) -> None:
+        assert one.name is not None
+        if one.name in self.sides:
+            raise KqlError("bind", f"'{one.name}' is called so twice", one.at)
+        self.sides[one.name] = {each.name: each for each in fields}
+
+    def _edge(self, edge: tree.Edge) -> Relation:
+        rows = self._directed(edge)
+        self.edges.append(rows.fields[2])
+        if edge.name:
+            self._side(edge, rows.fields[ENDS:])
+        return rows
+
+    def _directed(self, edge: tree.Edge) -> Relation:
+        """The edges as they are gone along."""
+        rows = self.work.again(self.graph.edges)
+        source, target, *rest = rows.fields
+        if edge.kind == "out" and self.graph.directed:
+            return rows
+        if edge.kind == "in" and self.graph.directed:
+            return Relation(rows.plan, (target, source, *rest))
+        other = self.work.again(self.graph.edges)
+        back = Relation(other.plan, (other.fields[1], other.fields[0], *other.fields[2:]))
+        legs = [Relation(leg.plan, tuple(_renamed(leg.fields))) for leg in (rows, back)]
+        both = united(self.work, legs, False, "")
+        return Relation(both.plan, tuple(Field(old.name, new.id, new.type)
+                                         for old, new in zip(rows.fields, both.fields, strict=True)))  # fmt: skip
+
+    def _no_edge_twice(self) -> list[Expression]:
+        at = self.op.at
+        if self.cycles == "none":
+            if self.paths:
+                raise KqlError("plan", "cycles=none of paths of several lengths is not supported", at)
+            keys = list({each.id: each for each in self.nodes.values()}.values())
+            return [apply("!=", [one.ref, other.ref], at) for one, other in combinations(keys, 2)]
+        if self.cycles == "all":
+            return []
+        made = [apply("!=", [one.ref, other.ref], at) for one, other in combinations(self.edges, 2)]
+        made += [_without(path.ref, edge.ref, at) for path in self.paths for edge in self.edges]
+        for one, other in combinations(self.paths, 2):
+            common = apply("array_length", [apply("set_intersect", [one.ref, other.ref], at)], at)
+            made.append(apply("==", [common, Value("long", 0)], at))
+        return made
+
+    # -------------------------------------------------------------- paths
+
+    def _path(self, edge: tree.Edge) -> Relation:
+        """Both ends, the array of its edges, and what is gathered; a row for each path of an allowed length."""
+        least, most = edge.least or 0, edge.most or 0
+        if not 0 <= least <= most or not 0 < most <= MOST_HOPS:
+            raise KqlError("plan", f"a path of {least} to {most} edges is not supported; at most {MOST_HOPS}", edge.at)
+        wanted = [each for each in self.gathered if each.edge == (edge.name or "")]
+        step = self.work.share(self._step(edge, wanted), once=True)
+        levels = [] if least else [self._standing(wanted)]
+        level = self.work.share(self._begun(step, wanted))
+        for length in range(1, most + 1):
+            if length > 1:
+                level = self.work.share(self._longer(level, step, wanted, edge.at))
+            if length >= least:
+                levels.append(self.work.again(level))
+        found = united(self.work, levels, False, "")
+        fields = {each.name: each for each in found.fields}
+        gathered = [Field(each.field.name, fields[each.field.name].id, each.field.type) for each in wanted]
+        for each, field in zip(wanted, gathered, strict=True):
+            each.field = field
+        self.paths.append(fields["#path"])
+        return Relation(found.plan, (fields["#from"], fields["#to"], fields["#path"], *gathered))
+
+    def _named(self, ends: Sequence[Expression], wanted: Sequence[Gathered], values: Sequence[Expression],
+               relation: Relation) -> Relation:  # fmt: skip
+        names = ["#from", "#to", "#path", *(each.field.name for each in wanted)]
+        made = [(self.work.field(name, value.type), value) for name, value in zip(names, (*ends, *values), strict=True)]
+        return project(relation, made)
+
+    def _step(self, edge: tree.Edge, wanted: Sequence[Gathered]) -> Relation:
+        """An edge with what each gathered expression gives for it, and for the node that it starts from."""
+        rows = self._directed(edge)
+        inner = any(each.inner for each in wanted)
+        nodes = self.work.again(self.graph.nodes)
+        seen = {True: Rows({each.name: each for each in nodes.fields[KEY:]}),
+                False: Rows({each.name: each for each in rows.fields[ENDS:]})}  # fmt: skip
+        if inner:
+            on = [(rows.fields[0].ref, nodes.fields[0].ref)]
+            rows = Relation(Join(rows.cut(), nodes.cut(), "inner", list(on)), rows.fields)
+        values = [self._value(each, seen[each.inner]) for each in wanted]
+        return self._named([each.ref for each in rows.fields[:ENDS]], wanted, values, rows)
+
+    def _value(self, one: Gathered, rows: Rows) -> Expression:
+        if one.how == "map":
+            return self.work.bind(one.of, self.names, rows)
+        fits = condition(self.work, one.of, self.names, rows)
+        return apply("coalesce", [fits, Value("bool", False)], one.of.at)
+
+    def _begun(self, step: Relation, wanted: Sequence[Gathered]) -> Relation:
+        rows = self.work.again(step)
+        source, target, number, *given = (each.ref for each in rows.fields)
+        values = [
+            each.none() if each.inner else each.more(each.none(), one) for each, one in zip(wanted, given, strict=True)
+        ]
+        path = apply("pack_array", [number], self.op.at)
+        return self._named([source, target, path], wanted, values, rows)
+
+    def _standing(self, wanted: Sequence[Gathered]) -> Relation:
+        """Paths of no edge."""
+        rows = self.work.again(self.graph.nodes)
+        key = rows.fields[0].ref
+        return self._named([key, key, Value("dynamic", [])], wanted, [each.none() for each in wanted], rows)
+
+    def _longer(self, level: Relation, step: Relation, wanted: Sequence[Gathered], at: int) -> Relation:
+        before, rows = self.work.again(level), self.work.again(step)
+        source, reached, path, *held = (each.ref for each in before.fields)
+        start, target, number, *given = (each.ref for each in rows.fields)
+        plan: Plan = Join(before.cut(), rows.cut(), "inner", [(reached, start)])
+        if self.cycles != "all":
+            plan = Filter(plan, _without(path, number, at))
+        values = [each.more(mine, one) for each, mine, one in zip(wanted, held, given, strict=True)]
+        longer = apply("array_concat", [path, apply("pack_array", [number], at)], at)
+        return self._named([source, target, longer], wanted, values, Relation(plan, (*before.fields, *rows.fields)))
+
+    def _shortest(self, body: tree.Graph, found: Relation) -> Relation:
+        """Between each two nodes one path of the fewest edges."""
+        if len(body.patterns) != 1 or not self.paths or option(self.op, "output", "any").lower() != "any":
+            raise KqlError("plan", "shortest paths are supported for one pattern, with output=any", self.op.at)
+        length = apply("array_length", [self.paths[0].ref], self.op.at)
+        groups = tuple(each.ref for each in list(self.nodes.values())[:2])
+        grouped = Relation(found.plan, found.fields, groups)
+        ordered = sorted_(grouped, [SortKey(length, False, True)])
+        single = first(self.work, ordered, Value("long", 1))
+        return Relation(single.plan, single.fields)
+
+
+def _renamed(fields: Sequence[Field]) -> list[Field]:
+    """Ends and number of an edge by names of their own, so that they are not taken for one another."""
+    hidden = [Field(f"#{index}", each.id, each.type) for index, each in enumerate(fields[:ENDS])]
+    return [*hidden, *fields[ENDS:]]
+
+
+def _without(path: Expression, number: Expression, at: int) -> Expression:
+    return apply("==", [apply("array_index_of", [path, number], at), Value("long", -1)], at)

@@ -1,0 +1,253 @@
+"""Queries that need no table, and the rows that they give."""
+
+from typing import Any
+
+import duckdb
+import pytest
+from tests.hunt.harness import Harness
+
+from bartizan.hunt.fault import KqlError
+
+_HARNESS = Harness({})
+STEPS = 'datatable(t: timespan, e: string)[0m, "A", 1m, "Go", 2m, "B", 4m, "End", 6m, "C", 8m, "Go", 20m, "End"]'
+SCANS: list[tuple[str, list[list[Any]]]] = [
+    (
+        "range x from 1 to 4 step 1 | scan declare (c: long = 0) with (step s: true => c = s.c + x;)",
+        [[1, 1], [2, 3], [3, 6], [4, 10]],
+    ),
+    # The name alone is what the column begins with.
+    (
+        "range x from 1 to 2 step 1 | scan declare (c: long = 5) with (step s: true => c = c + x;)",
+        [[1, 6], [2, 7]],
+    ),
+    # What a step does not assign has its default; a string without one is empty.
+    ("print x = 1 | scan declare (c: long, s: string) with (step a: true;)", [[1, None, ""]]),
+    (
+        'datatable(v: string)["", "a", "", "b"] | scan declare (f: string = "z") with '
+        "(step s: true => f = iff(isempty(v), s.f, v);)",
+        [["", "z"], ["a", "a"], ["", "a"], ["b", "b"]],
+    ),
+    # A condition that is null is not met.
+    ("datatable(v: long)[long(null), 1] | scan with (step s: v > 0;)", [[1]]),
+    (
+        f'{STEPS} | sort by t asc | scan with_match_id=m with (step a: e == "Go"; '
+        'step b: e !in ("Go", "End") and t - a.t <= 5m; step c: e == "End" and t - a.t <= 5m;)',
+        [["00:01:00", "Go", 0], ["00:02:00", "B", 0], ["00:04:00", "End", 0], ["00:08:00", "Go", 1]],
+    ),
+    # Of matches that repeat only the last; of another step none.
+    (
+        "range x from 1 to 6 step 1 | scan with_match_id=m with (step a output=last: x % 3 != 0; step b: x % 3 == 0;)",
+        [[2, 0], [3, 0], [5, 1], [6, 1]],
+    ),
+    ("range x from 1 to 3 step 1 | scan with (step a output=none: x > 0; step b: x == 3;)", [[3]]),
+    # Each part is gone over apart.
+    (
+        "range x from 1 to 6 step 1 | extend g = x % 2 | partition by g (scan declare (c: long = 0) with "
+        "(step s: true => c = s.c + x;)) | sort by x asc | project x, c",
+        [[1, 1], [2, 2], [3, 4], [4, 6], [5, 9], [6, 12]],
+    ),
+    # Of the source's columns nothing is remembered at first.
+    (
+        "range x from 1 to 3 step 1 | extend y = x * 2 | scan declare (c: long = 0) with "
+        "(step s: true => c = s.y + y;) | project c",
+        [[None], [6], [10]],
+    ),
+    ("range x from 1 to 0 step 1 | scan with (step s: true;)", []),
+]
+PEOPLE = 'let P = datatable(name: string, age: long)["A", 30, "B", 20, "C", 25, "D", 40];'
+EDGES = 'let E = datatable(s: string, t: string, w: long)["A", "B", 1, "B", "C", 2, "C", "A", 3, "C", "X", 4];'
+GRAPH = f"{PEOPLE}{EDGES} E | make-graph s --> t with P on name"
+KEYS = f"{EDGES} E | make-graph s --> t with_node_id=n"
+GRAPHS: list[tuple[str, list[list[Any]]]] = [
+    (
+        f'{GRAPH} | graph-match (a)-[e]->(b) where a.name == "C" project b.name, b.age, e.w',
+        [["A", 30, 3], ["X", None, 4]],
+    ),
+    (f'{GRAPH} | graph-match (a)<-[e]-(b) where a.name == "C" project x = b.name', [["B"]]),
+    (f'{GRAPH} | graph-match (a)-[e]-(b) where a.name == "C" project x = b.name, e.w', [["A", 3], ["B", 2], ["X", 4]]),
+    (f'{GRAPH} | graph-match (a)-->(b)-->(c) where a.name == "A" project x = c.name', [["C"]]),
+    # A name that comes again is the same node.
+    (f"{GRAPH} | graph-match (a)-->(b)-->(c)-->(a) project x = a.name", [["A"], ["B"], ["C"]]),
+    (f'{GRAPH} | graph-match (a)-->(b), (b)-->(c) where a.name == "B" project x = c.name', [["A"], ["X"]]),
+    # A node without edges is a node.
+    (f"{GRAPH} | graph-match (a) where a.age > 29 project x = a.name", [["A"], ["D"]]),
+    # No edge is gone along twice, unless cycles may.
+    (
+        f'{GRAPH} | graph-match (a)-[e*1..4]->(b) where a.name == "A" project x = b.name, p = map(e, w)',
+        [["A", [1, 2, 3]], ["B", [1]], ["C", [1, 2]], ["X", [1, 2, 4]]],
+    ),
+    (
+        f'{GRAPH} | graph-match cycles=all (a)-[e*4..4]->(b) where a.name == "A" project p = map(e, w)',
+        [[[1, 2, 3, 1]]],
+    ),
+    (f"{GRAPH} | graph-match cycles=none (a)-->(b)-->(c) project x = a.name, y = c.name", [
+        ["A", "C"], ["B", "A"], ["B", "X"], ["C", "B"],
+    ]),
+    (
+        f'{GRAPH} | graph-match (a)-[e*1..3]->(b) where a.name == "A" and all(inner_nodes(e), age < 25) '
+        "project x = b.name, i = map(inner_nodes(e), name), big = any(e, w > 1)",
+        [["B", [], False], ["C", ["B"], True]],
+    ),
+    (f'{KEYS} | graph-match (a)-[e*0..1]->(b) where a.n == "A" project x = b.n, p = map(e, w)',
+     [["A", []], ["B", [1]]]),
+    (
+        f'{KEYS} | graph-shortest-paths (a)-[e*1..5]->(b) where a.n == "A" project x = b.n, p = map(e, w)',
+        [["A", [1, 2, 3]], ["B", [1]], ["C", [1, 2]], ["X", [1, 2, 4]]],
+    ),
+    (f"{GRAPH} | graph-where-nodes age > 22 | graph-match (a)-->(b) project x = a.name, y = b.name", [["C", "A"]]),
+    (f"{GRAPH} | graph-where-edges w < 3 | graph-to-table edges | project w", [[1], [2]]),
+    (f"{GRAPH} | graph-to-table nodes", [["A", 30], ["B", 20], ["C", 25], ["D", 40], ["X", None]]),
+    (f"{EDGES} let G = E | make-graph s --> t with_node_id=n; G | graph-match (a)-->(b) project a.n", [
+        ["A"], ["B"], ["C"], ["C"],
+    ]),
+]  # fmt: skip
+NETS = 'let N = datatable(net: string, who: string)["10.1.0.0/16", "a", "10.2.0.0/16", "b"];'
+HOSTS = 'datatable(ip: string, n: long)["10.1.2.3", 1, "192.168.1.1", 2]'
+SHAPES = """let S = datatable(name: string, p: dynamic)["t", dynamic({"type": "Polygon", "coordinates":
+[[[0, 0], [2, 0], [2, 2], [0, 0]]]})]; datatable(x: real, y: real)[1.0, 0.5, 5.0, 5.0]"""
+STEPPED = "range x from 1 to 9 step 1"
+OTHERS: list[tuple[str, list[list[Any]]]] = [
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, ip, net)", [["10.1.2.3", 1, "10.1.0.0/16", "a"]]),
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, ip, net, return_unmatched = true) | sort by n asc",
+     [["10.1.2.3", 1, "10.1.0.0/16", "a"], ["192.168.1.1", 2, "", ""]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, p, x, y)", [[1, 0.5, "t"]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, x, y, p) | project x, s = tostring(p.type)", [[1, "Polygon"]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, p, x, y, return_unmatched = true) | project x, name | sort by x asc",
+     [[1, "t"], [5, ""]]),
+    (f"{SHAPES} | evaluate geo_polygon_lookup(S, p, x, y, radius = 1000000) | count", [[2]]),
+    (f"{STEPPED} | evaluate rows_near(x == 5, 1)", [[4], [5], [6]]),
+    (f"{STEPPED} | evaluate rows_near(x in (1, 8), 1, 2)", [[1], [2], [3], [7], [8], [9]]),
+    (f"{STEPPED} | evaluate rows_near(x > 9, 1)", []),
+    ('print d = dynamic({"b": [3, {"z": 1, "a": null}], "a": {}}) | project dynamic_to_json(d)',
+     [['{"a":{},"b":[3,{"a":null,"z":1}]}']]),
+    ('print d = dynamic(null), e = dynamic("x"), f = dynamic([]) | project dynamic_to_json(d), dynamic_to_json(e), '
+     "dynamic_to_json(f)", [["", '"x"', "[]"]]),
+    ("let F = () { print A = 1, B = 2 }; print column_names_of(F())", [[["A", "B"]]]),
+    ("print convert_length(1.2, 'Meter', 'Foot'), convert_mass(1.0, 'Nothing', 'Gram')", [[3.9370078740157477, None]]),
+    ("print convert_force(1.2, 'Newton', 'Decanewton'), convert_angle(0.5, 'Revolution', 'Degree')", [[0.12, 180]]),
+    ("print round(convert_speed(1.2, 'MeterPerSecond', 'CentimeterPerHour'), 6)", [[432000]]),
+    # A constant has all its digits, though what is stored has six.
+    ("print format_datetime(datetime(2020-06-15 13:45:09.1234567), 'fffffff')", [["1234567"]]),
+    ("print format_datetime(datetime(2020-06-15 13:45:09.12), 'ss.FFFFFFF')", [["09.12"]]),
+    ("print tostring(datetime(0001-01-01 00:00:00.0000007))", [["0001-01-01T00:00:00.0000007Z"]]),
+    # Without elements there is nothing to find.
+    ("print a = dynamic([]) | extend (f, s, b) = series_decompose_anomalies(a)", [[[], [], [], []]]),
+    ("print a = dynamic([2, 2.0]) | project series_decompose_anomalies(a, 1.5, -1, 'linefit')",
+     [[[0, 0], [0, 0], [2, 2]]]),
+    ("print series_outliers(dynamic(null))", [[None]]),
+    ("print parse_user_agent('', 'os'), geo_info_from_ip_address('')", [[None, None]]),
+    ("print x = 1 | where x > 1 | evaluate basket()", []),
+    ("print a = dynamic([1, 2]) | where array_length(a) > 2 | extend series_outliers(a)", []),
+]  # fmt: skip
+LINE = 'dynamic({"type": "LineString", "coordinates": %s})'
+POLYGON = 'dynamic({"type": "Polygon", "coordinates": [%s]})'
+UP, DOWN, FAR = LINE % "[[0, 0], [2, 2]]", LINE % "[[0, 2], [2, 0]]", LINE % "[[3, 3], [4, 4]]"
+SQUARE = POLYGON % "[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]"
+PLACES: list[tuple[str, list[list[Any]]]] = [
+    ("print geo_point_to_s2cell(-80.195829, 25.802215, 8), geo_point_to_s2cell(1.0, 1.0, int(null))", [["88d9b", ""]]),
+    ("print geo_point_to_s2cell(-181.0, 1.0), geo_point_to_s2cell(1.0, 1.0, 31), geo_point_to_s2cell(0.0, 0.0, 0)",
+     [["", "", "1"]]),
+    ("print geo_s2cell_to_central_point('89c259').coordinates",
+     [[[pytest.approx(-73.983002934), pytest.approx(40.755097559)]]]),
+    ("print geo_s2cell_to_central_point('x'), geo_s2cell_to_central_point(''), geo_s2cell_to_polygon('f1')",
+     [[None] * 3]),
+    # The centre of a cell is in the cell, on each face and at each level.
+    ('datatable(x: real, y: real)[1.5, 2.5, -170.0, -80.0, 100.0, 85.0, -100.0, 3.0, 45.0, -45.0, 179.0, 10.0] '
+     "| mv-expand level = range(0, 30) to typeof(long) | extend s = geo_point_to_s2cell(x, y, level) "
+     "| extend c = geo_s2cell_to_central_point(s).coordinates "
+     "| extend again = geo_point_to_s2cell(todouble(c[0]), todouble(c[1]), level) "
+     "| extend polygon = geo_s2cell_to_polygon(s) | summarize countif(s == again), countif(level < 3 or "
+     "geo_point_in_polygon(todouble(c[0]), todouble(c[1]), polygon)), count()", [[186, 186, 186]]),
+    (f"print geo_intersects_2lines({UP}, {DOWN}), geo_intersects_2lines({UP}, {FAR})", [[True, False]]),
+    (f"print geo_intersects_2lines({UP}, dynamic(1))", [[None]]),
+    (f"print geo_intersection_2lines({UP}, {DOWN}).coordinates", [[[pytest.approx(1), pytest.approx(1.0004571)]]]),
+    (f"print geo_intersection_2lines({UP}, {FAR})", [[{"type": "GeometryCollection", "geometries": []}]]),
+    (f"print geo_intersects_line_with_polygon({LINE % '[[3, 3], [4, 5]]'}, {SQUARE}), "
+     f"geo_intersects_line_with_polygon({LINE % '[[-1, 3], [15, 5]]'}, {SQUARE}), "
+     f"geo_intersects_line_with_polygon({LINE % '[[-1, 3], [-2, 5]]'}, {SQUARE})", [[True, True, False]]),
+]  # fmt: skip
+MIDDLES: list[tuple[str, list[list[Any]]]] = [
+    (f"print isnull(geo_polygon_centroid({POLYGON % '[[0, 0], [9, 9], [9, 9], [0, 0]]'}))", [[True]]),
+    # A polygon of a quarter of a half of the earth: the same on all three axes.
+    (f"print geo_polygon_centroid({POLYGON % '[[0, 0], [90, 0], [0, 90], [0, 0]]'}).coordinates",
+     [[[pytest.approx(45), pytest.approx(35.26438968)]]]),
+    (f"print geo_polygon_centroid({POLYGON % '[[0, 0], [0, 90], [90, 0], [0, 0]]'}).coordinates",
+     [[[pytest.approx(45), pytest.approx(35.26438968)]]]),
+    (f"print geo_polygon_perimeter({POLYGON % '[[0, 0], [90, 0], [0, 90], [0, 0]]'})",
+     [[pytest.approx(6371010 * 1.5 * 3.14159265359)]]),
+]  # fmt: skip
+WORKED_ON = [
+    (f"print geo_intersects_2lines({UP}, {LINE % '[[0, 0], [2, 0]]'})", "touch"),
+    (f"print geo_intersection_2lines({UP}, {LINE % '[[0, 1], [1, 0], [1, 3]]'})", "more than once"),
+    ("print a = dynamic([1, 2]) | extend series_outliers(a)", r"series_outliers\(\) is not supported"),
+    ("print a = dynamic([2, 3, 2]) | extend series_decompose_anomalies(a)", "not published"),
+    ("print a = dynamic([2, 2]) | extend series_decompose_anomalies(a, 1.5, 0, 'none')", "not published"),
+    ("print a = 'curl' | extend parse_user_agent(a, 'browser')", "a list of browsers"),
+    ("print a = '1.1.1.1' | extend geo_info_from_ip_address(a)", "where addresses are"),
+    ("print x = 1 | evaluate autocluster() | count", r"autocluster\(\) is not supported"),
+    ("print a = dynamic([[[[[[1]]]]]]) | extend dynamic_to_json(a)", "nested deeper"),
+]
+REFUSED = [
+    ("print convert_mass(1.0, 'EarthMass', 'Gram')", "EarthMass"),
+    (f"{STEPPED} | evaluate rows_near(x == 5, -1)", "rows_near"),
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, ip, net, nothing = true)", "no argument 'nothing'"),
+    (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, net, ip)", "addresses"),
+    (f"{SHAPES} | evaluate geo_line_lookup(S, p, x, y)", "needs a radius"),
+    ("print column_names_of(1)", "one table"),
+    (f"{GRAPH}", "a graph is no answer"),
+    (f"{GRAPH} | count", "does not work on a graph"),
+    ("print x = 1 | graph-match (a)-->(b) project a.x", "works on a graph"),
+    (f"{GRAPH} | graph-match (a)-[e*1..3]->(b) project e.w", "'e'"),
+    (f"{GRAPH} | graph-match (a)-[e]->(b) project map(e, w)", "several lengths"),
+    (f"{GRAPH} | graph-match (a)-[e*1..99]->(b) project a.name", "at most"),
+    (f"{GRAPH} | graph-match (a)-[e]->(b) project b.nothing", "nothing"),
+    ("print x = 1 | scan declare (x: long) with (step s: true;)", "two columns 'x'"),
+    ("print x = 1 | scan with (step s: true; step s: true;)", "two steps 's'"),
+    ("print x = 1 | scan with (step s: true => x = 2;)", "no declared column"),
+    ("print x = 1 | scan declare (c: long) with (step s: true => c = 1, c = 2;)", "assigned twice"),
+    ("print x = 1 | scan with (step s optional: true;)", "optional"),
+    ("print x = 1 | scan with (step s: q.x > 1;)", "'q'"),
+]
+
+
+def rows(query: str) -> list[list[Any]]:
+    return _HARNESS.run(query)[1]
+
+
+@pytest.mark.parametrize(("query", "wanted"), SCANS)
+def test_scan(query: str, wanted: list[list[Any]]) -> None:
+    """A row comes out for each step that it matches; steps remember."""
+    assert rows(query) == wanted
+
+
+@pytest.mark.parametrize(("query", "wanted"), GRAPHS)
+def test_graphs(query: str, wanted: list[list[Any]]) -> None:
+    """A pattern is found wherever nodes and edges fit it."""
+    assert sorted(rows(query), key=str) == wanted
+
+
+@pytest.mark.parametrize(("query", "wanted"), OTHERS)
+def test_answers(query: str, wanted: list[list[Any]]) -> None:
+    """Plugins and functions give what Kusto's do."""
+    assert rows(query) == wanted
+
+
+@pytest.mark.parametrize(("query", "wanted"), PLACES + MIDDLES)
+def test_places(query: str, wanted: list[list[Any]]) -> None:
+    """Cells are those of S2; lines and polygons meet where their edges cross or one holds the other."""
+    assert rows(query) == wanted
+
+
+@pytest.mark.parametrize(("query", "reason"), WORKED_ON)
+def test_what_data_shows(query: str, reason: str) -> None:
+    """What only the data can show to be unsupported is an error, never a value that nearly fits."""
+    with pytest.raises(duckdb.Error, match=reason):
+        rows(query)
+
+
+@pytest.mark.parametrize(("query", "reason"), REFUSED)
+def test_what_is_refused(query: str, reason: str) -> None:
+    """What cannot be right is an error with its place."""
+    with pytest.raises(KqlError, match=reason) as caught:
+        rows(query)
+    assert caught.value.phase in ("bind", "plan")
