@@ -18,7 +18,7 @@ from re import escape
 
 from bartizan.hunt.duckdb.literal import once, text
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.functions import Say, function
+from bartizan.hunt.functions import APART, TOGETHER, Say, function
 from bartizan.hunt.plan import Apply, Expression, Value
 from bartizan.hunt.tree import Scalar
 
@@ -313,6 +313,9 @@ _search("endswith_cs", "ends_with({0}, {1})")
 function("=~", "string string -> bool", duckdb=_cheap("({0} = {1})"))
 function("!~", "string string -> bool", duckdb=_cheap("({0} <> {1})"))
 function("matches regex", "string string -> bool", duckdb="regexp_matches({0}, {1})")
+
+
+function(TOGETHER, "string string* -> string", duckdb=f"concat_ws(chr({ord(APART)}), {{args}})")
 
 
 # ------------------------------------------------------------------ membership
