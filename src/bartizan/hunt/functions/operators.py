@@ -40,6 +40,14 @@ def _long(sign: str) -> str:
     return "kql_wrap({0}::HUGEINT " + sign + " {1})"
 
 
+def _decimals(sign: str) -> Callable[[Sequence[str], Apply], str]:
+    """Null where the result is beyond the 20 digits before the point."""
+    return lambda args, apply: once(
+        args,
+        lambda a, b: f"CASE WHEN abs({a}::DOUBLE {sign} {b}::DOUBLE) < 1e20 THEN {a} {sign} {b} END::DECIMAL(38,18)",
+    )
+
+
 def _divide(args: Sequence[str], apply: Apply) -> str:
     left, right = args
     divisor = apply.args[1]
@@ -84,7 +92,7 @@ for _sign in "+-*":
     function(_sign, "long long -> long", duckdb=_long(_sign))
     function(_sign, "real real -> real", duckdb=f"({{0}} {_sign} {{1}})")
 for _sign in "+-":
-    function(_sign, "decimal decimal -> decimal", duckdb=f"try_cast({{0}} {_sign} {{1}} AS DECIMAL(38,18))")
+    function(_sign, "decimal decimal -> decimal", duckdb=_decimals(_sign))
     function(_sign, "datetime timespan -> datetime", duckdb=_shifted(_sign))
     function(_sign, "timespan timespan -> timespan", duckdb=_long(_sign))
 # The product of two decimals of 18 places has 36; as reals where the digits do not suffice.
@@ -312,7 +320,17 @@ _search("endswith", _folding("%", "", "ends_with({0}, {1})"))
 _search("endswith_cs", "ends_with({0}, {1})")
 function("=~", "string string -> bool", duckdb=_cheap("({0} = {1})"))
 function("!~", "string string -> bool", duckdb=_cheap("({0} <> {1})"))
-function("matches regex", "string string -> bool", duckdb="regexp_matches({0}, {1})")
+
+
+def _matches(args: Sequence[str], apply: Apply) -> str:
+    """A regular expression that comes with the row may be none: nothing matches it. TRY takes no subqueries, which are
+    lifted out of it."""
+    if isinstance(apply.args[1], Value):
+        return f"regexp_matches({args[0]}, {args[1]})"
+    return f"coalesce({once(args, lambda of, regex: f'TRY(regexp_matches({of}, {regex}))')}, FALSE)"
+
+
+function("matches regex", "string string -> bool", duckdb=_matches)
 
 
 function(TOGETHER, "string string* -> string", duckdb=f"concat_ws(chr({ord(APART)}), {{args}})")
@@ -331,7 +349,8 @@ def _in(*, fold: bool, negated: bool) -> Callable[[Sequence[str], Apply], str]:
     """Never null: a null is in no list."""
 
     def say(args: Sequence[str], apply: Apply) -> str:
-        of, *items = _folded(args, apply) if fold else args
+        folds = fold and apply.args[0].type == "string"  # nothing else has case
+        of, *items = _folded(args, apply) if folds else args
         plain, lists = [], []
         for sql, given, one in zip(items, args[1:], apply.args[1:], strict=True):
             if one.type != "dynamic":
@@ -343,8 +362,10 @@ def _in(*, fold: bool, negated: bool) -> Callable[[Sequence[str], Apply], str]:
         found = [f"{of} IN ({', '.join(plain)})"] if plain else []
         for each in lists:
             members = once([each], _texts)
-            members = f"list_transform({members}, lambda m: lower(m))" if fold else members
-            found.append(f"list_contains({members}, {_as_text(of, apply.args[0].type)})")
+            sought = _as_text(of, apply.args[0].type)
+            if fold:
+                members, sought = f"list_transform({members}, lambda m: lower(m))", f"lower({sought})"
+            found.append(f"list_contains({members}, {sought})")
         sql = f"({' OR '.join(found) or 'FALSE'})"
         if not negated:
             return sql if apply.args[0].type == "string" else f"coalesce({sql}, FALSE)"
