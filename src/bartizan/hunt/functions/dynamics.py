@@ -55,9 +55,9 @@ macro(
 )
 function("array_slice", "dynamic long long -> dynamic", duckdb="kf_of_list(kf_slice(kf_list({0}), {1}, {2}))")
 macro(
-    "kf_chunks(l, cuts) := list_transform(range(0, len(cuts) + 1), lambda i: list_slice(l, "
-    "CASE WHEN i = 0 THEN 1 ELSE kf_place(cuts[i], len(l)) + 1 END, "
-    "CASE WHEN i = len(cuts) THEN len(l) ELSE kf_place(cuts[i + 1], len(l)) END))"
+    "kf_chunks(l, cuts) := CASE WHEN l IS NOT NULL THEN list_transform(range(0, len(cuts) + 1), lambda i: "
+    "list_slice(l, CASE WHEN i = 0 THEN 1 ELSE kf_place(cuts[i], len(l)) + 1 END, "
+    "CASE WHEN i = len(cuts) THEN len(l) ELSE kf_place(cuts[i + 1], len(l)) END)) END"
 )
 macro("kf_longs(x) := list_transform(kf_list(x), lambda e: kf_json_long(e))")
 function("array_split", "dynamic long -> dynamic", duckdb="kf_of_list(kf_chunks(kf_list({0}), [{1}]))")

@@ -220,8 +220,8 @@ function("countof", "string string! string! -> long", duckdb=_countof)
 
 # `has` of any of the array's items: the place of the first that is a term of the text.
 macro(
-    r"kf_has_term(s, t) := contains(lower(s), lower(t)) AND regexp_matches(s, "
-    r"'(?i)(?:^|[^\p{L}\p{N}])' || regexp_escape(t) || '(?:[^\p{L}\p{N}]|$)')"
+    "kf_has_term(s, t) := CASE WHEN NOT contains(lower(s), lower(t)) THEN FALSE "
+    "ELSE contains(kf_terms(lower(s)), kf_terms(lower(t))) END"
 )
 macro(
     "kf_has_any_index(s, x) := coalesce(list_position(list_transform(kf_list(x), "
