@@ -12,7 +12,7 @@ from bartizan.hunt.binder.naming import bare
 from bartizan.hunt.binder.scope import Field, FunctionOf, Later, Names, Relation, Rows, ScalarOf
 from bartizan.hunt.binder.work import Work, apply, convert, single
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import choose
+from bartizan.hunt.functions import APART, TOGETHER, WITHIN, choose
 from bartizan.hunt.plan import (
     Aggregate,
     Column,
@@ -169,16 +169,20 @@ def _binary(work: Work, node: tree.Binary, names: Names, rows: Rows) -> Expressi
 
 
 def _any_column(work: Work, node: tree.Binary, names: Names, rows: Rows) -> Expression:
-    """`* has "x"`: in any column that may be compared so."""
+    """`* has "x"`: in any column that may be compared so. What lies within one term or text is looked for once a row,
+    in all texts together: hundreds of columns would each have a search of their own to be made and run."""
     right = bind(work, node.right, names, rows)
-    parts = []
+    within = node.op in WITHIN and isinstance(right, Value) and APART not in str(right.value)
+    parts: list[Expression] = []
     for each in rows.all:
         left, other = alike(each.ref, right) if node.op in ("==", "!=") else (each.ref, right)
         if choose("scalar", node.op, [left.type, other.type]) is not None:
             work.spend(node.at, size(left, other))
-            parts.append(apply(node.op, [left, other], node.at))
+            parts.append(left if within else apply(node.op, [left, other], node.at))
     if not parts:
         return Value("bool", False)
+    if within:
+        return apply(node.op, [apply(TOGETHER, parts, node.at), right], node.at)
     return parts[0] if len(parts) == 1 else apply("or", parts, node.at)
 
 

@@ -13,6 +13,7 @@ from bartizan.hunt import plan as p
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, subquery
 from bartizan.hunt.duckdb.sessions import session
 from bartizan.hunt.fault import KqlError
+from bartizan.hunt.functions.aggregates import decimal_sum
 
 if TYPE_CHECKING:
     from bartizan.hunt.duckdb.emit import Emitter
@@ -89,12 +90,15 @@ def _window(emitter: "Emitter", one: p.Windowed, base: Select, place: str, run: 
     over = _over(emitter, one, base, place, run)
     match one.function:
         case "row_number":
-            return f"(row_number() {over} - 1 + {args[0] if args else '1::BIGINT'})"
+            return f"kql_wrap((row_number() {over} - 1)::HUGEINT + {args[0]})" if args else f"(row_number() {over})"
         case "row_cumsum":
-            total = f"sum({args[0]}) {_over(emitter, one, base, place, run, SO_FAR)}"
+            so_far = _over(emitter, one, base, place, run, SO_FAR)
+            if one.type == "decimal":
+                return decimal_sum(args[0], f" {so_far}")
+            total = f"sum({args[0]}) {so_far}"
             if one.type in ("long", "timespan"):
                 return f"kql_wrap(coalesce({total}, 0::HUGEINT)::HUGEINT)"
-            return f"coalesce({total}, 0)::{'DECIMAL(38,18)' if one.type == 'decimal' else 'DOUBLE'}"
+            return f"coalesce({total}, 0)::DOUBLE"
         case "prev" | "next":
             return _neighbour(one, args, over)
         case "row_rank_dense" | "row_rank_min":

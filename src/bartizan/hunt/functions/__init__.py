@@ -75,6 +75,13 @@ CONVERT: dict[Scalar, str] = {
     "dynamic": "as_dynamic",
 }  # the function that gives a value of a type
 
+# Texts that are searched as one. APART stands between them: it is no letter or digit, so that a term ends there, and
+# what is looked for does not hold it, so that nothing is found across. What depends on where a text begins or ends is
+# not among WITHIN. No query can name TOGETHER.
+APART = "\x1f"
+TOGETHER = "texts together"
+WITHIN = frozenset(f"{name}{cased}" for name in ("has", "hasprefix", "hassuffix", "contains") for cased in ("", "_cs"))
+
 
 class Take(Struct, frozen=True):
     """One argument of a signature."""

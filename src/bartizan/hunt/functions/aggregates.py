@@ -77,7 +77,20 @@ def _count(args: Arguments, one: Aggregate) -> str:
 def _sum(args: Arguments, one: Aggregate) -> str:
     if one.type in ("long", "timespan"):
         return f"kql_wrap(coalesce(sum({args[0]}){args.only()}, 0::HUGEINT)::HUGEINT)"
-    return f"coalesce(sum({args[0]}){args.only()}, 0){'::DECIMAL(38,18)' if one.type == 'decimal' else ''}"
+    if one.type == "decimal":
+        return decimal_sum(args[0], args.only())
+    return f"coalesce(sum({args[0]}){args.only()}, 0)"
+
+
+def decimal_sum(sql: str, scope: str) -> str:
+    """Of no rows 0; null where it is no decimal any more. DuckDB's own sum fails there, even at a sum on the way."""
+    return f"kf_decimal_sum(sum(trunc({sql})){scope}, sum({sql} - trunc({sql})){scope})"
+
+
+macro(
+    "kf_decimal_sum(whole, rest) := CASE WHEN whole IS NULL THEN 0::DECIMAL(38,18) "
+    "WHEN abs(whole::DOUBLE + rest::DOUBLE) < 1e20 THEN try_cast(whole AS DECIMAL(38,18)) + rest END"
+)
 
 
 def _average(args: Arguments, one: Aggregate) -> str:
@@ -85,9 +98,11 @@ def _average(args: Arguments, one: Aggregate) -> str:
         case "datetime":
             return f"make_timestamp(avg(epoch_us({args[0]})){args.only()}::BIGINT)"
         case "timespan":
-            return f"trunc(avg({args[0]}){args.only()})::BIGINT"
+            return f"kf_real_long(avg({args[0]}){args.only()})"
         case "decimal":
-            return f"try_cast(avg({args[0]}){args.only()} AS DECIMAL(38,18))"
+            whole = f"trunc({args[0]})"
+            parts = f"avg({whole}){args.only()} + avg({args[0]} - {whole}){args.only()}"
+            return f"try_cast({parts} AS DECIMAL(38,18))"
         case _:
             return f"coalesce(avg({args[0]}){args.only()}, 'nan'::DOUBLE)"
 

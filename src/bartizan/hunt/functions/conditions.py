@@ -3,9 +3,10 @@
 Source: Kusto Query Language, "Scalar functions": iff(), case(), coalesce(), max_of(), isempty(), isnull(), isnan() ...
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from bartizan.hunt.duckdb.literal import once
 from bartizan.hunt.functions import function
 from bartizan.hunt.plan import Apply
 
@@ -85,7 +86,22 @@ def _assert(args: Sequence[str], _: Apply) -> str:
 
 # The one function that is there to make a query fail.
 function("assert", "bool string! -> bool", duckdb=_assert)
-function("around", "N N N -> bool", duckdb="({0} BETWEEN {1} - {2} AND {1} + {2})")
+
+
+def _around(args: Sequence[str], apply: Apply) -> str:
+    """Whole numbers in a type in which the bounds have room; decimals too where they have none in their own."""
+
+    def within(wide: str) -> Callable[..., str]:
+        return lambda x, at, by: f"({x} BETWEEN {at}::{wide} - {by} AND {at}::{wide} + {by})"
+
+    if apply.args[0].type != "decimal":
+        return once(args, within("DOUBLE" if apply.args[0].type == "real" else "HUGEINT"))
+    return once(args, lambda x, at, by: f"CASE WHEN abs({at}::DOUBLE) + abs({by}::DOUBLE) < 1e20 "
+                                        f"THEN {within('DECIMAL(38,18)')(x, at, by)} "
+                                        f"ELSE {within('DOUBLE')(x, at, by)} END")  # fmt: skip
+
+
+function("around", "N N N -> bool", duckdb=_around)
 function(
     "around",
     "timespan timespan timespan -> bool",

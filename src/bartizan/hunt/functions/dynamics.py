@@ -46,23 +46,25 @@ function(
 )
 function("array_reverse", "dynamic -> dynamic", duckdb="kf_of_list(list_reverse(kf_list({0})))")
 # A place counted from the end (negative), or beyond an end, as one from 0.
-macro("kf_place(i, n) := least(CASE WHEN i >= 0 THEN i ELSE greatest(n + i, 0) END, n)")
+macro(
+    "kf_place(i, n) := CASE WHEN n IS NOT NULL THEN least(CASE WHEN i >= 0 THEN i ELSE greatest(n + i, 0) END, n) END"
+)
 macro(
     "kf_slice(l, first, last) := CASE WHEN last < -len(l) THEN list_slice(l, 1, 0) "
     "ELSE list_slice(l, kf_place(first, len(l)) + 1, kf_place(last, len(l)) + 1) END"
 )
 function("array_slice", "dynamic long long -> dynamic", duckdb="kf_of_list(kf_slice(kf_list({0}), {1}, {2}))")
 macro(
-    "kf_chunks(l, cuts) := list_transform(range(0, len(cuts) + 1), lambda i: list_slice(l, "
-    "CASE WHEN i = 0 THEN 1 ELSE kf_place(cuts[i], len(l)) + 1 END, "
-    "CASE WHEN i = len(cuts) THEN len(l) ELSE kf_place(cuts[i + 1], len(l)) END))"
+    "kf_chunks(l, cuts) := CASE WHEN l IS NOT NULL THEN list_transform(range(0, len(cuts) + 1), lambda i: "
+    "list_slice(l, CASE WHEN i = 0 THEN 1 ELSE kf_place(cuts[i], len(l)) + 1 END, "
+    "CASE WHEN i = len(cuts) THEN len(l) ELSE kf_place(cuts[i + 1], len(l)) END)) END"
 )
 macro("kf_longs(x) := list_transform(kf_list(x), lambda e: kf_json_long(e))")
 function("array_split", "dynamic long -> dynamic", duckdb="kf_of_list(kf_chunks(kf_list({0}), [{1}]))")
 function("array_split", "dynamic dynamic -> dynamic", duckdb="kf_of_list(kf_chunks(kf_list({0}), kf_longs({1})))")
 macro(
     "kf_index_of(l, v, start, size, n) := CASE WHEN l IS NOT NULL AND n > 0 THEN coalesce(list_filter(range("
-    "kf_place(start, len(l)), CASE WHEN size < 0 THEN len(l) ELSE least(kf_place(start, len(l)) + size, len(l)) END), "
+    "kf_place(start, len(l)), CASE WHEN size < 0 THEN len(l) ELSE kf_place(start, len(l)) + least(size, len(l)) END), "
     "lambda i: coalesce(l[i + 1]::VARCHAR, 'null') = v)[n], -1) END"
 )
 

@@ -84,7 +84,9 @@ for _name in ("bin", "floor"):
     function(_name, "timespan timespan -> timespan", duckdb="kf_bin_long({0}, {1})")
     function(_name, "datetime timespan -> datetime", duckdb=_bin_time)
     function(
-        _name, "datetime number -> datetime", duckdb=lambda args, _: f"kf_bin_time({args[0]}, ({args[1]})::BIGINT)"
+        _name,
+        "datetime number -> datetime",
+        duckdb=lambda args, _: f"kf_bin_time({args[0]}, try_cast({args[1]} AS BIGINT))",
     )
 function("floor", "number -> number", duckdb=lambda args, apply: _whole("floor", args, apply))
 function("bin_at", "N N N -> N", duckdb=_bin_at)

@@ -18,7 +18,7 @@ from re import escape
 
 from bartizan.hunt.duckdb.literal import once, text
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.functions import Say, function
+from bartizan.hunt.functions import APART, TOGETHER, Say, function
 from bartizan.hunt.plan import Apply, Expression, Value
 from bartizan.hunt.tree import Scalar
 
@@ -38,6 +38,14 @@ def number(one: Expression) -> bool:
 
 def _long(sign: str) -> str:
     return "kql_wrap({0}::HUGEINT " + sign + " {1})"
+
+
+def _decimals(sign: str) -> Callable[[Sequence[str], Apply], str]:
+    """Null where the result is beyond the 20 digits before the point."""
+    return lambda args, apply: once(
+        args,
+        lambda a, b: f"CASE WHEN abs({a}::DOUBLE {sign} {b}::DOUBLE) < 1e20 THEN {a} {sign} {b} END::DECIMAL(38,18)",
+    )
 
 
 def _divide(args: Sequence[str], apply: Apply) -> str:
@@ -84,7 +92,7 @@ for _sign in "+-*":
     function(_sign, "long long -> long", duckdb=_long(_sign))
     function(_sign, "real real -> real", duckdb=f"({{0}} {_sign} {{1}})")
 for _sign in "+-":
-    function(_sign, "decimal decimal -> decimal", duckdb=f"try_cast({{0}} {_sign} {{1}} AS DECIMAL(38,18))")
+    function(_sign, "decimal decimal -> decimal", duckdb=_decimals(_sign))
     function(_sign, "datetime timespan -> datetime", duckdb=_shifted(_sign))
     function(_sign, "timespan timespan -> timespan", duckdb=_long(_sign))
 # The product of two decimals of 18 places has 36; as reals where the digits do not suffice.
@@ -284,18 +292,20 @@ def _exact_term(of: str, needle: str, *, left: bool, right: bool, fold: bool) ->
     return f"{cheap} AND {exact}" if cheap else exact
 
 
+# Each term between two marks, so that a needle which is marked too is found just where its ends are ends of terms.
+macro(r"kf_terms(x) := regexp_replace(x, '[\p{L}\p{N}]+', chr(2) || '\0' || chr(3), 'g')")
+
+
 def _moving_term(args: Sequence[str], *, left: bool, right: bool, fold: bool) -> str:
-    """The needle is known only with the row."""
-    outside = OUTSIDE.replace("'", "''")
+    """The needle is known only with the row. A regular expression for each row would take a millisecond to make."""
 
     def body(of: str, needle: str) -> str:
-        start = (
-            rf"CASE WHEN regexp_matches({needle}, '^[\p{{L}}\p{{N}}]') THEN '(?:^|{outside})' ELSE '' END || " * left
-        )
-        end = rf" || CASE WHEN regexp_matches({needle}, '[\p{{L}}\p{{N}}]$') THEN '(?:$|{outside})' ELSE '' END" * right
-        cheap = f"contains(lower({of}), lower({needle}))" if fold else f"contains({of}, {needle})"
-        found = f"regexp_matches({of}, '{'(?is)' if fold else '(?s)'}' || {start}regexp_escape({needle}){end})"
-        return f"({cheap} AND {found})"
+        if fold:
+            of, needle = f"lower({of})", f"lower({needle})"
+        marked = f"kf_terms({needle})"
+        marked = marked if left else f"ltrim({marked}, chr(2))"
+        marked = marked if right else f"rtrim({marked}, chr(3))"
+        return f"CASE WHEN NOT contains({of}, {needle}) THEN FALSE ELSE contains(kf_terms({of}), {marked}) END"
 
     return once(args, body)
 
@@ -312,7 +322,20 @@ _search("endswith", _folding("%", "", "ends_with({0}, {1})"))
 _search("endswith_cs", "ends_with({0}, {1})")
 function("=~", "string string -> bool", duckdb=_cheap("({0} = {1})"))
 function("!~", "string string -> bool", duckdb=_cheap("({0} <> {1})"))
-function("matches regex", "string string -> bool", duckdb="regexp_matches({0}, {1})")
+
+
+def _matches(args: Sequence[str], apply: Apply) -> str:
+    """A regular expression that comes with the row may be none: nothing matches it. TRY takes no subqueries, which are
+    lifted out of it."""
+    if isinstance(apply.args[1], Value):
+        return f"regexp_matches({args[0]}, {args[1]})"
+    return f"coalesce({once(args, lambda of, regex: f'TRY(regexp_matches({of}, {regex}))')}, FALSE)"
+
+
+function("matches regex", "string string -> bool", duckdb=_matches)
+
+
+function(TOGETHER, "string string* -> string", duckdb=f"concat_ws(chr({ord(APART)}), {{args}})")
 
 
 # ------------------------------------------------------------------ membership
@@ -328,7 +351,8 @@ def _in(*, fold: bool, negated: bool) -> Callable[[Sequence[str], Apply], str]:
     """Never null: a null is in no list."""
 
     def say(args: Sequence[str], apply: Apply) -> str:
-        of, *items = _folded(args, apply) if fold else args
+        folds = fold and apply.args[0].type == "string"  # nothing else has case
+        of, *items = _folded(args, apply) if folds else args
         plain, lists = [], []
         for sql, given, one in zip(items, args[1:], apply.args[1:], strict=True):
             if one.type != "dynamic":
@@ -340,8 +364,10 @@ def _in(*, fold: bool, negated: bool) -> Callable[[Sequence[str], Apply], str]:
         found = [f"{of} IN ({', '.join(plain)})"] if plain else []
         for each in lists:
             members = once([each], _texts)
-            members = f"list_transform({members}, lambda m: lower(m))" if fold else members
-            found.append(f"list_contains({members}, {_as_text(of, apply.args[0].type)})")
+            sought = _as_text(of, apply.args[0].type)
+            if fold:
+                members, sought = f"list_transform({members}, lambda m: lower(m))", f"lower({sought})"
+            found.append(f"list_contains({members}, {sought})")
         sql = f"({' OR '.join(found) or 'FALSE'})"
         if not negated:
             return sql if apply.args[0].type == "string" else f"coalesce({sql}, FALSE)"

@@ -317,7 +317,7 @@ def _linear(args: Sequence[str], _: Apply) -> str:
     line = "kf_between(k, i, kf_place_before(k, i), kf_place_after(k, i))"
     body = f"coalesce({line}, CASE WHEN {edges} THEN coalesce(kf_last_known(k, i), kf_next_known(k, i)) END)"
     each = f"CASE WHEN kf_last_known(k, len(k)) IS NULL THEN {nothing} ELSE {body} END"
-    made = f"list_transform([{known}], lambda k: list_transform(range(1, len(k) + 1), lambda i: {each}))[1]"
+    made = f"list_transform([{known}::DOUBLE[]], lambda k: list_transform(range(1, len(k) + 1), lambda i: {each}))[1]"
     is_whole = f"(kf_is_whole({args[0]}) AND kf_last_known({known}, 4294967295) IS NOT NULL)"
     return f"kf_of_numbers(list_transform({made}, lambda r: CASE WHEN {is_whole} THEN trunc(r) ELSE r END), {is_whole})"
 

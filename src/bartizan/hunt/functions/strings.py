@@ -130,7 +130,12 @@ function("substring", "any long long? -> string", duckdb=_substring)
 
 macro("kf_split(s, d) := to_json(kf_pieces(s, d))::VARCHAR")
 macro("kf_pieces(s, d) := CASE WHEN d = '' THEN [s] ELSE string_split(s, d) END")
-macro("kf_split_at(s, d, i) := to_json(list_slice(kf_pieces(s, d), i + 1, CASE WHEN i >= 0 THEN i + 1 END))::VARCHAR")
+macro(
+    "kf_split_at(s, d, i) := to_json(list_slice(kf_pieces(s, d), kf_behind(i), CASE WHEN i >= 0 THEN kf_behind(i) END))"
+    "::VARCHAR"
+)
+# A place from 0 as one from 1. Beyond the longest text all places are alike.
+macro("kf_behind(i) := CASE WHEN i >= 4294967295 THEN 4294967295 ELSE i + 1 END")
 
 
 def _split_at(args: Sequence[str], apply: Apply) -> str:
@@ -147,11 +152,12 @@ macro(
     "kf_from(s, start) := CASE WHEN start >= 0 THEN start ELSE greatest(length(s) + start, 0) END",
 )
 macro(
-    "kf_range(s, start, size) := substring(s, kf_from(s, start) + 1, CASE WHEN size < 0 THEN 4294967295 ELSE size END)"
+    "kf_range(s, start, size) := substring(s, kf_behind(kf_from(s, start)), "
+    "CASE WHEN size BETWEEN 0 AND 4294967295 THEN size WHEN size IS NOT NULL THEN 4294967295 END)"
 )
 macro(
     "kf_nth(pieces, n, d) := CASE WHEN n < 1 THEN NULL WHEN len(pieces) <= n THEN -1 "
-    "ELSE length(array_to_string(pieces[1:n], '')) + (n - 1) * length(d) END"
+    "WHEN len(pieces) > n THEN length(array_to_string(pieces[1:n], '')) + (n - 1) * length(d) END"
 )
 macro(
     "kf_indexof(s, t, start, size, n) := CASE WHEN size < -1 THEN NULL WHEN t = '' THEN kf_from(s, start) "
@@ -214,8 +220,8 @@ function("countof", "string string! string! -> long", duckdb=_countof)
 
 # `has` of any of the array's items: the place of the first that is a term of the text.
 macro(
-    r"kf_has_term(s, t) := contains(lower(s), lower(t)) AND regexp_matches(s, "
-    r"'(?i)(?:^|[^\p{L}\p{N}])' || regexp_escape(t) || '(?:[^\p{L}\p{N}]|$)')"
+    "kf_has_term(s, t) := CASE WHEN NOT contains(lower(s), lower(t)) THEN FALSE "
+    "ELSE contains(kf_terms(lower(s)), kf_terms(lower(t))) END"
 )
 macro(
     "kf_has_any_index(s, x) := coalesce(list_position(list_transform(kf_list(x), "
