@@ -43,7 +43,8 @@ class Harness:
                 values = [json.dumps(each) if columns.get(name) == "dynamic" else each for name, each in row.items()]
                 names = ", ".join([*(self.column(table, name) for name in row), "planted"])
                 marks = ", ".join("?" * (len(row) + 1))
-                self.connection.execute(f"INSERT INTO {identifier(table)} ({names}) VALUES ({marks})", [*values, number])
+                insert = f"INSERT INTO {identifier(table)} ({names}) VALUES ({marks})"
+                self.connection.execute(insert, [*values, number])
 
     def source(self, table: str) -> str:
         if table in self.filled:
