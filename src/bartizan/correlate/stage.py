@@ -32,6 +32,8 @@ from bartizan.store.interface import FEED_PLACE, Change, Query, Store, TenantSto
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
 STEP_CHANGES = 100  # of one step at most: each alert is put again inside the writer ...
 HOLD_S = 0.015  # ... whose lock is held about so long: steps grow and shrink with what they take here
+CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
+RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
 # the journal does; a restart goes through so much again.
@@ -91,6 +93,7 @@ class CorrelateStage:
         self._step_changes = step_changes  # None: as many as the writer's lock has time for
         self._feed = Follower(store, name, WATCHED, limit=step_changes or STEP_CHANGES)
         self._change_s = HOLD_S / STEP_CHANGES  # what a change takes inside the writer, lately
+        self._heard: dict[str, float] = {}  # tenant -> when it was last heard of
         self._live: OrderedDict[str, _Live] = OrderedDict()
 
     async def run(self) -> None:
@@ -108,6 +111,8 @@ class CorrelateStage:
             await self.silence()
         elif taken < size:
             await asyncio.sleep(GATHER_S)
+        elif self._crowded():
+            await asyncio.sleep(CROWDED_HOLD_S)
         return taken
 
     async def step(self, size: int | None = None) -> int:
@@ -116,13 +121,23 @@ class CorrelateStage:
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
-        for tenant, its in by_tenant.items():
-            await self._take(tenant, its)
-        return await self._feed.taken(part)
+        now = time.monotonic()
+        self._heard.update((tenant, now) for tenant in by_tenant)
+        moved = False
+        for left, (tenant, its) in zip(range(len(by_tenant) - 1, -1, -1), by_tenant.items(), strict=True):
+            moved = await self._take(tenant, its, None if left else part.end)
+        return self._feed.noted(part) if moved else await self._feed.taken(part)
+
+    def _crowded(self) -> bool:
+        """Whether several tenants write: then each is to notice little of what is done for the others."""
+        now = time.monotonic()
+        self._heard = {tenant: at for tenant, at in self._heard.items() if now - at < RECENT_S}
+        return len(self._heard) > 1
 
     def _size(self) -> int:
         """Changes of one step, so that the writer's lock is held no longer than it should be."""
-        return self._step_changes or max(1, min(STEP_CHANGES, round(HOLD_S / self._change_s)))
+        hold_s = CROWDED_HOLD_S if self._crowded() else HOLD_S
+        return self._step_changes or max(1, min(STEP_CHANGES, round(hold_s / self._change_s)))
 
     async def silence(self, now: float | None = None) -> int:
         """What silence brings about, in the tenants that are in memory: incidents settle and end. Returns in how
@@ -137,16 +152,19 @@ class CorrelateStage:
 
     # ------------------------------------------------------------ one tenant
 
-    async def _take(self, tenant: str, changes: Sequence[Change]) -> None:
+    async def _take(self, tenant: str, changes: Sequence[Change], cursor: int | None) -> bool:
+        """Whether something was written, and the stage's `cursor`, if one is told, moved with it."""
         live = await self._of(tenant)
         ahead = [change for change in changes if change.seq > live.position]
         if not ahead:
-            return
+            return False
         live.names.heard.clear()
         live.hidden = []
         told = await self._told(tenant, live, ahead)
-        if told or live.names.heard or live.hidden:
-            await self._write(tenant, live, ahead[-1].seq, told)
+        if not (told or live.names.heard or live.hidden):
+            return False
+        await self._write(tenant, live, ahead[-1].seq, told, cursor)
+        return True
 
     async def _of(self, tenant: str) -> _Live:
         live = self._live.get(tenant)
@@ -176,7 +194,7 @@ class CorrelateStage:
         await follow(store)
         return live
 
-    async def _write(self, tenant: str, live: _Live, seq: int, told: Sequence[Told]) -> None:
+    async def _write(self, tenant: str, live: _Live, seq: int, told: Sequence[Told], cursor: int | None = None) -> None:
         """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored."""
         store = self._store.tenant(tenant)
         entry = msgspec.msgpack.encode(_Entry(seq, list(live.names.heard), list(told)))
@@ -199,6 +217,8 @@ class CorrelateStage:
                 began = time.monotonic()
                 batch.write(tx)
                 tx.set_value(POSITION, str(seq).encode())
+                if cursor is not None:
+                    tx.advance(self._feed.name, cursor)
                 if state is None:
                     tx.set_value(f"{JOURNAL}/{number}", entry)
                 else:

@@ -32,13 +32,17 @@ class Part(Struct, frozen=True):
     head: int
     changes: list[Change]
 
+    @property
+    def end(self) -> int:
+        return self.changes[-1].seq
+
 
 class Follower:
     """The place of the stage `name` in the feed, of which it reads some sets."""
 
     def __init__(self, store: Store, name: str, collections: Sequence[str], *, limit: int) -> None:
         self._store = store
-        self._name = name
+        self.name = name
         self._collections = list(collections)
         self._limit = limit
         self._moved = time.monotonic()
@@ -50,7 +54,7 @@ class Follower:
             try:
                 taken = await step()
             except _PASSING as error:
-                log.warning("stage.waits", stage=self._name, error=error.message)
+                log.warning("stage.waits", stage=self.name, error=error.message)
                 await asyncio.sleep(_pause(error))
                 continue
             if not taken:
@@ -58,14 +62,14 @@ class Follower:
 
     async def register(self) -> int:
         """Before retention runs: from here on it waits for this stage. Returns where the stage begins."""
-        await self._store.advance(self._name, 0)
-        return await self._store.cursor(self._name) or 0
+        await self._store.advance(self.name, 0)
+        return await self._store.cursor(self.name) or 0
 
     async def read(self, limit: int | None = None) -> Part:
         """What comes next, at most `limit` changes (its own if none is said). What retention has removed meanwhile is
         logged and passed over."""
         while True:
-            after = await self._store.cursor(self._name)
+            after = await self._store.cursor(self.name)
             if after is None:
                 after = await self.register()
             head = await self._store.head()
@@ -73,8 +77,8 @@ class Follower:
                 changes = await self._store.changes(after, limit=limit or self._limit, collections=self._collections)
             except Gone:
                 floor = await self._store.floor()
-                log.error("stage.gap", stage=self._name, after=after, up_to=floor)  # what lies between is stored alone
-                await self._store.advance(self._name, floor)
+                log.error("stage.gap", stage=self.name, after=after, up_to=floor)  # what lies between is stored alone
+                await self._store.advance(self.name, floor)
                 continue
             if not changes:
                 await self._follow(after, head)
@@ -83,14 +87,19 @@ class Follower:
     async def taken(self, part: Part) -> int:
         """All of it has been worked on; returns how many changes that were."""
         if part.changes:
-            await self._store.advance(self._name, part.changes[-1].seq)
+            await self._store.advance(self.name, part.end)
+        return self.noted(part)
+
+    def noted(self, part: Part) -> int:
+        """The same, where the cursor was moved by the transaction that wrote what was made of it."""
+        if part.changes:
             self._moved = time.monotonic()
         return len(part.changes)
 
     async def _follow(self, after: int, head: int) -> None:
         now = time.monotonic()
         if head > after and (head - after >= IDLE_CHANGES or now - self._moved >= IDLE_S):
-            await self._store.advance(self._name, head)
+            await self._store.advance(self.name, head)
             self._moved = now
 
 
