@@ -14,7 +14,7 @@ from bartizan.extend import RESOURCES, SOURCES, Can, Resource
 from bartizan.extend.connections import settings_of
 from bartizan.extend.connectors import CONNECTORS, Connector
 from bartizan.extend.detections import DETECTIONS, Detection
-from bartizan.hunt.functions import Kind, known, names, signature
+from bartizan.hunt.functions import TOGETHER, Kind, known, names, signature
 from bartizan.identity.detections.unknown import BY_OTHERS, NEVER
 from bartizan.identity.posture import CONTROLS
 from bartizan.lake.tables import TABLES
@@ -209,6 +209,7 @@ def _kql() -> str:
         (f"`{name}`", word, "; ".join(f"`{signature(each)}`" for each in known(kind, name)))
         for kind, word in kinds
         for name in names(kind)
+        if name != TOGETHER  # no query can say it
     ]
     return _page("Functions of the query language", intro, ("name", "kind", "signatures"), rows)
 
