@@ -118,6 +118,9 @@ OTHERS: list[tuple[str, list[list[Any]]]] = [
     (f"{STEPPED} | evaluate rows_near(x == 5, 1)", [[4], [5], [6]]),
     (f"{STEPPED} | evaluate rows_near(x in (1, 8), 1, 2)", [[1], [2], [3], [7], [8], [9]]),
     (f"{STEPPED} | evaluate rows_near(x > 9, 1)", []),
+    # Of equals that which began last.
+    ('datatable(g: string, v: long)["a", 1, "a", 2, "b", 3, "c", 4] | top-hitters 2 of g by v', [["c", 4], ["b", 3]]),
+    ('datatable(g: string)["a", "b", "c", "d"] | top-hitters 2 of g', [["d", 1], ["c", 1]]),
     ('print d = dynamic({"b": [3, {"z": 1, "a": null}], "a": {}}) | project dynamic_to_json(d)',
      [['{"a":{},"b":[3,{"a":null,"z":1}]}']]),
     ('print d = dynamic(null), e = dynamic("x"), f = dynamic([]) | project dynamic_to_json(d), dynamic_to_json(e), '

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import pytest
 from tests.hunt.calls import Given, said
 from tests.hunt.duck import connection
@@ -100,7 +101,7 @@ def arguments(takes: tuple[Take, ...], chance: random.Random) -> list[Given]:
 
 @pytest.mark.parametrize("one", list(declared()), ids=lambda one: one.key)
 def test_no_value_makes_it_fail(one: Function) -> None:
-    """Nulls, empty texts, the ends of ranges: a text is never NULL, and DuckDB raises nothing."""
+    """Nulls, empty texts, the ends of ranges: a text is never NULL, and DuckDB raises only what it is told to."""
     chance = random.Random(one.key)
     for _ in range(ROUNDS):
         given = tuple(arguments(one.takes, chance))
@@ -111,7 +112,11 @@ def test_no_value_makes_it_fail(one: Function) -> None:
         except KqlError:  # a constant that it refuses
             continue
         outer = sql.replace("SELECT r FROM", f"SELECT {shown('r', type_)}, r FROM", 1)
-        row = connection().cursor().execute(outer).fetchall()[0]
+        try:
+            row = connection().cursor().execute(outer).fetchall()[0]
+        except duckdb.InvalidInputException as refused:  # a value that it refuses
+            assert "not supported" in str(refused)
+            continue
         assert type_ != "string" or row[1] is not None, f"{one.key} of {given} is NULL"
         rows_as_json([("r", type_)], [row[:1]])
 

@@ -128,6 +128,8 @@ def top_hitters(work: Work, op: tree.Operator, names: Names, relation: Relation)
     field, total = work.field(part.name or "Column1", part.value.type), Field(told, made.id, made.type)
     groups = [Column(each.id, each) for each in relation.groups]
     plan = Summarize(relation.plan, [*groups, Column(field.id, part.value)], into)
-    found = Relation(plan, (field, total), relation.groups, relation.source)
-    found = sorted_(found, [SortKey(total.ref, True, False)])
+    # Of equals that which began last, so that the answer is the same each time.
+    place = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
+    found = Relation(Number(plan, [place]), (field, total), relation.groups, relation.source)
+    found = sorted_(found, [SortKey(total.ref, True, False), SortKey(Ref("long", place.id), True, False)])
     return first(work, found, counted(work, op.body.count, names, op.at))
