@@ -38,6 +38,9 @@ class Read(Struct):
     unfinished: list[tuple[bool, str]] = []
     remediated: list[tuple[str, str, str]] = []  # user, action, address from which it was done
 
+    def says_nothing(self) -> bool:
+        return not (self.events or self.accounts or self.moved or self.unfinished or self.remediated)
+
 
 class Reading:
     """`sets` are the declared collections of Graph objects."""

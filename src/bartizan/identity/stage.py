@@ -208,6 +208,8 @@ class IdentityStage:
         store, place = self._store.tenant(tenant), of.place
         read = await self._reading.read(store, ahead, place.newest, of.live.accounts)
         place.stamp = max(place.stamp, ahead[-1].at)
+        if read.says_nothing() and not of.more():
+            return  # as most audits of this server itself: no write for them, the feed's cursor goes on
         await self._write(tenant, of, ahead[-1].seq, read)
         for workload, principal in read.unfinished:
             await finish(store, self._sets, WORKLOADS if workload else USERS, principal, ACTOR)

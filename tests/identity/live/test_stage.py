@@ -15,8 +15,8 @@ from bartizan.identity import outcome
 from bartizan.identity.outcome import finish, follow, reckon
 from bartizan.identity.replay import replay
 from bartizan.identity.risk import ACTIONS
-from bartizan.identity.shapes import USERS
-from bartizan.identity.stage import IdentityStage
+from bartizan.identity.shapes import OURS, USERS
+from bartizan.identity.stage import POSITION, IdentityStage
 from bartizan.store import Query, Store, Tx
 
 pytestmark = pytest.mark.anyio
@@ -223,3 +223,21 @@ async def test_what_cannot_be_read_stops_nothing(store: Store) -> None:
     await evaluate(store, stream())
     page = partial(store.tenant(TENANT).page, "riskyUsers")
     assert [row.id for row in (await page(Query(5))).rows] == ["u1"]
+
+
+async def test_the_audit_of_this_server_costs_no_write(store: Store) -> None:
+    """What analysts do here is no event of the organisation: the cursor passes it, and nothing else is written."""
+
+    async def places() -> tuple[bytes | None, int | None]:
+        return await store.tenant(TENANT).value(POSITION), await store.cursor("identity")
+
+    await evaluate(store, list(quiet(2, 2)))
+    before, cursor = await places()
+    made = {"activityDateTime": "2026-03-04T10:00:00Z", "activityDisplayName": "Update alert"}
+    await bring(store, [{"id": f"own-{n}", "loggedByService": OURS, **made} for n in range(3)], of="directoryAudits")
+    await run(IdentityStage(store, fed()))
+    position, passed = await places()
+    assert position == before and passed is not None and cursor is not None and passed > cursor
+    await bring(store, [{"id": "theirs", "loggedByService": "Core Directory", **made}], of="directoryAudits")
+    await run(IdentityStage(store, fed()))
+    assert await places() != (position, passed) and (await places())[0] != position
