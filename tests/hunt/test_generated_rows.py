@@ -2,7 +2,7 @@
 
 Kusto raises no error for a value: what cannot be converted is null. So an error of the engine is always a fault of
 ours. What is wrong with a query itself (bind), or not supported (plan), is no error here: `test_suites.py` keeps count
-of that.
+of that. Neither is the refusal of a function that is known for no rows only; how many queries meet one is bounded.
 
 Each query runs twice: as it stands, and with all of its filters left out, so that what follows them meets every row.
 (Of the queries as they stand, a third find something, for all that constants of the queries are among the rows.)
@@ -40,6 +40,8 @@ from bartizan.hunt.tree import Scalar
 
 ROWS = 80  # of a table
 MOST_FOUND = 3_000  # rows of a query without its filters: its joins may give any number
+REFUSED = "() is not supported: "  # as functions say that are known for no rows
+MOST_REFUSED = 12  # queries
 SECONDS = 60  # a guard against what does not end
 NOW = datetime(2026, 6, 15, 12, 30, tzinfo=UTC)  # a Monday
 
@@ -121,7 +123,9 @@ def filled(shared: Path) -> Filled:
 @pytest.mark.parametrize("filtered", [True, False], ids=["as they stand", "without their filters"])
 def test_no_query_fails_at_a_value(filled: Filled, shared: Path, filtered: bool) -> None:
     _, queries = suite(shared / "hunting")
-    failed = {id_: error[:300] for id_, error, *_ in told(filled, queries, filtered=filtered) if error}
+    errors = {id_: error[:300] for id_, error, *_ in told(filled, queries, filtered=filtered) if error}
+    failed = {id_: error for id_, error in errors.items() if REFUSED not in error}
+    assert len(errors) - len(failed) <= MOST_REFUSED
     assert not failed, f"{len(failed)} of {len(queries)} fail: {json.dumps(failed, indent=1)}"
 
 
