@@ -1,5 +1,7 @@
 """The program: assembled for one process (`build`), and as a group of processes (`serve`)."""
 
+import contextlib
+import ctypes
 import gc
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,13 @@ def serve(settings: "Settings") -> None:
 
 
 def settle() -> None:
-    """What a process has imported stays: from here on collections of garbage leave it out, and come less often."""
+    """What a process has imported stays: from here on collections of garbage leave it out, and come less often. What
+    the imports have freed goes back to the system.
+
+    Source: gc.freeze(); malloc_trim(3).
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG)
+    with contextlib.suppress(OSError, AttributeError):  # a C library that is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
