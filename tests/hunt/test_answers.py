@@ -118,6 +118,7 @@ OTHERS: list[tuple[str, list[list[Any]]]] = [
     (f"{STEPPED} | evaluate rows_near(x == 5, 1)", [[4], [5], [6]]),
     (f"{STEPPED} | evaluate rows_near(x in (1, 8), 1, 2)", [[1], [2], [3], [7], [8], [9]]),
     (f"{STEPPED} | evaluate rows_near(x > 9, 1)", []),
+    (f"{STEPPED} | evaluate rows_near(x == 5, 500000) | count", [[9]]),
     # Of equals that which began last.
     ('datatable(g: string, v: long)["a", 1, "a", 2, "b", 3, "c", 4] | top-hitters 2 of g by v', [["c", 4], ["b", 3]]),
     ('datatable(g: string)["a", "b", "c", "d"] | top-hitters 2 of g', [["d", 1], ["c", 1]]),
@@ -193,6 +194,8 @@ WORKED_ON = [
 REFUSED = [
     ("print convert_mass(1.0, 'EarthMass', 'Gram')", "EarthMass"),
     (f"{STEPPED} | evaluate rows_near(x == 5, -1)", "rows_near"),
+    (f"{STEPPED} | evaluate rows_near(x == 5, 500001)", "at most 500,000 rows"),
+    (f"{STEPPED} | evaluate ipv4_lookup(5, x, x)", "is no table"),
     (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, ip, net, nothing = true)", "no argument 'nothing'"),
     (f"{NETS} {HOSTS} | evaluate ipv4_lookup(N, net, ip)", "addresses"),
     (f"{SHAPES} | evaluate geo_line_lookup(S, p, x, y)", "needs a radius"),

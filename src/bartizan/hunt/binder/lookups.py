@@ -45,7 +45,7 @@ def _asked(work: Work, call: tree.Call, names: Names) -> Asked:
         raise KqlError("bind", f"{call.name}() needs a table", call.at)
     table = work.whole(args[0], names, Rows())
     if not isinstance(table, Relation):
-        table = work.pipe(tree.Pipe(tree.Source(args[0], at=call.at), at=call.at), names, None)  # type: ignore[arg-type]
+        raise KqlError("bind", f"the first argument of {call.name}() is no table", args[0].at)
     return Asked(table, args[1:], options)
 
 

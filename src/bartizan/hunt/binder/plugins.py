@@ -39,6 +39,7 @@ from bartizan.hunt.plan import (
 from bartizan.hunt.tree import Scalar
 
 MOST_COLUMNS = 1_000  # that a plugin may make of the data
+MOST_NEAR = 500_000  # rows before or after one that rows_near finds: an array of their numbers has to hold both
 
 
 def evaluate(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
@@ -213,6 +214,8 @@ def _rows_near(work: Work, plugin: tree.Plugin, names: Names, relation: Relation
             for each in plugin.call.args[1:]]  # fmt: skip
     if not 1 <= len(told) <= 2 or any(not isinstance(each, int) or each < 0 for each in told):
         raise KqlError("bind", "rows_near() takes a condition and one or two numbers of rows", plugin.at)
+    if max(told) > MOST_NEAR:
+        raise KqlError("plan", f"rows_near() is supported for at most {MOST_NEAR:,} rows on each side", plugin.at)
     before, after = Value("long", told[0]), Value("long", told[-1])
     place = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
     number = Field("", place.id, "long")
