@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,9 +12,12 @@ import duckdb
 from tests.wire.conftest import Running, stop
 from tests.wire.test_survival import ALERTS, placed
 
+from bartizan.app.handover import handover
 from bartizan.lake.buffer import open_lake
 from bartizan.lake.manifest import Manifest
+from bartizan.lake.sqlite import FILE
 from bartizan.lake.storage import Storage, view
+from bartizan.settings import load
 
 LIMIT_S = 30.0
 
@@ -53,3 +59,28 @@ def test_an_alert_is_found_in_files(tmp_path: Path) -> None:
         assert place.process is not None
         stop(place.process)
         assert "Traceback" not in (tmp_path / "server.log").read_text(errors="replace")
+
+
+def test_told_to_stop_while_it_opens(tmp_path: Path) -> None:
+    """The process that makes files ends quietly, also where it waits for the lock of the buffer."""
+    with sqlite3.connect(tmp_path / FILE, isolation_level=None) as held:
+        held.execute("BEGIN EXCLUSIVE")
+        command = (sys.executable, "-m", "bartizan.app", "lake")
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdin is not None and process.stderr is not None
+            process.stdin.write(handover(load(str(tmp_path))))
+            process.stdin.flush()
+            while not _waits(process.pid, tmp_path / FILE):
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.terminate()
+            time.sleep(0.2)
+            held.execute("ROLLBACK")
+            assert process.wait(LIMIT_S) == 0
+            assert "Traceback" not in process.stderr.read().decode()
+    held.close()
+
+
+def _waits(pid: int, file: Path) -> bool:
+    """Whether the process has the file open."""
+    return any(each.resolve() == file for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists())

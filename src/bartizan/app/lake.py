@@ -80,13 +80,12 @@ async def _main(settings: Settings) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, task.cancel)
     lake = lake_of(settings)
-    await lake.start()
-    try:
-        await _worked(settings, lake)
-    except asyncio.CancelledError:
-        pass  # told to stop
-    finally:
-        await lake.close()
+    with contextlib.suppress(asyncio.CancelledError):  # told to stop, which may come while the lake is still opening
+        try:
+            await lake.start()
+            await _worked(settings, lake)
+        finally:
+            await lake.close()
 
 
 async def _worked(settings: Settings, lake: Lake) -> None:
