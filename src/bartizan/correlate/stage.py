@@ -27,7 +27,7 @@ from bartizan.model import entities, faces
 from bartizan.model.ids import stable_id
 from bartizan.store.alerts import ALERTS_V2, INCIDENTS
 from bartizan.store.follow import Follower
-from bartizan.store.interface import FEED_PLACE, Change, Query, Store, TenantStore, Tx
+from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
 STEP_CHANGES = 100  # of one step at most: each alert is put again inside the writer ...
@@ -78,6 +78,7 @@ class _Live:
         self.fed = time.monotonic()
         self.suppressions: Suppressions | None = None  # None: to be read
         self.hidden: list[tuple[str, str]] = []  # alerts of this batch, and the suppressions that match them
+        self.read: dict[str, Ahead] = {}  # alerts of this batch, as they were when the engine was told of them
 
     def estimate(self) -> float:
         """What time it is for alerts: theirs, and what has passed since the last came. Records of last year are
@@ -159,7 +160,7 @@ class CorrelateStage:
         if not ahead:
             return False
         live.names.heard.clear()
-        live.hidden = []
+        live.hidden, live.read = [], {}
         told = await self._told(tenant, live, ahead)
         if not (told or live.names.heard or live.hidden):
             return False
@@ -207,8 +208,8 @@ class CorrelateStage:
             due = live.journal_bytes >= max(SNAPSHOT_BYTES, live.snapshot_bytes)
             state = self._snapshot(live) if due or live.next - live.first >= MAX_ENTRIES else None
             batch = Batch(tenant, live.engine, live.names, steps, live.hidden)
-            live.hidden = []
-            await batch.read(store)
+            read, live.hidden, live.read = live.read, [], {}
+            await batch.read(store, read)
             stale = range(live.swept, min(live.swept + SWEPT, live.first))
 
             def work(tx: Tx) -> bool:
@@ -250,7 +251,7 @@ class CorrelateStage:
 
     async def _told(self, tenant: str, live: _Live, changes: Sequence[Change]) -> list[Told]:
         changes = [change for change in changes if change.actor != ACTOR]  # what it wrote itself it knows
-        bodies = await self._bodies(self._store.tenant(tenant), changes)
+        bodies = await self._bodies(self._store.tenant(tenant), live, changes)
         told: list[Told] = []
         if any(change.collection == SUPPRESSIONS.name for change in changes):
             live.suppressions = None
@@ -267,12 +268,18 @@ class CorrelateStage:
                 log.error("correlate.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
         return told
 
-    async def _bodies(self, store: TenantStore, changes: Iterable[Change]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    async def _bodies(
+        self, store: TenantStore, live: _Live, changes: Iterable[Change]
+    ) -> dict[tuple[str, str], Mapping[str, Any]]:
         ids: dict[str, list[str]] = {}
         for change in changes:
             if change.op == "created" or change.collection in (ALERTS_V2.name, INCIDENTS.name):
                 ids.setdefault(change.collection, []).append(change.id)
         found: dict[tuple[str, str], Mapping[str, Any]] = {}
+        live.read = await store.ahead(ALERTS_V2.name, list(dict.fromkeys(ids.pop(ALERTS_V2.name, []))))
+        for id, one in live.read.items():
+            if one.stored is not None:
+                found[ALERTS_V2.name, id] = msgspec.json.decode(one.stored.wire("beta"))
         for collection, its in ids.items():
             page = await store.page(collection, Query(top=len(its), ids=tuple(dict.fromkeys(its)), version="beta"))
             for row in page.rows:

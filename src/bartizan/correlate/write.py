@@ -5,6 +5,7 @@ Source: microsoft.graph.security.incident, microsoft.graph.security.correlationR
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -92,25 +93,26 @@ class Batch:
         shown = _shown_by(names)
         self._bodies = {key: None if each.foreign else _body(each, engine, shown) for key, each in touched.items()}
 
-    async def read(self, store: TenantStore) -> None:
+    async def read(self, store: TenantStore, known: Mapping[str, Ahead] = MappingProxyType({})) -> None:
         """What the write puts is rendered here, of what is stored now, so that it holds the lock for less; what has
-        changed until then is read and rendered again."""
+        changed until then is read and rendered again. `known` are alerts that were read a moment ago."""
         alerts = [alert for alert, _, _ in self._alerts][:AHEAD]
         told = dict.fromkeys([*alerts, *self._folds, *(each.key for its in self._folds.values() for each in its)])
         asked = {
-            ALERTS_V2.name: list(told)[:AHEAD],
+            ALERTS_V2.name: [each for each in told if each not in known][:AHEAD],
             ALERTS.name: alerts,
             LINKS.name: alerts,
             INCIDENTS.name: list(self._bodies)[:AHEAD],
         }
         self._ahead = {name: await store.ahead(name, ids) for name, ids in asked.items()}
+        self._ahead[ALERTS_V2.name].update((each, known[each]) for each in told if each in known)
         today, legacy = self._ahead[ALERTS_V2.name], self._ahead[ALERTS.name]
         marks = {each.key: {faces.FOLDED_INTO: head} for head, its in self._folds.items() for each in its}
         grown = self._grown()
         self._placing = {
             alert: placing(today[alert], legacy[alert], incident, marks.get(alert, {}))
-            for alert, incident, link in self._alerts[:AHEAD]
-            if link is None or not link.by_source
+            for alert, incident, link in self._alerts
+            if alert in today and alert in legacy and (link is None or not link.by_source)
         }
         self._incidents = {
             key: (one.stored, self._incident(key, one.stored, self._bodies[key], key in grown))

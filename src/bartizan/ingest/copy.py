@@ -29,7 +29,7 @@ from bartizan.lake.rows import Inner, TableRow, audit_rows, sign_in_rows
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.draft import inner
 from bartizan.store.follow import Follower
-from bartizan.store.interface import Change, Query, Store, TenantStore
+from bartizan.store.interface import Change, Query, Store, Stored, TenantStore
 
 Rows = list[TableRow]
 INCIDENT_ALERTS = 1_000  # ids that a row of an incident names
@@ -63,6 +63,7 @@ COPIED: Mapping[str, Copied] = {
     "tiIndicators": Copied(indicator_rows, indicator_rows, indicator_gone),
 }
 STEP_CHANGES = 500  # of one step
+READ_DOCUMENTS = 20  # at once
 
 log = structlog.get_logger(__name__)
 
@@ -93,10 +94,15 @@ class CopyStage:
                 by_tenant.setdefault(change.tenant, []).append(change)
         for tenant, changes in by_tenant.items():
             position = await self._position(tenant, changes, part.after, part.head)
-            parts = [
-                (last.seq, await self._rows(last, made=made))
-                for last, made in _last_of_each([change for change in changes if change.seq > position])
-            ]
+            lasts = _last_of_each([change for change in changes if change.seq > position])
+            parts: list[tuple[int, Rows]] = []
+            for start in range(0, len(lasts), READ_DOCUMENTS):
+                some = lasts[start : start + READ_DOCUMENTS]
+                now = await _documents(self._store.tenant(tenant), [last for last, _ in some])
+                parts += [
+                    (last.seq, await self._rows(last, now.get((last.collection, last.id)), made=made))
+                    for last, made in some
+                ]
             await self._append(tenant, [each for each in parts if each[1]])
         return await self._feed.taken(part)
 
@@ -116,17 +122,16 @@ class CopyStage:
         await self._lake.forget(tenant, self._name)
         return cursor
 
-    async def _rows(self, change: Change, *, made: bool) -> Rows:
+    async def _rows(self, change: Change, stored: Stored | None, *, made: bool) -> Rows:
         of = COPIED[change.collection]
         if change.op == "deleted":
             return [] if of.deleted is None else of.deleted(change.id, change.tenant, change.at)
-        store = self._store.tenant(change.tenant)
-        stored = await store.get(change.collection, change.id)
         if stored is None:
             return []  # deleted since
         whole = {**inner(stored), "id": change.id}
         if change.collection == "incidents":
-            return incident_rows(whole, change.tenant, change.at, await _alerts_of(store, change.id))
+            alerts = await _alerts_of(self._store.tenant(change.tenant), change.id)
+            return incident_rows(whole, change.tenant, change.at, alerts)
         as_rows = of.made if made else of.changed
         return [] if as_rows is None else as_rows(whole, change.tenant, change.at)
 
@@ -152,6 +157,19 @@ def _last_of_each(changes: Sequence[Change]) -> list[tuple[Change, bool]]:
     made = {(change.collection, change.id) for change in changes if change.op == "created"}
     ordered = sorted(last.values(), key=lambda change: change.seq)
     return [(change, (change.collection, change.id) in made) for change in ordered]
+
+
+async def _documents(store: TenantStore, changes: Sequence[Change]) -> dict[tuple[str, str], Stored | None]:
+    """What was made or changed, as it is now."""
+    ids: dict[str, list[str]] = {}
+    for change in changes:
+        if change.op != "deleted":
+            ids.setdefault(change.collection, []).append(change.id)
+    return {
+        (collection, id): each.stored
+        for collection, its in ids.items()
+        for id, each in (await store.ahead(collection, its)).items()
+    }
 
 
 async def _alerts_of(store: TenantStore, incident: str) -> list[str]:

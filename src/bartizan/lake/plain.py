@@ -9,6 +9,8 @@ import msgspec
 MAX_DEPTH = 64  # of objects and arrays in one column; what lies deeper becomes its JSON text
 
 encode = msgspec.json.Encoder().encode
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_strict = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 def text(value: str) -> str:
@@ -33,10 +35,18 @@ def plain(value: Any) -> Any:
             written = encode(value)
         except (UnicodeEncodeError, RecursionError):
             return _cleaned(value, 0)
-        # No more brackets than levels: not too deep. No null: no NaN or infinity, which would be written as null.
-        if written.count(b"[") + written.count(b"{") > MAX_DEPTH or b"null" in written:
+        # No more brackets than levels: not too deep. NaN and infinity would be written as null.
+        if written.count(b"[") + written.count(b"{") > MAX_DEPTH or (b"null" in written and not _finite(value)):
             return _cleaned(value, 0)
     return value
+
+
+def _finite(value: Any) -> bool:
+    try:
+        _strict(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _cleaned(value: Any, depth: int) -> Any:
@@ -82,8 +92,8 @@ def json_text(value: Any) -> str:
     """Compact JSON, however deep; NaN and infinities by their names, lone surrogates escaped."""
     try:
         written = encode(value)
-        if b"null" not in written:
-            return written.decode()
+        # null may stand for NaN or infinity there; text with lone surrogates it would have refused
+        return written.decode() if b"null" not in written else _dumps(value)
     except (UnicodeEncodeError, RecursionError):
         pass  # the slow way takes any value
     parts: list[str] = []

@@ -17,6 +17,7 @@ from bartizan.store import entities, read, schema, upkeep
 from bartizan.store.interface import Ahead, Change, Collection, Page, Query, Span, Stored, Tx
 from bartizan.store.schema import Release
 from bartizan.store.sql import Db, Dialect, tables
+from bartizan.store.tail import Tail
 from bartizan.store.tx import Clock, SqlTx, advance, wall
 from bartizan.store.writer import Bounds, Pen, Work, Writer
 
@@ -64,6 +65,7 @@ class SqlStore(ABC):
         self.tables = tables(collections, dialect)
         self.sets = {name: read.read_set(table) for name, table in self.tables.items()}
         self._writer: Writer | None = None
+        self._tail = Tail()
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._waiting_lock = threading.Lock()
 
@@ -136,7 +138,10 @@ class SqlStore(ABC):
         self, after: int, *, limit: int, collections: Sequence[str] | None = None, tenant: str | None = None
     ) -> list[Change]:
         wanted = min(limit, MAX_FEED_ROWS)
-        return await self.read(lambda db: read.changes(db, after, wanted, collections, tenant))
+        return await self.read(lambda db: read.changes(db, after, wanted, collections, tenant, self._tail))
+
+    async def place(self, cursor: str) -> tuple[int | None, int]:
+        return await self.read(lambda db: read.place(db, cursor))
 
     async def head(self) -> int:
         return await self.read(read.head)

@@ -69,10 +69,11 @@ class Follower:
         """What comes next, at most `limit` changes (its own if none is said). What retention has removed meanwhile is
         logged and passed over."""
         while True:
-            after = await self._store.cursor(self.name)
+            after, head = await self._store.place(self.name)
             if after is None:
                 after = await self.register()
-            head = await self._store.head()
+            if after >= head:
+                return Part(after, head, [])
             try:
                 changes = await self._store.changes(after, limit=limit or self._limit, collections=self._collections)
             except Gone:

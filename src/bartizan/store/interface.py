@@ -342,6 +342,10 @@ class Store(Protocol):
         """
         ...
 
+    async def place(self, cursor: str) -> tuple[int | None, int]:
+        """Where a cursor stands (None: it is not there), and the head."""
+        ...
+
     async def head(self) -> int:
         """The highest change number that is visible."""
         ...

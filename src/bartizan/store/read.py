@@ -1,6 +1,7 @@
 """What is read, in SQL that both engines understand; one tenant in every statement."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,11 +10,13 @@ from bartizan.errors import Gone
 from bartizan.store.interface import Ahead, Change, Page, Query, Stored
 from bartizan.store.plan import PATIENCE_S, Plan, Planner, SortKey
 from bartizan.store.sql import Db, Scalar, Table
+from bartizan.store.tail import Tail
 
 PAGE_COLUMNS = 6  # of a page's row, before sort values that are not among them
 
 _NOTHING = "''"
 _ABSENT = Ahead(None, None)
+_CHANGE = "seq, tenant, collection, id, op, at, actor, changed"
 _CHANGED = msgspec.json.Decoder(dict[str, tuple[Any, Any]])
 
 
@@ -270,20 +273,31 @@ def value(db: Db, tenant: str, key: str) -> bytes | None:
 
 
 def changes(
-    db: Db, after: int, limit: int, collections: Sequence[str] | None, tenant: str | None = None
+    db: Db,
+    after: int,
+    limit: int,
+    collections: Sequence[str] | None,
+    tenant: str | None = None,
+    tail: Tail | None = None,
 ) -> list[Change]:
     """In order, and none that is left out here appears later. Gone if retention has passed `after`.
 
-    One collection's changes are found by an index, so that a consumer of few does not walk over all.
+    One collection's changes are found by an index, so that a consumer of few does not walk over all; `tail` has the
+    newest ones of all tenants already.
     """
-    columns = "seq, tenant, collection, id, op, at, actor, changed"
-    top = head(db)  # the statements below may each see more than the one before: nothing behind this is given
+    top, gone = db.rows("SELECT feed, floor FROM clock")[0]  # the statements below may see more: not given
+    if after >= max(top, gone):
+        return []
+    if tail is not None and collections is not None and tenant is None and after >= gone:
+        found = tail.read(after, top, limit, collections, partial(_between, db))
+        if found is not None:
+            return found
     whose, of = ("", ()) if tenant is None else ("tenant = $? AND ", (tenant,))
-    tail = f"{whose}seq > $? AND seq <= $? ORDER BY seq LIMIT $?"
+    rest = f"{whose}seq > $? AND seq <= $? ORDER BY seq LIMIT $?"
     if collections is None:
-        rows = db.rows(f"SELECT {columns} FROM changes WHERE {tail}", (*of, after, top, limit))
+        rows = db.rows(f"SELECT {_CHANGE} FROM changes WHERE {rest}", (*of, after, top, limit))
     else:
-        one = f"SELECT {columns} FROM changes WHERE collection = $? AND {tail}"
+        one = f"SELECT {_CHANGE} FROM changes WHERE collection = $? AND {rest}"
         rows = [row for name in sorted(set(collections)) for row in db.rows(one, (name, *of, after, top, limit))]
         rows.sort(key=lambda row: int(row[0]))
     gone = floor(db)  # after the rows: retention may have run meanwhile
@@ -292,12 +306,23 @@ def changes(
     return [_change(row) for row in rows[:limit]]
 
 
+def _between(db: Db, after: int, top: int) -> list[Change]:
+    rows = db.rows(f"SELECT {_CHANGE} FROM changes WHERE seq > $? AND seq <= $? ORDER BY seq", (after, top))
+    return [_change(row) for row in rows]
+
+
 def head(db: Db) -> int:
     return int(db.rows("SELECT feed FROM clock")[0][0])
 
 
 def floor(db: Db) -> int:
     return int(db.rows("SELECT floor FROM clock")[0][0])
+
+
+def place(db: Db, cursor: str) -> tuple[int | None, int]:
+    """Where a cursor stands, None if there is none, and the feed's head."""
+    seq, top = db.rows("SELECT (SELECT seq FROM cursors WHERE name = $?), feed FROM clock", (cursor,))[0]
+    return None if seq is None else int(seq), int(top)
 
 
 def _change(row: Sequence[Any]) -> Change:
