@@ -1,25 +1,30 @@
 """What a started server takes in is in Parquet a moment later."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+from tests.conftest import immutable
 from tests.wire.conftest import Running, stop
 from tests.wire.test_survival import ALERTS, placed
 
 from bartizan.app.handover import handover
 from bartizan.lake.buffer import open_lake
-from bartizan.lake.manifest import Manifest
+from bartizan.lake.manifest import PARTS, Manifest
 from bartizan.lake.sqlite import FILE
 from bartizan.lake.storage import Storage, view
 from bartizan.settings import load
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
+LOG = "lake.log"
+NOW = "2026-11-23T04:50:30.0000000Z"
 
 
 def stored(server: Running, table: str) -> Storage:
@@ -63,24 +68,78 @@ def test_an_alert_is_found_in_files(tmp_path: Path) -> None:
 
 def test_told_to_stop_while_it_opens(tmp_path: Path) -> None:
     """The process that makes files ends quietly, also where it waits for the lock of the buffer."""
-    with sqlite3.connect(tmp_path / FILE, isolation_level=None) as held:
-        held.execute("BEGIN EXCLUSIVE")
-        command = (sys.executable, "-m", "bartizan.app", "lake")
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdin is not None and process.stderr is not None
-            process.stdin.write(handover(load(str(tmp_path))))
-            process.stdin.flush()
-            while not _waits(process.pid, tmp_path / FILE):
-                assert process.poll() is None
-                time.sleep(0.02)
-            process.terminate()
-            time.sleep(0.2)
-            held.execute("ROLLBACK")
-            assert process.wait(LIMIT_S) == 0
-            assert "Traceback" not in process.stderr.read().decode()
+    held = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    held.execute("BEGIN EXCLUSIVE")
+    with lake_process(tmp_path) as process:
+        until(lambda: has_open(process.pid, tmp_path / FILE))
+        process.terminate()
+        time.sleep(0.2)
+        held.execute("ROLLBACK")
     held.close()
 
 
-def _waits(pid: int, file: Path) -> bool:
-    """Whether the process has the file open."""
+def test_told_to_stop_while_it_writes(tmp_path: Path) -> None:
+    """Again and again, at another moment of its work."""
+    for number in range(4):
+        appended(tmp_path, 5_000)
+        with lake_process(tmp_path) as process:
+            until(lambda: any((tmp_path / "lake" / PARTS).glob("*")))
+            time.sleep(number / 20)
+            process.terminate()
+
+
+def test_a_buffer_that_cannot_be_written_for_a_while(tmp_path: Path) -> None:
+    """It waits, says so without a trace, and goes on."""
+    appended(tmp_path, 10)
+    with contextlib.ExitStack() as held:
+        held.enter_context(immutable(tmp_path))
+        with lake_process(tmp_path) as process:
+            until(lambda: "stage.waits" in (tmp_path / LOG).read_text())
+            assert process.poll() is None
+            held.close()
+            until(lambda: any((tmp_path / "lake").glob("*/Syslog/*/*.parquet")))
+            process.terminate()
+
+
+@contextlib.contextmanager
+def lake_process(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The process that makes files, which the block tells to stop: then it ends well, and without a trace."""
+    command = (sys.executable, "-m", "bartizan.app", "lake")
+    with (
+        (data / LOG).open("w") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(handover(load(str(data))))
+        process.stdin.flush()
+        try:
+            yield process
+            assert process.wait(LIMIT_S) == 0
+            assert "Traceback" not in (data / LOG).read_text()
+        finally:
+            process.kill()
+
+
+def appended(data: Path, count: int) -> None:
+    """Rows into the buffer."""
+
+    async def append() -> None:
+        lake = open_lake(data)
+        await lake.start()
+        try:
+            await lake.append("t", [("Syslog", {"TimeGenerated": NOW, "SyslogMessage": str(n)}) for n in range(count)])
+        finally:
+            await lake.close()
+
+    asyncio.run(append())
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def has_open(pid: int, file: Path) -> bool:
     return any(each.resolve() == file for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists())

@@ -11,6 +11,7 @@ import contextlib
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -18,12 +19,13 @@ from bartizan.app.handover import handover
 from bartizan.lake import Lake
 from bartizan.lake.manifest import Manifest
 from bartizan.settings import Settings
+from bartizan.store.follow import PASSING
 
 LOOK_S = 0.25  # between two looks at the buffer while no process runs
 IDLE_S = 60.0  # without anything to do, after which the process ends
 UPKEEP_S = 3_600.0  # at least so often it looks whether files are to be put together or have had their time
 STOP_S = 10.0
-PAUSE_S = 5.0  # before a process that failed is started again
+PAUSE_S = 5.0  # before what failed is tried again
 
 _log = structlog.get_logger(__name__)
 
@@ -82,10 +84,22 @@ async def _main(settings: Settings) -> None:
     lake = lake_of(settings)
     with contextlib.suppress(asyncio.CancelledError):  # told to stop, which may come while the lake is still opening
         try:
-            await lake.start()
+            await _patiently("open", lake.start)
             await _worked(settings, lake)
         finally:
             await lake.close()
+
+
+async def _patiently(stage: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Again and again, as long as what ends it may pass: a full disk, files that cannot be written for a while."""
+    from duckdb import IOException
+
+    while True:
+        try:
+            return await run()
+        except (*PASSING, OSError, IOException) as error:
+            _log.warning("stage.waits", stage=f"lake {stage}", error=str(error))
+            await asyncio.sleep(PAUSE_S)
 
 
 async def _worked(settings: Settings, lake: Lake) -> None:
@@ -101,9 +115,8 @@ async def _worked(settings: Settings, lake: Lake) -> None:
     upkeep = Upkeep(manifest, second, default_days=settings.lake_days, days=settings.table_days)
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(Flusher(lake, manifest, first).run(IDLE_S))
-            group.create_task(upkeep.run(IDLE_S))
+            group.create_task(_patiently("flush", lambda: Flusher(lake, manifest, first).run(IDLE_S)))
+            group.create_task(_patiently("upkeep", lambda: upkeep.run(IDLE_S)))
     finally:
         for each in (first, second):
-            each.interrupt()  # what a thread still works on is nobody's
-            each.close()
+            await asyncio.to_thread(each.close)  # what a thread still works on is nobody's

@@ -11,7 +11,6 @@ read again from the stored documents after a start.
 Source: design of the feed and of cursors in ARCHITECTURE.md.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -145,7 +144,6 @@ class IdentityStage:
     ) -> None:
         self._store = store
         self._sets = sets
-        self._step_changes = step_changes
         self._feed = Follower(
             store, name, [REQUESTS.name, *(each for each in WATCHED if each in sets)], limit=step_changes
         )
@@ -157,7 +155,7 @@ class IdentityStage:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._feed.run(self._step_or_age)
+        await self._feed.run(self._step_or_age, gather_s=GATHER_S)
 
     async def register(self) -> int:
         """Before retention runs: it waits for this stage then."""
@@ -165,8 +163,6 @@ class IdentityStage:
 
     async def _step_or_age(self) -> int:
         taken = await self.step()
-        if 0 < taken < self._step_changes:
-            await asyncio.sleep(GATHER_S)
         if self._all is not None and time.monotonic() - self._aged >= AGE_EVERY_S:
             self._aged = time.monotonic()
             for tenant in await self._all():

@@ -64,6 +64,7 @@ COPIED: Mapping[str, Copied] = {
 }
 STEP_CHANGES = 500  # of one step
 READ_DOCUMENTS = 20  # at once
+GATHER_S = 0.2  # once it has caught up: an incident that grows meanwhile is copied once
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +80,7 @@ class CopyStage:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._feed.run(self.step)
+        await self._feed.run(self.step, gather_s=GATHER_S)
 
     async def register(self) -> int:
         """Before retention runs: it waits for this stage then."""

@@ -8,6 +8,7 @@ Source: DuckDB, "JSON loading", "Parquet", "Securing DuckDB"; Kusto scalar data 
 
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from bartizan.lake.tables import EXTRA, TABLES, KustoType, Table
 
 _READ = {**SQL, "dynamic": "JSON", "timespan": "VARCHAR"}
 _SPAN = r"^(-?)(?:(\d+)\.)?(\d\d):(\d\d):(\d\d)(?:\.(\d{7}))?$"
+
+CLOSE_S = 5.0  # for what another thread is at to end
 
 _encode = msgspec.json.Encoder().encode
 
@@ -87,11 +90,18 @@ class Duck:
         self._db.execute("SET lock_configuration = true")
 
     def close(self) -> None:
-        self._db.close()
-
-    def interrupt(self) -> None:
-        """From another thread: what runs ends with an error."""
-        self._db.interrupt()
+        """Also while another thread works with it: what runs there ends with an error, and what comes next too."""
+        until = time.monotonic() + CLOSE_S
+        while True:
+            self._db.interrupt()
+            try:
+                self._db.close()
+            except duckdb.ResourceInUseException:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = self._db.execute(sql).fetchall()

@@ -68,6 +68,7 @@ SUBJECTS: Mapping[str, Subject] = {
 SETS = {subject: name for name, subject in SUBJECTS.items()}
 WATCHED = (*SUBJECTS, "users")
 DECISIONS = frozenset({"confirmedCompromised", "confirmedSafe", "dismissed"})  # of people; other states are computed
+GATHER_S = 0.1  # once it has caught up
 STEP_CHANGES = 200
 MAX_ORIGINS = 200  # connections that one object came over
 ENTER_CHUNK = 50  # changes that one transaction queues: the writer's lock stays short
@@ -135,7 +136,7 @@ class Writeback:
         """Until cancelled."""
         self._lanes.clear()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._feed.run(lambda: self._step(group)), name="writeback queue")
+            group.create_task(self._feed.run(lambda: self._step(group), gather_s=GATHER_S), name="writeback queue")
             while True:
                 await self._scan(group)
                 await asyncio.sleep(self.pace.look_s)

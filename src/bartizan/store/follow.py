@@ -19,7 +19,7 @@ IDLE_S = 60.0  # ... or this time
 PAUSE_S = 1.0  # after an error that passes
 MAX_PAUSE_S = 30.0
 
-_PASSING = (StorageFull, Unavailable, Timeout, Conflict)
+PASSING = (StorageFull, Unavailable, Timeout, Conflict)
 
 log = structlog.get_logger(__name__)
 
@@ -47,18 +47,21 @@ class Follower:
         self._limit = limit
         self._moved = time.monotonic()
 
-    async def run(self, step: Callable[[], Awaitable[int]]) -> None:
-        """Until cancelled, `step` again and again; where it took nothing, when something has changed. Waits out what
-        passes (a full disk, a database that is away); other errors are raised."""
+    async def run(self, step: Callable[[], Awaitable[int]], *, gather_s: float = 0.0) -> None:
+        """Until cancelled, `step` again and again; where it took nothing, when something has changed. A stage that has
+        caught up lets changes gather for `gather_s`: what comes in the meantime is one step, one reading and one
+        commit. Waits out what passes (a full disk, a database that is away); other errors are raised."""
         while True:
             try:
                 taken = await step()
-            except _PASSING as error:
+            except PASSING as error:
                 log.warning("stage.waits", stage=self.name, error=error.message)
                 await asyncio.sleep(_pause(error))
                 continue
             if not taken:
                 await self._store.changed()
+            elif taken < self._limit:
+                await asyncio.sleep(gather_s)
 
     async def register(self) -> int:
         """Before retention runs: from here on it waits for this stage. Returns where the stage begins."""
@@ -105,4 +108,5 @@ class Follower:
 
 
 def _pause(error: BartizanError) -> float:
+    """Before the next try."""
     return min(MAX_PAUSE_S, max(PAUSE_S, getattr(error, "retry_after_s", PAUSE_S)))
