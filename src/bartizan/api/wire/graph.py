@@ -23,7 +23,7 @@ from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.limits import Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Clock, Header, Request, Response, error
-from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not
+from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not, within
 from bartizan.auth.caller import Access, Caller
 from bartizan.auth.turns import Kind as TurnKind
 from bartizan.auth.turns import Turns
@@ -117,7 +117,7 @@ class Graph:
         client = scope.get("client")
         host = headers.get(b"host")
         request = Request(
-            scope["method"],
+            _method(scope["method"], headers),
             raw.decode("latin-1") if raw is not None else scope["path"],
             scope["query_string"].decode("latin-1"),
             headers,
@@ -255,7 +255,8 @@ class Graph:
         """Never raises: what goes wrong is an error body."""
         target: Target | None = None
         try:
-            target = self.router.resolve(request.path)
+            tenant = "" if request.caller is None else request.caller.tenant
+            target = self.router.resolve(within(request.path, tenant))
             if inside and target.kind in ("batch", "metadata", "root"):
                 raise BadRequest("A batch cannot hold a batch or the service documents.")
             if target.kind in _QUICK and request.method in ("GET", "HEAD") and "expand" not in request.query.lower():
@@ -336,6 +337,17 @@ class Graph:
             self.parts,
             request.gone,
         )
+
+
+def _method(sent: str, headers: Mapping[bytes, bytes]) -> str:
+    """The verb that is meant: stacks that cannot send PATCH (Java's HttpURLConnection, and the older Graph SDKs on it)
+    send POST and say so. It is authorised as what it becomes.
+    """
+    if sent == "POST":
+        said = headers.get(b"x-http-method-override") or headers.get(b"x-http-method") or b""
+        if said.strip().upper() in (b"PATCH", b"PUT", b"DELETE"):
+            return said.strip().upper().decode()
+    return sent
 
 
 async def _gone(receive: Receive) -> None:
