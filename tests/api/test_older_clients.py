@@ -80,6 +80,7 @@ async def test_batches_count_with_numbers(known: World) -> None:
     ]
     answers = (await known.post("/v1.0/$batch", {"requests": parts}))["responses"]
     assert {each["id"]: each["status"] for each in answers} == {"1": 404, "2": 424, "3": 200}
+    wrong: Any
     for wrong in (True, None, 1.5, []):
         await known.refused("POST", "/v1.0/$batch", {"requests": [{**parts[0], "id": wrong}]}, status=400, says="id")
 

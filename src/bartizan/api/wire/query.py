@@ -175,7 +175,7 @@ def _order(of: Edm, resource: Resource, text: str | None) -> tuple[Order, ...]:
 @lru_cache(512)
 def folded(resource: Resource) -> frozenset[str]:
     """Paths whose comparisons ignore case."""
-    return frozenset(column.path for column in resource.collection.columns if column.fold)
+    return resource.any_case.union(column.path for column in resource.collection.columns if column.fold)
 
 
 # ---------------------------------------------------------------- advanced queries of the directory

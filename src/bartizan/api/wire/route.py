@@ -209,6 +209,7 @@ def _contained(navigation: Navigation, name: str, version: Version) -> Resource:
         aliases={},
         filter=None,
         orderby=None,
+        any_case=frozenset(),
         search=(),
         select=True,
         extra=False,
