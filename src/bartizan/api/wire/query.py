@@ -233,6 +233,11 @@ def selected(ctx: Context, resource: Resource, text: str | None) -> Select | Non
     return _select(ctx.edm, resource.type, text, resource.extra)
 
 
+def expansions(ctx: Context, resource: Resource, text: str | None) -> tuple[Expanded, ...]:
+    """$expand of a set, bound."""
+    return _expand(ctx.edm, resource, ctx.version, text)
+
+
 def _select(of: Edm, type: str, text: str | None, extra: bool = False) -> Select | None:
     """A tree of names as the schema spells them; None for all. With `extra` also names that the schema lacks."""
     if not text:
