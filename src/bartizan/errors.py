@@ -144,3 +144,10 @@ class Timeout(BartizanError):
 class StorageFull(BartizanError):
     status = 507
     code = "InsufficientStorage"
+
+
+# What the directory's own service calls some of them: clients of users, groups and devices compare with these.
+OF_DIRECTORY: Mapping[str, str] = {
+    "Forbidden": "Authorization_RequestDenied",
+    "ResourceNotFound": "Request_ResourceNotFound",
+}

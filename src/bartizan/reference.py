@@ -57,7 +57,9 @@ def _errors() -> str:
         for kind in sorted(kinds, key=lambda k: (k.status, k.__name__))
     ]
     intro = 'Every refusal has Graph\'s envelope `{"error": {"code", "message", "innerError"}}`.'
-    return _page("Errors", intro, ("status", "code", "name"), rows)
+    own = " and ".join(f"`{theirs}` for `{code}`" for code, theirs in errors.OF_DIRECTORY.items())
+    more = f"Users, groups, devices and what else is of the directory say {own}, as Graph does."
+    return _page("Errors", f"{intro}\n{more}", ("status", "code", "name"), rows)
 
 
 def _scopes(access: Access) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.api.conftest import A, World
+from tests.api.conftest import A, World, on_both_engines
 
 from bartizan.auth import audit
 
@@ -96,12 +96,16 @@ async def test_documented_filters(signed: World, wanted: str, ids: str) -> None:
     [
         ("signInEventTypes/any(t: t eq 'interactiveUser')", "4321"),
         ("signInEventTypes/any(t: t ne 'interactiveUser')", "5"),
+        ("signInEventTypes/any(t: t eq 'INTERACTIVEuser')", "4321"),  # as some scripts spell it
+        ("signInEventTypes/any(t: t in ('serviceprincipal', 'x'))", "5"),
+        ("riskEventTypes_v2/any(t: t eq 'UnfamiliarFeatures')", "3"),
         ("servicePrincipalId eq 'sp1' and startswith(servicePrincipalName,'Night')", "5"),
         ("authenticationRequirement eq 'singleFactorAuthentication'", "5"),
         (f"originalRequestId eq 'o5' and tokenIssuerName eq 'adfs' and appOwnerTenantId eq '{A}'", "5"),
         ("startswith(userAgent,'curl')", "5"),
     ],
 )
+@on_both_engines
 async def test_beta_filters(signed: World, wanted: str, ids: str) -> None:
     found = (await signed.get(f"{BETA}?$filter={wanted}"))["value"]
     assert "".join(each["id"][1:] for each in found) == ids

@@ -72,7 +72,7 @@ async def test_photos(world: World) -> None:
     for path in ("photo", "photo/$value", "photos/48x48", "photos/48x48/$value"):
         assert (await world.refused("GET", f"{ann}/{path}", status=404))["code"] == "ImageNotFound"
     problem = await world.refused("GET", "/v1.0/users/nobody/photo/$value", status=404)
-    assert problem["code"] == "ResourceNotFound"
+    assert problem["code"] == "Request_ResourceNotFound"
 
 
 async def test_provisioning(world: World) -> None:

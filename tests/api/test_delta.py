@@ -59,6 +59,24 @@ async def test_first_round(world: World, name: str) -> None:
     assert (await _round(world, link))[0] == []
 
 
+async def test_expanded(world: World) -> None:
+    """What is related stands in each object of each round, as Elastic's entity analytics can be told to ask."""
+    await world.post("/v1.0/users", [
+        {"id": "m1", "userPrincipalName": "m1@contoso.example", "displayName": "Boss"},
+        {"id": "u1", "userPrincipalName": "u1@contoso.example", "displayName": "One", "manager@odata.bind": "users/m1"},
+    ])  # fmt: skip
+    path = "/v1.0/users/delta?$expand=manager($select=displayName)&$select=displayName"
+    found, link = await _round(world, path)
+    one = next(each for each in found if each["id"] == "u1")
+    assert one["manager"]["displayName"] == "Boss"
+    assert "userPrincipalName" not in one["manager"]
+    await _change(world, "u1", displayName="Uno")
+    await world.post("/v1.0/users", {"id": "new", "userPrincipalName": "new@contoso.example"})
+    again, _ = await _round(world, link)
+    assert {each["id"]: (each["manager"] or {}).get("displayName") for each in again} == {"u1": "Boss", "new": None}
+    await world.refused("GET", "/v1.0/users/delta?$expand=nobody", status=400, says="Cannot expand 'nobody'")
+
+
 async def test_what_changed(world: World) -> None:
     """A later round gives what is new, what is different (once, as it is now) and what is gone."""
     await _people(world, 3)

@@ -47,6 +47,18 @@ def acting(**more: Any) -> dict[str, Any]:
     return rule(detectionAction={**rule()["detectionAction"], **more})
 
 
+async def test_a_rule_may_bring_its_id(world: World) -> None:
+    """As those who keep rules as code send it: PATCH finds it under that id, a second POST is told that it is there."""
+    made = await world.post(SET, rule(id="encoded-powershell", isEnabled=False, status="disabled"))
+    assert (made["id"], made["isEnabled"]) == ("encoded-powershell", False)
+    assert (await world.patch(f"{SET}/encoded-powershell", {"status": "enabled"}))["isEnabled"] is True
+    problem = await world.refused("POST", SET, rule(id="encoded-powershell"), status=409, says="encoded-powershell")
+    assert problem["code"] == "nameAlreadyExists"
+    twice = [rule(id="twin"), rule(id="twin")]
+    await world.refused("POST", SET, twice, status=409, says="twin")
+    assert [each["id"] for each in (await world.get(SET))["value"]] == ["encoded-powershell"]
+
+
 @on_both_engines
 async def test_the_life_of_a_rule(world: World) -> None:
     """201 with stamps, read, listed, filtered; PATCH merges and gives 200 with the rule; DELETE 204."""

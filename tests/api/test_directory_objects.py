@@ -203,7 +203,7 @@ async def test_filters(staff: World, path: str, found: str) -> None:
         ("users?$filter=endswith(mail,'@mail.example')&$count=true", "ada"),
         ("users?$filter=jobTitle eq 'Analyst'&$orderby=displayName&$count=true", "eve"),
         ("groups?$filter=not(startswith(displayName,'D'))&$count=true", "all list"),
-        ("servicePrincipals?$count=true&$filter=startswith(displayName,'night')", "job"),
+        ("servicePrincipals?$count=true&$filter=endswith(displayName,'job')", "job"),
     ],
 )
 async def test_advanced_queries(staff: World, path: str, found: str) -> None:

@@ -148,7 +148,7 @@ async def test_update_and_delete_many(world: World) -> None:
     [
         ({"expirationDateTime": None}, "expirationDateTime"),
         ({"threatType": "Weather"}, "Botnet"),
-        ({"description": "x" * 101}, "100 characters"),
+        ({"description": "x" * 1001}, "1000 characters"),
         ({"confidence": 101}, "0 to 100"),
         ({"networkIPv4": "1.2.3"}, "networkIPv4"),
         ({"fileHashValue": "abc"}, "fileHashType"),

@@ -12,6 +12,7 @@ import requests
 from azure.identity.aio import ClientSecretCredential
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from msgraph import GraphServiceClient
+from msgraph.generated.directory_objects.get_by_ids.get_by_ids_post_request_body import GetByIdsPostRequestBody
 from msgraph.generated.identity_protection.risky_users.confirm_compromised import (
     confirm_compromised_post_request_body as confirm,
 )
@@ -190,7 +191,7 @@ async def test_risky_users(graph: GraphServiceClient) -> None:
     assert history is not None and history.value
 
 
-async def test_directory(graph: GraphServiceClient) -> None:
+async def test_directory(graph: GraphServiceClient, server: Running) -> None:
     """Users by filter and by name, their groups, devices and the members of a group."""
     parameters = _query(
         UsersRequestBuilder.UsersRequestBuilderGetQueryParameters,
@@ -208,6 +209,29 @@ async def test_directory(graph: GraphServiceClient) -> None:
     assert listed is not None and listed.value
     members = await graph.groups.by_group_id(listed.value[0].id or "").members.get()
     assert members is not None and members.value
+    organization = await graph.organization.get()
+    assert organization is not None and [each.id for each in organization.value or []] == [server.tenant]
+    body = GetByIdsPostRequestBody(ids=[user.id or "", listed.value[0].id or ""], types=["user", "group"])
+    objects = await graph.directory_objects.get_by_ids.post(body)
+    assert objects is not None and {type(each).__name__ for each in objects.value or []} == {"User", "Group"}
+    with pytest.raises(ODataError) as caught:
+        await graph.users.by_user_id("nobody").get()
+    assert caught.value.error is not None and caught.value.error.code == "Request_ResourceNotFound"
+
+
+async def test_whole_objects_are_sent_back(graph: GraphServiceClient) -> None:
+    """Read, change one property, write everything: what only the server writes is unchanged, and passes."""
+    page = await graph.security.incidents.get()
+    assert page is not None and page.value
+    incident = page.value[0]
+    incident.assigned_to = "whole@sample.example"
+    changed = await graph.security.incidents.by_incident_id(incident.id or "").patch(incident)
+    assert changed is not None and changed.assigned_to == "whole@sample.example"
+    assert changed.display_name == incident.display_name
+    incident.created_date_time = datetime(2001, 1, 1, tzinfo=UTC)
+    with pytest.raises(ODataError) as caught:
+        await graph.security.incidents.by_incident_id(incident.id or "").patch(incident)
+    assert caught.value.response_status_code == 400 and "createdDateTime" in str(caught.value.error)
 
 
 async def test_scores_sign_ins_audits(graph: GraphServiceClient) -> None:

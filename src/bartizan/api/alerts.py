@@ -7,6 +7,7 @@ microsoft.graph.security.incident.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bartizan.api.wire.find import lost
 from bartizan.api.wire.note import note
 from bartizan.api.wire.write import changes, check_match
 from bartizan.correlate.write import LINKS
@@ -211,7 +212,10 @@ async def update_alerts(ctx: Context, id: str | None, body: Any) -> Answer:
         key = item.get("id") if isinstance(item, dict) else None
         if not isinstance(key, str) or not key:
             raise BadRequest("each alert needs id and vendorInformation.")
-        given = changes(ctx, alerts, key, item)
+        row = await ctx.store.get(alerts.collection.name, key)
+        if row is None:
+            raise lost(key)
+        given = changes(ctx, alerts, row, item)
         _vendor(given, key)
         patches.append((key, given))
 

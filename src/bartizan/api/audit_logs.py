@@ -35,6 +35,7 @@ sign_ins = resource(
         "status/errorCode location/city location/countryOrRegion deviceDetail/browser deviceDetail/operatingSystem"
     ),
     fold="userPrincipalName",
+    any_case="signInEventTypes riskEventTypes riskEventTypes_v2",  # words of Graph's own, though typed as texts
     order="createdDateTime desc",
     entities={
         "userPrincipalName": "user",

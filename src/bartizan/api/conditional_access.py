@@ -8,7 +8,7 @@ from typing import Any
 
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest
-from bartizan.extend import Answer, Can, Context, not_yet, resource, scopes, unserved
+from bartizan.extend import BOTH, Answer, Can, Context, not_yet, resource, scopes, unserved
 from bartizan.identity.access.checks import check_policy
 from bartizan.identity.access.facts import what_if_facts
 from bartizan.identity.access.risk import asked_sign_in
@@ -35,6 +35,7 @@ policies = resource(
     patch="displayName description state conditions grantControls sessionControls",
     patch_status=204,
     required="displayName state conditions",
+    aliases={"policies/conditionalAccessPolicies": BOTH, "conditionalAccess/policies": ("beta",)},
     throttle="identityProtection",
 )
 
@@ -49,6 +50,7 @@ locations = resource(
     patch="displayName isTrusted ipRanges countriesAndRegions includeUnknownCountriesAndRegions countryLookupMethod",
     patch_status=204,
     required="displayName",
+    aliases={"conditionalAccess/namedLocations": ("beta",)},  # as it was called before it moved to identity
     throttle="identityProtection",
 )
 

@@ -56,7 +56,8 @@ rules = resource(
 
 @rules.on_create
 async def create_rules(ctx: Context, bodies: list[dict[str, Any]]) -> list[Stored]:
-    """Runs at once where it is enabled, as it is unless it says otherwise."""
+    """Runs at once where it is enabled, as it is unless it says otherwise. Its id is ours, or the one that it brings:
+    those who keep rules as code name them themselves."""
     made = []
     for body in bodies:
         given = {name: value for name, value in body.items() if name not in _STAMPED}
@@ -67,9 +68,13 @@ async def create_rules(ctx: Context, bodies: list[dict[str, Any]]) -> list[Store
         raise Conflict(f"a tenant has at most {MAX_RULES} detection rules; delete some.")
     for rule in made:
         await _check_query(ctx, rule)
-    drafts = [draft(RULES, rule, str(uuid4())) for rule in made]
+    ids = [str(body.get("id") or uuid4()) for body in bodies]
+    drafts = [draft(RULES, rule, id) for rule, id in zip(made, ids, strict=True)]
 
     def work(tx: Tx) -> list[Stored]:
+        taken = next((id for at, id in enumerate(ids) if id in ids[:at] or tx.get(RULES.name, id) is not None), None)
+        if taken is not None:
+            raise Conflict(f"there is a detection rule '{taken[:100]}' already.", code="nameAlreadyExists")
         rows = [row for each in drafts if (row := tx.put(each)) is not None]
         note(ctx, tx, rules, [row.id for row in rows], operation="Add")
         return rows

@@ -8,6 +8,7 @@ from bartizan.errors import Forbidden
 
 Role = Literal["SecurityReader", "SecurityOperator", "SecurityAdministrator"]
 
+_DENIED = "Insufficient privileges to complete the operation."  # Graph's words, which clients look for
 _RANK: dict[Role, int] = {"SecurityReader": 1, "SecurityOperator": 2, "SecurityAdministrator": 3}
 
 
@@ -45,6 +46,6 @@ class Caller(Struct, frozen=True):
             kind = "an application" if self.user is None else "a signed-in user"
             raise Forbidden(f"This operation cannot be called by {kind}.")
         if self.permissions.isdisjoint(wanted):
-            raise Forbidden(f"Missing permission: the token has none of {', '.join(wanted)}.")
+            raise Forbidden(f"{_DENIED} The token has none of: {', '.join(wanted)}.")
         if self.user is not None and max((_RANK[r] for r in self.roles), default=0) < _RANK[access.role]:
-            raise Forbidden(f"The signed-in user needs the role {access.role}.")
+            raise Forbidden(f"{_DENIED} The signed-in user needs the role {access.role}.")

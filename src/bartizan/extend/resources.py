@@ -164,6 +164,7 @@ class Resource:
     aliases: Mapping[str, tuple[Version, ...]]  # further paths and their versions
     filter: frozenset[str] | None  # property paths; None: every property
     orderby: frozenset[str] | None
+    any_case: frozenset[str]  # paths that are compared without regard to case, beside columns with fold
     search: tuple[str, ...]  # properties that $search looks into without a name; empty: no $search
     select: bool
     extra: bool  # keys that clients invent are kept, and may be selected
@@ -441,6 +442,7 @@ def resource(
     aliases: Mapping[str, tuple[Version, ...]] | None = None,
     filter: str | None = None,
     orderby: str | None = None,
+    any_case: str = "",
     search: str = "",
     select: bool = True,
     extra: bool = False,
@@ -508,6 +510,7 @@ def resource(
         aliases=aliases or {},
         filter=_words(filter),
         orderby=_words(orderby),
+        any_case=frozenset(any_case.split()),
         search=tuple(search.split()),
         select=select,
         extra=extra,

@@ -86,9 +86,10 @@ def _read(outer: Request, version: str) -> list[_Part]:
 
 
 def _part(outer: Request, version: str, item: Any) -> _Part:
-    if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in ("id", "method", "url")):
+    id = _id(item.get("id")) if isinstance(item, dict) else None
+    if id is None or not all(isinstance(item.get(key), str) for key in ("method", "url")):
         raise BadRequest("Invalid batch payload: each request needs id, method and url as text.")
-    id, method = item["id"], item["method"].upper()
+    method = item["method"].upper()
     if not id or method not in _METHODS:
         raise BadRequest(
             f"Invalid batch payload: request '{id[:50]}' has no id, or a method other than {', '.join(_METHODS)}."
@@ -113,10 +114,18 @@ def _part(outer: Request, version: str, item: Any) -> _Part:
         ip=outer.ip,
         caller=outer.caller,
     )
-    after = [] if item.get("dependsOn") is None else item["dependsOn"]
-    if not isinstance(after, list) or not all(isinstance(each, str) for each in after):
+    named = [] if item.get("dependsOn") is None else item["dependsOn"]
+    after = [_id(each) for each in named] if isinstance(named, list) else [None]
+    if None in after:
         raise BadRequest(f"Invalid batch payload: dependsOn of request '{id[:50]}' is not a list of ids.")
-    return _Part(id, request, list(dict.fromkeys(after)))
+    return _Part(id, request, list(dict.fromkeys(each for each in after if each is not None)))
+
+
+def _id(value: Any) -> str | None:
+    """Documented as a text; scripts count with numbers, and are answered with the text of theirs."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
 
 
 def _path(url: str, version: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from bartizan import odata
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import query as queries
+from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import edges
 from bartizan.api.wire.request import Request, Response, encode
 from bartizan.api.wire.route import Target
@@ -41,6 +42,7 @@ class _Asked(Struct, frozen=True):
     ids: frozenset[str] | None  # only these objects
     top: int
     links: tuple[Navigation, ...]  # whose references come along
+    expand: tuple[queries.Expanded, ...]  # what is written into each object that comes whole
     minimal: bool  # Prefer: return=minimal
 
 
@@ -102,7 +104,7 @@ def _link(ctx: Context, target: Target, request: Request, asked: _Asked, more: b
 
 
 def _asked(ctx: Context, request: Request, resource: Resource, options: QueryOptions) -> _Asked:
-    queries.only(options, "select", "filter", "top")
+    queries.only(options, "select", "filter", "top", "expand")
     top = resource.default_top if options.top is None else options.top
     if not 0 < top <= resource.max_top:
         raise InvalidQuery(
@@ -118,6 +120,7 @@ def _asked(ctx: Context, request: Request, resource: Resource, options: QueryOpt
         None if options.filter is None else queries.ids_of(ctx, resource, options.filter),
         top if most is None else min(top, most),
         tuple(each for each in links if select is None or each.name in select),
+        queries.expansions(ctx, resource, options.expand),
         request.prefers.get("return", "").lower() == "minimal",
     )
 
@@ -126,7 +129,7 @@ def _expired(ctx: Context, asked: _Asked, code: str) -> Gone:
     """Location: the same query from its beginning."""
     again = "".join(
         f"${name}={quote(value, safe='')}&"
-        for name in ("select", "filter")
+        for name in ("select", "expand", "filter")
         if (value := getattr(asked.options, name)) is not None
     )
     return Gone(
@@ -152,6 +155,7 @@ async def _all(
     )
     page = await ctx.store.page(asked.resource.collection.name, query)
     items = [await _whole(ctx, request, asked, row) for row in page.rows]
+    items = await expanded(ctx, request, asked.resource, page.rows, items, asked.expand)
     if page.more:
         return items, (True, (_ALL, head, page.rows[-1].id))
     return items, (False, (_SINCE, head))
@@ -212,14 +216,16 @@ async def _items(ctx: Context, request: Request, asked: _Asked, steps: dict[str,
         if row is None:
             items.append(encode({"id": id, "@removed": {"reason": "deleted"}}))
         elif step.names is None:
-            items.append(await _whole(ctx, request, asked, row))
+            whole = [await _whole(ctx, request, asked, row)]
+            items += await expanded(ctx, request, asked.resource, [row], whole, asked.expand)
         elif asked.select is None or _touches(step.names, asked):
             select: bodies.Select | None = asked.select
             if asked.minimal:
                 kept = step.names if select is None else step.names & select.keys()
                 select = {"id": {}, **{name: {} for name in sorted(kept)}}
             document = bodies.document(ctx, asked.resource.type, row, request, select)
-            items.append(bodies.spliced(document, await _moved(ctx, asked, step)))
+            moved = [bodies.spliced(document, await _moved(ctx, asked, step))]
+            items += await expanded(ctx, request, asked.resource, [row], moved, () if asked.minimal else asked.expand)
     return items
 
 

@@ -8,6 +8,7 @@ Source: ASGI 3.0; OData 4.01 Part 1 (Protocol), sections 8 and 11.
 
 import asyncio
 import gzip
+import re
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -23,11 +24,12 @@ from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.limits import Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Clock, Header, Request, Response, error
-from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not
+from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not, within
 from bartizan.auth.caller import Access, Caller
 from bartizan.auth.turns import Kind as TurnKind
 from bartizan.auth.turns import Turns
 from bartizan.errors import (
+    OF_DIRECTORY,
     BadRequest,
     BartizanError,
     Forbidden,
@@ -46,6 +48,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_HOSTS = 256  # Host headers that are remembered
 _QUICK = frozenset({"object", "set", "count", "property"})
+# Browser apps of any origin may read what their token gives: no cookie is involved.
+_CROSS_ORIGIN: list[Header] = [
+    (b"access-control-allow-origin", b"*"),
+    (
+        b"access-control-expose-headers",
+        b"ETag, Location, Preference-Applied, Retry-After, Warning, WWW-Authenticate, client-request-id, request-id",
+    ),
+]
+_HEADER_NAMES = re.compile(rb"[\w\-, ]{1,1000}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -117,7 +128,7 @@ class Graph:
         client = scope.get("client")
         host = headers.get(b"host")
         request = Request(
-            scope["method"],
+            _method(scope["method"], headers),
             raw.decode("latin-1") if raw is not None else scope["path"],
             scope["query_string"].decode("latin-1"),
             headers,
@@ -144,6 +155,8 @@ class Graph:
             out.append((b"content-length", b"%d" % size))
         if compressed:
             out.append((b"content-encoding", b"gzip"))
+        if b"origin" in headers:
+            out += _CROSS_ORIGIN
         await send({"type": "http.response.start", "status": response.status, "headers": out})
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
         self._told(request, response, size, perf_counter() - began)
@@ -164,6 +177,8 @@ class Graph:
                     f"{request.method[:20]} is not a method of this API.",
                     headers={"Allow": ", ".join(sorted(_METHODS))},
                 )
+            if request.method == "OPTIONS" and b"access-control-request-method" in request.headers:
+                return _preflight(request.headers), b"", False
             if not self._open(request.path):
                 request.caller = await self.authenticate(request.headers)
             if request.method in ("POST", "PATCH", "PUT"):
@@ -255,7 +270,8 @@ class Graph:
         """Never raises: what goes wrong is an error body."""
         target: Target | None = None
         try:
-            target = self.router.resolve(request.path)
+            tenant = "" if request.caller is None else request.caller.tenant
+            target = self.router.resolve(within(request.path, tenant))
             if inside and target.kind in ("batch", "metadata", "root"):
                 raise BadRequest("A batch cannot hold a batch or the service documents.")
             if target.kind in _QUICK and request.method in ("GET", "HEAD") and "expand" not in request.query.lower():
@@ -264,6 +280,7 @@ class Graph:
                 async with asyncio.timeout(self.bounds.answer_s):
                     response = await self._served(target, request)
         except BartizanError as problem:
+            problem.code = _code(target, problem.code)
             response = error(request, problem, self.clock())
         except TimeoutError:
             response = error(request, Timeout(f"No answer within {self.bounds.answer_s:g} s."), self.clock())
@@ -336,6 +353,38 @@ class Graph:
             self.parts,
             request.gone,
         )
+
+
+def _preflight(headers: Mapping[bytes, bytes]) -> Response:
+    """What a browser asks before it sends another origin's request, without a token: anything may be sent.
+
+    Source: Fetch standard, section "CORS protocol".
+    """
+    asked = headers.get(b"access-control-request-headers", b"")
+    names = asked if _HEADER_NAMES.fullmatch(asked) else b"authorization, content-type"
+    allow = [(b"access-control-allow-methods", ", ".join(sorted(_METHODS)).encode())]
+    return Response(
+        204, headers=[*allow, (b"access-control-allow-headers", names), (b"access-control-max-age", b"3600")]
+    )
+
+
+def _code(target: Target | None, code: str) -> str:
+    """As the service says it that Graph has behind this path."""
+    while target is not None and target.via is not None:
+        target = target.via
+    directory = target is not None and target.resource is not None and target.resource.throttle == "directory"
+    return OF_DIRECTORY.get(code, code) if directory else code
+
+
+def _method(sent: str, headers: Mapping[bytes, bytes]) -> str:
+    """The verb that is meant: stacks that cannot send PATCH (Java's HttpURLConnection, and the older Graph SDKs on it)
+    send POST and say so. It is authorised as what it becomes.
+    """
+    if sent == "POST":
+        said = headers.get(b"x-http-method-override") or headers.get(b"x-http-method") or b""
+        if said.strip().upper() in (b"PATCH", b"PUT", b"DELETE"):
+            return said.strip().upper().decode()
+    return sent
 
 
 async def _gone(receive: Receive) -> None:

@@ -3,6 +3,7 @@
 Reading, binding and checking is done once for each set and query text; nearly all requests repeat one.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -69,6 +70,8 @@ def asked(ctx: Context, request: Request, target: Target, resource: Resource) ->
     plan = _plan(resource, ctx.version, options)
     if plan.advanced:
         _check_advanced(ctx, plan)
+    elif resource.advanced and plan.query.count and not _eventual(ctx):
+        plan = dataclasses.replace(plan, query=replace(plan.query, count=False))  # as in Graph: nobody counts
     return plan, position
 
 
@@ -172,7 +175,7 @@ def _order(of: Edm, resource: Resource, text: str | None) -> tuple[Order, ...]:
 @lru_cache(512)
 def folded(resource: Resource) -> frozenset[str]:
     """Paths whose comparisons ignore case."""
-    return frozenset(column.path for column in resource.collection.columns if column.fold)
+    return resource.any_case.union(column.path for column in resource.collection.columns if column.fold)
 
 
 # ---------------------------------------------------------------- advanced queries of the directory
@@ -186,9 +189,7 @@ def _advanced(filter: Expr | None, options: QueryOptions) -> tuple[str, bool]:
             return hard, True
         if options.orderby:
             return "$filter together with $orderby", True
-    if options.search:
-        return "$search", False
-    return ("$count", False) if options.count else ("", False)
+    return ("$search", False) if options.search else ("", False)
 
 
 def _hard(expr: Expr | None) -> Iterator[str]:
@@ -213,8 +214,12 @@ def _check_advanced(ctx: Context, plan: Asked) -> None:
     _check_eventual(ctx, plan.advanced, not plan.counting or plan.query.count)
 
 
+def _eventual(ctx: Context) -> bool:
+    return (ctx.header("consistencylevel") or "").lower() == "eventual"
+
+
 def _check_eventual(ctx: Context, what: str, counted: bool) -> None:
-    if (ctx.header("consistencylevel") or "").lower() != "eventual":
+    if not _eventual(ctx):
         raise UnsupportedQuery(f"{what} needs the header ConsistencyLevel: eventual (and $count=true) here.")
     if not counted:
         raise UnsupportedQuery(f"{what} needs $count=true beside ConsistencyLevel: eventual here.")
@@ -226,6 +231,11 @@ def _check_eventual(ctx: Context, what: str, counted: bool) -> None:
 def selected(ctx: Context, resource: Resource, text: str | None) -> Select | None:
     """$select of a set, bound; None for all."""
     return _select(ctx.edm, resource.type, text, resource.extra)
+
+
+def expansions(ctx: Context, resource: Resource, text: str | None) -> tuple[Expanded, ...]:
+    """$expand of a set, bound."""
+    return _expand(ctx.edm, resource, ctx.version, text)
 
 
 def _select(of: Edm, type: str, text: str | None, extra: bool = False) -> Select | None:
@@ -245,7 +255,7 @@ def _choose(of: Edm, type: str, name: str, chosen: dict[str, Any], extra: bool =
     """InvalidQuery for a name that no object of the type has.
 
     The metadata calls most directory types open for the sake of extensions, whose names have a `_`; taking any name
-    there would answer a misspelt one with objects that lack it.
+    there would answer a misspelt one with objects that lack it. What beta has is asked of v1.0 too: it selects nothing.
     """
     kind: StructuredType | None = of.structured(type)
     below = chosen
@@ -253,7 +263,7 @@ def _choose(of: Edm, type: str, name: str, chosen: dict[str, Any], extra: bool =
     for at, step in enumerate(steps):
         found = _member(of, kind, step) if kind is not None else None
         if found is None:
-            if kind is not None and kind.open and (extra or at > 0 or "_" in step):
+            if kind is not None and kind.open and (extra or at > 0 or "_" in step or _in_beta(kind.name, step)):
                 below[step] = {}
                 return
             raise InvalidQuery(_unknown(kind, type, name))
@@ -263,6 +273,10 @@ def _choose(of: Edm, type: str, name: str, chosen: dict[str, Any], extra: bool =
         if at == len(steps) - 1:
             below.clear()
         kind = None if found.type.startswith("Edm.") or of.enum(found.type) is not None else of.structured(found.type)
+
+
+def _in_beta(type: str, name: str) -> bool:
+    return edm("beta").structured(type).find(name) is not None
 
 
 def _unknown(kind: StructuredType | None, type: str, name: str) -> str:
@@ -349,7 +363,7 @@ def counted(ctx: Context, request: Request, resource: Resource) -> Expr | None:
     """The condition of a /$count."""
     options = read(request.query) if request.query else _NOTHING
     only(options, "filter", "search")
-    if resource.advanced and (ctx.header("consistencylevel") or "").lower() != "eventual":
+    if resource.advanced and not _eventual(ctx):
         raise UnsupportedQuery("/$count needs the header ConsistencyLevel: eventual here.")
     return _plan(resource, ctx.version, options).query.filter
 

@@ -112,6 +112,14 @@ def _decode(segment: str) -> str:
         raise BadRequest("The path is not UTF-8 behind its percent signs.", code="invalidPath") from None
 
 
+def within(path: str, tenant: str) -> str:
+    """The path without the segment behind the version, where that names the caller's own tenant."""
+    start = path.lstrip("/")
+    version, _, rest = start.partition("/")
+    first, _, below = rest.lstrip("/").partition("/")
+    return f"/{version}/{below}" if first and first.lower() in ("myorganization", tenant.lower()) else path
+
+
 def arguments(text: str) -> dict[str, str]:
     """`'x'` or `a='x',b=1` as a dict; an argument without a name has the name "". BadRequest where it is neither."""
     given: dict[str, str] = {}
@@ -201,6 +209,7 @@ def _contained(navigation: Navigation, name: str, version: Version) -> Resource:
         aliases={},
         filter=None,
         orderby=None,
+        any_case=frozenset(),
         search=(),
         select=True,
         extra=False,
@@ -241,7 +250,7 @@ class _Walk:
     def run(self) -> Target:
         if not self.segments:
             return Target("root", self.version)
-        first = self.segments[0].lower()
+        first = _decode(self.segments[0]).lower()
         if first in ("$metadata", "$batch") and len(self.segments) == 1:
             if first == "$metadata":
                 return Target("metadata", self.version, hidden=first, served=("GET",))
@@ -367,7 +376,7 @@ class _Walk:
         if segment.startswith("$"):
             raise self.lost()
         more = self.step("{}")
-        return self.object(resource, Key(segment), more, None)
+        return self.object(resource, _named(resource, segment) or Key(segment), more, None)
 
     def action(
         self, resource: Resource, key: Key | None, found: tuple[Action, dict[str, str]], via: Target | None
@@ -476,6 +485,13 @@ class _Walk:
                 except KeyError:
                     kind = None
         return self.done(Target("property", self.version, resource, key, path=tuple(path), via=via))
+
+
+def _named(resource: Resource, segment: str) -> Key | None:
+    """An alternate key that stands as `name=value`, its value with quotes or without."""
+    name, equals, value = segment.partition("=")
+    known = next((key for key in resource.keys if key.lower() == name.lower()), None) if equals else None
+    return None if known is None else Key(value[1:-1] if value[:1] == value[-1:] == "'" != value else value, known)
 
 
 def bare(name: str) -> str:

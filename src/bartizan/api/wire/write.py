@@ -5,11 +5,14 @@ from typing import Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
+import msgspec
+
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire.find import edges, found, lost
 from bartizan.api.wire.note import note
 from bartizan.api.wire.request import Request, Response
 from bartizan.api.wire.route import Target, refusal
+from bartizan.api.wire.same import same
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.store.draft import DERIVED, OWN, draft, inner
@@ -21,6 +24,8 @@ MAX_ID = 256  # characters of an id that a client chooses
 MAX_BOUND = 20  # references of one new object, as documented for groups
 _BIND = "@odata.bind"
 _SENTINEL = "unknownFutureValue"
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 Bound = list[tuple[Navigation, list[str]]]  # what a new object refers to: ids
 
@@ -219,7 +224,7 @@ async def put(ctx: Context, target: Target, request: Request) -> Response:
 async def _change(ctx: Context, target: Target, request: Request, *, whole: bool) -> Response:
     resource = _resource(target)
     row = await found(ctx, target)
-    given = changes(ctx, resource, row.id, request.json())
+    given = changes(ctx, resource, row, request.json())
     missing = sorted(name for name in resource.required if whole and given.get(name) is None)
     if missing:
         raise BadRequest(f"PUT replaces the whole object; missing: {', '.join(missing)}.")
@@ -237,13 +242,15 @@ async def _change(ctx: Context, target: Target, request: Request, *, whole: bool
     return bodies.applied(response, *([f"return={wanted}"] if wanted in ("representation", "minimal") else []))
 
 
-def changes(ctx: Context, resource: Resource, id: str, sent: Any) -> dict[str, Any]:
-    """A PATCH body as inner form. BadRequest names what cannot be written and what can."""
+def changes(ctx: Context, resource: Resource, row: Stored, sent: Any) -> dict[str, Any]:
+    """A PATCH body as inner form. BadRequest names what cannot be written and what can; what cannot and is sent as it
+    stands there is no change."""
     if resource.reshapes is not None:
         sent = resource.reshapes(sent)
     given = ctx.edm.accept(resource.type, sent, partial=True)
-    if given.get("id") in (id, None):
+    if given.get("id") in (row.id, None):
         given.pop("id", None)
+    given = _without_unchanged(ctx, resource, row, given)
     sentinels = sorted(name for name, value in given.items() if value == _SENTINEL)
     if sentinels:
         raise BadRequest(f"{', '.join(sentinels)}: {_SENTINEL} stands for members that a reader does not know.")
@@ -257,6 +264,21 @@ def changes(ctx: Context, resource: Resource, id: str, sent: Any) -> dict[str, A
             code="propertyNotUpdateable",
         )
     return given
+
+
+def _without_unchanged(ctx: Context, resource: Resource, row: Stored, given: dict[str, Any]) -> dict[str, Any]:
+    """What is fixed, or stands for a member that the reader does not know, left out where it is as it was shown."""
+    doubtful = [
+        name
+        for name, value in given.items()
+        if not name.startswith("@") and (name not in resource.patch or value == _SENTINEL)
+    ]
+    if not doubtful:
+        return given
+    shown = _decode(row.wire(ctx.version))
+    masked = ctx.edm.mask(resource.type, shown)
+    back = {name for name in doubtful if any(same(given[name], each.get(name)) for each in (shown, masked))}
+    return {name: value for name, value in given.items() if name not in back}
 
 
 async def _patch(

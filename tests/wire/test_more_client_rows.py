@@ -1,0 +1,446 @@
+"""Further published clients, beside those of `test_client_rows`: SIEM add-ons, SOAR playbooks, hunters, infrastructure
+as code, forensic readers. What each sends, letter by letter, and what must hold of the answer.
+
+`<tenant>`, `<user>`, `<upn>`, `<app>` and `<host>` stand for what the client was told or has read before.
+
+Source: the clients' own repositories, read in 2026: Splunk's add-on and SOAR app for Graph Security, stix-shifter,
+InsightConnect, hamilton (Terraform azuread 2), Azure CLI, Untitled Goose Tool, Microsoft-Extractor-Suite, CIPP,
+elastic/beats entityanalytics, demisto/content, Sentinel playbooks, the MicrosoftGraphSecurity module and cmdlets of
+PowerShell, TruSTAR, EclecticIQ and Luminar feeds, Microsoft's documentation of tiIndicator.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.wire.conftest import Running
+from tests.wire.test_client_rows import Row, check
+
+_NOW = datetime.now(UTC)
+_AGO = (_NOW - timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+_LATER = (_NOW + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+_DAY, _TOMORROW = _AGO[:10], _LATER[:10]
+_LEGACY = ["id", "title", "severity", "status", "vendorInformation", "userStates", "hostStates", "fileStates"]
+_V2 = ["id", "title", "severity", "status", "createdDateTime", "evidence", "serviceSource"]
+_SIGN_IN = ["id", "createdDateTime", "userPrincipalName", "ipAddress", "status", "location"]
+_AUDIT = ["id", "activityDateTime", "activityDisplayName", "category", "initiatedBy", "targetResources"]
+_RISK = ["id", "riskEventType", "riskLevel", "riskState", "detectedDateTime", "userPrincipalName"]
+_EVENTUAL = {"ConsistencyLevel": "eventual"}
+_GLOBAL_ADMINISTRATOR = "62e90394-69f5-4237-9190-012177145e10"
+
+ROWS = [
+    # Splunk: the add-on's first run and those that follow; the SOAR app's list
+    Row("splunk-addon-first", "/v1.0/security/alerts?%24filter=", _LEGACY),
+    Row(
+        "splunk-addon-window",
+        f"/v1.0/security/alerts?%24filter=lastModifiedDateTime+gt+{_AGO[:-1]}.000Z+and+lastModifiedDateTime+lt+"
+        f"{_LATER[:-1]}.000Z+and+vendorInformation%2Fprovider+eq+%27Suricata%27",
+        _LEGACY,
+    ),
+    Row(
+        "splunk-soar-list",
+        "/v1.0/security/alerts?$filter=status eq 'newAlert' or status eq 'inProgress' and "
+        "vendorInformation/provider eq 'Suricata'&$top=100",
+        _LEGACY,
+    ),
+    # PowerShell: the MicrosoftGraphSecurity module (a slash before ?, half of the blanks as +), and cmdlets
+    Row("graph-security-default", "/v1.0/security/alerts/?$top=100&$filter=", _LEGACY),
+    Row(
+        "graph-security-filters",
+        "/Beta/security/alerts/?$top=50&$filter=severity+eq+'high' and userStates/any(d:d/accountName+eq+'nobody') "
+        "and vendorInformation/provider+eq+'ASC'&$skip=5&$orderBy=eventDateTime",
+        some=False,
+    ),
+    Row(
+        "mg-incidents-expanded",
+        f"/v1.0/security/incidents?%24filter=(severity eq 'high' or severity eq 'medium') and createdDateTime ge {_AGO}"
+        "&%24expand=Alerts",
+        ["id", "displayName", "alerts"],
+    ),
+    Row(
+        "mg-sign-ins-upper-case-and",
+        "/beta/auditLogs/signIns?%24filter=CreatedDateTime lt 2036-01-01T00:00:00Z AND CreatedDateTime gt "
+        f"{_AGO} AND (signInEventTypes/any(t: t eq 'interactiveuser'))",
+        _SIGN_IN,
+    ),
+    Row("mg-detections", f"/v1.0/identityProtection/riskDetections?%24filter=detectedDateTime%20ge%20{_DAY}", _RISK),
+    Row(
+        "mg-detections-names-in-any-case",
+        "/v1.0/identityProtection/riskDetections?%24filter=UserDisplayName eq 'User01' and Risklevel eq 'high'",
+        some=False,
+    ),
+    # stix-shifter: patterns made filters
+    Row(
+        "stix-shifter-addresses",
+        "/v1.0/security/alerts?$filter=(networkConnections/any(query1:contains(tolower(query1/sourceAddress), '10.')) "
+        "or networkConnections/any(query1:contains(tolower(query1/destinationAddress), '203.'))) and "
+        f"(eventDateTime ge 2019-01-01T08:43:10.003Z and eventDateTime le {_LATER})&$top=50&$skip=0",
+        _LEGACY,
+    ),
+    Row(
+        "stix-shifter-process",
+        "/v1.0/security/alerts?$filter=(processes/any(query1:tolower(query1/name) eq 'svchost.exe')) and "
+        f"(eventDateTime ge {_AGO} and eventDateTime le {_LATER})",
+        some=False,
+    ),
+    # the tenant in the path: InsightConnect, hamilton, Azure CLI
+    Row("insightconnect-risks", "/beta/<tenant>/riskDetections?$filter=riskLevel eq 'high'", _RISK),
+    Row(
+        "hamilton-role",
+        f"/v1.0/<tenant>/directoryRoles/roleTemplateId={_GLOBAL_ADMINISTRATOR}/members",
+        ["id", "@odata.type"],
+    ),
+    Row("azure-cli-users", "/v1.0/myorganization/users?$filter=startswith(userPrincipalName,'ada')", ["id"]),
+    # forensic readers
+    *(
+        Row(
+            f"goose-sign-ins-{source}",
+            f"/beta/auditLogs/signIns?api-version=beta&$orderby=createdDateTime&$filter=(createdDateTime+ge+{_DAY}"
+            f"T00:00:00.000000Z+and+createdDateTime+lt+{_TOMORROW}T23:59:59.999999Z)&source={source}",
+            _SIGN_IN,
+        )
+        for source in ("adfs", "rt")
+    ),
+    Row(
+        "goose-audits",
+        "/beta/auditLogs/directoryAudits?api-version=beta&$orderby=activityDateTime&$filter=(activityDateTime ge "
+        f"{_DAY}T00:00:00.000000Z and activityDateTime lt {_TOMORROW}T23:59:59.999999Z)",
+        _AUDIT,
+    ),
+    Row("extractor-alerts", f"/v1.0/security/alerts_v2?$filter=createdDateTime ge {_DAY}T00:00:00Z", _V2),
+    Row(
+        "az-rest-failed-sign-ins",
+        "/v1.0/auditLogs/signins?$filter=userPrincipalName eq '<upn>' and status/errorCode ne 0 and IsInteractive eq "
+        "true&$select=UserPrincipalName,createdDateTime,location,ipAddress,isInteractive&$top=1",
+        ["userPrincipalName", "isInteractive"],
+    ),
+    Row(
+        "guest-report-last-sign-in",
+        "/beta/auditLogs/signIns?$filter=userID eq '<user>' and status/errorCode eq 0&$top=1&$orderBy=createdDateTime "
+        "desc",
+        ["createdDateTime"],
+    ),
+    Row(
+        "b2c-audits",
+        "/v1.0/auditLogs/directoryAudits?$filter=loggedByService eq 'B2C' and activityDateTime gt 2019-09-10T02:28:17Z",
+        some=False,
+    ),
+    Row(
+        "role-changes",
+        "/v1.0/auditLogs/directoryAudits?$filter=(category eq 'RoleManagement' or category ne 'x') and "
+        f"(activityDateTime ge {_AGO})&$top=50&$orderby=activityDateTime desc"
+        "&$select=id,activityDateTime,activityDisplayName,initiatedBy,targetResources,result,category",
+        _AUDIT,
+    ),
+    Row(
+        "audits-of-a-user",
+        "/v1.0/auditLogs/directoryAudits?$filter=(initiatedBy/user/id eq 'x') and targetResources/any(t:t/id eq 'y')",
+        some=False,
+    ),
+    # dashboards and managed service tools
+    Row("cipp-new-alerts", "/v1.0/security/alerts_v2?$top=50&$filter=status eq 'new'", _V2),
+    Row("purview-alerts-typed-upper", "/v1.0/security/alerts_V2?$top=5&$orderby=createdDateTime desc", _V2),
+    Row(
+        "risky-users-typed-literal",
+        "/v1.0/identityProtection/riskyUsers?$filter=riskLevel%20eq%20microsoft.graph.riskLevel'high'",
+        ["riskLevel"],
+    ),
+    Row("xsoar-capital-risky-users", "/beta/RiskyUsers?$top=50&$filter=riskLevel eq 'high'", ["id", "riskState"]),
+    Row(
+        "xsoar-risky-since",
+        f"/beta/RiskyUsers?%24top=50&%24filter=riskLastUpdatedDateTime+gt+{_AGO[:-1]}.000000",
+        ["riskLastUpdatedDateTime"],
+    ),
+    Row(
+        "xsoar-user-list",
+        "/v1.0/users?$filter=&$select=id,displayName,jobTitle,mobilePhone,mail&$count=true",
+        ["id", "displayName", "mail"],
+        headers=_EVENTUAL,
+    ),
+    Row(
+        "sentinel-playbook-mfa",
+        "/beta/reports/credentialUserRegistrationDetails?$filter=userPrincipalName  eq '<upn>'",
+        ["userPrincipalName", "isMfaRegistered"],
+    ),
+    Row("dashboard-organization", "/v1.0/organization?$select=id,displayName,verifiedDomains", ["id", "displayName"]),
+    Row("dashboard-policies", "/v1.0/policies/conditionalAccessPolicies?$select=id,displayName,state", ["state"]),
+    Row("dashboard-score-profiles", "/v1.0/security/secureScoreControlProfiles?$top=20&$orderby=rank", ["rank"]),
+    Row("users-count-without-header", "/v1.0/users?$count=true&$top=1", ["id"]),
+]
+
+
+@pytest.fixture(scope="module")
+def api(server: Running) -> Iterator[httpx.Client]:
+    with server.api() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def names(server: Running, api: httpx.Client) -> dict[str, str]:
+    """What stands for the placeholders: a user with failed sign-ins, an application, a machine."""
+    failed = api.get("/v1.0/auditLogs/signIns?$filter=status/errorCode ne 0").json()["value"]
+    user = next(each for each in failed if each["userPrincipalName"] and each["userId"])
+    assert api.get(f"/v1.0/users/{user['userId']}").status_code == 200
+    app = api.get("/v1.0/servicePrincipals?$top=1").json()["value"][0]["appId"]
+    host = api.get("/v1.0/devices?$top=1").json()["value"][0]["id"]
+    mine = {"user": user["userId"], "upn": user["userPrincipalName"], "app": app, "host": host}
+    return {"tenant": server.tenant, **mine}
+
+
+def told(url: str, names: dict[str, str]) -> str:
+    for name, value in names.items():
+        url = url.replace(f"<{name}>", value)
+    assert "<" not in url, url
+    return url
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.client)
+def test_list(api: httpx.Client, names: dict[str, str], row: Row) -> None:
+    """The client's own query is answered, with every field that it reads."""
+    check(api, Row(row.client, told(row.url, names), row.keys, row.some, row.headers))
+
+
+@pytest.mark.parametrize(
+    ("client", "url", "keys"),
+    [
+        ("insightconnect-user", "/v1.0/<tenant>/users/<upn>", "id accountEnabled displayName"),
+        ("azure-cli-application", "/v1.0/myorganization/servicePrincipals(appId='<app>')", "id appId"),
+        ("hamilton-application", "/v1.0/<tenant>/servicePrincipals/appId=<app>", "id appId"),
+        ("hamilton-object", "/v1.0/<tenant>/directoryObjects/<user>", "@odata.type id"),
+        ("sentinel-playbook-risk", "/v1.0/identityProtection/riskyUsers/<risky>/", "riskLevel riskState riskDetail"),
+        ("sentinel-playbook-manager", "/beta/users/<upn>/", "id jobTitle"),
+        ("tenant-probe", "/v1.0/organization/<tenant>", "id displayName verifiedDomains"),
+    ],
+)
+def test_one(api: httpx.Client, names: dict[str, str], client: str, url: str, keys: str) -> None:
+    risky = api.get("/v1.0/identityProtection/riskyUsers?$top=1").json()["value"][0]["id"]
+    answer = api.get(told(url, {**names, "risky": risky}))
+    assert answer.status_code == 200, f"{client}: {answer.text}"
+    assert set(keys.split()) <= answer.json().keys()
+
+
+@pytest.mark.parametrize(
+    ("set", "select"),
+    [
+        (
+            "users",
+            "accountEnabled,userPrincipalName,mail,displayName,givenName,surname,jobTitle,officeLocation,mobilePhone,"
+            "businessPhones",
+        ),
+        ("groups", "displayName,members"),
+        (
+            "devices",
+            "accountEnabled,deviceId,displayName,operatingSystem,operatingSystemVersion,physicalIds,"
+            "extensionAttributes,alternativeSecurityIds",
+        ),
+    ],
+)
+def test_elastic_entity_analytics(api: httpx.Client, set: str, select: str) -> None:
+    """Reads to the delta link, which must come, and asks it again; ids are UUIDs, members say their type."""
+    link = f"/v1.0/{set}/delta?$select={select}"
+    rows: list[dict[str, Any]] = []
+    for _ in range(100):
+        page = api.get(link)
+        assert page.status_code == 200, page.text
+        rows += page.json()["value"]
+        if "@odata.deltaLink" in page.json():
+            break
+        link = page.json()["@odata.nextLink"]
+    assert rows and all(len(row["id"]) == 36 for row in rows)
+    members = [each for row in rows for each in row.get("members@delta", [])]
+    assert bool(members) == (set == "groups")
+    assert all(each["@odata.type"].startswith("#microsoft.graph.") for each in members)
+    again = api.get(page.json()["@odata.deltaLink"])
+    assert again.status_code == 200, again.text
+    assert again.json()["@odata.deltaLink"]
+
+
+def test_registered_owners_of_a_device(api: httpx.Client, names: dict[str, str]) -> None:
+    """Elastic asks for them device by device and reads `value` whether or not there are any."""
+    for name in ("registeredOwners", "registeredUsers"):
+        answer = api.get(told(f"/v1.0/devices/<host>/{name}", names))
+        assert answer.status_code == 200, answer.text
+        assert isinstance(answer.json()["value"], list)
+
+
+def test_parameters_beside_a_link(api: httpx.Client) -> None:
+    """Many scripts send their parameters again beside nextLink."""
+    asked = {"$filter": f"createdDateTime ge {_AGO}", "$top": "20", "$orderby": "createdDateTime desc"}
+    first = api.get("/v1.0/security/alerts_v2", params=asked).json()
+    token = httpx.URL(first["@odata.nextLink"]).params["$skiptoken"]
+    second = api.get("/v1.0/security/alerts_v2", params={**asked, "$skiptoken": token})
+    assert second.status_code == 200, second.text
+    ids = [{row["id"] for row in page["value"]} for page in (first, second.json())]
+    assert len(ids[0]) == len(ids[1]) == 20 and not ids[0] & ids[1]
+
+
+def _indicator(**more: Any) -> dict[str, Any]:
+    """The example of Microsoft's page, but for its date, which has passed."""
+    return {
+        "activityGroupNames": [],
+        "confidence": 0,
+        "description": "This is a canary indicator for demo purpose. Take no action on any observables set in this "
+        "indicator.",
+        "expirationDateTime": f"{_LATER[:-1]}.5031462+00:00",
+        "externalId": "Test--8586509942679764298MS501",
+        "fileHashType": "sha256",
+        "fileHashValue": "aa64428647b57bf51524d1756b2ed746e5a3f31b67cf7fe5b5d8a9daf07ca313",
+        "killChain": [],
+        "malwareFamilyNames": [],
+        "severity": 0,
+        "tags": [],
+        "targetProduct": "Azure Sentinel",
+        "threatType": "WatchList",
+        "tlpLevel": "green",
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("client", "more"),
+    [
+        ("documentation", {"action": "alert"}),
+        ("luminar-own-key", {"action": "alert", "SourceSystem": "Cognyte Luminar", "threatType": "Malware"}),
+        ("eclecticiq-no-zone", {"action": "alert", "expirationDateTime": "2117-12-21T16:19:16", "tlpLevel": "amber"}),
+        ("form-capital-domain", {"action": "alert", "DomainName": "canary.example", "severity": 0}),
+        ("twitter-feed-empty-names", {"action": "alert", "activityGroupNames": [""], "networkIPv4": "203.0.113.8"}),
+        ("sdk-with-types", {"@odata.type": "#microsoft.graph.tiIndicator", "action": "Alert", "id": None}),
+    ],
+)
+def test_indicators_of_feeds(api: httpx.Client, client: str, more: dict[str, Any]) -> None:
+    """201 with what was sent; the page's description is one character longer than it says that may be."""
+    answer = api.post("/beta/security/tiIndicators", json=_indicator(**more))
+    assert answer.status_code == 201, f"{client}: {answer.text}"
+    made = answer.json()
+    assert made["description"] == _indicator()["description"]
+    assert (made["action"], made["azureTenantId"] != "") == ("alert", True)
+    assert {name: made[name] for name in ("SourceSystem",) if name in more} == {
+        name: more[name] for name in ("SourceSystem",) if name in more
+    }
+    assert api.delete(f"/beta/security/tiIndicators/{made['id']}").status_code == 204
+
+
+def test_indicators_of_the_documentation(api: httpx.Client) -> None:
+    """submitTiIndicators of the page: no action is sent, and null comes back; PowerShell writes names in capitals."""
+    sent = [_indicator(externalId=f"canary-{at}") for at in range(2)]
+    sent.append({name[0].upper() + name[1:]: value for name, value in _indicator(externalId="canary-2").items()})
+    for name in ("submitTiIndicators", "microsoft.graph.submitTiIndicators"):
+        answer = api.post(f"/beta/security/tiIndicators/{name}", json={"Value": sent})
+        assert answer.status_code == 200, answer.text
+        assert [each["action"] for each in answer.json()["value"]] == [None] * 3
+    names = [f"canary-{at}" for at in range(3)]
+    gone = api.post("/beta/security/tiIndicators/deleteTiIndicatorsByExternalId", json={"value": names})
+    assert gone.status_code == 200, gone.text
+    left = api.get("/beta/security/tiIndicators?$filter=startswith(externalId,'canary-')").json()
+    assert left["value"] == []
+
+
+def test_sdks_that_cannot_patch(api: httpx.Client) -> None:
+    """Java's HttpURLConnection has no PATCH: the SDK sends POST that says so."""
+    alert = api.get("/v1.0/security/alerts?$top=1").json()["value"][0]
+    body = {
+        "@odata.type": "microsoft.graph.alert",
+        "assignedTo": "analyst@contoso.example",
+        "closedDateTime": None,
+        "tags": ["HVA"],
+        "feedback": "TruePositive",
+        "status": "InProgress",
+        "vendorInformation": {
+            "@odata.type": "microsoft.graph.securityVendorInformation",
+            "provider": alert["vendorInformation"]["provider"],
+            "vendor": alert["vendorInformation"]["vendor"],
+        },
+    }
+    headers = {"X-HTTP-Method-Override": "PATCH", "X-HTTP-Method": "PATCH", "Prefer": "return=representation"}
+    answer = api.post(f"/v1.0/security/alerts/{alert['id']}", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    changed = answer.json()
+    assert (changed["status"], changed["feedback"], changed["tags"]) == ("inProgress", "truePositive", ["HVA"])
+
+
+def test_batches_of_scripts(api: httpx.Client, names: dict[str, str]) -> None:
+    """PowerShell counts its requests with numbers and names the tenant or the version in some addresses."""
+    urls = [
+        f"/auditLogs/signIns?$filter=conditionalAccessStatus eq 'failure' and createdDateTime ge {_AGO}&$top=999",
+        f"/v1.0/users/{names['upn']}",
+        f"{names['tenant']}/identityProtection/riskyUsers?$top=1",
+        "/users/nobody@contoso.example",
+    ]
+    parts = [{"id": at, "method": "GET", "url": url} for at, url in enumerate(urls, 1)]
+    answer = api.post("/v1.0/$batch", json={"requests": parts})
+    assert answer.status_code == 200, answer.text
+    found = {each["id"]: each for each in answer.json()["responses"]}
+    assert [found[str(at)]["status"] for at in (1, 2, 3, 4)] == [200, 200, 200, 404]
+    assert found["4"]["body"]["error"]["code"] == "Request_ResourceNotFound"
+
+
+def test_token_and_calls_of_insightconnect(server: Running, names: dict[str, str]) -> None:
+    """The first version's token endpoint with `resource` without a slash, then the tenant in each path."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": server.client_id,
+        "resource": "https://graph.microsoft.com",
+        "client_secret": server.secret,
+    }
+    with server.http() as client:
+        answer = client.post(f"/{server.tenant}/oauth2/token", data=form)
+        assert answer.status_code == 200, answer.text
+        head = {"Content-type": "application/json", "Authorization": f"Bearer {answer.json()['access_token']}"}
+        one = client.get(told("/v1.0/<tenant>/users/<user>", names), headers=head)
+        assert one.status_code == 200, one.text
+        blocked = client.patch(
+            told("/v1.0/<tenant>/users/<user>", names), headers=head, content=json.dumps({"accountEnabled": False})
+        )
+        assert blocked.status_code == 501, blocked.text
+        assert "disableUser" in blocked.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("client", "resource"),
+    [
+        ("tines-slash-before-query", "security/alerts/?$filter=status eq 'NewAlert'"),
+        ("documentation-leading-slash", "/security/alerts?$filter=status eq 'newAlert'"),
+        ("secamo-all-alerts", "security/alerts_v2"),
+    ],
+)
+def test_resources_of_subscriptions(api: httpx.Client, client: str, resource: str) -> None:
+    """They come as far as the handshake, which nobody answers here."""
+    body = {
+        "changeType": "updated",
+        "clientState": "SecretClientState",
+        "expirationDateTime": f"{_LATER[:-1]}.1048290Z",
+        "notificationUrl": "http://localhost:9/webhook",
+        "resource": resource,
+    }
+    answer = api.post("/v1.0/subscriptions", json=body)
+    assert answer.status_code == 400, f"{client}: {answer.text}"
+    assert answer.json()["error"]["message"].startswith("Subscription validation request failed."), answer.text
+
+
+@pytest.mark.parametrize(
+    ("client", "method", "url", "status", "says"),
+    [
+        ("splunk-soar-two-tags", "GET", "/v1.0/security/alerts?$filter=tags eq 'a' or  and tags eq 'b'", 400, "tags"),
+        ("graph-security-order", "GET", "/v1.0/security/alerts/?$filter=&$orderBy=userStates", 400, "collection"),
+        ("too-many-risky-users", "GET", "/v1.0/identityProtection/riskyUsers?$top=999", 400, "500"),
+        ("health-issues", "GET", "/v1.0/security/identities/healthIssues", 501, "healthissues"),
+        ("managed-devices", "GET", "/v1.0/deviceManagement/managedDevices?$top=1", 404, "deviceManagement"),
+        ("reset-password", "POST", "/v1.0/users/<user>/authentication/methods/x/resetPassword", 501, "authentication"),
+        ("assign-manager", "PUT", "/v1.0/users/<user>/manager/$ref", 501, "manager"),
+        ("delete-alert", "DELETE", "/v1.0/security/alerts/x", 405, "DELETE"),
+        ("indicators-of-v1", "GET", "/v1.0/security/tiIndicators?$top=1", 404, "tiIndicators"),
+        ("purview-source", "GET", "/v1.0/security/alerts_v2?$filter=serviceSource eq 'nope'", 400, "azureAdIdentity"),
+    ],
+)
+def test_what_is_refused_says_why(
+    api: httpx.Client, names: dict[str, str], client: str, method: str, url: str, status: int, says: str
+) -> None:
+    """In Graph's envelope, with what would be right."""
+    answer = api.request(method, told(url, names), json={} if method != "GET" else None)
+    assert answer.status_code == status, f"{client}: {answer.text}"
+    problem = answer.json()["error"]
+    assert says.lower() in problem["message"].lower(), problem
+    assert problem["code"] and problem["innerError"]["request-id"]
