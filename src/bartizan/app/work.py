@@ -21,6 +21,7 @@ from bartizan.app.lake import files
 from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
+from bartizan.detect.events import READER as INDICATORS_READER
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
 from bartizan.identity.stage import IdentityStage
@@ -72,7 +73,7 @@ async def _main(settings: Settings) -> None:
         )
         for each in (copy, correlate, identity):
             await each.register()
-        await expected(lake, [READER])
+        await expected(lake, [READER, INDICATORS_READER])
         connections, health = connections_of(settings, store), Health(store)
         pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
         pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))
@@ -81,7 +82,7 @@ async def _main(settings: Settings) -> None:
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
         traffic, hunting = TrafficStage(store, lake), hunting_of(settings, lake)
-        detecting = Detecting(settings, store, connections, tenants, hunting)
+        detecting = Detecting(settings, store, lake, connections, tenants, hunting)
         await detecting.register()
         every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"

@@ -124,10 +124,10 @@ def raised(rule: Mapping[str, Any], group: Group, now: str) -> Raised:
 
 
 def _additional(rule: Mapping[str, Any], group: Group, left_out: int) -> dict[str, Any]:
-    shown = [_shown(row) for row in group.rows[:MAX_ROWS_SHOWN]]
-    more = {"ruleId": rule["id"], "ruleName": rule.get("displayName"), "matchedRows": len(group.rows), "rows": shown}
-    if len(group.rows) > len(shown):
-        more["rowsLeftOut"] = len(group.rows) - len(shown)
+    some = [shown(row) for row in group.rows[:MAX_ROWS_SHOWN]]
+    more = {"ruleId": rule["id"], "ruleName": rule.get("displayName"), "matchedRows": len(group.rows), "rows": some}
+    if len(group.rows) > len(some):
+        more["rowsLeftOut"] = len(group.rows) - len(some)
     if left_out:
         more["evidenceLeftOut"] = left_out
     configured = (rule.get("detectionAction") or {}).get("incidentConfiguration") or {}
@@ -136,11 +136,11 @@ def _additional(rule: Mapping[str, Any], group: Group, left_out: int) -> dict[st
     return more
 
 
-def _shown(row: Row) -> dict[str, Any]:
+def shown(row: Row) -> dict[str, Any]:
     """What has a value, texts cut; how many columns do not show is said."""
     said = {name: value for name, value in row.items() if value not in (None, "", [], {})}
-    shown = {name: _cut(value) for name, value in list(said.items())[:MAX_COLUMNS_SHOWN]}
-    return {**shown, "columnsLeftOut": len(said) - len(shown)} if len(said) > len(shown) else shown
+    made = {name: _cut(value) for name, value in list(said.items())[:MAX_COLUMNS_SHOWN]}
+    return {**made, "columnsLeftOut": len(said) - len(made)} if len(said) > len(made) else made
 
 
 def _cut(value: Any) -> Any:
