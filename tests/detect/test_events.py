@@ -14,10 +14,10 @@ import bartizan.sources  # the tables that sources declare
 from bartizan.app.assembly import hunting_of
 from bartizan.detect.events import READER, EventStage
 from bartizan.detect.lookback import LookBack
-from bartizan.detect.marks import Networks
+from bartizan.detect.marks import Networks, Pair, asked_of
 from bartizan.detect.match import IndicatorStage
 from bartizan.detect.named import columns_of, named
-from bartizan.detect.sieve import Sieve, Sieves
+from bartizan.detect.sieve import Looks, Sieve, Sieves
 from bartizan.hunt.service import Hunting
 from bartizan.lake.buffer import Lake, open_lake
 from bartizan.lake.duck import Duck
@@ -287,6 +287,36 @@ async def test_a_sieve_knows_all(hunt: Hunt) -> None:
     assert first.full
     again = await made.of(A)
     assert again is not first and again.may(("domain", "bad.example")) and not again.full
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "pair"),
+    [
+        ("RemoteUrl", "HTTPS://A.Example/x/?Q=1", ("url", "a.example/x?q=1")),
+        ("RemoteUrl", "a.example/x/", ("url", "a.example/x")),
+        ("RemoteUrl", "http://u@a.example:80/x#y", ("url", "a.example/x")),
+        ("RemoteUrl", "http://x.y.A.example.:8080/", ("domain", "a.example")),
+        ("RemoteUrl", "http://[2001:DB8::1]/x", ("address", "2001:db8::1")),
+        ("RemoteUrl", "http://192.0.2.1/x", ("address", "192.0.2.1")),
+        ("RemoteUrl", "http://q.a.example/", ("domain", "q.a.example")),
+        ("RemoteUrl", "bücher.example/x", ("domain", "bücher.example")),
+        ("RemoteIP", "192.0.2.1", ("address", "192.0.2.1")),
+        ("RemoteIP", "::ffff:192.0.2.1", ("address", "192.0.2.1")),
+        ("RemoteIP", "192.0.2.1:443", ("address", "192.0.2.1")),
+        ("InitiatingProcessMD5", "AB" * 16, ("hash", "ab" * 16)),
+    ],
+)
+def test_a_look_keeps_back_nothing(column: str, text: str, pair: Pair) -> None:
+    """Written as most are or not, what bears a mark is let through; and what bears none is remembered as that."""
+    of = next(each for each in columns_of(table("DeviceNetworkEvents")) if each.name == column)  # type: ignore[arg-type]
+    sieve = Sieve(10)
+    sieve.add([pair, ("url", "other.example")])
+    looks = Looks(sieve, EMPTY)
+    assert pair in [mark for entity in named(of, text) for mark in asked_of(entity)]
+    for _ in range(2):
+        assert looks.known(of, {text, "192.0.2.99", "fine.example", "", "-"}) == {text}
+    sieve.add([("domain", "fine.example")])
+    assert not looks.still(sieve, EMPTY)
 
 
 def test_what_columns_name() -> None:

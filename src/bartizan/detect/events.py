@@ -10,18 +10,17 @@ Source: design of events in ARCHITECTURE.md; Microsoft Graph beta, resource tiIn
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import structlog
 
-from bartizan.detect import marks
 from bartizan.detect.columns import evidence_of, instants
 from bartizan.detect.indicators import Sighting
-from bartizan.detect.marks import Networks
 from bartizan.detect.match import IndicatorStage
 from bartizan.detect.named import Column, Entity, columns_of, decoder_of, named
-from bartizan.detect.sieve import Sieve
+from bartizan.detect.sieve import Looks, Sieve
 from bartizan.errors import BartizanError, Conflict, StorageFull, Timeout, Unavailable
 from bartizan.lake.buffer import Batch, Lake
 from bartizan.lake.readers import passed, position
@@ -52,6 +51,7 @@ class EventStage:
     def __init__(self, lake: Lake, matching: IndicatorStage) -> None:
         self._lake = lake
         self._matching = matching
+        self._looks: dict[str, Looks] = {}
 
     async def run(self) -> None:
         """Until cancelled. Waits out what passes; other errors are raised."""
@@ -88,10 +88,13 @@ class EventStage:
 
     async def _take(self, tenant: str, sieve: Sieve, batches: Sequence[Batch]) -> None:
         networks = await self._matching.networks(tenant)
+        looks = self._looks.get(tenant)
+        if looks is None or not looks.still(sieve, networks):
+            looks = self._looks[tenant] = Looks(sieve, networks)
         found: dict[tuple[Any, ...], Sighting] = {}
         for batch in batches:
             try:
-                found |= await asyncio.to_thread(sightings, batch, sieve, networks)
+                found |= await asyncio.to_thread(sightings, batch, looks)
             except (msgspec.MsgspecError, ValueError, TypeError) as error:  # rows hold whatever the world writes
                 log.error("indicators.unreadable", tenant=tenant, table=batch.table, batch=batch.seq, exc_info=error)
         waiting = list(found.values())
@@ -114,7 +117,7 @@ class EventStage:
 # ---------------------------------------------------------------- from rows to sightings; pure
 
 
-def sightings(batch: Batch, sieve: Sieve, networks: Networks) -> dict[tuple[Any, ...], Sighting]:
+def sightings(batch: Batch, looks: Looks) -> dict[tuple[Any, ...], Sighting]:
     """Rows that name something which an indicator may know, by what tells one sighting from another."""
     of = table(batch.table)
     if of is None:
@@ -127,7 +130,7 @@ def sightings(batch: Batch, sieve: Sieve, networks: Networks) -> dict[tuple[Any,
     rows = _decoder(columns).decode_lines(lines)
     known: set[int] = set()
     for number, column in enumerate(columns):
-        known |= _known(column, [getattr(row, f"c{number}") for row in rows], sieve, networks)
+        known |= _known(column, list(map(attrgetter(f"c{number}"), rows)), looks)
     if not known:
         return {}
     text = lines.splitlines()
@@ -139,24 +142,16 @@ def _decoder(columns: tuple[Column, ...]) -> msgspec.json.Decoder[Any]:
     return decoder_of(columns)
 
 
-def _known(column: Column, values: Sequence[Any], sieve: Sieve, networks: Networks) -> set[int]:
+def _known(column: Column, values: Sequence[Any], looks: Looks) -> set[int]:
     """The places of values of which an indicator may know something. Each different text is looked at once."""
     texts = {value for value in values if type(value) is str}
-    bad = {text for text in texts if text and _may(column, text, sieve, networks)}
+    texts.discard("")
+    bad = looks.known(column, texts)
     found = {at for at, value in enumerate(values) if type(value) is str and value in bad} if bad else set[int]()
     if column.several:
         odd = ((at, value) for at, value in enumerate(values) if isinstance(value, list | dict))
-        found |= {at for at, value in odd if _may(column, value, sieve, networks)}
+        found |= {at for at, value in odd if looks.odd(column, value)}
     return found
-
-
-def _may(column: Column, value: Any, sieve: Sieve, networks: Networks) -> bool:
-    for entity in named(column, value):
-        if any(sieve.may(pair) for pair in marks.asked_of(entity)):
-            return True
-        if entity[0] == "address" and networks.holding(entity[1]):
-            return True
-    return False
 
 
 def keyed(of: Table, rows: Iterable[Row]) -> dict[tuple[Any, ...], Sighting]:
