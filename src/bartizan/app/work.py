@@ -31,6 +31,7 @@ from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
 from bartizan.ingest.pipeline import Pipeline
 from bartizan.ingest.pull import PullStage
+from bartizan.ingest.snapshots import SnapshotStage, Tenants
 from bartizan.lake import Lake
 from bartizan.lake.readers import expected
 from bartizan.respond.carry import Carry
@@ -84,7 +85,7 @@ async def _main(settings: Settings) -> None:
         traffic, hunting = TrafficStage(store, lake), hunting_of(settings, lake)
         detecting = Detecting(settings, store, lake, connections, tenants, hunting)
         await detecting.register()
-        every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback)
+        every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback, tenants)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
@@ -131,6 +132,7 @@ def stages(
     pull: PullStage,
     carry: Carry,
     writeback: Writeback,
+    tenants: Tenants,
 ) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
@@ -139,6 +141,7 @@ def stages(
         "keys": lambda: _keys(authority),
         "copy": copy.run,
         "lake": lambda: files(settings, lake),
+        "snapshots": SnapshotStage(store, lake, tenants).run,
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "identity": identity.run,
