@@ -139,30 +139,10 @@ def indicator_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
 def _stix_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
     """Of a tiIndicator as an indicator of STIX: a row for each of its observables."""
     expires, active = inner.get("expirationDateTime"), inner.get("isActive") is not False
-    told, threat = inner.get("ingestedDateTime"), inner.get("threatType")
     rows = []
     for key, value in _observables(inner):
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         pattern = f"[{key} = '{escaped}']"
-        stix = {
-            "type": "indicator",
-            "spec_version": "2.1",
-            "id": f"indicator--{inner.get('id')}",
-            "created": told,
-            "modified": at,
-            "name": inner.get("description"),
-            "description": inner.get("additionalInformation"),
-            "indicator_types": [threat] if threat else None,
-            "pattern": pattern,
-            "pattern_type": "stix",
-            "valid_from": told,
-            "valid_until": expires,
-            "confidence": inner.get("confidence"),
-            "labels": inner.get("tags") or None,
-            "external_references": [{"source_name": "externalId", "external_id": inner["externalId"]}]
-            if inner.get("externalId")
-            else None,
-        }
         row = {
             "TimeGenerated": at,
             "TenantId": tenant,
@@ -173,20 +153,42 @@ def _stix_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
             "IsDeleted": False,
             "IsActive": active and (not isinstance(expires, str) or expires > at),
             "Revoked": not active,
-            "Created": told,
+            "Created": inner.get("ingestedDateTime"),
             "Modified": at,
-            "ValidFrom": told,
+            "ValidFrom": inner.get("ingestedDateTime"),
             "ValidUntil": expires,
             "Confidence": inner.get("confidence"),
             "Tags": _text(inner.get("tags") or None),
             "Pattern": pattern,
             "ObservableKey": key,
             "ObservableValue": value,
-            "Data": {name: each for name, each in stix.items() if each is not None},
+            "Data": _stix(inner, at, pattern),
             "Type": "ThreatIntelIndicators",
         }
         rows.append(documented("ThreatIntelIndicators", row))
     return rows
+
+
+def _stix(inner: Inner, at: str, pattern: str) -> dict[str, Any]:
+    told, threat, external = inner.get("ingestedDateTime"), inner.get("threatType"), inner.get("externalId")
+    stix = {
+        "type": "indicator",
+        "spec_version": "2.1",
+        "id": f"indicator--{inner.get('id')}",
+        "created": told,
+        "modified": at,
+        "name": inner.get("description"),
+        "description": inner.get("additionalInformation"),
+        "indicator_types": [threat] if threat else None,
+        "pattern": pattern,
+        "pattern_type": "stix",
+        "valid_from": told,
+        "valid_until": inner.get("expirationDateTime"),
+        "confidence": inner.get("confidence"),
+        "labels": inner.get("tags") or None,
+        "external_references": [{"source_name": "externalId", "external_id": external}] if external else None,
+    }
+    return {name: value for name, value in stix.items() if value is not None}
 
 
 def _observables(inner: Inner) -> Iterator[tuple[str, str]]:
