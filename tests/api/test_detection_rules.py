@@ -124,7 +124,11 @@ def action_of(name: str, **more: Any) -> dict[str, Any]:
         (acting(responseActions=[action_of("markUserAsCompromised", identifier="accountObjectId")]), "riskyUsers"),
         (acting(responseActions=[action_of("blockFile", identifier="sha1", deviceGroupNames=["a"])]), "all devices"),
         (acting(responseActions=[action_of("blockFile")]), "identifier"),
-        (acting(automatedActions={"isolateDevices": [{"deviceIdColumn": "DeviceId"}]}), "responseActions"),
+        (acting(automatedActions={"isolateDevices": [{}]}), "automatedActions.identifier"),
+        (acting(automatedActions={"markUsersAsCompromised": [{"accountObjectIdColumn": "A"}]}), "riskyUsers"),
+        (acting(automatedActions={"hardDeleteEmails": [{"networkMessageIdColumn": "A"}]}), "hardDelete"),
+        (acting(automatedActions={"blockFiles": [{"sha1Column": "A", "deviceGroupNames": ["g"]}]}), "all devices"),
+        (acting(automatedActions={"isolateDevices": [{"deviceIdColumn": "D"}] * 21}), "automatedActions: at most 20"),
         (acting(alertTemplate=template(customDetails={str(n): "A" for n in range(21)})), "customDetails: at most 20"),
         (acting(alertTemplate=template(entityMappings={"ips": [{"scopeColumn": "A"}]})), "ips.scopeColumn"),
         (acting(alertTemplate=template(entityMappings={"hosts": [{}]})), "hosts: an entity names a column"),
@@ -200,8 +204,12 @@ async def test_columns_of_entities_and_words(world: World) -> None:
         ("entityMappings.ips", {"entityMappings": {"ips": [{"addressColumn": "Nobody"}]}}),
         ("title", {"title": "{{Nobody}}"}),
     ):
-        body = {"detectionAction": {"alertTemplate": wrong}}
+        body: dict[str, Any] = {"detectionAction": {"alertTemplate": wrong}}
         await world.refused("PATCH", path, body, status=400, says=f"{name}: the query's result has no column Nobody")
+    body = {"detectionAction": {"automatedActions": {"disableUsers": [{"accountSidColumn": "Nobody"}]}}}
+    await world.refused(
+        "PATCH", path, body, status=400, says="responseActions: the query's result has no column Nobody"
+    )
 
 
 async def test_who_may(world: World) -> None:

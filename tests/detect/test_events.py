@@ -89,6 +89,8 @@ async def events(hunt: Hunt, tmp_path: Any, kept_at: str) -> AsyncIterator[Event
 SEEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what an indicator says, table, row
     ("DeviceNetworkEvents", {"networkIPv4": BAD}, {"RemoteIP": BAD}),
     ("DeviceNetworkEvents", {"networkCidrBlock": "203.0.113.0/24"}, {"RemoteIP": BAD}),
+    ("DeviceNetworkEvents", {"networkCidrBlock": "2001:DB8:7::/48"}, {"RemoteIP": "2001:DB8:7::1"}),
+    ("DeviceNetworkEvents", {"url": "http://bad.example/a?b=c'd"}, {"RemoteUrl": "http://bad.example:80/a/?b=c'd"}),
     ("DeviceNetworkEvents", {"networkIPv6": "2001:DB8::7"}, {"RemoteIP": "2001:db8:0::7"}),
     ("DeviceNetworkEvents", {"domainName": "bad.example"}, {"RemoteUrl": "https://a.b.Bad.example:8443/x?y=1"}),
     ("DeviceNetworkEvents", {"domainName": "bad.example"}, {"RemoteUrl": "bad.example"}),

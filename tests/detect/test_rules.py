@@ -371,6 +371,38 @@ async def test_targets_of_actions(hunt: Hunt) -> None:
     }
 
 
+async def test_automated_actions(hunt: Hunt) -> None:
+    """The same in the other shape, by columns of any name: not by those that are called as identifiers are."""
+    actions = {
+        "disableUsers": [{"accountSidColumn": "CallerSid"}],
+        "blockFiles": [{"sha1Column": "Digest", "sha256Column": "Sum"}],
+        "stopAndQuarantineFiles": [{"deviceIdColumn": "Machine", "sha1Column": "Digest"}],
+        "softDeleteEmails": [{"networkMessageIdColumn": "Message", "recipientColumn": "To"}],
+        "isolateDevices": [{"deviceIdColumn": "Machine", "isolationType": "selective"}],
+    }
+    body = acting(alertTemplate=template(impactedAssets=[]), responseActions=[], automatedActions=actions)
+    id = await hunt.make(detectionAction=body["detectionAction"])
+    kept = (await hunt.rule(id))["detectionAction"]
+    assert kept["automatedActions"]["isolateDevices"][0]["deviceIdColumn"] == "Machine"
+    assert kept["responseActions"] == []
+    columns = {
+        "Timestamp": instant(NOW), "DeviceId": "other", "SHA256": "3" * 64, "Machine": "d1", "CallerSid": "S-1-5-21-7",
+        "CallerUpn": "ada@contoso.example", "Digest": "1" * 40, "Sum": "2" * 64, "Message": "m1", "To": "a@b.example",
+    }  # fmt: skip
+    hunt.lake.columns = tuple(columns)
+    hunt.lake.events = [(NOW, NOW, tuple(columns.values()))]
+    recording = Recording(hunt.dispatch)
+    await hunt.stage(recording).round(A)
+    found = {each["name"]: [(one["name"], one["value"]) for one in each["parameters"]] for each in recording.taken}
+    assert found == {
+        "disableUser": [("userPrincipalName", "ada@contoso.example")],
+        "blockFile": [("sha256", "2" * 64)],
+        "quarantineFile": [("sha1", "1" * 40), ("deviceId", "d1")],
+        "deleteMail": [("networkMessageId", "m1")],
+        "isolateDevice": [("deviceId", "d1"), ("isolationType", "selective")],
+    }
+
+
 async def test_a_deleted_rule_leaves_its_alerts(hunt: Hunt) -> None:
     id = await hunt.make(detectionAction=acting(alertTemplate=template(impactedAssets=[DEVICE]))["detectionAction"])
     hunt.lake.add(NOW - MINUTE, "a")

@@ -23,7 +23,7 @@ from bartizan.detect.named import Column, Entity, columns_of, decoder_of, named
 from bartizan.detect.sieve import Looks, Sieve
 from bartizan.errors import BartizanError, Conflict, StorageFull, Timeout, Unavailable
 from bartizan.lake.buffer import Batch, Lake
-from bartizan.lake.readers import passed, position
+from bartizan.lake.readers import before, passed
 from bartizan.lake.tables import Table, table
 from bartizan.model import entities
 from bartizan.model.ids import stable_id
@@ -67,13 +67,11 @@ class EventStage:
 
     async def step(self) -> int:
         """Takes a bounded part of the buffer; returns how many rows, 0 if there were none."""
-        after, head = await self._lake.read(lambda db: position(db, READER)), await self._lake.head()
+        after, head, tenants = await before(self._lake, READER)
         if head <= after:
             return 0
-        told = await self._lake.read(
-            lambda db: db.rows("SELECT DISTINCT tenant FROM lake_batches WHERE seq > ? AND seq <= ?", (after, head))
-        )
-        watched = {str(tenant): sieve for (tenant,) in told if (sieve := await self._sieve(str(tenant))).held}
+        sieves = {each: await self._matching.sieves.of(each) for each in tenants}
+        watched = {each: sieve for each, sieve in sieves.items() if sieve.held}
         if not watched:
             await passed(self._lake, READER, head)
             return 0
@@ -82,9 +80,6 @@ class EventStage:
             await self._take(tenant, sieve, [batch for batch in found if batch.tenant == tenant])
         await passed(self._lake, READER, found[-1].seq if found else head)
         return sum(batch.count for batch in found)
-
-    async def _sieve(self, tenant: str) -> Sieve:
-        return await self._matching.sieves.of(tenant)
 
     async def _take(self, tenant: str, sieve: Sieve, batches: Sequence[Batch]) -> None:
         networks = await self._matching.networks(tenant)

@@ -7,7 +7,7 @@ Source: design of events in ARCHITECTURE.md; Microsoft Graph beta, resource tiIn
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -94,11 +94,11 @@ class LookBack:
             return
         self._matching.begun(tenant, pairs)
         await self._until_in_files(await self._lake.head())
-        for of in await self._tables(tenant, now):
-            found = await self._found(tenant, of, pairs, now)
-            for start in range(0, len(found), AT_ONCE):
-                hits = await self._matching.hits(tenant, found[start : start + AT_ONCE])
-                await self._matching.raise_of_events(tenant, [hit for hit in hits if _concerns(hit, ids)])
+        for of in await self._tables(tenant):
+            async for found in self._found(tenant, of, pairs, now):
+                for start in range(0, len(found), AT_ONCE):
+                    hits = await self._matching.hits(tenant, found[start : start + AT_ONCE])
+                    await self._matching.raise_of_events(tenant, [hit for hit in hits if _concerns(hit, ids)])
 
     async def _until_in_files(self, head: int) -> None:
         for _ in range(round(WAIT_S / LOOK_S)):
@@ -107,13 +107,15 @@ class LookBack:
             await asyncio.sleep(LOOK_S)
         raise Unavailable("indicators look back later: the buffer is not in files yet")
 
-    async def _tables(self, tenant: str, now: datetime) -> list[Table]:
+    async def _tables(self, tenant: str) -> list[Table]:
         """Those with events that name something."""
         names = (await view(self._manifest, tenant)).files
         return [of for name in sorted(names) if (of := table(name)) is not None and columns_of(of)]
 
-    async def _found(self, tenant: str, of: Table, pairs: Sequence[Pair], now: datetime) -> list[Sighting]:
-        found: list[Sighting] = []
+    async def _found(
+        self, tenant: str, of: Table, pairs: Sequence[Pair], now: datetime
+    ) -> AsyncIterator[list[Sighting]]:
+        """Of each query."""
         waiting = list(parts_of(pairs))
         while waiting:
             part = waiting.pop()
@@ -126,8 +128,8 @@ class LookBack:
                 continue
             if rows is None or len(rows) > MAX_FOUND:
                 log.warning("indicators.look_back", tenant=tenant, table=of.name, mark=part[0], newest=MAX_FOUND)
-            found += keyed(of, (rows or [])[:MAX_FOUND]).values()
-        return found
+            if rows:
+                yield list(keyed(of, rows[:MAX_FOUND]).values())
 
     async def _rows(self, tenant: str, query: str, now: datetime) -> list[dict[str, object]] | None:
         """None where it was more than a hunt may take. Unavailable where it may be asked again later."""

@@ -103,7 +103,9 @@ def assets_of(rule: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def actions_of(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list((rule.get("detectionAction") or {}).get("responseActions") or [])
+    """Those of both shapes, as response actions."""
+    action = rule.get("detectionAction") or {}
+    return [*(action.get("responseActions") or []), *responses.automated(action.get("automatedActions"))]
 
 
 def groups_of(rule: Mapping[str, Any]) -> list[str]:
@@ -131,13 +133,15 @@ def checked(rule: Mapping[str, Any]) -> dict[str, Any]:
     else:
         made.pop(SCHEDULED, None)
     action = dict(rule.get("detectionAction") or {})
-    if any((action.get("automatedActions") or {}).values()):
-        raise BadRequest("detectionAction.automatedActions is not supported; say it as responseActions.")
     action["alertTemplate"] = _template(action.get("alertTemplate") or {})
     given = action.get("responseActions") or []
     _few(given, "detectionAction.responseActions", MAX_ITEMS)
     for at, each in enumerate(given):
         responses.check_action(each, f"detectionAction.responseActions[{at}]")
+    more = responses.automated(action.get("automatedActions"))
+    _few(more, "detectionAction.automatedActions", MAX_ITEMS)
+    for each in more:
+        responses.check_action(each, "detectionAction.automatedActions")
     scope = action.get("organizationalScope") or {}
     if scope and scope.get("scopeType") not in (None, "deviceGroup"):
         raise BadRequest("detectionAction.organizationalScope.scopeType: expected deviceGroup.")
