@@ -94,6 +94,7 @@ SEEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what an indicator 
     ("DeviceNetworkEvents", {"networkIPv6": "2001:DB8::7"}, {"RemoteIP": "2001:db8:0::7"}),
     ("DeviceNetworkEvents", {"domainName": "bad.example"}, {"RemoteUrl": "https://a.b.Bad.example:8443/x?y=1"}),
     ("DeviceNetworkEvents", {"domainName": "bad.example"}, {"RemoteUrl": "bad.example"}),
+    ("EmailUrlInfo", {"url": "bad.example?x"}, {"Url": "http://bad.example:80?x"}),
     ("EmailUrlInfo", {"url": "https://bad.example/a/b"}, {"Url": "HTTPS://bad.example:443/A/b/#c", "UrlDomain": ""}),
     ("DeviceProcessEvents", {"fileHashType": "sha1", "fileHashValue": "AB" * 20}, {"InitiatingProcessSHA1": "ab" * 20}),
     ("CommonSecurityLog", {"networkDestinationIPv4": BAD}, {"DestinationIP": BAD, "SourceIP": "10.0.0.9"}),
@@ -225,11 +226,13 @@ async def test_many_look_back_together(events: Events) -> None:
     await events.add("DeviceNetworkEvents", DeviceName="one", RemoteUrl="http://d1100.bad.example/")
     bodies = [{**NOTHING, "networkIPv4": f"203.0.113.{n}"} for n in range(3)]
     bodies += [{"domainName": f"d{n}.bad.example"} for n in range(1_200)]
+    bodies += [{**NOTHING, "networkIPv4": f"198.18.{n // 250}.{n % 250}"} for n in range(900)]
+    await events.add("CommonSecurityLog", SourceIP="198.18.3.149", DeviceVendor="V")  # a dozen columns of addresses
     for body in bodies:
         await tell(events.hunt.world, **body)
     await events.look_back()
     every = await events.hunt.world.every("/v1.0/security/alerts_v2?$top=999&$select=id,title")
-    assert len(every) == 1_501
+    assert len(every) == 1_502
 
 
 async def test_a_sign_in_and_its_event_are_one(events: Events) -> None:

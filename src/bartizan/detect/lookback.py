@@ -8,9 +8,10 @@ Source: design of events in ARCHITECTURE.md; Microsoft Graph beta, resource tiIn
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
+from msgspec import Struct
 
 from bartizan.detect import indicators
 from bartizan.detect.events import keyed
@@ -18,7 +19,7 @@ from bartizan.detect.indicators import Hit, Sighting
 from bartizan.detect.marks import INDICATORS, Pair
 from bartizan.detect.match import LOOK_BACK, IndicatorStage, begins, bodies_of, borne_by
 from bartizan.detect.named import columns_of
-from bartizan.detect.sought import MAX_FOUND, parts_of, query_of
+from bartizan.detect.sought import MAX_FOUND, MAX_QUERY_CHARS, parts_of, query_of
 from bartizan.detect.stage import PASSING, Queries
 from bartizan.errors import BartizanError, Unavailable
 from bartizan.lake.buffer import Lake
@@ -34,6 +35,8 @@ GATHER_S = 1.0  # so that those that are told of one by one are looked up togeth
 LOOK_S, WAIT_S = 0.2, 60.0  # for the files to hold what the buffer held
 PAUSES_S = (1.0, 5.0, 0.0)  # after a hunt that could not be run
 AT_ONCE = 500
+AHEAD = timedelta(days=1)  # clocks of sources may be fast
+LEAST_SPAN = timedelta(hours=1)  # of a query that is more than a hunt may take
 
 log = structlog.get_logger(__name__)
 
@@ -115,27 +118,33 @@ class LookBack:
     async def _found(
         self, tenant: str, of: Table, pairs: Sequence[Pair], now: datetime
     ) -> AsyncIterator[list[Sighting]]:
-        """Of each query."""
-        waiting = list(parts_of(pairs))
+        """Of each query. Where it was too much for one, of shorter spans; where it found too much, of fewer marks."""
+        end = now + AHEAD
+        waiting = [_Sought(part, now - LOOK_BACK, end) for part in parts_of(pairs)]
         while waiting:
-            part = waiting.pop()
-            query = query_of(of, part)
+            sought = waiting.pop()
+            query = query_of(of, sought.pairs)
             if query is None:
                 continue
-            rows = await self._rows(tenant, query, now)
-            if (rows is None or len(rows) > MAX_FOUND) and len(part) > 1:
-                waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
+            if len(query) > MAX_QUERY_CHARS and len(sought.pairs) > 1:  # a table of many columns
+                waiting += sought.by_mark()
                 continue
-            if rows is None or len(rows) > MAX_FOUND:
-                log.warning("indicators.look_back", tenant=tenant, table=of.name, mark=part[0], newest=MAX_FOUND)
-            if rows:
+            rows = await self._rows(tenant, query, now, sought)
+            if rows is None and sought.until - sought.since > LEAST_SPAN:
+                waiting += sought.by_time()
+            elif rows is not None and len(rows) > MAX_FOUND and len(sought.pairs) > 1:
+                waiting += sought.by_mark()
+            elif rows is None or len(rows) > MAX_FOUND:
+                told = {"table": of.name, "mark": sought.pairs[0], "since": instant(sought.since)}
+                log.warning("indicators.look_back", tenant=tenant, newest=MAX_FOUND if rows else 0, **told)
+            if rows and (len(rows) <= MAX_FOUND or len(sought.pairs) == 1):
                 yield list(keyed(of, rows[:MAX_FOUND]).values())
 
-    async def _rows(self, tenant: str, query: str, now: datetime) -> list[dict[str, object]] | None:
+    async def _rows(self, tenant: str, query: str, now: datetime, sought: "_Sought") -> list[dict[str, object]] | None:
         """None where it was more than a hunt may take. Unavailable where it may be asked again later."""
         for pause_s in PAUSES_S:
             try:
-                told = await self._queries.table(tenant, query, now, since=now - LOOK_BACK)
+                told = await self._queries.table(tenant, query, now, since=sought.since, until=sought.until)
             except Unavailable as error:  # also where the memory of the hunt's process did not do
                 log.warning("indicators.look_back", tenant=tenant, error=error.message)
                 await asyncio.sleep(pause_s)
@@ -150,6 +159,22 @@ class LookBack:
                 names = [head.name for head in told.schema]
                 return [dict(zip(names, each, strict=True)) for each in told.results]
         return None
+
+
+class _Sought(Struct, frozen=True):
+    """What one query looks for, and when."""
+
+    pairs: Sequence[Pair]
+    since: datetime
+    until: datetime
+
+    def by_time(self) -> "list[_Sought]":
+        middle = self.since + (self.until - self.since) / 2
+        return [_Sought(self.pairs, self.since, middle), _Sought(self.pairs, middle, self.until)]
+
+    def by_mark(self) -> "list[_Sought]":
+        half = len(self.pairs) // 2
+        return [_Sought(each, self.since, self.until) for each in (self.pairs[:half], self.pairs[half:])]
 
 
 def _concerns(hit: Hit, told: Iterable[str]) -> bool:

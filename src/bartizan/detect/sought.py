@@ -16,13 +16,13 @@ from bartizan.lake.tables import Table
 
 MAX_CHARS = 40_000  # of the marks of one query
 MAX_MARKS = 1_000
+MAX_QUERY_CHARS = 90_000  # hunting takes 100,000
 MAX_FOUND = 1_000  # rows of one query; of more the marks are asked for by halves, and of one mark the newest count
 _V4 = r"(\d{1,3}(?:\.\d{1,3}){3})(?::\d{1,5}|/32)?$"
 _V6 = r"^\[?([0-9a-f:.]+)"
 _HOST = r"^(?:[a-z][a-z0-9+.-]*:)?(?://)?(?:[^/?#@]*@)?([^/:?#]+)"
 _PLACE = r"^(?:[a-z][a-z0-9+.-]*://)?([^#]*?)/?(?:#.*)?$"
 _SENDER = r"@([^@>]+)>?$"
-_PORTS = (":80", ":443", ":21")
 
 
 def parts_of(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
@@ -65,9 +65,11 @@ def _tests(column: Column, marks: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _address(text: str, column: Column, values: Sequence[str]) -> Iterator[str]:
+    """Most are written plainly, and those with a port or in brackets have a colon: what is dear is asked of these."""
     fourth, sixth = _by_version(values)
     if fourth:
-        yield f"{_extract(_V4, text)} in ({_list(fourth)})"
+        yield f"{text} in ({_list(fourth)})"
+        yield f"({_odd(text)} and {_extract(_V4, text)} in ({_list(fourth)}))"
     if sixth:
         whole = [ip_address(each).exploded for each in sixth]
         yield f"({text} contains ':' and parse_ipv6({_extract(_V6, text)}) in ({_list(whole)}))"
@@ -76,10 +78,15 @@ def _address(text: str, column: Column, values: Sequence[str]) -> Iterator[str]:
 def _network(text: str, column: Column, values: Sequence[str]) -> Iterator[str]:
     fourth, sixth = _by_version(values)
     if fourth:
-        yield f"ipv4_is_in_any_range({_extract(_V4, text)}, dynamic([{_list(fourth)}]))"
+        yield f"ipv4_is_in_any_range({text}, dynamic([{_list(fourth)}]))"
+        yield f"({_odd(text)} and ipv4_is_in_any_range({_extract(_V4, text)}, dynamic([{_list(fourth)}])))"
     if sixth:
         within = f"ipv6_is_in_any_range({_extract(_V6, text)}, dynamic([{_list(sixth)}]))"
         yield f"({text} contains ':' and {within})"
+
+
+def _odd(text: str) -> str:
+    return f"({text} contains ':' or {text} contains '/')"
 
 
 def _domain(text: str, column: Column, values: Sequence[str]) -> Iterator[str]:
@@ -94,18 +101,15 @@ def _domain(text: str, column: Column, values: Sequence[str]) -> Iterator[str]:
 
 
 def _url(text: str, column: Column, values: Sequence[str]) -> Iterator[str]:
-    """In the spellings in which it has the same key: with the port of its scheme, with a slash at the end of its
-    path."""
-    found: dict[str, None] = {}
+    """Without scheme, fragment and last slash; also without the port of a scheme, and with a slash before the query."""
+    found = dict.fromkeys(values)
     for value in values:
-        host, slash, path = value.partition("/")
-        host, mark, asked = host.partition("?") if not slash else (host, "", "")
-        rest = f"/{path}" if slash else f"{mark}{asked}"
-        for port in ("", *_PORTS):
-            found[f"{host}{port}{rest}"] = None
-            if "?" in rest:
-                found[f"{host}{port}{rest.replace('?', '/?', 1)}"] = None
-    yield f"{_extract(_PLACE, text)} in ({_list(list(found))})"
+        if "?" in value:
+            found[value.replace("?", "/?", 1)] = None
+    place = _extract(_PLACE, text)
+    yield f"{place} in ({_list(list(found))})"
+    plain = rf'replace_regex({place}, @"^([^/?:]+):(?:80|443|21)([/?].*)?$", @"\1\2")'
+    yield f"({text} matches regex @':(?:80|443|21)(?:[/?#]|$)' and {plain} in ({_list(list(found))}))"
 
 
 def _exact(text: str, column: Column, values: Sequence[str]) -> Iterator[str]:
