@@ -1,7 +1,8 @@
 """Indicators against the floor of the same run: what matching costs beside ingest, and how fast it is, at a million.
 
 `python -m bench.bench_indicators --indicators N --sightings N`, on its own or as a part of `make bench`.
-Floors: the same sign-ins stored while nothing matches them; the same look-ups with no indicators there.
+Floors: the same sign-ins stored, and the same events appended, while nothing matches them; the same look-ups with no
+indicators there.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,19 @@ from msgspec.structs import replace
 
 from bartizan.app.assembly import declared, fed
 from bartizan.app.work import NICENESS
+from bartizan.detect.events import EventStage
 from bartizan.detect.marks import INDICATORS, MARKS, marks_of
 from bartizan.detect.match import IndicatorStage
 from bartizan.extend import Context
+from bartizan.lake.buffer import Lake, open_lake
 from bartizan.model.times import instant
 from bartizan.store import Draft, Entity, Store, Stored, Tx, draft, open_store
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 BATCH = 500
 BLOCKS = 1_000  # of addresses
+EVENTS_EACH = 20  # for each sign-in
+STARTED_S = 20.0
 LOOKED_BACK = 50_000  # indicators: a million take as long as that many times so many
 HIT_EVERY = 1_000  # sightings
 MOST_SLOWER = 0.10
@@ -98,17 +104,53 @@ async def stored(store: Store, collection: str, bodies: Iterator[dict[str, Any]]
     return count, time.perf_counter() - begun, time.process_time() - cpu
 
 
+def event(n: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
+    known = n % HIT_EVERY == 7
+    host = f"pc{chance.randrange(3_000)}.contoso.example"
+    return "DeviceNetworkEvents", {
+        "Timestamp": instant(NOW), "DeviceId": f"id-{host}", "DeviceName": host, "ActionType": "ConnectionSuccess",
+        "RemoteIP": address(10 * n + 1) if known else f"{chance.randrange(1, 99)}.{chance.randrange(256)}.8.7",
+        "RemotePort": 443, "RemoteUrl": f"https://s{chance.randrange(9_000)}.fine.example/", "LocalIP": "10.1.2.3",
+        "InitiatingProcessSHA1": f"{chance.randrange(2_000):040x}", "InitiatingProcessFileName": "browser.exe",
+        "InitiatingProcessSHA256": f"{chance.randrange(2_000) + 2**200:064x}", "Protocol": "Tcp",
+        "InitiatingProcessCommandLine": f"browser.exe --tab {n}", "InitiatingProcessAccountName": "ada",
+    }  # fmt: skip
+
+
+async def appended(lake: Lake, rows: Iterator[tuple[str, dict[str, Any]]]) -> tuple[int, float, float]:
+    count, begun, cpu = 0, time.perf_counter(), time.process_time()
+    while part := list(islice(rows, 4 * BATCH)):
+        await lake.append(TENANT, part)
+        count += len(part)
+    return count, time.perf_counter() - begun, time.process_time() - cpu
+
+
+async def events_matched(store: Store, lake: Lake) -> tuple[int, float, float]:
+    stage, count = EventStage(lake, IndicatorStage(store, tenants, Nobody())), 0
+    await stage.step()  # the sieve has been read
+    begun, cpu = time.perf_counter(), time.process_time()
+    while taken := await stage.step():
+        count += taken
+    return count, time.perf_counter() - begun, time.process_time() - cpu
+
+
 def matching(folder: str, stop: Any) -> None:
     """A worker of its own, as the server has it."""
     os.nice(NICENESS)
 
     async def main() -> None:
-        store = open_store(Path(folder), declared())
+        store, lake = open_store(Path(folder), declared()), open_lake(folder)
         await store.start()
-        task = asyncio.create_task(IndicatorStage(store, tenants, Nobody()).run())
+        await lake.start()
+        stage = IndicatorStage(store, tenants, Nobody())
+        events = EventStage(lake, stage)
+        await stage.sieves.of(TENANT)
+        tasks = [asyncio.create_task(each.run()) for each in (stage, events)]
         await asyncio.to_thread(stop.wait)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await lake.close()
         await store.close()
 
     asyncio.run(main())
@@ -160,24 +202,26 @@ def said(name: str, count: int, wall: float, cpu: float) -> None:
         print(f"{name:44} {count:>9,} {count / wall:>10,.0f}/s {cpu / count * 1e6:>8.0f} us CPU each", flush=True)
 
 
-async def beside(store: Store, folder: str, first: int, count: int, stage: bool) -> float:
-    """Sign-ins a second while a worker matches them, or does not."""
+async def beside(store: Store, lake: Lake, folder: str, first: int, count: int, stage: bool) -> tuple[float, float]:
+    """Sign-ins, and events, a second while a worker matches them, or does not."""
     chance, context = random.Random(first), multiprocessing.get_context("spawn")  # the same in every run
     stop = context.Event()
     worker = context.Process(target=matching, args=(folder, stop)) if stage else None
     if worker is not None:
         worker.start()
-        await asyncio.sleep(4)  # it has started, and waits
+        await asyncio.sleep(STARTED_S)  # it has read what there is, and waits
     done, wall, _ = await stored(store, "signIns", (sign_in(n, chance) for n in range(first, first + count)))
+    seen, lasted, _ = await appended(lake, (event(n, chance) for n in range(EVENTS_EACH * count)))
     if worker is not None:
         stop.set()
         worker.join(60)
-    return done / wall
+    return done / wall, seen / lasted
 
 
 async def bench(folder: str, wanted: int, sightings: int) -> bool:
-    store = open_store(Path(folder), declared())
+    store, lake = open_store(Path(folder), declared()), open_lake(folder)
     await store.start()
+    await lake.start()
     await IndicatorStage(store, tenants, Nobody()).register()
     chance = random.Random(1)  # the same in every run
     said("sign-ins stored", *await stored(store, "signIns", (sign_in(n, chance) for n in range(sightings))))
@@ -188,16 +232,25 @@ async def bench(folder: str, wanted: int, sightings: int) -> bool:
     more = (sign_in(n, chance) for n in range(sightings, 2 * sightings))
     said("sign-ins stored, all indicators there", *await stored(store, "signIns", more))
     said("matched, all indicators there", *await matched(store))
+    rows = (event(n, chance) for n in range(EVENTS_EACH * sightings))
+    said("events appended", *await appended(lake, rows))
+    said("events matched, all indicators there", *await events_matched(store, lake))
     alerts = await store.tenant(TENANT).count("alerts_v2")
     print(f"alerts raised: {alerts}", flush=True)
-    rates: dict[bool, list[float]] = {False: [], True: []}
+    rates: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for turn in range(6):  # by turns, so that what else the machine does falls on both
-        rates[turn % 2 == 1].append(await beside(store, folder, (2 + turn) * sightings, sightings, turn % 2 == 1))
-    without, along = (sorted(rates[each])[1] for each in (False, True))
-    slower = 1 - along / without
-    print(f"ingest without matching {without:,.0f}/s, beside it {along:,.0f}/s: {slower:+.1%} (most {MOST_SLOWER:.0%})")
+        stage, first = turn % 2 == 1, (2 + turn) * sightings
+        rates[stage].append(await beside(store, lake, folder, first, sightings, stage))
+    fine = alerts > 0
+    for number, what in enumerate(("sign-ins", "events")):
+        without, along = (sorted(rate[number] for rate in rates[each])[1] for each in (False, True))
+        slower = 1 - along / without
+        rate = f"without matching {without:,.0f}/s, beside it {along:,.0f}/s"
+        print(f"{what} {rate}: {slower:+.1%} (most {MOST_SLOWER:.0%})")
+        fine = fine and slower <= MOST_SLOWER
+    await lake.close()
     await store.close()
-    return slower <= MOST_SLOWER and alerts > 0
+    return fine
 
 
 def main() -> None:

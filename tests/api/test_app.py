@@ -12,6 +12,10 @@ import httpx
 import pytest
 
 from bartizan.app.assembly import App, build, declared
+from bartizan.lake.duck import Duck
+from bartizan.lake.flush import Flusher
+from bartizan.lake.manifest import Manifest
+from bartizan.lake.readers import expected
 from bartizan.settings import Settings
 
 START_S = 30
@@ -46,6 +50,30 @@ async def test_what_stands_beside_the_api(app: App) -> None:
         assert (await http.post("/ingest/wazuh", content=b"{}")).status_code == 401
         found = (await http.get("/common/v2.0/.well-known/openid-configuration")).json()
         assert found["jwks_uri"].startswith("https://localhost:8443/")
+
+
+@pytest.mark.anyio
+async def test_metrics_of_the_lake(app: App, tmp_path: Path) -> None:
+    """What the buffer and the files hold, and how far each reader is, naming no tenant."""
+    lake = app.lake
+    assert lake is not None
+    await expected(lake, ["indicators"])
+    for tenant in ("tenant-one", "tenant-two"):
+        await lake.append(tenant, [("DeviceEvents", {"DeviceName": "a"}), ("DeviceEvents", {"DeviceName": "b"})])
+    async with client(app) as http:
+        before = (await http.get("/metrics")).text.splitlines()
+        manifest, duck = Manifest(lake, app.settings.lake_path), Duck(app.settings.lake_path, threads=1, memory_mb=256)
+        assert await Flusher(lake, manifest, duck).step() == 2
+        duck.close()
+        after = (await http.get("/metrics")).text.splitlines()
+    assert "bartizan_lake_buffer_rows 4.0" in before
+    assert 'bartizan_lake_behind_tenants{reader="parquet"} 2.0' in before
+    assert 'bartizan_lake_behind_rows{reader="parquet"} 0.0' in after
+    assert 'bartizan_lake_behind_batches{reader="indicators"} 2.0' in after, "the buffer waits for it"
+    assert 'bartizan_lake_rows{table="DeviceEvents"} 4.0' in after
+    assert 'bartizan_lake_files{table="DeviceEvents"} 2.0' in after
+    assert any(line.startswith('bartizan_lake_bytes{table="DeviceEvents"} ') for line in after)
+    assert not any("tenant-one" in line for line in [*before, *after])
 
 
 @pytest.mark.anyio

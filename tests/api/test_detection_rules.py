@@ -136,8 +136,15 @@ def action_of(name: str, **more: Any) -> dict[str, Any]:
         (acting(responseActions=[action_of("markUserAsCompromised", identifier="accountObjectId")]), "riskyUsers"),
         (acting(responseActions=[action_of("blockFile", identifier="sha1", deviceGroupNames=["a"])]), "all devices"),
         (acting(responseActions=[action_of("blockFile")]), "identifier"),
-        (acting(automatedActions={"isolateDevices": [{"deviceIdColumn": "DeviceId"}]}), "responseActions"),
-        (acting(alertTemplate=template(customDetails={"a": "b"})), "customDetails is not supported"),
+        (acting(automatedActions={"isolateDevices": [{}]}), "automatedActions.identifier"),
+        (acting(automatedActions={"markUsersAsCompromised": [{"accountObjectIdColumn": "A"}]}), "riskyUsers"),
+        (acting(automatedActions={"hardDeleteEmails": [{"networkMessageIdColumn": "A"}]}), "hardDelete"),
+        (acting(automatedActions={"blockFiles": [{"sha1Column": "A", "deviceGroupNames": ["g"]}]}), "all devices"),
+        (acting(automatedActions={"isolateDevices": [{"deviceIdColumn": "D"}] * 21}), "automatedActions: at most 20"),
+        (acting(alertTemplate=template(customDetails={str(n): "A" for n in range(21)})), "customDetails: at most 20"),
+        (acting(alertTemplate=template(entityMappings={"ips": [{"scopeColumn": "A"}]})), "ips.scopeColumn"),
+        (acting(alertTemplate=template(entityMappings={"hosts": [{}]})), "hosts: an entity names a column"),
+        (acting(alertTemplate=template(title="{{A}} {{B}} {{C}} {{D}}")), "title names 4 columns"),
     ],
 )  # fmt: skip
 async def test_refused(world: World, body: dict[str, Any], says: str) -> None:
@@ -185,6 +192,35 @@ async def test_the_query_is_checked_where_hunting_runs(world: World) -> None:
     scope = {"scopeType": "deviceGroup", "scopeNames": ["Servers"]}
     await world.refused(
         "PATCH", path, {"detectionAction": {"organizationalScope": scope}}, status=400, says="MachineGroup"
+    )
+
+
+async def test_columns_of_entities_and_words(world: World) -> None:
+    """Mapped entities, details and the columns of a title are kept as they are given, and have to be there."""
+
+    async def columns(tenant: str, query: str) -> list[str]:
+        return ["Timestamp", "DeviceId", "Caller"]
+
+    world.graph.parts = {**world.graph.parts, QueryCheck: QueryCheck(columns)}
+    mapped = {"accounts": [{"upnColumn": "Caller"}], "hosts": [{"deviceIdColumn": "DeviceId"}]}
+    words = template(
+        entityMappings=mapped, customDetails={"Who": "Caller"}, title="{{Caller}} did it", impactedAssets=[]
+    )
+    made = await world.post(SET, acting(alertTemplate=words, responseActions=[]))
+    of = (await world.get(f"{SET}/{made['id']}"))["detectionAction"]["alertTemplate"]
+    assert of["customDetails"]["Who"] == "Caller" and of["title"] == "{{Caller}} did it"
+    assert (of["entityMappings"]["accounts"][0]["upnColumn"], of["impactedAssets"]) == ("Caller", [])
+    path = f"{SET}/{made['id']}"
+    for name, wrong in (
+        ("customDetails", {"customDetails": {"Who": "Nobody"}}),
+        ("entityMappings.ips", {"entityMappings": {"ips": [{"addressColumn": "Nobody"}]}}),
+        ("title", {"title": "{{Nobody}}"}),
+    ):
+        body: dict[str, Any] = {"detectionAction": {"alertTemplate": wrong}}
+        await world.refused("PATCH", path, body, status=400, says=f"{name}: the query's result has no column Nobody")
+    body = {"detectionAction": {"automatedActions": {"disableUsers": [{"accountSidColumn": "Nobody"}]}}}
+    await world.refused(
+        "PATCH", path, body, status=400, says="responseActions: the query's result has no column Nobody"
     )
 
 

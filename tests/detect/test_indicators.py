@@ -1,7 +1,6 @@
 """Indicators of clients: matched as things arrive, and against what was there; what each action brings about."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from tests.detect.conftest import Hunt, Recording
 
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.detect import marks
-from bartizan.detect.indicators import Sighting
-from bartizan.detect.marks import Networks, Pair, marks_of, url_key
+from bartizan.detect.marks import Networks, marks_of, url_key
 from bartizan.detect.match import SEEN_BY, IndicatorStage
 from bartizan.detect.orders import ORDERED
 from bartizan.model import security as graph
@@ -192,22 +190,6 @@ async def test_allow(hunt: Hunt) -> None:
     assert hidden["incidentId"] is None
     assert SUPPRESSION not in seen["additionalData"]
     assert seen["incidentId"] is not None
-
-
-async def test_history_of_the_lake(hunt: Hunt) -> None:
-    """A new indicator asks whoever knows events of its marks; what they say is matched alike."""
-    asked: list[tuple[str, list[Pair], datetime]] = []
-
-    async def history(tenant: str, pairs: Sequence[Pair], since: datetime) -> list[Sighting]:
-        asked.append((tenant, list(pairs), since))
-        entities = [("domain", "www.bad.example", ""), ("host", "pc7", "")]
-        return [Sighting("DeviceNetworkEvents", "row-1", {}, entities, instant(NOW), "pc7")]
-
-    id = await tell(hunt.world)
-    await follow(stage(hunt, history=history))
-    assert asked == [(A, [("domain", "bad.example")], NOW - timedelta(days=14))]
-    (alert,) = await found(hunt)
-    assert (alert["detectorId"], alert["additionalData"]["matchedIn"]) == (id, "DeviceNetworkEvents")
 
 
 async def test_marks_are_ours(hunt: Hunt) -> None:

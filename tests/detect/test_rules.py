@@ -371,6 +371,38 @@ async def test_targets_of_actions(hunt: Hunt) -> None:
     }
 
 
+async def test_automated_actions(hunt: Hunt) -> None:
+    """The same in the other shape, by columns of any name: not by those that are called as identifiers are."""
+    actions = {
+        "disableUsers": [{"accountSidColumn": "CallerSid"}],
+        "blockFiles": [{"sha1Column": "Digest", "sha256Column": "Sum"}],
+        "stopAndQuarantineFiles": [{"deviceIdColumn": "Machine", "sha1Column": "Digest"}],
+        "softDeleteEmails": [{"networkMessageIdColumn": "Message", "recipientColumn": "To"}],
+        "isolateDevices": [{"deviceIdColumn": "Machine", "isolationType": "selective"}],
+    }
+    body = acting(alertTemplate=template(impactedAssets=[]), responseActions=[], automatedActions=actions)
+    id = await hunt.make(detectionAction=body["detectionAction"])
+    kept = (await hunt.rule(id))["detectionAction"]
+    assert kept["automatedActions"]["isolateDevices"][0]["deviceIdColumn"] == "Machine"
+    assert kept["responseActions"] == []
+    columns = {
+        "Timestamp": instant(NOW), "DeviceId": "other", "SHA256": "3" * 64, "Machine": "d1", "CallerSid": "S-1-5-21-7",
+        "CallerUpn": "ada@contoso.example", "Digest": "1" * 40, "Sum": "2" * 64, "Message": "m1", "To": "a@b.example",
+    }  # fmt: skip
+    hunt.lake.columns = tuple(columns)
+    hunt.lake.events = [(NOW, NOW, tuple(columns.values()))]
+    recording = Recording(hunt.dispatch)
+    await hunt.stage(recording).round(A)
+    found = {each["name"]: [(one["name"], one["value"]) for one in each["parameters"]] for each in recording.taken}
+    assert found == {
+        "disableUser": [("userPrincipalName", "ada@contoso.example")],
+        "blockFile": [("sha256", "2" * 64)],
+        "quarantineFile": [("sha1", "1" * 40), ("deviceId", "d1")],
+        "deleteMail": [("networkMessageId", "m1")],
+        "isolateDevice": [("deviceId", "d1"), ("isolationType", "selective")],
+    }
+
+
 async def test_a_deleted_rule_leaves_its_alerts(hunt: Hunt) -> None:
     id = await hunt.make(detectionAction=acting(alertTemplate=template(impactedAssets=[DEVICE]))["detectionAction"])
     hunt.lake.add(NOW - MINUTE, "a")
@@ -379,3 +411,39 @@ async def test_a_deleted_rule_leaves_its_alerts(hunt: Hunt) -> None:
     assert await hunt.run(after=HOUR) == 0
     assert len(await hunt.alerts()) == 1
     assert await hunt.world.store.tenant(A).value(f"rules/seen/{id}") is None
+
+
+async def test_mapped_entities_details_and_words(hunt: Hunt) -> None:
+    """What a rule says its columns to be is the evidence, and tells alerts apart; details and titles hold values."""
+    hunt.lake.columns = ("Timestamp", "Caller", "Machine", "From", "Digest", "Note")
+    for number, (caller, note) in enumerate(
+        (("CONTOSO\\ada", "a"), ("CONTOSO\\ada", "b"), ("bob@contoso.example", ""))
+    ):
+        row = (instant(NOW), caller, "pc7", f"198.51.100.{number}", "AB" * 16, note)
+        hunt.lake.events.append((NOW, NOW, row))
+    mapped = {
+        "accounts": [{"nameColumn": "Caller"}],
+        "hosts": [{"nameColumn": "Machine", "dnsDomainColumn": "Nothing"}],
+        "ips": [{"addressColumn": "From"}],
+        "files": [{"sha256Column": "Digest"}],
+    }
+    words = template(
+        entityMappings=mapped, customDetails={"Notes": "Note", "Host": "Machine"}, impactedAssets=[],
+        title="{{Caller}} on {{ Machine }}", description="Said: {{Note}}",
+    )  # fmt: skip
+    del words["entityMappings"]["hosts"][0]["dnsDomainColumn"]
+    await hunt.make(**acting(alertTemplate=words, responseActions=[]))
+    await hunt.run()
+    by = {each["title"]: each for each in await hunt.alerts()}
+    assert set(by) == {"CONTOSO\\ada on pc7", "bob@contoso.example on pc7"}
+    first, second = by["CONTOSO\\ada on pc7"], by["bob@contoso.example on pc7"]
+    assert (first["description"], second["description"]) == ("Said: a", "Said: -")
+    beta = await hunt.world.get(f"/beta/security/alerts_v2/{first['id']}")
+    details = {name: value for name, value in beta["customDetails"].items() if not name.startswith("@")}
+    assert details == {"Notes": '["a","b"]', "Host": "pc7"}
+    kinds = [each["@odata.type"].rpartition(".")[2] for each in first["evidence"]]
+    assert sorted(kinds) == ["deviceEvidence", "fileEvidence", "ipEvidence", "ipEvidence", "userEvidence"]
+    account = next(each["userAccount"] for each in first["evidence"] if "userAccount" in each)
+    assert (account["domainName"], account["accountName"]) == ("CONTOSO", "ada")
+    file = next(each["fileDetails"] for each in first["evidence"] if "fileDetails" in each)
+    assert (file["md5"], file["sha256"]) == ("ab" * 16, None)

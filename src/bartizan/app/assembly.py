@@ -63,7 +63,7 @@ from bartizan.ingest.makers import Makers
 from bartizan.ingest.pipeline import MARKS, EventSink, Pipeline
 from bartizan.ingest.web import ACCESS as INGEST_ACCESS
 from bartizan.ingest.web import Flow, ingest_route
-from bartizan.lake import Lake, open_lake
+from bartizan.lake import Lake, gauges, open_lake
 from bartizan.lake.manifest import Manifest
 from bartizan.model.times import instant
 from bartizan.respond import queue, tally
@@ -273,7 +273,10 @@ class App:
         now = instant(self.graph.clock())
         queues = {each: await queue.standing(self.store, each, now) for each in tenants}
         notified = tally.metrics(await tally.last_told(self.store), now)
-        return HttpResponse(self.meter.text() + queue.metrics(queues) + notified, media_type=self.meter.kind)
+        told = self.meter.text() + queue.metrics(queues) + notified
+        if self.lake is not None:
+            told += gauges.metrics(await gauges.held(self.lake, Manifest(self.lake, self.settings.lake_path)))
+        return HttpResponse(told, media_type=self.meter.kind)
 
     async def _openapi(self, request: HttpRequest) -> HttpResponse:
         if request.url.path == "/openapi":  # relative addresses of the page need the slash

@@ -21,6 +21,7 @@ from bartizan.app.lake import files
 from bartizan.auth.accounts import Accounts
 from bartizan.auth.authority import Authority
 from bartizan.correlate.stage import CorrelateStage
+from bartizan.detect.events import READER as INDICATORS_READER
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
 from bartizan.identity.stage import IdentityStage
@@ -30,6 +31,7 @@ from bartizan.ingest.directory import Directory
 from bartizan.ingest.health import Health, watch
 from bartizan.ingest.pipeline import Pipeline
 from bartizan.ingest.pull import PullStage
+from bartizan.ingest.snapshots import SnapshotStage, Tenants
 from bartizan.lake import Lake
 from bartizan.lake.readers import expected
 from bartizan.respond.carry import Carry
@@ -72,7 +74,7 @@ async def _main(settings: Settings) -> None:
         )
         for each in (copy, correlate, identity):
             await each.register()
-        await expected(lake, [READER])
+        await expected(lake, [READER, INDICATORS_READER])
         connections, health = connections_of(settings, store), Health(store)
         pipeline = Pipeline(store, lake, collections=fed(), arrived=health.arrived)
         pull = PullStage(store, connections, pipeline, Directory(store, fed(), relations()))
@@ -81,9 +83,9 @@ async def _main(settings: Settings) -> None:
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
         traffic, hunting = TrafficStage(store, lake), hunting_of(settings, lake)
-        detecting = Detecting(settings, store, connections, tenants, hunting)
+        detecting = Detecting(settings, store, lake, connections, tenants, hunting)
         await detecting.register()
-        every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback)
+        every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback, tenants)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
@@ -130,6 +132,7 @@ def stages(
     pull: PullStage,
     carry: Carry,
     writeback: Writeback,
+    tenants: Tenants,
 ) -> Mapping[str, Stage]:
     """What this process does, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
@@ -138,6 +141,7 @@ def stages(
         "keys": lambda: _keys(authority),
         "copy": copy.run,
         "lake": lambda: files(settings, lake),
+        "snapshots": SnapshotStage(store, lake, tenants).run,
         "health": lambda: watch(store),
         "correlate": correlate.run,
         "identity": identity.run,

@@ -6,7 +6,7 @@ not known stays in the alert's rows.
 Source: Microsoft Defender XDR, "Understand the advanced hunting schema"; Azure Monitor Logs reference.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -110,15 +110,28 @@ def _instant(text: str | None) -> str | None:
         return None
 
 
-def evidence_of(rows: Sequence[Row], assets: Sequence[tuple[str, str]]) -> tuple[list[graph.AlertEvidence], int]:
-    """What rows name, each once, impacted assets first; and how much more there is than an alert holds."""
+def evidence_of(
+    rows: Sequence[Row],
+    assets: Sequence[tuple[str, str]],
+    mapped: Callable[[Row], Iterable[graph.AlertEvidence]] | None = None,
+) -> tuple[list[graph.AlertEvidence], int]:
+    """What rows name, each once, impacted assets first; and how much more there is than an alert holds. Where it is
+    said what is `mapped`, no column is known by its name."""
     found: dict[bytes, graph.AlertEvidence] = {}
-    for of in (_impacted(assets), *_PARTS):
+    named = [_impacted(assets)] if mapped is not None else [_impacted(assets), *_PARTS]
+    parts = [*map(_of_cells, named), *([mapped] if mapped is not None else [])]
+    for part in parts:
         for row in rows:
-            for item in of(_Cells(row)):
+            for item in part(row):
                 found.setdefault(_same(item), item)
     items = list(found.values())
     return items[:MAX_EVIDENCE], max(0, len(items) - MAX_EVIDENCE)
+
+
+def _of_cells(
+    part: Callable[[_Cells], Iterator[graph.AlertEvidence]],
+) -> Callable[[Row], Iterable[graph.AlertEvidence]]:
+    return lambda row: part(_Cells(row))
 
 
 def _same(item: graph.AlertEvidence) -> bytes:

@@ -11,43 +11,61 @@ import msgspec
 
 from bartizan.auth import audit
 from bartizan.auth.desk import Desk, command, tenant_option
-from bartizan.detect import sigma
+from bartizan.detect import sentinel, sigma
+from bartizan.detect.brought import Brought, Left
 from bartizan.detect.rule import BY, KEPT, MAX_RULES, RULES, RUNS, By, Runs, runs_of
-from bartizan.detect.sigma import Brought, Left
+from bartizan.detect.scheduled import SCHEDULED, every
 from bartizan.detect.words import PERIODS
-from bartizan.errors import Conflict
+from bartizan.errors import BadRequest, Conflict
 from bartizan.model.times import instant
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Tx
 
 ACTOR = "bartizan rules import"
 CHUNK = 100  # rules of one transaction
-_GIVEN = ("displayName", "description", "queryCondition", "schedule", "detectionAction", KEPT)
+_SHOWN = ("displayName", "description", "queryCondition", "schedule", "detectionAction")
+_GIVEN = (*_SHOWN, KEPT, SCHEDULED)
 
 
 @click.group()
 def rules() -> None:
-    """Detection rules: bring those of Sigma."""
+    """Detection rules: bring those of Sigma and of Microsoft Sentinel."""
 
 
 @command(rules, "import")
 @click.option(
-    "--sigma", "folder", required=True, metavar="DIR", type=click.Path(exists=True, path_type=Path),
+    "--sigma", "of_sigma", metavar="DIR", type=click.Path(exists=True, path_type=Path),
     help="A folder with rules of Sigma, or one file.",
+)  # fmt: skip
+@click.option(
+    "--sentinel", "of_sentinel", metavar="DIR", type=click.Path(exists=True, path_type=Path),
+    help="A folder with analytics rules of Microsoft Sentinel as YAML, or one file.",
 )  # fmt: skip
 @click.option("--enable", is_flag=True, help="Enable them; else they are there, and are not run.")
 @click.option(
-    "--period", type=click.Choice(list(PERIODS)), default="24H", show_default=True, help="How often they run."
-)
+    "--period", type=click.Choice(list(PERIODS)),
+    help="How often those of Sigma run: 24H if not said. Those of Sentinel say it themselves.",
+)  # fmt: skip
 @tenant_option
-async def import_(desk: Desk, folder: Path, enable: bool, period: str, tenant_reference: str | None) -> Any:
-    """Bring rules of Sigma as detection rules.
+async def import_(
+    desk: Desk,
+    of_sigma: Path | None,
+    of_sentinel: Path | None,
+    enable: bool,
+    period: str | None,
+    tenant_reference: str | None,
+) -> Any:
+    """Bring rules of Sigma or of Microsoft Sentinel as detection rules.
 
     A rule that is there already takes what has changed; whether it is enabled stays. What cannot be a rule here is
     listed with the reason. Needs the extra `sigma`.
     """
+    if (of_sigma is None) == (of_sentinel is None):
+        raise BadRequest("say one of --sigma and --sentinel")
+    if of_sentinel is not None and period is not None:
+        raise BadRequest("--period is for rules of Sigma; those of Sentinel say it themselves")
     tenant = await desk.tenant(tenant_reference)
-    read = list(sigma.read(folder, period))
+    read = list(sentinel.read(of_sentinel) if of_sentinel else sigma.read(of_sigma or Path(), period or "24H"))
     brought = [each for each in read if isinstance(each, Brought)]
     store = desk.authority.store.tenant(tenant.id)
     now = datetime.now(UTC)
@@ -79,7 +97,7 @@ def _put(tx: Tx, part: Sequence[Brought], now: datetime, *, enable: bool) -> dic
         if after is None:
             told["unchanged"] += 1
             continue
-        names = {name: (before.get(name), after.get(name)) for name in _GIVEN[:-1]} if before else None
+        names = {name: (before.get(name), after.get(name)) for name in _SHOWN} if before else None
         tx.put(draft(RULES, after, each.id), changed=names)
         told["changed" if before else "added"] += 1
         targets.append(audit.Target("detectionRule", each.id, name=after["displayName"]))
@@ -95,12 +113,11 @@ def _after(
     """The rule as it will be; None where that changes nothing. Enabled ones begin one after the other over their
     period, and not all at once."""
     enabled = bool(before["isEnabled"]) if before else enable
-    period = rule["schedule"]["period"]
     given = {name: rule.get(name) for name in _GIVEN}
     if before and all(_bare(before.get(name)) == _bare(value) for name, value in given.items()):
         return None
     at = instant(now)
-    begin = instant(now + PERIODS[period] * ((number % CHUNK) / CHUNK) + timedelta(seconds=1))
+    begin = instant(now + every(rule) * ((number % CHUNK) / CHUNK) + timedelta(seconds=1))
     by = By(ACTOR, ACTOR)
     own = {"createdBy": ACTOR, "detectorId": str(uuid4()), **before}
     runs = runs_of(before)

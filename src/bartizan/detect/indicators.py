@@ -11,7 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from bartizan.detect import marks
+from bartizan.detect.columns import evidence_of
 from bartizan.detect.marks import Pair
+from bartizan.detect.results import shown
 from bartizan.model import entities
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Observed, Severity
@@ -37,14 +39,23 @@ _HASHES = {32: "md5", 40: "sha1", 64: "sha256"}
 
 
 class Sighting(Struct, frozen=True):
-    """Something that was seen: an alert, a sign-in, or an event that a look back has found."""
+    """Something that was seen: an alert, a sign-in, or an event."""
 
-    collection: str
+    collection: str  # or the table of an event
     id: str
-    body: Mapping[str, Any]  # as it is served
+    body: Mapping[str, Any]  # as it is served; the row of an event
     entities: Sequence[tuple[str, str, str]]  # kind, value, role
     at: str  # when it happened, wire text
     subject: str  # whom or what it is about: one alert a day for each
+    seen: Sequence[tuple[str, str, str]] | None = None  # of an event, the entities that indicators are asked of
+
+    @property
+    def asked(self) -> Sequence[tuple[str, str, str]]:
+        return self.entities if self.seen is None else self.seen
+
+    @property
+    def is_event(self) -> bool:
+        return self.seen is not None
 
 
 class Hit(Struct, frozen=True):
@@ -79,9 +90,11 @@ def counts(indicator: Mapping[str, Any], now: str) -> bool:
 
 
 def fits(hit: Hit) -> bool:
-    """Checked again on what the index has found: of a sign-in only who comes from an address counts."""
-    addressed = hit.sighting.collection == "signIns" and hit.pair[0] in ("address", "network")
-    return (not addressed or marks.is_source(hit.indicator, hit.pair)) and not _known_false(hit)
+    """Checked again on what the index has found: of a sign-in only who comes from an address counts, of an event that
+    says which end an address was only an indicator that speaks of this one."""
+    end = hit.entity[2] if hit.sighting.is_event else "source" if hit.sighting.collection == "signIns" else ""
+    addressed = hit.pair[0] in ("address", "network")
+    return (not addressed or marks.speaks_of(hit.indicator, hit.pair, end)) and not _known_false(hit)
 
 
 def _known_false(hit: Hit) -> bool:
@@ -159,7 +172,8 @@ def _additional(hit: Hit) -> dict[str, Any]:
     told = {"tiIndicatorId": of["id"], "observable": f"{hit.pair[0]} {hit.pair[1]}", "action": hit.action}
     names = ("externalId", "tlpLevel", "killChain", "knownFalsePositives", "additionalInformation")
     told |= {name: of[name] for name in names if of.get(name)}
-    return {**told, "matchedIn": hit.sighting.collection, "matchedId": hit.sighting.id}
+    told |= {"matchedIn": hit.sighting.collection, "matchedId": hit.sighting.id}
+    return {**told, "row": shown(hit.sighting.body)} if hit.sighting.is_event else told
 
 
 def _instant(text: str) -> str | None:
@@ -183,7 +197,12 @@ def _observable(entity: tuple[str, str, str]) -> graph.AlertEvidence:
 
 
 def _around(hit: Hit) -> list[graph.AlertEvidence]:
-    """Whom it concerns: of a sign-in its user, of an alert its devices, users and mailboxes."""
+    """Whom it concerns: of a sign-in its user, of an alert its devices, users and mailboxes, of an event all that its
+    row names."""
+    if hit.sighting.is_event:
+        own = _observable(hit.entity)
+        found, _ = evidence_of([hit.sighting.body], [])
+        return [each for each in found[:MAX_COPIED] if not _is_same(each, own)]
     if hit.sighting.collection == "signIns":
         body = hit.sighting.body
         upn = body.get("userPrincipalName")
@@ -195,16 +214,23 @@ def _around(hit: Hit) -> list[graph.AlertEvidence]:
         )
         request = graph.CloudLogonRequestEvidence(requestId=hit.sighting.id)
         return [graph.UserEvidence(userAccount=account), request] if upn or body.get("userId") else [request]
-    found: list[graph.AlertEvidence] = []
+    named: list[graph.AlertEvidence] = []
     for kind, value, _ in hit.sighting.entities:
-        if (kind, value) == hit.entity[:2] or len(found) >= MAX_COPIED:
+        if (kind, value) == hit.entity[:2] or len(named) >= MAX_COPIED:
             continue
         if kind == "host":
             dotted = value if "." in value else None
-            found.append(graph.DeviceEvidence(hostName=value.partition(".")[0], deviceDnsName=dotted))
+            named.append(graph.DeviceEvidence(hostName=value.partition(".")[0], deviceDnsName=dotted))
         elif kind == "user":
-            found.append(graph.UserEvidence(userAccount=_account(value)))
-    return found
+            named.append(graph.UserEvidence(userAccount=_account(value)))
+    return named
+
+
+def _is_same(item: graph.AlertEvidence, observable: graph.AlertEvidence) -> bool:
+    """Whether it is what was matched, which the alert names already."""
+    fields = ("ipAddress", "domainName", "url", "value", "primaryAddress")
+    mine, its = ([str(getattr(of, name, None)).lower() for name in fields] for of in (item, observable))
+    return type(item) is type(observable) and mine == its
 
 
 def _account(value: str) -> graph.UserAccount:

@@ -23,6 +23,13 @@ SOURCES = "networkIPv4 networkIPv6 networkSourceIPv4 networkSourceIPv6".split()
 ADDRESSES = [*SOURCES, "networkDestinationIPv4", "networkDestinationIPv6", "emailSourceIpAddress"]
 SOURCE_BLOCKS = ("networkCidrBlock", "networkSourceCidrBlock")
 BLOCKS = (*SOURCE_BLOCKS, "networkDestinationCidrBlock")
+_DESTINATIONS = [name for name in (*ADDRESSES, *BLOCKS) if "Destination" in name]
+_EITHER = ["networkIPv4", "networkIPv6", "networkCidrBlock"]
+_ENDS: Mapping[str, Sequence[str]] = {
+    "source": [*SOURCES, *SOURCE_BLOCKS],
+    "destination": [*_EITHER, *_DESTINATIONS],
+    "sender": [*SOURCES, *SOURCE_BLOCKS, "emailSourceIpAddress"],
+}
 MAX_PARENTS = 5  # of a domain that are looked up
 
 Network = IPv4Network | IPv6Network
@@ -166,12 +173,16 @@ _PRIVATE = Networks(  # RFC 1918, 6598, 3927, 4193, 4291 and loopback; not those
 )
 
 
-def is_source(indicator: Mapping[str, Any], pair: Pair) -> bool:
-    """Whether it speaks of who comes from an address, not only of who goes to it."""
+def speaks_of(indicator: Mapping[str, Any], pair: Pair, end: str) -> bool:
+    """Whether it speaks of an address, or a block of them, that was at this end: source, destination, sender (of mail);
+    any other word stands for either."""
     kind, value = pair
+    wanted = _ENDS.get(end)
+    if wanted is None:
+        return True
     if kind == "network":
-        return any(str(network(str(indicator.get(name) or "")) or "") == value for name in SOURCE_BLOCKS)
-    return any(entities.address(str(indicator.get(name) or "")) == value for name in SOURCES)
+        return any(str(network(str(indicator.get(name) or "")) or "") == value for name in wanted if name in BLOCKS)
+    return any(entities.address(str(indicator.get(name) or "")) == value for name in wanted if name in ADDRESSES)
 
 
 def of_interest(found: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

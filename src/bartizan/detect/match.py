@@ -18,6 +18,7 @@ from bartizan.detect.indicators import Hit, Sighting
 from bartizan.detect.marks import INDICATORS, Networks, Pair
 from bartizan.detect.orders import Ordering, Orders, order
 from bartizan.detect.rule import By
+from bartizan.detect.sieve import Sieves
 from bartizan.errors import BadRequest, BartizanError
 from bartizan.model.faces import FOLDED_INTO, provider_faces
 from bartizan.model.times import instant
@@ -38,6 +39,7 @@ MAX_BACK = 1_000  # newest sightings of one observable and set that a look back 
 ORDERS_S = 2.0  # between two looks at orders that wait
 SEEN_BY = "tiIndicatorIds"  # in additionalData of an alert: the indicators that know what it names
 MAX_SEEN_BY = 20
+MAX_RAISED = 50_000  # that a process remembers
 _OWN = f"{indicators.VENDOR} {indicators.PRODUCT}"
 _LIFE = ("isActive", "expirationDateTime", "action", "passiveOnly", "knownFalsePositives")
 
@@ -47,8 +49,6 @@ Tenants = Callable[[], Awaitable[Iterable[str]]]
 Place = tuple[str, str]  # collection and id
 Entity = tuple[str, str, str]  # kind, value, role
 Named = dict[Place, Sequence[Entity]]
-# What else was seen of these marks since then: of a new indicator, in the events of the lake.
-History = Callable[[str, Sequence[Pair], datetime], Awaitable[Sequence[Sighting]]]
 
 
 class _Made(Struct):
@@ -61,7 +61,7 @@ class _Made(Struct):
 
 
 class IndicatorStage:
-    """One process at a time, under a lease. `history` is asked for each new indicator, where the lake can answer."""
+    """One process at a time, under a lease."""
 
     def __init__(
         self,
@@ -69,17 +69,17 @@ class IndicatorStage:
         tenants: Tenants,
         ordering: Ordering,
         *,
-        history: History | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         name: str = "indicators",
     ) -> None:
         self._store = store
         self._tenants = tenants
         self._orders = Orders(store, ordering, clock)
-        self._history = history
         self._clock = clock
         self._feed = Follower(store, name, (*SEEN_IN, INDICATORS), limit=STEP_CHANGES)
         self._networks: dict[str, Networks] = {}
+        self._raised: dict[tuple[str, str], None] = {}  # alerts of events, and of what: not written again
+        self.sieves = Sieves(store)
 
     async def register(self) -> int:
         return await self._feed.register()
@@ -87,6 +87,8 @@ class IndicatorStage:
     async def run(self) -> None:
         """Until cancelled."""
         self._networks.clear()
+        self._raised.clear()
+        self.sieves.forget()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._ordering())
             group.create_task(self._feed.run(self._gathered))
@@ -134,7 +136,7 @@ class IndicatorStage:
 
     async def _take(self, tenant: str, changes: Sequence[Change]) -> None:
         store = self._store.tenant(tenant)
-        told = [change.id for change in changes if change.collection == INDICATORS and _begins(change)]
+        told = [change.id for change in changes if change.collection == INDICATORS and begins(change)]
         if any(change.collection == INDICATORS for change in changes):
             self._networks.pop(tenant, None)
         named: Named = {}
@@ -149,17 +151,17 @@ class IndicatorStage:
         await self._write(store, hits)
 
     async def hits(self, tenant: str, sightings: Sequence[Sighting]) -> list[Hit]:
-        """What indicators of the tenant that are in force know of these; for whoever has other sightings, too."""
+        """What indicators of the tenant that are in force know of these, which are no documents of the store."""
         store = self._store.tenant(tenant)
         by = {(each.collection, each.id): each for each in sightings}
-        asked = await self._asked(store, {place: each.entities for place, each in by.items()})
+        asked = await self._asked(store, {place: each.asked for place, each in by.items()})
         return await self._hits(store, asked, by)
 
     async def _asked(self, store: TenantStore, named: Named) -> dict[Pair, list[tuple[Place, Entity]]]:
         """Of which marks that some indicator bears these name something; most things name none, and cost no more."""
         asked: dict[Pair, list[tuple[Place, Entity]]] = {}
         addressed = any(kind == "address" for entities in named.values() for kind, _, _ in entities)
-        networks = await self._networks_of(store) if addressed else None
+        networks = await self.networks(store.tenant) if addressed else None
         for place, entities in named.items():
             for entity in entities:
                 pairs = marks.asked_of(entity)
@@ -184,16 +186,22 @@ class IndicatorStage:
             if place in by
         )
 
-    async def _networks_of(self, store: TenantStore) -> Networks:
+    def begun(self, tenant: str, pairs: Iterable[Pair]) -> None:
+        """Indicators with these marks are in force from now on: what arrives is matched with them."""
+        self.sieves.add(tenant, pairs)
+        self._networks.pop(tenant, None)
+
+    async def networks(self, tenant: str) -> Networks:
         """All blocks that indicators name. They are few: an address is looked up in memory."""
-        known = self._networks.get(store.tenant)
+        known = self._networks.get(tenant)
         if known is None:
+            store = self._store.tenant(tenant)
             texts: list[str] = []
             while page := await store.values(
                 "network", collections=(INDICATORS,), after=texts[-1] if texts else "", limit=1_000
             ):
                 texts += page
-            known = self._networks[store.tenant] = Networks(texts)
+            known = self._networks[tenant] = Networks(texts)
         return known
 
     async def _known(self, store: TenantStore, pairs: Iterable[Pair]) -> dict[Pair, list[Mapping[str, Any]]]:
@@ -204,7 +212,7 @@ class IndicatorStage:
             if len(rows) == MAX_OF_ONE:
                 log.warning("indicators.many", tenant=store.tenant, kind=kind, value=value, newest=MAX_OF_ONE)
             ids[kind, value] = list(dict.fromkeys(row[1] for row in rows))
-        bodies = await _bodies(store, INDICATORS, [id for each in ids.values() for id in each])
+        bodies = await bodies_of(store, INDICATORS, [id for each in ids.values() for id in each])
         return {
             pair: [bodies[id] for id in its if id in bodies and indicators.counts(bodies[id], now)]
             for pair, its in ids.items()
@@ -217,33 +225,26 @@ class IndicatorStage:
         if not told:
             return []
         store, since = self._store.tenant(tenant), self._clock() - LOOK_BACK
-        borne = await store.entities_of(INDICATORS, list(dict.fromkeys(told)))
+        borne = await borne_by(store, told)
+        self.begun(tenant, (pair for its in borne.values() for pair in its))
         by_entity: dict[Pair, list[tuple[str, Pair]]] = {}
         for id, its in borne.items():
-            for pair in {(kind, value) for kind, value, _ in its if kind in marks.KINDS}:
+            for pair in its:
                 for entity in await self._spellings(store, pair):
                     by_entity.setdefault(entity, []).append((id, pair))
         there = await _there(store, list(by_entity), SEEN_IN)
-        wanted = told if self._history is not None else [id for entity in there for id, _ in by_entity[entity]]
+        wanted = [id for entity in there for id, _ in by_entity[entity]]
         now = instant(self._clock())
-        bodies = {id: it for id, it in (await _bodies(store, INDICATORS, wanted)).items() if indicators.counts(it, now)}
+        bodies = {
+            id: it for id, it in (await bodies_of(store, INDICATORS, wanted)).items() if indicators.counts(it, now)
+        }
         hits: list[Hit] = []
         for entity in there:
             its_own = [(bodies[id], pair) for id, pair in by_entity[entity] if id in bodies]
             for sighting in await _before(store, entity, since, new) if its_own else ():
                 whole = next((each for each in sighting.entities if each[:2] == entity), (*entity, ""))
                 hits += [Hit(body, pair, whole, sighting) for body, pair in its_own]
-        return _fitting([*hits, *await self._of_lake(tenant, list(bodies.values()), since)])
-
-    async def _of_lake(self, tenant: str, told: Sequence[Mapping[str, Any]], since: datetime) -> list[Hit]:
-        hits: list[Hit] = []
-        for body in told if self._history is not None else ():
-            pairs = [(kind, value) for kind, values in marks.marks_of(body).items() for value in values]
-            if pairs and self._history is not None:
-                hits += [
-                    hit for each in await self._history(tenant, pairs, since) for hit in _of_history(body, pairs, each)
-                ]
-        return hits
+        return _fitting(hits)
 
     async def _spellings(self, store: TenantStore, pair: Pair) -> list[Pair]:
         if pair[0] != "network":
@@ -260,13 +261,23 @@ class IndicatorStage:
 
     # ------------------------------------------------------------ writing
 
-    async def _write(self, store: TenantStore, hits: Sequence[Hit]) -> None:
+    async def raise_of_events(self, tenant: str, hits: Sequence[Hit]) -> None:
+        """What comes of events that indicators know. An alert that is there says that it was seen; how often, the lake
+        says."""
+        fresh = [hit for hit in hits if (indicators.alert_key(hit), hit.entity[1]) not in self._raised]
+        await self._write(self._store.tenant(tenant), fresh, again=False)
+        if len(self._raised) > MAX_RAISED:
+            self._raised.clear()
+        self._raised.update(dict.fromkeys((indicators.alert_key(hit), hit.entity[1]) for hit in fresh))
+
+    async def _write(self, store: TenantStore, hits: Sequence[Hit], *, again: bool = True) -> None:
+        """With `again` an alert that is there takes what is new."""
         if not hits:
             return
         made = await self._made(store, hits)
 
         def work(tx: Tx) -> None:
-            store_alerts(tx, made.alerts)
+            store_alerts(tx, [each for each in made.alerts if again or tx.get(ALERTS_V2.name, each.id) is None])
             for each in made.orders:
                 if tx.value(_placed(each.id)) is None:
                     tx.put(each)
@@ -329,7 +340,7 @@ def _tell(tx: Tx, alert: str, by: Sequence[str]) -> None:
         mark_alert(tx, alert, **{SEEN_BY: after})
 
 
-def _begins(change: Change) -> bool:
+def begins(change: Change) -> bool:
     """An indicator that is new, or in force in another way."""
     return change.op == "created" or (change.op == "updated" and any(name in (change.changed or {}) for name in _LIFE))
 
@@ -349,15 +360,14 @@ def _fitting(hits: Iterable[Hit]) -> list[Hit]:
     return list(found.values())
 
 
-def _of_history(indicator: Mapping[str, Any], pairs: Sequence[Pair], sighting: Sighting) -> list[Hit]:
-    wanted = set(pairs)
-    blocks = Networks(value for kind, value in pairs if kind == "network")
-    return [
-        Hit(indicator, pair, entity, sighting)
-        for entity in sighting.entities
-        for pair in (*marks.asked_of(entity), *(blocks.holding(entity[1]) if entity[0] == "address" else ()))
-        if pair in wanted
-    ]
+async def borne_by(store: TenantStore, ids: Sequence[str]) -> dict[str, set[Pair]]:
+    """The marks of these indicators."""
+    found: dict[str, set[Pair]] = {}
+    unique = list(dict.fromkeys(ids))
+    for start in range(0, len(unique), MAX_ASKED):
+        part = await store.entities_of(INDICATORS, unique[start : start + MAX_ASKED])
+        found |= {id: {(kind, value) for kind, value, _ in its if kind in marks.KINDS} for id, its in part.items()}
+    return found
 
 
 async def _there(store: TenantStore, pairs: Sequence[Pair], collections: Sequence[str]) -> list[Pair]:
@@ -370,7 +380,7 @@ async def _there(store: TenantStore, pairs: Sequence[Pair], collections: Sequenc
     return found
 
 
-async def _bodies(store: TenantStore, collection: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+async def bodies_of(store: TenantStore, collection: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     unique = list(dict.fromkeys(ids))
     for start in range(0, len(unique), MAX_ASKED):
@@ -384,7 +394,7 @@ async def _sightings(store: TenantStore, named: Mapping[Place, Sequence[Entity]]
     """This server's own alerts of indicators are none, nor are repeats."""
     found: dict[Place, Sighting] = {}
     for collection in SEEN_IN:
-        bodies = await _bodies(store, collection, [id for of, id in named if of == collection])
+        bodies = await bodies_of(store, collection, [id for of, id in named if of == collection])
         for id, body in bodies.items():
             if body.get("productName") != _OWN and not (body.get("additionalData") or {}).get(FOLDED_INTO):
                 found[collection, id] = indicators.sighting_of(collection, id, body, named[collection, id])

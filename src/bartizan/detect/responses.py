@@ -43,6 +43,30 @@ _WHY_NOT: Mapping[str, str] = {
     "moveToInboxResponseAction": "no action here moves mail between folders",
     "moveToJunkResponseAction": "no action here moves mail between folders: use softDelete",
 }
+# Set of automatedActions -> the type of response action that says the same, and its columns -> identifiers there.
+_DEVICE = {"deviceIdColumn": "deviceId"}
+_MAIL = {"networkMessageIdColumn": "networkMessageId", "recipientColumn": "recipientEmailAddress"}
+_FILE = {"sha1Column": "sha1", "sha256Column": "sha256"}
+_ACCOUNT = {"accountSidColumn": "", "accountObjectIdColumn": ""}  # by the column's own name: see `_ACCOUNTS`
+_AUTOMATED: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "allowFiles": ("allowFile", _FILE),
+    "blockFiles": ("blockFile", _FILE),
+    "collectInvestigationPackages": ("collectInvestigationPackage", _DEVICE),
+    "disableUsers": ("disableUser", _ACCOUNT),
+    "forceUserPasswordResets": ("forceUserPasswordReset", _ACCOUNT),
+    "hardDeleteEmails": ("hardDelete", _MAIL),
+    "initiateInvestigations": ("initiateInvestigation", _DEVICE),
+    "isolateDevices": ("isolateDevice", _DEVICE),
+    "markUsersAsCompromised": ("markUserAsCompromised", _ACCOUNT),
+    "moveEmailsToDeletedItems": ("moveToDeletedItems", _MAIL),
+    "moveEmailsToInbox": ("moveToInbox", _MAIL),
+    "moveEmailsToJunk": ("moveToJunk", _MAIL),
+    "restrictAppExecutions": ("restrictAppExecution", _DEVICE),
+    "runAntivirusScans": ("runAntivirusScan", _DEVICE),
+    "softDeleteEmails": ("softDelete", _MAIL),
+    "stopAndQuarantineFiles": ("stopAndQuarantineFile", {**_DEVICE, **_FILE}),
+}
+COLUMNS = "columns"  # of an action that was said as an automated one: identifier -> the column that it stands for
 _HASHES = ("sha256", "sha1", "initiatingprocesssha256", "initiatingprocesssha1")
 # How the account is named best that an identifier such as accountSid means: the first column that has a value.
 _ACCOUNTS: Sequence[tuple[str, str]] = (
@@ -59,6 +83,19 @@ def kind_of(action: Mapping[str, Any]) -> str:
 
 def identifiers(action: Mapping[str, Any]) -> list[str]:
     return [each.strip() for each in str(action.get("identifier") or "").split(",") if each.strip()]
+
+
+def automated(given: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """What is said as automatedActions, in the shape of response actions."""
+    found = []
+    for name, (kind, columns) in _AUTOMATED.items():
+        for each in (given or {}).get(name) or []:
+            named = {own or str(each[said]): str(each[said]) for said, own in columns.items() if each.get(said)}
+            made = {_TYPE: f"{_NAMESPACE}{kind}ResponseAction", "identifier": ",".join(named), COLUMNS: named}
+            found.append(
+                {**made, **{more: each[more] for more in ("isolationType", "deviceGroupNames") if each.get(more)}}
+            )
+    return found
 
 
 def check_action(action: Mapping[str, Any], where: str) -> None:
@@ -81,8 +118,10 @@ def check_action(action: Mapping[str, Any], where: str) -> None:
 
 
 def wanted_columns(actions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The identifiers that have to be columns of the result."""
-    return list(dict.fromkeys(each for action in actions for each in identifiers(action)))
+    """What has to be columns of the result."""
+    return list(
+        dict.fromkeys(each for action in actions for each in action.get(COLUMNS, {}).values() or identifiers(action))
+    )
 
 
 def requests(actions: Iterable[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], reason: str) -> list[Any]:
@@ -93,9 +132,23 @@ def requests(actions: Iterable[Mapping[str, Any]], rows: Sequence[Mapping[str, A
         means = _DONE.get(kind_of(action))
         if means is None:  # kept from before it was refused
             continue
-        for extra, targets in _targets(action, means, rows).items():
+        for extra, targets in _targets(action, means, _renamed(rows, action.get(COLUMNS) or {})).items():
             parameters = [{"name": name, "value": value} for name, value in (*targets, *extra)]
             found.append({"name": means.name, "actionReason": reason, "parameters": parameters})
+    return found
+
+
+def _renamed(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
+    """Rows in which the identifiers are the columns that they stand for."""
+    if all(own == column for own, column in columns.items()):
+        return rows
+    found = []
+    for row in rows:
+        kept = {name: value for name, value in row.items() if name.lower() not in {own.lower() for own in columns}}
+        for own, column in columns.items():
+            there = column_of(column, row)
+            kept[own[:1].upper() + own[1:]] = None if there is None else row[there]
+        found.append(kept)
     return found
 
 

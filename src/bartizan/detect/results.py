@@ -5,14 +5,25 @@ alert.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from bartizan.detect import responses
+from bartizan.detect import mappings, responses
 from bartizan.detect.columns import evidence_of, instants
-from bartizan.detect.rule import GROUP_COLUMN, actions_of, assets_of, groups_of, tactics_of, template_of
+from bartizan.detect.rule import (
+    GROUP_COLUMN,
+    MAX_TEXT_CHARS,
+    MAX_TITLE_CHARS,
+    actions_of,
+    assets_of,
+    groups_of,
+    tactics_of,
+    template_of,
+)
+from bartizan.detect.scheduled import scheduled_of
 from bartizan.detect.seen import row_key
 from bartizan.detect.words import column_of
 from bartizan.model import faces
@@ -66,9 +77,12 @@ def in_scope(rule: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
 def grouped(rule: Mapping[str, Any], rows: Sequence[Row], keys: Sequence[bytes]) -> list[Group]:
     """In order of first mention."""
     found: dict[tuple[str, ...], Group] = {}
-    assets = [name for _, name in assets_of(rule)]
+    assets = [name for _, name in assets_of(rule)] or mappings.about(template_of(rule))
+    own = scheduled_of(rule)
     for row, key in zip(rows, keys, strict=True):
         name = tuple(_value(row, each) for each in assets) if assets else _named(row)
+        if own is not None and own.each:
+            name = (*name, key.hex())
         group = found.setdefault(name, Group(name, [], []))
         group.keys.append(key)
         group.rows.append(row)
@@ -91,18 +105,19 @@ def _named(row: Row) -> tuple[str, ...]:
 
 def raised(rule: Mapping[str, Any], group: Group, now: str) -> Raised:
     """`now` stands where the rows have no time."""
-    template = template_of(rule)
+    template, first = template_of(rule), group.rows[0]
     id, detector = str(rule["id"]), str(rule.get("detectorId") or rule["id"])
     key = stable_id("ruleAlert", id, *group.name, *(each.hex() for each in sorted(group.keys)))
     times = instants(group.rows)
-    evidence, left_out = evidence_of(group.rows, assets_of(rule))
+    said = mappings.mappings_of(template)
+    evidence, left_out = evidence_of(group.rows, assets_of(rule), partial(mappings.mapped, template) if said else None)
     categories, techniques = tactics_of(template)
     alert = Alert(
         vendor=VENDOR,
         product=PRODUCT,
         provider_alert_id=key,
-        title=str(template["title"]),
-        description=template.get("description"),
+        title=mappings.filled_in(str(template["title"]), first)[:MAX_TITLE_CHARS],
+        description=mappings.filled_in(str(template.get("description") or ""), first)[:MAX_TEXT_CHARS] or None,
         severity=template["severity"],
         category=template.get("category"),
         categories=categories,
@@ -116,6 +131,7 @@ def raised(rule: Mapping[str, Any], group: Group, now: str) -> Raised:
         source_updated=now,
         recommended_actions=template.get("recommendedActions"),
         evidence=evidence,
+        custom_details=mappings.details(template, group.rows),
         additional=_additional(rule, group, left_out),
         fingerprint=(detector, *group.name),
     )
@@ -124,10 +140,10 @@ def raised(rule: Mapping[str, Any], group: Group, now: str) -> Raised:
 
 
 def _additional(rule: Mapping[str, Any], group: Group, left_out: int) -> dict[str, Any]:
-    shown = [_shown(row) for row in group.rows[:MAX_ROWS_SHOWN]]
-    more = {"ruleId": rule["id"], "ruleName": rule.get("displayName"), "matchedRows": len(group.rows), "rows": shown}
-    if len(group.rows) > len(shown):
-        more["rowsLeftOut"] = len(group.rows) - len(shown)
+    some = [shown(row) for row in group.rows[:MAX_ROWS_SHOWN]]
+    more = {"ruleId": rule["id"], "ruleName": rule.get("displayName"), "matchedRows": len(group.rows), "rows": some}
+    if len(group.rows) > len(some):
+        more["rowsLeftOut"] = len(group.rows) - len(some)
     if left_out:
         more["evidenceLeftOut"] = left_out
     configured = (rule.get("detectionAction") or {}).get("incidentConfiguration") or {}
@@ -136,11 +152,11 @@ def _additional(rule: Mapping[str, Any], group: Group, left_out: int) -> dict[st
     return more
 
 
-def _shown(row: Row) -> dict[str, Any]:
+def shown(row: Row) -> dict[str, Any]:
     """What has a value, texts cut; how many columns do not show is said."""
     said = {name: value for name, value in row.items() if value not in (None, "", [], {})}
-    shown = {name: _cut(value) for name, value in list(said.items())[:MAX_COLUMNS_SHOWN]}
-    return {**shown, "columnsLeftOut": len(said) - len(shown)} if len(said) > len(shown) else shown
+    made = {name: _cut(value) for name, value in list(said.items())[:MAX_COLUMNS_SHOWN]}
+    return {**made, "columnsLeftOut": len(said) - len(made)} if len(said) > len(made) else made
 
 
 def _cut(value: Any) -> Any:

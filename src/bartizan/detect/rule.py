@@ -6,12 +6,14 @@ Source: Microsoft Graph beta, resources detectionRule, ruleSchedule, queryCondit
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from bartizan.detect import responses
+from bartizan.detect import mappings, responses
+from bartizan.detect.scheduled import SCHEDULED, frequency, scheduled_of
 from bartizan.detect.words import CATEGORIES, LOOKBACK, PERIODS, SEVERITIES, category, column_of, technique
 from bartizan.errors import BadRequest
 from bartizan.extend.resources import collection
@@ -47,10 +49,6 @@ GROUP_COLUMN = "MachineGroup"  # what an organizational scope is checked by
 
 _TYPE = "@odata.type"
 _ASSET_TYPES = [f"#microsoft.graph.security.impacted{kind}Asset" for kind in ("Device", "Mailbox", "User")]
-_NOT_YET: Mapping[str, tuple[str, ...]] = {
-    "detectionAction": ("automatedActions",),
-    "alertTemplate": ("entityMappings", "customDetails"),
-}
 
 
 class By(Struct, frozen=True):
@@ -105,7 +103,9 @@ def assets_of(rule: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def actions_of(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list((rule.get("detectionAction") or {}).get("responseActions") or [])
+    """Those of both shapes, as response actions."""
+    action = rule.get("detectionAction") or {}
+    return [*(action.get("responseActions") or []), *responses.automated(action.get("automatedActions"))]
 
 
 def groups_of(rule: Mapping[str, Any]) -> list[str]:
@@ -128,15 +128,20 @@ def checked(rule: Mapping[str, Any]) -> dict[str, Any]:
     if len(query) > MAX_QUERY_CHARS:
         raise BadRequest(f"queryCondition.queryText has {len(query)} characters; the most is {MAX_QUERY_CHARS}.")
     made["schedule"] = _schedule(rule.get("schedule") or {})
+    if (own := scheduled_of(made)) is not None:
+        made["schedule"]["frequency"] = frequency(timedelta(seconds=own.every_s))
+    else:
+        made.pop(SCHEDULED, None)
     action = dict(rule.get("detectionAction") or {})
-    for name in _NOT_YET["detectionAction"]:
-        if any((action.get(name) or {}).values()):
-            raise BadRequest(f"detectionAction.{name} is not supported; say it as responseActions.")
     action["alertTemplate"] = _template(action.get("alertTemplate") or {})
     given = action.get("responseActions") or []
     _few(given, "detectionAction.responseActions", MAX_ITEMS)
     for at, each in enumerate(given):
         responses.check_action(each, f"detectionAction.responseActions[{at}]")
+    more = responses.automated(action.get("automatedActions"))
+    _few(more, "detectionAction.automatedActions", MAX_ITEMS)
+    for each in more:
+        responses.check_action(each, "detectionAction.automatedActions")
     scope = action.get("organizationalScope") or {}
     if scope and scope.get("scopeType") not in (None, "deviceGroup"):
         raise BadRequest("detectionAction.organizationalScope.scopeType: expected deviceGroup.")
@@ -173,9 +178,7 @@ def _template(given: Mapping[str, Any]) -> dict[str, Any]:
     made["category"] = category(str(given.get("category") or ""))
     if made["category"] is None:
         raise BadRequest(f"{where}.category is '{given.get('category')}'; expected {', '.join(CATEGORIES)}.")
-    for name in _NOT_YET["alertTemplate"]:
-        if any((given.get(name) or {}).values()):
-            raise BadRequest(f"{where}.{name} is not supported; entities come from the columns by their names.")
+    mappings.check(given, where)
     made["mitreTechniques"] = _techniques(given.get("mitreTechniques") or [], f"{where}.mitreTechniques")
     for tactic in given.get("tactics") or []:
         if category(str(tactic.get("tactic") or "")) is None:
@@ -224,6 +227,7 @@ def check_columns(rule: Mapping[str, Any], columns: Sequence[str]) -> None:
     """BadRequest where the result lacks a column by which assets, targets or the scope are named."""
     needed = [(name, "impactedAssets") for _, name in assets_of(rule)]
     needed += [(name, "responseActions") for name in responses.wanted_columns(actions_of(rule))]
+    needed += mappings.wanted_columns(template_of(rule))
     if groups_of(rule):
         needed.append((GROUP_COLUMN, "organizationalScope"))
     for name, of in needed:

@@ -10,17 +10,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
+from bartizan.detect.brought import Brought, Left, files, licence_of, said
 from bartizan.detect.rule import KEPT, MAX_QUERY_CHARS, MAX_TECHNIQUES, MAX_TEXT_CHARS, MAX_TITLE_CHARS, checked
 from bartizan.detect.words import category, technique
 from bartizan.errors import BadRequest
 from bartizan.lake.tables import Table, table
 from bartizan.model.ids import stable_id
 
-MAX_FILE_BYTES = 2**20
-MAX_REASON_CHARS = 300
-_SUFFIXES = (".yml", ".yaml")
 _SEVERITIES = {"informational": "informational", "low": "low", "medium": "medium", "high": "high", "critical": "high"}
 # Product and service of a log source -> the table, where the back end does not know it by itself.
 _TABLES: Mapping[tuple[str | None, str | None], str] = {
@@ -40,46 +36,18 @@ _ASSETS = (  # column of the table, kind of asset, identifier
 )
 
 
-class Left(Struct, frozen=True):
-    """A rule that did not become one here, and why."""
-
-    file: str
-    rule: str | None
-    reason: str
-
-
-class Brought(Struct, frozen=True):
-    """A rule as it may be stored, without stamps."""
-
-    id: str
-    rule: dict[str, Any]
-
-
 def read(folder: Path, period: str) -> Iterator[Brought | Left]:
     """Every rule of the folder and those below, in order of their files. ImportError without the extra `sigma`."""
     convert = _Converter()
-    licence = _licence_of(folder)
+    licence = licence_of(folder)
     known: set[str] = set()
-    files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-    for path in files:
-        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
-            continue
-        name = str(path.relative_to(folder)) if folder.is_dir() else path.name
-        for each in convert.file(path, name, licence, period):
+    for name, text in files(folder):
+        for each in [text] if isinstance(text, Left) else convert.file(text, name, licence, period):
             if isinstance(each, Brought) and each.id in known:
                 each = Left(name, each.rule["displayName"], "another rule here has the same id")
             elif isinstance(each, Brought):
                 known.add(each.id)
             yield each
-
-
-def _licence_of(folder: Path) -> str | None:
-    """What the collection says where a rule says nothing: the first line of its licence."""
-    for path in sorted(folder.glob("LICENSE*")) if folder.is_dir() else ():
-        lines = path.read_text("utf-8", errors="replace")[:10_000].splitlines()
-        if (first := next((line.strip(" #*") for line in lines if line.strip(" #*=-")), None)) is not None:
-            return first[:200]
-    return None
 
 
 class _Converter:
@@ -96,14 +64,11 @@ class _Converter:
         self._collection, self._backend = SigmaCollection, KustoBackend
         self._xdr, self._monitor = microsoft_xdr_pipeline, azure_monitor_pipeline
 
-    def file(self, path: Path, name: str, licence: str | None, period: str) -> Iterator[Brought | Left]:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            yield Left(name, None, f"the file is larger than {MAX_FILE_BYTES} bytes")
-            return
+    def file(self, text: str, name: str, licence: str | None, period: str) -> Iterator[Brought | Left]:
         try:
-            found = list(self._collection.from_yaml(path.read_text("utf-8"), collect_errors=True))
+            found = list(self._collection.from_yaml(text, collect_errors=True))
         except Exception as error:  # noqa: BLE001 - files hold whatever the world writes; the others are read
-            yield Left(name, None, _said(error))
+            yield Left(name, None, said(error))
             return
         if not found:
             yield Left(name, None, "no rule is in it")
@@ -114,13 +79,13 @@ class _Converter:
             except BadRequest as error:
                 yield Left(name, title, error.message)
             except Exception as error:  # noqa: BLE001 - whatever pySigma says of one rule
-                yield Left(name, title, _said(error))
+                yield Left(name, title, said(error))
 
     def _brought(self, rule: Any, name: str, licence: str | None, period: str) -> Brought:
         if getattr(rule, "logsource", None) is None:
             raise BadRequest("a correlation of rules has no query of its own here")
         if rule.errors:
-            raise BadRequest("; ".join(_said(each) for each in rule.errors))
+            raise BadRequest("; ".join(said(each) for each in rule.errors))
         query = self._query(rule)
         of = table(query.split(None, 1)[0])
         if of is None:
@@ -147,11 +112,6 @@ class _Converter:
             return str(queries[0])
         assert first is not None
         raise first
-
-
-def _said(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text}"[:MAX_REASON_CHARS]
 
 
 def _rule(rule: Any, query: str, of: Table, licence: str | None, period: str) -> dict[str, Any]:
@@ -218,5 +178,5 @@ def _described(text: str | None, kept: Mapping[str, Any]) -> str:
 
 
 def _recommended(known: Any) -> str | None:
-    said = [str(each) for each in known or [] if str(each).strip().lower() not in ("", "unknown", "none")]
-    return f"Known false positives: {'; '.join(said)}"[:MAX_TEXT_CHARS] if said else None
+    told = [str(each) for each in known or [] if str(each).strip().lower() not in ("", "unknown", "none")]
+    return f"Known false positives: {'; '.join(told)}"[:MAX_TEXT_CHARS] if told else None

@@ -20,7 +20,8 @@ from bartizan.auth import audit
 from bartizan.detect import results, seen
 from bartizan.detect.orders import Ordering, Orders, kept
 from bartizan.detect.rule import RULES, RUNS, Runs, check_columns, query_of, runs_of
-from bartizan.detect.words import CONTINUOUS, LOOKBACK, MAX_LOOKBACK, PERIODS
+from bartizan.detect.scheduled import back, every, overlap, scheduled_of
+from bartizan.detect.words import CONTINUOUS, MAX_LOOKBACK
 from bartizan.errors import BartizanError, Conflict, StorageFull, Timeout, TooLarge, TooManyRequests, Unavailable
 from bartizan.model.faces import provider_faces
 from bartizan.model.times import instant, to_datetime
@@ -217,26 +218,21 @@ class RuleStage:
 
 def since_of(rule: Mapping[str, Any], now: datetime) -> datetime:
     """From where a run looks: as far back as its period asks, and without a gap to the last good run."""
-    period, until = _period(rule), runs_of(rule).until
-    since = now - LOOKBACK[period]
+    until = runs_of(rule).until
+    since = now - back(rule)
     if until is not None:
-        overlap = LOOKBACK[period] - (timedelta(0) if period == CONTINUOUS else PERIODS[period])
-        since = min(since, to_datetime(until) - overlap)
+        since = min(since, to_datetime(until) - overlap(rule))
     return max(since, now - MAX_LOOKBACK)
 
 
 def next_run(rule: Mapping[str, Any], now: datetime) -> datetime:
     """The next beat of the rule's own grid that lies ahead; of a continuous rule a beat from now."""
-    period = _period(rule)
-    due = (rule.get("schedule") or {}).get("nextRunDateTime")
-    if period == CONTINUOUS or due is None:
-        return now + PERIODS[period]
-    at, step = to_datetime(due), PERIODS[period]
+    step, schedule = every(rule), rule.get("schedule") or {}
+    due = schedule.get("nextRunDateTime")
+    if schedule.get("period") == CONTINUOUS or due is None:
+        return now + step
+    at = to_datetime(due)
     return at + step * max(1, (now - at) // step + 1)
-
-
-def _period(rule: Mapping[str, Any]) -> str:
-    return str((rule.get("schedule") or {}).get("period"))
 
 
 def failed(error: BartizanError) -> Outcome:
@@ -269,7 +265,8 @@ def found(
 ) -> Outcome:
     """The alerts of what was not seen before. Of more groups than a run raises the others stay unseen: the next run
     has them again."""
-    by_key = results.keys_of(results.in_scope(rule, rows))
+    own, taken_in = scheduled_of(rule), results.in_scope(rule, rows)
+    by_key = results.keys_of(taken_in if own is None or len(taken_in) > own.more_than else [])
     fresh = known.fresh(by_key)
     groups = results.grouped(rule, [by_key[key] for key in fresh], fresh)
     taken = groups[: results.MAX_ALERTS]

@@ -22,8 +22,10 @@ from bartizan.lake.identity_rows import (
     risk_detection_rows,
     risky_user_gone,
     risky_user_rows,
+    risky_workload_rows,
     user_gone,
     user_rows,
+    workload_detection_rows,
 )
 from bartizan.lake.rows import Inner, TableRow, audit_rows, sign_in_rows
 from bartizan.odata.tree import Compare, Literal, Path
@@ -59,6 +61,8 @@ COPIED: Mapping[str, Copied] = {
     "incidents": Copied(incident_rows, incident_rows),
     "riskDetections": Copied(risk_detection_rows, risk_detection_rows),
     "riskyUsers": Copied(risky_user_rows, risky_user_rows, risky_user_gone),
+    "servicePrincipalRiskDetections": Copied(workload_detection_rows, workload_detection_rows),
+    "riskyServicePrincipals": Copied(risky_workload_rows, risky_workload_rows),
     "users": Copied(user_rows, user_rows, user_gone),
     "tiIndicators": Copied(indicator_rows, indicator_rows, indicator_gone),
 }

@@ -20,7 +20,8 @@ import structlog
 from bartizan.lake.columns import quoted
 from bartizan.lake.duck import Duck
 from bartizan.lake.manifest import SUFFIX, File, Manifest, folder_of
-from bartizan.lake.tables import TABLES
+from bartizan.lake.snapshots import SNAPSHOTS, kept
+from bartizan.lake.tables import EXTRA, TABLES
 
 FAN = 8  # files of one level that become one of the next
 MOST = 64  # files of one step
@@ -113,8 +114,12 @@ class Upkeep:
         source = f"read_parquet({self._duck.listed(paths)}, union_by_name = true)"
         at = of.stored(of.time) if of is not None and of.time is not None and first.first_us is not None else None
         path = f"{folder_of(first.tenant)}/{first.table}/{first.day}/{through:016}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        done = self._duck.write(f"SELECT {columns} FROM {source}", at, path)
+        whole = first.table in SNAPSHOTS and EXTRA in schema
+        where = f" WHERE {kept(source)}" if whole else ""
         rows = sum(file.rows for file in files)
+        if whole:
+            rows = int(self._duck.rows(f"SELECT count(*) FROM {source}{where}")[0][0])
+        done = self._duck.write(f"SELECT {columns} FROM {source}{where}", at, path)
         if done.rows != rows:
             raise RuntimeError(f"{rows} rows of {first.table} became {done.rows}")
         return File(

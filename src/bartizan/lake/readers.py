@@ -43,6 +43,19 @@ async def expected(lake: Lake, readers: Collection[str]) -> None:
     await lake.write(work)
 
 
+async def before(lake: Lake, reader: str) -> tuple[int, int, list[str]]:
+    """Where a reader stands, the number of the last batch there is, and the tenants of the batches between the two."""
+
+    def work(db: Db) -> tuple[int, list[str]]:
+        after = position(db, reader)
+        sql = "SELECT DISTINCT tenant FROM lake_batches WHERE seq > ? AND seq <= ?"
+        return after, [str(tenant) for (tenant,) in db.rows(sql, (after, head))]
+
+    head = await lake.head()
+    after, tenants = await lake.read(work)
+    return after, head, tenants
+
+
 async def passed(lake: Lake, reader: str, seq: int) -> None:
     """The reader needs nothing up to `seq` any more."""
     await lake.write(lambda db, clock: move(db, reader, seq))

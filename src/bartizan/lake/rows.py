@@ -34,6 +34,15 @@ _SIGN_INS = {  # table -> category of its rows
     "AADServicePrincipalSignInLogs": "ServicePrincipalSignInLogs",
     "AADManagedIdentitySignInLogs": "ManagedIdentitySignInLogs",
 }
+# Tables whose rows are documents of the store, and what is said of threats in general: nothing there is an event.
+DOCUMENTED = frozenset(
+    "SigninLogs AADNonInteractiveUserSignInLogs AADServicePrincipalSignInLogs AADManagedIdentitySignInLogs AuditLogs "
+    "EntraIdSignInEvents EntraIdSpnSignInEvents AADSignInEventsBeta AADSpnSignInEventsBeta AlertInfo AlertEvidence "
+    "SecurityAlert SecurityIncident AADUserRiskEvents AADRiskyUsers AADServicePrincipalRiskEvents "
+    "AADRiskyServicePrincipals IdentityInfo IdentityAccountInfo ThreatIntelligenceIndicator ThreatIntelIndicators "
+    "ThreatIntelObjects ExposureGraphNodes ExposureGraphEdges BehaviorEntities BehaviorInfo Watchlist HuntingBookmark "
+    "LAQueryLogs".split()
+)
 _RISK_LEVELS = {"none": 1, "low": 10, "medium": 50, "high": 100}  # 0: not set
 _RISK_STATES = {
     "none": 0,

@@ -19,6 +19,7 @@ from msgspec import Struct
 from bartizan.errors import BadRequest
 from bartizan.lake.columns import ADDED, SQL, empty, literal, quoted
 from bartizan.lake.manifest import Extent, File, Manifest, folder_of
+from bartizan.lake.snapshots import SNAPSHOTS, shown
 from bartizan.lake.tables import KustoType, Table, table
 from bartizan.lake.views import VIEWS, View
 from bartizan.model.times import ticks
@@ -69,7 +70,8 @@ class Storage(Struct, frozen=True):
         told = [_member(column, SQL[kind], "''" if kind == "string" else "NULL") for column, kind in kinds.items()]
         told += [_member(column, kind, "NULL") for column, kind in ADDED.items()]
         listed = ", ".join(literal(path) for path in paths)
-        return f"read_parquet([{listed}], schema = MAP {{{', '.join(told)}}})"
+        source = f"read_parquet([{listed}], schema = MAP {{{', '.join(told)}}})"
+        return shown(source) if of.name in SNAPSHOTS else source
 
     def extents(self) -> list[Extent]:
         """Sizes by table."""

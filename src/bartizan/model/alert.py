@@ -76,5 +76,6 @@ class Alert(Struct, kw_only=True):
     evidence: list[AlertEvidence] = []  # v2 evidence; the legacy states are rendered from it
     legacy: dict[str, Any] = {}  # legacy properties that evidence cannot carry, in the type's own names
     additional: dict[str, Any] = {}  # what the schema has no place for, under the vendor's names
+    custom_details: dict[str, str] = {}  # customDetails: what a rule takes from the columns of what it has found
     entities: list[Observed] = []  # beyond those that evidence gives
     fingerprint: tuple[str, ...] = ()  # parts of the folding key after (tenant, provider): detector, primary entities

@@ -247,6 +247,7 @@ def _today_of(
     return {
         "actorDisplayName": alert.actor,
         "additionalData": more or None,
+        **({"customDetails": alert.custom_details} if alert.custom_details else {}),
         "alertWebUrl": alert.url,
         "categories": alert.categories or ([alert.category] if alert.category else []),
         "category": alert.category or next(iter(alert.categories), None),
