@@ -117,6 +117,6 @@ def _issues(fields: Fields) -> Iterator[Fields]:
             project["origin"] = "docker"
         for issue in fields.each("vulnerabilities"):
             yield Fields({"issue": issue.data, "project": project})
-    for item in fields.each("data"):
+    for item in fields.each("data") or [fields]:
         if item.has("attributes") and (item.text("type") or "") == "issue":
             yield Fields({"issue": item.data})

@@ -205,7 +205,7 @@ def _entities(alert: Fields, evidence: Evidence) -> str:
     data = alert.object("data") or alert  # OSSEC puts decoded fields beside the rest
     _hosts(alert, evidence)
     inner = fast_log(alert.text("full_log") or "")
-    if data.has("event_type", "src_ip"):
+    if data.has("event_type") or "src_ip" in data.data:  # spelt as Suricata does: decoders of Wazuh say "srcip"
         eve_evidence(data, evidence)
     elif inner is not None:
         eve_evidence(inner, evidence)
