@@ -10,7 +10,7 @@ from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, severity
+from bartizan.sources import attack, leftover, severity
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
@@ -98,9 +98,9 @@ class Wazuh(Source):
             yield line_event(record.text, "WazuhEvents")
         for alert in found:
             if alert.object("rule") and alert.has("rule.id", "rule.sidid", "rule.description", "rule.comment"):
-                yield self._alert(record, alert)
+                yield leftover.proven(self._alert(record, alert), alert.data)
             elif alert.has("rule_id", "rule_description", "title") and alert.has("severity", "level", "rule_level"):
-                yield self._summary(record, alert)
+                yield leftover.proven(self._summary(record, alert), alert.data)
             elif alert.has("full_log", "decoder", "agent.id"):
                 yield self._event(alert)
             else:
