@@ -17,6 +17,7 @@ NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 NOT_TOLD = frozenset({"sigma_hits"})
 # What one source reads of another's form: the other may be found as well, and gives the same.
 SHARED_FORMS: dict[str, set[str]] = {
+    "aws_securityhub": {"ocsf"},
     "entra_id_logs": {"entra_id_protection"},
     "graph_security_incident": {"microsoft_defender_xdr"},
     "microsoft_defender_xdr": {"graph_security_alert_v2", "graph_security_incident", "microsoft_365_audit"},

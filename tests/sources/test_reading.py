@@ -15,9 +15,9 @@ from bartizan.sources.collector import MAX_EVIDENCE
 from bartizan.sources.countries import country_code
 from bartizan.sources.entities import Account, account, addresses, file_name, full_path, hashes_in
 from bartizan.sources.evidence import Evidence, Place
-from bartizan.sources.fields import REST_NODES, Fields, content_id
+from bartizan.sources.fields import REST_NODES, Fields, content_id, lines_of, objects_of
 from bartizan.sources.tables import TABLES, columns, row_event
-from bartizan.sources.times import when
+from bartizan.sources.times import first_time, when
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
@@ -83,6 +83,80 @@ def test_the_exact_spelling_wins() -> None:
     assert Fields({"eventtype": "a", "EVENTTYPE": "b"}).text("eventType") == "a"
 
 
+def test_how_words_are_parted_says_little() -> None:
+    """A key is found however its words are parted, but only where none of the paths is there as it is spelt."""
+    fields = Fields({"src_ip": "192.0.2.1", "detectionName": "d", "file-hash": {"sha_256": "h"}, "_id": "x"})
+    assert fields.text("srcIp") == "192.0.2.1"
+    assert fields.text("detection_name") == "d"
+    assert fields.text("fileHash.sha256") == "h"
+    assert fields.has("SrcIP") and not fields.has("id")
+    assert Fields({"sub_type": "a", "name": "b"}).text("subtype", "name") == "b"
+
+
+def test_keys_of_several_steps_are_objects() -> None:
+    """What a pipeline has flattened reads as what it was, at any step."""
+    fields = Fields({"rule.id": "7", "rule.mitre.id": ["T1059"], "host": "h", "rule.mitre.tactic": "x"})
+    assert fields.object("rule").text("id") == "7"
+    assert fields.object("rule.mitre").texts("id") == ["T1059"]
+    assert fields.has("rule") and not fields.has("ru")
+    assert [item.text("tactic") for item in fields.objects("rule.mitre")] == ["x"]
+    assert not fields.object("host")
+
+
+def test_a_list_of_one_is_its_value() -> None:
+    """As search engines give every field; several values are no number and no time."""
+    fields = Fields({"score": [7], "at": ["2026-03-02T12:00:00Z"], "yes": ["true"], "many": [1, 2]})
+    assert (fields.number("score"), fields.integer("score"), fields.flag("yes")) == (7, 7, True)
+    assert when(fields.raw("at")) == "2026-03-02T12:00:00.0000000Z"
+    assert fields.number("many") is None and when([1772452800, 1772452801]) is None
+
+
+VENDORS = {"id": "a-1", "kind": "alert"}
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"message": json.dumps(VENDORS), "@timestamp": "2026-03-02T12:00:00Z", "agent": {"name": "shipper"}},
+        {"_raw": json.dumps(VENDORS), "sourcetype": "x"},
+        {"event": {"original": json.dumps(VENDORS), "module": "m"}, "tags": ["a"]},
+        {"event": VENDORS, "host": "h", "sourcetype": "x"},
+        {"value": [VENDORS], "@odata.context": "c"},
+        {"message": json.dumps({"data": [VENDORS], "meta": {"next": None}})},
+        [VENDORS],
+        "<134>1 2026-03-02T12:00:00Z relay app - - - " + json.dumps(VENDORS),
+        {"message": "Mar  2 12:00:00 relay app: " + json.dumps(VENDORS), "host": "relay"},
+    ],
+)
+def test_a_record_is_found_in_what_is_around_it(wrapped: Any) -> None:
+    """A collector's wrapping, a page of an API, a header of syslog."""
+    text = wrapped if isinstance(wrapped, str) else json.dumps(wrapped)
+    record = Record(raw=b"", text=text, data=None if isinstance(wrapped, str) else wrapped)
+    assert [fields.data for fields in objects_of(record)] == [VENDORS]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"message": '{"a": 1}', "severity": 3, "rule": "r"},
+        {"event": {"a": 1, "b": 2}},
+        {"alerts": [{"a": 1}], "receiver": "r", "status": "firing"},
+        {"data": [{"a": 1}, 2]},
+        {"message": "plain"},
+    ],
+)
+def test_a_record_of_its_own_is_no_wrapping(record: dict[str, Any]) -> None:
+    """Where a vendor's keys stand beside, or nothing says that a collector was there, the record is the whole."""
+    assert [fields.data for fields in objects_of(Record(raw=b"", text="", data=record))] == [record]
+
+
+def test_lines_are_texts_alone_or_taken_by_a_collector() -> None:
+    """An object of a vendor holds no line."""
+    assert lines_of(Record(raw=b"", text="a=1 b=2", data=None)) == ["a=1 b=2"]
+    assert lines_of(Record(raw=b"", text="", data={"message": "a=1 b=2", "host": "h"})) == ["a=1 b=2"]
+    assert lines_of(Record(raw=b"", text="", data={"message": "a=1", "policy": "p"})) == []
+
+
 @given(data=st.dictionaries(st.text(max_size=8), VALUES, max_size=6), path=st.text(alphabet="ab.AB", max_size=8))
 def test_reading_never_raises(data: dict[str, Any], path: str) -> None:
     """Every reader answers its type or nothing, whatever stands there."""
@@ -118,6 +192,19 @@ def test_rest_says_what_it_cut() -> None:
         ("2016 Dec 13 12:00:00", "2016-12-13T12:00:00.0000000Z"),
         ("Mon, 02 Mar 2026 12:00:00 +0000", "2026-03-02T12:00:00.0000000Z"),
         ("2026-03-02 12:00:00 UTC", "2026-03-02T12:00:00.0000000Z"),
+        ("20260302T120000.5Z", "2026-03-02T12:00:00.5000000Z"),
+        ("20260302120000", "2026-03-02T12:00:00.0000000Z"),
+        ("2026-03-02T13:00:00+01:00[Europe/Paris]", "2026-03-02T12:00:00.0000000Z"),
+        ("2026-03-02 12:00:00+00", "2026-03-02T12:00:00.0000000Z"),
+        ("Mon Mar 02 13:00:00 CET 2026", "2026-03-02T12:00:00.0000000Z"),
+        ("Mar 2, 2026 @ 12:00:00.250", "2026-03-02T12:00:00.2500000Z"),
+        ("3/2/2026, 12:00:00 PM", "2026-03-02T12:00:00.0000000Z"),
+        ("31/03/2026 12:00:00", "2026-03-31T12:00:00.0000000Z"),
+        ("02.03.2026 12:00:00", "2026-03-02T12:00:00.0000000Z"),
+        ("/Date(1772452800000)/", "2026-03-02T12:00:00.0000000Z"),
+        ({"seconds": 1772452800, "nanos": 5}, "2026-03-02T12:00:00.0000000Z"),
+        ({"$date": "2026-03-02T12:00:00Z"}, "2026-03-02T12:00:00.0000000Z"),
+        ("2026-03-02", None),
         ("1970-01-01 00:00:00Z", None),
         ("1601-01-01T00:00:00.000Z", None),
         (0, None),
@@ -131,6 +218,31 @@ def test_rest_says_what_it_cut() -> None:
 def test_times(value: Any, expected: str | None) -> None:
     """Epochs in any unit, Windows ticks, ISO and older forms; "never" is no time."""
     assert when(value) == expected
+
+
+def test_a_day_stands_where_no_time_is() -> None:
+    """A path that holds a time comes first, wherever it stands."""
+    fields = Fields({"date": "2026-03-02", "at": "2026-03-02T12:00:00Z"})
+    assert first_time(fields, "date", "at") == "2026-03-02T12:00:00.0000000Z"
+    assert first_time(fields, "date", "none") == "2026-03-02T00:00:00.0000000Z"
+
+
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [
+        ("E_MEDIUM", "medium"),
+        ("3 - High", "high"),
+        ("High (8.1)", "high"),
+        ("Very Low", "informational"),
+        ("Important", "high"),
+        ("notice", "low"),
+        ("higher than usual", "unknown"),
+        ("7", "unknown"),
+    ],
+)
+def test_words_of_severity(word: str, level: Severity) -> None:
+    """Words alone, with a prefix or a number; others are unknown."""
+    assert severity.of_word(word) == level
 
 
 @given(VALUES)
@@ -168,6 +280,8 @@ def test_scales_rise(scale: Any, values: list[float]) -> None:
         ("attack.t1003.001", ["T1003.001"]),
         ("TA0006:T1528", ["T1528"]),
         ("LAPTOP-T1234 XT1059 T10591 T9999 t1059", []),
+        ("t1059.001", ["T1059.001"]),
+        ("mitre_t1059", ["T1059"]),
         ("seen\nT1098 - x", ["T1098"]),
         ("T0855", ["T0855"]),
     ],
@@ -192,6 +306,9 @@ def test_tactics() -> None:
         ("CORP\\ann", Account(name="ann", domain="CORP")),
         ("ann@corp.example", Account(name="ann", domain="corp.example", upn="ann@corp.example")),
         ("<bob>", Account(name="bob")),
+        ("Ann Lee <ann@corp.example>", Account(name="ann", domain="corp.example", upn="ann@corp.example")),
+        ("smtp:ann@corp.example", Account(name="ann", domain="corp.example", upn="ann@corp.example")),
+        ("ann@corp.example;bob@corp.example", Account(name="ann", domain="corp.example", upn="ann@corp.example")),
         ("S-1-5-21-1-2-3-500", Account(sid="S-1-5-21-1-2-3-500")),
         ("unknown", Account()),
         ("", Account()),

@@ -17,6 +17,9 @@ _ONE_RECORD_CHARS = 65_536  # a longer text is a page of records: looking throug
 _ID = r"T(?:1[0-7]\d\d|08\d\d)"
 _TECHNIQUE = re.compile(rf"(?<![A-Za-z0-9.%-])({_ID}(?:\.\d{{3}})?)(?![A-Za-z0-9])(?:/(\d{{3}})(?!\d))?")
 _TAG = re.compile(rf"\battack\.({_ID}(?:\.\d{{3}})?)(?![A-Za-z0-9])", re.IGNORECASE)
+_ALONE = re.compile(
+    rf"(?:mitre_)?({_ID}(?:\.\d{{3}})?)", re.IGNORECASE
+)  # in lower case only where nothing is beside it
 _MAYBE = re.compile(r"[Tt](?:1[0-7]|08)\d\d")
 
 _TACTICS = {
@@ -73,6 +76,8 @@ def techniques_in(text: str) -> list[str]:
         if match[2]:
             found.append(f"{match[1]}.{match[2]}")
     found.extend(match[1].upper() for match in _TAG.finditer(text))
+    if not found and (alone := _ALONE.fullmatch(text.strip())) is not None:
+        found.append(alone[1].upper())
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import amazon, attack, severity
+from bartizan.sources import amazon, attack, leftover, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, line_event
@@ -78,7 +78,7 @@ class GuardDuty(Source):
             inner = fields.object("detail")
             finding = inner if inner.has("type", "service") else fields
             if finding.has("type") and finding.has("service", "resource", "severity"):
-                yield self._alert(record, finding)
+                yield leftover.proven(self._alert(record, finding), finding.data)
             else:
                 yield _event(finding)
 
@@ -166,6 +166,8 @@ def _resources(finding: Fields, evidence: Evidence) -> None:
         evidence.container(box.text("id"), box.text("name"), box.text("image"))
     evidence.amazon(resource.text("ecsClusterDetails.taskDetails.arn"), kind="ECSTask", account=account)
     role, database = resource.object("lambdaDetails"), resource.object("rdsDbUserDetails")
+    for attempt in finding.objects("service.action.rdsLoginAttemptAction.LoginAttributes")[:20]:
+        evidence.user(attempt.text("user"))
     evidence.amazon(role.text("role"), kind="IAMRole", account=account)
     evidence.user(database.text("user"))
     if not evidence.items and account is not None:

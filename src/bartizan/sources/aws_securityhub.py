@@ -4,9 +4,9 @@ Source: AWS Security Hub User Guide, "AWS Security Finding Format (ASFF) syntax"
 "EventBridge event formats", "Setting the workflow status of findings".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from bartizan.extend import Record
+from bartizan.extend import SOURCES, Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import amazon, attack
 from bartizan.sources.collector import Roles
@@ -68,6 +68,11 @@ class SecurityHub(Shape):
         cves="Vulnerabilities.Id",
         fold="Resources.Id AwsAccountId Region",
     )
+
+    def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
+        """In the second version of the service findings have the form of OCSF."""
+        ocsf = any(fields.has("class_uid", "finding_info") for fields in self.read(record))
+        yield from SOURCES["ocsf"].normalise(record) if ocsf else super().normalise(record)
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, *self.wrappers):

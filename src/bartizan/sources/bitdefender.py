@@ -36,6 +36,9 @@ _CATEGORIES: Mapping[str, str] = {
     "dp": "Exfiltration",
     "login": "InitialAccess",
 }
+_HANDLED = frozenset(
+    "blocked deleted disinfected quarantined cleaned restored aph_blocked uc_site_blocked killed".split()
+)
 _TITLES: Mapping[str, str] = {
     "av": "AntiMalware",
     "aph": "AntiPhishing",
@@ -149,6 +152,8 @@ class Bitdefender(Shape):
         else:
             alert.severity = of_cef(fields.number("deviceSeverity", "severity"))
             alert.vendor_severity = fields.text("deviceSeverity", "severity")
+            if alert.vendor_severity is None and module in _CATEGORIES:  # events of the push service have none
+                alert.severity = "medium" if (fields.text("act") or "").lower() in _HANDLED else "high"
         common_security_log.acted(alert, (fields.text("act") or "").replace("_", " "))
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:

@@ -161,6 +161,8 @@ class CheckPoint(Shape):
             [fields.text("file_sha256"), fields.text("file_sha1"), fields.text("file_md5")],
         )
         evidence.process(fields.text("process_command_line"), name=fields.text("process_name"))
+        if (asked := fields.text("resource")) is not None and "/" not in asked:  # the name that a bot looked up
+            evidence.domain(asked)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.has("event.security_event"):

@@ -11,10 +11,10 @@ from typing import Literal
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, severity
+from bartizan.sources import attack, leftover, severity
 from bartizan.sources.entities import file_name, is_sid
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.fields import Fields, as_number, content_id, objects_of
 from bartizan.sources.generic import guess_event, line_event
 from bartizan.sources.tables import columns, event
 from bartizan.sources.times import first_time
@@ -178,7 +178,7 @@ class CrowdStrike(Source):
             if kind is None:
                 yield guess_event(body, "CrowdStrikeEvents")
             elif "Detection" in kind or kind in _DETECTIONS:
-                yield self._alert(record, kind, body, fields)
+                yield leftover.proven(self._alert(record, kind, body, fields), body.data)
             else:
                 yield _event(kind, body, fields)
 
@@ -251,9 +251,9 @@ def _opened(fields: Fields) -> tuple[str | None, Fields]:
 
 def _title(kind: str, body: Fields) -> str:
     behavior = body.object("behaviors")
-    found = body.text("DetectName", "display_name", "IncidentType") or (
-        None if body.has("event_simpleName") and not body.has("Severity") else body.text("Name", "name")
-    )
+    incident = body.text("IncidentType")  # a word, or the number of one
+    found = body.text("DetectName", "display_name") or (None if as_number(incident) is not None else incident)
+    found = found or (None if body.has("event_simpleName") and not body.has("Severity") else body.text("Name", "name"))
     found = found or behavior.text("display_name", "scenario", "tactic") or body.text("RuleName", "PolicyStatement")
     described = body.text("DetectDescription", "Description", "description", "IncidentDescription")
     if found is None and described is not None:
@@ -279,7 +279,7 @@ def _period(body: Fields, created: str | None) -> tuple[str | None, str | None]:
 
 def _severity(kind: str, body: Fields) -> tuple[Severity, str | None]:
     """By the word; a number is 1 to 5 in older events, else 0 to 100; an incident's score counts to 10 or 100."""
-    word = body.text("SeverityName", "severity_name", "max_severity_displayname")
+    word = body.text("SeverityName", "severity_name", "max_severity_displayname", "RulePriority")
     named = severity.of_word(word)
     if named != "unknown":
         return named, word
@@ -491,7 +491,7 @@ def _network(body: Fields, evidence: Evidence) -> None:
 
 
 def _indicators(body: Fields, evidence: Evidence) -> None:
-    for item in [body, *body.objects("behaviors")[:20]]:
+    for item in [body, *body.objects("behaviors")[:20], *body.objects("ioc_context", "IOCContext")[:20]]:
         kind, value = (item.text("IOCType", "ioc_type") or "").lower(), item.text("IOCValue", "ioc_value")
         if kind == "domain":
             evidence.domain(value, roles=("suspicious",))
@@ -499,6 +499,16 @@ def _indicators(body: Fields, evidence: Evidence) -> None:
             evidence.ip(value, ("suspicious",))
         elif kind.startswith(("hash", "sha", "md5")):
             evidence.file(hashes=[value])
+    for give, paths in (  # of a detection across products (XDR), which names what it saw in lists
+        (evidence.host, ("HostNames", "HostNamesList")),
+        (evidence.user, ("Users", "EmailAddresses")),
+        (evidence.ip, ("IPV4Addresses", "IPV6Addresses")),
+        (evidence.domain, ("DomainNames",)),
+    ):
+        for text in [text for path in paths for text in body.texts(path)][:50]:
+            give(text)
+    for text in [*body.texts("SHA256Hashes"), *body.texts("MD5Hashes")][:50]:
+        evidence.file(hashes=[text])
 
 
 def _edges(edges: Fields, evidence: Evidence) -> None:

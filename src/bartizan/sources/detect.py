@@ -27,8 +27,10 @@ def detect(record: Record) -> str | None:
     """The name of the source whose marks fit best; None where none does."""
     if record.data is None:
         return _of_line(record.text)
-    for fields in objects_of(record)[:1]:
-        return _of_object(fields)
+    for found in (objects_of(record, taken=False), objects_of(record)):
+        for fields in found[:1]:
+            if (name := _of_object(fields)) is not None:
+                return name
     return None
 
 

@@ -16,6 +16,8 @@ _NAMED_HASH = re.compile(r"\b(MD5|SHA-?1|SHA-?256)[=:]\s?([0-9A-Fa-f]{32,64})\b"
 _SID = re.compile(r"S-1-\d+(?:-\d+){0,15}", re.IGNORECASE)
 _NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)", "<unknown>"})
 _PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".msi", ".scr")  # ends of no folder
+# "Ann <ann@example.com>", "mailto:ann@example.com", the first of several
+_MAIL = re.compile(r"(?:[^<>@]{0,256}<|(?i:mailto|smtp):)?([^\s<>@,;:]{1,256}@[\w.-]{1,256})(?:>|[,;]|$)")
 _IN_TEXT = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", re.ASCII)
 _MAX_TEXT_CHARS = 65_536
 _MAX_URL_CHARS = 8_192
@@ -23,7 +25,7 @@ _MAX_URL_CHARS = 8_192
 
 def address(text: str | None) -> str | None:
     """One IP address in its shortest form, without port, brackets or zone; 0.0.0.0 and :: are none."""
-    return known.address(text.strip()) if text else None
+    return known.address(text.strip().removesuffix("/128")) if text else None
 
 
 def domain(text: str | None) -> str | None:
@@ -111,7 +113,11 @@ class Account(NamedTuple):
 
 def account(text: str | None) -> Account:
     """Of "DOMAIN\\name", "name@domain", a SID, or a name alone; empty where the text says nobody."""
-    text = (text or "").strip().strip("<>")
+    text = (text or "").strip()
+    if "@" in text:
+        match = _MAIL.match(text)
+        text = match[1] if match is not None else text
+    text = text.strip("<>")
     if not text or len(text) > MAX_VALUE_CHARS or text.lower() in _NOBODY:
         return Account()
     if is_sid(text):

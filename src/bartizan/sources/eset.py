@@ -36,13 +36,13 @@ class Eset(Shape):
     columns = {"GroupName": "group_name", "EventKind": "event_type"}
     alert = Paths(
         id="eialarmid+source_uuid",
-        title="threat_name rule_name event rule_id detail event_type",
+        title="threat_name rule_name rulename event rule_id detail event_type",
         description="detail circumstances event",
         severity="severity",
         words=_WORDS,
         vendor_category="event_type",
         categories=_CATEGORIES,
-        detector="rule_name rule_id threat_name event action",
+        detector="rule_name rulename rule_id threat_name event action",
         first="occured occurred",
         threat="threat_name",
         family="threat_type",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, severity
+from bartizan.sources import attack, leftover, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, line_event
@@ -86,7 +86,7 @@ class Falco(Source):
             yield line_event(record.text, "FalcoEvents")
         for fields in found:
             if fields.has("rule", "output_fields") and fields.has("priority", "output"):
-                yield self._alert(record, fields)
+                yield leftover.proven(self._alert(record, fields), fields.data)
             else:
                 yield guess_event(fields, "FalcoEvents")
 

@@ -5,7 +5,7 @@ Nothing here raises on odd input, and everything is bounded, since records come 
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -22,6 +22,7 @@ REST_NODES = 600  # of the part that stays under the vendor's names
 REST_TEXT_CHARS = 4_096
 MAX_PATHS = 8_192  # remembered, with what they are made of: the sources ask for some thousand
 _LONGEST_NUMBER_CHARS = 40
+_MAX_HEADER_CHARS = 1_024  # of a line, before the JSON that it ends with
 _INT64 = 2**63
 
 # What vendors write where they have nothing to say.
@@ -76,7 +77,13 @@ def as_text(value: Any) -> str | None:
     return None
 
 
+def single(value: Any) -> Any:
+    """The value of a list of one: search engines give every field as a list."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def as_number(value: Any) -> float | None:
+    value = single(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and 0 < len(value) <= _LONGEST_NUMBER_CHARS:
@@ -91,6 +98,7 @@ def as_number(value: Any) -> float | None:
 
 def as_integer(value: Any) -> int | None:
     """A whole number within 64 bits; also of digits, of "5.000000" and of "0x1a4" in text."""
+    value = single(value)
     if isinstance(value, str) and 0 < len(value) <= _LONGEST_NUMBER_CHARS:
         text = value.strip()
         try:
@@ -121,20 +129,38 @@ def _way(path: str) -> tuple[str, str, str]:
     return path.lower(), head, tail
 
 
+@lru_cache(maxsize=MAX_PATHS)
+def _words(paths: tuple[str, ...]) -> tuple[frozenset[str], list[tuple[str, str, str]]]:
+    """Of which words an object must have one; and of each path the whole as one word, its first step, those behind."""
+    ways = [(one_word(path.lower()), *path.partition(".")[::2]) for path in paths]
+    return frozenset(one_word(part.lower()) for path in paths for part in (path, path.partition(".")[0])), ways
+
+
+def one_word(key: str) -> str:
+    """A key without what stands between its words: "src_ip", "src-ip" and "srcIp" are one. At its begin "_" says more
+    than that.
+    """
+    return key[:1] + key[1:].replace("_", "").replace("-", "")
+
+
 class Fields:
     """One JSON object of a record. A path such as "agent.name" is tried as one key first, then step by step.
 
-    Where two keys differ only in case, the one spelt as asked wins. `beside` holds what can be read too but is said in
-    `data` under another name (a long name of a short key), and so is no part of what stays.
+    A key is found in any case, and where no path asked for is there, however its words are parted ("srcIp", "src_ip").
+    Of keys that differ in that only, the one spelt as asked wins. Keys of several steps ("agent.name") are found as an
+    object as well. `beside` holds what can be read too but is said in `data` under another name (a long name of a short
+    key), and so is no part of what stays.
     """
 
-    __slots__ = ("_beside", "_folded", "_inner", "data")
+    __slots__ = ("_beside", "_folded", "_inner", "_loose", "_steps", "data")
 
     def __init__(self, data: Any, beside: dict[str, Any] | None = None) -> None:
         self.data: dict[str, Any] = data if isinstance(data, dict) else {}
         self._beside: Fields | None = Fields(beside) if beside else None
         self._folded: dict[str, str] | None = None  # lower-case key -> key
+        self._loose: dict[str, str] | None = None  # the same as one word -> key
         self._inner: dict[str, Fields] | None = None  # path -> the object there
+        self._steps: bool | None = None
 
     def __bool__(self) -> bool:
         return bool(self.data)
@@ -161,41 +187,70 @@ class Fields:
             value = (self.object(head) if inside is None else inside)._at(tail)
         return self._beside._at(path) if value is None and self._beside is not None else value
 
+    def _loosely(self, paths: tuple[str, ...]) -> Sequence[Any]:
+        """The values at keys whose words are parted in another way than in the paths; asked where `_at` found none."""
+        if self._folded is None:
+            return ()
+        if self._loose is None:
+            keys = self._folded.items()
+            self._loose = {one_word(key) if "_" in key or "-" in key else key: name for key, name in keys}
+        words, ways = _words(paths)
+        if words.isdisjoint(self._loose) and not self._has_steps():
+            return ()
+        found = []
+        for word, head, tail in ways:
+            key = self._loose.get(word)
+            if key is not None and (value := self.data[key]) is not None:
+                found.append(value)
+            elif tail and (inside := self.object(head)).data:
+                value = inside._at(tail)
+                found.extend(inside._loosely((tail,)) if value is None else [value])
+        return found
+
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
         for path in paths if self.data else ():
             value = self._at(path)
             if value is not None:
                 return value
-        return None
+        others = self._loosely(paths)
+        return others[0] if others else None
 
     def has(self, *paths: str) -> bool:
-        return self.raw(*paths) is not None
+        return self.raw(*paths) is not None or (self._has_steps() and any(self.object(path).data for path in paths))
+
+    def _has_steps(self) -> bool:
+        """Whether a key is written as several steps ("agent.name")."""
+        if self._steps is None:
+            self._steps = any("." in key for key in self._folded or ())
+        return self._steps
 
     def text(self, *paths: str) -> str | None:
         for path in paths if self.data else ():
             value = self._at(path)
             if value is not None and (text := as_text(value)) is not None:
                 return text
-        return None
+        others = self._loosely(paths)
+        return next((text for value in others if (text := as_text(value)) is not None), None) if others else None
 
     def number(self, *paths: str) -> float | None:
         for path in paths if self.data else ():
             number = as_number(self._at(path))
             if number is not None:
                 return number
-        return None
+        others = self._loosely(paths)
+        return next((number for value in others if (number := as_number(value)) is not None), None) if others else None
 
     def integer(self, *paths: str) -> int | None:
         for path in paths if self.data else ():
             number = as_integer(self._at(path))
             if number is not None:
                 return number
-        return None
+        others = self._loosely(paths)
+        return next((number for value in others if (number := as_integer(value)) is not None), None) if others else None
 
     def flag(self, *paths: str) -> bool | None:
-        for path in paths:
-            value = self._at(path)
+        for value in (single(self.raw(path)) for path in paths):
             if isinstance(value, bool):
                 return value
             if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
@@ -209,7 +264,8 @@ class Fields:
                 self._inner = {}
             found = self._inner.get(path)
             if found is None:
-                value = inner_json(self._at(path))
+                value = self._at(path)
+                value = inner_json(self._gathered(path) if value is None else value)
                 if isinstance(value, list):
                     value = next((item for item in value[:MAX_ITEMS] if isinstance(item, dict)), None)
                 found = self._inner[path] = Fields(value) if isinstance(value, dict) else _NO_FIELDS
@@ -217,10 +273,24 @@ class Fields:
                 return found
         return _NO_FIELDS
 
+    def _gathered(self, path: str) -> Any:
+        """The object whose members are keys of several steps: {"agent.name": "a", "agent.id": 1} at "agent"; else what
+        is there under other spellings.
+        """
+        if self._has_steps():
+            begin = f"{_way(path)[0]}."
+            keys = [key for folded, key in (self._folded or {}).items() if folded.startswith(begin)]
+            if keys:
+                return {key[len(begin) :]: self.data[key] for key in reversed(keys)}
+        others = self._loosely((path,))
+        return others[0] if others else None
+
     def objects(self, *paths: str) -> list["Fields"]:
         """The objects of a list (at most MAX_ITEMS), or one object alone; also written as JSON in a string."""
         for path in paths if self.data else ():
-            value = inner_json(self._at(path))
+            value = inner_json(self.raw(path))
+            if value is None:
+                value = self.object(path).data or None  # of keys of several steps
             if value is None:
                 continue
             items = value[:MAX_ITEMS] if isinstance(value, list) else [value]
@@ -251,12 +321,12 @@ class Fields:
     def _each(self, path: str) -> list[Any]:
         """The values at a path, of every object where it leads through lists; at most MAX_ITEMS."""
         head, dot, tail = path.partition(".")
-        within = inner_json(self._at(head)) if dot else None
+        within = inner_json(self.raw(head)) if dot else None
         if isinstance(within, list | dict):
             found = [item for inside in self.objects(head) for item in inside._each(tail)]
             if found:
                 return found[:MAX_ITEMS]
-        value = inner_json(self._at(path))
+        value = inner_json(self.raw(path))
         if value is None:
             return []
         return value[:MAX_ITEMS] if isinstance(value, list) else [value]
@@ -329,10 +399,81 @@ def strings(value: Any) -> Iterator[str]:
         level = deeper
 
 
-def objects_of(record: Record, *wrappers: str) -> list[Fields]:
-    """The objects of a record: itself, those of a list, or those under a wrapper key ("Records", "resources", ...)."""
+# Keys under which collectors put the record that they took, and those that they add beside it. An object that has no
+# others is a wrapping.
+_TAKEN = ("_raw", "@raw", "raw", "rawEvent", "event.original", "original", "message", "log", "event", "_source")
+_STAMPS = frozenset(
+    """
+    @timestamp @version @metadata _time _indextime _index _id _type _score timestamp time date ts agent ecs input fields
+    fileset service host hostname source sourcetype sourcehost source_type index path port type tag tags stream
+    splunk_server kubernetes docker facility severity priority appname app-name programname procid msgid pid offset
+    topic partition key loggroup logstream ingestiontime ident event_original observer data_stream elastic_agent
+    """.split()
+)
+# Keys of lists in answers of APIs and in batches, and those that stand beside such a list.
+_PAGE = (
+    "value",
+    "records",
+    "data",
+    "items",
+    "results",
+    "events",
+    "alerts",
+    "logs",
+    "resources",
+    "entries",
+    "logEvents",
+)
+_PAGING = frozenset(
+    """
+    @odata.context @odata.count @odata.nextlink nextlink next nextpage nextpagetoken next_page nextcursor next_cursor
+    cursor previous prev first last links count total totalcount total_count totalitems totalresults size page pages
+    pagesize per_page limit offset pagination paging meta metadata errors has_more hasmore more success ok took
+    timed_out status code message kind etag result_count resultcount
+    """.split()
+)
+_MAX_WRAPPINGS = 3
+
+
+def _within(data: dict[str, Any]) -> Any:
+    """What a wrapping holds: an object, a list of them, or a line of text; None where the object is none."""
+    keys = {key.lower() for key in data if isinstance(key, str)}
+    fields = Fields(data)
+    for name in _PAGE:
+        if name in keys and keys - {name} <= _PAGING:
+            inner = fields.raw(name)
+            if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
+                return inner
+    taken = keys.intersection(_TAKEN)
+    if not taken or not keys - taken <= _STAMPS:
+        return None
+    for name in _TAKEN:
+        value = single(fields.raw(name))
+        inner = inner_json(value)
+        if isinstance(inner, str | dict) and inner and (isinstance(value, str) or len(keys) > 1):
+            return inner  # an object that stands alone is a record of its own form: {"Event": {...}}
+    return None
+
+
+def _behind_header(text: str) -> Any:
+    """The JSON object that ends a line, behind a header such as that of Syslog."""
+    begin = text.find("{", 0, _MAX_HEADER_CHARS)
+    inner = inner_json(text[begin:].strip()) if begin > 0 else None
+    return inner if isinstance(inner, dict) else None
+
+
+def objects_of(record: Record, *wrappers: str, taken: bool = True) -> list[Fields]:
+    """The objects of a record: itself, those of a list, or those under a wrapper key ("Records", "resources", ...).
+
+    They are found too in what a collector or an answer of an API puts around them, unless `taken` is false.
+    A line of text holds none.
+    """
     data = record.data
-    if isinstance(data, dict):
+    if data is None:
+        data = _behind_header(record.text)
+    for _ in range(_MAX_WRAPPINGS):
+        if not isinstance(data, dict):
+            break
         fields = Fields(data)
         for name in wrappers:
             inner = fields.raw(name)
@@ -340,10 +481,23 @@ def objects_of(record: Record, *wrappers: str) -> list[Fields]:
                 return [Fields(item) for item in inner]
             if isinstance(inner, dict):
                 return [Fields(inner)]
-        return [fields]
+        within = _within(data) if taken else None
+        within = _behind_header(within) if isinstance(within, str) else within
+        if within is None:
+            return [fields]
+        data = within
     if isinstance(data, list):
         return [Fields(item) for item in data if isinstance(item, dict)]
-    return []
+    return [Fields(data)] if isinstance(data, dict) else []
+
+
+def lines_of(record: Record) -> list[str]:
+    """The text of a record that is no JSON, also in what a collector puts around it; nothing where it is an object."""
+    if record.data is None:
+        return [record.text]
+    items = record.data[:MAX_ITEMS] if isinstance(record.data, list) else [record.data]
+    found = (_within(item) for item in items if isinstance(item, dict))
+    return [text for text in found if isinstance(text, str)]
 
 
 def texts_of(record: Record, *keys: str) -> list[str]:

@@ -10,7 +10,7 @@ from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log, pairs, syslog
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, as_text, objects_of
+from bartizan.sources.fields import Fields, as_text, lines_of, objects_of, one_word
 from bartizan.sources.shape import Shape
 from bartizan.sources.times import first_time
 
@@ -34,9 +34,10 @@ class Firewall(Shape):
         events = cef.records(record)
         if events:
             return [self.named({**event.fields.data, "syslogHost": event.syslog.host}) for event in events]
-        if record.data is not None:
+        texts = lines_of(record)
+        if not texts or (texts == [record.text] and "{" in record.text and not self.lines(record.text)):
             return [self.named(found.data) for found in objects_of(record, *self.wrappers)]
-        return [self.named(found) for found in self.lines(record.text)]
+        return [self.named(found) for text in texts for found in self.lines(text)]
 
     def named(self, data: Mapping[str, Any]) -> Fields:
         """Own fields bare of their prefix, and under CEF's keys where those have no value of their own."""
@@ -47,9 +48,11 @@ class Firewall(Shape):
             if self.prefix and name.startswith(self.prefix)
         }
         whole = {**own, **given}
+        spelt = {one_word(name.lower()): name for name in reversed(whole)}
         for name, key in self.keys.items():
-            if name in whole and key not in whole:
-                whole[key] = whole[name]
+            said = name if name in whole else spelt.get(one_word(name.lower()))
+            if said is not None and key not in whole:
+                whole[key] = whole[said]
         whole.setdefault("deviceVendor", self.vendor)
         whole.setdefault("deviceProduct", self.product)
         return Fields(whole)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.firewall import Firewall
 from bartizan.sources.shape import Paths
 
@@ -78,7 +78,8 @@ class FortiWeb(Firewall):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         super().finish(fields, alert)
-        kind, what = fields.text("main_type"), fields.text("sub_type")
+        # Beside "sub_type" some versions have "subtype", another thing: as it is spelt, then.
+        kind, what = fields.text("main_type"), as_text(fields.data.get("sub_type"))
         if kind is not None and what is not None:
             alert.title = f"{kind}: {what}"
         if (fields.text("type") or "").lower() != "attack":

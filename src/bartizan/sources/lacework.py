@@ -6,6 +6,7 @@ Source: Lacework API v2, "Alerts"; its alert channels write the same object.
 import re
 
 from bartizan.model.alert import Alert
+from bartizan.sources import leftover
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
@@ -61,6 +62,8 @@ class Lacework(Shape):
         for match in _ADDRESS.finditer(f"{text} {facts}"):
             evidence.ip(match[0])
         self._mapped(fields.object("entityMap"), evidence)
+        # The API's map: {"Machine": [{"KEY": {"mid": 1}, "PROPS": {"hostname": "h"}}], ...}
+        leftover.collect(fields.object("alertInfo.entityMap", "entityMap").data, evidence)
         self._account(fields, text, evidence)
 
     def _mapped(self, named: Fields, evidence: Evidence) -> None:

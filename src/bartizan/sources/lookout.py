@@ -54,7 +54,9 @@ class Lookout(Shape):
             os=device.text("platform", "os.platform"),
             version=device.text("os_version", "os.version"),
         )
-        evidence.user(device.text("email", "user_email") or fields.text("user.email", "actor.email"))
+        evidence.user(
+            device.text("email", "user_email") or fields.text("user.email", "target.email_address", "actor.email")
+        )
         evidence.url(threat.text("url"))
         evidence.observe("url", threat.text("url"))
         evidence.domain(threat.text("url", "domain", "dns_name"))

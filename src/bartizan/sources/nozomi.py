@@ -3,11 +3,35 @@
 Source: Nozomi Networks Open API, "Alerts"; "Data integration: CEF"; Vantage webhooks.
 """
 
+import re
+from collections.abc import Iterable
+
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
+from bartizan.sources import cef
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
+
+# The names of the JSON -> where CEF says the same.
+_CEF = {
+    "name": "name",
+    "type_id": "deviceEventClassId",
+    "risk": "deviceSeverity",
+    "description": "msg",
+    "time": "start",
+    "ip_src": "src",
+    "ip_dst": "dst",
+    "port_src": "spt",
+    "port_dst": "dpt",
+    "mac_src": "smac",
+    "mac_dst": "dmac",
+    "label_src": "shost",
+    "label_dst": "dhost",
+    "protocol": "app",
+    "appliance_host": "dvchost",
+}
 
 
 class Nozomi(Shape):
@@ -20,6 +44,7 @@ class Nozomi(Shape):
         "event_type=assets+appliance_hosts event_type=alerts+risk type_id=*:*+type_name+risk "
         "event_type=*+appliance_host+mac_src"
     )
+    pattern = re.compile(r"CEF:\s?\d{1,2}\|Nozomi")
     sourcetypes = ("nozomi", "nozomi:*")
     table = "NozomiEvents"
     columns = {"EventKind": "event_type", "Sensor": "appliance_host"}
@@ -44,6 +69,14 @@ class Nozomi(Shape):
         cves="cve",
         fold="ip_src ip_dst id_src id_dst mac_src",
     )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        """Also of the CEF form, by the names of the JSON."""
+        lines = [event.fields for event in cef.records(record)]
+        if lines:
+            names = {name: [line.raw(key) for line in lines] for name, key in _CEF.items()}
+            return [line.also({name: names[name][at] for name in names}) for at, line in enumerate(lines)]
+        return super().read(record)
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("event_type", "type_id", "type_name") or (fields.has("id") and fields.has("risk"))

@@ -165,7 +165,7 @@ class PanOs(Firewall):
         return fields
 
     def is_alert(self, fields: Fields) -> bool:
-        return (fields.text("LogType", "deviceEventClassId") or "").upper() in _THREATS
+        return (fields.text("LogType") or fields.text("deviceEventClassId") or "").upper() in _THREATS
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)

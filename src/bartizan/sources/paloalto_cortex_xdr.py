@@ -45,6 +45,7 @@ class CortexXdr(Shape):
         title="name alert_name incident_name event_type description",
         description="description",
         severity="severity",
+        words={"med": "medium", "sev_020_low": "low", "sev_030_medium": "medium"},
         vendor_category="category alert_type alert_categories",
         tactics="mitre_tactic_id_and_name mitre_tactics_ids_and_names",
         detector="matching_service_rule_id rule_id name",
@@ -74,7 +75,7 @@ class CortexXdr(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         os = fields.text("agent_os_sub_type", "agent_os_type")
         evidence.host(
-            fields.text("agent_fqdn", "host_name"),
+            fields.text("agent_fqdn", "host_name", "agent_hostname", "endpoint_name"),
             domain=fields.text("agent_device_domain"),
             addresses=[*fields.texts("host_ip"), *fields.texts("agent_ip_addresses_v6")],
             os=None if os == "NO_HOST" else os,

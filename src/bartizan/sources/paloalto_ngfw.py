@@ -11,7 +11,7 @@ class PaloAltoNgfw(PanOs):
     marks = (
         "LogType+Subtype+SequenceNo+DGHierarchyLevel1+VirtualLocation LogType+Subtype+DeviceSN "
         "LogType+Subtype+DeviceName LogType+Subtype+TimeGenerated LogType+Subtype+DeviceSN+VirtualSystem "
-        "LogType+Subtype+LogSourceName"
+        "LogType+Subtype+LogSourceName log_type+subtype+device_sn log_type+subtype+device_name"
     )
     pattern = re.compile(
         r"(?:^|[ >])(?:1|0),\d{1,4}/\d\d?/\d\d(?:\d\d)? \d\d:\d\d(?::\d\d)?,\w*,[A-Z][A-Z-]{2,20},"

@@ -81,6 +81,7 @@ class PushSecurity(Shape):
         if kind == _FINDING:
             self._finding(fields, said, alert)
             return
+        kind = (said.text("detectionType") or kind).upper()
         alert.title = fields.text("friendlyName") or _TITLES.get(kind) or kind.replace("_", " ").capitalize()
         alert.category = _category(fields) or "SuspiciousActivity"
         alert.categories = [alert.category]
@@ -104,4 +105,5 @@ def _category(fields: Fields) -> str | None:
     """Of a detection; None where the event is none."""
     kind = (fields.text("object") or "").upper()
     named = next((category for word, category in _DETECTED.items() if word in kind), None)
-    return named or ("SuspiciousActivity" if (fields.text("category") or "").upper() == "DETECTION" else None)
+    called = kind == "DETECTION" or (fields.text("category") or "").upper() == "DETECTION"
+    return named or ("SuspiciousActivity" if called else None)

@@ -3,6 +3,9 @@
 Source: Rapid7 InsightIDR API, "Alerts", "Investigations v2".
 """
 
+from collections.abc import Iterable
+
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence
@@ -21,7 +24,7 @@ class InsightIdr(Shape):
     product = "InsightIDR"
     marks = (
         "rrn+priority+responsibility rrn+disposition+title rrn=rrn:*+title rrn+rule_keys_of_interest "
-        "external_source+rrn"
+        "external_source+rrn alert.rrn+alert.title investigation.rrn+investigation.title"
     )
     sourcetypes = ("rapid7:insightidr:*", "insightidr*", "rapid7:idr*")
     table = "InsightIdrEvents"
@@ -49,10 +52,16 @@ class InsightIdr(Shape):
         fold="organization.id rule_keys_of_interest.values",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        """Also the alert inside a webhook's message."""
+        for outer in super().read(record):
+            inner = outer.object("alert", "investigation")
+            yield inner if inner.has("rrn", "title") and not outer.has("rrn") else outer
+
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         for pair in [*fields.objects("rule_keys_of_interest"), *fields.objects("fields")]:
             _named((pair.text("key") or "").lower(), pair.texts("values", "value"), evidence)
-        for path in ("evidences.data", "actors", "users"):
+        for path in ("evidences.data", "actors", "actors.data", "users"):
             for one in fields.objects(path):
                 evidence.user(one.text("email", "name", "account"))
         for asset in fields.objects("assets"):

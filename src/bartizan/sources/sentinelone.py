@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, severity
+from bartizan.sources import attack, leftover, severity
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
@@ -97,11 +97,11 @@ class SentinelOne(Source):
             if fields.has("activityType"):
                 yield activity(fields)
             elif fields.has("threatInfo", "fileDisplayName") or (fields.has("threatName") and fields.has("agentId")):
-                yield self._threat(record, fields)
+                yield leftover.proven(self._threat(record, fields), fields.data)
             elif fields.has("alertInfo", "ruleInfo"):
-                yield self._star(record, fields)
+                yield leftover.proven(self._star(record, fields), fields.data)
             elif fields.has("detectedAt") and fields.has("name", "detectionSource"):
-                yield self._unified(record, fields)
+                yield leftover.proven(self._unified(record, fields), fields.data)
             elif fields.has("event.type", "event.category", "src.process.name", "processName", "dataSource.name"):
                 yield telemetry(fields)
             else:

@@ -3,6 +3,7 @@
 There is no "critical" in Graph: it becomes high, and the vendor's own word is kept beside it.
 """
 
+import re
 from collections.abc import Mapping
 
 from bartizan.model.alert import Severity
@@ -15,20 +16,39 @@ _WORDS: dict[str, Severity] = {
     "information": "informational",
     "info": "informational",
     "none": "informational",
+    "debug": "informational",
+    "very low": "informational",
+    "very-low": "informational",
+    "verylow": "informational",
+    "lowest": "informational",
+    "negligible": "informational",
     "unspecified": "unknown",
     "minor": "low",
     "low": "low",
+    "notice": "low",
     "moderate": "medium",
     "medium": "medium",
     "warning": "medium",
+    "warn": "medium",
+    "error": "medium",
     "major": "medium",
     "high": "high",
     "critical": "high",
+    "important": "high",
     "severe": "high",
+    "alert": "high",
+    "emergency": "high",
+    "fatal": "high",
+    "highest": "high",
+    "veryhigh": "high",
     "very-high": "high",
     "very high": "high",
 }
 
+
+_WITH_NUMBER = re.compile(
+    r"\d{1,3}\s?[-:.)]\s?([a-z][a-z_ -]{1,20})|([a-z][a-z_ -]{0,20}[a-z]) ?\([\d.]{1,5}\)", re.ASCII
+)
 
 # Words of syslog's scale that products use beside `of_word`'s.
 SYSLOG_WORDS: Mapping[str, Severity] = {
@@ -40,9 +60,12 @@ SYSLOG_WORDS: Mapping[str, Severity] = {
 
 
 def of_word(word: str | None) -> Severity:
-    """A word that most vendors use, also with a prefix such as "E_MEDIUM"."""
+    """A word that most vendors use, also with a prefix such as "E_MEDIUM", or with a number as in "3 - High"."""
     folded = (word or "").strip().lower()
-    return _WORDS.get(folded) or _WORDS.get(folded.rpartition("_")[2], "unknown")
+    found = _WORDS.get(folded) or _WORDS.get(folded.rpartition("_")[2])
+    if found is None and (match := _WITH_NUMBER.fullmatch(folded)) is not None:
+        found = _WORDS.get((match[1] or match[2]).replace("_", " "))
+    return found or "unknown"
 
 
 def _steps(value: float | None, *bounds: float) -> Severity:

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack
+from bartizan.sources import attack, leftover
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, line_event
@@ -187,7 +187,8 @@ class Shape(Source):
         _say(fields, at, alert)
         alert.fingerprint = _fingerprint(fields, at, alert)
         self.finish(fields, alert)
-        return alert
+        _complete(fields, alert)
+        return leftover.proven(alert, fields.data)
 
 
 _CATEGORIES: Mapping[str, str] = {
@@ -210,6 +211,23 @@ def _category(word: str | None, at: Paths) -> str:
     if word is None:
         return at.category
     return at.categories.get(word.lower()) or attack.tactic(word) or _CATEGORIES.get(_folded(word)) or at.category
+
+
+# Where vendors put what the paths of a source did not find.
+_TIMES = "eventTime event_time timestamp @timestamp time detectedAt detected_at createdAt created_at created rt".split()
+_LEVELS = (
+    "severity severityName severityLevel severityLabel riskLevel threatLevel criticality priority risk level".split()
+)
+
+
+def _complete(fields: Fields, alert: Alert) -> None:
+    """What the source left open, from the keys that are common: a record of another version than it knows."""
+    if alert.severity == "unknown":
+        words = [word for path in _LEVELS if of_word(word := fields.text(path)) != "unknown"]
+        if words:
+            alert.severity, alert.vendor_severity = of_word(words[0]), alert.vendor_severity or words[0]
+    if alert.first_activity is None and alert.last_activity is None:
+        alert.first_activity = alert.last_activity = first_time(fields, *_TIMES)
 
 
 def _say(fields: Fields, at: Paths, alert: Alert) -> None:

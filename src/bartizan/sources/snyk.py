@@ -12,6 +12,7 @@ from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
 
+_MAX_PARTS = 20  # of where an issue is
 _AROUND = ("project", "org", "group")
 _CODE = frozenset({"code", "sast", "custom"})
 _MISCONFIGURED = frozenset({"config", "configuration", "cloud", "iac"})
@@ -71,6 +72,12 @@ class Snyk(Shape):
             _project(project, evidence)
             evidence.file(None, project.text("targetFile") or issue.text("filePath"))
             evidence.file(issue.text("pkgName", "packageName"))
+            for each in issue.objects("attributes.coordinates")[:_MAX_PARTS]:
+                for part in each.objects("representations")[:_MAX_PARTS]:
+                    evidence.file(
+                        part.text("dependency.package_name"), part.text("sourceLocation.file", "resourcePath")
+                    )
+            evidence.observe("resource", issue.text("relationships.scan_item.data.id"), "project")
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         issue, project = fields.object("issue"), fields.object("project")
@@ -117,6 +124,6 @@ def _issues(fields: Fields) -> Iterator[Fields]:
             project["origin"] = "docker"
         for issue in fields.each("vulnerabilities"):
             yield Fields({"issue": issue.data, "project": project})
-    for item in fields.each("data"):
+    for item in fields.each("data") or [fields]:
         if item.has("attributes") and (item.text("type") or "") == "issue":
             yield Fields({"issue": item.data})

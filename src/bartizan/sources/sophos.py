@@ -6,7 +6,7 @@ Source: Sophos Central SIEM Integration API, "alerts", "events"; Sophos, "Threat
 import re
 
 from bartizan.model.alert import Alert
-from bartizan.sources import attack
+from bartizan.sources import attack, leftover
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -43,15 +43,15 @@ class Sophos(Shape):
     wrappers = ("items",)
     alert = Paths(
         id="id detection_id_dedup ioc_detection_id+unix_time record_identifier",
-        title="name ioc_detection_description description threat type",
+        title="name ioc_detection_description detectionRule ruleName description threat type",
         description="description ioc_detection_description",
         severity="severity",
-        score="ioc_severity ioc_detection_weight",
+        score="ioc_severity ioc_detection_weight severity",
         scale=of_cef,
         vendor_category="group category ioc_detection_category ioc_attack_type type",
         categories=_GROUPS,
-        detector="type ioc_detection_id",
-        first="when raisedAt created_at end calendar_time unix_time rt",
+        detector="type ioc_detection_id detectionRule ruleId",
+        first="when raisedAt detectionTime time sensorGeneratedAt created_at end calendar_time unix_time rt",
         last="end rt unix_time created_at",
         created="created_at ingestion_timestamp rt",
         threat="threat",
@@ -59,13 +59,16 @@ class Sophos(Shape):
     )
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.has("name", "type", "ioc_detection_id", "threat") and fields.has("endpoint_id", "id", "severity")
+        return fields.has("name", "type", "ioc_detection_id", "threat", "detectionRule", "ruleName") and fields.has(
+            "endpoint_id", "id", "severity"
+        )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         own = fields.text("source_info.ip", "meta_ip_address", "data.source_info.ip")
         external = fields.text("meta_public_ip")
         evidence.host(
-            fields.text("dhost", "location", "meta_hostname", "data.endpoint_hostname", "managedAgent.name"),
+            fields.text("dhost", "location", "meta_hostname", "data.endpoint_hostname", "managedAgent.name")
+            or fields.text("device.entity", "rawData.meta_hostname"),
             addresses=[own],
             external=external,
             os=fields.text("meta_os_name"),
@@ -81,12 +84,14 @@ class Sophos(Shape):
                 user = evidence.user(name) or user
         evidence.user(fields.text("person.name"))
         evidence.observe("user", fields.text("duid"))
+        leftover.collect(fields.object("rawData").data, evidence)
+        evidence.process(fields.text("rawData.cmdline", "rawData.cmd_line"), name=fields.text("rawData.process_name"))
         evidence.process(
             fields.text("cmdline", "cmd_line"),
             name=fields.text("process_name", "ioc_worker_name" if not fields.has("path") else "name_of_process"),
             path=fields.text("path", "process_path"),
             pid=fields.integer("pid"),
-            hashes=[fields.text("sha256"), fields.text("sha1")],
+            hashes=[fields.text("sha256", "appSha256", "rawData.sha256"), fields.text("sha1")],
             user=user,
             parent_name=fields.text("parent_name"),
             parent_path=fields.text("parent_path"),
@@ -104,6 +109,8 @@ class Sophos(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.raw("severity") == _NO_SEVERITY:
             alert.severity, alert.vendor_severity = "informational", _NO_SEVERITY
-        found = attack.tactics(*fields.texts("ioc_detection_mitre_attack.tactic.name"))
+        found = attack.tactics(
+            *fields.texts("ioc_detection_mitre_attack.tactic.name"), *fields.texts("mitreAttacks.tactic.name")
+        )
         if found:
             alert.category, alert.categories = found[0], found

@@ -167,7 +167,9 @@ class Suricata(Source):
     sourcetypes = ("suricata", "suricata:*", "suricata_eve", "eve:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
-        found = objects_of(record)
+        found = objects_of(record, taken=False)
+        if not any(_inside(fields).has("event_type", "alert.signature") for fields in found):
+            found = objects_of(record) or found
         if not found and (line := fast_log(record.text)) is not None:
             found = [line]
         if not found:

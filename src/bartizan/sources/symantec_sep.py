@@ -12,13 +12,26 @@ from bartizan.model.alert import Alert
 from bartizan.sources import csv_records, pairs, syslog
 from bartizan.sources.entities import domain
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _NO_HASH = "0" * 64
 _OWN = frozenset({"begin", "scan id", "category"})
 _MALWARE = ("virus found", "security risk found", "sonar", "potential risk found", "forced", "commercial")
 _HANDLED = ("cleaned", "deleted", "quarantined", "blocked")
+
+
+def _read(text: str) -> list[Fields]:
+    """The log in a line; none where it is no such log."""
+    message = syslog.read(text).message
+    cells = csv_records.cells(message)
+    named, rest = pairs.labelled(cells)
+    if len(named) < 2:
+        return []
+    data: dict[str, Any] = {"_".join(name.replace("(", "").replace(")", "").split()): v for name, v in named.items()}
+    words = [cell for cell in rest if cell]
+    data["words"] = words
+    return [Fields(data)]
 
 
 class SymantecSep(Shape):
@@ -45,19 +58,8 @@ class SymantecSep(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        if record.data is not None:
-            return objects_of(record)
-        message = syslog.read(record.text).message
-        cells = csv_records.cells(message)
-        named, rest = pairs.labelled(cells)
-        if len(named) < 2:
-            return []
-        data: dict[str, Any] = {
-            "_".join(name.replace("(", "").replace(")", "").split()): v for name, v in named.items()
-        }
-        words = [cell for cell in rest if cell]
-        data["words"] = words
-        return [Fields(data)]
+        lines = lines_of(record)
+        return [found for text in lines for found in _read(text)] if lines else objects_of(record)
 
     def is_alert(self, fields: Fields) -> bool:
         return bool(fields.data)

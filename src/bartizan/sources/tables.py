@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from bartizan.extend import Event
+from bartizan.sources import leftover
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, clean, inner_json, whole
@@ -195,4 +196,5 @@ def event(
             row["TimeGenerated"] = at
     if rest:
         row["AdditionalFields"] = rest
+        leftover.observe(rest, evidence)
     return Event(table=table, row=row, entities=evidence.observed)

@@ -10,7 +10,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _NAMES = "alertType alertId forest domain code severity adObject eventId profileId reasonCode deviantId".split()
@@ -23,6 +23,19 @@ _PAIR = re.compile(r'"(\w{1,80})"="((?:[^"]|"(?!(?:\s+"\w{1,80}"=|\s*$))){0,1638
 _CN = re.compile(r"^CN=((?:[^,\\]|\\.){1,256})", re.IGNORECASE)
 _NOTE = re.compile(r"\s*\([^)]{0,200}\)\s*$")
 _PEOPLE = ("AccountCn", "UserCn", "UserName", "source_username", "user", "AccountName", "target_username")
+
+
+def _read(text: str) -> list[Fields]:
+    """The exposure or attack in a line; none where it is neither."""
+    begin = text.find('"')
+    first = _PAIR.search(text)
+    words = [match[1] for match in _WORD.finditer(text[: first.start() if first else len(text)])]
+    if begin < 0 or len(words) < 6:
+        return []
+    attack = words[0] == "2"
+    data: dict[str, Any] = dict(zip(_ATTACK_NAMES if attack else _NAMES, words, strict=False))
+    data.update((match[1], match[2]) for match in list(_PAIR.finditer(text))[:100])
+    return [Fields(data)]
 
 
 class TenableAd(Shape):
@@ -49,18 +62,8 @@ class TenableAd(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        if record.data is not None:
-            return objects_of(record)
-        text = record.text
-        begin = text.find('"')
-        first = _PAIR.search(text)
-        words = [match[1] for match in _WORD.finditer(text[: first.start() if first else len(text)])]
-        if begin < 0 or len(words) < 6:
-            return []
-        attack = words[0] == "2"
-        data: dict[str, Any] = dict(zip(_ATTACK_NAMES if attack else _NAMES, words, strict=False))
-        data.update((match[1], match[2]) for match in list(_PAIR.finditer(text))[:100])
-        return [Fields(data)]
+        lines = lines_of(record)
+        return [found for text in lines for found in _read(text)] if lines else objects_of(record)
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("code", "attackTypeName") and fields.has("severity")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from bartizan.model.times import TICKS_A_SECOND, from_ticks, instant, parse, to_datetime
-from bartizan.sources.fields import Fields, as_number
+from bartizan.sources.fields import Fields, as_number, single
 
 _FILETIME_1970 = 116_444_736_000_000_000  # FILETIME of 1970
 _EARLIEST = "1971"  # "1970-01-01" and "1601-01-01" are how vendors write "never"
@@ -28,8 +28,7 @@ _FORMS = (
     "%d/%b/%Y:%H:%M:%S",  # 10/Oct/2000:13:55:36 -0700
     "%b %d %Y %H:%M:%S",
     "%b %d %H:%M:%S %Y",
-    "%b %d, %Y %H:%M:%S",
-    "%b %d, %Y %I:%M:%S %p",
+    "%b %d %Y %I:%M:%S %p",
     "%a %b %d %H:%M:%S %Y",
     "%a %b %d %Y %H:%M:%S",
     "%a %b %d %H:%M:%S UTC %Y",
@@ -38,9 +37,17 @@ _FORMS = (
     "%Y:%m:%d-%H:%M:%S",  # Sophos UTM
     "%d %b %Y %H:%M:%S",
     "%d-%b-%Y %H:%M:%S",  # ESET: 06-May-2024 14:39:17
+    "%d/%b/%Y %H:%M:%S",
+    "%d %B %Y %H:%M:%S",
+    "%d.%m.%Y %H:%M:%S",
+    "%Y-%m-%d-%H:%M:%S",
     "%d%b%Y %H:%M:%S",  # Check Point
     "%Y%m%d %H:%M:%S",
     "%m/%d/%y %H:%M",  # 9/16/19 10:00
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y %I:%M %p",
+    "%m/%d/%y %I:%M:%S %p",
+    "%d/%m/%Y %H:%M:%S",  # a day that can be no month; before the 13th the month is read first
 )
 # "UTC", "GMT+01:00", "-0700", "+0000 UTC" as Go prints it
 _ZONE = re.compile(
@@ -51,11 +58,22 @@ _ZONE_HOURS = {  # RFC 5322, section 4.3, and Central Europe's
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
 }  # fmt: skip
 _DB2 = re.compile(r"(\d{4}-\d\d-\d\d)-(\d\d)\.(\d\d)\.(\d\d)((?:\.\d{1,9})?)", re.ASCII)  # IBM's TIMESTAMP
+_COMPACT = re.compile(  # 20260102T030405.678Z, 20260102030405
+    r"((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)T?([01]\d|2[0-3])([0-5]\d)([0-6]\d)(\.\d{1,9})?(Z?)", re.ASCII
+)
+_REGION = re.compile(r"\[[\w/+-]{1,40}\]$", re.ASCII)  # "+01:00[Europe/Paris]", as Java prints it
+_HOURS_ALONE = re.compile(r"(?<=\d)([+-]\d\d)$", re.ASCII)  # "03:04:05+00", as PostgreSQL prints it
+_ZONE_INSIDE = re.compile(r"(:\d\d) ([A-Z]{3,4}) (\d{4})$", re.ASCII)  # "Fri Jan 02 03:04:05 CET 2026", as date(1) does
+_DATE_OF_JSON = re.compile(r"/Date\((-?\d{1,16})(?:[+-]\d{4})?\)/", re.ASCII)  # milliseconds
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 
 def when(value: Any) -> str | None:
     """Wire text of a vendor's time; None where it is none, or says "never"."""
+    value = single(value)
+    if isinstance(value, dict):  # as Protocol Buffers and MongoDB write it in JSON
+        value = value.get("seconds", value.get("$date"))
     if isinstance(value, str):
         return _when(value) if 0 < len(value) <= _LONGEST_CHARS else None
     number = as_number(value)
@@ -64,16 +82,26 @@ def when(value: Any) -> str | None:
 
 @lru_cache(maxsize=MAX_REMEMBERED)
 def _when(value: str) -> str | None:
+    compact = _COMPACT.fullmatch(value.strip())
+    if compact is not None:
+        value = "{}-{}-{}T{}:{}:{}".format(*compact.groups()[:6]) + (compact[7] or "")
     number = as_number(value)
     if number is not None:
         return _of_number(number, value)
+    if (said := _DATE_OF_JSON.fullmatch(value.strip())) is not None:
+        return when(int(said[1]))
     text = _of_text(value.strip())
     return text if text is not None and _EARLIEST < text < _LATEST else None
 
 
 def first_time(fields: Fields, *paths: str) -> str | None:
-    """Of the first path that holds a time."""
-    return next((text for path in paths if (text := when(fields.raw(path))) is not None), None)
+    """Of the first path that holds a time; where none does, of the first that holds a day."""
+    values = [fields.raw(path) for path in paths]
+    found = next((text for value in values if (text := when(value)) is not None), None)
+    if found is not None:
+        return found
+    days = (value for value in values if isinstance(value, str) and _DAY.fullmatch(value))
+    return next((text for day in days if (text := when(f"{day}T00:00:00Z")) is not None), None)
 
 
 def _of_number(number: float, value: Any) -> str | None:
@@ -98,6 +126,7 @@ def _of_number(number: float, value: Any) -> str | None:
 
 def _of_text(text: str) -> str | None:
     text = _DB2.sub(r"\1 \2:\3:\4\5", _ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
+    text = _ZONE_INSIDE.sub(r"\1 \3 \2", _HOURS_ALONE.sub(r"\1:00", _REGION.sub("", text)))
     try:
         return parse(text)
     except (ValueError, OverflowError):
@@ -110,9 +139,10 @@ def _of_text(text: str) -> str | None:
         return _moved(parse(plain), fraction, offset)
     except (ValueError, OverflowError):
         pass
+    bare = plain.replace(" @ ", " ").replace(",", "")
     for form in _FORMS:
         try:
-            at = datetime.strptime(plain, form).replace(tzinfo=UTC)
+            at = datetime.strptime(bare, form).replace(tzinfo=UTC)
         except ValueError:
             continue
         try:

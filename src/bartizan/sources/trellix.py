@@ -12,7 +12,7 @@ from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import cef, common_security_log, xml_records
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
@@ -71,13 +71,13 @@ class Trellix(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        if record.data is not None:
-            return [Fields({**one.data, **one.object("attributes").data}) for one in objects_of(record, *self.wrappers)]
         events = cef.records(record)
         if events:
             return [event.fields for event in events]
-        found = xml_records.read(record.text)
-        return [Fields(_flat(found))] if found else []
+        if lines := lines_of(record):
+            found = (xml_records.read(text) for text in lines)
+            return [Fields(_flat(each)) for each in found if each] or objects_of(record)
+        return [Fields({**one.data, **one.object("attributes").data}) for one in objects_of(record, *self.wrappers)]
 
     def is_alert(self, fields: Fields) -> bool:
         """Also an entry of a manager's audit log, which comes by the same way."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, inner_json, objects_of
+from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _CATEGORIES = {
@@ -69,11 +69,7 @@ class Vectra(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        found = objects_of(record, "results", "events") if record.data is not None else []
-        begin = record.text.find("{")
-        if not found and 0 <= begin < 512 and isinstance(inside := inner_json(record.text[begin:].strip()), dict):
-            return [Fields(inside)]
-        return found
+        return objects_of(record, "results", "events")
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("category", "d_type", "detection_type", "campaign_id", "message", "headend_addr")

@@ -10,7 +10,7 @@ from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, severity
+from bartizan.sources import attack, leftover, severity
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
@@ -98,9 +98,9 @@ class Wazuh(Source):
             yield line_event(record.text, "WazuhEvents")
         for alert in found:
             if alert.object("rule") and alert.has("rule.id", "rule.sidid", "rule.description", "rule.comment"):
-                yield self._alert(record, alert)
+                yield leftover.proven(self._alert(record, alert), alert.data)
             elif alert.has("rule_id", "rule_description", "title") and alert.has("severity", "level", "rule_level"):
-                yield self._summary(record, alert)
+                yield leftover.proven(self._summary(record, alert), alert.data)
             elif alert.has("full_log", "decoder", "agent.id"):
                 yield self._event(alert)
             else:
@@ -205,7 +205,7 @@ def _entities(alert: Fields, evidence: Evidence) -> str:
     data = alert.object("data") or alert  # OSSEC puts decoded fields beside the rest
     _hosts(alert, evidence)
     inner = fast_log(alert.text("full_log") or "")
-    if data.has("event_type", "src_ip"):
+    if data.has("event_type") or "src_ip" in data.data:  # spelt as Suricata does: decoders of Wazuh say "srcip"
         eve_evidence(data, evidence)
     elif inner is not None:
         eve_evidence(inner, evidence)

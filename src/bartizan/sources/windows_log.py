@@ -91,7 +91,7 @@ def _of_object(fields: Fields) -> WindowsEvent | None:
             return _of_flat(inner)
     if fields.has("System") and fields.object("System").has("EventID", "Channel"):
         return _of_parts(fields.object("System"), fields, fields)
-    if fields.has("event_id") and fields.has("event_data", "log_name"):
+    if "event_id" in fields.data and fields.has("event_data", "log_name"):  # as Beats spell it
         return _of_beat(fields, fields)
     if fields.has("EventID", "EventId") and fields.has(
         "Channel", "SourceName", "EventSourceName", "EventLog", "ProviderName", "EventData", "Computer", "Hostname"

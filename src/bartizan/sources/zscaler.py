@@ -55,9 +55,18 @@ class Zscaler(Shape):
         else:
             found = [
                 {**(one.object("event").data or one.data), "sourcetype": one.raw("sourcetype")}
-                for one in objects_of(record, *self.wrappers)
+                for one in self._events(record)
             ]
         return [Fields({name: value for name, value in one.items() if _said(value)}) for one in found if len(one) > 1]
+
+    def _events(self, record: Record) -> list[Fields]:
+        """With the feed's name beside them, where they are in the feed's own wrapping."""
+        found = objects_of(record, *self.wrappers, taken=False)
+        return (
+            found
+            if any(one.object("event") and one.has("sourcetype") for one in found)
+            else objects_of(record, *self.wrappers)
+        )
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("threatname", "malwareclass") and not fields.has("auditlogtype")
