@@ -1,11 +1,14 @@
 """Queries that need no table, and the rows that they give."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import pytest
 from tests.hunt.harness import Harness
 
+from bartizan.hunt import translate
+from bartizan.hunt.catalogue import of_columns
 from bartizan.hunt.fault import KqlError
 
 _HARNESS = Harness({})
@@ -141,7 +144,7 @@ OTHERS: list[tuple[str, list[list[Any]]]] = [
     ("print series_outliers(dynamic(null))", [[None]]),
     ("print parse_user_agent('', 'os'), geo_info_from_ip_address('')", [[None, None]]),
     ("print x = 1 | where x > 1 | evaluate basket()", []),
-    ("print a = dynamic([1, 2]) | where array_length(a) > 2 | extend series_outliers(a)", []),
+    ("print a = dynamic([1, 2]) | where array_length(a) > 2 | extend series_fit_2lines(a)", []),
 ]  # fmt: skip
 LINE = 'dynamic({"type": "LineString", "coordinates": %s})'
 POLYGON = 'dynamic({"type": "Polygon", "coordinates": [%s]})'
@@ -183,9 +186,7 @@ MIDDLES: list[tuple[str, list[list[Any]]]] = [
 WORKED_ON = [
     (f"print geo_intersects_2lines({UP}, {LINE % '[[0, 0], [2, 0]]'})", "touch"),
     (f"print geo_intersection_2lines({UP}, {LINE % '[[0, 1], [1, 0], [1, 3]]'})", "more than once"),
-    ("print a = dynamic([1, 2]) | extend series_outliers(a)", r"series_outliers\(\) is not supported"),
-    ("print a = dynamic([2, 3, 2]) | extend series_decompose_anomalies(a)", "not published"),
-    ("print a = dynamic([2, 2]) | extend series_decompose_anomalies(a, 1.5, 0, 'none')", "not published"),
+    ("print a = dynamic([1, 2]) | extend series_fit_2lines(a)", r"series_fit_2lines\(\) is not supported"),
     ("print a = 'curl' | extend parse_user_agent(a, 'browser')", "a list of browsers"),
     ("print a = '1.1.1.1' | extend geo_info_from_ip_address(a)", "where addresses are"),
     ("print x = 1 | evaluate autocluster() | count", r"autocluster\(\) is not supported"),
@@ -213,6 +214,18 @@ REFUSED = [
     ("print x = 1 | scan declare (c: long) with (step s: true => c = 1, c = 2;)", "assigned twice"),
     ("print x = 1 | scan with (step s optional: true;)", "optional"),
     ("print x = 1 | scan with (step s: q.x > 1;)", "'q'"),
+    ("print series_outliers(dynamic([1]), 'other')", "ctukey, tukey"),
+    ("print series_outliers(dynamic([1]), 'ctukey', 0, 5, 95)", "percentiles other than 10 and 90"),
+    ("print series_decompose(dynamic([1]), -1, 'other')", "avg, linefit, none"),
+    ("print series_decompose_forecast(dynamic([1]), 1)", "without a trend"),
+    ("print series_periods_detect(dynamic([1]), 4.0, 9.0, 0)", "1 to 1,000"),
+]
+UNKNOWN = [
+    ("print a = dynamic([1, 2]) | extend series_fit_2lines(a)", 36),
+    ("print a = dynamic([1, 2]) | extend series_fit_2lines_dynamic(a)", 36),
+    ("print x = 1 | where x > 1 | evaluate basket()", 38),
+    ("print x = 1 | evaluate autocluster() | count", 24),
+    ("print parse_user_agent('', 'os')", 7),
 ]
 
 
@@ -249,6 +262,14 @@ def test_what_data_shows(query: str, reason: str) -> None:
     """What only the data can show to be unsupported is an error, never a value that nearly fits."""
     with pytest.raises(duckdb.Error, match=reason):
         rows(query)
+
+
+@pytest.mark.parametrize(("query", "column"), UNKNOWN)
+def test_what_is_known_for_columns_only(query: str, column: int) -> None:
+    """What cannot be worked out is refused with its place before any row is read."""
+    with pytest.raises(KqlError, match=r"\(\) is not supported: ") as caught:
+        translate(query, of_columns({}), storage=_HARNESS, now=datetime.now(UTC))
+    assert (caught.value.phase, caught.value.column) == ("plan", column)
 
 
 @pytest.mark.parametrize(("query", "reason"), REFUSED)

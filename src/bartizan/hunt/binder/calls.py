@@ -14,7 +14,7 @@ from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows,
 from bartizan.hunt.binder.tuples import TUPLES
 from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, single, unfit
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import choose, known
+from bartizan.hunt.functions import REFUSED, choose, known
 from bartizan.hunt.plan import Aggregate, Expression, Path, Ref, Value, Windowed, size
 
 Special = Callable[[Work, tree.Call, Names, Rows], Expression]
@@ -72,10 +72,18 @@ def call(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     if name in TUPLES:
         parts = tuple_of(work, node, names, rows)
         return parts[0][1]
+    _refuse(work, node)
     args = [scalar_any(work, each, names, rows) for each in node.args]
     if name in BRANCHES:
         args = _one_type(name, args, node.at)
     return apply(name, args, node.at)
+
+
+def _refuse(work: Work, node: tree.Call) -> None:
+    """KqlError: a function whose values are not known, unless columns are all that is asked for."""
+    why = REFUSED.get(node.name.lower())
+    if why is not None and not work.empty:
+        raise KqlError("plan", f"{node.name}() is not supported: {why}", node.at)
 
 
 def is_tuple(node: tree.Call, names: Names) -> bool:
@@ -85,6 +93,7 @@ def is_tuple(node: tree.Call, names: Names) -> bool:
 
 def tuple_of(work: Work, node: tree.Call, names: Names, rows: Rows) -> list[tuple[str, Expression]]:
     """The results of a function of several, by their names."""
+    _refuse(work, node)
     name = node.name.lower()
     whole = apply(name, [scalar_any(work, each, names, rows) for each in node.args], node.at)
     given = natural(node.args[0]) if node.args else ""

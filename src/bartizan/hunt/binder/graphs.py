@@ -17,7 +17,6 @@ from bartizan.hunt.binder.work import Work, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Column, Expression, Filter, Join, Number, Summarize, Value, Windowed
 
-ON_GRAPHS = frozenset("graph-match graph-shortest-paths graph-to-table graph-where-nodes graph-where-edges".split())
 KEY, ENDS = 1, 3  # hidden fields in front of the properties of nodes, of edges
 
 

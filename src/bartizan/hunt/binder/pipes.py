@@ -1,38 +1,28 @@
-"""A pipe: its source and its steps, each by its own function.
+"""A pipe: its source and its steps, each by its own function. What few queries use is read when one does.
 
 Source: Kusto Query Language, "Tabular operators".
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import cast
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import (
-    columns,
-    expand,
-    graphs,
-    groups,
-    joins,
-    matches,
-    order,
-    parse,
-    plugins,
-    scan,
-    search,
-    series,
-    sources,
-    summarize,
-)
+from bartizan.hunt.binder import columns, expand, joins, order, sources, summarize
 from bartizan.hunt.binder.scope import Names, Relation, TableOf
 from bartizan.hunt.binder.work import Work
 from bartizan.hunt.fault import KqlError
 
 Step = Callable[[Work, tree.Operator, Names, Relation], Relation]
+Beginning = Callable[[Work, tree.Operator, Names, "Relation | None"], Relation]
+_HERE = "bartizan.hunt.binder"
+_ON_GRAPHS = frozenset("graph-match graph-shortest-paths graph-to-table graph-where-nodes graph-where-edges".split())
 
 
 def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) -> Relation:
     """The rows that a pipe gives. `current`: those with which a sub-pipe begins."""
     if isinstance(node.source, tree.Find):
-        relation: Relation | None = search.found(work, node.source, names)
+        relation: Relation | None = import_module(f"{_HERE}.search").found(work, node.source, names)
     else:
         relation = current if node.source is None else sources.source(work, node.source, names)
     for op in node.operators:
@@ -49,7 +39,7 @@ def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) ->
         step = STEPS.get(op.name)
         if step is None:
             raise KqlError("plan", f"the operator {op.name} is not supported", op.at)
-        if (relation.graph is None) == (op.name in graphs.ON_GRAPHS):
+        if (relation.graph is None) == (op.name in _ON_GRAPHS):
             what = "works on a graph, of make-graph" if relation.graph is None else "does not work on a graph"
             raise KqlError("bind", f"{op.name} {what}", op.at)
         relation = step(work, op, names, relation)
@@ -80,6 +70,16 @@ def _consume(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     return relation.over(relation.plan, [])
 
 
+def _later(module: str, name: str) -> Beginning:
+    """A step of a module that is read when it is first taken."""
+
+    def step(work: Work, op: tree.Operator, names: Names, relation: Relation | None) -> Relation:
+        taken = cast(Beginning, getattr(import_module(f"{_HERE}.{module}"), name))
+        return taken(work, op, names, relation)
+
+    return step
+
+
 STEPS: dict[str, Step] = {
     "where": columns.where,
     "project": columns.project_,
@@ -105,28 +105,28 @@ STEPS: dict[str, Step] = {
     "union": joins.union,
     "mv-expand": expand.mv_expand,
     "mv-apply": expand.mv_apply,
-    "parse": parse.parse,
-    "parse-where": parse.parse,
-    "parse-kv": parse.parse_kv,
-    "make-series": series.make_series,
-    "search": search.search,
-    "find": search.find,
-    "partition": groups.partition,
-    "top-nested": groups.top_nested,
-    "invoke": groups.invoke,
-    "scan": scan.scan,
-    "make-graph": graphs.make_graph,
-    "graph-match": matches.graph_match,
-    "graph-shortest-paths": matches.graph_match,
-    "graph-to-table": graphs.graph_to_table,
-    "graph-where-nodes": graphs.graph_where,
-    "graph-where-edges": graphs.graph_where,
-    "evaluate": plugins.evaluate,
+    "parse": _later("parse", "parse"),
+    "parse-where": _later("parse", "parse"),
+    "parse-kv": _later("parse", "parse_kv"),
+    "make-series": _later("series", "make_series"),
+    "search": _later("search", "search"),
+    "find": _later("search", "find"),
+    "partition": _later("groups", "partition"),
+    "top-nested": _later("groups", "top_nested"),
+    "invoke": _later("groups", "invoke"),
+    "scan": _later("scan", "scan"),
+    "make-graph": _later("graphs", "make_graph"),
+    "graph-match": _later("matches", "graph_match"),
+    "graph-shortest-paths": _later("matches", "graph_match"),
+    "graph-to-table": _later("graphs", "graph_to_table"),
+    "graph-where-nodes": _later("graphs", "graph_where"),
+    "graph-where-edges": _later("graphs", "graph_where"),
+    "evaluate": _later("plugins", "evaluate"),
     "render": _same,
     "consume": _consume,
 }
-_BEGINNINGS: dict[str, Callable[[Work, tree.Operator, Names, "Relation | None"], Relation]] = {
+_BEGINNINGS: dict[str, Beginning] = {
     "union": joins.union,
-    "search": search.search,
-    "find": search.find,
+    "search": _later("search", "search"),
+    "find": _later("search", "find"),
 }

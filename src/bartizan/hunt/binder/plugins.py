@@ -231,11 +231,13 @@ def _rows_near(work: Work, plugin: tree.Plugin, names: Names, relation: Relation
 
 
 def _segments(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
-    """Known for no rows, and with it the columns; of rows it is an error, as how the engine chooses patterns is not
-    published."""
+    """Its columns are known, how the engine chooses patterns is not published: it is refused, and where columns alone
+    are asked for it is an error as soon as there is a row."""
+    why = f"{plugin.call.name}() is not supported: how the engine works it out is not published"
+    if not work.empty:
+        raise KqlError("plan", why, plugin.call.at)
     number = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
     place = Ref("long", number.id)
-    why = f"{plugin.call.name}() is not supported: how the engine works it out is not published"
     never = apply("assert", [apply("<", [place, Value("long", 0)], plugin.at), Value("string", why)], plugin.at)
     none = Relation(Filter(Number(relation.cut(), [number]), never), relation.fields)
     taken = Taken(relation.names())

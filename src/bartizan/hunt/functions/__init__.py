@@ -54,6 +54,7 @@ FAMILIES = (
     "dynamics",
     "sets",
     "series",
+    "seasons",
     "networks",
     "geo",
     "geo_shapes",
@@ -111,6 +112,7 @@ class Chosen(Struct, frozen=True):
     type: Scalar
 
 
+REFUSED: dict[str, str] = {}  # why, by the name in small letters
 _functions: dict[tuple[Kind, str], list[Function]] = {}
 _by_key: dict[str, Function] = {}
 _read: list[bool] = []
@@ -119,6 +121,14 @@ _read: list[bool] = []
 def function(name: str, signature: str, *, nondeterministic: bool = False, **say: Say) -> None:
     """Declares a scalar function or operator. `say`: the text, by engine."""
     _declare("scalar", name, signature, say, nondeterministic)
+
+
+def refused(name: str, signature: str, why: str) -> None:
+    """Declares a scalar function whose columns are known and whose values are not: the binder refuses it for this
+    reason, and where it asks for columns alone it is an error as soon as there is a value to work out."""
+    REFUSED[name.lower()] = why
+    reason = f"{name}() is not supported: {why}".replace("'", "''")
+    function(name, signature, duckdb=f"(CASE WHEN {{0}}::VARCHAR <> '' THEN error('{reason}')::VARCHAR END)")
 
 
 def aggregate(name: str, signature: str, **say: Say) -> None:

@@ -9,10 +9,10 @@ Source: Kusto Query Language, "Scalar functions", group "Series processing funct
 from collections.abc import Sequence
 from functools import partial
 
-from bartizan.hunt.duckdb.literal import as_json, once, text
+from bartizan.hunt.duckdb.literal import as_json
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.functions import constant, function
-from bartizan.hunt.plan import Apply, Value
+from bartizan.hunt.functions import constant, function, refused
+from bartizan.hunt.plan import Apply
 from bartizan.hunt.tree import Scalar
 
 # What the columns of a result are called behind the name of the function (and of the argument); their types.
@@ -213,20 +213,20 @@ macro(
     "'mean': m.y})[1])[1]"
 )
 macro(
-    "kf_fit(y) := list_transform([kf_line(y)], lambda f: list_transform([{'v': kf_squares(y, f.mean), "
-    "'r': list_sum(list_transform(y, lambda r, i: pow(r - f.start - f.slope * (i - 1), 2)))}], lambda q: "
-    "'[' || kf_real_json(CASE WHEN q.v > 0 THEN 1 - q.r / q.v ELSE 1 END) || ',' || kf_real_json(f.slope) || ',' "
-    "|| kf_real_json(q.v / greatest(len(y) - 1, 1)) || ',' || kf_real_json(q.r / greatest(len(y) - 1, 1)) || ',' "
-    "|| kf_real_json(f.start) || ',' || kf_of_reals(list_transform(y, lambda r, i: f.start + f.slope * (i - 1))) || "
-    "']')[1])[1]"
+    "kf_fit(l) := list_transform([l], lambda fy: list_transform([kf_line(fy)], lambda ff: list_transform([{'v': "
+    "kf_squares(fy, ff.mean), 'r': list_sum(list_transform(fy, lambda fr, fi: pow(fr - ff.start - ff.slope * (fi - 1), "
+    "2)))}], lambda fq: '[' || kf_real_json(CASE WHEN fq.v > 0 THEN 1 - fq.r / fq.v ELSE 1 END) || ',' "
+    "|| kf_real_json(ff.slope) || ',' || kf_real_json(fq.v / greatest(len(fy) - 1, 1)) || ',' "
+    "|| kf_real_json(fq.r / greatest(len(fy) - 1, 1)) || ',' || kf_real_json(ff.start) || ',' "
+    "|| kf_of_reals(list_transform(fy, lambda fs, fj: ff.start + ff.slope * (fj - 1))) || ']')[1])[1])[1]"
 )
 function("series_fit_line", "dynamic -> dynamic",
          duckdb="(CASE WHEN json_array_length({0}) > 0 THEN kf_fit(kf_finite(kf_reals({0}), FALSE)) END)")  # fmt: skip
 macro(
-    "kf_named_fit(a) := '{\"rsquare\":' || json_extract(a, '$[0]') || ',\"slope\":' || json_extract(a, '$[1]') || "
-    "',\"variance\":' || json_extract(a, '$[2]') || ',\"rvariance\":' "
-    "|| json_extract(a, '$[3]') || ',\"interception\":' || json_extract(a, '$[4]') || ',\"line_fit\":' || "
-    "json_extract(a, '$[5]') || '}'"
+    "kf_named_fit(a) := list_transform([a], lambda na: '{\"rsquare\":' || json_extract(na, '$[0]') || ',\"slope\":' "
+    "|| json_extract(na, '$[1]') || ',\"variance\":' || json_extract(na, '$[2]') || ',\"rvariance\":' "
+    "|| json_extract(na, '$[3]') || ',\"interception\":' || json_extract(na, '$[4]') || ',\"line_fit\":' "
+    "|| json_extract(na, '$[5]') || '}')[1]"
 )
 function(
     "series_fit_line_dynamic",
@@ -326,44 +326,5 @@ function("series_fill_linear", "dynamic number? bool? number? -> dynamic", duckd
 
 # ------------------------------------------------------------------ what is known and not here
 
-
-def _refuse(name: str, of_none: str, args: Sequence[str], _: Apply) -> str:
-    """An error as soon as there is a series that has elements: for no rows, as for an empty series, the answer is
-    known, and with it the columns."""
-    why = f"{name}() is not supported: how the engine works it out is not published"
-    return (
-        f"(CASE WHEN json_array_length({args[0]}) > 0 THEN error({text(why)})::VARCHAR "
-        f"WHEN {args[0]} IS NOT NULL THEN {text(of_none)} END)"
-    )
-
-
-macro(
-    "kf_flat_anomalies(l) := '[' || kf_of_numbers(list_transform(l, lambda r: 0.0::DOUBLE), TRUE) || ',' || "
-    "kf_of_reals(list_transform(l, lambda r: 0.0::DOUBLE)) || ',' || kf_of_reals(l) || ']'"
-)
-macro(
-    "kf_is_flat(l) := len(l) > 0 AND list_min(l) = list_max(l) AND len(list_filter(l, lambda r: isfinite(r))) = len(l)"
-)
-
-
-def _anomalies(args: Sequence[str], apply: Apply) -> str:
-    """Where all is the same, nothing stands out, and the baseline is the series."""
-    refused = _refuse("series_decompose_anomalies", "[[],[],[]]", args, apply)
-    trend = apply.args[3] if len(apply.args) > 3 else Value("string", "avg")
-    if not isinstance(trend, Value) or trend.value not in ("avg", "linefit"):
-        return refused
-    flat = once(args[:1], lambda x: f"CASE WHEN kf_is_flat(kf_reals({x})) THEN kf_flat_anomalies(kf_reals({x})) END")
-    return f"coalesce({flat}, {refused})"
-
-
-function("series_decompose_anomalies", "dynamic any* -> dynamic", duckdb=_anomalies)
-for _name, _count in (
-    ("series_decompose", 4),
-    ("series_periods_detect", 2),
-    ("series_periods_validate", 2),
-):
-    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name, f"[{','.join(['[]'] * _count)}]"))
-for _name in ("series_decompose_forecast", "series_seasonal", "series_outliers"):
-    function(_name, "dynamic any* -> dynamic", duckdb=partial(_refuse, _name, "[]"))
 for _name in ("series_fit_2lines", "series_fit_2lines_dynamic"):
-    function(_name, "dynamic -> dynamic", duckdb=partial(_refuse, _name, "null"))
+    refused(_name, "dynamic -> dynamic", "which of the points of a break belongs to which line is not published")
