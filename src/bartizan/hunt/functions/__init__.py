@@ -55,6 +55,7 @@ FAMILIES = (
     "sets",
     "series",
     "networks",
+    "places",
     "geo",
     "geo_shapes",
     "geo_crossings",

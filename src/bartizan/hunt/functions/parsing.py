@@ -170,4 +170,3 @@ def _needs_data(name: str, what: str) -> None:
 
 
 _needs_data("parse_user_agent", "a list of browsers, systems and devices")
-_needs_data("geo_info_from_ip_address", "a database of where addresses are")
