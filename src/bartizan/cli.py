@@ -42,6 +42,7 @@ class Commands(click.Group):
             "Changes on their way back: list, retry, drop.",
         ),
         "intel": ("bartizan.intel.commands:intel", "Network intelligence: import, list, remove, look-up."),
+        "watchlist": ("bartizan.hunt.desk:watchlist", "Watchlists for queries: import, list, remove."),
         "rules": ("bartizan.detect.command:rules", "Detection rules: import those of Sigma."),
         "key": ("bartizan.auth.upkeep:key", "Manage the keys that sign tokens: list, rotate."),
         "ca": ("bartizan.auth.upkeep:ca", "Export the own certificate authority."),
@@ -94,6 +95,12 @@ class Surroundings:
         from bartizan.app.assembly import lake_of
 
         return lake_of(settings)
+
+    def files(self, settings: Any) -> Any:
+        """What queries may read at the addresses that are allowed."""
+        from bartizan.app.assembly import files_of
+
+        return files_of(settings)
 
     def maker(self) -> tuple[str, ...]:
         """The command of a process that reads records for another."""

@@ -113,6 +113,7 @@ class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"`algorithms` has {', '.join(bad)}; allowed: {', '.join(_ASYMMETRIC)}")
 
 
+_READABLE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/([^?#@;%\\\s]|%(?!2[ef]|5c))*", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s/@:*?#\[\]\\]{1,253})(:\d{1,5})?")
 _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 
@@ -242,8 +243,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # --- notifications
     allow_private_notifications: Annotated[
-        bool,
-        Meta(description="Notifications may go to loopback and private addresses, and by http; for labs and tests."),
+        bool, Meta(description="Notifications may go to loopback and private addresses, and by http; for labs, tests.")
     ] = False
     notification_networks: Annotated[
         tuple[str, ...], Meta(description="Private networks (CIDR) that notifications may reach by https.")
@@ -359,10 +359,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hunt_s: Annotated[int, Meta(ge=1, le=600, description="Seconds for a hunt; `answer_s` bounds it too.")] = 90
     hunt_rows: Annotated[int, Meta(ge=1, le=10_000_000, description="Rows of the result of a hunt.")] = 100_000
     hunt_mb: Annotated[int, Meta(ge=1, le=1_024, description="Size of the result of a hunt, in MB of JSON.")] = 50
-    hunt_memory_mb: Annotated[
-        int, Meta(ge=64, le=1_048_576, description="Memory of the engine in the process of a hunt, in MB.")
-    ] = 1_024
+    hunt_memory_mb: Annotated[int, Meta(ge=64, le=1_048_576, description="MB of the engine of a hunt.")] = 1_024
     hunt_threads: Annotated[int, Meta(ge=1, le=64, description="Threads of a hunt.")] = 2
+
+    externaldata_allowed: Annotated[tuple[str, ...], Meta(description="Prefixes that `externaldata` may read.")] = ()
+    externaldata_mb: Annotated[int, Meta(ge=1, le=100, description="MB of a file that `externaldata` reads.")] = 20
+    allow_private_externaldata: Annotated[bool, Meta(description="Those may be private addresses; for labs.")] = False
 
     # --- the lake of events
     lake_folder: Annotated[
@@ -406,6 +408,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"`lake_table_days` has {bad[0][:200]!r}; expected such as DeviceEvents=30")
         if self.tls == "files" and not (self.tls_certificate_file and self.tls_key_file):
             raise ValueError("tls = files needs tls_certificate_file and tls_key_file")
+        if bad := [each for each in self.externaldata_allowed if not _READABLE.fullmatch(each) or "/.." in each]:
+            raise ValueError(f"`externaldata_allowed` has {bad[0][:200]!r}; expected such as https://lists.example/")
         if self.address:
             parts = urlsplit(self.address)
             if parts.scheme not in ("https", "http") or not parts.hostname or parts.path.strip("/") or parts.query:

@@ -181,7 +181,7 @@ async def served(
     connections = connections_of(settings, store)
     lake = open_lake(database or folder)
     await lake.start()
-    hunting = hunting_of(settings, lake)
+    hunting = hunting_of(settings, store, lake)
     graph = Graph(
         router,
         store,

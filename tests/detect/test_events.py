@@ -79,7 +79,7 @@ async def events(hunt: Hunt, tmp_path: Any, kept_at: str) -> AsyncIterator[Event
     settings = Settings(data=str(tmp_path))
     manifest = Manifest(lake, settings.lake_path)
     duck = Duck(settings.lake_path, threads=1, memory_mb=256)
-    queries = hunting_of(settings, lake)
+    queries = hunting_of(settings, hunt.world.store, lake)
     yield Events(hunt, lake, manifest, duck, queries, stage(hunt))
     await queries.close()
     duck.close()

@@ -77,7 +77,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         settings = Settings(data=str(tmp_path))
         manifest = Manifest(lake, settings.lake_path)
         duck = Duck(settings.lake_path, threads=1, memory_mb=256)
-        queries = hunting_of(settings, lake)
+        queries = hunting_of(settings, world.store, lake)
         made = Place(world, lake, manifest, duck, queries)
         await made.put(
             "users",

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bartizan.extend import Record
 from bartizan.model.alert import Severity
+from bartizan.model.countries import country_code
 from bartizan.sources import attack, severity
 from bartizan.sources.collector import MAX_EVIDENCE
-from bartizan.sources.countries import country_code
 from bartizan.sources.entities import Account, account, addresses, file_name, full_path, hashes_in
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import REST_NODES, Fields, content_id, lines_of, objects_of

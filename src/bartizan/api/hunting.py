@@ -12,10 +12,13 @@ from bartizan.api.wire.note import note
 from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, resource, scopes
 from bartizan.hunt.fault import KqlError
+from bartizan.hunt.saved import FUNCTIONS, MAX_FUNCTIONS, parameters_of
 from bartizan.hunt.service import TOLD_CHARS, Hunting
 from bartizan.hunt.timespan import between
 from bartizan.lake.tables import TABLES
 from bartizan.lake.views import VIEWS
+from bartizan.store.draft import inner
+from bartizan.store.interface import Query
 
 _SPACE = "microsoft.graph.security"
 _MAY = scopes("ThreatHunting.Read.All")
@@ -92,8 +95,17 @@ async def get_run_hunting_query(ctx: Context, id: str | None, given: dict[str, A
     namespace=_SPACE,
 )
 async def get_schema(ctx: Context, id: str | None, given: Any) -> Answer:
-    functions: dict[str, list[Any]] = {"builtInFunctions": [], "savedFunctions": []}
+    page = await ctx.store.page(FUNCTIONS.name, Query(top=MAX_FUNCTIONS, version="beta"))
+    functions = {"builtInFunctions": [], "savedFunctions": [_function(inner(row)) for row in page.rows]}
     return Answer(200, {"tables": _tables(), "functions": functions})
+
+
+def _function(saved: Mapping[str, Any]) -> dict[str, Any]:
+    told = ("createdBy", "description", "lastModifiedBy", "lastModifiedDateTime", "name")
+    parameters = [
+        {"name": each.name, "cslType": each.type, "defaultValue": each.default} for each in parameters_of(saved)
+    ]
+    return {**{name: saved.get(name) for name in told}, "inputParameters": parameters}
 
 
 @root.action(

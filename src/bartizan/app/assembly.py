@@ -47,6 +47,7 @@ from bartizan.detect.stage import columns_by
 from bartizan.errors import BadRequest, BartizanError, MethodNotAllowed, NotFound, Unavailable
 from bartizan.extend import RESOURCES, collections, permissions
 from bartizan.extend.connections import BROUGHT, CONNECTION_STREAMS, CONNECTIONS, Connections
+from bartizan.hunt.beside import Beside
 from bartizan.hunt.hunters import Hunters
 from bartizan.hunt.hunters import Limits as HuntLimits
 from bartizan.hunt.line import Bounds as HuntBounds
@@ -69,6 +70,7 @@ from bartizan.model.times import instant
 from bartizan.respond import queue, tally
 from bartizan.respond.addresses import Rules as EndpointRules
 from bartizan.respond.dispatch import Dispatch, Rules
+from bartizan.respond.files import Allowed, Files
 from bartizan.respond.orders import COLLECTIONS as ORDER_COLLECTIONS
 from bartizan.respond.outbound import Policy
 from bartizan.respond.standing import Standing as Tenancy
@@ -77,6 +79,8 @@ from bartizan.respond.subscriptions import Quota, Subscriptions
 from bartizan.settings import Settings
 from bartizan.store import Collection, Store, open_store
 from bartizan.store.alerts import COLLECTIONS as ALERT_COLLECTIONS
+
+EXTERNAL_S = 20.0  # for a file that a query reads
 
 _log = structlog.get_logger(__name__)
 
@@ -141,7 +145,7 @@ class App:
         self.authority = Authority(settings, store, permissions=permissions, clock=lambda: clock().timestamp())
         self.connections = connections_of(settings, store)
         self.lake = lake_of(settings) if sink is None else None
-        self.hunting = None if self.lake is None else hunting_of(settings, self.lake)
+        self.hunting = None if self.lake is None else hunting_of(settings, store, self.lake)
         self.router = Router(RESOURCES)
         self.documents = Documents(self.router)
         self.meter = Meter()
@@ -332,8 +336,8 @@ def connections_of(settings: Settings, store: Store) -> Connections:
     return Connections(store, Vault.open(settings), http_of, over_api=settings.connections_over_api)
 
 
-def hunting_of(settings: Settings, lake: Lake) -> Hunting:
-    """Searches what is in the lake's files."""
+def hunting_of(settings: Settings, store: Store, lake: Lake) -> Hunting:
+    """Searches what is in the lake's files, and what stands beside them in the store."""
     limits = HuntLimits(
         HuntBounds(float(settings.hunt_s), settings.hunt_rows, settings.hunt_mb * 2**20),
         settings.hunt_memory_mb,
@@ -341,7 +345,19 @@ def hunting_of(settings: Settings, lake: Lake) -> Hunting:
         settings.hunts_per_tenant,
         settings.hunts,
     )
-    return Hunting(Hunters(HUNT, limits), Manifest(lake, settings.lake_path))
+    beside = Beside(store, files_of(settings))
+    return Hunting(Hunters(HUNT, limits, beside.lend), Manifest(lake, settings.lake_path), beside)
+
+
+def files_of(settings: Settings) -> Files:
+    """What queries may read at the addresses that are allowed."""
+    rules = EndpointRules(allow_private=settings.allow_private_externaldata)
+    return Files(
+        Policy(rules),
+        Allowed(settings.externaldata_allowed),
+        most_bytes=settings.externaldata_mb * 2**20,
+        limit_s=EXTERNAL_S,
+    )
 
 
 def parts_of(

@@ -82,7 +82,7 @@ async def _main(settings: Settings) -> None:
         pace = Pace(limit_s=float(settings.write_back_limit_s))
         writeback = Writeback(store, connections, tenants, pace=pace)
         await writeback.register()
-        traffic, hunting = TrafficStage(store, lake), hunting_of(settings, lake)
+        traffic, hunting = TrafficStage(store, lake), hunting_of(settings, store, lake)
         detecting = Detecting(settings, store, lake, connections, tenants, hunting)
         await detecting.register()
         every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback, tenants)

@@ -14,6 +14,13 @@ from msgspec import Struct, field
 from bartizan.hunt.tree import Scalar
 from bartizan.lake.tables import INGESTED, TABLES
 
+ITEM_COLUMNS: Mapping[str, Scalar] = {
+    "_DTItemId": "string",
+    "LastUpdatedTimeUTC": "datetime",
+    "SearchKey": "string",
+    "WatchlistItem": "dynamic",
+}  # that every watchlist has before those of its items
+MAX_ITEMS_BYTES = 32 * 2**20  # of the items of a watchlist, as JSON
 TIMES = ("Timestamp", "TimeGenerated")  # names of a table's time column, preferred first
 
 

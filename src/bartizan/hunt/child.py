@@ -4,6 +4,7 @@ It encloses itself (`cage`) before the first query. Whoever asks may kill it at 
 body: the process that asks never trusts it with more.
 """
 
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bartizan.hunt import cage
 from bartizan.hunt.catalogue import catalogue
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.line import Ask, Form, Open, Said
+from bartizan.hunt.line import Ask, Form, Lent, Open, Said, Want
 from bartizan.hunt.run import Result, Runner
 from bartizan.lake import declare
 from bartizan.lake.storage import Storage
@@ -29,7 +30,7 @@ def serve(line: Connection) -> None:
     for name, columns in opened.tables.items():
         declare(name, columns)
     connection = connect(folders=[folder], memory_mb=opened.memory_mb, threads=opened.threads, macros=False)
-    runner = Runner(connection, catalogue())
+    runner = Runner(connection, catalogue(), partial(_lent, line))
     cage.enclose(folder)
     line.send_bytes(b"{}")
     while True:
@@ -47,12 +48,22 @@ def serve(line: Connection) -> None:
                 since=asked.since,
                 until=asked.until,
                 filled=frozenset(files.files),
+                known=asked.known,
             )
         except KqlError as fault:
             line.send_bytes(msgspec.json.encode(Said(fault.message, fault.phase, fault.line, fault.column)))
         else:
             line.send_bytes(msgspec.json.encode(Said()))
             line.send_bytes(body(result, asked.form))
+
+
+def _lent(line: Connection, want: Want) -> bytes:
+    """What whoever asked for the hunt gives. KqlError: it does not."""
+    line.send_bytes(msgspec.json.encode(Said(want=want)))
+    lent = msgspec.json.decode(line.recv_bytes(), type=Lent)
+    if lent.fault:
+        raise KqlError("plan", lent.fault)
+    return line.recv_bytes()
 
 
 _NET: dict[str, str] = {

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -18,11 +19,13 @@ from rich.table import Table as Grid
 from bartizan.auth import audit
 from bartizan.auth.accounts import Accounts
 from bartizan.errors import BartizanError
+from bartizan.hunt.beside import Beside, External
 from bartizan.hunt.catalogue import Catalogue, catalogue, of_columns
 from bartizan.hunt.duckdb.emit import Storage
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.line import Bounds
+from bartizan.hunt.lent import Give
+from bartizan.hunt.line import Bounds, Want
 from bartizan.hunt.run import Result, Runner
 from bartizan.hunt.service import TOLD_CHARS
 from bartizan.hunt.timespan import between
@@ -50,6 +53,10 @@ class Around(Protocol):
 
     def lake(self, settings: Settings) -> Lake:
         """Not started; it knows every table that sources fill."""
+        ...
+
+    def files(self, settings: Settings) -> External:
+        """What queries may read at the addresses that are allowed."""
         ...
 
 
@@ -107,29 +114,46 @@ def hunt(
 
 
 async def _one(around: Around, settings: Settings, query: str, tenant: str | None, timespan: str | None) -> Result:
+    """That somebody hunts in a tenant is in its audit."""
     now = datetime.now(UTC)
     since, until = between(timespan, now)
-    files = await _files(around, settings, query, tenant)
-    files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    runner = Runner(connect(folders=[files.folder], macros=False), catalogue())
-    filled = frozenset(files.files)
-    return runner.run(query, files, now, LOCAL, since=since, until=until, filled=filled)
-
-
-async def _files(around: Around, settings: Settings, query: str, tenant: str | None) -> Files:
-    """What the tenant has in files now; that somebody hunts in it is in its audit."""
     store, lake = open_store(settings.store or settings.folder, around.collections()), around.lake(settings)
+    beside = Beside(store, around.files(settings))
     await store.start()
     try:
-        owner = await Accounts(store).chosen(tenant)
-        await store.tenant(owner.id).write(lambda tx: _note(tx, query), actor=ACTOR)
-        await lake.start()
-        try:
-            return await view(Manifest(lake, settings.lake_path), owner.id)
-        finally:
-            await lake.close()
+        owner = (await Accounts(store).chosen(tenant)).id
+        await store.tenant(owner).write(lambda tx: _note(tx, query), actor=ACTOR)
+        files, known = await _files(settings, lake, owner), await beside.known(owner, now)
+        runner = Runner(connect(folders=[files.folder], macros=False), catalogue(), _give(beside, owner))
+        run = partial(runner.run, query, files, now, LOCAL, filled=frozenset(files.files), known=known)
+        return await asyncio.to_thread(run, since=since, until=until)
     finally:
+        await beside.close()
         await store.close()
+
+
+async def _files(settings: Settings, lake: Lake, tenant: str) -> Files:
+    """What the tenant has in files now."""
+    await lake.start()
+    try:
+        files = await view(Manifest(lake, settings.lake_path), tenant)
+    finally:
+        await lake.close()
+    files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return files
+
+
+def _give(beside: Beside, tenant: str) -> Give:
+    """What the query's thread is lent by this one."""
+    loop = asyncio.get_running_loop()
+
+    def give(want: Want) -> bytes:
+        try:
+            return asyncio.run_coroutine_threadsafe(beside.lend(tenant, want), loop).result()
+        except BartizanError as problem:
+            raise KqlError("plan", problem.message) from None
+
+    return give
 
 
 def _note(tx: Tx, query: str) -> None:
@@ -194,7 +218,7 @@ def _tables_of(file: Path) -> dict[str, dict[str, Scalar]]:
 
 def _batch(source: Path, target: Path, tables: dict[str, dict[str, Scalar]] | None) -> None:
     known: Catalogue = catalogue() if tables is None else of_columns(tables)
-    runner = Runner(connect(macros=False), known)
+    runner = Runner(connect(macros=False), known, empty=True)
     storage: Storage = EmptyTables({name: table.columns for name, table in known.tables.items()})
     with source.open("rb") as lines, target.open("wb") as out:
         for number, line in enumerate(_lines(lines), 1):

@@ -1,5 +1,7 @@
 """What is wrong with a query, and where."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from bartizan.errors import BadRequest
@@ -20,6 +22,7 @@ class KqlError(BadRequest):
         self.at = at
         self.line = 0
         self.column = 0
+        self.saved = False  # it is one of a saved function, and the message says where in it
 
     def locate(self, text: str) -> "KqlError":
         """Fills in line and column from the text of the query."""
@@ -28,3 +31,14 @@ class KqlError(BadRequest):
             self.line = before.count("\n") + 1
             self.column = self.at - (before.rfind("\n") + 1) + 1
         return self
+
+
+@contextmanager
+def placed(at: int) -> Iterator[None]:
+    """What goes wrong in it and has no place gets this one."""
+    try:
+        yield
+    except KqlError as fault:
+        if fault.at < 0:
+            fault.at = at
+        raise

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from bartizan.hunt.binder import Binder
-from bartizan.hunt.binder.work import Work
+from bartizan.hunt.binder.work import Fetch, Work
 from bartizan.hunt.catalogue import Catalogue
 from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.duckdb.emit import Storage, emit
@@ -36,7 +36,8 @@ def translate(
     since: datetime | None = None,
     until: datetime | None = None,
     ask: Callable[[str], Sequence[Sequence[Any]]] | None = None,
-    fetch: Any = None,
+    fetch: Fetch | None = None,
+    places: Callable[[], None] | None = None,
     empty: bool = False,
     seconds: float | None = None,
 ) -> Translation:
@@ -44,15 +45,18 @@ def translate(
 
     `now` is the one instant of the whole query; `since` (inclusive) and `until` (exclusive) bound the time of every
     stored table. `ask` runs a statement to look at data that decides over columns (bag_unpack, pivot). `fetch` gets
-    external data; without it such a query is refused, or, with `empty`, the data has no rows.
+    external data, `places` is called where a query asks where addresses are; without them such a query is refused, or,
+    with `empty`, the data has no rows and no address a place.
     """
     deadline = Deadline(seconds)
     query = parse(text)
     try:
         looked = None if ask is None else _looker(storage, ask, deadline)
-        binder = Binder(
-            Work(catalogue, now, since=since, until=until, ask=looked, fetch=fetch, empty=empty, deadline=deadline)
-        )
+        work = Work(
+            catalogue, now, since=since, until=until, ask=looked, fetch=fetch, places=places, empty=empty,
+            deadline=deadline,
+        )  # fmt: skip
+        binder = Binder(work)
         answer = binder.bind(query)
         return Translation(emit(answer.plan, storage, deadline), answer.columns, binder.tables)
     except KqlError as fault:

@@ -7,18 +7,19 @@ moment, or is told to come back. A hunt that its caller leaves, or that does not
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import structlog
 from msgspec import Struct
 
 from bartizan.child import Child
-from bartizan.errors import TooManyRequests, Unavailable
+from bartizan.errors import BartizanError, TooManyRequests, Unavailable
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.line import Ask, Bounds, Form, Open, Said
+from bartizan.hunt.line import Ask, Bounds, Form, Known, Lent, Open, Said, Want
 from bartizan.lake.storage import Storage
 from bartizan.lake.tables import TABLES
 
@@ -28,6 +29,11 @@ WAIT_S = 10.0  # for a place
 IDLE_S = 300.0  # a process that nobody asks ends
 MAX_WAITING = 20  # hunts of a tenant that wait for a place
 MAX_HEAD_BYTES = 2**20  # of what a process says beside the body of an answer
+MAX_WANTS = 100  # that one hunt asks back
+
+Lend: TypeAlias = Callable[
+    [str, Want], Awaitable[bytes]
+]  # (tenant, what its hunt wants); BartizanError: it is not given
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +48,7 @@ class Hunt(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     form: Form = "graph"
+    known: Known = Known()
 
 
 class Limits(Struct, frozen=True):
@@ -55,10 +62,12 @@ class Limits(Struct, frozen=True):
 
 
 class Hunters:
-    """Of one event loop; `close` it at the end. `command` starts a process, with the number of its socket behind."""
+    """Of one event loop; `close` it at the end. `command` starts a process, with the number of its socket behind;
+    `lend` answers what a hunt asks back."""
 
-    def __init__(self, command: Sequence[str], limits: Limits | None = None) -> None:
+    def __init__(self, command: Sequence[str], limits: Limits | None = None, lend: Lend | None = None) -> None:
         self.limits = limits or Limits()
+        self._lend = lend
         self._command = command
         self._idle: list[_Process] = []  # the one used longest ago first
         self._running: Counter[str] = Counter()
@@ -93,7 +102,24 @@ class Hunters:
     async def _asked(self, process: "_Process", hunt: Hunt) -> "tuple[Said, bytes | None]":
         if not process.ready:
             await asyncio.to_thread(process.begin, self.limits)
-        return await asyncio.to_thread(process.ask, hunt, self.limits)
+        said, body = await asyncio.to_thread(process.ask, hunt, self.limits)
+        left = MAX_WANTS
+        while said.want is not None:
+            left -= 1
+            lent, content = await self._lent(process.tenant, said.want, left)
+            said, body = await asyncio.to_thread(process.lend, lent, content, self.limits)
+        return said, body
+
+    async def _lent(self, tenant: str, want: Want, left: int) -> tuple[Lent, bytes]:
+        """What the process of this tenant wants is looked for in this tenant alone."""
+        if left < 0:
+            return Lent(f"a query takes at most {MAX_WANTS} watchlists and addresses"), b""
+        if self._lend is None:
+            return Lent("there is nothing beside the tables here"), b""
+        try:
+            return Lent(), await self._lend(tenant, want)
+        except BartizanError as problem:
+            return Lent(problem.message), b""
 
     @contextlib.asynccontextmanager
     async def _place(self, tenant: str) -> AsyncIterator[None]:
@@ -185,10 +211,22 @@ class _Process(Child):
             since=hunt.since,
             until=hunt.until,
             form=hunt.form,
+            known=hunt.known,
         )
         self.send(msgspec.json.encode(asked))
+        return self._said(limits)
+
+    def lend(self, lent: Lent, content: bytes, limits: Limits) -> tuple[Said, bytes | None]:
+        """As `ask`, for what it has asked back."""
+        self.send(msgspec.json.encode(lent))
+        if not lent.fault:
+            self.send(content)
+        return self._said(limits)
+
+    def _said(self, limits: Limits) -> tuple[Said, bytes | None]:
         said = msgspec.json.decode(self.take(most=MAX_HEAD_BYTES), type=Said)
-        return said, None if said.fault else self.take(most=2 * limits.bounds.bytes + MAX_HEAD_BYTES)
+        ended = not said.fault and said.want is None
+        return said, self.take(most=2 * limits.bounds.bytes + MAX_HEAD_BYTES) if ended else None
 
     def rest(self, timer: asyncio.TimerHandle | None) -> None:
         """Keeps the timer that ends an idle process, and stops the one before."""

@@ -28,6 +28,30 @@ class Open(Struct, frozen=True):
     threads: int
 
 
+class Known(Struct, frozen=True, kw_only=True):
+    """What a tenant's queries may name beside its tables. Content is asked for (`Want`) by whoever needs it."""
+
+    functions: dict[str, str] = {}  # as `Catalogue.functions`
+    views: dict[str, str] = {}
+    watchlists: tuple[str, ...] = ()  # their aliases
+    places: tuple[str, ...] = ()  # ids of imported tables that say where addresses are, the first in rank first
+    external: bool = False  # whether addresses may be asked of at all
+
+
+class Want(Struct, frozen=True):
+    """What a hunt asks back of whoever asked for it: the content of a watchlist (its alias), a table of places (its
+    id), or what stands at an address."""
+
+    kind: Literal["watchlist", "places", "external"]
+    name: str
+
+
+class Lent(Struct, frozen=True):
+    """The answer to a `Want`; where `fault` is empty the content follows as a frame of its own."""
+
+    fault: str = ""
+
+
 class Ask(Struct, frozen=True, kw_only=True):
     """One hunt. `files` is what the tables hold now, a `lake.storage.Storage`."""
 
@@ -38,12 +62,15 @@ class Ask(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     form: Form = "graph"
+    known: Known = Known()
 
 
 class Said(Struct, frozen=True):
-    """How a hunt went; where `fault` is empty the answer's body follows as a frame of its own."""
+    """How a hunt went; where `fault` is empty the answer's body follows as a frame of its own. With a `want` it goes on
+    once that is answered."""
 
     fault: str = ""
     phase: Phase = "run"
     line: int = 0
     column: int = 0
+    want: Want | None = None

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,9 @@ from bartizan.hunt.duckdb.emit import Storage
 from bartizan.hunt.duckdb.macros import Macros
 from bartizan.hunt.duckdb.values import rows_as_json
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.line import Bounds
+from bartizan.hunt.lent import Give, Lent
+from bartizan.hunt.line import Bounds, Known
+from bartizan.hunt.places import Places
 from bartizan.hunt.tree import Scalar
 
 FETCH_ROWS = 5_000  # at a time: the size of the result is looked at in between
@@ -31,10 +33,21 @@ class Result(Struct, frozen=True):
 class Runner:
     """Of one connection, which one thread uses."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        catalogue: Catalogue,
+        give: Give | None = None,
+        *,
+        empty: bool = False,
+    ) -> None:
+        """`give` gets what queries are lent. `empty`: tables without rows, external data that has none either."""
         self._connection = connection
         self._catalogue = catalogue
+        self._give = give
+        self._empty = empty
         self._macros = Macros(connection)
+        self._places = Places(connection, self._macros.ready)
 
     def run(
         self,
@@ -46,15 +59,21 @@ class Runner:
         since: datetime | None = None,
         until: datetime | None = None,
         filled: frozenset[str] | None = None,
+        known: Known | None = None,
     ) -> Result:
         """KqlError, located, for whatever is wrong with the query or more than it may take. `filled`: as
-        `Catalogue.filled`."""
-        known = replace(self._catalogue, filled=filled)
+        `Catalogue.filled`; `known`: what it may name beside the tables."""
+        beside = known or Known()
+        lent = Lent(self._connection, storage, self._give, beside, self._places)
+        named = replace(
+            self._catalogue, filled=filled, functions=beside.functions, views=beside.views, watchlists=lent.watchlists
+        )
         try:
-            with self._until(bounds.seconds):
+            with self._until(bounds.seconds), closing(lent):
                 made = translate(
-                    query, known, storage=storage, now=now, since=since, until=until, ask=self._ask,
-                    seconds=bounds.seconds,
+                    query, named, storage=lent, now=now, since=since, until=until, ask=self._ask,
+                    fetch=lent.external if beside.external else None, places=None if self._empty else lent.places,
+                    empty=self._empty, seconds=bounds.seconds,
                 )  # fmt: skip
                 return Result(made.columns, self._rows(made.sql, made.columns, bounds))
         except duckdb.InterruptException:

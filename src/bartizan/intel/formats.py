@@ -154,7 +154,8 @@ _HEADINGS: Mapping[str, str] = {
     "autonomous_system_organization": "organisation",
     "country": "country", "country_code": "country", "country_iso_code": "country",
     "city": "city", "city_name": "city", "latitude": "latitude", "longitude": "longitude", "lat": "latitude",
-    "lon": "longitude",
+    "lon": "longitude", "state": "state", "state1": "state", "stateprov": "state", "region": "state",
+    "region_name": "state", "subdivision_1_name": "state",
 }  # fmt: skip
 # Columns behind the range where there is no heading, by their number.
 _COLUMNS: Mapping[str, Mapping[int, tuple[str, ...]]] = {
@@ -163,8 +164,8 @@ _COLUMNS: Mapping[str, Mapping[int, tuple[str, ...]]] = {
     "city": {
         1: ("country",),
         4: ("country", "city", "latitude", "longitude"),
-        6: ("", "country", "", "city", "latitude", "longitude"),  # DB-IP lite
-        8: ("country", "", "", "city", "", "latitude", "longitude", ""),  # ip-location-db
+        6: ("", "country", "state", "city", "latitude", "longitude"),  # DB-IP lite
+        8: ("country", "state", "", "city", "", "latitude", "longitude", ""),  # ip-location-db
     },
 }
 _NOWHERE = ("", "-", "ZZ", "XX", "None")
@@ -250,7 +251,8 @@ class _Rows:
         city = _name(given.get("city", ""))
         if not (country or city or latitude):
             return 0
-        self._places.add(where, country=country, city=city, latitude=latitude, longitude=longitude)
+        state = _name(given.get("state", ""))
+        self._places.add(where, country=country, city=city, latitude=latitude, longitude=longitude, state=state)
         return 1
 
     def _country(self, text: str) -> str:

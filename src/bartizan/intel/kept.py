@@ -76,13 +76,19 @@ async def tables(store: TenantStore) -> list[Kept]:
 
 async def load(store: TenantStore, kept: Kept) -> Table | None:
     """None where it has been replaced meanwhile. ValueError where another release packed it."""
+    content = await packed(store, kept)
+    return None if content is None else await asyncio.to_thread(unpack, content)
+
+
+async def packed(store: TenantStore, kept: Kept) -> bytes | None:
+    """The same as it is stored, for `unpack`."""
     pieces = []
     for number in range(kept.pieces):
         piece = await store.value(_piece(kept.id, number))
         if piece is None:
             return None
         pieces.append(piece)
-    return await asyncio.to_thread(lambda: unpack(b"".join(pieces)))
+    return b"".join(pieces)
 
 
 async def bring(

@@ -58,6 +58,12 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
     city_name = _text(names.get("en") if isinstance(names, dict) else city)
     if city_name:
         found["city"] = city_name
+    parts = record.get("subdivisions")  # the largest first
+    part = parts[0] if isinstance(parts, list) and parts else record.get("state1")
+    part_names = part.get("names") if isinstance(part, dict) else None
+    state = _text(part_names.get("en") if isinstance(part_names, dict) else part)
+    if state:
+        found["state"] = state
     place = record.get("location") if isinstance(record.get("location"), dict) else record
     assert isinstance(place, dict)
     latitude, longitude = place.get("latitude"), place.get("longitude")

@@ -238,6 +238,12 @@ class Ranges:
                     new.append(first, last, always(frozenset((value,))), size)
         return made
 
+    def segments(self) -> Iterator[tuple[int, int, int, int]]:
+        """Of a flat one: first, last (of IPv4 as IPv6 maps it), size, value, in the order of the addresses."""
+        narrow = ((first | _MAPPED, last | _MAPPED, size, value) for first, last, value, size in self._narrow.rows())
+        wide = ((first, last, size, value) for first, last, value, size in self._wide.rows())
+        return heapq.merge(narrow, wide)
+
     def find(self, at: Address) -> Found | None:
         """Of a flat one."""
         return self._wide.find(at.number) if at.wide else self._narrow.find(at.number)

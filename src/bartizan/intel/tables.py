@@ -61,6 +61,7 @@ class Place(Struct, frozen=True):
     city: str = ""
     latitude: float | None = None
     longitude: float | None = None
+    state: str = ""  # the largest part of the country, by name
 
 
 class Leak(Struct, frozen=True):
@@ -116,8 +117,9 @@ class Places:
         city: str = "",
         latitude: str = "",
         longitude: str = "",
+        state: str = "",
     ) -> None:
-        fields = (str(asn or ""), organisation, country, city, latitude, longitude)
+        fields = (str(asn or ""), organisation, country, city, latitude, longitude, *([state] if state else []))
         self._ranges.add(where, self._number.setdefault(fields, len(self._number)))
 
     def finish(self) -> "Places":
@@ -135,20 +137,30 @@ class Places:
         found = self._ranges.find(at)
         if found is None:
             return None
-        begin = self._ends[found.value - 1] if found.value else 0
-        text = self._texts[begin : self._ends[found.value]].decode()
-        asn, organisation, country, city, latitude, longitude = text.split(_BETWEEN)
-        return (
-            Place(
-                int(asn or 0),
-                organisation,
-                country,
-                city,
-                float(latitude) if latitude else None,
-                float(longitude) if longitude else None,
-            ),
-            found.size,
+        return self._place(found.value), found.size
+
+    def _place(self, number: int) -> Place:
+        begin = self._ends[number - 1] if number else 0
+        text = self._texts[begin : self._ends[number]].decode()
+        asn, organisation, country, city, latitude, longitude, *state = text.split(_BETWEEN)
+        return Place(
+            int(asn or 0),
+            organisation,
+            country,
+            city,
+            float(latitude) if latitude else None,
+            float(longitude) if longitude else None,
+            *state,
         )
+
+    def said(self) -> Iterator[Place]:
+        """Every place that is said of some range, by its number."""
+        return (self._place(number) for number in range(len(self._ends)))
+
+    def segments(self) -> Iterator[tuple[int, int, int, int]]:
+        """What holds where, from the lowest address up: the first and the last one as numbers of IPv6 (of IPv4 as IPv6
+        maps it), bits that are free in the range that says so, and the number of its place."""
+        return self._ranges.segments()
 
     def nbytes(self) -> int:
         return self._ranges.nbytes() + len(self._texts) + len(self._ends) * self._ends.itemsize

@@ -36,6 +36,8 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_\-]{0,61}[A-Za-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _DOTTED = re.compile(r"(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}")
 
+_SETTINGS = {"externaldata": "allow_private_externaldata"}  # which one allows private addresses, by what is asked for
+
 Lookup = Callable[[str, int], list[str]]  # (host, port) -> addresses; runs in a thread
 
 
@@ -58,6 +60,7 @@ class Reply(Struct, frozen=True):
     seconds: float = 0.0
     error: str = ""
     retry_after_s: float | None = None
+    location: str = ""  # of a redirect, as it was said
 
     @property
     def ok(self) -> bool:
@@ -65,7 +68,8 @@ class Reply(Struct, frozen=True):
 
 
 def check_url(text: str, rules: Rules, name: str = "notificationUrl") -> URL:
-    """The URL as it will be requested. BadRequest says what is wrong with it; names are not resolved here."""
+    """The URL as it will be requested. BadRequest says what is wrong with it, and calls it `name`; names of hosts are
+    not resolved here."""
     if not text or len(text) > MAX_URL_CHARS:
         raise BadRequest(f"{name} has {len(text)} characters; expected 1 to {MAX_URL_CHARS}")
     if not _URL_CHARS.fullmatch(text):
@@ -115,7 +119,8 @@ def _check_literal(address: Address, encrypted: bool, rules: Rules, name: str) -
 
 
 def _refused(name: str) -> str:
-    return f"{name} must lead to a public address (a lab can allow others, see the setting allow_private_notifications)"
+    setting = _SETTINGS.get(name, "allow_private_notifications")
+    return f"{name} must lead to a public address (a lab can allow others, see the setting {setting})"
 
 
 def _address(text: str) -> Address | None:
@@ -243,6 +248,34 @@ class Outbound:
         )
         return self._sessions[encrypted]
 
+    async def get(self, url: str, *, limit_s: float, most_bytes: int, name: str = "url") -> Reply:
+        """One GET, never followed elsewhere: a redirect is told by its `location`. BadRequest where the URL may not be
+        asked; all other ends are a Reply, one with an `error` where the body did not come whole."""
+        target = check_url(url, self.policy.rules, name)
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await self._session(target.scheme == "https").get(
+                    target, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=limit_s)
+                )
+                async with answer:
+                    location = answer.headers.get("Location", "")
+                    if answer.status != 200:
+                        answer.close()
+                        return Reply(answer.status, b"", time.monotonic() - started, location=location)
+                    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+                        answer.close()
+                        return Reply(None, error="the body is encoded although that was not asked for")
+                    body = await _whole(answer, most_bytes)
+                    if body is None:
+                        answer.close()
+                        return Reply(None, error=f"the body has more than {most_bytes:,} bytes")
+        except TimeoutError:
+            return Reply(None, b"", time.monotonic() - started, f"no answer within {limit_s:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            return Reply(None, b"", time.monotonic() - started, f"{type(problem).__name__}: {problem}"[:500])
+        return Reply(200, body, time.monotonic() - started)
+
     async def post(
         self, url: str, body: bytes, *, content_type: str, limit_s: float | None = None, want_body: bool = False
     ) -> Reply:
@@ -266,6 +299,18 @@ class Outbound:
         async with answer:
             text = await _read(answer, max(limit - seconds, 0) if want_body else DRAIN_S)
         return Reply(answer.status, text, seconds, "", _retry_after(answer))
+
+
+async def _whole(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes | None:
+    """All of the body; None: it is larger, and the rest stays where it is."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.content.iter_chunked(2**16):
+        size += len(part)
+        if size > most_bytes:
+            return None
+        parts.append(part)
+    return b"".join(parts)
 
 
 async def _read(answer: aiohttp.ClientResponse, limit_s: float) -> bytes:

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from bartizan.model import security as graph
+from bartizan.model.countries import country_code
 from bartizan.model.entities import url_host
 from bartizan.sources import entities as names
 from bartizan.sources.cloud_evidence import CloudEvidence
 from bartizan.sources.collector import Roles
-from bartizan.sources.countries import country_code
 
 _HIVES = {
     "hklm": "HKEY_LOCAL_MACHINE",

@@ -10,8 +10,8 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
+from bartizan.model.countries import country_code
 from bartizan.sources import attack, severity
-from bartizan.sources.countries import country_code
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, line_event

@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from bartizan.extend import GraphObject
 from bartizan.model.alert import Observed
+from bartizan.model.countries import country_code
 from bartizan.model.ids import stable_id
 from bartizan.sources import entities as names
-from bartizan.sources.countries import country_code
 from bartizan.sources.evidence import Place
 
 Kind: TypeAlias = Literal["interactiveUser", "nonInteractiveUser", "servicePrincipal", "managedIdentity"]

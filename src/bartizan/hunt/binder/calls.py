@@ -13,7 +13,7 @@ from bartizan.hunt.binder.naming import bare, natural
 from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, TableOf
 from bartizan.hunt.binder.tuples import TUPLES
 from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, single, unfit
-from bartizan.hunt.fault import KqlError
+from bartizan.hunt.fault import KqlError, placed
 from bartizan.hunt.functions import REFUSED, choose, known
 from bartizan.hunt.plan import Aggregate, Expression, Path, Ref, Value, Windowed, size
 
@@ -238,6 +238,17 @@ def _extract(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expressio
     return convert(found, last.type, node.at)
 
 
+def _place(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
+    args = [scalar_any(work, each, names, rows) for each in _positional(node)]
+    made = apply(node.name.lower(), args, node.at)
+    if not work.empty:
+        if work.places is None:
+            raise KqlError("plan", f"{node.name}() is not supported here: there is nothing that says it", node.at)
+        with placed(node.at):
+            work.places()
+    return made
+
+
 def _no_table(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     raise KqlError("bind", f"{node.name}() gives a table; a value is expected here", node.at)
 
@@ -255,6 +266,7 @@ _SPECIAL: dict[str, Special] = {
     "columnifexists": _column_ifexists,
     "column_names_of": _column_names_of,
     "pack_all": _pack_all,
+    "geo_info_from_ip_address": _place,
     **dict.fromkeys(("extract", "extractjson", "extract_json"), _extract),
     **dict.fromkeys(("materialize", "table", "database", "cluster", "workspace", "app", "view"), _no_table),
     **dict.fromkeys(("cursor_after", "cursor_current", "cursor_before_or_at"), _unsupported),

@@ -6,7 +6,8 @@ limited. What is not used is not bound.
 Source: Kusto Query Language, "Let statement", "User-defined functions", "Query parameters declaration statement".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls
@@ -16,7 +17,9 @@ from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
 from bartizan.hunt.plan import Column, Expression, Project, Value, size
 
-TABULAR = frozenset(("materialize", "table", "view", "_getwatchlist", "external_table", "materialized_view"))
+TABULAR = frozenset(
+    ("materialize", "table", "view", "_getwatchlist", "_getwatchlistalias", "external_table", "materialized_view")
+)
 
 
 def with_lets(work: Work, statements: Sequence[tree.Node], names: Names) -> Names:
@@ -97,16 +100,35 @@ def saved(work: Work, name: str, at: int) -> FunctionOf:
     if name not in work.saved:
         if name not in work.catalogue.functions:
             raise UnknownTable("bind", f"there is no function '{name}'", at)
-        text = work.catalogue.functions[name].strip()
-        try:
-            query = parse(f"let f = {text};\nprint 0" if text.startswith("(") else f"let f = () {{ {text} }};\nprint 0")
-        except KqlError as fault:
-            raise KqlError("bind", f"the saved function {name}() is wrong: {fault.message}", at) from None
-        let = query.statements[0]
-        if not isinstance(let, tree.Let) or not isinstance(let.value, tree.Function):
-            raise KqlError("bind", f"what is saved as {name} is no function", at)
+        with _inside(work, name, at):
+            query = parse(text_of_saved(work.catalogue.functions[name]))
+            let = query.statements[0] if len(query.statements) == 1 and len(query.results) == 1 else None
+            if not isinstance(let, tree.Let) or not isinstance(let.value, tree.Function):
+                raise KqlError("bind", "it is no function, or something stands behind it")
         work.saved[name] = FunctionOf(name, let.value, work.globals)
     return work.saved[name]
+
+
+def text_of_saved(text: str) -> str:
+    """A query that gives a saved function the name f. Its body, behind `) {` and a line's end, begins on line 2."""
+    text = text.strip()
+    return f"let f = {text};\nprint 0" if text.startswith("(") else f"let f = () {{\n{text}\n}};\nprint 0"
+
+
+@contextmanager
+def _inside(work: Work, name: str, at: int) -> Iterator[None]:
+    """What goes wrong in it is told with its place in the saved function, and stands at the call."""
+    try:
+        yield
+    except KqlError as fault:
+        if fault.saved:
+            fault.at = at
+            raise
+        fault.locate(text_of_saved(work.catalogue.functions[name]))
+        place = f", line {fault.line - 1}, column {fault.column} of its body" if fault.line > 1 else ""
+        told = KqlError(fault.phase, f"in the saved function {name}(){place}: {fault.message}", at)
+        told.saved = True
+        raise told from None
 
 
 def invoked(work: Work, call: tree.Call, names: Names, rows: Rows, first: Relation | None = None) -> "Bound":
@@ -127,8 +149,9 @@ def invoked(work: Work, call: tree.Call, names: Names, rows: Rows, first: Relati
     scope = Names(_arguments(work, found, call, names, rows, first), found.scope)
     work.opening.append(call.name)
     try:
-        inner = with_lets(work, found.function.statements, scope)
-        bound = whole(work, found.function.body, inner, Rows())
+        with _inside(work, found.name, call.at) if found is work.saved.get(call.name) else nullcontext():
+            inner = with_lets(work, found.function.statements, scope)
+            bound = whole(work, found.function.body, inner, Rows())
         if not isinstance(bound, Relation):
             return bound
         return Relation(

@@ -5,21 +5,23 @@ Source: Kusto Query Language, "datatable operator", "externaldata operator", "ra
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls, inline
 from bartizan.hunt.binder.naming import Taken, chosen
 from bartizan.hunt.binder.scope import Names, Relation, Rows
-from bartizan.hunt.binder.work import UnknownTable, Work, apply, constant, convert, ticks
+from bartizan.hunt.binder.work import UnknownTable, Work, apply, constant, convert, project, ticks
 from bartizan.hunt.catalogue import Stored
-from bartizan.hunt.fault import KqlError
+from bartizan.hunt.fault import KqlError, placed
 from bartizan.hunt.functions import known
 from bartizan.hunt.parser import parse
 from bartizan.hunt.plan import Expression, Filter, Numbers, Out, Plan, Ref, Table, Value
 from bartizan.hunt.plan import Rows as Values
 from bartizan.hunt.tree import Scalar
 
+NOT_ALLOWED = "the setting externaldata_allowed says which addresses queries may read, and names none"
 MOST_TABLES = 500  # that a pattern of names may stand for
 
 
@@ -87,6 +89,8 @@ def table(work: Work, name: str, at: int) -> Relation:
         return _stored(work, stored, name, at)
     if name in work.catalogue.views:
         return _view(work, name, at)
+    if name == "_GetWatchlistAlias":
+        return _aliases(work)
     if name in work.catalogue.functions:
         found = inline.invoked(work, tree.Call(name, [], at=at), work.globals, Rows())
         if isinstance(found, Relation):
@@ -113,13 +117,22 @@ def _stored(work: Work, stored: Stored, name: str, at: int) -> Relation:
 def _view(work: Work, name: str, at: int) -> Relation:
     if name in work.opening:
         raise KqlError("bind", f"the view {name} reads itself", at)
-    try:
-        query = parse(work.catalogue.views[name])
-    except KqlError as fault:
-        raise KqlError("bind", f"the view {name} is wrong: {fault.message}", at) from None
+    text = work.catalogue.views[name]
     work.opening.append(name)
     try:
+        query = parse(text)
+        if len(query.results) != 1:
+            raise KqlError("bind", "a view is one query")
         found = work.pipe(query.results[0], inline.with_lets(work, query.statements, work.globals), None)
+    except KqlError as fault:
+        if fault.saved:
+            fault.at = at
+            raise
+        fault.locate(text)
+        place = f", line {fault.line}, column {fault.column}" if fault.line else ""
+        told = KqlError(fault.phase, f"in the view {name}{place}: {fault.message}", at)
+        told.saved = True
+        raise told from None
     finally:
         work.opening.pop()
     return Relation(found.plan, found.fields, (), name, found.ordered, found.ingested)
@@ -134,17 +147,34 @@ def _called(work: Work, node: tree.Invocation, names: Names) -> Relation:
     if name == "table":
         return table(work, _text(work, call, names), call.at)
     if name == "_getwatchlist":
-        alias = _text(work, call, names)
-        stored = work.catalogue.watchlists.get(alias)
-        if stored is None:
-            raise UnknownTable("bind", f"there is no watchlist '{alias}'", call.at)
-        return _stored(work, stored, alias, call.at)
+        return _watchlist(work, call, names)
+    if name == "_getwatchlistalias" and not call.args:
+        return _aliases(work)
     if not calls.is_own(work, call, names) and not known("scalar", name):
         raise UnknownTable("bind", f"there is no function {call.name}() that gives a table", call.at)
     found = inline.whole(work, tree.Pipe(source=tree.Invocation(call, at=call.at), at=call.at), names, Rows())
     if isinstance(found, Relation):
         return found
     raise KqlError("bind", f"{call.name}() gives a value; a table is expected here", call.at)
+
+
+def _watchlist(work: Work, call: tree.Call, names: Names) -> Relation:
+    if len(call.args) != 1:
+        raise KqlError("plan", f"{call.name}() is supported with one argument, the alias of a watchlist", call.at)
+    alias = _text(work, call, names)
+    with placed(call.at):
+        stored = work.catalogue.watchlists.get(alias)
+    if stored is None:
+        like = get_close_matches(alias, list(work.catalogue.watchlists), n=1)
+        hint = f"; did you mean '{like[0]}'?" if like else ""
+        raise UnknownTable("bind", f"there is no watchlist '{alias}'{hint}", call.at)
+    return _stored(work, stored, alias, call.at)
+
+
+def _aliases(work: Work) -> Relation:
+    field = work.field("WatchlistAlias", "string")
+    rows: list[list[Expression]] = [[Value("string", each)] for each in work.catalogue.watchlists]
+    return Relation(Values([Out(field.id, field.type)], rows), (field,))
 
 
 def _text(work: Work, call: tree.Call, names: Names) -> str:
@@ -218,15 +248,22 @@ def _external(work: Work, node: tree.Externaldata, names: Names) -> Relation:
     uris = [str(constant(work.bind(each, names, Rows()), "an address", each.at).value) for each in node.uris]
     if work.fetch is None:
         if not work.empty:
-            raise KqlError("plan", "externaldata is not allowed here", node.at)
+            raise KqlError("plan", f"externaldata is not allowed here: {NOT_ALLOWED}", node.at)
         return Relation(Values(outs, []), fields)
     options: dict[str, Any] = {}
     for name, each in node.options.items():
         options[name] = each.name if isinstance(each, tree.Name) else constant(
             work.bind(each, names, Rows()), f"the option {name}", each.at
         ).value  # fmt: skip
-    fetched = work.fetch(uris, [(each.name, each.type) for each in fields], options)
-    rows: list[list[Expression]] = [
-        [Value(field.type, value) for field, value in zip(fields, row, strict=True)] for row in fetched
-    ]
-    return Relation(Values(outs, rows), fields)
+    with placed(node.at):
+        loading = work.fetch([(each.name, each.type) for each in fields], options)
+    for uri, each in zip(uris, node.uris, strict=True):
+        with placed(each.at):
+            loading.add(uri)
+    texts = _stored(work, loading.stored, "", node.at)
+    made = [
+        (field, apply("parse_json", [each.ref], node.at) if field.type == "dynamic"
+         else convert(each.ref, field.type, node.at))
+        for field, each in zip(fields, texts.fields, strict=True)
+    ]  # fmt: skip
+    return project(texts, made)

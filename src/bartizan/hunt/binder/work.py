@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder.constants import fold
 from bartizan.hunt.binder.scope import Field, FunctionOf, Names, Relation, Rows
-from bartizan.hunt.catalogue import Catalogue
+from bartizan.hunt.catalogue import Catalogue, Stored
 from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import CONVERT, choose, known
@@ -20,8 +20,19 @@ MOST_CALLS = 32  # of functions within functions
 YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
 
 Ask: TypeAlias = Callable[[Plan], Sequence[Sequence[Any]]]
-Fetch: TypeAlias = Callable[[Sequence[str], Sequence[tuple[str, Scalar]], dict[str, Any]], Sequence[Sequence[Any]]]
+Fetch: TypeAlias = Callable[[Sequence[tuple[str, Scalar]], dict[str, Any]], "Loading"]
 Bound: TypeAlias = "Expression | Relation"
+
+
+class Loading(Protocol):
+    """External data on its way: `add` takes the address of a file, `stored` has its records, texts all of them, in the
+    columns' order. KqlError where a file cannot be had."""
+
+    @property
+    def add(self) -> Callable[[str], None]: ...
+
+    @property
+    def stored(self) -> Stored: ...
 
 
 class UnknownTable(KqlError):
@@ -35,7 +46,7 @@ def ticks(instant: datetime) -> int:
 
 class Work:
     """`now` is aware. `ask` runs a plan to look at data that decides over columns; `fetch` gets the rows of external
-    data."""
+    data; `places` makes ready what says where addresses are, or raises KqlError."""
 
     def __init__(
         self,
@@ -46,6 +57,7 @@ class Work:
         until: datetime | None = None,
         ask: Ask | None = None,
         fetch: Fetch | None = None,
+        places: Callable[[], None] | None = None,
         empty: bool = False,
         deadline: Deadline | None = None,
     ) -> None:
@@ -55,7 +67,8 @@ class Work:
         self.until = until
         self.ask = ask
         self.fetch = fetch
-        self.empty = empty  # external data that cannot be fetched has no rows
+        self.places = places
+        self.empty = empty  # data that is not here has no rows: columns alone are asked for
         self.tables: dict[str, None] = {}  # that are read, in order
         self.saved: dict[str, FunctionOf] = {}  # functions and views of the catalogue, read
         self.globals = Names({})

@@ -56,6 +56,7 @@ FAMILIES = (
     "series",
     "seasons",
     "networks",
+    "places",
     "geo",
     "geo_shapes",
     "geo_crossings",

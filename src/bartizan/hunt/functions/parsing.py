@@ -161,14 +161,5 @@ function("parse_command_line", "any string! -> dynamic", duckdb=_command_line)
 
 # ------------------------------------------------------------------ what is known and not here
 
-
-def _needs_data(name: str, what: str) -> None:
-    """Known for no text; of a text it is an error."""
-    why = f"{name}() is not supported: it rests on {what}"
-    function(name, "string any* -> dynamic",
-             duckdb=lambda args, _: f"(CASE WHEN {args[0]} <> '' THEN error({text(why)})::VARCHAR END)")  # fmt: skip
-
-
 refused("parse_user_agent", "string dynamic -> dynamic", "it rests on a list of browsers, systems and devices")
 refused("parse_user_agent", "string string -> dynamic", "it rests on a list of browsers, systems and devices")
-_needs_data("geo_info_from_ip_address", "a database of where addresses are")

@@ -1,4 +1,4 @@
-"""Country names as vendors write them, made the two letters that Graph uses.
+"""Country names as vendors write them, made the two letters that Graph uses, and the name of two letters.
 
 Source: ISO 3166-1, English short names, with the older and shorter names that are common in logs.
 """
@@ -15,7 +15,7 @@ BN Brunei Darussalam|BG Bulgaria|BF Burkina Faso|BI Burundi|KH Cambodia|CM Camer
 CV Cabo Verde|KY Cayman Islands|CF Central African Republic|TD Chad|CL Chile|CN China|CX Christmas Island
 CC Cocos (Keeling) Islands|CO Colombia|KM Comoros|CG Congo|CG Republic of the Congo
 CD Democratic Republic of the Congo|CD DR Congo|CK Cook Islands|CR Costa Rica|CI Ivory Coast|CI Cote d'Ivoire
-HR Croatia|CU Cuba|CW Curacao|CY Cyprus|CZ Czech Republic|CZ Czechia|DK Denmark|DJ Djibouti|DM Dominica
+HR Croatia|CU Cuba|CW Curacao|CY Cyprus|CZ Czechia|CZ Czech Republic|DK Denmark|DJ Djibouti|DM Dominica
 DO Dominican Republic|EC Ecuador|EG Egypt|SV El Salvador|GQ Equatorial Guinea|ER Eritrea|EE Estonia|SZ Eswatini
 SZ Swaziland|ET Ethiopia|FK Falkland Islands|FO Faroe Islands|FJ Fiji|FI Finland|FR France|GF French Guiana
 PF French Polynesia|GA Gabon|GM Gambia|GE Georgia|DE Germany|GH Ghana|GI Gibraltar|GR Greece|GL Greenland|GD Grenada
@@ -49,6 +49,9 @@ _BY_NAME = {
     _LETTERS.sub("", entry[3:].lower()): entry[:2] for line in _NAMES.strip().splitlines() for entry in line.split("|")
 }
 _CODES = frozenset(_BY_NAME.values())
+_BY_CODE = {
+    entry[:2]: entry[3:] for line in reversed(_NAMES.strip().splitlines()) for entry in reversed(line.split("|"))
+}
 
 
 def country_code(name: str | None) -> str | None:
@@ -59,3 +62,8 @@ def country_code(name: str | None) -> str | None:
         return name.upper()
     folded = _LETTERS.sub("", normalize("NFKD", name[:100]).lower())
     return _BY_NAME.get(folded) or _BY_NAME.get(folded.removeprefix("the"))
+
+
+def country_name(code: str) -> str:
+    """The English short name of two letters; the letters themselves where they are no country's."""
+    return _BY_CODE.get(code.upper(), code)
