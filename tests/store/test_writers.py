@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.store.conftest import COLLECTIONS, Opener, alert, note, putting
@@ -17,6 +20,7 @@ from tests.store.writer_process import JOBS, TENANT
 from bartizan.odata.tree import And, Compare, Literal, Order
 from bartizan.odata.tree import Path as Property
 from bartizan.store import Change, Query, Store, TenantStore, Tx, open_store
+from bartizan.store.writer import Bounds, Writer
 
 pytestmark = pytest.mark.anyio
 
@@ -214,3 +218,46 @@ async def test_several_processes_make_a_store(target: str, tmp_path: Path) -> No
     assert await stores[0].tenant("t").count("notes") == 6
     for store in stores:
         await store.close()
+
+
+class CountingPen:
+    """No database behind it."""
+
+    db: Any = None
+    commits = 0
+
+    def begin(self) -> Any:
+        return SimpleNamespace(feed=0)
+
+    def commit(self, clock: Any) -> bool:
+        self.commits += 1
+        return False
+
+    def _nothing(self) -> None: ...
+
+    lock = savepoint = release = undo = abort = close = _nothing
+
+    def explain(self, error: BaseException) -> tuple[None, bool]:
+        return None, False
+
+
+async def test_what_comes_while_bulk_work_runs_is_committed_with_it() -> None:
+    """And comes before the bulk work that waits: it waits for no commit but one."""
+    pen, began, go = CountingPen(), threading.Event(), threading.Event()
+    writer, done = Writer(pen, Bounds(), lambda: None), list[str]()
+
+    def bulk(db: Any, clock: Any) -> None:
+        began.set()
+        assert go.wait(30)
+        done.append("bulk")
+
+    first, second = (asyncio.create_task(writer.run(bulk, "t", bulk=True)) for _ in range(2))
+    assert await asyncio.to_thread(began.wait, 30)
+    quick = asyncio.create_task(writer.run(lambda db, clock: done.append("quick"), "t"))
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(first, quick)
+    assert done[:2] == ["bulk", "quick"] and pen.commits >= 1
+    await second
+    assert done == ["bulk", "quick", "bulk"] and pen.commits == 2
+    writer.close()

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
@@ -122,7 +121,8 @@ class Writer:
 
     async def run(self, work: Work[T], lane: str = "", *, bulk: bool = False) -> T:
         """Lanes take turns, so that a tenant with many requests does not hold up the others. Bulk work, which takes
-        long by itself, is committed apart and by turns with the rest, which so waits for one group of it at most."""
+        long by itself, takes turns with the rest. What comes while one of it runs is committed with that one: it waits
+        for the rest of it, and not for a commit more."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._wake:
@@ -164,7 +164,7 @@ class Writer:
                 self._bulk_next = not bulk
             jobs: list[_Job[Any]] = []
             try:
-                self._group(jobs, self._bulk if bulk else self._quick)
+                self._group(jobs, self._bulk_work() if bulk else self._quick_work())
             except Exception as error:  # the edge: callers must hear of it, and the thread must live on
                 log.exception("store.writer", jobs=len(jobs))
                 self._pen.abort()
@@ -186,9 +186,26 @@ class Writer:
                     return job
             return None
 
-    def _group(self, jobs: list[_Job[Any]], lanes: _Lanes) -> None:
-        """One transaction over as many requests as wait, within the bounds. `jobs` receives those that were taken."""
-        error, again = self._attempt(iter(partial(self._take, lanes), None), jobs)
+    def _quick_work(self) -> Iterator[_Job[Any]]:
+        """What waits, within the bounds of time."""
+        end = time.monotonic() + self._bounds.group_s
+        while (job := self._take(self._quick)) is not None:
+            yield job
+            if time.monotonic() > end:
+                return
+
+    def _bulk_work(self) -> Iterator[_Job[Any]]:
+        """Bulk work for as long as nothing else waits, then what does."""
+        end = time.monotonic() + self._bounds.group_s
+        while (job := self._take(self._bulk)) is not None:
+            yield job
+            if self._quick or time.monotonic() > end:
+                break
+        yield from self._quick_work()
+
+    def _group(self, jobs: list[_Job[Any]], source: Iterator[_Job[Any]]) -> None:
+        """One transaction over these requests, within the bounds. `jobs` receives those that were taken."""
+        error, again = self._attempt(source, jobs)
         if error is None:
             return
         # The group failed as a whole: each request alone, so that one cannot take the others down with it.
@@ -213,13 +230,10 @@ class Writer:
             pen.abort()
             jobs.extend(itertools.islice(source, self._bounds.group_requests))
             return self._explained(error), False
-        end = time.monotonic() + self._bounds.group_s
         try:
-            for job in source:
+            for job in itertools.islice(source, self._bounds.group_requests):
                 jobs.append(job)
                 self._one(job, clock)
-                if len(jobs) >= self._bounds.group_requests or time.monotonic() > end:
-                    break
             if pen.commit(clock):
                 self._grown()
         except Unknown as error:
