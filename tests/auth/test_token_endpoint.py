@@ -84,6 +84,24 @@ async def test_bodies_that_clients_send(world: World) -> None:
     assert (await world.token(**CREDENTIALS, client_secret=world.secret, **claims)).status_code == 200
 
 
+async def test_paths_that_clients_send(world: World) -> None:
+    """Joined with a slash too many, ending with one, with an API version behind them, or in capitals."""
+    form = {**CREDENTIALS, "client_id": world.app.id, "client_secret": world.secret}
+    tenant = world.tenant.id
+    for path in (
+        f"//{tenant}/oauth2/v2.0/token",
+        f"/{tenant}//oauth2/v2.0/token/",
+        f"/{tenant}/OAuth2/V2.0/Token",
+        f"/{tenant.upper()}/oauth2/Token?api-version=1.0",
+    ):
+        answer = await world.http.post(f"{world.http.base_url}".rstrip("/") + path, data=form)
+        assert answer.status_code == 200 and answer.json()["access_token"], (path, answer.text)
+    known = await world.http.get(f"/{tenant}/V2.0/.well-known/OpenId-Configuration/")
+    assert known.status_code == 200 and known.json()["token_endpoint"].endswith(f"/{tenant}/oauth2/v2.0/token")
+    for path in (f"/{tenant}/oauth2/v2.0/tokens", f"/{tenant}/oauth2/v20/token", f"/{tenant}/x/oauth2/token"):
+        assert (await world.http.post(path, data=form)).status_code == 404, path
+
+
 async def test_secret_in_the_address_is_not_read(world: World) -> None:
     where = f"/{world.tenant.id}/oauth2/v2.0/token"
     answer = await world.http.get(

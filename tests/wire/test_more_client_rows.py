@@ -6,7 +6,8 @@ as code, forensic readers. What each sends, letter by letter, and what must hold
 Source: the clients' own repositories, read in 2026: Splunk's add-on and SOAR app for Graph Security, stix-shifter,
 InsightConnect, hamilton (Terraform azuread 2), Azure CLI, Untitled Goose Tool, Microsoft-Extractor-Suite, CIPP,
 elastic/beats entityanalytics, demisto/content, Sentinel playbooks, the MicrosoftGraphSecurity module and cmdlets of
-PowerShell, TruSTAR, EclecticIQ and Luminar feeds, Microsoft's documentation of tiIndicator.
+PowerShell, TruSTAR, EclecticIQ and Luminar feeds, Microsoft's documentation of tiIndicator, Google SecOps' response
+integrations, Sentinel's triage assistant, Power BI's feed, the custom connector for Identity Protection.
 """
 
 import json
@@ -169,6 +170,62 @@ ROWS = [
     Row("dashboard-policies", "/v1.0/policies/conditionalAccessPolicies?$select=id,displayName,state", ["state"]),
     Row("dashboard-score-profiles", "/v1.0/security/secureScoreControlProfiles?$top=20&$orderby=rank", ["rank"]),
     Row("users-count-without-header", "/v1.0/users?$count=true&$top=1", ["id"]),
+    # Google SecOps: every term in brackets, microseconds, severity by order
+    Row(
+        "google-secops-alerts",
+        "/v1.0/security/alerts?%24filter=%28%28vendorInformation%2Fprovider+eq+%27Suricata%27%29+or+%28"
+        "vendorInformation%2Fprovider+eq+%27MCAS%27%29%29+and+%28%28severity+eq+%27high%27%29+or+%28severity+eq+"
+        f"%27low%27%29%29+and+createdDateTime+ge+{_AGO[:-1].replace(':', '%3A')}.123456Z"
+        "&%24orderby=createdDateTime+asc",
+        _LEGACY,
+    ),
+    Row(
+        "google-secops-incidents",
+        "/v1.0/security/incidents?%24filter=contains%28displayName%2C+%27Attack%27%29&%24orderby=createdDateTime+asc",
+        ["id", "displayName", "incidentWebUrl", "assignedTo"],
+    ),
+    Row(
+        "google-secops-detections",
+        f"/v1.0/identityProtection/riskDetections?$filter=detectedDateTime ge {_AGO[:-1]}.123456Z and riskLevel ge "
+        "'medium' and (riskState eq 'atRisk' or riskState eq 'confirmedCompromised')&$top=100",
+        _RISK,
+    ),
+    # Sentinel's triage assistant, dashboards, flows of Logic Apps
+    Row(
+        "sentinel-triage-detections",
+        f"/v1.0/identityProtection/riskDetections?$filter=userId eq '<risky>' and activityDateTime ge {_AGO}&$select="
+        "riskEventType,riskState,riskLevel,riskDetail,detectionTimingType,ipAddress,activityDateTime,userPrincipalName,"
+        "additionalInfo",
+        ["riskEventType", "detectionTimingType", "additionalInfo"],
+    ),
+    Row(
+        "dashboard-incidents-of-999",
+        "/v1.0/security/incidents?$filter=status eq 'active'&$select=id,severity,status,createdDateTime,assignedTo,"
+        "classification&$top=999",
+        ["id", "severity", "assignedTo"],
+    ),
+    Row(
+        "dashboard-risky-of-two-levels",
+        "/v1.0/identityProtection/riskyUsers?$filter=riskLevel in ('high','medium') and riskState eq 'atRisk'"
+        "&$select=id,userPrincipalName,riskLevel",
+        ["id", "riskLevel"],
+    ),
+    Row(
+        "logic-app-seven-digits",
+        f"/v1.0/auditLogs/signIns?$filter=createdDateTime ge {_AGO[:-1]}.1234567Z",
+        _SIGN_IN,
+    ),
+    Row(
+        "power-bi-feed",
+        f"/v1.0/security/alerts_v2?$filter=createdDateTime ge {_DAY}",
+        _V2,
+        headers={
+            "Accept": "application/json;odata.metadata=minimal;q=1.0,application/json;odata=minimalmetadata;q=0.9,"
+            "application/atomsvc+xml;q=0.8,application/atom+xml;q=0.8,application/xml;q=0.7,text/plain;q=0.7",
+            "OData-MaxVersion": "4.0",
+            "MaxDataServiceVersion": "3.0",
+        },
+    ),
 ]
 
 
@@ -186,7 +243,9 @@ def names(server: Running, api: httpx.Client) -> dict[str, str]:
     assert api.get(f"/v1.0/users/{user['userId']}").status_code == 200
     app = api.get("/v1.0/servicePrincipals?$top=1").json()["value"][0]["appId"]
     host = api.get("/v1.0/devices?$top=1").json()["value"][0]["id"]
+    detection = api.get("/v1.0/identityProtection/riskDetections?$orderby=detectedDateTime desc&$top=1").json()["value"]
     mine = {"user": user["userId"], "upn": user["userPrincipalName"], "app": app, "host": host}
+    mine["risky"] = detection[0]["userId"]
     return {"tenant": server.tenant, **mine}
 
 
@@ -216,8 +275,7 @@ def test_list(api: httpx.Client, names: dict[str, str], row: Row) -> None:
     ],
 )
 def test_one(api: httpx.Client, names: dict[str, str], client: str, url: str, keys: str) -> None:
-    risky = api.get("/v1.0/identityProtection/riskyUsers?$top=1").json()["value"][0]["id"]
-    answer = api.get(told(url, {**names, "risky": risky}))
+    answer = api.get(told(url, names))
     assert answer.status_code == 200, f"{client}: {answer.text}"
     assert set(keys.split()) <= answer.json().keys()
 
@@ -264,6 +322,52 @@ def test_registered_owners_of_a_device(api: httpx.Client, names: dict[str, str])
         answer = api.get(told(f"/v1.0/devices/<host>/{name}", names))
         assert answer.status_code == 200, answer.text
         assert isinstance(answer.json()["value"], list)
+
+
+def test_levels_are_ordered(api: httpx.Client) -> None:
+    """Google SecOps asks for a lowest risk level, and means it and those above."""
+    seen: dict[str, set[str]] = {}
+    for level in ("low", "medium", "high"):
+        page = api.get("/v1.0/identityProtection/riskDetections", params={"$filter": f"riskLevel ge '{level}'"})
+        assert page.status_code == 200, page.text
+        seen[level] = {row["riskLevel"] for row in page.json()["value"]}
+    assert {"low", "medium", "high"} <= seen["low"]
+    assert "low" not in seen["medium"] and {"medium", "high"} <= seen["medium"]
+    assert not {"low", "medium"} & seen["high"] and "high" in seen["high"]
+
+
+def test_custom_connector_of_identity_protection(api: httpx.Client, names: dict[str, str]) -> None:
+    """Its paths have no identityProtection; the decision appears in the history that it reads."""
+    answer = api.post("/beta/riskyUsers/confirmCompromised", json={"userIds": [names["risky"]]})
+    assert answer.status_code == 204, answer.text
+    user = api.get(told("/beta/riskyUsers/<risky>", names))
+    assert user.json()["riskState"] == "confirmedCompromised", user.text
+    history = api.get(told("/beta/riskyUsers/<risky>/history", names))
+    assert history.status_code == 200, history.text
+    last = history.json()["value"][0]
+    assert (last["userId"], last["riskState"]) == (names["risky"], "confirmedCompromised")
+    assert {"initiatedBy", "activity"} <= last.keys()
+
+
+def test_google_secops_updates_an_alert(api: httpx.Client) -> None:
+    """A comment whose type has no #, then the change; the older API is sent vendorInformation as it was read."""
+    id = api.get("/v1.0/security/alerts_v2?$top=1").json()["value"][0]["id"]
+    comment = {"@odata.type": "microsoft.graph.security.alertComment", "comment": "of a playbook"}
+    answer = api.post(f"/v1.0/security/alerts_v2/{id}/comments", json=comment)
+    assert answer.status_code == 200, answer.text
+    prefer = {"Prefer": "return=representation", "Content-type": "application/json"}
+    change = {"assignedTo": "soc@sample.example", "status": "inProgress", "classification": "falsePositive"}
+    answer = api.patch(f"/v1.0/security/alerts_v2/{id}", json=change, headers=prefer)
+    assert answer.status_code == 200, answer.text
+    assert {name: answer.json()[name] for name in change} == change
+    assert answer.json()["comments"][-1]["comment"] == "of a playbook"
+    vendor = api.get(f"/v1.0/security/alerts/{id}").json()["vendorInformation"]
+    older = {"status": "resolved", "feedback": "truePositive", "tags": ["HVA"], "vendorInformation": vendor}
+    older |= {"comments": ["closed"], "closedDateTime": "2026-01-01T00:00:00Z"}
+    answer = api.patch(f"/v1.0/security/alerts/{id}", json=older, headers=prefer)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["status"], answer.json()["feedback"]) == ("resolved", "truePositive")
+    assert "closed" in answer.json()["comments"]
 
 
 def test_parameters_beside_a_link(api: httpx.Client) -> None:

@@ -4,6 +4,7 @@ Source: OpenID Connect Discovery 1.0, RFC 8414; Microsoft identity platform v2.0
 `/metadata/endpoints`.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,8 @@ import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from bartizan.auth import aadsts
 from bartizan.auth.aadsts import OAuthError
@@ -33,6 +35,20 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _CROSS_ORIGIN = {
     "Access-Control-Allow-Origin": "*"
 }  # browser apps read discovery, keys and tokens; no cookie is involved
+
+
+class _Place(Route):
+    """Found in any letter case and with slashes too many, as Entra's are: clients join an address of their setting
+    with a path of their own."""
+
+    def __init__(self, path: str, endpoint: Endpoint, *, methods: list[str]) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        self.path_regex = re.compile(self.path_regex.pattern, re.IGNORECASE)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http":
+            scope = {**scope, "path": "/" + "/".join(part for part in scope["path"].split("/") if part)}
+        return super().matches(scope)
 
 
 class Web:
@@ -218,31 +234,31 @@ def routes(authority: Authority) -> list[Route]:
     def authorize(version: str) -> Endpoint:
         return lambda request: pages.authorize(request, version)
 
-    found = [
-        Route("/common/discovery/instance", _guarded(web.instance), methods=["GET"]),
-        Route("/metadata/endpoints", _guarded(web.metadata), methods=["GET"]),
-        Route("/oidc/userinfo", _guarded(web.userinfo), methods=["GET", "POST"]),
-        Route("/signin", _guarded(pages.sign_in), methods=["POST"]),
-        Route("/signin/consent", _guarded(pages.consent), methods=["POST"]),
-        Route("/devicelogin", _guarded(devices.device_page), methods=["GET", "POST"]),
-        Route("/devicelogin/answer", _guarded(devices.answer_device), methods=["POST"]),
-        Route("/{tenant}/discovery/v2.0/keys", _guarded(web.keys), methods=["GET"]),
-        Route("/{tenant}/discovery/keys", _guarded(web.keys), methods=["GET"]),
-        Route("/{tenant}/adminconsent", _guarded(pages.admin_consent), methods=["GET"]),
-        Route("/{tenant}/v2.0/adminconsent", _guarded(pages.admin_consent), methods=["GET"]),
+    found: list[Route] = [
+        _Place("/common/discovery/instance", _guarded(web.instance), methods=["GET"]),
+        _Place("/metadata/endpoints", _guarded(web.metadata), methods=["GET"]),
+        _Place("/oidc/userinfo", _guarded(web.userinfo), methods=["GET", "POST"]),
+        _Place("/signin", _guarded(pages.sign_in), methods=["POST"]),
+        _Place("/signin/consent", _guarded(pages.consent), methods=["POST"]),
+        _Place("/devicelogin", _guarded(devices.device_page), methods=["GET", "POST"]),
+        _Place("/devicelogin/answer", _guarded(devices.answer_device), methods=["POST"]),
+        _Place("/{tenant}/discovery/v2.0/keys", _guarded(web.keys), methods=["GET"]),
+        _Place("/{tenant}/discovery/keys", _guarded(web.keys), methods=["GET"]),
+        _Place("/{tenant}/adminconsent", _guarded(pages.admin_consent), methods=["GET"]),
+        _Place("/{tenant}/v2.0/adminconsent", _guarded(pages.admin_consent), methods=["GET"]),
     ]
     for version, oauth, known in (("v2", "/oauth2/v2.0", "/v2.0"), ("v1", "/oauth2", "")):
         found += [
-            Route(
+            _Place(
                 f"/{{tenant}}{known}/.well-known/openid-configuration",
                 _guarded(web.discovery(version)),
                 methods=["GET"],
             ),
-            Route(f"/{{tenant}}{oauth}/authorize", _guarded(authorize(version)), methods=["GET", "POST"]),
+            _Place(f"/{{tenant}}{oauth}/authorize", _guarded(authorize(version)), methods=["GET", "POST"]),
             # GET with a form body: an archived relay of Cisco's does that. Credentials in the address are never read.
-            Route(f"/{{tenant}}{oauth}/token", _guarded(web.token(version)), methods=["GET", "POST"]),
-            Route(f"/{{tenant}}{oauth}/devicecode", _guarded(web.device_code(version)), methods=["GET", "POST"]),
-            Route(f"/{{tenant}}{oauth}/logout", _guarded(pages.logout), methods=["GET", "POST"]),
+            _Place(f"/{{tenant}}{oauth}/token", _guarded(web.token(version)), methods=["GET", "POST"]),
+            _Place(f"/{{tenant}}{oauth}/devicecode", _guarded(web.device_code(version)), methods=["GET", "POST"]),
+            _Place(f"/{{tenant}}{oauth}/logout", _guarded(pages.logout), methods=["GET", "POST"]),
         ]
     return found
 
