@@ -82,11 +82,11 @@ class Looks:
         """Those of which an indicator may know something."""
         nothing = self._nothing.setdefault(column.kind, set())
         look = self._quick.get(column.kind, Looks._whole) if not column.several else Looks._whole
-        fresh = texts - nothing
+        fresh = texts if column.several else texts - nothing  # one that lists several may say more
         found = {text for text in fresh if look(self, column, text)}
         if len(nothing) + len(fresh) > MAX_REMEMBERED:
             nothing.clear()
-        if not column.several:  # of these another column of the kind may read less
+        if not column.several:
             nothing |= {text for text in fresh - found if len(text) <= MAX_CHARS}
         return found
 
