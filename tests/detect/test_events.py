@@ -324,6 +324,19 @@ def test_a_look_keeps_back_nothing(column: str, text: str, pair: Pair) -> None:
     assert not looks.still(sieve, EMPTY)
 
 
+def test_a_list_says_more_than_a_value() -> None:
+    """What says nothing in a column of one address may name two in a column of several."""
+    one, several = (
+        next(each for each in columns_of(table("DnsEvents")) if each.name == name)  # type: ignore[arg-type]
+        for name in ("ClientIP", "IPAddresses")
+    )
+    sieve = Sieve(10)
+    sieve.add([("address", BAD)])
+    looks, text = Looks(sieve, EMPTY), f"198.51.100.1,{BAD}"
+    assert looks.known(one, {text}) == set()
+    assert looks.known(several, {text}) == {text}
+
+
 def test_what_columns_name() -> None:
     """Of Microsoft's tables: which columns, and in which role."""
 

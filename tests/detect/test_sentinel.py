@@ -17,6 +17,7 @@ from tests.detect.test_sigma import stored
 from bartizan.cli import bartizan
 from bartizan.detect.rule import RULES
 from bartizan.detect.scheduled import SCHEDULED
+from bartizan.model.times import instant
 from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Tx
 
@@ -48,7 +49,9 @@ entityMappings:
   - entityType: Malware
     fieldMappings: [{identifier: Name, columnName: Threat}]
 customDetails: {Failures: count_}
-alertDetailsOverride: {alertDisplayNameFormat: "Failed sign-ins of {{UserPrincipalName}}"}
+alertDetailsOverride:
+  alertDisplayNameFormat: "Failed sign-ins of {{UserPrincipalName}}"
+  alertSeverityColumnName: Level
 eventGroupingSettings: {aggregationKind: AlertPerResult}
 incidentConfiguration: {createIncident: false}
 metadata: {author: {name: Ada Example}}
@@ -79,7 +82,8 @@ REFUSED = [
     (changed(triggerThreshold="many"), "triggerThreshold is many"),
     (changed(suppressionEnabled=True), "suppressionEnabled"),
     (changed(severity="grave"), "severity is 'grave'"),
-    (changed(alertDetailsOverride={"alertSeverityColumnName": "Level"}), "alertSeverityColumnName"),
+    (changed(alertDetailsOverride={"alertTacticsColumnName": "Level"}), "alertTacticsColumnName"),
+    (changed(kind="NRT", alertDetailsOverride={"alertSeverityColumnName": "Level"}), "of scheduled rules alone"),
     (changed(eventGroupingSettings={"aggregationKind": "Some"}), "aggregationKind is Some"),
     (changed(query=""), "no query"),
     (changed(name="{{A}}{{B}}{{C}}{{D}}", alertDetailsOverride=None), "title names 4 columns"),
@@ -128,7 +132,9 @@ def test_import(folder: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert rule["detectionAction"]["incidentConfiguration"] == {"isExcludedFromIncidentCorrelation": True}
     assert (rule["schedule"]["period"], rule["schedule"]["frequency"]) == ("0", "PT30M")
-    assert rule[SCHEDULED] == {"period": "0", "every_s": 1_800, "back_s": 7_200, "more_than": 1, "each": True}
+    assert rule[SCHEDULED] == {
+        "period": "0", "every_s": 1_800, "back_s": 7_200, "more_than": 1, "each": True, "severity": "Level",
+    }  # fmt: skip
     kept = rule["@bartizan.kept"]
     assert (kept["author"], kept["licence"], kept["version"]) == ("Ada Example", "MIT License", "1.2.0")
     assert kept["notMapped"] == ["Account.AadTenantId (TenantId)", "Malware.Name (Threat)"]
@@ -161,7 +167,8 @@ async def test_it_runs_as_it_says(hunt: Hunt) -> None:
     """Each half hour over two hours, where there are more rows than its threshold, an alert for each; a change of its
     period ends that."""
     id = await hunt.make(**{**acting(alertTemplate=template(), responseActions=[]), "schedule": {"period": "0"}})
-    own = {"period": "0", "every_s": 1_800, "back_s": 7_200, "more_than": 1, "each": True}
+    own = {"period": "0", "every_s": 1_800, "back_s": 7_200, "more_than": 1, "each": True, "severity": "FileName"}
+    hunt.lake.columns = ("Timestamp", "DeviceId", "DeviceName", "AccountUpn", "FileName")
 
     def scheduled(tx: Tx) -> None:
         row = tx.get(RULES.name, id)
@@ -177,9 +184,11 @@ async def test_it_runs_as_it_says(hunt: Hunt) -> None:
     assert await hunt.run(after=29 * MINUTE) == 0
     assert await hunt.run(after=MINUTE) == 1
     assert hunt.lake.asked[-1][2:] == (hunt.now - 120 * MINUTE, hunt.now)
-    assert len(await hunt.alerts()) == 2, "each row of one device"
+    assert [each["severity"] for each in await hunt.alerts()] == ["medium"] * 2, "each row; evil.exe is no severity"
+    row = (instant(hunt.now), "id-b", "b.contoso.example", "eve@contoso.example", "High")
+    hunt.lake.events.append((hunt.now, hunt.now, row))
     assert await hunt.run(after=30 * MINUTE) == 1
-    assert len(await hunt.alerts()) == 2
+    assert sorted(each["severity"] for each in await hunt.alerts()) == ["high", "medium", "medium"]
     await hunt.world.patch(f"{SET}/{id}", {"schedule": {"period": "1H"}})
     after = await hunt.rule(id)
     assert after["schedule"]["frequency"] == "PT1H"

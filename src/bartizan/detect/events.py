@@ -30,6 +30,7 @@ from bartizan.model.ids import stable_id
 
 READER = "indicators"  # of the lake's buffer, which waits for it: see `lake.readers`
 STEP_ROWS, STEP_BYTES = 20_000, 16 * 2**20  # of the buffer that one step takes
+MAX_LOOKS = 16  # tenants of which is remembered what says nothing
 AT_ONCE = 500  # sightings that are looked up together
 PAUSE_S = 0.5  # after everything was read
 AGAIN_S = 2.0  # after an error that passes
@@ -85,6 +86,9 @@ class EventStage:
         networks = await self._matching.networks(tenant)
         looks = self._looks.get(tenant)
         if looks is None or not looks.still(sieve, networks):
+            self._looks.pop(tenant, None)
+            while len(self._looks) >= MAX_LOOKS:
+                del self._looks[next(iter(self._looks))]
             looks = self._looks[tenant] = Looks(sieve, networks)
         found: dict[tuple[Any, ...], Sighting] = {}
         for batch in batches:

@@ -25,7 +25,7 @@ from bartizan.detect.rule import (
 )
 from bartizan.detect.scheduled import scheduled_of
 from bartizan.detect.seen import row_key
-from bartizan.detect.words import column_of
+from bartizan.detect.words import SEVERITIES, column_of
 from bartizan.model import faces
 from bartizan.model.alert import Alert
 from bartizan.model.ids import stable_id
@@ -118,7 +118,7 @@ def raised(rule: Mapping[str, Any], group: Group, now: str) -> Raised:
         provider_alert_id=key,
         title=mappings.filled_in(str(template["title"]), first)[:MAX_TITLE_CHARS],
         description=mappings.filled_in(str(template.get("description") or ""), first)[:MAX_TEXT_CHARS] or None,
-        severity=template["severity"],
+        severity=_severity(rule, first) or template["severity"],
         category=template.get("category"),
         categories=categories,
         techniques=techniques,
@@ -137,6 +137,13 @@ def raised(rule: Mapping[str, Any], group: Group, now: str) -> Raised:
     )
     reason = f"Detection rule {rule.get('displayName')}: {alert.title}"[:1_000]
     return Raised(alert, responses.requests(actions_of(rule), group.rows, reason))
+
+
+def _severity(rule: Mapping[str, Any], row: Row) -> Any:
+    """What the rule's own column says; None where it says no severity."""
+    own = scheduled_of(rule)
+    said = "" if own is None or own.severity is None else _value(row, own.severity)
+    return said if said in SEVERITIES else None
 
 
 def _additional(rule: Mapping[str, Any], group: Group, left_out: int) -> dict[str, Any]:

@@ -228,6 +228,8 @@ def check_columns(rule: Mapping[str, Any], columns: Sequence[str]) -> None:
     needed = [(name, "impactedAssets") for _, name in assets_of(rule)]
     needed += [(name, "responseActions") for name in responses.wanted_columns(actions_of(rule))]
     needed += mappings.wanted_columns(template_of(rule))
+    if (own := scheduled_of(rule)) is not None and own.severity is not None:
+        needed.append((own.severity, "alertSeverityColumnName"))
     if groups_of(rule):
         needed.append((GROUP_COLUMN, "organizationalScope"))
     for name, of in needed:

@@ -1,8 +1,8 @@
-"""A rule's own beat, span, threshold and grouping, where it was brought from a system that says these more finely than
-Graph's periods: kept beside the rule, and in force while its period is the one that it came with.
+"""A rule's own beat, span, threshold, grouping and severity, where it was brought from a system that says these more
+finely than Graph's periods: kept beside the rule, and in force while its period is the one that it came with.
 
 Source: Microsoft Sentinel, "Scheduled analytics rules" (queryFrequency, queryPeriod, triggerThreshold,
-eventGroupingSettings).
+eventGroupingSettings); "Customize alert details" (alertSeverityColumnName).
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ class Scheduled(Struct, frozen=True, kw_only=True):
     back_s: int  # that a run looks back
     more_than: int = 0  # rows that there have to be for it to raise anything
     each: bool = False  # an alert for each row
+    severity: str | None = None  # the column that says how severe an alert is, where it says a severity
 
 
 def scheduled_of(rule: Mapping[str, Any]) -> Scheduled | None:

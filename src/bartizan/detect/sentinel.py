@@ -27,6 +27,7 @@ KINDS = ("Scheduled", "NRT")
 LEAST_EVERY, MOST_BACK = timedelta(minutes=5), timedelta(days=14)
 _SPAN = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?", re.ASCII)
 _ISO = re.compile(r"P(?:(\d{1,4})D)?(?:T(?:(\d{1,4})H)?(?:(\d{1,5})M)?)?", re.ASCII)
+_SEVERITY = "alertSeverityColumnName"
 _OVERRIDES = {"alertDisplayNameFormat": "title", "alertDescriptionFormat": "description"}
 # Kind of an entity there -> kind here, and its identifiers -> columns here. What is not named has no place in Graph's.
 _ENTITIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -117,6 +118,8 @@ def _brought(given: Any, name: str, licence: str | None) -> Brought:
     kind = str(given.get("kind") or "Scheduled")
     if kind not in KINDS:
         raise BadRequest(f"kind is {kind[:40]}; a rule here is {' or '.join(KINDS)}")
+    if kind == "NRT" and _object(given.get("alertDetailsOverride")).get(_SEVERITY):
+        raise BadRequest(f"alertDetailsOverride.{_SEVERITY}: of scheduled rules alone")
     if kind == "Scheduled" and given.get("queryFrequency") is None:
         raise BadRequest("it says no queryFrequency: a query for hunting, and no rule")
     if (given.get("suppressionEnabled") or "") not in ("", False, "false"):
@@ -169,6 +172,7 @@ def _schedule(given: Given) -> tuple[str, Scheduled]:
         back_s=round(back.total_seconds()),
         more_than=_threshold(given),
         each=grouping == "AlertPerResult",
+        severity=_object(given.get("alertDetailsOverride")).get(_SEVERITY) or None,
     )
 
 
@@ -203,8 +207,8 @@ def _template(given: Given, title: str) -> tuple[dict[str, Any], list[str]]:
         raise BadRequest(f"severity is '{severity[:40]}'; expected {', '.join(SEVERITIES)}")
     override = _object(given.get("alertDetailsOverride"))
     for name, value in override.items():
-        if name not in _OVERRIDES and value:
-            raise BadRequest(f"alertDetailsOverride.{name[:40]}: columns fill in the title and the description alone")
+        if name not in (*_OVERRIDES, _SEVERITY) and value:
+            raise BadRequest(f"alertDetailsOverride.{name[:40]}: columns say title, description and severity alone")
     description = str(given.get("description") or title).strip().strip("'\"").strip()
     shown = {"title": title, "description": description[:MAX_TEXT_CHARS]}
     shown |= {to: str(override[name]) for name, to in _OVERRIDES.items() if override.get(name)}
@@ -247,7 +251,8 @@ def _entities(given: Given) -> tuple[dict[str, list[dict[str, str]]], list[str]]
 
 def _kept(given: Given, licence: str | None, not_mapped: Sequence[str]) -> dict[str, Any]:
     about = _object(given.get("metadata"))
-    author = _object(about.get("author")).get("name") or given.get("author")
+    by = about.get("author") or given.get("author")
+    author = by.get("name") if isinstance(by, Mapping) else by
     found = {
         "format": "sentinel",
         "id": str(given.get("id") or "") or None,

@@ -16,7 +16,7 @@ from bartizan.store.interface import Store
 
 BITS = 32  # a mark; with two of them set, a full sieve lets one stranger of 270 through
 LEAST = 1_024  # marks that a sieve has room for
-MAX_REMEMBERED = 50_000  # texts of a kind and tenant that say nothing
+MAX_REMEMBERED, MAX_CHARS = 10_000, 256  # texts of a kind and tenant that say nothing, and of one of them
 _PLAIN_V4 = re.compile(r"(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])(?:\.(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])){3}", re.ASCII)
 _PLAIN_NAME = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z][A-Za-z0-9-]{0,62}")
 _PLAIN_URL = re.compile(  # host, path, query: no port, user, address or fragment
@@ -82,12 +82,12 @@ class Looks:
         """Those of which an indicator may know something."""
         nothing = self._nothing.setdefault(column.kind, set())
         look = self._quick.get(column.kind, Looks._whole) if not column.several else Looks._whole
-        fresh = texts - nothing
+        fresh = texts if column.several else texts - nothing  # one that lists several may say more
         found = {text for text in fresh if look(self, column, text)}
         if len(nothing) + len(fresh) > MAX_REMEMBERED:
             nothing.clear()
-        if not column.several:  # of these another column of the kind may read less
-            nothing |= fresh - found
+        if not column.several:
+            nothing |= {text for text in fresh - found if len(text) <= MAX_CHARS}
         return found
 
     def _whole(self, column: Column, value: Any) -> bool:
