@@ -45,6 +45,7 @@ FAMILIES = (
     "conditions",
     "strings",
     "parsing",
+    "agents",
     "xml",
     "hashes",
     "numbers",

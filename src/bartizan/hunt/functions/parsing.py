@@ -10,7 +10,7 @@ from re import compile as pattern
 from bartizan.hunt.duckdb.literal import path_step, pointer, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import constant, function, refused
+from bartizan.hunt.functions import constant, function
 from bartizan.hunt.functions.conversions import text_of
 from bartizan.hunt.plan import Apply
 
@@ -169,6 +169,4 @@ def _needs_data(name: str, what: str) -> None:
              duckdb=lambda args, _: f"(CASE WHEN {args[0]} <> '' THEN error({text(why)})::VARCHAR END)")  # fmt: skip
 
 
-refused("parse_user_agent", "string dynamic -> dynamic", "it rests on a list of browsers, systems and devices")
-refused("parse_user_agent", "string string -> dynamic", "it rests on a list of browsers, systems and devices")
 _needs_data("geo_info_from_ip_address", "a database of where addresses are")
