@@ -61,6 +61,7 @@ FAMILIES = (
     "geo_shapes",
     "geo_crossings",
     "s2",
+    "h3",
     "aggregates",
     "windows",
 )
