@@ -142,7 +142,7 @@ OTHERS: list[tuple[str, list[list[Any]]]] = [
     ("print a = dynamic([2, 2.0]) | project series_decompose_anomalies(a, 1.5, -1, 'linefit')",
      [[[0, 0], [0, 0], [2, 2]]]),
     ("print series_outliers(dynamic(null))", [[None]]),
-    ("print parse_user_agent('', 'os'), geo_info_from_ip_address('')", [[None, None]]),
+    ("print geo_info_from_ip_address('')", [[None]]),
     ("print x = 1 | where x > 1 | evaluate basket()", []),
     ("print a = dynamic([1, 2]) | where array_length(a) > 2 | extend series_fit_2lines(a)", []),
 ]  # fmt: skip
@@ -187,7 +187,6 @@ WORKED_ON = [
     (f"print geo_intersects_2lines({UP}, {LINE % '[[0, 0], [2, 0]]'})", "touch"),
     (f"print geo_intersection_2lines({UP}, {LINE % '[[0, 1], [1, 0], [1, 3]]'})", "more than once"),
     ("print a = dynamic([1, 2]) | extend series_fit_2lines(a)", r"series_fit_2lines\(\) is not supported"),
-    ("print a = 'curl' | extend parse_user_agent(a, 'browser')", "a list of browsers"),
     ("print a = '1.1.1.1' | extend geo_info_from_ip_address(a)", "where addresses are"),
     ("print x = 1 | evaluate autocluster() | count", r"autocluster\(\) is not supported"),
     ("print a = dynamic([[[[[[1]]]]]]) | extend dynamic_to_json(a)", "nested deeper"),
@@ -225,7 +224,6 @@ UNKNOWN = [
     ("print a = dynamic([1, 2]) | extend series_fit_2lines_dynamic(a)", 36),
     ("print x = 1 | where x > 1 | evaluate basket()", 38),
     ("print x = 1 | evaluate autocluster() | count", 24),
-    ("print parse_user_agent('', 'os')", 7),
 ]
 
 

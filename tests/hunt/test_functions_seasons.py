@@ -1,12 +1,14 @@
 """Series taken apart: what the documentation prints, what the author of the engine's function says, and series whose
 parts are known because they were put together from them."""
 
+from datetime import UTC, datetime
 from math import sin
 from statistics import fmean, median
 from typing import Any
 
 import pytest
 from tests.hunt.calls import Given, call, dynamic, long, real, string
+from tests.hunt.harness import Harness
 
 TRAFFIC = [80, 139, 87, 110, 68, 54, 50, 51, 53, 133, 86, 141, 97, 156, 94, 149, 95, 140, 77, 61, 50, 54, 47, 133, 72,
            152, 94, 148, 105, 162, 101, 160, 87, 63, 53, 55, 54, 151, 103, 189, 108, 183, 113, 175, 113, 178, 90, 71,
@@ -143,6 +145,20 @@ def test_an_anomaly_is_beyond_the_threshold() -> None:
         string("tukey"),
     )  # fmt: skip
     assert scores == close([-0.5, 0, 0, 0, 8])
+
+
+@pytest.mark.parametrize("operator", ["extend", "project"])
+def test_results_of_one_call_are_worked_out_together(operator: str) -> None:
+    """However many columns it gives, converted or not."""
+    harness = Harness({})
+    for function, count in (("series_decompose_anomalies(l)", 3), ("series_stats(l)", 7)):
+        query = f"range x from 1 to 2 step 1 | extend l = pack_array(x, 2, x * 9.0) | {operator} l, {function}"
+        sql = harness.translate(query, datetime.now(UTC)).sql
+        assert sql.count("kf_outliers(") + sql.count("kf_stats(") == 1
+        columns, rows = harness.run(query)
+        assert len(columns) >= count
+        alone = [harness.run(f"{query} | take 1 | project {name}")[1][0][0] for name, _ in columns]
+        assert rows[0] == alone
 
 
 def test_what_rounding_leaves_is_no_anomaly() -> None:

@@ -13,6 +13,8 @@ from re import IGNORECASE
 from re import compile as pattern
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from bartizan.hunt import plan as p
 from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.duckdb import expand, joins, literal, scans, windows
@@ -28,6 +30,7 @@ ENGINE = "duckdb"
 _BRACKET = pattern(r"[()]")
 _LIKE_AN_ID = pattern(r'"?[a-z]\d+(?:_\d+)?"?', IGNORECASE)
 MOST_TEXT = 4_000_000  # characters of a statement
+HELD = 10**9  # from here on: ids of columns that no plan has
 MOST_WRITTEN = 4 * MOST_TEXT  # of all expressions in it, those within others counted in each
 
 
@@ -166,8 +169,21 @@ class Emitter:
     def _project(self, node: p.Project) -> Select:
         inner = self.plan(node.input)
         inner = self.ready(inner, [each.expression for each in node.made])
-        made = {each.id: self.expr(each.expression, inner.columns) for each in node.made}
+        calls = [several_of(each.expression) for each in node.made]
+        inner, held = self._apart(inner, [each for each in calls if each is not None])
+        made = {each.id: self.expr(taken_from(each.expression, held), inner.columns) for each in node.made}
         return Select(inner.source, made, inner.where, inner.order)
+
+    def _apart(self, inner: Select, calls: Sequence[p.Apply]) -> tuple[Select, dict[int, p.Ref]]:
+        """Functions of several results of which more than one is read, each as a column of its own, so that it is
+        worked out once; the columns by the identity of the call."""
+        uses = Counter(id(each) for each in calls)
+        often = {id(each): each for each in calls if uses[id(each)] > 1}
+        if not often:
+            return inner, {}
+        held = {key: p.Ref(each.type, HELD + self.number()) for key, each in often.items()}
+        columns = {**inner.columns, **{held[key].id: self.expr(each, inner.columns) for key, each in often.items()}}
+        return self.nested(Select(inner.source, columns, inner.where, inner.order)), held
 
     def _summarize(self, node: p.Summarize) -> Select:
         inner = self.plan(node.input)
@@ -485,3 +501,20 @@ def _inner_fields(node: type) -> list[str]:
     if node not in _inner:
         _inner[node] = [each for each in getattr(node, "__struct_fields__", ()) if each not in _FLAT]
     return _inner[node]
+
+
+def several_of(one: Expression) -> p.Apply | None:
+    """The function of several results of which this is one, converted or not."""
+    if isinstance(one, p.Apply) and len(one.args) == 1:
+        one = one.args[0]
+    return one.of if isinstance(one, p.Path) and isinstance(one.of, p.Apply) else None
+
+
+def taken_from(one: Expression, held: Mapping[int, p.Ref]) -> Expression:
+    """The same with its function of several results as the column that holds it."""
+    of = several_of(one)
+    if of is None or id(of) not in held:
+        return one
+    if isinstance(one, p.Apply):
+        return replace(one, args=[taken_from(one.args[0], held)])
+    return replace(one, of=held[id(of)])

@@ -45,6 +45,7 @@ FAMILIES = (
     "conditions",
     "strings",
     "parsing",
+    "agents",
     "xml",
     "hashes",
     "numbers",
@@ -61,6 +62,7 @@ FAMILIES = (
     "geo_shapes",
     "geo_crossings",
     "s2",
+    "h3",
     "aggregates",
     "windows",
 )

@@ -1,8 +1,8 @@
 """Functions of places: distances, directions, circles, geohashes. Longitude comes first; what is no place on earth is
 null.
 
-The earth is a sphere of S2's radius. Lines and polygons are in `geo_shapes`. Cells of S2 and H3 and what combines,
-simplifies or widens regions are not here: what they give depends on the geometry library.
+The earth is a sphere of S2's radius. Lines and polygons are in `geo_shapes`, cells in `s2` and `h3`. What combines,
+simplifies or widens regions is not here: what it gives depends on the geometry library.
 
 Source: Kusto Query Language, "geo_distance_2points()", "geo_azimuth()", "geo_angle()", "geo_point_in_circle()",
 "geo_point_to_geohash()", "geo_geohash_to_polygon()", "geo_geohash_neighbors()"; S2 Geometry, "Earth dimensions";

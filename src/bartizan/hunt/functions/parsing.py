@@ -10,7 +10,7 @@ from re import compile as pattern
 from bartizan.hunt.duckdb.literal import path_step, pointer, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import constant, function, refused
+from bartizan.hunt.functions import constant, function
 from bartizan.hunt.functions.conversions import text_of
 from bartizan.hunt.plan import Apply
 
@@ -157,9 +157,3 @@ def _command_line(args: Sequence[str], apply: Apply) -> str:
 
 
 function("parse_command_line", "any string! -> dynamic", duckdb=_command_line)
-
-
-# ------------------------------------------------------------------ what is known and not here
-
-refused("parse_user_agent", "string dynamic -> dynamic", "it rests on a list of browsers, systems and devices")
-refused("parse_user_agent", "string string -> dynamic", "it rests on a list of browsers, systems and devices")
