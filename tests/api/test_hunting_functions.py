@@ -47,6 +47,8 @@ async def test_a_function_from_its_making_to_its_end(world: World) -> None:
     [
         ({"name": "no way"}, "name: expected letters"),
         ({"name": "strlen"}, "a function of the language"),
+        ({"name": "print"}, "of the language"),
+        ({"name": "datatable"}, "of the language"),
         ({"name": "COUNT"}, "a function of the language"),
         ({"name": "_GetWatchlist"}, "a function of the language"),
         ({"name": "SigninLogs"}, "there is a table SigninLogs"),

@@ -9,6 +9,7 @@ from bartizan.hunt.command import EmptyTables
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Bounds, Known, Want
+from bartizan.hunt.places import SETUP
 from bartizan.hunt.run import Runner
 from bartizan.hunt.tree import Scalar
 from bartizan.hunt.watchlists import Items, Rows, joined, packed
@@ -24,7 +25,7 @@ class Bench:
         self.asked: list[Want] = []
         self._lent = lent
         self.known = known
-        self._runner = Runner(connect(macros=False), of_columns(TABLES), self._give)
+        self._runner = Runner(connect(setup=SETUP, macros=False), of_columns(TABLES), self._give)
 
     def _give(self, want: Want) -> bytes:
         self.asked.append(want)

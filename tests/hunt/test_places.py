@@ -1,6 +1,6 @@
 """geo_info_from_ip_address: of imported tables, as everything else here knows where addresses are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Known
 from bartizan.intel.formats import read
 from bartizan.intel.networks import Intel
-from bartizan.intel.tables import Table, pack
+from bartizan.intel.ranges import Address
+from bartizan.intel.tables import Places, Table, pack
 from bartizan.model.countries import country_name
 
 CITIES = '''network,country_code,state,city,latitude,longitude
@@ -88,7 +89,7 @@ def test_of_several_tables_the_smallest_range_counts(
 ) -> None:
     """As for the risk of sign-ins, at every address where a range of one begins or ends."""
     intel = Intel([tables[id] for id in order])
-    ends = {number for id in order for lo, hi, _, _ in tables[id].segments() for number in (lo - 1, lo, hi, hi + 1)}  # type: ignore[union-attr]
+    ends = {number for id in order for lo, hi in spans(tables[id]) for number in (lo - 1, lo, hi, hi + 1)}
     texts = sorted(text(number) for number in ends)
     listed = ", ".join(f"'{each}'" for each in texts)
     query = f"datatable(ip: string)[{listed}] | extend g = geo_info_from_ip_address(ip)"
@@ -102,10 +103,19 @@ def test_of_several_tables_the_smallest_range_counts(
         assert (told or place(""))["latitude"] == known.latitude, each
 
 
-def text(number: int) -> str:
-    from bartizan.intel.ranges import Address
+def spans(table: Table) -> Iterator[tuple[int, int]]:
+    """First and last of each range, of IPv4 as IPv6 maps it."""
+    assert isinstance(table, Places)
+    for wide, columns in table.parts(2):
+        if wide:
+            yield from ((a << 64 | b, c << 64 | d) for a, b, c, d in zip(*columns[:4], strict=True))
+        else:
+            yield from ((0xFFFF << 32 | a, 0xFFFF << 32 | b) for a, b in zip(*columns[:2], strict=True))
 
-    return str(Address(number >> 32 != 0xFFFF, number if number >> 32 != 0xFFFF else number & 0xFFFF_FFFF))
+
+def text(number: int) -> str:
+    narrow = number >> 32 == 0xFFFF
+    return str(Address(not narrow, number & 0xFFFF_FFFF if narrow else number))
 
 
 def test_a_table_is_asked_for_once(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from bartizan.hunt.catalogue import catalogue
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.line import Ask, Form, Lent, Open, Said, Want
+from bartizan.hunt.places import SETUP
 from bartizan.hunt.run import Result, Runner
 from bartizan.lake import declare
 from bartizan.lake.storage import Storage
@@ -29,7 +30,9 @@ def serve(line: Connection) -> None:
     cage.limit((opened.memory_mb + MEMORY_BESIDE_MB) * 2**20)
     for name, columns in opened.tables.items():
         declare(name, columns)
-    connection = connect(folders=[folder], memory_mb=opened.memory_mb, threads=opened.threads, macros=False)
+    connection = connect(
+        folders=[folder], memory_mb=opened.memory_mb, threads=opened.threads, setup=SETUP, macros=False
+    )
     runner = Runner(connection, catalogue(), partial(_lent, line))
     cage.enclose(folder)
     line.send_bytes(b"{}")

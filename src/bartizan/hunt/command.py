@@ -26,6 +26,7 @@ from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.lent import Give
 from bartizan.hunt.line import Bounds, Want
+from bartizan.hunt.places import SETUP
 from bartizan.hunt.run import Result, Runner
 from bartizan.hunt.service import TOLD_CHARS
 from bartizan.hunt.timespan import between
@@ -124,7 +125,7 @@ async def _one(around: Around, settings: Settings, query: str, tenant: str | Non
         owner = (await Accounts(store).chosen(tenant)).id
         await store.tenant(owner).write(lambda tx: _note(tx, query), actor=ACTOR)
         files, known = await _files(settings, lake, owner), await beside.known(owner, now)
-        runner = Runner(connect(folders=[files.folder], macros=False), catalogue(), _give(beside, owner))
+        runner = Runner(connect(folders=[files.folder], setup=SETUP, macros=False), catalogue(), _give(beside, owner))
         run = partial(runner.run, query, files, now, LOCAL, filled=frozenset(files.files), known=known)
         return await asyncio.to_thread(run, since=since, until=until)
     finally:

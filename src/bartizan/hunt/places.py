@@ -21,6 +21,23 @@ from bartizan.model.countries import country_name
 MACRO = "kf_places"  # what the function says in SQL
 AT_ONCE = 50_000  # ranges that are handed to the engine in one statement
 MOST_TABLES = 8  # of places: each is a look-up more for every row
+# Of connections whose queries ask: the engine would compare row by row where it believes that rows are few, as it does
+# of those that a function makes.
+SETUP = ("SET asof_loop_join_threshold = 0",)
+_TEXTS = tuple(f"unnest(j[{n}])" for n in range(1, 7))
+# Columns of `Ranges.parts` as lo, hi, size and place, all of them numbers of IPv6, which maps IPv4 to ::ffff:0:0/96.
+_NARROW = (
+    f"unnest(j[1])::UHUGEINT + {0xFFFF << 32}::UHUGEINT",
+    f"unnest(j[2])::UHUGEINT + {0xFFFF << 32}::UHUGEINT",
+    "unnest(j[4])",
+    "unnest(j[3])",
+)
+_WIDE = (
+    f"unnest(j[1])::UHUGEINT * {2**64}::UHUGEINT + unnest(j[2])::UHUGEINT",
+    f"unnest(j[3])::UHUGEINT * {2**64}::UHUGEINT + unnest(j[4])::UHUGEINT",
+    "unnest(j[6])",
+    "unnest(j[5])",
+)
 NONE = (
     "geo_info_from_ip_address() needs a database of where addresses are, and none was imported: "
     "see bartizan intel import"
@@ -74,20 +91,19 @@ class Places:
         self._connection.execute(
             f'CREATE TABLE "ranges {name}" (lo UHUGEINT, hi UHUGEINT, size UTINYINT, place UINTEGER)'
         )
-        said: list[int] = []
-        for part in _some(_texts(table, said)):
-            self._insert(f"texts {name}", part)
-        known = set(said)
-        ranges = ((str(lo), str(hi), size, place) for lo, hi, size, place in table.segments() if place in known)
-        for part in _some(ranges):
-            self._insert(f"ranges {name}", part)
+        for rows in _some(_texts(table)):
+            self._insert(f"texts {name}", list(zip(*rows, strict=True)), "VARCHAR", _TEXTS)
+        for wide, columns in table.parts(AT_ONCE):
+            self._insert(f"ranges {name}", columns, "UBIGINT", _WIDE if wide else _NARROW)
 
-    def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Rows of texts and numbers, as texts that the engine converts."""
-        columns = msgspec.json.encode(list(zip(*rows, strict=True)))
-        values = ", ".join(f"unnest(j[{n + 1}])" for n in range(len(rows[0])))
-        sql = f"""INSERT INTO "{table}" SELECT {values} FROM (SELECT from_json(?, '[["VARCHAR"]]') AS j)"""
-        self._connection.execute(sql, [columns.decode()])
+    def _insert(self, table: str, columns: Sequence[Sequence[Any]], type_: str, said: Sequence[str]) -> None:
+        """Columns of one type, the lists of a j in what is `said` of the table's."""
+        lists = f"""(SELECT from_json(?, '[["{type_}"]]') AS j)"""
+        self._connection.execute(f'INSERT INTO "{table}" SELECT {", ".join(said)} FROM {lists}', [_json(columns)])
+
+
+def _json(columns: Sequence[Sequence[Any]]) -> str:
+    return msgspec.json.encode(columns).decode()
 
 
 def _name(id: str) -> str:
@@ -97,11 +113,10 @@ def _name(id: str) -> str:
     return id
 
 
-def _texts(table: Table, said: list[int]) -> Iterator[tuple[int, str, str, str, float | None, float | None]]:
-    """What is said of places, of those alone that have a country or lie somewhere; their numbers go into `said`."""
+def _texts(table: Table) -> Iterator[tuple[int, str, str, str, float | None, float | None]]:
+    """What is said of places, of those alone that have a country or lie somewhere."""
     for number, place in enumerate(table.said()):
         if place.country or place.city or place.latitude is not None:
-            said.append(number)
             yield number, country_name(place.country), place.state, place.city, place.latitude, place.longitude
 
 

@@ -76,6 +76,7 @@ def checked(given: Mapping[str, Any]) -> str:
     if not NAME.fullmatch(name):
         raise BadRequest("name: expected letters, digits and underscores, no digit first, at most 128.")
     _free(name)
+    _callable(name)
     if not body.strip() or len(body) > MAX_BODY_CHARS:
         raise BadRequest(f"body: expected 1 to {MAX_BODY_CHARS:,} characters of a query or an expression.")
     if len(parameters) > MAX_PARAMETERS_CHARS or (parameters and not parameters.startswith("(")):
@@ -88,7 +89,8 @@ def checked(given: Mapping[str, Any]) -> str:
         return name
     function = _function(_parsed(f"let f = {text_of(given)};\nprint 0", 1))
     args = [_argument(each) for each in function.parameters if each.default is None]
-    return "" if _OPEN in args else f"{name}({', '.join(args)})"
+    call = f"{name}({', '.join(args)})"
+    return "" if _OPEN in args else call
 
 
 class Shown(Struct, frozen=True):
@@ -115,6 +117,18 @@ def parameters_of(given: Mapping[str, Any]) -> list[Shown]:
         )
         for each in function.parameters
     ]
+
+
+def _callable(name: str) -> None:
+    """BadRequest where the language reads something else in it."""
+    try:
+        query = parse(f"{name}()")
+        source = query.results[0].source if query.results else None
+        good = isinstance(source, tree.Invocation) and source.call.name == name
+    except KqlError:
+        good = False
+    if not good:
+        raise BadRequest(f"name: {name} is a word of the language.")
 
 
 def _free(name: str) -> None:

@@ -238,11 +238,12 @@ class Ranges:
                     new.append(first, last, always(frozenset((value,))), size)
         return made
 
-    def segments(self) -> Iterator[tuple[int, int, int, int]]:
-        """Of a flat one: first, last (of IPv4 as IPv6 maps it), size, value, in the order of the addresses."""
-        narrow = ((first | _MAPPED, last | _MAPPED, size, value) for first, last, value, size in self._narrow.rows())
-        wide = ((first, last, size, value) for first, last, value, size in self._wide.rows())
-        return heapq.merge(narrow, wide)
+    def parts(self, most: int) -> Iterator[tuple[bool, list[list[int]]]]:
+        """At most so many ranges at a time, as columns: of IPv4 first, last, value, size; of IPv6 (True) the halves of
+        the first and of the last, value, size."""
+        for side, wide in ((self._narrow, False), (self._wide, True)):
+            for at in range(0, len(side.values), most):
+                yield wide, [each[at : at + most].tolist() for each in side.arrays()]
 
     def find(self, at: Address) -> Found | None:
         """Of a flat one."""

@@ -157,10 +157,9 @@ class Places:
         """Every place that is said of some range, by its number."""
         return (self._place(number) for number in range(len(self._ends)))
 
-    def segments(self) -> Iterator[tuple[int, int, int, int]]:
-        """What holds where, from the lowest address up: the first and the last one as numbers of IPv6 (of IPv4 as IPv6
-        maps it), bits that are free in the range that says so, and the number of its place."""
-        return self._ranges.segments()
+    def parts(self, most: int) -> Iterator[tuple[bool, list[list[int]]]]:
+        """Which place holds where, by its number: as `Ranges.parts`."""
+        return self._ranges.parts(most)
 
     def nbytes(self) -> int:
         return self._ranges.nbytes() + len(self._texts) + len(self._ends) * self._ends.itemsize

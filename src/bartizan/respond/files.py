@@ -23,6 +23,7 @@ MAX_REDIRECTS = 3
 AT_ONCE = 8  # of one process
 KEPT_S = 60.0
 MAX_KEPT_BYTES = 64 * 2**20
+ENTRY_BYTES = 500  # of an entry beside address and content
 _REDIRECTS = (301, 302, 303, 307, 308)
 # What one server reads as another path than it looks: an encoded dot, slash or backslash, a parameter of a segment.
 _AMBIGUOUS = re.compile(r"%2e|%2f|%5c|;|\\|//", re.IGNORECASE)
@@ -163,14 +164,19 @@ class Files:
     def _remember(self, tenant: str, url: str, content: bytes) -> None:
         self._forget((tenant, url))
         self._kept[tenant, url] = (self._clock() + KEPT_S, content)
-        self._kept_bytes += len(content)
+        self._kept_bytes += _size(url, content)
         while self._kept_bytes > MAX_KEPT_BYTES:
             self._forget(next(iter(self._kept)))
 
     def _forget(self, key: tuple[str, str]) -> None:
         gone = self._kept.pop(key, None)
         if gone is not None:
-            self._kept_bytes -= len(gone[1])
+            self._kept_bytes -= _size(key[1], gone[1])
+
+
+def _size(url: str, content: bytes) -> int:
+    """About what it takes, an empty file too."""
+    return ENTRY_BYTES + len(url) + len(content)
 
 
 def _led(at: URL, location: str) -> str:
