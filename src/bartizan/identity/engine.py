@@ -18,7 +18,7 @@ from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
 from bartizan.identity.changes import ADMIN_CONSENT, CONSENT, CREDENTIAL_ADDED, BackView, ChangeView, RequestView
 from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn
-from bartizan.identity.learning import count_failure, hold, learn, learn_held, release
+from bartizan.identity.learning import count_failure, held_like, hold, learn, learn_held, release
 from bartizan.identity.state import (
     DENIALS,
     RECENT,
@@ -33,16 +33,16 @@ from bartizan.identity.state import (
     keep,
 )
 from bartizan.identity.verdicts import Learned, correct, hear
-from bartizan.identity.view import BOUND_TOKEN, NOBODY, Account, View, assess
+from bartizan.identity.view import BOUND_TOKEN, NOBODY, OWN_PLACE, Account, View, assess, is_starter
 from bartizan.intel import Intel
 
 assert _all_detections  # imported for what it registers
 
-PATIENCE_S = 14 * DAY  # of quarantine without a quiet week: who has come by another way each day comes so
+PATIENCE_S = 7 * DAY  # of quarantine without a quiet week: who has come by another way all the week comes so
 RISKY = 3.0  # log-odds from which nothing is learned from a sign-in
 NOT_LEARNED = 2.0  # from which a change, or an hour of requests, does not go into the baseline
 NOTED = 1.5  # from which a later event may point back to it
-OWN_PLACE = -2.0  # from here on down the place is the principal's own for days: it inherits nothing
+OWN_KIT = 0.2  # up to here the device is one of the principal's kinds
 SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
 FEEDBACK_WEIGHT = 5.0
 MOST_SESSIONS = 200_000  # of a tenant
@@ -112,6 +112,7 @@ class State:
         self.applications: dict[str, Application] = {}
         self.learned: Learned | None = Learned()  # None: it learns nothing of verdicts
         self.steps = 0
+        self.tells = any(each.last for each in self.accounts.values())  # the directory, of last sign-ins
         self._view = view = View()
         view.intel, view.browsers, view.issuers, view.applications = (
             intel, self.browsers, self.issuers, self.applications,
@@ -205,11 +206,12 @@ class State:
             corrected = correct(self.learned, view, findings)
             score += corrected
         if principal.hot and not view.known_device and view.place > OWN_PLACE:
-            score = self._inherit(event, principal, score, findings)
+            score = self._inherit(view, principal, score, findings)
         result = Result(event.id, at, event.principal, score, findings, at, workload=event.workload)
         if findings or score >= NOTED:
             result.parts = view.parts() | ({"learned": round(corrected, 3)} if corrected else {})
-        if score >= NOTED or view.place > 0.0:
+        new_address = event.interactive and view.place > OWN_PLACE and not view.known_device
+        if score >= NOTED or view.place > 0.0 or new_address:
             types = [each.type for each in findings]
             recent = Recent(event.id, at, event.keys[3], event.address, score, view.place, view.device, types)
             kept = [each for each in principal.recent[-RECENT + 1 :] if at - each.at < WINDOW_S]
@@ -217,7 +219,7 @@ class State:
         if score >= RISKY:
             self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings))
             if event.success:
-                hold(event, principal)
+                hold(event, principal, view)
         elif event.success:
             learn(event, principal, view)
         if event.code in DENIED:
@@ -235,6 +237,7 @@ class State:
             kinds = self._asn_kinds[event.asn] = int(self.intel.asn_kinds(event.asn))
         view.kinds = kinds | int(self.intel.of(event.address, at).kinds)
         view.account = self.accounts.get(event.principal, NOBODY)
+        view.tells = self.tells = self.tells or view.account.last > 0
         of_asn = self.asns.get(event.asn)
         view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
         view.tenant_country = self.countries.get(event.country, 0.0) / self.country_sum if self.country_sum else 0.0
@@ -242,13 +245,16 @@ class State:
         assess(view)
         return view
 
-    def _inherit(self, event: SignIn, principal: Principal, score: float, findings: list[Finding]) -> float:
+    def _inherit(self, view: View, principal: Principal, score: float, findings: list[Finding]) -> float:
         """A sign-in of a session, or from an address, that is under suspicion is as risky, nearly."""
+        event = view.event
         best, source, by, kind = score, "", "", ""
         for key, less, name in (
             ("s" + event.keys[3], SAME_SESSION, "session"),
             ("a" + event.address, SAME_ADDRESS, "ipAddress"),
         ):
+            if name == "session" and view.place <= 0.0 and view.device <= OWN_KIT:
+                continue  # its owner goes on with it, where the owner always is
             hot = principal.hot.get(key) if len(key) > 1 else None
             if hot is not None and hot[1] > event.at and hot[0] - less > best:
                 best, source, by, kind = hot[0] - less, hot[2], name, hot[3]
@@ -277,8 +283,8 @@ class State:
     def _public(self, event: SignIn, address: Address, prefix: Address) -> None:
         """What is kept of addresses and of the tenant: of the event alone."""
         at, who = event.at, event.principal
+        anchored = bool(event.device) or event.managed or event.token == BOUND_TOKEN
         if event.success:
-            anchored = bool(event.device) or event.managed or event.token == BOUND_TOKEN
             if not anchored and event.interactive and event.agent and event.country and not address.users:
                 browser = self.browsers.get(event.agent)
                 if browser is None:
@@ -287,8 +293,10 @@ class State:
             if event.issuer and (event.issuer in self.issuers or len(self.issuers) < MOST_ISSUERS):
                 keep(self.issuers.setdefault(event.issuer, {}), who, at)
             brought = self._brought(event)
-            address.accept(who, event.id, at, anchored, brought, event.interactive)
-            prefix.accept(who, event.id, at, anchored, brought, event.interactive)
+            # Who starts, at whatever place, comes to it as a stranger: that says nothing of the place.
+            shown = event.interactive and not is_starter(self.accounts.get(who, NOBODY), at)
+            for each in (address, prefix):
+                each.accept(who, event.id, at, anchored, brought, shown)
             if event.country:
                 self.countries[event.country] = self.countries.get(event.country, 0.0) + 1.0
                 self.country_sum += 1.0
@@ -298,6 +306,9 @@ class State:
                     of_asn = self.asns[event.asn] = {}
                 if who in of_asn or len(of_asn) < 64:
                     of_asn[who] = at
+        elif event.valid:
+            if event.interactive and not anchored:
+                address.validate(who, event.id, at)
         elif event.code in WRONG:
             address.fail(who, at)
             prefix.fail(who, at)
@@ -446,7 +457,7 @@ class State:
                     self._mark(principal, each.id, each.session, each.address, each.score, event.at, CONFIRMED)
         elif principal is not None and event.verdict == "safe":
             if event.sign_in:
-                for held in [each for each in principal.held if each.id == event.sign_in]:
+                for held in held_like(principal, event.sign_in):
                     learn_held(principal, held, FEEDBACK_WEIGHT)
                     principal.held.remove(held)
                     principal.hot.pop("s" + held.session, None)

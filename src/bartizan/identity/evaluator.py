@@ -114,7 +114,9 @@ def _renew(known: _Known, row: Stored | None) -> None:
 
 
 def _copy(whole: Whole) -> Whole:
-    return Whole(dict(whole.countries), whole.country_sum, whole.hot, whole.steps, learned=whole.learned)
+    return Whole(
+        dict(whole.countries), whole.country_sum, whole.hot, whole.steps, learned=whole.learned, tells=whole.tells
+    )
 
 
 def _said(memory: Memory, levels: Levels, event: SignIn | None) -> Said:

@@ -49,6 +49,9 @@ LEGACY = frozenset(
     }
 )  # fmt: skip - clientAppUsed: protocols without modern authentication
 _NO_FACTOR = LEGACY - {"Exchange ActiveSync"}
+# authenticationProtocol: a password handed to a program (RFC 6749, 4.3), a code that was typed in for another device
+# (RFC 8628), by which phishers get a session without a password.
+_HANDED_OVER = frozenset({"ropc", "deviceCode"})
 # A program that people do not sign in with; ROPC is a password handed over by a program.
 _SCRIPT = re.compile(
     r"python|curl/|wget|go-http|okhttp-?bot|java/|axios|node-fetch|undici|powershell/|libwww|ruby|scrapy|headless|"
@@ -163,6 +166,7 @@ class RawSignIn(Struct):
     ipAddress: str | None = None
     autonomousSystemNumber: int | None = None
     clientAppUsed: str | None = None
+    authenticationProtocol: str | None = None
     userAgent: str | None = None
     isInteractive: bool | None = None
     sessionId: str | None = None
@@ -250,6 +254,9 @@ def of_raw(raw: RawSignIn) -> SignIn:
     place = location.geoCoordinates or _UNKNOWN
     known = _on_earth(place)
     token = raw.incomingTokenType or ""
+    handed = raw.authenticationProtocol in _HANDED_OVER
+    if handed:
+        client = raw.authenticationProtocol or ""
     interactive = raw.isInteractive
     if interactive is None:
         interactive = "nonInteractiveUser" not in raw.signInEventTypes
@@ -276,7 +283,7 @@ def of_raw(raw: RawSignIn) -> SignIn:
         agent=intern(agent),
         script=script(agent),
         client=intern(client),
-        legacy=client in _NO_FACTOR,
+        legacy=handed or client in _NO_FACTOR,
         app=intern(app),
         resource=intern(raw.resourceDisplayName or raw.resourceId or ""),
         interactive=interactive,

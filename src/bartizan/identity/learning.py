@@ -11,7 +11,7 @@ from bartizan.identity.state import (
     Principal,
     Session,
 )
-from bartizan.identity.view import View, kit_of
+from bartizan.identity.view import HIDDEN, HIDING, View, kit_of
 from bartizan.intel import Kind
 
 _MOVING = int(Kind.MOBILE | Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE)
@@ -23,7 +23,7 @@ def learn(event: SignIn, principal: Principal, view: View) -> None:
         principal.first = at
     principal.count += 1
     principal.last = max(principal.last, at)
-    for kind, value in values(event):
+    for kind, value in values(event, view.kinds):
         principal.learn(kind, value, at)
     principal.hours[int(at % DAY // 3600)] += 1
     if event.latitude is not None and event.longitude is not None and not (view.shared or view.kinds & _MOVING):
@@ -39,10 +39,28 @@ def learn(event: SignIn, principal: Principal, view: View) -> None:
         use(principal, event)
 
 
-def hold(event: SignIn, principal: Principal) -> None:
-    principal.held.append(Held(event.at, event.id, event.keys[3], event.address, values(event)))
-    if len(principal.held) > HELD:
-        del principal.held[0]
+def hold(event: SignIn, principal: Principal, view: View) -> None:
+    """Of one way to come (carrier and kind of device) the first is held, so that it grows old while more of the same
+    come; beyond so many ways the newest is not held."""
+    its = values(event, view.kinds)
+    if len(principal.held) < HELD and all(_way(each.values) != _way(its) for each in principal.held):
+        principal.held.append(Held(event.at, event.id, event.keys[3], event.address, its))
+
+
+def _way(values: list[tuple[str, str]]) -> tuple[str, str]:
+    of = dict(values)
+    return of.get("asn") or of["prefix"], of.get("kit") or of["agent"]
+
+
+def held_like(principal: Principal, sign_in: str) -> list[Held]:
+    """What is held of a sign-in: it itself, or an earlier one of its session or its address."""
+    of = next((each for each in principal.recent if each.id == sign_in), None)
+    return [
+        each
+        for each in principal.held
+        if each.id == sign_in
+        or (of is not None and ((of.session and each.session == of.session) or each.address == of.address))
+    ]
 
 
 def learn_held(principal: Principal, held: Held, weight: float = 1.0) -> None:
@@ -59,13 +77,15 @@ def release(principal: Principal, weight: float = 1.0) -> None:
     principal.hot.clear()
 
 
-def values(event: SignIn) -> list[tuple[str, str]]:
+def values(event: SignIn, kinds: int) -> list[tuple[str, str]]:
     values = [("address", event.address), ("prefix", event.prefix)]
     if event.asn:
         values.append(("asn", str(event.asn)))
     if event.country:
         values.append(("country", event.country))
         values.append(("city", f"{event.country}/{event.city}"))
+    if kinds & HIDDEN:
+        values.append(("net", HIDING))
     if event.workload:
         if event.credential:
             values.append(("credential", short(event.credential)))

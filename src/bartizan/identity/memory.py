@@ -72,6 +72,7 @@ class Whole(Struct):
     steps: int = 0
     levels: bytes = b""
     learned: Learned | None = None
+    tells: bool = False
 
 
 decode_whole = msgspec.json.Decoder(Whole).decode
@@ -162,7 +163,7 @@ class Memory:
         """From here on the whole is this memory's, to change."""
         state = self.state
         state.countries, state.country_sum, state.hot = whole.countries, whole.country_sum, whole.hot
-        state.steps, self.levels = whole.steps, whole.levels
+        state.steps, self.levels, state.tells = whole.steps, whole.levels, whole.tells
         if state.learned is not None and whole.learned is not None:
             state.learned = whole.learned
 
@@ -189,7 +190,9 @@ class Memory:
                 made.append(_row(self._id(key), _encode((key[1], value))))
         if self._dirty:
             state = self.state
-            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, self.levels, state.learned)
+            whole = Whole(
+                state.countries, state.country_sum, state.hot, state.steps, self.levels, state.learned, state.tells
+            )
             made.append(_row(self.whole_id, _encode(whole)))
         self._dirty.clear()
         return made

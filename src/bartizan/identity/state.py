@@ -21,7 +21,7 @@ WINDOW_S = 7 * DAY  # of failures, of addresses under suspicion, of quarantine
 # Values of one principal that are kept of each kind; the least used makes room.
 CAPS: Mapping[str, int] = {
     "address": 16, "prefix": 12, "asn": 8, "country": 6, "city": 8, "kit": 6, "os": 4, "agent": 14, "app": 20,
-    "client": 5, "device": 6, "credential": 4, "change": 12,
+    "client": 5, "device": 6, "credential": 4, "change": 12, "net": 2,
 }  # fmt: skip
 CHANGES = 24  # hours with changes of the directory that a principal remembers
 PLACES, SESSIONS, FAILURES, DENIALS, HELD, RECENT = 6, 8, 6, 12, 4, 10
@@ -149,7 +149,7 @@ class Address(Struct, gc=False):
     failed: dict[str, float] = field(default_factory=dict)  # wrong credentials of -> when last
     strangers: list[tuple[str, str, float]] = field(
         default_factory=list
-    )  # accepted without a device: id, principal, at
+    )  # right credentials, no device: id, principal, at
 
     def others(self, principal: str) -> int:
         return len(self.users) - (principal in self.users)
@@ -174,10 +174,17 @@ class Address(Struct, gc=False):
             keep(self.brought, principal, at)
         if anchored:
             keep(self.anchored, principal, at)
-        elif interactive and not self.shared(principal):
-            self.strangers.append((id, principal, at))
-            if len(self.strangers) > USERS:
-                del self.strangers[0]
+        elif interactive:
+            self.validate(principal, id, at)
+
+    def validate(self, principal: str, id: str, at: float) -> None:
+        """The credentials were right, of somebody without a device that the tenant knows; a policy or a second factor
+        may have stopped it."""
+        if self.shared(principal):
+            return
+        self.strangers.append((id, principal, at))
+        if len(self.strangers) > USERS:
+            del self.strangers[0]
 
     def fail(self, principal: str, at: float) -> None:
         self.last = max(self.last, at)

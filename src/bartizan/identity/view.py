@@ -19,11 +19,15 @@ from bartizan.intel import Intel, Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
 LESS, LEAST = 0.45, 0.2  # of what is new counts while we learn, and at the very first: everything is
+STARTER_S, IDLE_S = 30 * DAY, 60 * DAY  # accounts that are new, and that sleep
 PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too
+OWN_PLACE = -2.0  # from here on down the place is the principal's own for days
+OTHER_SYSTEM = 1.8  # what a system that the principal never used adds
 FEW = 3  # accepted sign-ins with a value until it counts as known in full
 BOUND_TOKEN = "primaryRefreshToken"  # noqa: S105 - a kind of token: one that a registered device holds
 EARTH_KM = 12_742.0
 FAR_KM, FAST_KMH = 500.0, 800.0
+HIDING = "hidden"  # of a principal: comes by networks that hide the place, whichever they are
 HIDDEN = Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE  # the place is not the user's
 
 
@@ -42,9 +46,9 @@ class View:
     """Of one sign-in. The parts of its behavioural score are log-odds."""
 
     __slots__ = (
-        "account", "address", "app", "applications", "browsers", "burst", "device", "event", "hour", "intel",
-        "issuers", "kinds", "known_device", "learning", "network", "place", "prefix", "principal", "session",
-        "shared", "tenant_asn", "tenant_country",
+        "account", "address", "app", "applications", "browsers", "burst", "device", "dormant", "event",
+        "hides", "hour", "intel", "issuers", "kinds", "known_device", "learning", "network", "place",
+        "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn", "tenant_country",
     )  # fmt: skip
 
     event: SignIn
@@ -53,6 +57,10 @@ class View:
     prefix: Address
     kinds: int  # of the network, and of its carrier
     learning: bool  # too little is known of the principal
+    starter: bool  # the directory has the account for days only
+    hides: bool  # comes by a network that hides the place, as often before
+    dormant: bool  # nobody used the account for long
+    tells: bool  # the directory says of some account when it was used last: so silence means never
     place: float
     device: float
     session: float
@@ -99,11 +107,12 @@ class View:
         return best
 
     def idle_s(self) -> float:
-        """Since the last accepted sign-in, by what we saw or what the directory says; -1 where neither knows."""
+        """Since the last accepted sign-in, by what we saw or what the directory says; -1 where neither knows. A
+        directory without any last sign-in (they need a licence of Entra, others have none) does not know."""
         last = max(self.principal.last, self.account.last)
         if last:
             return self.event.at - last
-        return self.event.at - self.account.created if self.account.created else -1.0
+        return self.event.at - self.account.created if self.tells and self.account.created else -1.0
 
 
 def kilometres(a: float, b: float, c: float, d: float) -> float:
@@ -116,10 +125,16 @@ def kit_of(event: SignIn) -> str:
     return f"{event.os}/{event.browser}"
 
 
+def is_starter(account: Account, at: float) -> bool:
+    return account.created > 0 and at - account.created < STARTER_S
+
+
 def assess(view: View) -> None:
     """Fills in the behavioural parts."""
     event, principal = view.event, view.principal
     known, at = principal.known, event.at
+    view.starter = is_starter(view.account, at)
+    view.dormant = not event.workload and not view.starter and view.idle_s() >= IDLE_S
     learning = view.learning = principal.count < LEARNING_COUNT or at - principal.first < LEARNING_S
     if event.workload:
         _workload(view)
@@ -128,6 +143,7 @@ def assess(view: View) -> None:
     view.shared = (
         bool(view.kinds & Kind.TRUSTED) or view.address.shared(event.principal) or view.prefix.shared(event.principal)
     )
+    view.hides = bool(view.kinds & HIDDEN and not view.kinds & Kind.TOR) and _settled(known("net", HIDING, at), at)
     view.place = _place(view, asn)
     view.known_device = bool(event.device) and known("device", event.keys[2], at) is not None
     view.device = _device(view)
@@ -158,10 +174,14 @@ def _place(view: View, asn: Seen | None) -> float:
     if address is not None and at - address.first >= PROBATION_S:
         return -3.0 if address.weight >= FEW else -2.2
     if view.shared or _settled(known("prefix", event.prefix, at), at):
-        return -2.0
+        return OWN_PLACE
     if _settled(asn, at):
-        in_city = event.city and known("city", f"{event.country}/{event.city}", at) is not None
+        in_city = bool(view.kinds & HIDDEN) or (
+            event.city and known("city", f"{event.country}/{event.city}", at) is not None
+        )
         place = -0.5 if in_city else 0.3
+    elif view.hides:
+        place = 1.0  # services change their exits and carriers, so who uses one is often somewhere new
     elif _settled(country, at):
         place = 1.3 if view.tenant_asn >= 2 else 1.8
     elif not event.country:
@@ -172,9 +192,10 @@ def _place(view: View, asn: Seen | None) -> float:
         return place
     if address is not None:
         place *= 0.5  # used today for the first time, and nothing came of it yet
-    if view.kinds & Kind.MOBILE and country is not None:
-        place *= 0.4  # carriers move people between gateways
-    return place * _share(view)
+    if view.kinds & Kind.MOBILE:  # carriers move people between gateways; few attackers have a card of the country
+        place *= 0.4 if country is not None else 0.7
+    # An account that slept is no starter: where it wakes counts whole, by what the tenant is used to.
+    return place if view.dormant else place * _share(view)
 
 
 def _device(view: View) -> float:
@@ -186,7 +207,7 @@ def _device(view: View) -> float:
     elif event.token == BOUND_TOKEN:
         device = -1.5
     elif event.os and known("os", event.os, at) is None:
-        device = 1.8
+        device = OTHER_SYSTEM
     elif not event.browser:
         device = 0.0
     elif known("kit", kit_of(event), at) is None:
@@ -219,7 +240,9 @@ def _session(view: View) -> float:
             return -1.2
         if view.place <= 0:
             return -0.2
-        return 0.0 if view.kinds & (Kind.MOBILE | Kind.VPN) else 0.3
+        if view.kinds & (Kind.MOBILE | Kind.VPN) or view.moved() is None:
+            return 0.0  # a device that travels with its owner looks like this
+        return 0.3
     return 0.0 if event.asn in session.asns else 0.4  # the detection of moved tokens says the rest
 
 
@@ -236,7 +259,7 @@ def _workload(view: View) -> None:
     """Programs are regular: what is new of one says more. Their bursts by new deployments stay in their network."""
     event = view.event
     known, at = view.principal.known, event.at
-    view.shared = view.known_device = False
+    view.shared = view.known_device = view.hides = False
     view.session = view.hour = view.network = 0.0
     if known("address", event.address, at) is not None:
         place = -3.0

@@ -32,8 +32,8 @@ _AT = re.compile(r"(?:([+-]\d+)d ?)?(?:(\d\d):(\d\d)(?::(\d\d))?)?")
 _EVERY = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _KEYS = frozenset(
     """at who from with id workload address asn country city lat lon device managed os browser agent app resource client
-    session code interactive multifactor token issuer credential audit target target_id target_details failed requests
-    kinds denied repeat every""".split()
+    protocol session code interactive multifactor token issuer credential audit target target_id target_details failed
+    requests kinds denied repeat every""".split()
 )  # fmt: skip
 
 
@@ -152,6 +152,7 @@ def _sign_in(full: dict[str, Any], id: str) -> dict[str, Any]:
         "appDisplayName": full.get("app", "Portal"),
         "resourceDisplayName": full.get("resource", "Graph"),
         "clientAppUsed": full.get("client", "Browser"),
+        "authenticationProtocol": full.get("protocol"),
         "sessionId": full.get("session"),
         "status": {"errorCode": full.get("code", 0)},
         "isInteractive": full.get("interactive", True),

@@ -2,15 +2,16 @@
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.events import DAY
-from bartizan.identity.view import View
-
-IDLE_S, AGE_S = 60 * DAY, 30 * DAY
+from bartizan.identity.view import OTHER_SYSTEM, OWN_PLACE, View
 
 
-@detection("leakedCredentials", strange=True)
+@detection("leakedCredentials")
 def leaked_credentials(view: View) -> Finding | None:
-    """A feed's entry, by name or by id, that matches the current password or secret, and a place that is new."""
+    """A feed's entry, by name or by id, that matches the current password or secret, and a place that is new; or an
+    address that is new, of the usual carrier, with another system."""
     event = view.event
+    if not view.strange and (view.place <= OWN_PLACE or view.device < OTHER_SYSTEM):
+        return None
     leak = view.intel.leaked(event.name, event.at) or view.intel.leaked(event.principal, event.at)
     if leak is None or leak.matches_current is not True:
         return None
@@ -21,12 +22,8 @@ def leaked_credentials(view: View) -> Finding | None:
 def dormant_account(view: View) -> Finding | None:
     """An account that nobody used for two months, and that was not made lately, comes to life."""
     event, account = view.event, view.account
-    if event.workload or view.known_device or event.managed:
+    if not view.dormant or view.known_device or event.managed:
         return None
-    if account.created and event.at - account.created < AGE_S:
-        return None
-    idle = view.idle_s()
-    if idle < IDLE_S:
-        return None
-    said = {"daysWithoutSignIn": round(idle / DAY), "lastSignIn": max(view.principal.last, account.last)}
-    return Finding("unfamiliarFeatures", 2.5 if not view.shared else 0.5, said)
+    said = {"daysWithoutSignIn": round(view.idle_s() / DAY), "lastSignIn": max(view.principal.last, account.last)}
+    odds = 0.5 if view.shared else 1.0 if event.device else 2.5  # an attacker has no registered device, at first
+    return Finding("unfamiliarFeatures", odds, said)

@@ -24,7 +24,9 @@ def anonymized_ip_address(view: View) -> Finding | None:
         return None
     if view.kinds & Kind.TOR:
         return Finding("anonymizedIPAddress", 3.0 if view.strange else 1.0, {**_told(view), "network": "Tor"})
-    if not view.strange or view.known_device or view.principal.known("asn", str(view.event.asn), view.event.at):
+    if not view.strange or view.known_device or view.hides:
+        return None
+    if view.principal.known("asn", str(view.event.asn), view.event.at):
         return None  # who always comes by a relay, and a device that we know, is no news
     return Finding("anonymizedIPAddress", 1.0, {**_told(view), "network": "anonymising service"})
 

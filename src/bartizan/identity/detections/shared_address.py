@@ -34,7 +34,7 @@ def _found(address: str, people: int, device: float) -> Finding:
 @detection("maliciousIPAddress", strange=True, timing="offline")
 def shared_address(view: View) -> Finding | None:
     event, address = view.event, view.address
-    if event.workload or view.shared or view.known_device or event.managed:
+    if event.workload or view.shared or view.known_device or event.managed or view.starter:
         return None
     people = _people(address, event.at)
     people += not any(who == event.principal for _, who, _ in address.strangers)
@@ -44,7 +44,7 @@ def shared_address(view: View) -> Finding | None:
 @detection("maliciousIPAddress", on="address", timing="offline")
 def address_shared_later(view: BackView) -> Finding | None:
     """The first ones, as soon as the third is there."""
-    if view.sign_in.strange <= 0 or not view.event.success or view.event.at - view.sign_in.at >= DAY:
+    if view.sign_in.strange <= 0 or not view.event.valid or view.event.at - view.sign_in.at >= DAY:
         return None
     people = _people(view.address, view.event.at)
     return _found(view.event.address, people, view.sign_in.device) if people >= PEOPLE else None

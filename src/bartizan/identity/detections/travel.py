@@ -20,6 +20,8 @@ def unlikely_travel(view: View) -> Finding | None:
     event, principal = view.event, view.principal
     if event.workload or view.kinds & HIDDEN or view.shared or view.known_device:
         return None
+    if event.script and not event.interactive and principal.known("agent", event.keys[0], event.at) is not None:
+        return None  # a job that moved to another server: programs do not travel
     if principal.count < LEARNING_COUNT and event.at - principal.first < LEARNING_S:
         return None
     found = _moved(view)
@@ -66,6 +68,8 @@ def new_country(view: View) -> Finding | None:
     event, principal = view.event, view.principal
     if event.workload or view.learning or not event.country or view.tenant_country >= 0.02 or view.known_device:
         return None
+    if view.hides:
+        return None  # the country is not the person's
     if principal.known("country", event.country, event.at) is not None:
         return None
     countries = ", ".join(sorted(principal.seen.get("country", ())))

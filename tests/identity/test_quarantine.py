@@ -1,0 +1,62 @@
+"""What is not learned of a risky sign-in, and until when."""
+
+from typing import Any
+
+from tests.identity.streams import DAY, MAC, START, sign_in
+
+from bartizan.identity.engine import RISKY, Feedback, State
+from bartizan.identity.events import sign_in as read
+from bartizan.intel import Intel
+
+ABROAD = {
+    "address": "203.0.113.5",
+    "asn": 65551,
+    "country": "BR",
+    "city": "Recife",
+    "place": (-8.05, -34.9),
+    "agent": MAC,
+}
+AWAY = START + 20 * DAY
+
+
+def at_home() -> State:
+    """Twenty days of one person."""
+    state = State(Intel(), {})
+    for day in range(20):
+        state.step(read(sign_in(f"h{day}", START + day * DAY + 9 * 3_600, "u1", session=f"s{day}")))
+    return state
+
+
+def score(state: State, id: str, at: float, **more: Any) -> float:
+    return state.step(read(sign_in(id, at, "u1", **{**ABROAD, **more})))[0].score
+
+
+def test_a_way_that_comes_all_week_is_known_in_the_end() -> None:
+    """However often it comes on a day."""
+    state = at_home()
+    scores = [score(state, f"a{n}", AWAY + n * DAY / 6, session=f"a{n}") for n in range(6 * 9)]
+    assert min(scores[: 6 * 7]) >= RISKY
+    assert max(scores[-6:]) < 0
+
+
+def test_a_way_that_came_once_is_known_after_a_quiet_week() -> None:
+    state = at_home()
+    assert score(state, "a", AWAY) >= RISKY
+    assert score(state, "b", AWAY + 8 * DAY) < 0
+
+
+def test_a_word_on_one_sign_in_is_a_word_on_its_session() -> None:
+    """The first of the session is held; somebody confirms a later one."""
+    state = at_home()
+    for n in range(3):
+        assert score(state, f"a{n}", AWAY + n * 600, session="theirs") >= RISKY
+    state.step(Feedback("word", AWAY + 3_600, "u1", "safe", "a2"))
+    assert score(state, "later", AWAY + 2 * DAY, session="theirs") < 0
+
+
+def test_a_word_on_one_sign_in_says_nothing_of_another() -> None:
+    state = at_home()
+    assert score(state, "a", AWAY, session="one") >= RISKY
+    assert score(state, "b", AWAY + 600, session="two", address="192.0.2.5", asn=65540, country="NG") >= RISKY
+    state.step(Feedback("word", AWAY + 3_600, "u1", "safe", "b"))
+    assert score(state, "later", AWAY + 2 * DAY, session="one") >= RISKY
