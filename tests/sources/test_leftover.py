@@ -18,6 +18,11 @@ SHA256 = "ab" * 32
         ({"sourceIPs": ["2001:db8::1", "none"]}, [("address", "2001:db8::1")]),
         ({"more": '{"user_email":"ann@example.com"}'}, [("user", "ann@example.com")]),
         ({"a": [{"FileSHA256": SHA256}, {"md5": "none"}]}, [("hash", SHA256)]),
+        ({"dtHash": SHA256, "mac": "02:00:00:00:00:00:00:01"}, []),
+        (
+            {"tx_hosts": ["192.0.2.7"], "server": "none", "agentVersion": "7.1.0.2", "engineVer": "1.2.3.4"},
+            [("address", "192.0.2.7")],
+        ),
         ({"computer_name": "ws-1", "deviceName": "ws-2"}, [("host", "ws-1"), ("host", "ws-2")]),
         ({"http": {"hostname": "www.example.com"}}, []),
         ({"version": "10.0.0.1", "link": "https://example.com/", "user": "Ann of Sales", "login": "42"}, []),

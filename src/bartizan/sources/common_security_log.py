@@ -12,6 +12,7 @@ from typing import Any
 from bartizan.extend import Event, GraphObject
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
+from bartizan.sources import leftover
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
@@ -155,6 +156,7 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     for key in _ADDRESSES:
         evidence.ip(fields.text(key))
     _files(fields, evidence)
+    leftover.hashes(fields.data, evidence)
     _process(fields, evidence, "sproc", "spid")
     _process(fields, evidence, "dproc", "dpid")
     evidence.url(web_address(fields))

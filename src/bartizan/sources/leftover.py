@@ -21,7 +21,9 @@ _MAX_KEY_CHARS = 80
 _MAX_NAME_CHARS = 256
 MAX_KEYS = 4_096  # remembered
 
-_ADDRESSES = ("ip", "ips", "ipaddress", "ipaddresses", "ipaddr", "ipv4", "ipv6", "ip4", "ip6", "addr", "address")
+# Parts and ends of keys whose values may look like an address and are none.
+_NUMBERS = ("version", "build", "release", "firmware", "engine")
+_ENDS = ("oid", "uid", "mac", "macaddress", "eui")
 _USERS = frozenset(
     """
     user username useremail useremailaddress userprincipalname upn samaccountname email emailaddress
@@ -32,7 +34,8 @@ _USERS = frozenset(
 _HOSTS = frozenset(
     """
     host hostname computer computername devicename machinename endpointname agentname workstation workstationname
-    hostfqdn devicehostname endpointhostname agenthostname assetname sourcehostname targethostname
+    hostfqdn devicehostname endpointhostname agenthostname assetname sourcehostname targethostname clientname
+    netbiosname
     """.split()
 )
 _OF_REQUESTS = frozenset({"http", "tls", "url", "request", "httprequest", "headers", "dns"})  # "host" is a name there
@@ -45,9 +48,9 @@ def _kind(key: str) -> str | None:
         return "user"
     if word in _HOSTS:
         return "host"
-    if word.endswith(_ADDRESSES):
-        return "address"
-    return "hash" if "sha256" in word or "sha1" in word or "md5" in word or "hash" in word else None
+    if "sha256" in word or "sha1" in word or "md5" in word or "filehash" in word:  # "hash" alone may be of anything
+        return "hash"
+    return None if word.endswith(_ENDS) or any(part in word for part in _NUMBERS) else "address"
 
 
 def found(data: Any) -> Iterator[tuple[str, str]]:
@@ -72,7 +75,7 @@ def found(data: Any) -> Iterator[tuple[str, str]]:
 
 def _is(kind: str, value: str, above: str) -> bool:
     if kind == "address":
-        return address(value) is not None
+        return value[-1:].isalnum() and address(value) is not None
     if kind == "hash":
         return hash_kind(value) is not None
     if kind == "host" and one_word(above.lower()) in _OF_REQUESTS:
@@ -97,6 +100,11 @@ def observe(data: Any, evidence: Evidence) -> None:
 def collect(data: Any, evidence: Evidence) -> None:
     """As evidence."""
     _give(list(dict.fromkeys(found(data))), evidence)
+
+
+def hashes(data: Any, evidence: Evidence) -> None:
+    """Only files by their hashes, as evidence: a vendor's own keys of CEF say which hash it is."""
+    _give([(kind, value) for kind, value in dict.fromkeys(found(data)) if kind == "hash"], evidence)
 
 
 def proven(alert: Alert, data: Any) -> Alert:

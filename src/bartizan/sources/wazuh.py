@@ -314,6 +314,8 @@ def _integrations(data: Fields, evidence: Evidence) -> None:
     """What Wazuh's own modules bring in: AWS, Office 365, VirusTotal, Docker, GitHub, YARA."""
     if (path := data.text("yara_scanned_file", "YARA.scanned_file", "file")) is not None and "/" in path:
         evidence.file(None, path)
+    if (module := data.text("integration")) is not None:
+        leftover.collect(data.object(module).data, evidence)
     if not data.has("aws", "office365", "docker", "github", "virustotal"):
         return
     aws, office, docker = data.object("aws"), data.object("office365"), data.object("docker")
