@@ -57,6 +57,9 @@ class SocRadar(Shape):
         evidence.domain(preview.text("source", "domain"))
         for text in [*content.texts("ip"), *content.texts("ip_address"), *fields.texts("alarm_related_entities.value")]:
             evidence.ip(text)
+        for item in fields.objects("alarm_related_entities"):
+            if (item.text("key") or "").lower() in ("domain", "host", "hostname"):
+                evidence.domain(item.text("value"))
         for asset in dict.fromkeys([*fields.texts("alarm_asset"), *content.texts("matched_asset")]):
             if evidence.ip(asset) is None and evidence.domain(asset) is None:
                 evidence.app(asset, roles=("attacked",))

@@ -57,6 +57,9 @@ class StixSighting(Shape):
             inside = root.objects("objects") if root.text("type") == "bundle" else []
             known = {text: one for one in inside[:_MAX_OBJECTS] if (text := one.text("id")) is not None}
             chosen = [Fields({**one.data, "referred": _referred(one, known)}) for one in _chosen(list(known.values()))]
+            if len(chosen) == 1:  # the patterns of attack beside it are its, too
+                patterns = [one.data for one in inside[:_MAX_OBJECTS] if one.text("type") == "attack-pattern"]
+                chosen = [Fields({**chosen[0].data, "patterns": patterns})]
             yield from chosen or [root]
 
     def is_alert(self, fields: Fields) -> bool:
@@ -77,7 +80,8 @@ class StixSighting(Shape):
             alert.title = f"Sighting of {named or fields.text('sighting_of_ref') or 'an object'}"
         elif not fields.has("name"):
             alert.title = f"STIX {fields.text('type') or 'object'}"
-        texts = [text for one in fields.objects("referred") for text in one.texts("external_references.external_id")]
+        told = [*fields.objects("referred"), *fields.objects("patterns")]
+        texts = [text for one in told for text in one.texts("external_references.external_id")]
         alert.techniques = sorted({*alert.techniques, *(t for text in texts for t in attack.techniques_in(text))})
         if alert.confidence is not None:
             alert.tags = [*alert.tags, f"confidence:{alert.confidence}"]

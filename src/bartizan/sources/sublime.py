@@ -54,7 +54,7 @@ class Sublime(Shape):
         evidence.user(who.text("email_address"), object_id=None, display=name or None)
         evidence.ip(request.text("ip"), ("source",))
         message = fields.object("data.message", "message")
-        mailbox = message.text("mailbox.email_address", "mailbox")
+        mailbox = message.text("mailbox.email_address", "mailbox") or message.text("recipients.email", "recipients")
         evidence.message(
             message.text("message_source_id", "id") if message else None,
             internet_id=message.text("external_id", "internet_message_id"),

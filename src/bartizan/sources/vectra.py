@@ -41,7 +41,7 @@ class Vectra(Shape):
         "detection_id+d_type_vname d_type_vname+category entity_uid+certainty+threat headend_addr+dvchost "
         "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
         "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr "
-        "detection_category+threat+certainty"
+        "detection_category+threat+certainty detection_type+threat+certainty"
     )
     pattern = re.compile(r"CEF:\d\|Vectra")
     sourcetypes = ("vectra:*", "vectra")
@@ -78,17 +78,29 @@ class Vectra(Shape):
         own = fields.text("host_ip", "src_ip", "entity_ip")
         evidence.host(fields.text("host_name", "src_name"), addresses=[own])
         evidence.ip(own, ("source",))
+        host = fields.object("src_host")
+        evidence.host(host.text("name"), addresses=[host.text("ip")])
         for path in ("account_uid", "user", "account_name", "src_account.name"):
             evidence.user(fields.text(path))
         for name in (fields.text("accounts") or "").split(",")[:_MAX]:
             evidence.user(name.strip() or None)
-        for path in ("dd_dst_ip", "dst_ip", "detail.dst_ip", "detail.external_target.ip", "summary.dst_ips"):
+        for path in (
+            "dd_dst_ip",
+            "dst_ip",
+            "detail.dst_ip",
+            "detail.external_target.ip",
+            "summary.dst_ips",
+            "grouped_details.dst_ips",
+        ):
             for text in fields.texts(path)[:_MAX]:
                 evidence.ip(text, ("destination",))
         for path in ("dd_dst_dns", "detail.dst_dns", "detail.external_target.name", "dst_dns"):
             evidence.domain(fields.text(path))
         evidence.ip(fields.text("source_ip"), ("source",))
         evidence.ip(fields.text("headend_addr"))
+        for part in fields.objects("grouped_details")[:_MAX]:
+            for item in part.objects("dst_hosts")[:_MAX]:
+                evidence.host(item.text("name"), addresses=[item.text("ip")], roles=("destination",))
         for item in fields.objects("host_access_history")[:_MAX]:
             evidence.host(item.text("name"))
         entity = fields.text("entity_uid")

@@ -85,7 +85,9 @@ class WithSecure(Shape):
         name = seen.text("systemDataComputer") or (device.text("name") if fields.has("device") else None)
         evidence.host(name, addresses=[own], device_id=device.text("agentId"))
         evidence.ip(own)
-        user = evidence.user(seen.text("userName", "userPrincipalName", "systemDataTargetUserName"))
+        user = evidence.user(
+            seen.text("userName", "userPrincipalName", "systemDataTargetUserName") or fields.text("userName")
+        )
         for path in ("TargetUserName", "eventUser"):
             evidence.user(seen.text(f"systemData{path}", path))
         hashes = [seen.text("sha256"), seen.text("sha1"), seen.text("md5")]

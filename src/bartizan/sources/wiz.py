@@ -3,6 +3,9 @@
 Source: Wiz documentation, "Issues", "Threat detections", "Cloud configuration findings", "Audit logs".
 """
 
+from collections.abc import Iterable
+
+from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -37,7 +40,7 @@ class Wiz(Shape):
     vendor = "Wiz"
     product = "Cloud Security"
     marks = (
-        "entitySnapshot+sourceRule sourceRule+severity+status sourceRule.__typename "
+        "trigger.source+detection.severity entitySnapshot+sourceRule sourceRule+severity+status sourceRule.__typename "
         "action+requestId+actionParameters action+requestid+sourceip log_type=auditLogEntries "
         "action+serviceAccount+sourceIP ruleMatch+triggeringEvents ruleMatch.rule+severity "
         "vulnerableAsset+CVSSSeverity vulnerableAsset rule.__typename+resource "
@@ -79,6 +82,12 @@ class Wiz(Shape):
         fold="entitySnapshot.name resource.id primaryResource.id",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        """Also what a webhook of an automation rule holds: an issue, or a detection of threats."""
+        for outer in super().read(record):
+            inner = outer.object("detection", "issue")
+            yield inner if outer.has("trigger") and inner.has("id", "severity") else outer
+
     def is_alert(self, fields: Fields) -> bool:
         if fields.has("action") and fields.has("timestamp"):
             return False  # of the audit log
@@ -98,7 +107,7 @@ class Wiz(Shape):
         evidence.user(who.text("email", "name", "id"))
         evidence.service_principal(fields.text("serviceAccount.name"))
         evidence.ip(fields.text("sourceIP", "sourceip"), ("source",))
-        for event in fields.objects("triggeringEvents.nodes"):
+        for event in fields.objects("triggeringEvents.nodes", "triggeringEvents"):
             evidence.ip(event.text("actorIP", "sourceIP"), ("source",))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
