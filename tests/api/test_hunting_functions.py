@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.api.conftest import World
+from tests.api.conftest import World, on_both_engines
 
 from bartizan.api import hunting_functions as module
 
@@ -16,6 +16,7 @@ async def hunted(world: World, query: str, by: str = "admin") -> list[list[Any]]
     return [list(row.values()) for row in answer["results"]]
 
 
+@on_both_engines
 async def test_a_function_from_its_making_to_its_end(world: World) -> None:
     body = "let a = 2; // two\nx * a + strlen(y) // and so on"
     made = await world.post(SET, {"name": "Twice", "parameters": "(x: long, y: string = 'abc')", "body": body})

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.api.conftest import A, World
+from tests.api.conftest import A, World, on_both_engines
 
 from bartizan.api import watchlists as module
 from bartizan.hunt import watchlists as kept
@@ -22,6 +22,7 @@ async def hunted(world: World, query: str, by: str = "admin") -> list[dict[str, 
     return found
 
 
+@on_both_engines
 async def test_a_list_from_its_making_to_its_end(world: World) -> None:
     made = await world.post(SET, {**VIPS, "rawContent": CSV, "contentType": "text/csv", "source": "people.csv"})
     assert (made["columns"], made["watchlistItemsCount"], made["rawContent"]) == (["User", "Tier"], 2, None)
@@ -115,6 +116,7 @@ async def test_what_cannot_be_uploaded(world: World, body: Any, says: str) -> No
     assert (await world.get(f"{SET}/Vips"))["watchlistItemsCount"] == 2
 
 
+@on_both_engines
 async def test_an_alias_is_there_once_in_any_case(world: World) -> None:
     await world.post(SET, VIPS)
     await world.refused("POST", SET, {**VIPS, "watchlistAlias": "VIPS"}, status=409)

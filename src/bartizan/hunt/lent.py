@@ -67,6 +67,7 @@ class Lent:
         return "ingested" if name == INGESTED else f"k{self._tables[table].index(name)}"
 
     def close(self) -> None:
+        """Where the engine was interrupted in the middle, the next query that makes such a table replaces it."""
         for table in self._tables:
             self._connection.execute(f"DROP TABLE IF EXISTS {identifier(table)}")
         self._tables.clear()
@@ -98,7 +99,7 @@ class Lent:
         table = f"external {len(self._tables)}"
         names = [str(index) for index in range(len(columns))]
         create = ", ".join(f"k{name} VARCHAR" for name in names)
-        self._connection.execute(f"CREATE TEMP TABLE {identifier(table)} ({create}, ingested TIMESTAMP)")
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {identifier(table)} ({create}, ingested TIMESTAMP)")
         self._tables[table] = names
         return Loading(
             partial(self._load, table, columns, told), Stored(table, dict.fromkeys(names, "string"), INGESTED)
@@ -162,7 +163,7 @@ def _watchlist_table(table: str, columns: Sequence[str]) -> str:
     shown = ", ".join(f"{name} AS k{4 + n}" for n, name in enumerate(names))
     at = "make_timestamp(came::BIGINT)"
     return (
-        f"CREATE TEMP TABLE {identifier(table)} AS SELECT id AS k0, {at} AS k1, "
+        f"CREATE OR REPLACE TEMP TABLE {identifier(table)} AS SELECT id AS k0, {at} AS k1, "
         f"key AS k2, json_object({item})::VARCHAR AS k3, {shown}, {at} AS ingested "
         f"FROM (SELECT unnest(j[2]) AS id, unnest(j[3]) AS came, unnest(j[4]) AS key, {parts} "
         """FROM (SELECT from_json(?, '[["VARCHAR"]]') AS j))"""
