@@ -192,11 +192,13 @@ class Fields:
         if self._folded is None:
             return ()
         if self._loose is None:
+            text = "".join(self._folded)
+            parted = "_" in text or "-" in text
             keys = self._folded.items()
-            self._loose = {one_word(key) if "_" in key or "-" in key else key: name for key, name in keys}
+            self._loose = {one_word(key): name for key, name in keys} if parted else self._folded
         words, ways = _words(paths)
-        if words.isdisjoint(self._loose) and not self._has_steps():
-            return ()
+        if self._loose.keys().isdisjoint(words) and not (self._has_steps() if self._steps is None else self._steps):
+            return ()  # most misses end here
         found = []
         for word, head, tail in ways:
             key = self._loose.get(word)
@@ -222,7 +224,7 @@ class Fields:
     def _has_steps(self) -> bool:
         """Whether a key is written as several steps ("agent.name")."""
         if self._steps is None:
-            self._steps = any("." in key for key in self._folded or ())
+            self._steps = "." in "".join(self._folded or ())
         return self._steps
 
     def text(self, *paths: str) -> str | None:

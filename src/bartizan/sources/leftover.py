@@ -17,6 +17,7 @@ from bartizan.sources.fields import as_text, inner_json, one_word
 MAX_VALUES = 600  # that a walk visits
 MAX_FOUND = 20  # of one record
 _MAX_DEPTH = 8
+_MIN_CHARS = 2
 _MAX_KEY_CHARS = 80
 _MAX_NAME_CHARS = 256
 MAX_KEYS = 4_096  # remembered
@@ -61,7 +62,9 @@ def found(data: Any) -> Iterator[tuple[str, str]]:
         deeper: list[tuple[str, str, Any]] = []
         for above, key, value in level[: max(left, 0)]:
             if isinstance(value, str):
-                if value[:1] == "{" and isinstance(inner := inner_json(value), dict):
+                if len(value) < _MIN_CHARS:
+                    continue
+                if value[0] == "{" and isinstance(inner := inner_json(value), dict):
                     deeper.append((above, key, inner))
                 elif key and (kind := _kind(key)) is not None and _is(kind, value, above):
                     yield kind, value.strip()
@@ -75,7 +78,8 @@ def found(data: Any) -> Iterator[tuple[str, str]]:
 
 def _is(kind: str, value: str, above: str) -> bool:
     if kind == "address":
-        return value[-1:].isalnum() and address(value) is not None
+        begins = value[:1].isdigit() or ":" in value
+        return begins and len(value) <= _MAX_NAME_CHARS and value[-1:].isalnum() and address(value) is not None
     if kind == "hash":
         return hash_kind(value) is not None
     if kind == "host" and one_word(above.lower()) in _OF_REQUESTS:
