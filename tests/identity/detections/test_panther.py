@@ -23,7 +23,7 @@ CHANGE = "a change of administration that the source makes an event of, not a di
 # Rule -> what covers it, or why nothing does.
 RULES = {
     "Auth0.Delete.TenantMember": CHANGE,
-    "Azure.Audit.DeviceCodeBrokerClient": "one sign-in by a client; its place and history decide here",
+    "Azure.Audit.DeviceCodeBrokerClient": "a code for another device; it raises the score of who never types one",
     "Azure.Audit.LegacyAuth": "a protocol by itself is a matter of posture; from a new place it raises the score",
     "Duo.Admin.App.Integration.Secret.Key.Viewed": CHANGE,
     "Duo.Admin.Lockout": CHANGE,
