@@ -13,7 +13,7 @@ from tests.intel.mmdb_file import mmdb
 from bartizan.errors import BadRequest
 from bartizan.intel import Intel, Kind, Network
 from bartizan.intel.formats import KINDS, PLACES, read
-from bartizan.intel.tables import pack, unpack
+from bartizan.intel.tables import Places, pack, unpack
 
 AMSTERDAM = Network(country="NL", city="Amsterdam", latitude=52.374, longitude=4.8897)
 # kind, content, address, what is known of it
@@ -188,11 +188,13 @@ MMDB = [
         {
             "country": {"iso_code": "NL"},
             "city": {"names": {"en": "Amsterdam"}},
+            "subdivisions": [{"names": {"en": "North Holland"}}, {"names": {"en": "Amsterdam"}}],
             "location": {"latitude": 52.374, "longitude": 4.8897},
         },
     ),
-    ("2001:db8::", 32, {"country_code": "DE", "city": "Berlin", "latitude": 52.5, "longitude": 13.4}),
-]
+    ("2001:db8::", 32, {"country_code": "DE", "state1": "Land Berlin", "city": "Berlin", "latitude": 52.5,
+                         "longitude": 13.4}),
+]  # fmt: skip
 
 
 def test_databases_of_maxmind(written: Writer) -> None:
@@ -203,6 +205,11 @@ def test_databases_of_maxmind(written: Writer) -> None:
     assert known.of("198.51.100.127", 0) == AMSTERDAM
     assert known.of("198.51.100.128", 0) == Network()
     assert known.of("2001:db8::9", 0) == Network(0, "", "DE", "Berlin", 52.5, 13.4)
+    table = read("city", written("own.mmdb", mmdb(MMDB)), source="x").table
+    assert isinstance(table, Places)
+    assert [(each.city, each.state) for each in table.said() if each.city] == [
+        ("Amsterdam", "North Holland"), ("Berlin", "Land Berlin"),
+    ]  # fmt: skip
 
 
 def test_a_broken_database_of_maxmind(written: Writer) -> None:
