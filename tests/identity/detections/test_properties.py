@@ -36,6 +36,7 @@ SIGN_IN = st.fixed_dictionaries(
         "autonomousSystemNumber": _maybe(_NUMBER),
         "appDisplayName": _maybe(_TEXT),
         "clientAppUsed": _maybe(_TEXT),
+        "authenticationProtocol": _maybe(_TEXT | st.sampled_from(["ropc", "deviceCode", "none"])),
         "userAgent": _maybe(_TEXT),
         "isInteractive": _maybe(st.booleans()),
         "sessionId": _maybe(_TEXT),
