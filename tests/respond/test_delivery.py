@@ -29,7 +29,7 @@ from tests.respond.conftest import (
     until,
 )
 
-from bartizan.respond.delivery import CURSOR, LEASE
+from bartizan.respond.delivery import BASE_S, CURSOR, LEASE
 from bartizan.respond.lines import MAX_QUEUE
 from bartizan.respond.subscriptions import DEAD_LETTERS, LIFECYCLE, SUBSCRIPTIONS, Subscriptions
 from bartizan.respond.tally import last_told, metrics
@@ -298,6 +298,19 @@ async def test_dead_letters(store: Store, receiver: Receiver) -> None:
         await receiver.wait(lambda: bool(receiver.sent("/sick")))
         assert ids(receiver.sent("/sick")) == ["again"]
         assert not (await store.tenant(TENANT).page(LIFECYCLE.name, Query(10))).rows
+
+
+async def test_what_waits_is_kept_before_any_place_is_saved(store: Store, receiver: Receiver) -> None:
+    """Of a subscription whose place was never saved, retention passes nothing that has only been read."""
+    await subscribe(store, f"{receiver.root}/sick")
+    receiver.status["/sick"] = 500
+    async with delivering(store, msgspec.structs.replace(QUICK, save_s=3_600.0)) as engine:
+        for n in range(3):
+            await put_alert(store, f"a{n}")
+        last = await store.head()
+        await until(lambda: _is(engine.stats()["waiting"] == 3 and engine.stats()["failing"] == 1))
+        await asyncio.sleep(1.5 * BASE_S)
+        assert (await store.cursor(CURSOR) or 0) < last
 
 
 async def test_expiry(store: Store, receiver: Receiver) -> None:

@@ -129,6 +129,7 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
         *posture.policies(),
         *posture.response(),
         *posture.rules(),
+        *posture.hunting(),
         *posture.indicators(now),
         *posture.suppressions(now),
     )

@@ -361,3 +361,31 @@ def rules() -> Iterator[Batch]:
             }
         ],
     )
+
+
+def hunting() -> Iterator[Batch]:
+    """What queries may name beside the tables."""
+    yield (
+        "/beta/security/watchlists",
+        [
+            {
+                "watchlistAlias": "CriticalSystems",
+                "displayName": "Systems that the company cannot do without",
+                "itemsSearchKey": "DeviceName",
+                "contentType": "text/csv",
+                "rawContent": "DeviceName,Purpose\nNW-DC01,Directory\nNW-FILE01,Files\n",
+            }
+        ],
+    )
+    yield (
+        "/beta/security/huntingFunctions",
+        [
+            {
+                "name": "FailedSignIns",
+                "description": "Sign-ins that failed, by person and address.",
+                "parameters": "(back: timespan = 1d)",
+                "body": "SigninLogs\n| where TimeGenerated > ago(back) and ResultType != '0'\n"
+                "| summarize Count = count() by UserPrincipalName, IPAddress",
+            }
+        ],
+    )

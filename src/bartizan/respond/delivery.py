@@ -443,8 +443,9 @@ class Delivery:
                 watch.saved = max(watch.saved, place)
 
     async def _save_base(self) -> None:
-        """Retention of the feed may go so far."""
-        base = min((w.saved if w.saved >= 0 else w.evaluated for w in self.watches.values()), default=self.live)
+        """Retention of the feed may go so far as all saved places. A watch that has none yet is not done with all that
+        it has read."""
+        base = min((w.saved if w.saved >= 0 else self._place(w) for w in self.watches.values()), default=self.live)
         if base > self.base:
             await self._store.advance(CURSOR, base)
             self.base = base
