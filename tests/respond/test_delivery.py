@@ -272,6 +272,7 @@ async def test_dead_letters(store: Store, receiver: Receiver) -> None:
     )
     receiver.status["/sick"] = 500
     async with delivering(store, clock=clock) as engine:
+        await until(lambda: _is(bool(engine.watches)))  # it begins at the feed's head
         for n in range(5):
             await put_alert(store, f"a{n}")
         last = await store.head()
@@ -305,6 +306,7 @@ async def test_what_waits_is_kept_before_any_place_is_saved(store: Store, receiv
     await subscribe(store, f"{receiver.root}/sick")
     receiver.status["/sick"] = 500
     async with delivering(store, msgspec.structs.replace(QUICK, save_s=3_600.0)) as engine:
+        await until(lambda: _is(bool(engine.watches)))
         for n in range(3):
             await put_alert(store, f"a{n}")
         last = await store.head()

@@ -16,6 +16,7 @@ from bartizan.store.interface import Change, Store
 
 IDLE_CHANGES = 1_000  # changes of other sets after which the cursor follows, so that retention can too ...
 IDLE_S = 60.0  # ... or this time
+SAVE_S = 0.5  # between two moves of a cursor that nothing was written with: after a crash so much is read again
 PAUSE_S = 1.0  # after an error that passes
 MAX_PAUSE_S = 30.0
 
@@ -46,6 +47,8 @@ class Follower:
         self._collections = list(collections)
         self._limit = limit
         self._moved = time.monotonic()
+        self._done = 0  # up to here all has been worked on; the cursor in the store may be behind
+        self._saved = float("-inf")  # when it was moved there
 
     async def run(self, step: Callable[[], Awaitable[int]], *, gather_s: float = 0.0) -> None:
         """Until cancelled, `step` again and again; where it took nothing, when something has changed. A stage that has
@@ -75,7 +78,9 @@ class Follower:
             after, head = await self._store.place(self.name)
             if after is None:
                 after = await self.register()
+            kept, after = after, max(after, self._done if self._done <= head else 0)
             if after >= head:
+                await self._save(kept)
                 return Part(after, head, [])
             try:
                 changes = await self._store.changes(after, limit=limit or self._limit, collections=self._collections)
@@ -83,20 +88,32 @@ class Follower:
                 floor = await self._store.floor()
                 log.error("stage.gap", stage=self.name, after=after, up_to=floor)  # what lies between is stored alone
                 await self._store.advance(self.name, floor)
+                self._done = 0
                 continue
             if not changes:
+                await self._save(kept)
                 await self._follow(after, head)
             return Part(after, head, changes)
 
     async def taken(self, part: Part) -> int:
-        """All of it has been worked on; returns how many changes that were."""
+        """All of it has been worked on; returns how many changes that were. The cursor follows now, soon, or when there
+        is nothing more."""
         if part.changes:
-            await self._store.advance(self.name, part.end)
+            self._done = part.end
+            if time.monotonic() - self._saved >= SAVE_S:
+                await self._save(part.after)
         return self.noted(part)
+
+    async def _save(self, kept: int) -> None:
+        """`kept` is where the cursor stands."""
+        if self._done > kept:
+            await self._store.advance(self.name, self._done)
+            self._saved = time.monotonic()
 
     def noted(self, part: Part) -> int:
         """The same, where the cursor was moved by the transaction that wrote what was made of it."""
         if part.changes:
+            self._done = part.end
             self._moved = time.monotonic()
         return len(part.changes)
 
