@@ -184,7 +184,7 @@ async def test_the_last_whole_snapshot_is_shown(place: Place) -> None:
     assert sorted(await place.ask(names)) == [["Ada"], ["Bob"], ["Other"]]
     await place.world.store.tenant(A).write(lambda tx: tx.delete("users", "u2"), actor="test")
     assert await place.round() == [], "nothing is due"
-    assert await place.round(after=EVERY["ExposureGraph"]) == ["ExposureGraph"]
+    assert await place.round(after=EVERY["ExposureGraph"]) == list(EVERY)
     assert sorted(await place.ask(names)) == [["Ada"], ["Other"]]
     number = int(place.now.timestamp() * 1_000) + 1
     cut_off = graph_rows.of_snapshot(
@@ -217,7 +217,30 @@ async def test_identities_each_day(place: Place) -> None:
         ["ada@contoso.example", ["Admins"], ["Global Administrator"], "", "high", "atRisk", True],
         ["bob@contoso.example", None, None, "ada@contoso.example", "", "", None],
     ]
-    await place.round(after=timedelta(hours=23))
-    assert await place.ask("IdentityInfo | count") == [[2]]
-    assert await place.round(after=timedelta(hours=1)) == ["IdentityInfo"]
+    assert await place.round(after=timedelta(hours=12)) == list(EVERY)
+    assert await place.round(after=timedelta(hours=11)) == ["ExposureGraph"]
+    assert await place.ask("IdentityInfo | count") == [[4]]
+    assert "IdentityInfo" in await place.round(after=timedelta(hours=13))
     assert await place.ask("IdentityInfo | where Timestamp > ago(1h) | count") == [[2]]
+    assert await place.round(after=timedelta(hours=23)) == ["ExposureGraph"]
+    assert await place.round(after=timedelta(hours=1)) == ["IdentityInfo"], "each day"
+
+
+async def test_a_directory_that_comes_bit_by_bit(place: Place) -> None:
+    """Soon after the first snapshot there is another, then half as often each time."""
+    assert await place.round() == list(EVERY)
+    due = [minute for minute in range(1, 100) if await place.round(after=timedelta(minutes=1))]
+    assert due == [5, 10, 20, 40, 80]
+
+
+async def test_a_tenant_without_anything(place: Place) -> None:
+    """Writes nothing, also where the clock goes on; what it has then is there in the next round."""
+    stage = SnapshotStage(place.world.store, place.lake, _nobody, clock=lambda: place.now)
+    before = await place.lake.head()
+    assert await stage.round(B) == [] and await place.lake.head() == before
+    place.now += timedelta(minutes=1)
+    assert await stage.round(B) == [] and await place.lake.head() == before
+
+
+async def _nobody() -> list[str]:
+    return []

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from bartizan.errors import Conflict, StorageFull, Timeout, Unavailable
 from bartizan.lake import graph_rows as graph
@@ -28,7 +29,8 @@ from bartizan.odata.tree import Compare, Literal, Order, Path
 from bartizan.store.interface import Query, Store, TenantStore, Tx
 
 EVERY: Mapping[str, timedelta] = {"IdentityInfo": timedelta(hours=24), "ExposureGraph": timedelta(hours=6)}
-PLACE = "snapshots"  # of a tenant: when each was made last
+YOUNG = timedelta(minutes=5)  # from the first that has rows to the next: a directory comes bit by bit
+PLACE = "snapshots"  # of a tenant: what was made last
 ACTOR = "snapshots"
 LOOK_S = 60.0  # between two looks at what is due
 PAGE = 500  # objects that are read, and rows that are appended, at a time
@@ -41,6 +43,21 @@ _PASSING = (StorageFull, Unavailable, Timeout, Conflict)
 log = structlog.get_logger(__name__)
 
 Tenants = Callable[[], Awaitable[Iterable[str]]]
+
+
+class _Made(Struct):
+    """The last snapshot: when it was made, with how many rows, and when the first was that had any."""
+
+    at: float = 0.0
+    rows: int = 0
+    first: float | None = None
+
+    def due(self, every: timedelta, now: float) -> bool:
+        """Half as often each time, until it is as often as it is to be. A tenant without anything is looked at again
+        in every round."""
+        if not self.rows or self.first is None:
+            return True
+        return now - self.at >= min(every.total_seconds(), max(YOUNG.total_seconds(), self.at - self.first))
 
 
 class SnapshotStage:
@@ -73,15 +90,21 @@ class SnapshotStage:
         """Makes what is due; which that were."""
         store, now = self._store.tenant(tenant), self._clock()
         kept = await store.value(PLACE)
-        done: dict[str, float] = {} if kept is None else msgspec.json.decode(kept, type=dict[str, float])
-        due = [name for name, every in EVERY.items() if now.timestamp() - done.get(name, 0.0) >= every.total_seconds()]
+        done: dict[str, _Made] = {} if kept is None else msgspec.json.decode(kept, type=dict[str, _Made])
+        due = [name for name, every in EVERY.items() if done.get(name, _Made()).due(every, now.timestamp())]
+        made: list[str] = []
         for name in due:
-            began = time.monotonic()
-            rows = await (self._identities(store, now) if name == "IdentityInfo" else self._graph(store, now))
-            done[name] = now.timestamp()
+            began, before = time.monotonic(), done.get(name, _Made())
+            empty = before.rows == 0
+            rows = await (self._identities(store, now) if name == "IdentityInfo" else self._graph(store, now, empty))
+            if rows == 0 and empty:
+                continue
+            first = before.first if before.first is not None or not rows else now.timestamp()
+            done[name] = _Made(now.timestamp(), rows, first)
             await store.write(partial(_keep, done=msgspec.json.encode(done)), actor=ACTOR)
             log.info("snapshot", tenant=tenant, of=name, rows=rows, seconds=round(time.monotonic() - began, 1))
-        return due
+            made.append(name)
+        return made
 
     async def _identities(self, store: TenantStore, now: datetime) -> int:
         count, at, around = 0, instant(now), await _Around.read(store)
@@ -93,13 +116,13 @@ class SnapshotStage:
             count += len(rows)
         return count
 
-    async def _graph(self, store: TenantStore, now: datetime) -> int:
+    async def _graph(self, store: TenantStore, now: datetime, empty: bool) -> int:
         made = _Graph(self._lake, store, int(now.timestamp() * 1_000))
         await made.objects()
         await made.relations()
         await made.grants()
         await made.alerts(now)
-        return await made.end()
+        return await made.end(marked=not empty)
 
 
 def _keep(tx: Tx, done: bytes) -> None:
@@ -220,10 +243,11 @@ class _Graph:
         await self._put(made[1])
         return made[0]
 
-    async def end(self) -> int:
-        """A snapshot of nothing is one too: what was there is gone."""
+    async def end(self, *, marked: bool) -> int:
+        """A snapshot of nothing is one too where it is `marked`: what was there is gone."""
         await self._flush()
-        await self._lake.append(self._store.tenant, graph.last_rows(self._number))
+        if self._count or marked:
+            await self._lake.append(self._store.tenant, graph.last_rows(self._number))
         return self._count
 
     async def _put(self, row: TableRow) -> None:
