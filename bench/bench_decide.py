@@ -31,6 +31,7 @@ USERS, GROUPS, POLICIES = 10_000, 500, 100
 NESTED = 10  # groups in one group above them
 BAR_MS = 20.0
 WARM_S = 2.0
+SETTLE_S = 50.0  # in which the worker looks at a directory that is new to it
 
 _ECHO = """
 import json, sys
@@ -156,6 +157,7 @@ async def measure(data: Path, rate: int, seconds: float) -> None:
                 made = await answer.json()
                 assert answer.status == 201, made
             decide = f"{root}/beta/identity/conditionalAccess/decide"
+            await asyncio.sleep(SETTLE_S)
             await paced(session, decide, rate, WARM_S)
             writer = asyncio.create_task(changing(session, f"{path}/{made['value'][0]['id']}"))
             own, body = await paced(session, decide, rate, seconds)
