@@ -17,7 +17,7 @@ from tests.wire.test_survival import ALERTS, placed
 
 from bartizan.app.handover import handover
 from bartizan.lake.buffer import open_lake
-from bartizan.lake.manifest import PARTS, Manifest
+from bartizan.lake.manifest import Manifest
 from bartizan.lake.sqlite import FILE
 from bartizan.lake.storage import Storage, view
 from bartizan.settings import load
@@ -80,11 +80,11 @@ def test_told_to_stop_while_it_opens(tmp_path: Path) -> None:
 
 def test_told_to_stop_while_it_writes(tmp_path: Path) -> None:
     """Again and again, at another moment of its work."""
-    for number in range(4):
+    for number in range(6):
         appended(tmp_path, 5_000)
         with lake_process(tmp_path) as process:
-            until(lambda: any((tmp_path / "lake" / PARTS).glob("*")))
-            time.sleep(number / 20)
+            until(lambda: has_open(process.pid, tmp_path / FILE))
+            time.sleep(0.15 * number)  # from its first look at the buffer to files that are there
             process.terminate()
 
 
