@@ -6,8 +6,9 @@
 import argparse
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
+from heapq import nlargest
 from pathlib import Path
 
 from bartizan.identity.replay import replay
@@ -95,10 +96,14 @@ def shown(name: str, runs: Sequence[Measured]) -> list[str]:
         lines.append(f"  {what}: {value:.3f} (bar {BARS[what]}){'' if kept else ' MISSED'}")
     lines += [*_levels(runs), *_attacks(narrow, wide)]
     for what, found in (("0.1 %", narrow), ("1 %", wide)):
-        causes: Counter[str] = Counter()
+        causes = defaultdict[str, float](float)
         for each in found:
-            causes.update(each.causes)
-        lines.append(f"  false at {what}: " + ", ".join(f"{tag} {many:.0f}" for tag, many in causes.most_common(10)))
+            for tag, many in each.causes.items():
+                causes[tag] += many
+        lines.append(
+            f"  false at {what}: "
+            + ", ".join(f"{tag} {causes[tag]:.0f}" for tag in nlargest(10, causes, key=causes.__getitem__))
+        )
     return lines
 
 

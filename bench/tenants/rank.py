@@ -6,7 +6,7 @@ with the same score straddle a budget, each counts by its chance to be among the
 """
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
@@ -57,7 +57,7 @@ class Found(Struct):
     alerts: float
     true: float
     units: dict[str, list[float]] = field(default_factory=dict)  # by attack: found, of, events found, of
-    causes: Counter[str] = field(default_factory=Counter)
+    causes: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     named: int = 0  # of the true alerts that are more likely than not
     likely: int = 0
 
@@ -101,7 +101,7 @@ class Measured(Struct):
             found.alerts += chance
             if not each.attack:
                 for tag in each.tags:
-                    found.causes[tag] += chance  # type: ignore[assignment]
+                    found.causes[tag] += chance
                 continue
             found.true += chance
             if chance >= 0.5:

@@ -20,11 +20,12 @@ from bartizan.detect.named import columns_of, named
 from bartizan.detect.sieve import Looks, Sieve, Sieves
 from bartizan.hunt.service import Hunting
 from bartizan.lake.buffer import Lake, open_lake
+from bartizan.lake.coerce import find
 from bartizan.lake.duck import Duck
 from bartizan.lake.flush import Flusher
 from bartizan.lake.manifest import Manifest
 from bartizan.lake.readers import expected, position
-from bartizan.lake.tables import declare, table
+from bartizan.lake.tables import declare
 from bartizan.model.times import instant
 from bartizan.settings import Settings
 
@@ -45,7 +46,7 @@ class Events:
     matching: IndicatorStage
 
     async def add(self, name: str, *, tenant: str = A, **row: Any) -> None:
-        time = table(name).time  # type: ignore[union-attr]
+        time = find(name).time
         row = {**({time: instant(NOW)} if time else {}), **row}
         await self.lake.append(tenant, [(name, row)])
 
@@ -254,7 +255,7 @@ async def test_rows_of_any_kind(events: Events) -> None:
     declare(
         "GateLog", {"TimeGenerated": "datetime", "PeerAddress": "string", "ReferrerUrls": "dynamic", "Size": "long"}
     )
-    names = {(each.name, each.kind) for each in columns_of(table("GateLog"))}  # type: ignore[arg-type]
+    names = {(each.name, each.kind) for each in columns_of(find("GateLog"))}
     assert names == {("PeerAddress", "address"), ("ReferrerUrls", "url")}
     id = await tell(events.hunt.world)
     await follow(events.matching)
@@ -313,7 +314,7 @@ async def test_a_sieve_knows_all(hunt: Hunt) -> None:
 )
 def test_a_look_keeps_back_nothing(column: str, text: str, pair: Pair) -> None:
     """Written as most are or not, what bears a mark is let through; and what bears none is remembered as that."""
-    of = next(each for each in columns_of(table("DeviceNetworkEvents")) if each.name == column)  # type: ignore[arg-type]
+    of = next(each for each in columns_of(find("DeviceNetworkEvents")) if each.name == column)
     sieve = Sieve(10)
     sieve.add([pair, ("url", "other.example")])
     looks = Looks(sieve, EMPTY)
@@ -327,7 +328,7 @@ def test_a_look_keeps_back_nothing(column: str, text: str, pair: Pair) -> None:
 def test_a_list_says_more_than_a_value() -> None:
     """What says nothing in a column of one address may name two in a column of several."""
     one, several = (
-        next(each for each in columns_of(table("DnsEvents")) if each.name == name)  # type: ignore[arg-type]
+        next(each for each in columns_of(find("DnsEvents")) if each.name == name)
         for name in ("ClientIP", "IPAddresses")
     )
     sieve = Sieve(10)
@@ -341,7 +342,7 @@ def test_what_columns_name() -> None:
     """Of Microsoft's tables: which columns, and in which role."""
 
     def roles(name: str) -> dict[str, tuple[str, str]]:
-        return {each.name: (each.kind, each.role) for each in columns_of(table(name))}  # type: ignore[arg-type]
+        return {each.name: (each.kind, each.role) for each in columns_of(find(name))}
 
     assert roles("DeviceLogonEvents").keys() == {
         "RemoteIP", "InitiatingProcessSHA1", "InitiatingProcessSHA256", "InitiatingProcessMD5",
@@ -352,7 +353,7 @@ def test_what_columns_name() -> None:
     assert not {"DeviceAddress", "SourceMACAddress", "SourceNTDomain", "DeviceName"} & log.keys()
     assert roles("EmailEvents")["SenderIPv4"] == ("address", "sender")
     assert "AccountDomain" not in roles("DeviceEvents") and roles("SigninLogs") == {}
-    (column,) = [each for each in columns_of(table("UrlClickEvents")) if each.name == "UrlChain"]  # type: ignore[arg-type]
+    (column,) = [each for each in columns_of(find("UrlClickEvents")) if each.name == "UrlChain"]
     assert named(column, '["https://a.example/x","https://b.example/"]')[:2] == [
         ("url", "https://a.example/x", ""), ("domain", "a.example", ""),
     ]  # fmt: skip

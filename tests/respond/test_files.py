@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -56,9 +57,11 @@ async def site() -> AsyncIterator[Site]:
 @contextlib.asynccontextmanager
 async def reader(*prefixes: str, private: bool = True, most: int = 1_000, clock: Callable[[], float] | None = None,
                  lookup: Callable[[str, int], list[str]] | None = None) -> AsyncIterator[Files]:  # fmt: skip
-    more = {name: value for name, value in {"clock": clock, "lookup": lookup}.items() if value is not None}
+    more: dict[str, Any] = {
+        name: value for name, value in {"clock": clock, "lookup": lookup}.items() if value is not None
+    }
     policy = Policy(Rules(allow_private=private), connect_s=2.0)
-    made = Files(policy, Allowed(prefixes), most_bytes=most, limit_s=2.0, **more)  # type: ignore[arg-type]
+    made = Files(policy, Allowed(prefixes), most_bytes=most, limit_s=2.0, **more)
     try:
         yield made
     finally:

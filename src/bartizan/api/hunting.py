@@ -21,7 +21,8 @@ from bartizan.store.draft import inner
 from bartizan.store.interface import Query
 
 _SPACE = "microsoft.graph.security"
-_MAY = scopes("ThreatHunting.Read.All")
+READ, WRITE = "ThreatHunting.Read.All", "Bartizan.Hunting.ReadWrite.All"  # of hunts, and of what they may name beside
+_MAY = scopes(READ)
 
 T = TypeVar("T")
 

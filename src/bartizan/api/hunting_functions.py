@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
+from bartizan.api.hunting import READ, WRITE
 from bartizan.api.wire.note import note
 from bartizan.api.wire.write import check_match
 from bartizan.errors import BadRequest, Conflict, NotFound
@@ -17,7 +18,6 @@ from bartizan.hunt.service import Hunting
 from bartizan.store.draft import OWN, draft, inner
 from bartizan.store.interface import Stored, Tx
 
-READ, WRITE = "ThreatHunting.Read.All", "Bartizan.Hunting.ReadWrite.All"
 _GIVEN = ("body", "description", "isView", "name", "parameters")
 MAX_DESCRIPTION_CHARS = 8_192
 

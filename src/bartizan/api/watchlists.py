@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
+from bartizan.api.hunting import READ, WRITE
 from bartizan.api.wire.note import note
 from bartizan.api.wire.write import check_match
 from bartizan.errors import BadRequest, Conflict, NotFound
@@ -34,7 +35,6 @@ from bartizan.hunt.watchlists import (
 from bartizan.store.draft import OWN, inner
 from bartizan.store.interface import Stored, Tx
 
-READ, WRITE = "ThreatHunting.Read.All", "Bartizan.Hunting.ReadWrite.All"
 MAX_TOP = 1_000  # items of one answer
 MAX_SKIPPED_LINES = 1_000
 _BROUGHT = ("contentType", "numberOfLinesToSkip", "rawContent")  # items, in what a POST says of a watchlist

@@ -21,12 +21,13 @@ from bartizan.detect.indicators import Sighting
 from bartizan.detect.match import IndicatorStage
 from bartizan.detect.named import Column, Entity, columns_of, decoder_of, named
 from bartizan.detect.sieve import Looks, Sieve
-from bartizan.errors import BartizanError, Conflict, StorageFull, Timeout, Unavailable
+from bartizan.errors import BartizanError
 from bartizan.lake.buffer import Batch, Lake
 from bartizan.lake.readers import before, passed
 from bartizan.lake.tables import Table, table
 from bartizan.model import entities
 from bartizan.model.ids import stable_id
+from bartizan.store.follow import PASSING
 
 READER = "indicators"  # of the lake's buffer, which waits for it: see `lake.readers`
 STEP_ROWS, STEP_BYTES = 20_000, 16 * 2**20  # of the buffer that one step takes
@@ -38,7 +39,6 @@ AGAIN_S = 2.0  # after an error that passes
 _ABOUT = "DeviceId DeviceName Computer HostName AccountObjectId AccountUpn UserId UserPrincipalName AccountName".split()
 _ABOUT_SENSED = "SourceHostName SourceUserName SourceIP DestinationHostName DestinationIP".split()
 _SENSOR = "DeviceVendor"  # a table with this column calls the sensor a device
-_PASSING = (StorageFull, Unavailable, Timeout, Conflict)
 
 log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -59,7 +59,7 @@ class EventStage:
         while True:
             try:
                 taken = await self.step()
-            except _PASSING as error:
+            except PASSING as error:
                 log.warning("stage.waits", stage=READER, error=error.message)
                 await asyncio.sleep(AGAIN_S)
                 continue
@@ -103,7 +103,7 @@ class EventStage:
     async def _match(self, tenant: str, waiting: Sequence[Sighting]) -> None:
         try:
             await self._matching.raise_of_events(tenant, await self._matching.hits(tenant, waiting))
-        except _PASSING:
+        except PASSING:
             raise
         except (BartizanError, ValueError, KeyError, TypeError) as error:
             if len(waiting) == 1:  # it is in the lake; only what indicators say of it is missing

@@ -68,13 +68,7 @@ class LookBack:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._feed.run(self._gathered)
-
-    async def _gathered(self) -> int:
-        taken = await self.step()
-        if 0 < taken < STEP_CHANGES:
-            await asyncio.sleep(GATHER_S)
-        return taken
+        await self._feed.run(self.step, gather_s=GATHER_S)
 
     async def step(self) -> int:
         """Takes one bounded batch of indicators; returns how many changes that were, 0 if there were none."""

@@ -91,7 +91,7 @@ class IndicatorStage:
         self.sieves.forget()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._ordering())
-            group.create_task(self._feed.run(self._gathered))
+            group.create_task(self._feed.run(self.step, gather_s=GATHER_S))
 
     async def _ordering(self) -> None:
         while True:
@@ -101,12 +101,6 @@ class IndicatorStage:
                 except BartizanError as error:
                     log.warning("stage.waits", stage=ACTOR, tenant=tenant, error=error.message)
             await asyncio.sleep(ORDERS_S)
-
-    async def _gathered(self) -> int:
-        taken = await self.step()
-        if 0 < taken < STEP_CHANGES:
-            await asyncio.sleep(GATHER_S)
-        return taken
 
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""

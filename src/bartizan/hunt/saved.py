@@ -6,7 +6,7 @@ queries".
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 
@@ -35,7 +35,6 @@ MAX_BODY_CHARS = 32_768
 MAX_PARAMETERS_CHARS = 4_096
 MAX_CHARS = 2**20  # of all of a tenant
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_KINDS = ("scalar", "aggregate", "window")
 _OPEN = "a table of any columns"
 
 
@@ -134,11 +133,11 @@ def _callable(name: str) -> None:
 def _free(name: str) -> None:
     """BadRequest where the language or a table has the name."""
     from bartizan.hunt.binder.inline import TABULAR  # all functions with it: only who saves one pays for it
-    from bartizan.hunt.functions import known
+    from bartizan.hunt.functions import Kind, known
 
     if name in TABLES or name in VIEWS:
         raise BadRequest(f"name: there is a table {name}.")
-    if name.lower() in TABULAR or any(known(kind, name) for kind in _KINDS):  # type: ignore[arg-type]
+    if name.lower() in TABULAR or any(known(kind, name) for kind in get_args(Kind)):
         raise BadRequest(f"name: {name} is a function of the language.")
 
 

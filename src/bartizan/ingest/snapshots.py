@@ -18,7 +18,6 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from bartizan.errors import Conflict, StorageFull, Timeout, Unavailable
 from bartizan.lake import graph_rows as graph
 from bartizan.lake.buffer import Lake
 from bartizan.lake.graph_rows import Node
@@ -26,6 +25,7 @@ from bartizan.lake.identity_rows import user_rows
 from bartizan.lake.rows import TableRow
 from bartizan.model.times import instant
 from bartizan.odata.tree import Compare, Literal, Order, Path
+from bartizan.store.follow import PASSING
 from bartizan.store.interface import Query, Store, TenantStore, Tx
 
 EVERY: Mapping[str, timedelta] = {"IdentityInfo": timedelta(hours=24), "ExposureGraph": timedelta(hours=6)}
@@ -38,7 +38,6 @@ MOST_OBJECTS = 200_000  # of one set
 MOST_OF_ONE = 10_000  # edges from one object
 MOST_ALERTS = 5_000  # the newest
 ALERT_DAYS = timedelta(days=30)
-_PASSING = (StorageFull, Unavailable, Timeout, Conflict)
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +81,7 @@ class SnapshotStage:
             for tenant in await self._tenants():
                 try:
                     await self.round(tenant)
-                except _PASSING as error:
+                except PASSING as error:
                     log.warning("stage.waits", stage=ACTOR, tenant=tenant, error=error.message)
             await asyncio.sleep(LOOK_S)
 
