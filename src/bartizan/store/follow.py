@@ -16,7 +16,7 @@ from bartizan.store.interface import Change, Store
 
 IDLE_CHANGES = 1_000  # changes of other sets after which the cursor follows, so that retention can too ...
 IDLE_S = 60.0  # ... or this time
-SAVE_S = 0.5  # between two moves of a cursor that nothing was written with: after a crash so much is read again
+SAVE_S = 0.5  # between two moves of a cursor by itself: after a crash so much is read, and worked on, again
 PAUSE_S = 1.0  # after an error that passes
 MAX_PAUSE_S = 30.0
 
