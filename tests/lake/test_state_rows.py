@@ -137,6 +137,10 @@ def test_an_incident() -> None:
         "customTags": ["vip"],
         "comments": [{"comment": "done", "createdByDisplayName": "Ann", "createdDateTime": AT}],
         "priorityScore": 7,
+        "@bartizan.correlation": {
+            "firstActivityDateTime": "2026-11-23T01:00:00.0000000Z",
+            "lastActivityDateTime": "2026-11-23T02:00:00.0000000Z",
+        },
     }
     (row,) = by_table(alerts.incident_rows(incident, TENANT, AT, ["a-1", "a-2"]))["SecurityIncident"]
     has(
@@ -145,6 +149,8 @@ def test_an_incident() -> None:
             "TimeGenerated": AT,
             "IncidentName": "42",
             "IncidentNumber": 42,
+            "FirstActivityTime": "2026-11-23T01:00:00.0000000Z",
+            "LastActivityTime": "2026-11-23T02:00:00.0000000Z",
             "Status": "Closed",
             "ClosedTime": AT,
             "Classification": "TruePositive",
@@ -156,7 +162,18 @@ def test_an_incident() -> None:
     )
     open_one = {**incident, "status": "active", "id": "inc-x"}
     (row,) = by_table(alerts.incident_rows(open_one, TENANT, AT))["SecurityIncident"]
-    has(row, {"Status": "New", "Classification": None, "ClosedTime": None, "IncidentNumber": None, "AlertIds": []})
+    has(row, {"Status": "New", "Classification": None, "ClosedTime": None, "AlertIds": []})
+
+
+def test_each_incident_has_a_number_of_its_own_that_stays() -> None:
+    def number(id: str, **more: str) -> int:
+        (row,) = by_table(alerts.incident_rows({"id": id, **more}, TENANT, AT))["SecurityIncident"]
+        assert isinstance(row["IncidentNumber"], int) and 0 <= row["IncidentNumber"] < 2**31
+        return row["IncidentNumber"]
+
+    ids = [f"10c50d44-e5e2-88b7-8c68-{n:012x}" for n in range(1000)]
+    assert len({number(id) for id in ids}) == len(ids)
+    assert number(ids[7]) == number(ids[7], status="resolved")
 
 
 def test_risk() -> None:

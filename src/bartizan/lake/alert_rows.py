@@ -10,6 +10,7 @@ alertEvidence (microsoft.graph.security).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from bartizan.lake.plain import json_text
 from bartizan.lake.rows import Inner, TableRow, documented, first, list_of, object_of
@@ -138,6 +139,7 @@ def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()
     status = "Active" if status == "InProgress" else status
     judged = _of(_CLASSES, inner.get("classification")) or "Undetermined"
     redirected = inner.get("redirectIncidentId")
+    correlated = object_of(inner, "@bartizan.correlation")
     more = {name: inner[name] for name in ("priorityScore", "summary", "systemTags") if inner.get(name)}
     comments = [
         {
@@ -162,11 +164,13 @@ def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()
         "Owner": {"userPrincipalName": owner, "assignedTo": owner} if owner else None,
         "ProviderName": "Bartizan",
         "ProviderIncidentId": id,
+        "FirstActivityTime": correlated.get("firstActivityDateTime"),
+        "LastActivityTime": correlated.get("lastActivityDateTime"),
         "FirstModifiedTime": inner.get("createdDateTime"),
         "LastModifiedTime": at,
         "CreatedTime": inner.get("createdDateTime"),
         "ClosedTime": at if status == "Closed" else None,
-        "IncidentNumber": int(id) if isinstance(id, str) and id.isdecimal() and int(id) < 2**31 else None,
+        "IncidentNumber": _number(id) if isinstance(id, str) else None,
         "AlertIds": list(alerts),
         "Comments": comments,
         "Labels": [{"labelName": each, "labelType": "User"} for each in list_of(inner.get("customTags"))],
@@ -176,6 +180,12 @@ def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()
         "Type": "SecurityIncident",
     }
     return [documented("SecurityIncident", row)]
+
+
+def _number(id: str) -> int:
+    """Hunters group the rows of an incident by its number: the id where that is one, else what follows from the id
+    alone. Of 10,000 incidents two have the same number once in 40 tenants; IncidentName tells them apart."""
+    return int(id) if id.isdecimal() and int(id) < 2**31 else crc32(id.encode()) % 2**31
 
 
 # ---------------------------------------------------------------- evidence
