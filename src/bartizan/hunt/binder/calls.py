@@ -125,7 +125,7 @@ def _one_type(name: str, args: list[Expression], at: int) -> list[Expression]:
 
 def inside(rows: Rows) -> Rows:
     """What the arguments of an aggregate may read: no aggregates."""
-    return Rows(rows.fields, rows.sides, None, None, rows.groups, rows.all, rows.ingested)
+    return Rows(rows.fields, rows.sides, None, None, rows.groups, rows.all, rows.ingested, rows.open)
 
 
 def aggregate(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:

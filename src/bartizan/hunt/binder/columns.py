@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from re import findall
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder.calls import is_tuple, tuple_of
 from bartizan.hunt.binder.expressions import condition
@@ -110,7 +112,7 @@ def project_(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
                 told.add(part.name)
             name = taken.free(part.name) if part.name else taken.column()
             made.append((work.field(name, part.value.type), part.value))
-    return project(numbered(relation, rows.windows), made)
+    return replace(project(numbered(relation, rows.windows), made), open=False)
 
 
 def extend(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:

@@ -84,6 +84,8 @@ def _name(work: Work, node: tree.Name, names: Names, rows: Rows) -> Expression:
         return column.ref
     variable = names.find(node.name)
     if variable is None:
+        if rows.open:
+            return Value("dynamic", None)
         raise unknown(node.name, rows, node.at)
     if isinstance(variable, Later | FunctionOf):
         found = work.whole(tree.Pipe(tree.Source(node), at=node.at, end=node.end), names, rows)

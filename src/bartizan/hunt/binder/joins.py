@@ -66,7 +66,7 @@ def _joined(left: Relation, right: Relation, plan: Join, dropped: set[str]) -> R
     taken.names |= {each.name for each in others}
     named = [(taken.free(each.name) if each.name in mine else each.name, each) for each in others]
     fields = (*left.fields, *(Field(name, each.id, each.type) for name, each in named))
-    return Relation(plan, fields, (), left.source, False, left.ingested)
+    return Relation(plan, fields, (), left.source, False, left.ingested, open=left.open or right.open)
 
 
 def _conditions(
@@ -175,7 +175,8 @@ def united(work: Work, legs: Sequence[Relation], inner: bool, told: str) -> Rela
     outs = [Out(each.id, each.type) for each in shown]
     if ingested is not None:
         outs.append(Out(ingested.id, "datetime"))
-    return Relation(Union(outs, inputs, places), tuple(shown), (), "", False, ingested)
+    unknown = any(leg.open for leg in legs)
+    return Relation(Union(outs, inputs, places), tuple(shown), (), "", False, ingested, open=unknown)
 
 
 def _unique(leg: Relation) -> list[Ref]:

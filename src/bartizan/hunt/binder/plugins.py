@@ -7,6 +7,8 @@ Source: Kusto Query Language, "evaluate plugin operator", "bag_unpack plugin", "
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls, lookups
 from bartizan.hunt.binder.columns import ids
@@ -96,11 +98,12 @@ def _bag_unpack(work: Work, plugin: tree.Plugin, names: Names, relation: Relatio
     if plugin.schema is not None:
         members = [(each.name.removeprefix(prefix), each.type or "string") for each in plugin.schema
                    if each.name not in {field.name for field in kept}]  # fmt: skip
-        members = [(name, type_) for name, type_ in members if name not in ignored]
         told = {each.name for each in plugin.schema}
         kept = kept if plugin.open else [each for each in kept if each.name in told]
     else:
-        members = [each for each in _members(work, bag, relation, plugin.at) if each[0] not in ignored]
+        members = _members(work, bag, relation, plugin.at)
+    unknown = plugin.schema is None and not members
+    members = [each for each in members if each[0] not in ignored]
     made: dict[str, tuple[Field, Expression]] = {each.name: (each, each.ref) for each in kept}
     for name, type_ in members:
         value = convert(Path("dynamic", bag.ref, [name]), type_, plugin.at)
@@ -110,7 +113,8 @@ def _bag_unpack(work: Work, plugin: tree.Plugin, names: Names, relation: Relatio
         if called in made and conflict != "replace_source":
             raise KqlError("run", f"bag_unpack(): there is a column '{called}' already", plugin.at)
         made[called] = (work.field(called, type_), value)
-    return project(relation, list(made.values()))
+    found = project(relation, list(made.values()))
+    return replace(found, open=True) if unknown else found
 
 
 _TYPES: dict[str, Scalar] = {
@@ -147,11 +151,12 @@ def _common(kinds: set[str]) -> Scalar:
 
 def _pivot(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
     """A column for each value of the first, with the aggregate of its rows."""
+    relation = _completed(work, plugin, relation)
     pivot = _column(plugin, 0, relation)
     into: list[Aggregate] = []
     if len(plugin.call.args) > 1:
         call = _argument(plugin, 1)
-        counted = Rows(relation.by_name(), {}, into, None, (), relation.fields)
+        counted = Rows(relation.by_name(), {}, into, None, (), relation.fields, open=relation.open)
         found = work.bind(call, names, counted)
     else:
         found = calls.aggregate_of(work, "count", [], into, plugin.at)
@@ -175,7 +180,18 @@ def _pivot(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) ->
         aggregates.append(made)
         fields.append(Field(taken.free(value), made.id, made.type))
     plan = Summarize(relation.plan, [Column(field.id, value) for field, value in keys], aggregates)
-    return Relation(plan, tuple(fields))
+    return Relation(plan, tuple(fields), open=plugin.schema is None and not values)
+
+
+def _completed(work: Work, plugin: tree.Plugin, relation: Relation) -> Relation:
+    """With the columns that it names, where any may be there."""
+    known = relation.by_name()
+    named = [each.name for each in plugin.call.args if isinstance(each, tree.Name) and each.name not in known]
+    if not (relation.open and named):
+        return relation
+    made: list[tuple[Field, Expression]] = [(each, each.ref) for each in relation.fields]
+    made += [(work.field(name, "dynamic"), Value("dynamic", None)) for name in dict.fromkeys(named)]
+    return project(relation, made)
 
 
 def _values(work: Work, plugin: tree.Plugin, pivot: Field, relation: Relation, keys: set[str]) -> list[str]:

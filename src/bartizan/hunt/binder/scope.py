@@ -26,7 +26,8 @@ class Relation(Struct, frozen=True):
     """Rows that a query has at some step. The plan may have more columns than `fields`: they are hidden.
 
     `groups`: hidden columns by which everything is done apart (the rows of mv-apply, the parts of partition).
-    `source`: the name that `withsource` and `search` tell."""
+    `source`: the name that `withsource` and `search` tell. `open`: its columns follow from data of which there is none,
+    so that any name may be one of them (a rule is not to fail on the day on which nothing happens)."""
 
     plan: Plan
     fields: tuple[Field, ...]
@@ -35,6 +36,7 @@ class Relation(Struct, frozen=True):
     ordered: bool = False
     ingested: "Ref | None" = None  # when the row came in
     graph: "Graph | None" = None  # then the fields are none
+    open: bool = False
 
     def by_name(self) -> dict[str, Field]:
         return {each.name: each for each in self.fields}
@@ -46,11 +48,11 @@ class Relation(Struct, frozen=True):
         """The next step: other rows or columns, grouped as before."""
         kept = self.fields if fields is None else tuple(fields)
         kept_order = self.ordered if ordered is None else ordered
-        return Relation(plan, kept, self.groups, self.source, kept_order, self.ingested)
+        return Relation(plan, kept, self.groups, self.source, kept_order, self.ingested, open=self.open)
 
     def unnamed(self) -> "Relation":
         """No table by name any more."""
-        return Relation(self.plan, self.fields, self.groups, "", self.ordered, self.ingested)
+        return Relation(self.plan, self.fields, self.groups, "", self.ordered, self.ingested, open=self.open)
 
     def hidden(self) -> list[Ref]:
         """Columns that go on unseen."""
@@ -143,9 +145,15 @@ class Rows(Struct):
     groups: tuple[Ref, ...] = ()
     all: tuple[Field, ...] = ()
     ingested: "Ref | None" = None
+    open: bool = False  # a name that is none of these is null
 
     @staticmethod
     def of(relation: Relation) -> "Rows":
         return Rows(
-            relation.by_name(), all=relation.fields, groups=relation.groups, windows=[], ingested=relation.ingested
+            relation.by_name(),
+            all=relation.fields,
+            groups=relation.groups,
+            windows=[],
+            ingested=relation.ingested,
+            open=relation.open,
         )

@@ -36,7 +36,7 @@ class Summary:
         self.work = work
         self.names = names
         self.relation = relation
-        self.rows = Rows(relation.by_name(), all=relation.fields, groups=relation.groups, ingested=relation.ingested)
+        self.rows = calls.inside(Rows.of(relation))
         self.aggregates: list[Aggregate] = []
         self.keys: list[tuple[Field, Expression]] = []
         self.made: list[Made] = []
@@ -66,7 +66,7 @@ class Summary:
                 return self.any(named, call)
             if name in PERCENTILES:
                 return self.percentiles(named, call)
-        rows = Rows(self.rows.fields, {}, self.aggregates, None, self.rows.groups, self.rows.all, self.rows.ingested)
+        rows = replace(self.rows, aggregates=self.aggregates)
         for part in parts(self.work, named, self.names, rows):
             name, told = part.name, part.told and bool(named.names)
             self.made.append(Made(name, told, self.over_keys(part, named.at)))
