@@ -103,6 +103,8 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
     (f'{GRAPH} | graph-match (a)-->(b), (b)-->(c) where a.name == "B" project x = c.name', [["A"], ["X"]]),
     # A node without edges is a node.
     (f"{GRAPH} | graph-match (a) where a.age > 29 project x = a.name", [["A"], ["D"]]),
+    # A property of such a path is that of each of its edges.
+    (f'{GRAPH} | graph-match (a)-[e*2..2]->(b) where e.w[1] == 2 project x = b.name, e.w', [["C", [1, 2]]]),
     # No edge is gone along twice, unless cycles may.
     (
         f'{GRAPH} | graph-match (a)-[e*1..4]->(b) where a.name == "A" project x = b.name, p = map(e, w)',
@@ -232,7 +234,6 @@ REFUSED = [
     (f"{GRAPH}", "a graph is no answer"),
     (f"{GRAPH} | count", "does not work on a graph"),
     ("print x = 1 | graph-match (a)-->(b) project a.x", "works on a graph"),
-    (f"{GRAPH} | graph-match (a)-[e*1..3]->(b) project e.w", "'e'"),
     (f"{GRAPH} | graph-match (a)-[e]->(b) project map(e, w)", "several lengths"),
     (f"{GRAPH} | graph-match (a)-[e*1..99]->(b) project a.name", "at most"),
     (f"{GRAPH} | graph-match (a)-[e]->(b) project b.nothing", "nothing"),

@@ -126,6 +126,12 @@ def test_columns_beside_the_declared_ones_go_through_a_function() -> None:
         answer(query.replace("X:(b:long)", "X:(c:long)"))
 
 
+def test_what_is_gathered_along_a_path_is_named_as_it_is_written() -> None:
+    graph = f"{T} | extend c = a | make-graph a --> c with_node_id=n"
+    found = columns(f"{graph} | graph-match (x)-[e*1..2]->(y) project x.n, e.b, tostring(e.a), map(e, b), p = e.b")
+    assert found == "x_n:string e_b:dynamic e_a:string Column1:dynamic p:dynamic"
+
+
 def test_a_join_says_what_is_equal() -> None:
     with pytest.raises(KqlError, match="a join needs on") as raised:
         answer("Events | join kind=inner Other")
