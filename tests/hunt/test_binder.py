@@ -75,6 +75,19 @@ NAMED = [
      "a:string aggregated_a:long b:long x:long"),
     ("top-hitters 3 of a by b", "a:string approximate_sum_b:long"),
     ("count", "Count:long"),
+    ("count as n", "n:long"),
+    ("extend x = b > 0 | summarize countif(b > 1), countif(x), count(a), any(1), any(a)",
+     "countif_:long countif_x:long count_a:long any_:long any_a:string"),
+    ("summarize anyif(a, b > 0), take_anyif(a, b > 0), take_anyif('x', b > 0)",
+     "anyif_a:string a:string Column1:string"),
+    ("summarize arg_max(t, A = a, b)", "t:datetime A:string b:long"),
+    ("summarize percentile(toint(b), 5), binary_all_or(toint(b))", "percentile_b_5:long b:int"),
+    ("serialize c = row_cumsum(toint(b)) | project c, d.x - d.y, -d.x, b - d.x",
+     "c:int Column1:dynamic Column2:dynamic Column3:long"),
+    ("getschema kind=csl", "Schema:string"),
+    ("project sqrt(todecimal(b)), pow(b, todecimal(b)), todecimal(b) + 1.5", "b:real b1:real Column1:decimal"),
+    ("evaluate ipv4_lookup((datatable(n:string, b:long, c:long)[]), a, n, b)",
+     "a:string b:long d:dynamic t:datetime n:string c:long"),
     ("project-reorder t, a* asc", "t:datetime a:string b:long d:dynamic"),
     ("project-rename x = a | project-away b, d*", "x:string t:datetime"),
     ("project-keep t, a", "a:string t:datetime"),
@@ -92,6 +105,37 @@ NAMED = [
 @pytest.mark.parametrize(("step", "expected"), NAMED)
 def test_columns_are_named_and_typed(step: str, expected: str) -> None:
     assert columns(f"{T} | {step}") == expected
+
+
+def test_print_numbers_what_has_no_name() -> None:
+    """Neither a function nor a variable names a column of print."""
+    told = columns("let v = 1; print v, strlen('a'), dynamic([1])[0], x = v, series_fit_line(dynamic([1]))")
+    assert told.startswith("print_0:long print_1:long print_2:dynamic x:long series_fit_line__rsquare:real ")
+
+
+def test_two_columns_of_one_name_are_refused_where_rows_begin() -> None:
+    for query in ("print a = 1, a = 2", "datatable(a:long, a:string)[1, 'x']"):
+        with pytest.raises(KqlError, match="two columns 'a'"):
+            answer(query)
+
+
+def test_columns_beside_the_declared_ones_go_through_a_function() -> None:
+    query = f"let f = (X:(b:long)) {{ X | where b > 1 }}; {T} | invoke f()"
+    assert columns(query) == "a:string b:long d:dynamic t:datetime"
+    with pytest.raises(KqlError, match="must have a column 'c'"):
+        answer(query.replace("X:(b:long)", "X:(c:long)"))
+
+
+def test_what_is_gathered_along_a_path_is_named_as_it_is_written() -> None:
+    graph = f"{T} | extend c = a | make-graph a --> c with_node_id=n"
+    found = columns(f"{graph} | graph-match (x)-[e*1..2]->(y) project x.n, e.b, tostring(e.a), map(e, b), p = e.b")
+    assert found == "x_n:string e_b:dynamic e_a:string Column1:dynamic p:dynamic"
+
+
+def test_a_join_says_what_is_equal() -> None:
+    with pytest.raises(KqlError, match="a join needs on") as raised:
+        answer("Events | join kind=inner Other")
+    assert raised.value.at == 9
 
 
 def test_both_sides_of_a_join_keep_their_names() -> None:
@@ -131,9 +175,9 @@ def test_only_what_is_used_is_read() -> None:
 
 def test_lets_are_bound_where_they_stand() -> None:
     """A later let of the same name is not seen by an earlier one; what is unused is not looked at."""
-    assert columns("let x = 1; let y = x; let x = 'a'; let z = nonsense(); print y, x") == "y:long x:string"
+    assert columns("let x = 1; let y = x; let x = 'a'; let z = nonsense(); print y = y, x = x") == "y:long x:string"
     assert columns("let f = (n: long, m: long = 2) { n + m }; print a = f(1), b = f(m = 1, n = 3)") == "a:long b:long"
-    assert columns("let f = (T: (Name: string)) { T | extend n = 1 }; f(Events)") == "Name:string n:long"
+    assert columns("let f = (T: (Name: string)) { T | extend n = 1 }; f(Other)").endswith("Size:int n:long")
     assert (
         columns("let f = (T: (*), c: string) { T | where Name == c | count }; Events | invoke f('x')") == "Count:long"
     )

@@ -27,7 +27,7 @@ from bartizan.store.interface import Collection, Draft, Query, Store, TenantStor
 from bartizan.store.said import revised
 
 WRITE_RECORDS = 150  # of one write: at some 0.3 ms an alert the writer's lock is held under 50 ms
-CROWDED_RECORDS = 4  # while other tenants ask: what they wait for is to be short
+CROWDED_RECORDS = 1  # while other tenants ask: what they wait for is to be no longer than a change of their own
 KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
 MARKS = Collection(name="ingested", order=(("id", False),), feed=False, keep=KEEP_MARKS)

@@ -239,7 +239,17 @@ _NET = {
 }  # fmt: skip
 
 
+def _bracketed(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return name if name.isidentifier() else f"['{escaped}']"
+
+
 def getschema(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    kind = op.options.get("kind")
+    if isinstance(kind, tree.Name) and kind.name == "csl":
+        schema = work.field("Schema", "string")
+        told = ",".join(f"{_bracketed(each.name)}:{each.type}" for each in relation.fields)
+        return Relation(Values([Out(schema.id, schema.type)], [[Value("string", told)]]), (schema,))
     fields = (
         work.field("ColumnName", "string"),
         work.field("ColumnOrdinal", "long"),

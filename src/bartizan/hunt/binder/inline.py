@@ -11,11 +11,11 @@ from contextlib import contextmanager, nullcontext
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls
-from bartizan.hunt.binder.scope import Field, FunctionOf, Later, Names, Relation, Rows, ScalarOf, TableOf
+from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, ScalarOf, TableOf
 from bartizan.hunt.binder.work import MOST_CALLS, Bound, UnknownTable, Work, convert
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
-from bartizan.hunt.plan import Column, Expression, Project, Value, size
+from bartizan.hunt.plan import Value, size
 
 TABULAR = frozenset(
     ("materialize", "table", "view", "_getwatchlist", "_getwatchlistalias", "external_table", "materialized_view")
@@ -199,7 +199,7 @@ def _argument(
     if parameter.columns is not None:
         if not isinstance(found, Relation):
             raise KqlError("bind", f"{call.name}(): '{parameter.name}' must be a table", call.at)
-        return TableOf(work.share(_seen(work, found, parameter, call)))
+        return TableOf(work.share(_checked(found, parameter, call)))
     if isinstance(found, Relation):
         raise KqlError("bind", f"{call.name}(): '{parameter.name}' must be a value, not a table", call.at)
     if parameter.type is None:
@@ -207,10 +207,9 @@ def _argument(
     return ScalarOf(convert(found, parameter.type, call.at))
 
 
-def _seen(work: Work, found: Relation, parameter: tree.Parameter, call: tree.Call) -> Relation:
-    """The columns of a table that a function may use: those that it declares, or all."""
+def _checked(found: Relation, parameter: tree.Parameter, call: tree.Call) -> Relation:
+    """A table that has the columns which a function declares. Those beside them go through it."""
     by_name = found.by_name()
-    made: list[tuple[Field, Expression]] = []
     for each in parameter.columns or []:
         column = by_name.get(each.name)
         if column is None:
@@ -219,9 +218,4 @@ def _seen(work: Work, found: Relation, parameter: tree.Parameter, call: tree.Cal
             raise KqlError(
                 "bind", f"{call.name}(): column '{each.name}' must be a {each.type}, not {column.type}", call.at
             )  # fmt: skip
-        made.append((Field(each.name, work.id(), column.type), column.ref))
-    if parameter.open:
-        return found
-    columns = [Column(field.id, expression) for field, expression in made]
-    hidden = [Column(each.id, each) for each in found.hidden()]
-    return found.over(Project(found.plan, [*hidden, *columns]), [field for field, _ in made])
+    return found

@@ -49,7 +49,7 @@ def join(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Rel
     right = work.whole(op.body.right, names, Rows())
     if not isinstance(right, Relation):
         raise KqlError("bind", f"{op.name} needs a table", op.body.right.at)
-    on, same = _conditions(work, op.body.on, names, relation, right)
+    on, same = _conditions(work, op.body.on, names, relation, right, op.at)
     plan = Join(relation.cut(), right.cut(), kind, [(one, other) for one, other in on])  # type: ignore[arg-type]
     return _joined(relation, right, plan, same if lookup else set())
 
@@ -70,9 +70,11 @@ def _joined(left: Relation, right: Relation, plan: Join, dropped: set[str]) -> R
 
 
 def _conditions(
-    work: Work, on: Sequence[tree.Expr], names: Names, left: Relation, right: Relation
+    work: Work, on: Sequence[tree.Expr], names: Names, left: Relation, right: Relation, at: int
 ) -> tuple[list[tuple[Expression, Expression]], set[str]]:
     """Pairs of equal values, and the right columns that are keys themselves."""
+    if not on:
+        raise KqlError("bind", "a join needs on, and what is equal on both sides", at)
     pairs: list[tuple[Expression, Expression]] = []
     keys: set[str] = set()
     sides = Rows(sides={"$left": left.by_name(), "$right": right.by_name()})

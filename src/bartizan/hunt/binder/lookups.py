@@ -62,10 +62,10 @@ def _column(call: tree.Call, of: Relation, args: Sequence["tree.Expr | tree.Pipe
 
 
 def _together(work: Work, relation: Relation, asked: Asked, fits: Callable[[], Expression],
-              pairs: Sequence[Pair] = (), hidden: Field | None = None) -> Relation:  # fmt: skip
+              pairs: Sequence[Pair] = (), hidden: Sequence[Field] = ()) -> Relation:  # fmt: skip
     """Each row with every row of the table that fits it; where it is asked, rows without any too."""
     taken = Taken(relation.names())
-    kept = [each for each in asked.table.fields if hidden is None or each.id != hidden.id]
+    kept = [each for each in asked.table.fields if each not in hidden]
     shown = [Field(taken.free(each.name), each.id, each.type) for each in kept]
     joined: Plan = Filter(Join(relation.cut(), asked.table.cut(), "inner", list(pairs) or [(ALWAYS, ALWAYS)]), fits())
     if not _true(asked, "return_unmatched"):
@@ -92,13 +92,13 @@ def _ip(function: str) -> Callable[[Work, tree.Plugin, Names, Relation], Relatio
             asked.options["return_unmatched"] = constant(work.bind(rest[-1], names, Rows()), "a flag", call.at)
             rest = rest[:-1]
         sides = (relation, asked.table)
-        keys = [[_column(call, side, rest, index, "both tables").ref for side in sides] for index in range(len(rest))]
-        pairs: list[Pair] = [(one, other) for one, other in keys]
+        keys = [[_column(call, side, rest, index, "both tables") for side in sides] for index in range(len(rest))]
+        pairs: list[Pair] = [(one.ref, other.ref) for one, other in keys]
 
         def fits() -> Expression:
             return apply(function, [convert(address.ref, "string", call.at), network.ref], call.at)
 
-        return _together(work, relation, asked, fits, pairs)
+        return _together(work, relation, asked, fits, pairs, [other for _, other in keys])
 
     return lookup
 
@@ -128,7 +128,7 @@ def _geo(inside: str, distance: str) -> Callable[[Work, tree.Plugin, Names, Rela
                 return apply(inside, where, call.at)
             return apply("<=", [apply(distance, where, call.at), radius], call.at)
 
-        hidden = shape if before and not _true(asked, "return_lookup_key") else None
+        hidden = [shape] if before and not _true(asked, "return_lookup_key") else []
         return _together(work, relation, asked, fits, (), hidden)
 
     return lookup

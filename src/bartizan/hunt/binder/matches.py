@@ -19,7 +19,7 @@ from bartizan.hunt.binder.columns import parts
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.graphs import ENDS, KEY
 from bartizan.hunt.binder.joins import option, united
-from bartizan.hunt.binder.naming import Taken
+from bartizan.hunt.binder.naming import Taken, natural
 from bartizan.hunt.binder.order import first, sorted_
 from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, apply, project
@@ -28,6 +28,7 @@ from bartizan.hunt.plan import Expression, Filter, Join, Plan, SortKey, Value
 
 MOST_HOPS = 16  # of a path
 GATHERED = ("map", "any", "all")
+HIDDEN = "#"  # in a name that no query gives
 ALWAYS = Value("long", 1)
 
 
@@ -92,9 +93,10 @@ class _Match:
         if self.shortest:
             found = self._shortest(body, found)
         taken, made = Taken(), list[tuple[Field, Expression]]()
-        for column in columns:
+        for written, column in zip(body.project, columns, strict=True):
             for part in parts(self.work, column, self.names, rows):
-                name = taken.free(part.name) if part.name else taken.column()
+                own = natural(written.expr) if HIDDEN in part.name else part.name
+                name = taken.free(own) if own else taken.column()
                 made.append((self.work.field(name, part.value.type), part.value))
         return project(found, made)
 
@@ -106,6 +108,9 @@ class _Match:
             return node
         if isinstance(node, tree.Call) and node.name.lower() in GATHERED and len(node.args) == 2:
             return self._gather(node)
+        if isinstance(node, tree.Member) and isinstance(node.of, tree.Name) and node.of.name in self.lengths:
+            of = tree.Name(node.name, at=node.at, end=node.end)  # the property of each edge of a path
+            return self._gather(tree.Call("map", [node.of, of], at=node.at, end=node.end))
         changes = {
             name: self._lifted(getattr(node, name)) for name in node.__struct_fields__ if name not in ("at", "end")
         }
@@ -120,7 +125,7 @@ class _Match:
                 "bind", f"{node.name}() takes an edge of several lengths, or the inner nodes of one", node.at
             )
         how = node.name.lower()
-        name = f"{node.name}#{len(self.gathered)}"
+        name = f"{node.name}{HIDDEN}{len(self.gathered)}"
         field = self.work.field(name, "dynamic" if how == "map" else "bool")
         self.gathered.append(Gathered(how, inner, path.name, of, field))
         return tree.Name(name, at=node.at, end=node.end)

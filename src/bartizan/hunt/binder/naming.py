@@ -91,7 +91,7 @@ def _of_call(node: tree.Call) -> str:
         given = bare(node.args[0])
         return str(given.value) if isinstance(given, tree.Constant) else ""
     if name in BEFORE:
-        first = natural(node.args[0]) if node.args and name not in ("count", "countif", "cnt") else ""
+        first = natural(node.args[0]) if node.args else ""
         return f"{BEFORE[name]}_{first}"
     return ""
 

@@ -101,7 +101,8 @@ def sample_distinct(work: Work, op: tree.Operator, names: Names, relation: Relat
 
 
 def count(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
-    name = op.body.name if isinstance(op.body, tree.Label) else "Count"
+    told = op.options.get("as")
+    name = told.name if isinstance(told, tree.Name) else "Count"
     into: list[Aggregate] = []
     made = aggregate_of(work, "count", [], into, op.at)
     assert isinstance(made, Ref)

@@ -197,6 +197,9 @@ def _materialize(work: Work, call: tree.Call, names: Names) -> Relation:
 
 def _datatable(work: Work, node: tree.Datatable, names: Names) -> Relation:
     fields = tuple(work.field(each.name, each.type or "string") for each in node.columns)
+    for index, field in enumerate(fields):
+        if field.name in {each.name for each in fields[:index]}:
+            raise KqlError("bind", f"there are two columns '{field.name}'", node.at)
     width = len(fields)
     if not width or len(node.values) % width:
         raise KqlError("bind", f"{len(node.values)} values do not fill rows of {width} columns", node.at)
@@ -231,12 +234,18 @@ def _range(work: Work, node: tree.Range, names: Names) -> Relation:
 
 
 def _print(work: Work, node: tree.Print, names: Names) -> Relation:
-    taken, fields, values = Taken(name for each in node.columns for name in each.names), [], []
+    told = [name for each in node.columns for name in each.names]
+    for index, name in enumerate(told):
+        if name in told[:index]:
+            raise KqlError("bind", f"there are two columns '{name}'", node.at)
+    taken, fields, values = Taken(told), [], []
     from bartizan.hunt.binder.columns import parts
 
     for index, each in enumerate(node.columns):
-        for part in parts(work, each, names, Rows()):
-            name = part.name if part.told and each.names else taken.free(part.name or f"print_{index}")
+        found = parts(work, each, names, Rows())
+        for part in found:
+            own = part.name if len(found) > 1 else f"print_{index}"
+            name = part.name if part.told and each.names else taken.free(own)
             fields.append(work.field(name, part.value.type))
             values.append(part.value)
     return Relation(Values([Out(each.id, each.type) for each in fields], [values]), tuple(fields))

@@ -105,6 +105,7 @@ class Summary:
             own = natural(each)
             value = calls.scalar_any(self.work, each, self.names, self.rows)
             told = f"{kind}_{given}_{own}" if old else own or f"{kind}_{given}_arg{index}"
+            told = call.named.get(index, told)
             found.append((told, value))
         function = "arg_max" if kind == "max" else "arg_min"
         self.several(named, [(told, self.put(function, [value, by], call.at)) for told, value in found])
@@ -112,7 +113,7 @@ class Summary:
     def any(self, named: tree.Named, call: tree.Call) -> None:
         """Of several columns: all of one row."""
         name = call.name.lower()
-        before = "any_" if name in ("any", "anyif") else ""
+        before = f"{name}_" if name in ("any", "anyif") else ""
         args = call.args[:-1] if name.endswith("if") else call.args
         found: list[tuple[str, Expression]] = []
         for index, each in enumerate(args):
@@ -122,7 +123,7 @@ class Summary:
             else:
                 value = calls.scalar_any(self.work, each, self.names, self.rows)
                 own = natural(each)
-                found.append((before + own if own else f"any_arg{index}", value))
+                found.append((before + own if own or len(args) == 1 else f"any_arg{index}", value))
         function = "first_row" if len(found) > 1 else "take_any"
         start = len(self.aggregates)
         self.several(named, [(told, self.put(function, [value], call.at)) for told, value in found])

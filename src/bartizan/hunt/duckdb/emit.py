@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from bartizan.hunt import plan as p
 from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.duckdb import expand, joins, literal, scans, windows
+from bartizan.hunt.duckdb.literal import atomic
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, plain, subquery
 from bartizan.hunt.duckdb.values import shown
 from bartizan.hunt.fault import KqlError
@@ -244,9 +245,10 @@ class Emitter:
         inner = self.ready(inner, [each.expression for each in node.keys])
         order = []
         for key in node.keys:
-            if isinstance(key.expression, p.Value):
-                continue
-            order += self.order_keys(key, self.expr(key.expression, inner.columns))
+            sql = self.expr(key.expression, inner.columns)
+            if isinstance(key.expression, p.Value) or (sql.startswith("'") and atomic(sql)):
+                continue  # what is the same in all rows orders none; DuckDB refuses it
+            order += self.order_keys(key, sql)
         return Select(inner.source, inner.columns, inner.where, order)
 
     def order_keys(self, key: p.SortKey, sql: str) -> list[OrderKey]:

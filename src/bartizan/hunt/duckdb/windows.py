@@ -98,6 +98,8 @@ def _window(emitter: "Emitter", one: p.Windowed, base: Select, place: str, run: 
             total = f"sum({args[0]}) {so_far}"
             if one.type in ("long", "timespan"):
                 return f"kql_wrap(coalesce({total}, 0::HUGEINT)::HUGEINT)"
+            if one.type == "int":
+                return f"(((coalesce({total}, 0) + {2**31}) & {2**32 - 1}) - {2**31})::INTEGER"
             return f"coalesce({total}, 0)::DOUBLE"
         case "prev" | "next":
             return _neighbour(one, args, over)

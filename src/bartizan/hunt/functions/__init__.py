@@ -14,8 +14,8 @@ Several declarations of one name are its overloads: the one that needs the fewes
 equals.
 An operator is declared under its own sign (`+`, `==`, `has_cs`), a negative (`!has`) likewise.
 
-A dynamic argument is converted to what a signature asks for, as `tostring` and its kin do; a number widens; nothing
-else is converted by itself.
+A dynamic argument is converted to what a signature asks for, as `tostring` and its kin do; a number widens, and a
+decimal becomes a real where only reals are taken; nothing else is converted by itself.
 
 How an engine says it: a text, where {0} {1} stand for the arguments, {args} for all with commas; or a function of the
 arguments' texts and the `plan.Apply` (or `plan.Aggregate`) that gives the text. An engine that a declaration does not
@@ -278,6 +278,8 @@ def _price(given: Scalar, wanted: Scalar, take: str) -> int | None:
         return 0
     if given in NUMBERS and wanted in NUMBERS and NUMBERS.index(given) < NUMBERS.index(wanted):
         return NUMBERS.index(wanted) - NUMBERS.index(given)
+    if given == "decimal" and wanted == "real" and take == "real":
+        return 5  # where nothing takes the decimal itself
     return 10 if given == "dynamic" else None
 
 

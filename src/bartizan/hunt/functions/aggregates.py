@@ -128,8 +128,9 @@ for _name, _function in (("stdev", "stddev_samp"), ("stdevp", "stddev_pop"), ("v
                          ("variancep", "var_pop")):  # fmt: skip
     _both(_name, "real -> real", _spread(_function))
 for _name, _function in (("and", "bit_and"), ("or", "bit_or"), ("xor", "bit_xor")):
-    aggregate(f"binary_all_{_name}", "long -> long",
-              duckdb=_plain(lambda args, one, do=_function: f"{do}({args[0]}){args.only()}"))  # type: ignore[misc]  # fmt: skip
+    for _type in ("int", "long"):
+        aggregate(f"binary_all_{_name}", f"{_type} -> {_type}",
+                  duckdb=_plain(lambda args, one, do=_function: f"{do}({args[0]}){args.only()}"))  # type: ignore[misc]  # fmt: skip
 
 
 def _together(function: str) -> Body:
@@ -325,7 +326,7 @@ def _weighted_list(args: Arguments, one: Aggregate) -> str:
     return _array(f"[{', '.join(_weighted(each, args) for each in _share(one, 2))}]", one.args[0].type)
 
 
-for _type in ("long", "int", "real", "decimal", "datetime", "timespan"):
+for _type in ("long", "real", "decimal", "datetime", "timespan"):
     aggregate("percentile", f"{_type} real! -> {_type}", duckdb=_plain(_percentile))
     aggregate("percentilew", f"{_type} long real! -> {_type}",
               duckdb=_plain(lambda args, one: _weighted(_share(one, 2)[0], args)))  # fmt: skip

@@ -16,7 +16,7 @@ from math import isnan
 from re import compile as pattern
 from re import escape
 
-from bartizan.hunt.duckdb.literal import once, text
+from bartizan.hunt.duckdb.literal import as_json, once, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.functions import APART, TOGETHER, Say, function
 from bartizan.hunt.plan import Apply, Expression, Value
@@ -70,7 +70,11 @@ def _floored(a: str, b: str) -> str:
 
 
 def _remainder_real(args: Sequence[str], apply: Apply) -> str:
-    return once(args, lambda a, b: f"CASE WHEN {a} % {b} < 0 THEN {a} % {b} + abs({b}) ELSE {a} % {b} END")
+    return once(args, _floored_real)
+
+
+def _floored_real(a: str, b: str) -> str:
+    return f"CASE WHEN {a} % {b} < 0 THEN {a} % {b} + abs({b}) ELSE {a} % {b} END"
 
 
 def _shift(instant: str, sign: str, span: str, ticks: Expression) -> str:
@@ -121,6 +125,29 @@ function("-", "decimal -> decimal", duckdb="(-{0})")
 function("-", "timespan -> timespan", duckdb="kql_wrap(-({0}::HUGEINT))")
 for _type in ("int", "long", "real", "decimal", "timespan"):
     function("+", f"{_type} -> {_type}", duckdb="{0}")
+
+# Of two dynamic values what their numbers give, dynamic again: a whole number where both are. The rest gives null.
+macro("kql_number(x) := CASE WHEN json_type(x) IN ('BIGINT', 'UBIGINT', 'DOUBLE') THEN try_cast(x AS DOUBLE) END")
+macro("kql_whole(x) := CASE WHEN json_type(x) IN ('BIGINT', 'UBIGINT') THEN try_cast(x AS BIGINT) END")
+
+
+def _of_dynamics(sign: str, whole: str) -> None:
+    """`whole`: what two whole numbers x and y give."""
+    name = {"+": "sum", "-": "difference", "*": "product", "/": "ratio", "%": "rest"}[sign]
+    numbers = ["kql_number(x)", "kql_number(y)"]
+    real = once(numbers, _floored_real) if sign == "%" else f"{numbers[0]} {sign} {numbers[1]}"
+    macro(
+        f"kql_{name}(x, y) := CASE WHEN kql_whole(x) IS NOT NULL AND kql_whole(y) IS NOT NULL "
+        f"THEN ({whole})::VARCHAR ELSE {as_json(f'({real})', 'real')} END"
+    )
+    function(sign, "dynamic dynamic -> dynamic", duckdb=f"kql_{name}({{0}}, {{1}})")
+
+
+for _sign in "+-*":
+    _of_dynamics(_sign, f"kql_wrap(kql_whole(x)::HUGEINT {_sign} kql_whole(y))")
+_of_dynamics("/", "kql_wrap(kql_whole(x)::HUGEINT // nullif(kql_whole(y), 0))")
+_of_dynamics("%", once(["kql_whole(x)", "kql_whole(y)"], _floored))
+function("-", "dynamic -> dynamic", duckdb="kql_difference('0', {0})")
 
 
 # ------------------------------------------------------------------ comparisons

@@ -9,7 +9,7 @@ Source: Kusto Query Language, "Window functions overview" and the page of each.
 from bartizan.hunt.functions import window
 
 window("row_number", "long? bool? -> long")
-for _type in ("long", "real", "decimal", "timespan"):
+for _type in ("long", "real", "decimal", "timespan", "int"):
     window("row_cumsum", f"{_type} bool? -> {_type}")
 window("row_rank_dense", "any bool? -> long")
 window("row_rank_min", "any bool? -> long")
