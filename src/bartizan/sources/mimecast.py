@@ -1,6 +1,7 @@
 """Mimecast email security: receipt, process, delivery, spam, antivirus and threat protection logs.
 
-Source: Mimecast, "Threats, security events and data for CG: SIEM events", "Enhanced logging".
+Source: Mimecast, "Threats, security events and data for CG: SIEM events", "Enhanced logging", "Cloud Integrated
+events"; API 1.0, "Get TTP URL logs", "Get TTP attachment protection logs", "Get TTP impersonation protect logs".
 """
 
 import re
@@ -28,25 +29,37 @@ _FOUND = {
     "email_ttp_url": "Phishing",
     "email_ttp_iep": "Phishing",
 }
+# What Cloud Integrated found in a mail; the rest it only let pass or calls spam.
+_THREATS = {"malware": "Malware", "phishing": "Phishing", "untrustworthy": "Phishing"}
+_CLEAN = frozenset({"clean", "safe"})
+_HELD = frozenset({"rej", "hld", "block", "blocked", "hold", "bnc"})
+
+
+_SENDING = ("senderIp", "IP", "sourceIp", "senderIpAddress", "sendingIp")
 
 
 class Mimecast(Shape):
     name = "mimecast"
     vendor = "Mimecast"
     product = "Email Security"
-    marks = "aggregateId+processingId accountId+aggregateId processingId+senderEnvelope acc+datetime+aCode"
+    marks = (
+        "aggregateId+processingId accountId+aggregateId processingId+senderEnvelope acc+datetime+aCode "
+        "userEmailAddress+ttpDefinition+scanResult recipientAddress+actionTriggered+definition "
+        "recipientAddress+taggedMalicious+impersonationResults data.clickLogs data.attachmentLogs "
+        "data.impersonationLogs"
+    )
     pattern = re.compile(r"\bacc=\w+\|.{0,200}?\b(?:aCode|SourceIP|Sender|IP)=|datetime=[^|]{10,40}\|(?:aCode|acc)=")
     sourcetypes = ("mimecast:*", "mimecast")
     table = "MimecastEvents"
     columns = {"EventType": "type", "Subtype": "subtype", "Action": "action", "Direction": "direction Dir Route"}
-    wrappers = ("value", "data")
+    wrappers = ("value", "data", "clickLogs", "attachmentLogs", "impersonationLogs")
     alert = Paths(
-        id="processingId aggregateId aCode+Virus",
+        id="processingId aggregateId aCode+Virus id",
         title="virusFound Virus fileName url subject type",
-        description="threatDictionary definition",
+        description="threatDictionary definition ttpDefinition details",
         vendor_category="type eventType subtype",
-        detector="virusFound Virus definition type eventType",
-        first="timestamp datetime eventTime",
+        detector="virusFound Virus definition ttpDefinition type eventType",
+        first="timestamp datetime eventTime date",
         threat="virusFound Virus",
         fold="recipients senderEnvelope virusFound",
     )
@@ -54,45 +67,64 @@ class Mimecast(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         """Objects, or the older lines of `key=value` between bars."""
         if record.data is not None:
-            return objects_of(record, *self.wrappers)
+            inner = [key for key in self.wrappers[2:] if Fields(record.data).has(f"data.{key}")]
+            return objects_of(record, *(f"data.{key}" for key in inner), *self.wrappers)
         found: dict[str, Any] = dict(pairs.separated(record.text.strip(), "|"))
         return [Fields(found)] if len(found) > 1 else []
 
     def is_alert(self, fields: Fields) -> bool:
-        return _kind(fields) in _FOUND or fields.text("virusFound", "Virus") is not None
+        if (fields.text("scanResult", "result") or "").lower() in _CLEAN:
+            return False
+        return _found(fields) is not None or fields.text("virusFound", "Virus") is not None
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        text = fields.text("recipients", "recipient", "Rcpt", "recipientAddress") or ""
-        for recipient in [part.strip() for part in text.split(",")][:50]:
+        to = fields.texts("recipients", "recipient", "Rcpt", "recipientAddress", "userEmailAddress")
+        for recipient in [part.strip() for text in to for part in text.split(",")][:50]:
             evidence.message(
                 None,
                 internet_id=fields.text("messageId", "MsgId"),
                 sender=fields.text("senderHeader", "headerFrom", "fromAddress"),
-                envelope_sender=fields.text("senderEnvelope", "sender", "Sender"),
+                envelope_sender=fields.text(
+                    "senderEnvelope", "sender", "Sender", "senderAddress", "fromUserEmailAddress"
+                ),
                 recipient=recipient,
-                sender_ip=fields.text("senderIp", "IP", "sourceIp"),
+                sender_ip=fields.text(*_SENDING),
                 subject=fields.text("subject", "Subject"),
                 urls=[fields.text("url", "URL")],
-                action=fields.text("action", "Act"),
+                action=fields.text("action", "Act", "actionTriggered"),
                 direction=fields.text("direction"),
             )
             evidence.mailbox(recipient)
-        evidence.ip(fields.text("senderIp", "IP", "sourceIp", "sourceIP"), ("source",))
+        evidence.ip(fields.text(*_SENDING, "sourceIP"), ("source",))
         evidence.ip(fields.text("destinationIp", "receivedIp"), ("destination",))
         evidence.url(fields.text("url", "URL"))
         evidence.domain(fields.text("senderDomain", "urlDomain", "destination"))
-        hashes = [fields.text("sha256"), fields.text("sha1"), fields.text("md5")]
+        hashes = [fields.text("sha256", "fileHash"), fields.text("sha1"), fields.text("md5")]
         evidence.file(fields.text("fileName", "attachments") if any(hashes) else None, None, hashes)
         evidence.malware(fields.text("virusFound", "Virus"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         kind = _kind(fields)
-        alert.category = _FOUND.get(kind, "Malware")
+        alert.category = _found(fields) or "Malware"
         alert.categories = [alert.category]
-        held = (fields.text("action", "Act") or "").lower() in ("rej", "hld", "block", "blocked", "hold", "bnc")
+        held = any((fields.text(path) or "").lower() in _HELD for path in ("action", "Act", "actions", "threatState"))
         alert.severity = "low" if held else "high" if alert.category == "Malware" else "medium"
         alert.title = f"{(kind or 'mail').capitalize()}: {alert.title}"
 
 
 def _kind(fields: Fields) -> str:
-    return (fields.text("type", "eventType") or "").lower()
+    """Its own word; the logs of threat protection are apart by what they hold, those of Cloud Integrated by what it
+    found."""
+    if fields.has("ttpDefinition"):
+        return "url protect"
+    if fields.has("impersonationResults"):
+        return "impersonation protect"
+    if fields.has("actionTriggered"):
+        return "attachment protect"
+    kind = (fields.text("type", "eventType") or "").lower()
+    return (fields.text("threatType", "subtype") or kind).lower() if kind == "entities" else kind
+
+
+def _found(fields: Fields) -> str | None:
+    kind = _kind(fields)
+    return _THREATS.get(kind) if fields.has("threatState") else _FOUND.get(kind)

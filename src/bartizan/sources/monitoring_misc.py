@@ -77,6 +77,7 @@ class MonitoringMisc(Shape):
         "alert.alertId+action+alert.message alert_url+chart+alert event.monitorID+action event.matchedEvent "
         "check_command+notification_type+host notification_type+what event_definition_id+event "
         "event_definition_title+backlog data.issue.issueIdentifier type=alert.*+data.issue "
+        "action+installation+data.issue ruleName+ruleUrl+evalMatches trigger+hostname+severity+status "
         "rule_id+device_id+alert_id+hostname alert_id+rule+faults sysName+device_id+rule "
         "alert_action+log_url+alert_id alert_action+alert_url eventid+trigger+host "
         "problem_id+problem_title+state ProblemID+ProblemTitle MONITORNAME+STATUS+INCIDENT_REASON"
@@ -95,7 +96,7 @@ class MonitoringMisc(Shape):
         title=(
             "annotations.summary title AlarmName event_title messageTitle event_definition_title alertRule check_name "
             "labels.alertname alertname rule_name ruleName summary subject name policy_name event message rule output "
-            "msg body description"
+            "msg body description trigger"
         ),
         description=(
             "annotations.description description AlarmDescription NewStateReason state.reason messageBody msg body "
@@ -103,7 +104,7 @@ class MonitoringMisc(Shape):
         ),
         severity=(
             "labels.severity severity priority priority.summary urgency severityLowercase Severity level "
-            "alert_priority state_name NewStateValue state.value importance_level status"
+            "alert_priority state_name NewStateValue state.value importance_level status current_state"
         ),
         words=_WORDS,
         vendor_category="alert_type type event_definition_type what eventType category",
@@ -111,7 +112,7 @@ class MonitoringMisc(Shape):
         first=(
             "StateChangeTime state.timestamp firedDateTime startsAt started_at startedAt start timestamp occurred_at "
             "time date_happened last_updated timestampISO short_date_time dateCreated lastSeen firstSeen event_time "
-            "created_at createdAt lastReceived state_changed_timestamp date"
+            "created_at createdAt lastReceived state_changed_timestamp date event.occurred_at"
         ),
         last="resolvedDateTime ended_at endedAt endsAt end timestampISO",
         status=" ".join(_STATES),
@@ -149,9 +150,9 @@ class MonitoringMisc(Shape):
         for text in fields.texts("alertTargetIDs"):
             evidence.azure(text)
         for named in (
-            "service service.summary service_name service.name application project project_slug check_name "
-            "event_definition_title rule_name rule AlarmName policy_name scopingProjectId resource_display_name name "
-            "title"
+            "service service.summary service_name service.name application project project.name project_slug "
+            "check_name event_definition_title rule_name rule AlarmName policy_name scopingProjectId "
+            "resource_display_name name title"
         ).split():
             if not evidence.items and (found := fields.text(named)) is not None and _real(found):
                 evidence.app(found)

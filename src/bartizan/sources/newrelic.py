@@ -57,3 +57,5 @@ class NewRelic(Shape):
                 evidence.app(name)
             else:
                 evidence.host(name)
+        if not evidence.items:  # names nothing that is watched: the policy says what it is about
+            evidence.app(fields.text("alertPolicyNames", "policy_name"))

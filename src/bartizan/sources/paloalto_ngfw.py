@@ -15,6 +15,8 @@ class PaloAltoNgfw(PanOs):
     )
     pattern = re.compile(
         r"(?:^|[ >])(?:1|0),\d{1,4}/\d\d?/\d\d(?:\d\d)? \d\d:\d\d(?::\d\d)?,\w*,[A-Z][A-Z-]{2,20},"
+        r"|(?:^|[ >])\d{1,12},\d{4}-\d\d-\d\dT[\d:.]{8,15}Z,[\w-]*,"
+        r"(?:TRAFFIC|THREAT|SYSTEM|CONFIG|USERID|GLOBALPROTECT|HIPMATCH|AUTHENTICATION|DECRYPTION|URL),"
         r"|CEF:\d\|Palo Alto Networks\|PAN-OS\||LEEF:[\d.]+\|Palo Alto Networks\|PAN-OS"
     )
     sourcetypes = (

@@ -39,7 +39,7 @@ class Proofpoint(Shape):
     wrappers = ("records", "data")
     alert = Paths(
         id="id+threatID id GUID+messageID messageID+recipient",
-        title="subject threatURL classification",
+        title="subject url classification",
         vendor_category="classification threatsInfoMap.classification",
         categories=_KINDS,
         category="Phishing",
@@ -50,7 +50,7 @@ class Proofpoint(Shape):
         status="threatStatus threatsInfoMap.threatStatus",
         statuses=_STATUSES,
         verdict="threatStatus threatsInfoMap.threatStatus",
-        url="threatsInfoMap.threatUrl",
+        url="threatsInfoMap.threatUrl threatURL",  # a page of the dashboard: no entity
         threat="threatsInfoMap.threat",
         fold="recipient sender",
     )
@@ -70,7 +70,7 @@ class Proofpoint(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         threats = fields.objects("threatsInfoMap")
         links = [one.text("threat") for one in threats if (one.text("threatType") or "").lower() == "url"]
-        links += [fields.text("url"), fields.text("threatURL")]
+        links.append(fields.text("url"))
         for recipient in fields.texts("recipient", "toAddresses", "envelope.rcpts", "to")[:_MAX_PARTS]:
             evidence.message(
                 fields.text("GUID", "guid"),

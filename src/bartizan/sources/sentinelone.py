@@ -45,6 +45,7 @@ _VERDICTS = {
     "false_positive_undefined": "falsePositive",
     "false_positive_user_error": "falsePositive",
     "true_positive_benign": "informationalExpectedActivity",
+    "true_positive_benign_but_suspicious": "informationalExpectedActivity",
 }
 _CONFIDENCE: dict[str, tuple[Severity, graph.EvidenceVerdict]] = {
     "malicious": ("high", "malicious"),
@@ -422,10 +423,25 @@ def _unified_entities(fields: Fields, evidence: Evidence, verdict: graph.Evidenc
         _asset(asset, evidence)
     for item in [fields, *fields.objects("rawData.evidences")[:20]]:
         _proof(item, evidence, verdict)
+    _then(fields.object("detectionTime"), evidence)
     for item in fields.objects("observables")[:50]:
         value = item.text("value")
         evidence.ip(value)
         evidence.url(value)
+
+
+def _then(seen: Fields, evidence: Evidence) -> None:
+    """How things stood when it was detected: who attacked whom, and where the asset ran."""
+    attacker, target = seen.object("attacker"), seen.object("targetUser")
+    evidence.ip(attacker.text("ip"), ("attacker",))
+    evidence.host(attacker.text("host"), roles=("attacker",))
+    evidence.user(target.text("name"), domain=target.text("domain"), upn=target.text("emailAddress"))
+    for each in seen.objects("assets")[:50]:
+        for path in ("asset.ipV4", "asset.ipV6", "asset.consoleIpAddress"):
+            evidence.ip(each.text(path))
+        run = each.object("kubernetes")
+        pod = evidence.pod(run.text("podName"), run.text("namespaceName"), cluster=run.text("clusterName"))
+        evidence.container(run.text("containerId"), run.text("containerName"), run.text("containerImageName"), pod=pod)
 
 
 def _asset(asset: Fields, evidence: Evidence) -> None:

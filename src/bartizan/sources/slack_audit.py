@@ -68,7 +68,7 @@ class SlackAudit(Shape):
         evidence.group(entity.text("usergroup.name"), group_id=entity.text("usergroup.id"))
         for path in ("channel.name", "workspace.name"):
             evidence.observe("resource", entity.text(path))
-        evidence.url(fields.text("details.url"))
+        evidence.url(fields.text("details.url", "details.url_private"))
         evidence.session(fields.text("context.session_id"), user_agent=fields.text("context.ua"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:

@@ -1,8 +1,9 @@
 """SOCRadar: alarms of its digital risk protection.
 
-Source: SOCRadar API, "Incidents v4"; the schema that Panther publishes for it.
+Source: SOCRadar API, "Incidents v4" and "Incidents v2"; the schema that Panther publishes for it.
 """
 
+from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
@@ -16,24 +17,34 @@ _CATEGORIES = {
 }
 
 
+_MAX = 50  # values of one kind
+
+
 class SocRadar(Shape):
     name = "socradar"
     vendor = "SOCRadar"
     product = "Extended Threat Intelligence"
-    marks = "alarm_id+alarm_type_details alarm_id+alarm_risk_level alarm_asset+alarm_text"
+    marks = (
+        "alarm_id+alarm_type_details alarm_id+alarm_risk_level alarm_asset+alarm_text "
+        "alarm_risk_level+alarm_type_details"
+    )
     sourcetypes = ("socradar", "socradar:*")
     table = "SocRadarEvents"
     columns = {"AlarmAsset": "alarm_asset", "MainType": "alarm_type_details.alarm_main_type"}
     wrappers = ("data",)
     alert = Paths(
-        id="alarm_id",
-        title="alarm_type_details.alarm_generic_title alarm_type_details.alarm_sub_type alarm_text",
-        description="alarm_text",
+        id="alarm_id id",
+        title=(
+            "alarm_notification_texts.alarm_title alarm_type_details.alarm_generic_title "
+            "alarm_type_details.alarm_sub_type alarm_text"
+        ),
+        description="alarm_text alarm_notification_texts.alarm_text",
         severity="alarm_risk_level",
         vendor_category="alarm_type_details.alarm_main_type",
         categories=_CATEGORIES,
         detector="alarm_type_details.alarm_sub_type",
-        first="date content.content_date content.content_insert_date",
+        first="date content.content_date content.content_insert_date insert_date",
+        updated="update_date",
         status="status",
         statuses={
             "falsepositive": "resolved",
@@ -42,7 +53,7 @@ class SocRadar(Shape):
             "duplicate": "resolved",
         },
         verdict="status",
-        actions="alarm_type_details.alarm_default_mitigation_plan",
+        actions="alarm_type_details.alarm_default_mitigation_plan alarm_mitigation",
         assigned="alarm_assignees.email alarm_assignees",
         tags="tags",
         fold="alarm_asset",
@@ -58,10 +69,21 @@ class SocRadar(Shape):
         for text in [*content.texts("ip"), *content.texts("ip_address"), *fields.texts("alarm_related_entities.value")]:
             evidence.ip(text)
         for item in fields.objects("alarm_related_entities"):
-            if (item.text("key") or "").lower() in ("domain", "host", "hostname"):
-                evidence.domain(item.text("value"))
-        for asset in dict.fromkeys([*fields.texts("alarm_asset"), *content.texts("matched_asset")]):
+            kind = (item.text("key") or "").lower()
+            for text in item.texts("value")[:_MAX]:
+                if kind in ("domain", "host", "hostname"):
+                    evidence.domain(text)
+                elif kind == "url":
+                    evidence.url(text)
+        assets = [*fields.texts("alarm_asset", "alarm_assets"), *content.texts("matched_asset")]
+        for asset in dict.fromkeys(assets):
             if evidence.ip(asset) is None and evidence.domain(asset) is None:
                 evidence.app(asset, roles=("attacked",))
         for mail in [*content.texts("email"), *content.texts("username")]:
             evidence.user(mail)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.flag("is_resolved") is True or fields.flag("is_false_positive") is True:
+            alert.status = "resolved"
+        if fields.flag("is_false_positive") is True:
+            alert.classification = "falsePositive"

@@ -82,6 +82,8 @@ class Sophos(Shape):
             name = fields.text(path)
             if name is not None and name.lower() != _NOBODY and path != "source":
                 user = evidence.user(name) or user
+        named = fields.text("source") or ""
+        user = user or evidence.user(named if "\\" in named or "@" in named else None)
         evidence.user(fields.text("person.name"))
         evidence.observe("user", fields.text("duid"))
         leftover.collect(fields.object("rawData").data, evidence)
@@ -101,7 +103,15 @@ class Sophos(Shape):
             evidence.file(file_name(match[2]), match[2])
             evidence.malware(match[1])
         evidence.malware(fields.text("threat"))
-        for each in fields.objects("core_remedy_items.items"):
+        exploit, attack_on = fields.object("data.hmpa_exploit"), fields.object("data.ips_threat")
+        evidence.process(
+            path=exploit.text("process_path"), pid=exploit.integer("process_pid"), hashes=[exploit.text("thumbprint")]
+        )
+        evidence.process(path=attack_on.text("executable_path"), pid=attack_on.integer("executable_pid"))
+        evidence.flow(
+            own, attack_on.integer("local_port"), attack_on.text("remote_ip"), attack_on.integer("remote_port")
+        )
+        for each in fields.objects("core_remedy_items.items", "data.core_remedy_items.items"):
             evidence.file(None, each.text("descriptor"))
         for path in ("remote_ip", "destination_ip", "remote_address"):
             evidence.ip(fields.text(path), ("destination",))

@@ -97,15 +97,27 @@ class SophosFirewall(Firewall):
         return fields
 
     def is_alert(self, fields: Fields) -> bool:
-        """Also what the sandbox refuses; what it lets pass or still waits for is no finding."""
+        """Also what the sandbox refuses; what a scan lets pass or still waits for is no finding."""
         kinds = [(fields.text(name) or "").lower() for name in ("log_type", "log_component", "sub")]
+        done = (fields.text("act") or "").lower()
         if "sandbox" in kinds:
-            return (fields.text("act") or "").lower() == "denied"
+            return done == "denied"
+        if done in ("allowed", "clean") and not fields.has("virus", "malware", "threatname"):
+            return False
         return fields.has("virus", "malware", "signature_msg", "threatname") or any(each in _ALERTS for each in kinds)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)
         evidence.observe("url", fields.text("url"))
         evidence.domain(fields.text("domain", "domainname", "server"))
+        evidence.message(
+            None,
+            internet_id=fields.text("mailid", "message_id"),
+            sender=fields.text("from_email_address", "sender"),
+            recipient=fields.text("to_email_address", "recepient", "recipient"),
+            sender_ip=fields.text("src"),
+            subject=fields.text("email_subject", "subject"),
+            action=fields.text("spamaction"),
+        )
         evidence.malware(fields.text("virus", "malware", "threatname"))
         evidence.file(None, fields.text("file_path"), [fields.text("sha1sum", "sha256")])

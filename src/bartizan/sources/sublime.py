@@ -6,6 +6,7 @@ Source: Sublime Platform API, "Message groups", "Audit log events"; its export o
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
+from bartizan.sources.severity import highest, of_word
 from bartizan.sources.shape import Paths, Shape
 
 _ATTACKS = {
@@ -25,7 +26,8 @@ class Sublime(Shape):
     product = "Sublime Platform"
     marks = (
         "flagged_rules+message data.flagged_rules+data.message type+created_by+data.request "
-        "type=message.flagged+data.message created_by.email_address+data.request.path"
+        "type=message.flagged+data.message created_by.email_address+data.request.path "
+        "canonical_id+message_source_id+attack_score_verdict"
     )
     sourcetypes = ("sublime", "sublime:*", "sublime_security*")
     table = "SublimeEvents"
@@ -69,6 +71,8 @@ class Sublime(Shape):
             evidence.file(item.text("file_name"), None, hashes, size=item.integer("size"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        rules = fields.objects("data.flagged_rules", "flagged_rules")
+        alert.severity = highest(alert.severity, *(of_word(rule.text("severity")) for rule in rules))
         if not fields.has("data.flagged_rules", "flagged_rules"):  # a change of the console itself
             alert.title = f"Audit: {alert.title}"
             alert.severity = "informational" if alert.severity == "unknown" else alert.severity

@@ -10,12 +10,14 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import csv_records, pairs, syslog
-from bartizan.sources.entities import domain
+from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _NO_HASH = "0" * 64
+_PATH = re.compile(r"[A-Za-z]:[\\/]|/REGISTRY/", re.IGNORECASE)
+_CALLER = re.compile(r"\bCaller MD5=([0-9a-fA-F]{32})\b")
 _OWN = frozenset({"begin", "scan id", "category"})
 _MALWARE = ("virus found", "security risk found", "sonar", "potential risk found", "forced", "commercial")
 _HANDLED = ("cleaned", "deleted", "quarantined", "blocked")
@@ -34,6 +36,19 @@ def _read(text: str) -> list[Fields]:
     return [Fields(data)]
 
 
+def _controlled(words: list[str], evidence: Evidence) -> None:
+    """Of application control: the program that called, its hash in the rule's text, and what it touched."""
+    found = [word for word in words if _PATH.match(word)]
+    caller = next((match[1] for word in words if (match := _CALLER.search(word)) is not None), None)
+    for place, word in enumerate(found[:2]):
+        if word.upper().startswith("/REGISTRY/"):
+            evidence.registry(word.replace("/", "\\"))
+        elif place == 0:
+            evidence.process(None, path=word, hashes=[caller])
+        else:
+            evidence.file(None, word)
+
+
 class SymantecSep(Shape):
     name = "symantec_sep"
     vendor = "Broadcom"
@@ -41,7 +56,7 @@ class SymantecSep(Shape):
     pattern = re.compile(
         r"\bEvent Description: |(?:^|[,: ])(?:Virus|Security risk) found,IP Address: "
         r"|(?:^|[,: ])[\w ]{4,40} detected,IP Address: |\bScan ID: \d+,Begin: |,Local Host(?: IP)?: "
-        r"|Risk name: |SymantecServer|\bAdmin: .{0,80},Domain(?: Name)?: "
+        r"|Risk name: |SymantecServer|\bAdmin: .{0,80},Domain(?: Name)?: |,End(?: Time)?: [\d: -]{19},Rule: "
     )
     sourcetypes = ("symantec:ep:*", "symantec:*", "sep:*")
     table = "SymantecEvents"
@@ -68,7 +83,7 @@ class SymantecSep(Shape):
         words = fields.texts("words")
         first = words[0] if words and " " not in words[0] else None
         host = fields.text("Computer_name", "Computer", "Local_Host_Name", "Host_Name") or first
-        own = fields.text("IP_Address", "Local_Host_IP")
+        own = fields.text("IP_Address", "Local_Host_IP", "Local") or next(iter(addresses(words)), None)
         evidence.host(host, addresses=[own])
         evidence.ip(own)
         remote = fields.text("Remote_Host_IP", "Source_Computer_IP", "Source_IP")
@@ -80,6 +95,8 @@ class SymantecSep(Shape):
         path = fields.text("File_path", "File_Path")
         hashes = [fields.text("Application_hash"), fields.text("SHA-256"), fields.text("MD-5")]
         evidence.file(fields.text("Application_name"), path, [each for each in hashes if each != _NO_HASH])
+        if fields.has("Rule"):
+            _controlled(words, evidence)
         program = fields.text("Application")
         evidence.process(None, path=None if (program or "").upper() == "SYSTEM" else program)
         evidence.malware(fields.text("Risk_name"), fields.text("Category_type"))

@@ -10,6 +10,7 @@ from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.shape import Paths, Shape
 
+_MAX_TARGETS = 50
 _HEALTH = ("disconnect", "reconnect", "settings changed", "device died", "console")  # of the decoys themselves
 
 
@@ -20,7 +21,7 @@ class ThinkstCanary(Shape):
     marks = (
         "logtype+node_id+incident_id logtype+src_host+description IncidentHash+CanaryName "
         "CanaryName+IncidentKey flock_id+incident_id AlertType=canary*+Description AlertType+CanaryID "
-        "AlertType=*incident+IncidentKey node_id+logtype logtype+dst_host+src_host"
+        "AlertType=*incident+IncidentKey node_id+logtype logtype+dst_host+src_host manage_url+memo+channel"
     )
     sourcetypes = ("canary:*", "thinkst:*", "canarytools:*")
     table = "CanaryEvents"
@@ -28,30 +29,34 @@ class ThinkstCanary(Shape):
     wrappers = ("alerts", "incidents")
     alert = Paths(
         id="IncidentHash incident_id+timestamp+description IncidentKey incident_id",
-        title="description Description",
+        title="description Description memo",
         description="Intro Reminder memo",
         vendor_category="AlertType logtype",
         detector="Description description logtype",
-        first="timestamp timestamp_std Timestamp created created_std",
+        first="timestamp timestamp_std Timestamp created created_std time",
         created="created created_std",
-        url="IncidentLink",
+        url="IncidentLink manage_url",
         fold="SourceIP src_host node_id CanaryID",
     )
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.has("description") and fields.has("incident_id", "IncidentKey", "logtype", "AlertType")
+        """Also what a token of canarytokens.org says."""
+        said = fields.has("description") and fields.has("incident_id", "IncidentKey", "logtype", "AlertType")
+        return said or (fields.has("manage_url") and fields.has("memo"))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         more = _details(fields)
         decoy = fields.text("CanaryName", "name")
         own = fields.text("CanaryIP", "dst_host", "ip_address")
         evidence.host(decoy, addresses=[own], device_id=fields.text("CanaryID", "node_id"), roles=("attacked",))
-        source = fields.text("SourceIP", "src_host", "Source IP")
+        source = fields.text("SourceIP", "src_host", "Source IP", "additional_data.src_ip")
         port = fields.integer("src_port", "SourcePort")
         there = fields.integer("dst_port", "CanaryPort") or more.integer("Dst Port")
         evidence.flow(source, port, own, there, roles=("attacker", "attacked"))
         evidence.ip(source, ("attacker",))
         evidence.ip(own, ("attacked",))
+        for each in (more.text("Targets") or "").split(",")[:_MAX_TARGETS]:
+            evidence.ip(each.strip(), ("attacked",))
         evidence.host(fields.text("src_host_reverse", "ReverseDNS"), addresses=[source], roles=("attacker",))
         evidence.user(
             fields.text("USERNAME", "Username", "USER") or more.text("Username", "User", "Account"),

@@ -56,7 +56,7 @@ class Trellix(Shape):
     wrappers = ("data", "alert", "alerts")
     alert = Paths(
         id="devicePayloadId externalId+deviceEventClassId uuid alertId id EventUUID",
-        title="ThreatName sname name threatName displayName Action type ThreatCategory EventID",
+        title="ThreatName sname name threatName displayName Action ThreatCategory type EventID",
         description="NaturalLangDescription msg description explanation",
         severity="threatSeverity severity",
         words=_WORDS,
@@ -92,9 +92,9 @@ class Trellix(Shape):
             evidence.ip(fields.text("cncHost"), ("commandAndControl",))
             evidence.malware(fields.text("sname"))
             return
-        own = fields.text("IPAddress", "host_ip", "agentIpAddress")
+        own = fields.text("IPAddress", "host_ip", "agentIpAddress", "AnalyzerIPV4")
         evidence.host(
-            fields.text("MachineName", "TargetHostName", "hostname", "host_name", "entityName"),
+            fields.text("MachineName", "TargetHostName", "hostname", "host_name", "entityName", "AnalyzerHostName"),
             addresses=[own],
             os=fields.text("OSName", "os"),
             device_id=(fields.text("AgentGUID", "agentGuid") or "").strip("{}") or None,

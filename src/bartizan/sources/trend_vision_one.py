@@ -3,12 +3,14 @@
 Source: Trend Vision One API v3, "Workbench", "Observed Attack Techniques", "Search: detections".
 """
 
+import re
+
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
 
-_FILTERS = 200
+_TECHNIQUE = re.compile(r"T\d{4}(?:\.\d{3})?$")  # behind the version of ATT&CK: "V9.T1059.001"
 _CATEGORIES = {"web reputation": "Phishing", "malware": "Malware", "file": "Malware"}
 # Fields of indicators and of detections -> what they name.
 _COMMANDS = frozenset({"command_line", "processcmd", "objectcmd", "parentcmd"})
@@ -70,6 +72,9 @@ class TrendVisionOne(Shape):
         filters = fields.objects("filters", "matchedRules.matchedFilters")
         if filters and not alert.vendor_category:
             alert.vendor_category = filters[0].text("type")
+        said = fields.texts("matchedRules.matchedFilters.mitreTechniqueIds", "filters.mitreTechniqueIds")
+        bare = [match[0] for text in said if (match := _TECHNIQUE.search(text)) is not None]
+        alert.techniques = list(dict.fromkeys([*alert.techniques, *bare]))
         result = (fields.text("investigationResult") or "").lower()
         if "false" in result:
             alert.classification = "falsePositive"
@@ -81,7 +86,10 @@ def _impacted(entity: Fields, evidence: Evidence) -> None:
     kind, value = (entity.text("entityType") or "").lower(), entity.object("entityValue")
     text = entity.text("entityValue")
     if kind == "host":
-        evidence.host(value.text("name"), addresses=value.texts("ips"), device_id=value.text("guid"))
+        domain, _, name = (value.text("name") or text or "").rpartition("\\")
+        evidence.host(
+            name, domain=domain.rstrip("\\") or None, addresses=value.texts("ips"), device_id=value.text("guid")
+        )
         for each in value.texts("ips"):
             evidence.ip(each)
     elif kind in ("account", "cloudidentity"):
@@ -128,6 +136,10 @@ def _image(command: str | None) -> str | None:
     return f"{head}.exe" if dot and " " not in head.rpartition("\\")[2] else None
 
 
+def _hashes(event: Fields, who: str) -> list[str | None]:
+    return [event.text(f"{who}FileHash{kind}") for kind in ("Sha256", "Sha1", "Md5")]
+
+
 def _detected(event: Fields, evidence: Evidence) -> None:
     """Fields of a detection, which an Observed Attack Technique holds under `detail`."""
     if not event:
@@ -138,21 +150,27 @@ def _detected(event: Fields, evidence: Evidence) -> None:
         device_id=event.text("endpointGuid"),
         os=event.text("osName", "os"),
     )
-    user = evidence.user(event.text("processUser", "objectUser", "logonUser", "suid"))
+    user = evidence.user(event.text("processUser", "objectUser", "logonUser", "suid"), upn=event.text("principalName"))
     for who in ("process", "object"):
         evidence.process(
             event.text(f"{who}Cmd"),
             path=event.text(f"{who}FilePath"),
             pid=event.integer(f"{who}Pid"),
-            hashes=[event.text(f"{who}FileHashSha256"), event.text(f"{who}FileHashSha1")],
+            hashes=_hashes(event, who),
             user=user,
             parent_path=event.text("parentFilePath") if who == "process" else None,
+            parent_hashes=_hashes(event, "parent") if who == "process" else (),
         )
+    if event.has("parentCmd"):
+        evidence.process(event.text("parentCmd"), path=event.text("parentFilePath"), hashes=_hashes(event, "parent"))
     evidence.file(event.text("fileName"), event.text("fullPath"), [event.text("fileHash", "fileHashSha256")])
     source, target = event.text("src", "objectIp"), event.text("dst")
     evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
     evidence.ip(source, ("source",))
     evidence.ip(target, ("destination",))
+    for path in ("peerIp", "interestedIp", "clientIp"):
+        for text in event.texts(path):
+            evidence.ip(text)
     evidence.url(event.text("request", "httpReferer"))
     for text in event.texts("hostName"):
         evidence.domain(text)

@@ -50,8 +50,9 @@ class Vectra(Shape):
     wrappers = ("results", "events")
     alert = Paths(
         id="detection_id+d_type_vname detection_id+detection_type id+detection_type detection_id event_id id",
-        title="d_type_vname detection_type d_type type category message",
+        title="d_type_vname detection_type d_type type category reason message",
         description="message summary.description campaign_name",
+        severity="quadrant",
         score="threat threat_score urgency_score severity",
         scale=of_score,
         vendor_category="category detection_category",
@@ -87,6 +88,7 @@ class Vectra(Shape):
         for path in (
             "dd_dst_ip",
             "dst_ip",
+            "dest_ip",
             "detail.dst_ip",
             "detail.external_target.ip",
             "summary.dst_ips",
@@ -94,7 +96,14 @@ class Vectra(Shape):
         ):
             for text in fields.texts(path)[:_MAX]:
                 evidence.ip(text, ("destination",))
-        for path in ("dd_dst_dns", "detail.dst_dns", "detail.external_target.name", "dst_dns"):
+        for path in (
+            "dd_dst_dns",
+            "detail.dst_dns",
+            "detail.external_target.name",
+            "dst_dns",
+            "dest_name",
+            "proxied_dst",
+        ):
             evidence.domain(fields.text(path))
         evidence.ip(fields.text("source_ip"), ("source",))
         evidence.ip(fields.text("headend_addr"))

@@ -56,14 +56,17 @@ class WithSecure(Shape):
     columns = {"Engine": "engine", "AlertType": "details.alertType", "Action": "action"}
     wrappers = ("items",)
     alert = Paths(
-        id="id incidentId",
-        title="details.name details.infectionName message name details.description details.alertType engine",
+        id="id incidentId details.incidentPublicId",
+        title=(
+            "details.name details.infectionName message name details.description details.alertType "
+            "details.categories engine"
+        ),
         description="details.description message description details.reason",
         severity="severity details.severity riskLevel",
         words=_WORDS,
         vendor_category="engine",
         categories=_CATEGORIES,
-        tactics="categories",
+        tactics="categories details.categories",
         detector="details.alertType engine categories",
         first="clientTimestamp details.clientTimestamp details.created serverTimestamp createdTimestamp",
         last="serverTimestamp clientTimestamp updatedTimestamp",
@@ -86,7 +89,7 @@ class WithSecure(Shape):
         evidence.host(name, addresses=[own], device_id=device.text("agentId"))
         evidence.ip(own)
         user = evidence.user(
-            seen.text("userName", "userPrincipalName", "systemDataTargetUserName") or fields.text("userName")
+            seen.text("userName", "userPrincipalName", "systemDataTargetUserName", "userSam") or fields.text("userName")
         )
         for path in ("TargetUserName", "eventUser"):
             evidence.user(seen.text(f"systemData{path}", path))

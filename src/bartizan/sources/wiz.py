@@ -34,6 +34,10 @@ _HOSTS = frozenset({"virtual_machine", "endpoint", "host", "kubernetes_node"})
 _PEOPLE = frozenset({"user_account", "user", "identity", "access_key_user"})
 _ACCOUNTS = frozenset({"service_account", "service_principal"})
 
+_FINDING = (
+    "entitySnapshot", "sourceRule", "rule", "control", "ruleMatch", "primaryResource", "severity", "vulnerableAsset",
+)  # fmt: skip
+
 
 class Wiz(Shape):
     name = "wiz"
@@ -63,11 +67,11 @@ class Wiz(Shape):
         id="id",
         title="sourceRule.name ruleMatch.rule.name rule.name control.name name title description",
         description="description sourceRule.controlDescription rule.description sourceRule.description",
-        severity="severity rule.severity vendorSeverity",
+        severity="severity rule.severity vendorSeverity CVSSSeverity",
         words=_WORDS,
         vendor_category="type rule.__typename",
         categories=_CATEGORIES,
-        tactics="mitreTactics sourceRule.mitreTactics",
+        tactics="mitreTactics sourceRule.mitreTactics ruleMatch.rule.securitySubCategories.category.name",
         detector="sourceRule.id ruleMatch.rule.id rule.id control.id",
         first="firstSeenAt firstDetectedAt triggeringEvents.nodes.timestamp createdAt analyzedAt",
         last="lastSeenAt lastDetectedAt updatedAt analyzedAt createdAt",
@@ -91,7 +95,7 @@ class Wiz(Shape):
     def is_alert(self, fields: Fields) -> bool:
         if fields.has("action") and fields.has("timestamp"):
             return False  # of the audit log
-        return fields.has("entitySnapshot", "sourceRule", "rule", "control", "ruleMatch", "primaryResource", "severity")
+        return fields.has(*_FINDING)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         for path in ("entitySnapshot", "resource", "primaryResource", "resources", "vulnerableAsset"):
@@ -109,6 +113,12 @@ class Wiz(Shape):
         evidence.ip(fields.text("sourceIP", "sourceip"), ("source",))
         for event in fields.objects("triggeringEvents.nodes", "triggeringEvents"):
             evidence.ip(event.text("actorIP", "sourceIP"), ("source",))
+            evidence.host(event.text("rawAuditLogRecord.common.hostInfo.hostname"))
+            evidence.process(
+                event.text("commandLine"),
+                path=event.text("runtimeProgram.name"),
+                parent_path=event.text("parentRuntimeProgram.name"),
+            )
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.has("resolvedAt"):
@@ -152,7 +162,11 @@ def _resource(one: Fields, evidence: Evidence) -> None:
 
 
 def _actor(one: Fields, evidence: Evidence) -> None:
-    if (one.text("type") or "").upper() == "UNKNOWN" and not one.has("email"):
+    kind = (one.text("type") or "").upper()
+    if kind == "UNKNOWN" and not one.has("email"):
+        return
+    if kind == "NETWORK_ADDRESS":
+        evidence.ip(one.text("name", "externalId"), ("source",))
         return
     evidence.user(one.text("email", "name"), object_id=None)
     arn = one.text("providerUniqueId")

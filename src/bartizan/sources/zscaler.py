@@ -11,6 +11,7 @@ from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.model.entities import url_host
 from bartizan.sources import cef, common_security_log, pairs
+from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
@@ -24,22 +25,23 @@ class Zscaler(Shape):
     product = "Internet Access"
     marks = (
         "sourcetype=zscaler*+event event.vendor=zscaler event.product=nss+event "
-        "event.datetime+event.department Recordid+Cloudname"
+        "event.datetime+event.department Recordid+Cloudname sourcetype=zscalernss*+sourcesubtype+record_id"
     )
-    pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b")
+    pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b|\bZscalerNSS: ")
     sourcetypes = ("zscalernss*", "zscaler:*", "zscalerlss*", "zscaler")
     table = "ZscalerEvents"
     columns = {"Feed": "sourcetype", "Action": "action", "ThreatName": "threatname", "Category": "urlcategory category"}
     wrappers = ("events",)
     alert = Paths(
-        id="recordid event_id",
-        title="threatname malwareclass threatcategory rulelabel",
+        id="recordid event_id record_id",
+        title="threatname malwareclass threatcategory rulelabel rulename rule.label",
         description="reason rulelabel",
         score="threatseverity_id pagerisk riskscore",
         severity="threatseverity severity",
+        words={f"{word} severity": word for word in ("low", "medium", "high")},
         vendor_category="threatcategory malwarecategory threatclass",
         category="Malware",
-        detector="threatname rulelabel",
+        detector="threatname rulelabel rulename rule.label",
         first="datetime time epochtime rt",
         threat="threatname",
         fold="user login clientip hostname threatname",
@@ -69,13 +71,17 @@ class Zscaler(Shape):
         )
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.has("threatname", "malwareclass") and not fields.has("auditlogtype")
+        """Also where data left against a rule: an incident of a device, or in an application of the cloud."""
+        if fields.has("auditlogtype"):
+            return False
+        return fields.has("threatname", "malwareclass") or _leaks(fields) or _said(fields.raw("threat.malware"))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         if fields.has("deviceVendor"):
             common_security_log.entities(fields, evidence)
-        evidence.user(fields.text("login", "user", "adminid", "username"))
-        evidence.user(fields.text("deviceowner"))
+        for paths in (("login", "user", "adminid", "username"), ("deviceowner",), ("file.owner",)):
+            name = fields.text(*paths)
+            evidence.user(name if address(name) is None else None)  # a tunnel's user is where it begins
         for path in ("clientip", "ClientIP", "cip", "sourceip", "csip", "clientpublicIP", "clt_sip", "srcip"):
             evidence.ip(fields.text(path), ("source",))
         source = fields.text("clientip", "ClientIP", "sourceip", "csip", "clt_sip", "srcip")
@@ -89,7 +95,7 @@ class Zscaler(Shape):
         )
         evidence.ip(target, ("destination",))
         evidence.host(fields.text("devicehostname"))
-        url = fields.text("url", "eurl", "fullurl")
+        url = fields.text("url", "eurl", "fullurl", "file.full_url")
         evidence.observe("url", url)
         if url is not None:
             evidence.url(url if "://" in url else f"http://{url}")
@@ -97,14 +103,27 @@ class Zscaler(Shape):
         evidence.domain(fields.text("hostname", "ehost", "req", "dnsreq", "dns_req", "domain"))
         for text in fields.texts("res", "dnsresp", "dns_resp"):
             evidence.ip(text)
-        evidence.file(fields.text("filename"), None, [fields.text("sha256"), fields.text("bamd5", "md5", "filemd5")])
+        evidence.file(
+            fields.text("filename", "file.name"),
+            fields.text("filesrcpath"),
+            [
+                fields.text("sha256", "filesha", "file.hash.sha256"),
+                fields.text("bamd5", "md5", "filemd5", "file.hash.md5"),
+            ],
+        )
         evidence.malware(fields.text("threatname"), fields.text("threatcategory"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if (fields.text("action", "act") or "").lower() == "blocked":
             alert.tags = [*alert.tags, "blocked"]
+        if _leaks(fields):
+            alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
         if alert.severity == "unknown":
             alert.severity = "low" if "blocked" in alert.tags else "high"
+
+
+def _leaks(fields: Fields) -> bool:
+    return fields.text("logtype") == "dlp_incident" or (fields.has("dlp") and _said(fields.raw("rule.label")))
 
 
 def _said(value: Any) -> bool:
