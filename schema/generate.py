@@ -72,6 +72,10 @@ def merged() -> dict[str, Schema]:
             body = {key: fact[key] for key in fact if key not in ("name", "versions", "why")}
             for version in fact["versions"]:
                 add(versions[version][part], fact["name"], body)
+    for fact in additions["corrections"]:
+        for version in fact["versions"]:
+            versions[version]["types"][fact["type"]]["props"][fact["name"]] = fact["is"]
+            versions[version]["enums"][fact["is"]]["flags"] = fact["flags"]
     for fact in additions["properties"]:
         for version in fact["versions"]:
             add(

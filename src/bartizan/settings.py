@@ -208,11 +208,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clock_skew_s: Annotated[int, Meta(ge=0, le=600, description="Seconds that clocks of others may be off.")] = 60
     assertion_reuse: Annotated[
         Literal["same-address", "never"],
-        Meta(
-            description="Whether a client assertion may come again from the address that it "
-            "came from (MSAL does that for minutes)."
-        ),
+        Meta(description="Whether a client assertion may come again from its address (MSAL does that for minutes)."),
     ] = "same-address"
+    password_grant: Annotated[
+        bool, Meta(description="Whether applications may sign users in by their passwords (grant_type=password).")
+    ] = False
     audiences: Annotated[
         tuple[str, ...], Meta(description="Resources for which tokens are issued and taken, beside the own addresses.")
     ] = ("https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000")

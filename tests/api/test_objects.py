@@ -179,6 +179,15 @@ async def test_patch_of_a_whole_alert(world: World, version: str, set: str) -> N
     await world.refused("PATCH", path, fixed, status=400, says="Cannot change createdDateTime of")
 
 
+async def test_patch_with_nothing_said_of_what_is_fixed(world: World) -> None:
+    """Some send an empty customDetails, as an example of the documentation has it: it is null there, so no change."""
+    made = await world.post("/v1.0/security/alerts_v2", {"title": "t"})
+    path = f"/v1.0/security/alerts_v2/{made['id']}"
+    after = await world.patch(path, {"status": "resolved", "customDetails": {}, "comments": []})
+    assert (after["status"], after["customDetails"]) == ("resolved", None)
+    await world.refused("PATCH", path, {"customDetails": {"a": "b"}}, status=400, says="Cannot change customDetails")
+
+
 async def test_patch_names_what_may_be_written(world: World) -> None:
     made = await world.post(POLICIES, POLICY)
     path = f"{POLICIES}/{made['id']}"

@@ -246,7 +246,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     started = threading.Event()
 
     async def main() -> None:
-        world = await make_world(folder, port=port, device_interval_s=1, key_lead_s=0)
+        world = await make_world(folder, port=port, device_interval_s=1, key_lead_s=0, password_grant=True)
         config = uvicorn.Config(
             Starlette(routes=list(routes(world.authority))), host="127.0.0.1", port=port, log_level="critical",
             timeout_graceful_shutdown=1, lifespan="off",

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from tests.auth.conftest import LOOPBACK, PASSWORD, Served, answer_of, claims_of, form_of, key_pair
 
 from bartizan.auth import audit
-from bartizan.auth.accounts import App
+from bartizan.auth.accounts import EVERYONE, App
 from bartizan.auth.clients import read_certificate
 
 SCOPE = "https://graph.microsoft.com/.default"
@@ -83,6 +83,37 @@ def test_msal_client_credentials(served: Served, tenant: str) -> None:
     result = app.acquire_token_for_client([SCOPE])
     assert "access_token" in result, result
     assert app.acquire_token_for_client([SCOPE])["token_source"] == "cache"
+
+
+class _Port(requests.adapters.HTTPAdapter):  # type: ignore[misc]  # requests brings no types
+    """Sends what is for port 443 to the server's own."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self.base = base
+
+    def send(self, request: Any, *args: Any, **options: Any) -> Any:
+        request.url = request.url.replace("https://localhost", self.base)
+        return super().send(request, *args, **options)
+
+
+def test_msal_password(served: Served) -> None:
+    """msal asks for the realm of the name first (without the port, which is 443 where it works), and keeps what it
+    gets."""
+    served.run(
+        served.world.authority.accounts.grant(
+            served.tenant.id, served.app.id, EVERYONE, ["SecurityAlert.Read.All"], actor=audit.OPERATOR
+        )
+    )
+    app = _msal(served)  # of public clients msal discourages it by a warning
+    _SESSIONS[-1].mount("https://localhost/", _Port(served.base))
+    result = app.acquire_token_by_username_password("ann@default.internal", PASSWORD, ["SecurityAlert.Read.All"])
+    assert result.get("scope") == "SecurityAlert.Read.All openid profile", result
+    assert claims_of(result["access_token"])["upn"] == "ann@default.internal"
+    (account,) = app.get_accounts("ann@default.internal")
+    assert app.acquire_token_silent(["SecurityAlert.Read.All"], account)["access_token"] == result["access_token"]
+    wrong = app.acquire_token_by_username_password("ann@default.internal", "wrong", ["SecurityAlert.Read.All"])
+    assert (wrong["error"], wrong["error_codes"]) == ("invalid_grant", [50126])
 
 
 @pytest.mark.parametrize("tenant", ["id", "default.internal"])

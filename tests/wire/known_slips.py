@@ -53,7 +53,8 @@ KNOWN: dict[str, list[str]] = {
         "refused auditLogs/directoryAudits: targetResource: no such property of microsoft.graph.directoryAudit",
         "refused auditLogs/signIns: authenticationContextClassReferences[0].details: no such property of "
         "microsoft.graph.authenticationContext",
-        "refused auditLogs/signIns: incomingTokenType: expected an array",
+        "refused auditLogs/signIns: incomingTokenType: expected a comma list of members of "
+        "microsoft.graph.incomingTokenType",
         "refused auditLogs/signIns: conditionalAccessStatus: expected a member of "
         "microsoft.graph.conditionalAccessStatus",
         "refused identityProtection/servicePrincipalRiskDetections: lastUpdatedDateTime: not a date and time: "

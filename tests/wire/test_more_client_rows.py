@@ -531,7 +531,7 @@ def test_resources_of_subscriptions(api: httpx.Client, client: str, resource: st
         ("graph-security-order", "GET", "/v1.0/security/alerts/?$filter=&$orderBy=userStates", 400, "collection"),
         ("too-many-risky-users", "GET", "/v1.0/identityProtection/riskyUsers?$top=999", 400, "500"),
         ("health-issues", "GET", "/v1.0/security/identities/healthIssues", 501, "healthissues"),
-        ("managed-devices", "GET", "/v1.0/deviceManagement/managedDevices?$top=1", 404, "deviceManagement"),
+        ("managed-devices", "GET", "/v1.0/deviceManagement/managedDevices?$top=1", 501, "deviceManagement"),
         ("reset-password", "POST", "/v1.0/users/<user>/authentication/methods/x/resetPassword", 501, "authentication"),
         ("assign-manager", "PUT", "/v1.0/users/<user>/manager/$ref", 501, "manager"),
         ("delete-alert", "DELETE", "/v1.0/security/alerts/x", 405, "DELETE"),

@@ -6,36 +6,43 @@ Source: Microsoft Graph, resources signIn and directoryAudit; the filterable pro
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from bartizan.api.identity_protection import sets
+from bartizan.api.wire.derived import mentions
+from bartizan.api.wire.find import both
 from bartizan.api.wire.note import note
 from bartizan.auth import audit
 from bartizan.auth.caller import Access
 from bartizan.errors import BadRequest, NotFound
-from bartizan.extend import Answer, Can, Context, never, resource
+from bartizan.extend import Answer, Can, Context, collection, never, resource
 from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.outcome import CHUNK, decide, follow
 from bartizan.identity.risk import ACTIONS, Decision
 from bartizan.identity.shapes import answered
-from bartizan.store.interface import Tx
+from bartizan.odata.tree import Compare, Literal, Path
+from bartizan.store.interface import Column, Page, Query, Tx
 from bartizan.store.said import done_here
 
 MOST_REQUESTS = 1_000  # of one decision: one transaction
 
 _DECIDE = Access(("IdentityRiskEvent.ReadWrite.All",), ("IdentityRiskyUser.ReadWrite.All",), "SecurityOperator")
 
-sign_ins = resource(
-    "auditLogs/signIns",
+# What nobody has called anything else is interactive.
+INTERACTIVE = Compare("ne", Path(("isInteractive",), kind="bool"), Literal(False, "bool"))
+
+# Properties that only a filter for other kinds of sign-ins, or for one of them, names.
+_SAYS_WHICH = ("signInEventTypes", "isInteractive", "servicePrincipalId", "servicePrincipalName", "id")
+
+_SIGN_INS = collection(
+    "signIns",
     "microsoft.graph.signIn",
-    can=Can.READ | Can.CREATE,
-    read="AuditLog.Read.All Directory.Read.All",
-    create="Bartizan.Ingest.All",
     columns=(
         "userId userDisplayName appId appDisplayName ipAddress clientAppUsed conditionalAccessStatus correlationId "
         "resourceDisplayName resourceId riskDetail riskLevelAggregated riskLevelDuringSignIn riskState "
         "status/errorCode location/city location/countryOrRegion deviceDetail/browser deviceDetail/operatingSystem"
     ),
     fold="userPrincipalName",
-    any_case="signInEventTypes riskEventTypes riskEventTypes_v2",  # words of Graph's own, though typed as texts
     order="createdDateTime desc",
     entities={
         "userPrincipalName": "user",
@@ -43,11 +50,32 @@ sign_ins = resource(
         "ipAddress": "address",
         "deviceDetail/displayName": "host",
     },
+)
+
+sign_ins = resource(
+    "auditLogs/signIns",
+    "microsoft.graph.signIn",
+    collection=replace(_SIGN_INS, columns=(*_SIGN_INS.columns, Column("isInteractive", "bool", index=False))),
+    can=Can.READ | Can.CREATE,
+    read="AuditLog.Read.All Directory.Read.All",
+    create="Bartizan.Ingest.All",
+    any_case="signInEventTypes riskEventTypes riskEventTypes_v2",  # words of Graph's own, though typed as texts
     default_top=1_000,
     max_top=1_000,
     required="createdDateTime",
     throttle="auditLogs",
 )
+
+
+@sign_ins.on_list
+async def interactive(ctx: Context, query: Query) -> Page:
+    """As in Graph: interactive sign-ins of users, unless the filter says which kinds are meant."""
+    if not mentions(query.filter, *_SAYS_WHICH):
+        query = replace(query, filter=both(INTERACTIVE, query.filter))
+    if query.top == 0:  # only the count is asked for
+        count = await ctx.store.count(sign_ins.collection.name, query.filter) if query.count else None
+        return Page([], False, None, count)
+    return await ctx.store.page(sign_ins.collection.name, query)
 
 
 _RISK = ("riskDetail riskLevelAggregated riskLevelDuringSignIn riskState riskEventTypes riskEventTypes_v2").split()

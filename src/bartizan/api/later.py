@@ -68,3 +68,26 @@ _all(
     ),
     _DIRECTORY,
 )
+
+_all(
+    (
+        "applications/**",
+        "contacts/**",
+        "devices/{}/extensions/**",
+        "directory/**",
+        "directoryRoleTemplates/**",
+        "groupSettings/**",
+        "settings/**",
+        "subscribedSkus/**",
+    ),
+    _DIRECTORY,
+)
+_all(("policies/**",), not_yet("of policies only those of conditional access are kept: identity/conditionalAccess"))
+_all(("deviceManagement/**",), not_yet("needs device inventory; devices of the directory are in /devices"))
+_all(("reports/**",), not_yet("of reports those on registration for multifactor authentication are kept"))
+_all(("identityGovernance/**", "invitations/**", "admin/**", "sites/**"), never("not a part of detection and response"))
+for one in ("users/{}", "me"):
+    _all(
+        [f"{one}/{name}/**" for name in ("mailFolders", "messages", "calendar", "events", "drive", "drives")],
+        never("mail, calendars and files are no part of a security graph"),
+    )

@@ -1,6 +1,6 @@
 """The tenant itself, as clients ask for it to learn where they are or whether they get in: its id, name and domain.
 
-Source: Microsoft Graph, resource organization.
+Source: Microsoft Graph, resources organization and domain.
 """
 
 from datetime import UTC, datetime
@@ -45,3 +45,38 @@ async def every(ctx: Context, query: Query) -> Page:
 @organization.on_get
 async def one(ctx: Context, id: str) -> Stored | None:
     return await _told(ctx) if id.lower() == ctx.caller.tenant.lower() else None
+
+
+domains = resource(
+    "domains",
+    "microsoft.graph.domain",
+    collection=collection("domains", "microsoft.graph.domain"),
+    can=Can.READ,
+    read="Domain.Read.All Organization.Read.All Directory.Read.All Directory.ReadWrite.All",
+    filter="",  # there is one
+    orderby="",
+    throttle="directory",
+    unserved={"PATCH": not_yet("name and domain of a tenant are set at the command line")},
+)
+
+
+async def _domain(ctx: Context) -> Stored | None:
+    tenant = await Accounts(ctx.engine).get(Tenant, ctx.caller.tenant)
+    if tenant is None:
+        return None
+    flags = ("isAdminManaged", "isDefault", "isInitial", "isRoot", "isVerified")
+    said = {"authenticationType": "Managed", **dict.fromkeys(flags, True)}
+    return made(ctx, domains.type, domains.collection.name, tenant.domain, said)
+
+
+@domains.on_list
+async def every_domain(ctx: Context, query: Query) -> Page:
+    row = None if query.skip or query.after is not None else await _domain(ctx)
+    rows = [] if row is None else [row][: query.top]
+    return Page(rows, False, (rows[-1].id,) if rows else None, len(rows) if query.count else None)
+
+
+@domains.on_get
+async def one_domain(ctx: Context, id: str) -> Stored | None:
+    row = await _domain(ctx)
+    return row if row is not None and row.id.lower() == id.lower() else None

@@ -128,7 +128,10 @@ def expired_assertion() -> OAuthError:
 
 
 def unsupported_grant(grant: str) -> OAuthError:
-    return OAuthError("unsupported_grant_type", 70003, f"The app requested an unsupported grant type '{grant[:50]}'.")
+    hint = " The setting password_grant of this server allows it." if grant == "password" else ""
+    return OAuthError(
+        "unsupported_grant_type", 70003, f"The app requested an unsupported grant type '{grant[:50]}'.{hint}"
+    )
 
 
 def bad_scope(scope: str, why: str = "isn't valid") -> OAuthError:

@@ -21,6 +21,7 @@ from bartizan.auth.forms import Form, Scope, parse_scope, resource_key
 from bartizan.auth.grants import Grant, Grants, Redeemed
 from bartizan.auth.keys import SYSTEM, SigningKeys, Vault, b64
 from bartizan.auth.passwords import Passwords
+from bartizan.auth.proof import Attempt, by_password
 from bartizan.auth.strangers import Kind, Strangers
 from bartizan.auth.throttle import Throttle, network
 from bartizan.auth.verify import ALWAYS_SCOPES, Verifier, epochs
@@ -111,6 +112,19 @@ class Authority:
             raise aadsts.unknown_tenant(reference)
         return tenant
 
+    async def tenant_of(self, reference: str, user: User, app: App, *, unknown: bool = False) -> Tenant:
+        """The tenant that is named. For common and organizations the account's home, else the first of its tenants in
+        which the app is known; with `unknown` it need not be."""
+        named = await self.tenant(reference)
+        if named is not None:
+            return named
+        for id in user.roles:
+            tenant = await self.accounts.get(Tenant, id)
+            known = unknown or await self.accounts.consented(id, app.id, user.id) is not None
+            if tenant is not None and not tenant.disabled and known:
+                return tenant
+        raise aadsts.unknown_app(app.id, user.upn)
+
     def audience(self, resource: str | None) -> str:
         """The `aud` for a resource that a client names: Graph's address or the own one. None is Graph."""
         if resource is None:
@@ -166,8 +180,9 @@ class Authority:
             "refresh_token": self._refresh_token,
             "device_code": self._device_code,
             "urn:ietf:params:oauth:grant-type:device_code": self._device_code,
+            "password": self._password,
         }.get(kind)
-        if answer is None:
+        if answer is None or (kind == "password" and not self.settings.password_grant):
             raise aadsts.unsupported_grant(kind)
         client: Client | None = None
         try:
@@ -292,6 +307,30 @@ class Authority:
             code, app=client.app.id, tenant=tenant.id if tenant else None, confidential=client.confidential
         )
         return await self._first_tokens(ask, tenant, client, redeemed)
+
+    async def _password(self, ask: Ask, tenant: Tenant | None, client: Client) -> dict[str, Any]:
+        """RFC 6749, section 4.3. Nobody is asked for consent: it must have been given before."""
+        self._may_be_public(client)
+        username, password = ask.form.get("username"), ask.form.values.get("password", "")
+        if not username or not password:
+            raise aadsts.missing("password" if username else "username")
+        app = client.app
+        resource, scope = self.wanted(ask.form.get("scope"), ask.form.get("resource"), app)
+        user = await by_password(self, Attempt(ask.tenant, app.id, username, ask.address), password)
+        tenant = await self.tenant_of(ask.tenant, user, app)
+        if await self.missing_scopes(scope, tenant.id, app, user.id):
+            raise aadsts.consent_required(app.name)
+        grant = Grant(
+            tenant=tenant.id,
+            app=app.id,
+            user=user.id,
+            resource=resource,
+            scopes=await self.granted(scope, tenant.id, app, user.id),
+            oidc=("openid", "profile", "offline_access") if ask.version == "v1" else scope.oidc,
+            auth_time=int(self.clock()),
+            epochs=epochs(tenant, app, user),
+        )
+        return await self._first_tokens(ask, tenant, client, await self.grants.begin(grant, client.confidential))
 
     def _may_be_public(self, client: Client) -> None:
         if not client.confidential and not client.app.public:

@@ -160,6 +160,10 @@ class Grants:
 
     # ------------------------------------------------------------ refresh tokens
 
+    async def begin(self, grant: Grant, confidential: bool) -> Redeemed:
+        """A family for a grant that came without a code."""
+        return await self._write(lambda tx: self._family(tx, grant, confidential))
+
     def _family(self, tx: Tx, grant: Grant, confidential: bool) -> Redeemed:
         """There is a family also where there is no refresh token: through it the access tokens can be ended."""
         name, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(32)

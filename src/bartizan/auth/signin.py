@@ -35,6 +35,7 @@ from bartizan.auth.flow import (
 from bartizan.auth.forms import Form, Scope
 from bartizan.auth.grants import Grant
 from bartizan.auth.keys import b64, unb64
+from bartizan.auth.proof import Attempt, by_password
 from bartizan.auth.verify import epochs
 
 _MAX_STATE_CHARS = 8192
@@ -169,17 +170,8 @@ class SignIn:
         return await self._answer(request, flow, grant, app, tenant, user)
 
     async def tenant_of(self, flow: Flow, user: User, app: App) -> Tenant:
-        """The one that the path names. For common and organizations the account's home, else the first of its tenants
-        in which the app is known; to make it known is what admin consent is for."""
-        named = await self.authority.tenant(flow.tenant)
-        if named is not None:
-            return named
-        for id in user.roles:
-            tenant = await self.authority.accounts.get(Tenant, id)
-            known = flow.kind == "admin" or await self.authority.accounts.consented(id, app.id, user.id) is not None
-            if tenant is not None and not tenant.disabled and known:
-                return tenant
-        raise aadsts.unknown_app(app.id, user.upn)
+        """The one that the path names, else one of the account's; to make an app known is what admin consent is for."""
+        return await self.authority.tenant_of(flow.tenant, user, app, unknown=flow.kind == "admin")
 
     async def _answer(
         self, request: Request, flow: Flow, grant: Grant, app: App, tenant: Tenant, user: User
@@ -288,7 +280,8 @@ class SignIn:
             return failure(error)
         username = form.get("username")
         try:
-            user = await self._check_password(request, flow, username, form.values.get("password", ""))
+            attempt = Attempt(flow.tenant, flow.app, username, client_address(request))
+            user = await by_password(self.authority, attempt, form.values.get("password", ""))
         except OAuthError as error:
             return self._sign_in_page(request, flow, app, username=username, error=error)
         session = await self.authority.grants.add_session(user.id, user.epoch)
@@ -298,45 +291,6 @@ class SignIn:
             response = back(flow, error_fields(error))
         set_cookie(response, SESSION_COOKIE, session, self.authority.settings.session_s)
         return response
-
-    async def _check_password(self, request: Request, flow: Flow, username: str, password: str) -> User:
-        """Wrong names and wrong passwords look alike and take as long."""
-        authority, address = self.authority, client_address(request)
-        tenant = await authority.tenant(flow.tenant)
-        user = await authority.accounts.user_by_upn(username) if 0 < len(username) <= 256 else None
-        account = user.id if user else username
-        try:
-            async with authority.throttle.attempt(account, address, known=user is not None):
-                if not await authority.passwords.check(password, user.password if user else ""):
-                    raise aadsts.bad_password()
-            assert user is not None, "nobody's password is never right"
-            if user.disabled:
-                raise aadsts.disabled_user()
-            if not user.roles or (tenant is not None and tenant.id not in user.roles):
-                raise aadsts.not_in_tenant(user.upn, flow.tenant)
-        except OAuthError as error:
-            if user is not None and user.roles and error.retry_after_s is None:
-                await self._audit_sign_in(request, flow, user, tenant, error)
-            elif user is None and error.retry_after_s is None:
-                await authority.stranger(tenant, "user", username, address)
-            raise
-        await authority.throttle.succeeded(account, address)
-        await self._audit_sign_in(request, flow, user, tenant, None)
-        return user
-
-    async def _audit_sign_in(
-        self, request: Request, flow: Flow, user: User, tenant: Tenant | None, error: OAuthError | None
-    ) -> None:
-        where = tenant.id if tenant is not None and tenant.id in user.roles else user.home
-        await self.authority.audit(
-            where,
-            audit.Actor(app=flow.app, user=user.id, upn=user.upn, name=user.name),
-            "Sign in",
-            result="failure" if error else "success",
-            reason=error.text() if error else None,
-            targets=[audit.Target("User", user.id, user.name, user.upn)],
-            address=client_address(request),
-        )
 
     async def consent(self, request: Request) -> Response:
         """POST of the consent page."""

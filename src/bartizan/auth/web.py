@@ -91,6 +91,7 @@ class Web:
                 "refresh_token",
                 "client_credentials",
                 "urn:ietf:params:oauth:grant-type:device_code",
+                *(["password"] if self.settings.password_grant else []),
             ],
             "code_challenge_methods_supported": ["S256"],
             "subject_types_supported": ["pairwise"],
@@ -112,6 +113,21 @@ class Web:
             await self.authority.tenant(request.path_params["tenant"])
         # Short, so that a withdrawn key is soon gone from caches; new keys are published a day before they sign.
         return _json(await self.authority.keys.jwks(), headers={**_CROSS_ORIGIN, "Cache-Control": "max-age=300"})
+
+    async def realm(self, request: Request) -> Response:
+        """MSAL asks it before it hands a password over. The same for every name: whether there is such an account is
+        for the password to show."""
+        domain = request.path_params["name"].rpartition("@")[2][:256]
+        host = urlsplit(self.base(request)).netloc
+        return _json(
+            {
+                "ver": "1.0",
+                "account_type": "Managed",
+                "domain_name": domain,
+                "cloud_instance_name": host,
+                "cloud_audience_urn": "urn:federation:MicrosoftOnline",
+            }
+        )
 
     async def instance(self, request: Request) -> Response:
         """Tells MSAL that this host is a good one to ask, and its other names."""
@@ -236,6 +252,7 @@ def routes(authority: Authority) -> list[Route]:
 
     found: list[Route] = [
         _Place("/common/discovery/instance", _guarded(web.instance), methods=["GET"]),
+        _Place("/common/userrealm/{name}", _guarded(web.realm), methods=["GET"]),
         _Place("/metadata/endpoints", _guarded(web.metadata), methods=["GET"]),
         _Place("/oidc/userinfo", _guarded(web.userinfo), methods=["GET", "POST"]),
         _Place("/signin", _guarded(pages.sign_in), methods=["POST"]),

@@ -221,6 +221,8 @@ def _json(value: Any, depth: int) -> Any:
 
 def _enum(enum: EnumType) -> Accept:
     def accept(value: Any, depth: int) -> Any:
+        if enum.flags and isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+            value = ",".join(value)  # as an SDK's collection of members
         found = enum.find(value) if isinstance(value, str) else None
         if found is None:
             given = f"'{_short(value)}'" if isinstance(value, str) else _what(value)

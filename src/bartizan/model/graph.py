@@ -220,15 +220,6 @@ FileHashType: TypeAlias = Literal[
 ]
 GroupAccessType: TypeAlias = Literal["none", "private", "secret", "public", "unknownFutureValue"]
 GroupType: TypeAlias = Literal["unifiedGroups", "azureAD", "unknownFutureValue"]
-IncomingTokenType: TypeAlias = Literal[
-    "none",
-    "primaryRefreshToken",
-    "saml11",
-    "saml20",
-    "unknownFutureValue",
-    "remoteDesktopToken",
-    "refreshToken",
-]
 InitiatorType: TypeAlias = Literal["user", "application", "system", "unknownFutureValue"]
 LifecycleEventType: TypeAlias = Literal["missed", "subscriptionRemoved", "reauthorizationRequired"]
 LifecyclePolicyComplianceState: TypeAlias = Literal["compliant", "warning", "warningNotify", "nonCompliant"]
@@ -2545,7 +2536,7 @@ class SignIn(Entity, kw_only=True, omit_defaults=True):
     globalSecureAccessIpAddress: str | None = None
     homeTenantId: str | None = None
     homeTenantName: str | None = None
-    incomingTokenType: list[IncomingTokenType] = []
+    incomingTokenType: str | None = None
     ipAddress: str | None = None
     ipAddressFromResourceProvider: str | None = None
     isInteractive: bool | None = None

@@ -7,10 +7,10 @@ import msgspec
 from msgspec.structs import replace
 
 from bartizan.api.wire import body as bodies
-from bartizan.api.wire import federate
+from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
-from bartizan.api.wire.find import behind, both, edges, fetched, found, rows_of, rows_page
+from bartizan.api.wire.find import behind, both, edges, fetched, found, rows_of
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
@@ -52,7 +52,7 @@ async def _page(
     most = queries.page_size(request)
     if most is not None and most < query.top:
         query = replace(query, top=most)
-    page = await rows_page(ctx, resource, query)
+    page = await derived.page(ctx, resource, query, asked.select)
     items = bodies.documents(ctx, resource.type, page.rows, request, asked.select)
     if mark is not None:
         items = [bodies.marked(item, mark) for item in items]
@@ -78,10 +78,11 @@ async def _counted(
     ctx: Context, request: Request, resource: Resource, scope: Expr | None, ids: tuple[str, ...] | None
 ) -> Response:
     wanted = both(scope, queries.counted(ctx, request, resource))
-    if ids is None:
+    query = replace(queries.FIRST, filter=wanted, ids=ids, count=True, version=ctx.version)
+    number = await derived.count(ctx, resource, query)
+    if number is None and ids is None:
         number = await ctx.store.count(resource.collection.name, wanted)
-    else:
-        query = replace(queries.FIRST, filter=wanted, ids=ids, count=True, version=ctx.version)
+    elif number is None:
         number = (await ctx.store.page(resource.collection.name, query)).count or 0
     return Response(200, b"%d" % number, kind=TEXT)
 
@@ -100,6 +101,7 @@ async def one(ctx: Context, target: Target, request: Request) -> Response:
     expand: Sequence[queries.Expanded] = ()
     if request.query:
         select, expand = queries.asked_of_one(ctx, request, resource, type)
+        (row,) = await derived.shown(ctx, [row], select)
     if resource is None:
         document = _mixed_item(ctx, target, row, request, select)
     else:
@@ -141,6 +143,7 @@ async def of_property(ctx: Context, target: Target, request: Request) -> Respons
     row = await found(ctx, target)
     resource = target.resource
     assert resource is not None
+    (row,) = await derived.shown(ctx, [row], target.path[:1])
     value: Any = _decode(bodies.document(ctx, resource.type, row, request))
     for name in target.path:
         if name == "$count":
@@ -203,7 +206,7 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     most = queries.page_size(request)
     top = asked.query.top if most is None else min(asked.query.top, most)
     wanted = ids[start : start + top]
-    rows = await fetched(ctx, navigation, wanted)
+    rows = await derived.shown(ctx, await fetched(ctx, navigation, wanted), asked.select)
     items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
     link = queries.next_link(ctx, request, target, asked, (wanted[-1],)) if start + top < len(ids) and wanted else None
     total = len(ids) if asked.query.count else None

@@ -14,14 +14,15 @@ def same(given: Any, shown: Any) -> bool:
     """`given` in inner form, `shown` as a document has it. Properties that a client does not know and leaves out, and
     digits that its dates do not hold, are no difference; an explicit null is one."""
     if isinstance(given, Mapping):
-        return isinstance(shown, Mapping) and all(
-            same(value, shown.get(name)) for name, value in given.items() if not name.startswith("@")
+        there = {} if shown is None else shown
+        return isinstance(there, Mapping) and all(
+            same(value, there.get(name)) for name, value in given.items() if not name.startswith("@")
         )
     if isinstance(given, list):
-        there = [] if shown is None else shown
-        if not isinstance(there, list) or len(given) != len(there):
+        items = [] if shown is None else shown
+        if not isinstance(items, list) or len(given) != len(items):
             return False
-        return all(same(one, other) for one, other in zip(given, there, strict=True))
+        return all(same(one, other) for one, other in zip(given, items, strict=True))
     if isinstance(given, str) and isinstance(shown, str) and given != shown:
         return _instant(given) == _instant(shown) is not None
     return bool(given == shown) and isinstance(given, bool) == isinstance(shown, bool)
