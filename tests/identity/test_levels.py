@@ -81,6 +81,17 @@ def test_only_days_with_something_new_are_kept_anew() -> None:
     assert not levels.changed()
 
 
+def test_a_short_history_lowers_no_threshold() -> None:
+    """While a tenant is learned, what is new counts less than it will."""
+    chance = random.Random(3)
+    levels = counted([chance.gauss(-3, 1) for _ in range(60_000)])
+    usual = tuple(BUDGETS[level].usual for level in ("low", "medium", "high"))
+    assert levels.thresholds(110) == usual
+    assert levels.thresholds(114) < usual
+    loud = counted([chance.gauss(0, 2) for _ in range(60_000)])
+    assert loud.thresholds(110) > usual
+
+
 def test_what_is_kept_of_years_comes_back_as_it_was() -> None:
     """Days that are too old are dropped where they are kept, too."""
     levels, kept = Levels(), dict[int, Day]()

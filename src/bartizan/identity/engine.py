@@ -240,7 +240,8 @@ class State:
         view.tells = self.tells = self.tells or view.account.last > 0
         of_asn = self.asns.get(event.asn)
         view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
-        view.tenant_country = self.countries.get(event.country, 0.0) / self.country_sum if self.country_sum else 0.0
+        view.countries, view.country_sum = self.countries, self.country_sum
+        view.tenant_country = view.share_of(event.country)
         view.burst = self.bursts.get(event.agent)
         assess(view)
         return view
@@ -285,6 +286,8 @@ class State:
         at, who = event.at, event.principal
         anchored = bool(event.device) or event.managed or event.token == BOUND_TOKEN
         if event.success:
+            if self.mistyped(event):
+                del self.bursts[event.agent].users[who]
             if not anchored and event.interactive and event.agent and event.country and not address.users:
                 browser = self.browsers.get(event.agent)
                 if browser is None:
@@ -317,6 +320,14 @@ class State:
                 if burst is None:
                     burst = self.bursts[event.agent] = Burst()
                 burst.add(who, at)
+
+    def mistyped(self, event: SignIn) -> bool:
+        """Whether it takes its principal out of a burst: he is accepted in the network where he failed."""
+        burst = self.bursts.get(event.agent) if event.success else None
+        if burst is None or event.principal not in burst.users:
+            return False
+        prefix = self.prefixes.get(event.prefix)
+        return prefix is not None and event.principal in prefix.failed
 
     def _brought(self, event: SignIn) -> bool:
         """Whether its session began in another network: who came has it on a device."""

@@ -18,6 +18,7 @@ from bartizan.identity.events import DAY
 from bartizan.identity.risk import Level
 
 HISTORY_DAYS = 30
+YOUNG_DAYS = 14  # of history until it may lower a threshold: while we learn, what is new counts less than it will
 LEAST = 2_000  # quiet sign-ins before the history counts
 WIDTH = 0.1  # of a bin of scores
 LOWEST, BINS = -12.0, 400
@@ -112,12 +113,13 @@ class Levels:
             if day - HISTORY_DAYS <= each < day:
                 for index, count in counts.items():
                     bins[index] += count
-        total = sum(bins)
-        low, medium, high = (self._bound(bins, total, BUDGETS[level]) for level in ("low", "medium", "high"))
+        young = day - min(self._counts, default=day) < YOUNG_DAYS
+        low, medium, high = (self._bound(bins, BUDGETS[level], young) for level in ("low", "medium", "high"))
         return low, max(low, medium), max(low, medium, high)
 
     @staticmethod
-    def _bound(bins: Sequence[int], total: int, budget: Budget) -> float:
+    def _bound(bins: Sequence[int], budget: Budget, young: bool) -> float:
+        total, least = sum(bins), budget.usual if young else budget.least
         if total < LEAST:
             return budget.usual
         left = total * budget.share
@@ -125,8 +127,8 @@ class Levels:
             left -= bins[index]
             if left < 0:
                 bound = LOWEST + (index + 1) * WIDTH
-                return min(budget.most, max(budget.least, bound))
-        return budget.least
+                return min(budget.most, max(least, bound))
+        return least
 
     def _drop(self, of: dict[int, Any]) -> None:
         """The oldest day."""

@@ -184,7 +184,10 @@ class Memory:
     # ------------------------------------------------------------ out
 
     def changed(self, event: Step) -> None:
+        """Before its step."""
         self._dirty.update(key for key, changes in touched(event) if changes)
+        if isinstance(event, SignIn) and self.state.mistyped(event):
+            self._dirty.add(("b", event.agent))
 
     def raised(self, principal: str) -> None:
         """A sign-in of his by another's event."""

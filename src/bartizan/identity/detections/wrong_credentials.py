@@ -13,6 +13,7 @@ from bartizan.identity.view import View
 
 SPRAYED = 2  # other principals that failed at the address
 TRIES = 10  # wrong passwords of one principal from there within a day
+OWN_PROGRAM = 0.25  # so many accepted with a program, of those that failed with it: sprays validate some 1 %
 SWARM = 5.0  # principals that failed from strange addresses by one program within a day, beyond the usual
 
 
@@ -30,10 +31,19 @@ def password_spray(view: View) -> Finding | None:
     if view.principal.known("agent", event.keys[0], event.at) is not None:
         return None
     size = view.burst.size(event.principal, event.at)
-    if size < SWARM:
+    if size < SWARM or (view.learning and _everybodys(view)):
         return None
     said = {"userAgent": event.agent, "principalsWithWrongCredentials": round(size), "windowHours": 24}
     return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size), said)
+
+
+def _everybodys(view: View) -> bool:
+    """Of one whom we do not know yet, a program that the tenant's people use says nothing: some of them mistype."""
+    burst, browser = view.burst, view.browsers.get(view.event.agent)
+    if burst is None or browser is None:
+        return False
+    who, at = view.event.principal, view.event.at
+    return browser.others(who) >= OWN_PROGRAM * burst.failing(who, at)
 
 
 @detection("maliciousIPAddress", timing="nearRealtime")
