@@ -1,5 +1,6 @@
-"""What the engine remembers of a tenant, in the store: one small row for each principal, address, network, carrier and
-user agent, read when an event names it and written in the transaction of the event.
+"""What the engine remembers of a tenant, in the store: one small row for each principal, address, network, carrier,
+user agent and cluster (carrier and family of programs), read when an event names it and written in the transaction of
+the event.
 
 A tenant is never loaded as a whole: what has not been asked for lately leaves memory, and what nobody touches for
 `KEEP` leaves the store with its retention. Rows are documents, so that erase, export and restore of a tenant hold for
@@ -15,9 +16,9 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.identity.engine import State, applications_of
-from bartizan.identity.events import WRONG, Audit, SignIn
+from bartizan.identity.events import WRONG, Audit, SignIn, cluster_of
 from bartizan.identity.levels import Day, Levels
-from bartizan.identity.state import Address, Application, Browser, Burst, Principal
+from bartizan.identity.state import Address, Application, Browser, Burst, Cluster, Principal
 from bartizan.identity.verdicts import Learned
 from bartizan.identity.view import Account
 from bartizan.identity.waiting import Step
@@ -56,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "a": _kind("addresses", Address),
     "x": _kind("prefixes", Address),
     "b": _kind("bursts", Burst),
+    "k": _kind("clusters", Cluster),
     "n": _kind("asns", dict[str, float], int),
     "w": _kind("browsers", Browser),
     "i": _kind("issuers", dict[str, float]),
@@ -90,6 +92,8 @@ def touched(event: Step) -> Iterator[tuple[Key, bool]]:
         if event.agent:
             yield ("b", event.agent), event.code in WRONG
             yield ("w", event.agent), event.success and event.interactive
+        if cluster := cluster_of(event):
+            yield ("k", cluster), event.code in WRONG
         if event.issuer:
             yield ("i", event.issuer), event.success
         if event.workload:
@@ -186,8 +190,8 @@ class Memory:
     def changed(self, event: Step) -> None:
         """Before its step."""
         self._dirty.update(key for key, changes in touched(event) if changes)
-        if isinstance(event, SignIn) and self.state.mistyped(event):
-            self._dirty.add(("b", event.agent))
+        if isinstance(event, SignIn):
+            self._dirty.update(self.state.cleared(event))
 
     def raised(self, principal: str) -> None:
         """A sign-in of his by another's event."""

@@ -229,6 +229,39 @@ class Burst(Struct, gc=False):
         return self.failing(principal, at) - 2 * self.usual
 
 
+class Cluster(Struct, gc=False):
+    """One carrier and one family of programs: who failed by them, and who is accepted by them."""
+
+    last: float = 0.0
+    failed: dict[str, float] = field(default_factory=dict)  # wrong credentials of -> when last
+    accepted: dict[str, float] = field(default_factory=dict)  # some of them -> when, to the week
+
+    def fail(self, principal: str, at: float) -> None:
+        self.last = max(self.last, at)
+        keep(self.failed, principal, at, 64)
+
+    def failing(self, principal: str, at: float) -> int:
+        """Others within the window."""
+        return sum(at - last < WINDOW_S for who, last in self.failed.items() if who != principal)
+
+    def others(self, principal: str) -> int:
+        return len(self.accepted) - (principal in self.accepted)
+
+    def learns(self, principal: str, at: float) -> bool:
+        """Whether it is news that he is accepted. Names that it has stay for a month: who comes by a large carrier
+        changes nothing."""
+        if principal in self.failed:
+            return True
+        last = self.accepted.get(principal)
+        if last is not None:
+            return at - last >= WINDOW_S
+        return len(self.accepted) < USERS or at - min(self.accepted.values()) >= HALF_LIFE_S
+
+    def accept(self, principal: str, at: float) -> None:
+        self.failed.pop(principal, None)
+        keep(self.accepted, principal, at)
+
+
 class Browser(Struct, gc=False):
     """One user agent without a registered device, at addresses that were new to the tenant: who, when, from where."""
 

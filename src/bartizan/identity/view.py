@@ -14,7 +14,7 @@ from math import asin, cos, radians, sin, sqrt
 from msgspec import Struct
 
 from bartizan.identity.events import DAY, SignIn, short
-from bartizan.identity.state import Address, Application, Browser, Burst, Place, Principal, Seen
+from bartizan.identity.state import Address, Application, Browser, Burst, Cluster, Place, Principal, Seen
 from bartizan.intel import Intel, Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
@@ -47,9 +47,10 @@ class View:
     """Of one sign-in. The parts of its behavioural score are log-odds."""
 
     __slots__ = (
-        "account", "address", "app", "applications", "browsers", "burst", "countries", "country_sum", "device",
-        "dormant", "event", "hides", "hour", "intel", "issuers", "kinds", "known_device", "learning", "network",
-        "place", "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn", "tenant_country",
+        "account", "address", "app", "applications", "browsers", "burst", "cluster", "countries", "country_sum",
+        "device", "dormant", "event", "hides", "hour", "intel", "issuers", "kinds", "known_device", "learning",
+        "network", "place", "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn",
+        "tenant_country",
     )  # fmt: skip
 
     event: SignIn
@@ -77,6 +78,7 @@ class View:
     account: Account
     intel: Intel
     burst: Burst | None
+    cluster: Cluster | None
     browsers: Mapping[str, Browser]  # by user agent
     issuers: Mapping[str, dict[str, float]]  # federated issuers of the tenant -> who came by them, and when last
     applications: Mapping[str, Application]  # by the id or the folded name of an application or service principal
