@@ -4,7 +4,7 @@ import random
 
 from bartizan.extend.detections import Finding
 from bartizan.identity.engine import Result
-from bartizan.identity.levels import BUDGETS, Levels
+from bartizan.identity.levels import BUDGETS, Day, Levels
 
 DAY = 86_400.0
 
@@ -66,5 +66,47 @@ def test_they_come_back_as_they_were() -> None:
     levels = counted([chance.gauss(0, 2) for _ in range(9_000)])
     levels.thresholds(105)
     again = Levels()
-    again.load(levels.dump())
+    for day, of in levels.changed().items():
+        again.take(day, of)
     assert [again.thresholds(day) for day in range(100, 115)] == [levels.thresholds(day) for day in range(100, 115)]
+
+
+def test_only_days_with_something_new_are_kept_anew() -> None:
+    levels = counted([0.0] * 5_000)
+    assert list(levels.changed()) == list(range(100, 110))
+    levels.of(result(1, 109.5, 1.0))
+    levels.count(result(2, 110.5, 1.0))
+    assert list(levels.changed()) == [109, 110]
+    levels.of(result(3, 109.6, 1.0))
+    assert not levels.changed()
+
+
+def test_a_short_history_lowers_no_threshold() -> None:
+    """While a tenant is learned, what is new counts less than it will."""
+    chance = random.Random(3)
+    levels = counted([chance.gauss(-3, 1) for _ in range(60_000)])
+    usual = tuple(BUDGETS[level].usual for level in ("low", "medium", "high"))
+    assert levels.thresholds(110) == usual
+    assert levels.thresholds(114) < usual
+    loud = counted([chance.gauss(0, 2) for _ in range(60_000)])
+    assert loud.thresholds(110) > usual
+
+
+def test_what_is_kept_of_years_comes_back_as_it_was() -> None:
+    """Days that are too old are dropped where they are kept, too."""
+    levels, kept = Levels(), dict[int, Day]()
+    for day in (*range(100, 200), 90, 150, *range(200, 210)):
+        for score in (-1.0, 1.0, 2.0):
+            levels.count(result(day, day, score))
+        levels.of(result(day, day, 0.0))
+        kept |= levels.changed()
+    again = Levels()
+    for each in levels.days():
+        again.take(each, kept[each])
+    assert len(levels.days()) <= 62
+    assert again.days() == levels.days()
+    for day in range(90, 215):
+        assert again.thresholds(day) == levels.thresholds(day)
+        again.count(result(day, day, 1.0))
+        levels.count(result(day, day, 1.0))
+    assert again.changed() == levels.changed()

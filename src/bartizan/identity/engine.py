@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
 from bartizan.identity.changes import ADMIN_CONSENT, CONSENT, CREDENTIAL_ADDED, BackView, ChangeView, RequestView
-from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn
+from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, cluster_of
 from bartizan.identity.learning import count_failure, held_like, hold, learn, learn_held, release
 from bartizan.identity.state import (
     DENIALS,
@@ -28,6 +28,7 @@ from bartizan.identity.state import (
     Application,
     Browser,
     Burst,
+    Cluster,
     Principal,
     Recent,
     keep,
@@ -102,6 +103,7 @@ class State:
         self.addresses: dict[str, Address] = {}
         self.prefixes: dict[str, Address] = {}
         self.bursts: dict[str, Burst] = {}
+        self.clusters: dict[str, Cluster] = {}
         self.countries: dict[str, float] = {}
         self.country_sum = 0.0
         self.asns: dict[int, dict[str, float]] = {}
@@ -240,8 +242,9 @@ class State:
         view.tells = self.tells = self.tells or view.account.last > 0
         of_asn = self.asns.get(event.asn)
         view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
-        view.tenant_country = self.countries.get(event.country, 0.0) / self.country_sum if self.country_sum else 0.0
-        view.burst = self.bursts.get(event.agent)
+        view.countries, view.country_sum = self.countries, self.country_sum
+        view.tenant_country = view.share_of(event.country)
+        view.burst, view.cluster = self.bursts.get(event.agent), self.clusters.get(cluster_of(event))
         assess(view)
         return view
 
@@ -285,6 +288,11 @@ class State:
         at, who = event.at, event.principal
         anchored = bool(event.device) or event.managed or event.token == BOUND_TOKEN
         if event.success:
+            for kind, name in self.cleared(event):
+                if kind == "b":
+                    del self.bursts[name].users[who]
+                else:
+                    self.clusters[name].accept(who, at)
             if not anchored and event.interactive and event.agent and event.country and not address.users:
                 browser = self.browsers.get(event.agent)
                 if browser is None:
@@ -317,6 +325,25 @@ class State:
                 if burst is None:
                     burst = self.bursts[event.agent] = Burst()
                 burst.add(who, at)
+            key = cluster_of(event)
+            if key:
+                self.clusters.setdefault(key, Cluster()).fail(who, at)
+
+    def cleared(self, event: SignIn) -> list[tuple[str, str]]:
+        """The burst ("b") and the cluster ("k") of which an accepted sign-in says something: who is accepted in the
+        network where he failed had mistyped."""
+        found: list[tuple[str, str]] = []
+        if not event.success or event.workload:
+            return found
+        who, burst, key = event.principal, self.bursts.get(event.agent), cluster_of(event)
+        if burst is not None and who in burst.users:
+            prefix = self.prefixes.get(event.prefix)
+            if prefix is not None and who in prefix.failed:
+                found.append(("b", event.agent))
+        cluster = self.clusters.get(key)
+        if cluster is not None and cluster.learns(who, event.at):
+            found.append(("k", key))
+        return found
 
     def _brought(self, event: SignIn) -> bool:
         """Whether its session began in another network: who came has it on a device."""
@@ -475,6 +502,7 @@ class State:
         _shed(self.browsers, lambda each: each.day)
         _shed(self.applications, lambda each: each.first)
         _shed(self.bursts, lambda each: each.day)
+        _shed(self.clusters, lambda each: each.last)
 
 
 def _address(of: dict[str, Address], key: str, at: float) -> Address:

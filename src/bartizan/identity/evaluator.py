@@ -16,9 +16,9 @@ import structlog
 from msgspec import Struct, field
 
 from bartizan.errors import BartizanError
-from bartizan.identity.events import SignIn, sign_in
+from bartizan.identity.events import DAY, SignIn, sign_in
 from bartizan.identity.levels import Levels
-from bartizan.identity.memory import Memory, Whole, decode_whole, kept_rows
+from bartizan.identity.memory import Memory, Whole, decode_day, decode_whole, kept_rows
 from bartizan.identity.shapes import Said
 from bartizan.intel import Intel, intel_of
 from bartizan.store.interface import Store, Stored
@@ -32,13 +32,14 @@ _log = structlog.get_logger(__name__)
 
 
 class _Known(Struct):
-    """Of a tenant. `whole` and `levels` are those of the row with the number `seq`."""
+    """Of a tenant. `whole` is that of the row with the number `seq`; `history`: all of its levels have been read."""
 
     intel: Intel
     looked: float
     seq: int = -1
     whole: Whole = field(default_factory=Whole)
     levels: Levels = field(default_factory=Levels)
+    history: bool = False
 
 
 class Evaluator:
@@ -77,12 +78,20 @@ class Evaluator:
         for start in range(0, len(events), AT_ONCE):
             part = events[start : start + AT_ONCE]
             wanted = memory.wanted(each for each in part if each is not None)
-            rows = await kept_rows(store.tenant(tenant), [*wanted, *([] if start else [memory.whole_id])])
+            days = {memory.day_id(day): day for day in {int(each.at // DAY) for each in part if each is not None}}
+            whole = [] if start else [memory.whole_id]
+            rows = await kept_rows(store.tenant(tenant), [*wanted, *whole, *days])
             if not start:
                 _renew(known, rows.pop(memory.whole_id, None))
                 memory.begin(_copy(known.whole))
+                memory.levels = known.levels
+            for id in days.keys() & rows.keys():
+                memory.levels.take(days[id], decode_day(rows.pop(id).doc))
+            if not known.history and not all(memory.levels.settled(day) for day in days.values()):
+                await memory.remember(store.tenant(tenant), known.whole.days)
+                known.history = known.levels is memory.levels  # others may have begun with a newer whole meanwhile
             memory.take(wanted, {id: row.doc for id, row in rows.items()})
-            yield [_said(memory, known.levels, each) for each in part]
+            yield [_said(memory, each) for each in part]
 
     async def _of(self, store: Store, tenant: str) -> _Known:
         known = self._known.get(tenant)
@@ -106,11 +115,9 @@ def _readable(body: Mapping[str, Any]) -> SignIn | None:
 
 
 def _renew(known: _Known, row: Stored | None) -> None:
-    if row is None or row.seq == known.seq:
-        return
-    known.whole, known.seq = decode_whole(row.doc), row.seq
-    known.levels = Levels()
-    known.levels.load(known.whole.levels)
+    if row is not None and row.seq != known.seq:
+        known.whole, known.seq = decode_whole(row.doc), row.seq
+        known.levels, known.history = Levels(), False
 
 
 def _copy(whole: Whole) -> Whole:
@@ -119,10 +126,10 @@ def _copy(whole: Whole) -> Whole:
     )
 
 
-def _said(memory: Memory, levels: Levels, event: SignIn | None) -> Said:
+def _said(memory: Memory, event: SignIn | None) -> Said:
     if event is None:
         return Said(0.0, "none")
     result = memory.state.step(event)[0]  # the event's own; others are what it says of earlier ones
     if result.kind != "signIn":
         return Said(0.0, "none")  # wrong credentials are nobody's risk
-    return Said(round(result.score, 4), levels.of(result), result.findings, result.parts)
+    return Said(round(result.score, 4), memory.levels.of(result), result.findings, result.parts)

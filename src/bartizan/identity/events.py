@@ -314,6 +314,15 @@ def _on_earth(of: _Coordinates) -> bool:
     return of.latitude is not None and of.longitude is not None and abs(of.latitude) <= 90 and abs(of.longitude) <= 180
 
 
+def cluster_of(event: SignIn) -> str:
+    """Carrier and family of the program; "" where the record says neither, and of workloads."""
+    if event.workload:
+        return ""
+    network = str(event.asn) if event.asn else event.prefix
+    program = f"{event.os}/{event.browser}" if event.browser else event.agent.partition("/")[0].casefold()
+    return f"{network} {program}" if network and program else ""
+
+
 def sign_in(body: Mapping[str, Any]) -> SignIn:
     """Of a signIn as a mapping; a number may be written as text. ValueError where a member has another type, or as
     `of_raw`."""

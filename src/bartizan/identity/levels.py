@@ -9,14 +9,16 @@ that are asked again; the levels' meaning from Microsoft Entra ID Protection.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from msgspec import Struct, field, msgpack
+from msgspec import Struct, field
 
 from bartizan.identity.engine import Result
 from bartizan.identity.events import DAY
 from bartizan.identity.risk import Level
 
 HISTORY_DAYS = 30
+YOUNG_DAYS = 14  # of history until it may lower a threshold: while we learn, what is new counts less than it will
 LEAST = 2_000  # quiet sign-ins before the history counts
 WIDTH = 0.1  # of a bin of scores
 LOWEST, BINS = -12.0, 400
@@ -53,30 +55,38 @@ def usual(score: float) -> Level:
     return next((level for level in ("high", "medium", "low") if score >= BUDGETS[level].usual), "none")
 
 
-class _Kept(Struct):
-    days: dict[int, dict[int, int]] = field(default_factory=dict)  # day -> bin -> sign-ins
+Thresholds = tuple[float, float, float]  # log-odds for low, medium and high
+
+
+class Day(Struct):
+    """What is kept of one day: how many quiet sign-ins had which score (by bin), and its thresholds when set."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    thresholds: Thresholds | None = None
 
 
 class Levels:
     """Of one tenant. `count` is told of every valid sign-in once, in the order in which they are scored."""
 
     def __init__(self) -> None:
-        self._kept = _Kept()
-        self._thresholds: dict[int, tuple[float, float, float]] = {}
+        self._counts: dict[int, dict[int, int]] = {}  # day -> bin -> sign-ins
+        self._thresholds: dict[int, Thresholds] = {}
+        self._changed: set[int] = set()
 
     def count(self, result: Result) -> None:
         if any(each.type not in BEHAVIOUR for each in result.findings):
             return
         day = int(result.at // DAY)
-        of = self._kept.days.get(day)
+        of = self._counts.get(day)
         if of is None:
-            if len(self._kept.days) > HISTORY_DAYS and day < min(self._kept.days):
+            if len(self._counts) > HISTORY_DAYS and day < min(self._counts):
                 return
-            of = self._kept.days[day] = {}
-            while len(self._kept.days) > HISTORY_DAYS + 2:
-                del self._kept.days[min(self._kept.days)]
+            of = self._counts[day] = {}
+            while len(self._counts) > HISTORY_DAYS + 2:
+                self._drop(self._counts)
         index = min(BINS - 1, max(0, int((result.score - LOWEST) / WIDTH)))
         of[index] = of.get(index, 0) + 1
+        self._changed.add(day)
 
     def of(self, result: Result) -> Level:
         """By the thresholds of the day on which it happened."""
@@ -88,27 +98,28 @@ class Levels:
         low, medium, high = self.thresholds(day)
         return "high" if score >= high else "medium" if score >= medium else "low" if score >= low else "none"
 
-    def thresholds(self, day: int) -> tuple[float, float, float]:
-        """Log-odds for low, medium and high."""
+    def thresholds(self, day: int) -> Thresholds:
         found = self._thresholds.get(day)
         if found is None:
             found = self._thresholds[day] = self._computed(day)
+            self._changed.add(day)
             if len(self._thresholds) > 2 * HISTORY_DAYS:
-                del self._thresholds[min(self._thresholds)]
+                self._drop(self._thresholds)
         return found
 
-    def _computed(self, day: int) -> tuple[float, float, float]:
+    def _computed(self, day: int) -> Thresholds:
         bins = [0] * BINS
-        for each, counts in self._kept.days.items():
+        for each, counts in self._counts.items():
             if day - HISTORY_DAYS <= each < day:
                 for index, count in counts.items():
                     bins[index] += count
-        total = sum(bins)
-        low, medium, high = (self._bound(bins, total, BUDGETS[level]) for level in ("low", "medium", "high"))
+        young = day - min(self._counts, default=day) < YOUNG_DAYS
+        low, medium, high = (self._bound(bins, BUDGETS[level], young) for level in ("low", "medium", "high"))
         return low, max(low, medium), max(low, medium, high)
 
     @staticmethod
-    def _bound(bins: Sequence[int], total: int, budget: Budget) -> float:
+    def _bound(bins: Sequence[int], budget: Budget, young: bool) -> float:
+        total, least = sum(bins), budget.usual if young else budget.least
         if total < LEAST:
             return budget.usual
         left = total * budget.share
@@ -116,14 +127,34 @@ class Levels:
             left -= bins[index]
             if left < 0:
                 bound = LOWEST + (index + 1) * WIDTH
-                return min(budget.most, max(budget.least, bound))
-        return budget.least
+                return min(budget.most, max(least, bound))
+        return least
 
-    def dump(self) -> bytes:
-        return msgpack.encode((self._kept, self._thresholds))
+    def _drop(self, of: dict[int, Any]) -> None:
+        """The oldest day."""
+        oldest = min(of)
+        del of[oldest]
+        self._changed.add(oldest)
 
-    def load(self, raw: bytes) -> None:
-        """What `dump` gave; nothing where there is nothing."""
-        if not raw:
-            return
-        self._kept, self._thresholds = msgpack.decode(raw, type=tuple[_Kept, dict[int, tuple[float, float, float]]])
+    # ------------------------------------------------------------ kept by day
+
+    def days(self) -> list[int]:
+        """Of which something is kept."""
+        return sorted(self._counts.keys() | self._thresholds.keys())
+
+    def changed(self) -> dict[int, Day]:
+        """The days of which something is new since the last call."""
+        new = {day: Day(self._counts.get(day, {}), self._thresholds.get(day)) for day in sorted(self._changed)}
+        self._changed.clear()
+        return new
+
+    def take(self, day: int, of: Day) -> None:
+        """What `changed` gave."""
+        if of.counts:
+            self._counts[day] = of.counts
+        if of.thresholds is not None:
+            self._thresholds[day] = of.thresholds
+
+    def settled(self, day: int) -> bool:
+        """Whether its thresholds are set, so that they need no history."""
+        return day in self._thresholds

@@ -1,5 +1,6 @@
-"""What the engine remembers of a tenant, in the store: one small row for each principal, address, network, carrier and
-user agent, read when an event names it and written in the transaction of the event.
+"""What the engine remembers of a tenant, in the store: one small row for each principal, address, network, carrier,
+user agent and cluster (carrier and family of programs), read when an event names it and written in the transaction of
+the event.
 
 A tenant is never loaded as a whole: what has not been asked for lately leaves memory, and what nobody touches for
 `KEEP` leaves the store with its retention. Rows are documents, so that erase, export and restore of a tenant hold for
@@ -15,8 +16,9 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.identity.engine import State, applications_of
-from bartizan.identity.events import WRONG, Audit, SignIn
-from bartizan.identity.state import Address, Application, Browser, Burst, Principal
+from bartizan.identity.events import WRONG, Audit, SignIn, cluster_of
+from bartizan.identity.levels import Day, Levels
+from bartizan.identity.state import Address, Application, Browser, Burst, Cluster, Principal
 from bartizan.identity.verdicts import Learned
 from bartizan.identity.view import Account
 from bartizan.identity.waiting import Step
@@ -55,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "a": _kind("addresses", Address),
     "x": _kind("prefixes", Address),
     "b": _kind("bursts", Burst),
+    "k": _kind("clusters", Cluster),
     "n": _kind("asns", dict[str, float], int),
     "w": _kind("browsers", Browser),
     "i": _kind("issuers", dict[str, float]),
@@ -64,18 +67,19 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Whole(Struct):
-    """What is of the tenant as a whole."""
+    """What is of the tenant as a whole; the levels of each of these `days` have a row of their own."""
 
     countries: dict[str, float] = {}
     country_sum: float = 0.0
     hot: dict[str, float] = {}
     steps: int = 0
-    levels: bytes = b""
+    days: list[int] = []
     learned: Learned | None = None
     tells: bool = False
 
 
 decode_whole = msgspec.json.Decoder(Whole).decode
+decode_day = msgspec.json.Decoder(Day).decode
 
 
 def touched(event: Step) -> Iterator[tuple[Key, bool]]:
@@ -88,6 +92,8 @@ def touched(event: Step) -> Iterator[tuple[Key, bool]]:
         if event.agent:
             yield ("b", event.agent), event.code in WRONG
             yield ("w", event.agent), event.success and event.interactive
+        if cluster := cluster_of(event):
+            yield ("k", cluster), event.code in WRONG
         if event.issuer:
             yield ("i", event.issuer), event.success
         if event.workload:
@@ -112,7 +118,7 @@ class Memory:
         self.state = State(intel, self.accounts)
         if not learns:
             self.state.learned = None
-        self.levels = b""
+        self.levels = Levels()
         self._loaded: set[Key] = set()
         self._dirty: set[Key] = set()
 
@@ -126,6 +132,9 @@ class Memory:
     @property
     def whole_id(self) -> str:
         return f"{FORMAT}/{self.which}/t/"
+
+    def day_id(self, day: int) -> str:
+        return f"{FORMAT}/{self.which}/l/{day}"
 
     # ------------------------------------------------------------ in
 
@@ -155,26 +164,34 @@ class Memory:
                 for session, its in value.sessions.items():
                     self.state.sessions.setdefault(session, its.prefixes[0])
 
-    def take_whole(self, raw: bytes | None) -> None:
-        if raw is not None:
-            self.begin(decode_whole(raw))
-
     def begin(self, whole: Whole) -> None:
         """From here on the whole is this memory's, to change."""
         state = self.state
         state.countries, state.country_sum, state.hot = whole.countries, whole.country_sum, whole.hot
-        state.steps, self.levels, state.tells = whole.steps, whole.levels, whole.tells
+        state.steps, state.tells = whole.steps, whole.tells
         if state.learned is not None and whole.learned is not None:
             state.learned = whole.learned
 
     async def open(self, store: TenantStore) -> None:
         row = await store.get(MEMORY.name, self.whole_id)
-        self.take_whole(None if row is None else row.doc)
+        if row is not None:
+            whole = decode_whole(row.doc)
+            self.begin(whole)
+            await self.remember(store, whole.days)
+
+    async def remember(self, store: TenantStore, days: Iterable[int]) -> None:
+        """The levels of these days."""
+        ids = {self.day_id(day): day for day in days}
+        for id, row in (await kept_rows(store, list(ids))).items():
+            self.levels.take(ids[id], decode_day(row.doc))
 
     # ------------------------------------------------------------ out
 
     def changed(self, event: Step) -> None:
+        """Before its step."""
         self._dirty.update(key for key, changes in touched(event) if changes)
+        if isinstance(event, SignIn):
+            self._dirty.update(self.state.cleared(event))
 
     def raised(self, principal: str) -> None:
         """A sign-in of his by another's event."""
@@ -188,11 +205,11 @@ class Memory:
             value = getattr(self.state, kind.member).get(kind.key(key[1]))
             if value is not None:
                 made.append(_row(self._id(key), _encode((key[1], value))))
-        if self._dirty:
-            state = self.state
-            whole = Whole(
-                state.countries, state.country_sum, state.hot, state.steps, self.levels, state.learned, state.tells
-            )
+        days = self.levels.changed()
+        made += [_row(self.day_id(day), _encode(of)) for day, of in days.items()]
+        if self._dirty or days:
+            state, kept = self.state, self.levels.days()
+            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, kept, state.learned, state.tells)
             made.append(_row(self.whole_id, _encode(whole)))
         self._dirty.clear()
         return made

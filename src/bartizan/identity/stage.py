@@ -29,7 +29,7 @@ from bartizan.identity.intake import (
     newer,
     passed_multifactor,
 )
-from bartizan.identity.levels import Levels, usual
+from bartizan.identity.levels import usual
 from bartizan.identity.memory import Memory, account_row, read_rows
 from bartizan.identity.outcome import Outcome, close_detections, decide, finish, reckon, renew_alert
 from bartizan.identity.reading import ACTOR, AUDITS, BY_CHANGE, Read, Reading
@@ -89,7 +89,6 @@ class _Tenant:
         self.name = name
         self.live = Memory("l", intel, learns=learns)
         self.settled = Memory("s", intel, learns=learns)
-        self.levels = {False: Levels(), True: Levels()}
         self.position = 0
         self.place = Place()
         self.waiting = Waiting(MAX_WAITING)
@@ -225,8 +224,6 @@ class IdentityStage:
         of = _Tenant(tenant, await self._intel(self._store, tenant), self._learns)
         await of.live.open(store)
         await of.settled.open(store)
-        for which, memory in ((False, of.live), (True, of.settled)):
-            of.levels[which].load(memory.levels)
         of.position = int(await store.value(POSITION) or b"0")
         kept = await store.value(PLACE)
         if kept is None:
@@ -319,20 +316,17 @@ class IdentityStage:
             place.feedback = [each for each in place.feedback if each.id not in settled]
         self._catch_up(of, made)
         of.noted.difference_update(event.id for event in due)
-        for which, memory in ((False, of.live), (True, of.settled)):
-            memory.levels = of.levels[which].dump()
         return made, len(due)
 
     def _run(self, of: _Tenant, settled: bool, event: Step, made: _Made, read: Read) -> None:
         memory = of.settled if settled else of.live
         memory.changed(event)
         for result in stepped(memory, event):
-            levels = of.levels[settled]
             if result.kind == "signIn":
-                levels.count(result)
+                memory.levels.count(result)
             elif result.kind == "raised":
                 memory.raised(result.principal)
-            level = levels.of(result)
+            level = memory.levels.of(result)
             said = Said(round(result.score, 4), level, result.findings, result.parts)
             raised = result.kind == "raised"
             if result.kind in ("audit", "activity"):

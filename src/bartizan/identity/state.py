@@ -170,6 +170,7 @@ class Address(Struct, gc=False):
         if day != self.day:
             self.day, self.days = day, self.days + 1
         keep(self.users, principal, at)
+        self.failed.pop(principal, None)  # who comes in where he failed had mistyped
         if brought:
             keep(self.brought, principal, at)
         if anchored:
@@ -198,24 +199,67 @@ def keep(of: dict[str, float], key: str, at: float, cap: int = USERS) -> None:
     of[key] = at
 
 
+def _averaged(usual: float, days: int, today: float) -> tuple[float, int]:
+    """The mean of the first five days, then decayed: one that starts at nothing takes a week for what is usual."""
+    return usual + max(0.2, 1 / (days + 1)) * (today - usual), days + 1
+
+
 class Burst(Struct, gc=False):
     """Wrong credentials from strange addresses with one user agent: who, within a day."""
 
     users: dict[str, float] = field(default_factory=dict)
     usual: float = 0.0  # principals a day, decayed over days
     day: int = 0
+    days: int = 0  # of which `usual` is made
 
     def add(self, principal: str, at: float) -> None:
         day = int(at // DAY)
         if day != self.day:
             recent = sum(at - last < 2 * DAY for last in self.users.values())
-            self.usual += 0.2 * (min(recent, 8) - self.usual)
+            self.usual, self.days = _averaged(self.usual, self.days, min(recent, 8))
             self.day = day
         keep(self.users, principal, at, 64)
 
+    def failing(self, principal: str, at: float) -> int:
+        """Others within a day."""
+        return sum(at - last < DAY for who, last in self.users.items() if who != principal)
+
     def size(self, principal: str, at: float) -> float:
         """Others within a day, beyond twice what is usual."""
-        return sum(at - last < DAY for who, last in self.users.items() if who != principal) - 2 * self.usual
+        return self.failing(principal, at) - 2 * self.usual
+
+
+class Cluster(Struct, gc=False):
+    """One carrier and one family of programs: who failed by them, and who is accepted by them."""
+
+    last: float = 0.0
+    failed: dict[str, float] = field(default_factory=dict)  # wrong credentials of -> when last
+    accepted: dict[str, float] = field(default_factory=dict)  # some of them -> when, to the week
+
+    def fail(self, principal: str, at: float) -> None:
+        self.last = max(self.last, at)
+        keep(self.failed, principal, at, 64)
+
+    def failing(self, principal: str, at: float) -> int:
+        """Others within the window."""
+        return sum(at - last < WINDOW_S for who, last in self.failed.items() if who != principal)
+
+    def others(self, principal: str) -> int:
+        return len(self.accepted) - (principal in self.accepted)
+
+    def learns(self, principal: str, at: float) -> bool:
+        """Whether it is news that he is accepted. Names that it has stay for a month: who comes by a large carrier
+        changes nothing."""
+        if principal in self.failed:
+            return True
+        last = self.accepted.get(principal)
+        if last is not None:
+            return at - last >= WINDOW_S
+        return len(self.accepted) < USERS or at - min(self.accepted.values()) >= HALF_LIFE_S
+
+    def accept(self, principal: str, at: float) -> None:
+        self.failed.pop(principal, None)
+        keep(self.accepted, principal, at)
 
 
 class Browser(Struct, gc=False):
@@ -224,16 +268,20 @@ class Browser(Struct, gc=False):
     seen: dict[str, tuple[float, str]] = field(default_factory=dict)
     usual: float = 0.0  # countries a day, decayed over days
     day: int = 0
+    days: int = 0  # of which `usual` is made
 
     def add(self, principal: str, country: str, at: float) -> None:
         day = int(at // DAY)
         if day != self.day:
             recent = {where for when, where in self.seen.values() if at - when < 2 * DAY}
-            self.usual += 0.2 * (min(len(recent), 8) - self.usual)
+            self.usual, self.days = _averaged(self.usual, self.days, min(len(recent), 8))
             self.day = day
         if principal not in self.seen and len(self.seen) >= USERS:
             del self.seen[min(self.seen, key=lambda each: (self.seen[each], each))]
         self.seen[principal] = at, country
+
+    def others(self, principal: str) -> int:
+        return len(self.seen) - (principal in self.seen)
 
     def elsewhere(self, principal: str, country: str, at: float, within_s: float) -> dict[str, str]:
         """Other principals in other countries within the time, with their country."""

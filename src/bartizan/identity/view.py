@@ -14,10 +14,11 @@ from math import asin, cos, radians, sin, sqrt
 from msgspec import Struct
 
 from bartizan.identity.events import DAY, SignIn, short
-from bartizan.identity.state import Address, Application, Browser, Burst, Place, Principal, Seen
+from bartizan.identity.state import Address, Application, Browser, Burst, Cluster, Place, Principal, Seen
 from bartizan.intel import Intel, Kind
 
 LEARNING_COUNT, LEARNING_S = 10, 5 * DAY
+HOME_SHARE, HOME_LEAST = 0.02, 10  # of the tenant's accepted sign-ins, from a country where its people often are
 LESS, LEAST = 0.45, 0.2  # of what is new counts while we learn, and at the very first: everything is
 STARTER_S, IDLE_S = 30 * DAY, 60 * DAY  # accounts that are new, and that sleep
 PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too
@@ -46,9 +47,10 @@ class View:
     """Of one sign-in. The parts of its behavioural score are log-odds."""
 
     __slots__ = (
-        "account", "address", "app", "applications", "browsers", "burst", "device", "dormant", "event",
-        "hides", "hour", "intel", "issuers", "kinds", "known_device", "learning", "network", "place",
-        "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn", "tenant_country",
+        "account", "address", "app", "applications", "browsers", "burst", "cluster", "countries", "country_sum",
+        "device", "dormant", "event", "hides", "hour", "intel", "issuers", "kinds", "known_device", "learning",
+        "network", "place", "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn",
+        "tenant_country",
     )  # fmt: skip
 
     event: SignIn
@@ -71,9 +73,12 @@ class View:
     known_device: bool
     tenant_asn: int  # others of the tenant that were accepted from the carrier
     tenant_country: float  # share of the tenant's accepted sign-ins from the country
+    countries: Mapping[str, float]  # accepted sign-ins of the tenant by country
+    country_sum: float
     account: Account
     intel: Intel
     burst: Burst | None
+    cluster: Cluster | None
     browsers: Mapping[str, Browser]  # by user agent
     issuers: Mapping[str, dict[str, float]]  # federated issuers of the tenant -> who came by them, and when last
     applications: Mapping[str, Application]  # by the id or the folded name of an application or service principal
@@ -85,6 +90,21 @@ class View:
     @property
     def strange(self) -> bool:
         return self.place > 0.0
+
+    @property
+    def weight(self) -> float:
+        """Of what is new: less while we learn."""
+        if not self.learning:
+            return 1.0
+        return LESS if self.principal.count else LEAST
+
+    def share_of(self, country: str) -> float:
+        """Of the tenant's accepted sign-ins."""
+        return self.countries.get(country, 0.0) / self.country_sum if self.country_sum else 0.0
+
+    def is_home(self, country: str) -> bool:
+        """The tenant's people are often there."""
+        return self.countries.get(country, 0.0) >= HOME_LEAST and self.share_of(country) >= HOME_SHARE
 
     def parts(self) -> dict[str, float]:
         names = ("place", "device", "session", "app", "hour", "network")
@@ -151,7 +171,7 @@ def assess(view: View) -> None:
     app = 0.7 if event.app and known("app", event.keys[1], at) is None else 0.0
     if event.legacy and known("client", event.client, at) is None:
         app += 1.2
-    view.app = app * _share(view)
+    view.app = app * view.weight
     view.hour = 0.0 if learning else _hour(principal, at)
     network = 0.0
     if view.kinds & Kind.HOSTING and asn is None and view.tenant_asn < 2:
@@ -159,12 +179,6 @@ def assess(view: View) -> None:
     if event.multifactor and event.interactive and event.success:
         network -= 0.3  # a second factor was given: less likely, and never proof
     view.network = network
-
-
-def _share(view: View) -> float:
-    if not view.learning:
-        return 1.0
-    return LESS if view.principal.count else LEAST
 
 
 def _place(view: View, asn: Seen | None) -> float:
@@ -195,7 +209,7 @@ def _place(view: View, asn: Seen | None) -> float:
     if view.kinds & Kind.MOBILE:  # carriers move people between gateways; few attackers have a card of the country
         place *= 0.4 if country is not None else 0.7
     # An account that slept is no starter: where it wakes counts whole, by what the tenant is used to.
-    return place if view.dormant else place * _share(view)
+    return place if view.dormant else place * view.weight
 
 
 def _device(view: View) -> float:
@@ -218,7 +232,7 @@ def _device(view: View) -> float:
         device = 0.2
     if event.script and known("agent", event.keys[0], at) is None:
         device = max(device, 0.0) + 2.5
-    return device * _share(view) if device > 0 else device
+    return device * view.weight if device > 0 else device
 
 
 def _settled(seen: Seen | None, at: float) -> bool:

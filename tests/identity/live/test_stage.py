@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.identity.live.conftest import TENANT, bring, evaluate, rows, run
+from tests.identity.live.conftest import TENANT, bring, ended, evaluate, rows, run
 from tests.identity.streams import DAY, MAC, START, quiet, sign_in, spray, written
 
-from bartizan.app.assembly import fed
+from bartizan.app.assembly import declared, fed
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.identity import outcome
 from bartizan.identity.outcome import finish, follow, reckon
@@ -17,7 +17,7 @@ from bartizan.identity.replay import replay
 from bartizan.identity.risk import ACTIONS
 from bartizan.identity.shapes import OURS, USERS
 from bartizan.identity.stage import POSITION, IdentityStage
-from bartizan.store import Query, Store, Tx
+from bartizan.store import Query, Store, Tx, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +86,37 @@ async def test_the_end_is_that_of_a_replay_whatever_the_order(store: Store, tmp_
     for each in documents:
         if _hour(each) <= until and each["status"]["errorCode"] == 0:
             assert (signs[each["id"]]["riskLevelAggregated"] or "none") == ended[each["id"]], each["id"]
+
+
+async def test_who_had_mistyped_is_known_after_a_restart(store: Store, tmp_path: Path) -> None:
+    """What an accepted sign-in takes from failures that others' rows hold is written with it: a stage that starts anew
+    with each part ends as one that runs through."""
+    documents: list[dict[str, Any]] = []
+    for n in range(9):  # one carrier, one program, each at an address of his own; every other one comes in after it
+        for turn, code in enumerate((50126, 0) if n % 2 else (50126,)):
+            where = {"address": f"203.0.{n}.9", "asn": 65560, "country": "SE", "agent": MAC}
+            documents.append(sign_in(f"m-{n}-{turn}", START + n * 60 + turn * 3_600, f"u{n}", code=code, **where))
+    for n in range(40):  # so that all of it is settled
+        documents.append(sign_in(f"z-{n}", START + (3 + n / 10) * DAY, "u0"))
+    documents.sort(key=lambda each: str(each["createdDateTime"]))
+    alone = open_store(tmp_path / "alone", declared())
+    await alone.start()
+    try:
+        stage = IdentityStage(alone, fed())
+        for begin in range(0, len(documents), 4):
+            await bring(alone, documents[begin : begin + 4])
+            await run(stage)
+        expected = await ended(alone)
+    finally:
+        await alone.close()
+    await evaluate(store, documents, at_once=4)
+    found = await ended(store)
+    assert found == expected
+    kinds = {"b": f"1/s/b/{MAC}", "k": "1/s/k/65560 macOS/Safari"}
+    failed = {kind: msgspec.json.decode(found["memory"][id])[1] for kind, id in kinds.items()}
+    left = {f"u{n}" for n in range(0, 9, 2)}
+    assert set(failed["b"]["users"]) == set(failed["k"]["failed"]) == left
+    assert set(failed["k"]["accepted"]) == {f"u{n}" for n in range(1, 9, 2)}
 
 
 def _hour(document: dict[str, Any]) -> float:

@@ -1,6 +1,7 @@
 """One browser, several people, several countries: the program of somebody who has the passwords of many.
 
-A browser that everybody has is in several countries on every day; so it is asked what is usual of it.
+A browser that everybody has is in several countries on every day; so it is asked what is usual of it, and countries
+where the tenant's people often are count as one.
 
 Source: Microsoft Entra ID Protection (suspiciousBrowser), within one tenant.
 """
@@ -23,7 +24,8 @@ def suspicious_browser(view: View) -> Finding | None:
         return None
     others = browser.elsewhere(event.principal, event.country, event.at, WITHIN_S)
     countries = {event.country, *others.values()}
-    if len(countries) < COUNTRIES or len(countries) <= USUAL * browser.usual:
+    rare = sum(not view.is_home(each) for each in countries)
+    if rare + (rare < len(countries)) < COUNTRIES or len(countries) <= USUAL * browser.usual:
         return None
     said = {
         "userAgent": event.agent,
@@ -31,4 +33,4 @@ def suspicious_browser(view: View) -> Finding | None:
         "countries": ", ".join(sorted(countries)),
         "windowHours": WITHIN_S / 3600,
     }
-    return Finding("suspiciousBrowser", min(2.0, 0.4 + 0.3 * len(countries)), said)
+    return Finding("suspiciousBrowser", min(2.0, 0.4 + 0.3 * len(countries)) * view.weight, said)

@@ -8,10 +8,10 @@ import re
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.changes import ChangeView, RequestView
+from bartizan.identity.detections.wrong_credentials import NEIGHBOURS
 from bartizan.identity.view import View
 from bartizan.intel import Kind, Network
 
-NEIGHBOURS = 4  # principals with wrong credentials in the network, none of them at the address itself
 WITHIN_S = 24 * 3600.0
 # A list says what its machines have by its name: the kinds of networks know only "malicious".
 INFECTED = re.compile(r"botnet|malware|infected|zombie|\bbots?\b|command.?and.?control|\bc2\b", re.I)

@@ -2,7 +2,7 @@
 
 A spray that validates nothing is no risk of anybody; one that does is. Slow ones are found by the address, which is
 remembered for a week; those that change their address with each try by their program, within a day, against what is
-usual.
+usual, or by their carrier and the family of their program, within a week, against who is accepted by them.
 
 Source: Microsoft Entra ID Protection (passwordSpray); MITRE ATT&CK T1110.001, T1110.003, T1110.004.
 """
@@ -10,9 +10,14 @@ Source: Microsoft Entra ID Protection (passwordSpray); MITRE ATT&CK T1110.001, T
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.changes import BackView
 from bartizan.identity.view import View
+from bartizan.intel import Kind
 
+NEIGHBOURS = 4  # principals that failed in the network of an address
 SPRAYED = 2  # other principals that failed at the address
+CLUSTER = 6  # principals that failed by one carrier and family of programs within a week
+FAILING = 4  # of them for each that is accepted so
 TRIES = 10  # wrong passwords of one principal from there within a day
+OWN_PROGRAM = 0.25  # so many accepted with a program, of those that failed with it: sprays validate some 1 %
 SWARM = 5.0  # principals that failed from strange addresses by one program within a day, beyond the usual
 
 
@@ -30,10 +35,43 @@ def password_spray(view: View) -> Finding | None:
     if view.principal.known("agent", event.keys[0], event.at) is not None:
         return None
     size = view.burst.size(event.principal, event.at)
-    if size < SWARM:
+    if size < SWARM or (view.learning and _everybodys(view)):
         return None
     said = {"userAgent": event.agent, "principalsWithWrongCredentials": round(size), "windowHours": 24}
     return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size), said)
+
+
+@detection("passwordSpray", strange=True, timing="nearRealtime")
+def spray_of_a_carrier(view: View) -> Finding | None:
+    """Where neither the address nor its program of the day tells by itself."""
+    event, cluster = view.event, view.cluster
+    if cluster is None or view.shared or view.known_device or event.managed or view.hides:
+        return None
+    who, at = event.principal, event.at
+    if view.kinds & (Kind.MOBILE | Kind.TRUSTED) or view.principal.known("asn", str(event.asn), at) is not None:
+        return None
+    failing = cluster.failing(who, at)
+    if failing < CLUSTER or failing < FAILING * cluster.others(who) or _tells_by_itself(view):
+        return None
+    program = event.browser or event.agent
+    said = {"autonomousSystemNumber": event.asn, "program": program, "principalsThatFailed": failing, "windowDays": 7}
+    return Finding("passwordSpray", min(2.5, 0.5 + 0.25 * failing), said)
+
+
+def _tells_by_itself(view: View) -> bool:
+    """What other detections weigh: the address, its network, or the program today."""
+    who, at = view.event.principal, view.event.at
+    burst = view.burst.size(who, at) if view.burst is not None else 0.0
+    return view.address.failing(who, at) >= SPRAYED or view.prefix.failing(who, at) >= NEIGHBOURS or burst >= SWARM
+
+
+def _everybodys(view: View) -> bool:
+    """Of one whom we do not know yet, a program that the tenant's people use says nothing: some of them mistype."""
+    burst, browser = view.burst, view.browsers.get(view.event.agent)
+    if burst is None or browser is None:
+        return False
+    who, at = view.event.principal, view.event.at
+    return browser.others(who) >= OWN_PROGRAM * burst.failing(who, at)
 
 
 @detection("maliciousIPAddress", timing="nearRealtime")
