@@ -308,7 +308,7 @@ def test_plugins_look_at_the_data() -> None:
         ("where Place == 'here' and Size > 1 | count", "Count:long"),
         ("extend k = tostring(['@Key']), v = Value | project k, v, w = Other", "k:string v:dynamic w:dynamic"),
         ("summarize n = count(), take_any(Value) by tostring(Place)", "Place:string n:long Value:dynamic"),
-        ("evaluate pivot(Key, take_any(Value), name, Place) | project name, Place, Image", "name:long Place:dynamic Image:dynamic"),
+        ("evaluate pivot(Key, take_any(Value), name) | project name, Image", "name:long Image:dynamic"),
         ("union (print name = 1) | where Place == 'here' | project name", "name:long"),
         ("join kind=inner (print name = 1) on name | project name, Place", "name:long Place:dynamic"),
     ],
@@ -317,7 +317,7 @@ def test_where_no_row_tells_the_columns_any_name_may_be_one(query: str, wanted: 
     """A rule over what happens once a month must not fail on the other days."""
     empty = "Events | project name, Props | evaluate bag_unpack(Props) | "
     assert columns(empty + query, ask=lambda plan: []) == wanted
-    with pytest.raises(KqlError, match="no column or variable|no column|name of a column"):
+    with pytest.raises(KqlError, match=r"no column|name of a column"):
         columns(empty + query, ask=lambda plan: [("Some", "long")])
 
 
