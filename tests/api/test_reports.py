@@ -35,5 +35,5 @@ async def test_old(world: World) -> None:
     assert [(each["userPrincipalName"], each["isMfaRegistered"]) for each in found] == [
         (f"User{n}@contoso.example", n % 2 == 0) for n in range(3)
     ]
-    await world.refused("GET", OLD.replace("beta", "v1.0"), status=404)
+    await world.refused("GET", OLD.replace("beta", "v1.0"), status=501)
     await world.refused("POST", OLD, {"id": "u"}, status=400, says="userPrincipalName")
