@@ -71,14 +71,12 @@ _all(
 
 _all(
     (
-        "applications/**",
         "contacts/**",
         "devices/{}/extensions/**",
         "directory/**",
         "directoryRoleTemplates/**",
         "groupSettings/**",
         "settings/**",
-        "subscribedSkus/**",
     ),
     _DIRECTORY,
 )
