@@ -440,6 +440,8 @@ def test_device_code_of_the_first_version(server: Running) -> None:
         ("scuba-eligible", "GET", "/beta/roleManagement/directory/roleEligibilityScheduleInstances", 501, "activate"),
         ("roadrecon-contacts", "GET", "/v1.0/contacts", 501, "directory"),
         ("graphrunner-secret", "POST", "/v1.0/applications/x/addPassword", 501, "nothing performs it"),
+        ("airbyte-templates", "GET", "/v1.0/directoryRoleTemplates", 501, "directory"),
+        ("airbyte-providers", "GET", "/v1.0/identity/identityProviders/availableProviderTypes", 501, "directory"),
         ("dfir-o365rc-deleted", "GET", "/v1.0/directory/deletedItems/microsoft.graph.user", 501, "directory"),
         ("steampipe-methods", "GET", "/v1.0/policies/authenticationMethodsPolicy", 501, "conditional access"),
         ("xsoar-managed-device", "POST", "/v1.0/deviceManagement/managedDevices/x/rebootNow", 501, "device inventory"),

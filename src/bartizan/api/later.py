@@ -76,6 +76,7 @@ _all(
         "directory/**",
         "directoryRoleTemplates/**",
         "groupSettings/**",
+        "identity/identityProviders/**",
         "settings/**",
     ),
     _DIRECTORY,
