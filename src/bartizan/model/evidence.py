@@ -116,10 +116,10 @@ class _Folded:
         if same is None:
             self.put(len(self.kept), item, keys)
             return
-        group = [same]
-        if any(same not in self._places.get(key, ()) for key in keys):
-            group = self._bridged(same, item)
-        first, *others = group
+        if all(same in self._places.get(key, ()) for key in keys):
+            self.kept[same] = _filled(self.kept[same], item, newer=newer)
+            return
+        first, *others = self._bridged(same, item)
         whole = self.kept[first]
         for index in others:
             whole = _filled(whole, self.kept[index], newer=False)
@@ -137,9 +137,11 @@ class _Folded:
         return sorted(group)
 
     def _alike(self, item: Item, keys: Iterable[tuple[str, ...]], but: Sequence[int]) -> int | None:
-        places = (index for key in keys for index in self._places.get(key, ()))
-        free = (index for index in places if index not in but and index not in self._gone)
-        return next((index for index in free if not _contradict(self.kept[index], item)), None)
+        for key in keys:
+            for index in self._places.get(key, ()):
+                if index not in but and index not in self._gone and not _contradict(self.kept[index], item):
+                    return index
+        return None
 
 
 def _kind(item: Mapping[str, Any]) -> str:
