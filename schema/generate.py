@@ -64,9 +64,11 @@ def merged() -> dict[str, Schema]:
     versions = {version: read(version) for version in VERSIONS}
     additions = read("additions")
     for copy in additions["copies"]:
-        for part in ("types", "enums"):
-            if copy["name"] in versions[copy["from"]][part]:
-                add(versions[copy["to"]][part], copy["name"], versions[copy["from"]][part][copy["name"]])
+        source, target = versions[copy["from"]], versions[copy["to"]]
+        for name in reached(source, target, copy["name"]) if copy.get("whole") else [copy["name"]]:
+            for part in ("types", "enums"):
+                if name in source[part]:
+                    add(target[part], name, source[part][name])
     for part in ("types", "enums"):
         for fact in additions[part]:
             body = {key: fact[key] for key in fact if key not in ("name", "versions", "why")}
@@ -92,6 +94,22 @@ def merged() -> dict[str, Schema]:
     for version, schema in versions.items():
         check(version, schema)
     return versions
+
+
+def reached(source: Schema, target: Schema, name: str) -> list[str]:
+    """The type, what it refers to, and what derives from an abstract one of these, without what the target has."""
+    found: dict[str, None] = {}
+    ahead = [name]
+    while ahead:
+        name = ahead.pop()
+        if name in found or name.startswith("Edm.") or name in target["types"] or name in target["enums"]:
+            continue
+        found[name] = None
+        kind = source["types"].get(name, {})
+        ahead += [parse(word)[0] for word in kind.get("props", {}).values()]
+        ahead += [each for each, other in source["types"].items() if kind.get("abstract") and other.get("base") == name]
+        ahead += [kind["base"]] if "base" in kind else []
+    return list(found)
 
 
 def add(where: dict[str, Any], name: str, what: Any) -> None:

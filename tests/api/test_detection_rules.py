@@ -229,7 +229,8 @@ async def test_who_may(world: World) -> None:
     await world.refused("GET", SET, status=403, says="CustomDetection.Read.All", by="none")
     await world.refused("POST", SET, rule(), status=403, by="reader")
     await world.refused("PATCH", f"{SET}/{made['id']}", {"isEnabled": False}, status=403, by="reader")
-    await world.refused("GET", "/v1.0/security/rules/detectionRules", status=404)
+    await world.refused("GET", "/v1.0/security/rules/detectionRules", status=403, by="none")
+    await world.refused("POST", "/v1.0/security/rules/detectionRules", rule(), status=403, by="reader")
 
 
 async def test_each_write_is_in_the_audit(world: World) -> None:
@@ -251,3 +252,42 @@ async def test_conditional_change(world: World) -> None:
     await world.patch(path, {"displayName": "Other"}, if_match=made["@odata.etag"])
     await world.refused("PATCH", path, {"displayName": "Third"}, status=412, if_match=made["@odata.etag"])
     await world.refused("DELETE", path, status=412, if_match=made["@odata.etag"])
+
+
+async def test_tactics_alone(world: World) -> None:
+    """As v1.0 has them: the first is the category, also after a change; a category that was said stays."""
+
+    def tactics(*names: str) -> list[dict[str, Any]]:
+        return [{"tactic": each, "techniques": [{"technique": "T1078"}]} for each in names]
+
+    template = {"title": "T", "description": "D", "severity": "low"}
+    body = {**rule(id="by-tactics"), "schedule": {"frequency": "PT3H"}, "status": "enabled"}
+    body["detectionAction"] = {"alertTemplate": {**template, "tactics": tactics("Initial Access", "Execution")}}
+    v1 = SET.replace("/beta/", "/v1.0/")
+    made = await world.post(v1, body)
+    assert made["detectionAction"]["alertTemplate"]["category"] == "InitialAccess"
+    for names, said, expected in (
+        (["Persistence"], {}, "Persistence"),
+        (["Impact"], {"category": "Malware"}, "Malware"),
+        (["Discovery"], {}, "Malware"),
+    ):
+        change = {"detectionAction": {"alertTemplate": {"tactics": tactics(*names), **said}}}
+        after = await world.patch(f"{v1}/by-tactics", change)
+        assert after["detectionAction"]["alertTemplate"]["category"] == expected
+        assert after["detectionAction"]["alertTemplate"]["tactics"][0]["tactic"] == names[0]
+    body["detectionAction"]["alertTemplate"].pop("tactics")
+    await world.refused("POST", v1, {**body, "id": "none"}, status=400, says="category")
+
+
+async def test_frequency_alone(world: World) -> None:
+    """Changes the beat, also where the old period is sent back with it; what is sent back whole changes nothing."""
+    path = f"{SET}/{(await world.post(SET, rule()))['id']}"
+    for given, expected in (
+        ({"frequency": "PT12H"}, "12H"),
+        ({"frequency": "PT0S", "period": "12H"}, "0"),
+        ({"frequency": "PT0S", "period": "3H"}, "3H"),
+        ({"frequency": "P1D"}, "24H"),
+        ({"frequency": "PT24H", "period": "24H", "nextRunDateTime": None}, "24H"),
+    ):
+        assert (await world.patch(path, {"schedule": given}))["schedule"]["period"] == expected, given
+    await world.refused("PATCH", path, {"schedule": {"frequency": "PT2H"}}, status=400, says="PT2H")

@@ -73,7 +73,7 @@ async def test_assignments(roles: World) -> None:
     [
         ("policies/authorizationPolicy", 501, "conditional access"),
         ("policies/identitySecurityDefaultsEnforcementPolicy", 501, "conditional access"),
-        ("applications?$top=1", 501, "directory connectors"),
+        ("contacts?$top=1", 501, "directory connectors"),
         ("directory/deletedItems/microsoft.graph.user", 501, "directory connectors"),
         ("roleManagement/directory/roleEligibilityScheduleInstances", 501, "eligible|activate"),
         ("roleManagement/entitlementManagement/roleDefinitions", 501, "roles of the directory"),

@@ -89,4 +89,14 @@ def test_folding_is_stable_and_joining_a_record_again_changes_nothing(
     assert evidence.distinct(folded) == folded
     joined = evidence.merged(folded, two)
     assert evidence.merged(joined, two) == joined
-    assert len(joined) >= len(folded)
+    assert evidence.merged(joined, folded) == joined
+
+
+def test_an_object_that_names_two_makes_them_one() -> None:
+    """At the first's place, with what each said; what contradicts it stays by itself."""
+    by_name, by_id = item("device", hostName="a", tags=["x"]), item("device", mdeDeviceId="1", tags=["y"])
+    other, both = item("device", hostName="a", mdeDeviceId="2"), item("device", hostName="a", mdeDeviceId="1")
+    whole = {**both, "tags": ["x", "y"]}
+    assert evidence.distinct([by_name, ip("192.0.2.1"), by_id, both]) == [whole, ip("192.0.2.1")]
+    assert evidence.merged([by_name, by_id], [both]) == [whole]
+    assert evidence.merged([other, by_id], [both]) == [other, {**both, "tags": ["y"]}]

@@ -24,7 +24,9 @@ from bartizan.identity.posture.score import PROVIDER
 resources.load()
 # Made by who tries it: whom to tell, and which systems to work with. Nothing provisions in the sample.
 _OWN = (f"security/{each}" for each in ("connections", "connectionStreams", "writeBacks"))
-EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_OWN})
+# Parts of a directory that the sample organisation does not tell of.
+_UNTOLD = ("applications", "directory/administrativeUnits", "subscribedSkus")
+EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_OWN, *_UNTOLD})
 LISTS = [
     f"/{version}/{each.path}"
     for each in RESOURCES

@@ -150,6 +150,18 @@ ROWS = [
             ("servicePrincipals?$expand=owners", ["owners"]),
         )
     ),
+    # what the sample does not tell of: an empty list, as of a tenant without any
+    Row("roadrecon-applications", "/v1.0/applications?$expand=owners", some=False),
+    Row("roadrecon-credentials", "/v1.0/applications?$select=keyCredentials,id", some=False),
+    Row("cartography-applications", "/v1.0/applications?$top=999", some=False),
+    Row("cartography-units", "/v1.0/directory/administrativeUnits?$top=999", some=False),
+    Row(
+        "zero-trust-private-access",
+        "/v1.0/applications?$filter=tags/any(t:t eq 'PrivateAccessNonWebApplication')&$count=true&$select=id,appId",
+        some=False,
+        headers=_EVENTUAL,
+    ),
+    Row("scuba-licences", "/beta/subscribedSkus", some=False),
     Row(
         "roadrecon-holders-of-a-role",
         f"/v1.0/roleManagement/directory/roleAssignments?$filter=roleDefinitionId eq '{_ADMINISTRATOR}'",
@@ -425,10 +437,11 @@ def test_device_code_of_the_first_version(server: Running) -> None:
         ("maester-authorization", "GET", "/beta/policies/authorizationPolicy", 501, "conditional access"),
         ("maester-settings", "GET", "/beta/settings", 501, "directory"),
         ("cipp-defaults", "GET", "/beta/policies/identitySecurityDefaultsEnforcementPolicy", 501, "conditional access"),
-        ("scuba-licences", "GET", "/beta/subscribedSkus", 501, "directory"),
         ("scuba-eligible", "GET", "/beta/roleManagement/directory/roleEligibilityScheduleInstances", 501, "activate"),
-        ("roadrecon-applications", "GET", "/v1.0/applications", 501, "directory"),
-        ("roadrecon-units", "GET", "/v1.0/directory/administrativeUnits", 501, "directory"),
+        ("roadrecon-contacts", "GET", "/v1.0/contacts", 501, "directory"),
+        ("graphrunner-secret", "POST", "/v1.0/applications/x/addPassword", 501, "nothing performs it"),
+        ("airbyte-templates", "GET", "/v1.0/directoryRoleTemplates", 501, "directory"),
+        ("airbyte-providers", "GET", "/v1.0/identity/identityProviders/availableProviderTypes", 501, "directory"),
         ("dfir-o365rc-deleted", "GET", "/v1.0/directory/deletedItems/microsoft.graph.user", 501, "directory"),
         ("steampipe-methods", "GET", "/v1.0/policies/authenticationMethodsPolicy", 501, "conditional access"),
         ("xsoar-managed-device", "POST", "/v1.0/deviceManagement/managedDevices/x/rebootNow", 501, "device inventory"),

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bartizan.api.directory import users
-from bartizan.api.directory_objects import devices, groups, roles, service_principals
+from bartizan.api.directory_objects import applications, devices, groups, roles, service_principals, units
 from bartizan.api.wire import body as bodies
 from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, Resource, resource
@@ -17,7 +17,7 @@ from bartizan.store.interface import Query, Stored
 MAX_IDS = 1_000  # documented for getByIds
 
 _TYPE = "microsoft.graph.directoryObject"
-_SETS = (users, groups, devices, service_principals, roles)
+_SETS = (users, groups, devices, service_principals, roles, applications, units)
 
 objects = resource(
     "directoryObjects",

@@ -2,7 +2,9 @@
 
 What a rule has found stands in `alerts_v2`; how its last run went in `lastRunDetails`.
 
-Source: Microsoft Graph beta, resource detectionRule.
+In v1.0 they are as in beta: also clients that call the newer version send what has been deprecated since.
+
+Source: Microsoft Graph v1.0 and beta, resource detectionRule.
 """
 
 from collections.abc import Mapping
@@ -25,8 +27,10 @@ from bartizan.detect.rule import (
     checked,
     query_of,
     runs_of,
+    template_of,
 )
 from bartizan.detect.seen import forget
+from bartizan.detect.words import category
 from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.extend import Can, Context, resource
 from bartizan.model.accept import merged
@@ -50,7 +54,6 @@ rules = resource(
     patch="description detectionAction displayName isEnabled queryCondition schedule status",
     required="detectionAction displayName queryCondition schedule",
     search="displayName",
-    versions=RULES.versions,
 )
 
 
@@ -141,7 +144,35 @@ def _said(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changed(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    return _checked_state(merged(before, given), given)
+    """Of what says the same twice, that decides which is given and new: frequency beside period, tactics beside the
+    category that follows from them."""
+    after = merged(before, given)
+    template, schedule = template_of(given), given.get("schedule") or {}
+    now = before["schedule"]
+    if schedule.get("frequency") not in (None, now.get("frequency")) and schedule.get("period") in (
+        None,
+        now["period"],
+    ):
+        after = merged(after, {"schedule": {"period": None}})
+    if (
+        "tactics" in template
+        and "category" not in template
+        and _first_tactic(before) == template_of(before)["category"]
+    ):
+        after = merged(after, {"detectionAction": {"alertTemplate": {"category": None}}})
+    return _checked_state(after, given)
+
+
+def _categorized(rule: dict[str, Any]) -> dict[str, Any]:
+    """Where a template has tactics alone, as v1.0 has them, the first of them is its category."""
+    if template_of(rule).get("category") or (first := _first_tactic(rule)) is None:
+        return rule
+    return merged(rule, {"detectionAction": {"alertTemplate": {"category": first}}})
+
+
+def _first_tactic(rule: Mapping[str, Any]) -> str | None:
+    """In the spelling that is kept."""
+    return next((category(str(each.get("tactic"))) for each in template_of(rule).get("tactics") or []), None)
 
 
 def _checked_state(rule: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +188,7 @@ def _checked_state(rule: dict[str, Any], given: Mapping[str, Any]) -> dict[str, 
         raise BadRequest("isEnabled: expected true or false.")
     kept = rule.get("status") == "autoDisabled" and not rule["isEnabled"] and state is None
     rule["status"] = "autoDisabled" if kept else "enabled" if rule["isEnabled"] else "disabled"
-    return checked(rule)
+    return checked(_categorized(rule))
 
 
 def _differs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -1,8 +1,9 @@
-"""Groups, devices, directory roles and service principals, and how they hang together: what an investigation walks.
+"""Groups, devices, directory roles, applications and service principals, and how they hang together: what an
+investigation walks.
 
 All of it is evidence that connectors and operators bring in; membership here never grants anything on this server.
 
-Source: Microsoft Graph, resources group, device, directoryRole, servicePrincipal.
+Source: Microsoft Graph, resources group, device, directoryRole, servicePrincipal, application, administrativeUnit.
 """
 
 from typing import Any
@@ -91,6 +92,53 @@ service_principals = resource(
     unserved=_UNWRITABLE,
 )
 
+applications = resource(
+    "applications",
+    "microsoft.graph.application",
+    can=Can.READ | Can.CREATE,
+    read=f"Application.Read.All Application.ReadWrite.All {_ALL}",
+    create=_INGEST,
+    columns="createdDateTime signInAudience publisherDomain",
+    unique="appId",
+    fold="displayName",
+    order="displayName",
+    search="displayName",
+    advanced=True,
+    keys="appId",
+    required="appId displayName",
+    throttle="directory",
+    unserved=_UNWRITABLE,
+)
+
+units = resource(
+    "directory/administrativeUnits",
+    "microsoft.graph.administrativeUnit",
+    can=Can.READ | Can.CREATE,
+    read=f"AdministrativeUnit.Read.All AdministrativeUnit.ReadWrite.All {_ALL}",
+    create=_INGEST,
+    columns="visibility",
+    fold="displayName",
+    order="displayName",
+    search="displayName",
+    advanced=True,
+    required="displayName",
+    throttle="directory",
+    unserved=_UNWRITABLE,
+)
+
+resource(
+    "subscribedSkus",
+    "microsoft.graph.subscribedSku",
+    can=Can.READ | Can.CREATE,
+    read=f"LicenseAssignment.Read.All Organization.Read.All {_ALL}",
+    create=_INGEST,
+    columns="skuId",
+    order="skuPartNumber",
+    required="skuId skuPartNumber",
+    throttle="directory",
+    unserved=_UNWRITABLE,
+)
+
 ROLE_ASSIGNMENTS = collection(
     "appRoleAssignments",
     "microsoft.graph.appRoleAssignment",
@@ -147,18 +195,28 @@ def new_principal(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {"accountEnabled": True, **_set(given)}
 
 
+@applications.prepare
+def new_application(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
+    return _set(given)
+
+
 def _set(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
+    """What is said; of a password only that there is one."""
+    kept = {name: value for name, value in given.items() if value is not None}
+    if "passwordCredentials" in kept:
+        kept["passwordCredentials"] = [{**each, "secretText": None} for each in kept["passwordCredentials"]]
+    return kept
 
 
 def _member(of: Resource) -> None:
     """What may be a member of groups and roles."""
     access = scopes(MEMBERS) if of is groups else of.read
-    of.navigation("memberOf", groups, roles, relation="members", reverse=True, expand=True, access=access)
+    of.navigation("memberOf", groups, roles, units, relation="members", reverse=True, expand=True, access=access)
     of.navigation(
         "transitiveMemberOf",
         groups,
         roles,
+        units,
         relation="members",
         reverse=True,
         transitive=True,
@@ -177,6 +235,8 @@ groups.navigation(
 )
 groups.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 roles.navigation("members", users, groups, service_principals, relation="members", link=_INGEST, expand=True)
+units.navigation("members", users, groups, devices, relation="members", link=_INGEST, expand=True)
+applications.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId", expand=True)
 service_principals.navigation("oauth2PermissionGrants", GRANTS, column="clientId")
@@ -192,14 +252,18 @@ users.navigation(
 )
 users.navigation("ownedDevices", devices, relation="registeredOwners", reverse=True, expand=True)
 users.navigation("registeredDevices", devices, relation="registeredUsers", reverse=True, expand=True)
-users.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True, expand=True)
-service_principals.navigation("ownedObjects", groups, service_principals, relation="owners", reverse=True, expand=True)
+for each in (users, service_principals):
+    each.navigation(
+        "ownedObjects", groups, service_principals, applications, relation="owners", reverse=True, expand=True
+    )
 users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST, access=_LICENSED)
 users.navigation("oauth2PermissionGrants", GRANTS, column="principalId")
 for each in (users, groups, service_principals):
     access = scopes(" ".join(dict.fromkeys([*_ASSIGNED.split(), *each.read.application])))
     each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId", expand=True, access=access)
 
+unserved("applications/**", _NOBODY)
+unserved("directory/administrativeUnits/**", _NOBODY)
 for name in ("users", "groups", "servicePrincipals"):
     unserved(f"{name}/{{}}/appRoleAssignments/**", _NOBODY, verbs="POST DELETE")
 unserved("servicePrincipals/{}/appRoleAssignedTo/**", _NOBODY, verbs="POST DELETE")

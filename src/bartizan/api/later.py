@@ -71,14 +71,13 @@ _all(
 
 _all(
     (
-        "applications/**",
         "contacts/**",
         "devices/{}/extensions/**",
         "directory/**",
         "directoryRoleTemplates/**",
         "groupSettings/**",
+        "identity/identityProviders/**",
         "settings/**",
-        "subscribedSkus/**",
     ),
     _DIRECTORY,
 )

@@ -84,30 +84,64 @@ def merged(old: Sequence[Item], new: Iterable[Item]) -> list[Item]:
 
 
 def _fold(old: Sequence[Item], new: Iterable[Item], *, newer: bool) -> list[Item]:
-    kept: list[Item] = []
-    by_key: dict[tuple[str, ...], list[int]] = {}
+    folded = _Folded()
+    for item in old:
+        folded.put(len(folded.kept), item, _keys(item))
+    for item in new:
+        folded.join(item, newer=newer)
+    return folded.items()
 
-    def note(index: int, keys: Sequence[tuple[str, ...]]) -> None:
+
+class _Folded:
+    """Objects in order of first mention, found by their keys."""
+
+    def __init__(self) -> None:
+        self.kept: list[Item] = []
+        self._gone: set[int] = set()  # became a part of one before
+        self._places: dict[tuple[str, ...], list[int]] = {}
+
+    def items(self) -> list[Item]:
+        return [item for index, item in enumerate(self.kept) if index not in self._gone]
+
+    def put(self, index: int, item: Item, keys: Iterable[tuple[str, ...]]) -> None:
+        self.kept[index : index + 1] = [item]
         for key in keys:
-            places = by_key.setdefault(key, [])
+            places = self._places.setdefault(key, [])
             if index not in places:
                 places.append(index)
 
-    for item in old:
-        note(len(kept), _keys(item))
-        kept.append(item)
-    for item in new:
+    def join(self, item: Item, *, newer: bool) -> None:
         keys = _keys(item)
-        candidates = (index for key in keys for index in by_key.get(key, ()))
-        same = next((index for index in candidates if not _contradict(kept[index], item)), None)
+        same = self._alike(item, keys, ())
         if same is None:
-            same = len(kept)
-            kept.append(item)
-        else:
-            kept[same] = _filled(kept[same], item, newer=newer)
-            keys = _keys(kept[same])
-        note(same, keys)
-    return kept
+            self.put(len(self.kept), item, keys)
+            return
+        if all(same in self._places.get(key, ()) for key in keys):
+            self.kept[same] = _filled(self.kept[same], item, newer=newer)
+            return
+        first, *others = self._bridged(same, item)
+        whole = self.kept[first]
+        for index in others:
+            whole = _filled(whole, self.kept[index], newer=False)
+        self._gone.update(others)
+        whole = _filled(whole, item, newer=newer)
+        self.put(first, whole, _keys(whole))
+
+    def _bridged(self, same: int, item: Item) -> list[int]:
+        """Where an object has a key that the one like it lacked, others may have it: all of them are one entity."""
+        group = [same]
+        whole = _filled(self.kept[same], item, newer=False)
+        while (other := self._alike(whole, _keys(whole), group)) is not None:
+            group.append(other)
+            whole = _filled(whole, self.kept[other], newer=False)
+        return sorted(group)
+
+    def _alike(self, item: Item, keys: Iterable[tuple[str, ...]], but: Sequence[int]) -> int | None:
+        for key in keys:
+            for index in self._places.get(key, ()):
+                if index not in but and index not in self._gone and not _contradict(self.kept[index], item):
+                    return index
+        return None
 
 
 def _kind(item: Mapping[str, Any]) -> str:
