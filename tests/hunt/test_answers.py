@@ -57,7 +57,28 @@ SCANS: list[tuple[str, list[list[Any]]]] = [
     ),
     ("range x from 1 to 0 step 1 | scan with (step s: true;)", []),
 ]
+KNOWN = "let Few = toscalar(datatable(v: string)['b', 'c', 'd'] | summarize make_set(v)); "
 LITTLE: list[tuple[str, list[list[Any]]]] = [
+    # What a table gives as a value may stand wherever one may.
+    (
+        f"{KNOWN} print d = dynamic(['a', 'b']) | project set_difference(d, Few), set_intersect(d, Few), "
+        "array_index_of(Few, 'c'), strcat_array(array_sort_desc(Few), toscalar(print '-'))",
+        [[["a"], ["b"], 1, "d-c-b"]],
+    ),
+    (
+        f"{KNOWN} print x = 'b' | mv-expand y = Few to typeof(string) | where array_index_of(Few, y) >= "
+        "array_index_of(Few, x) and y in (Few) and y has_any (Few) | summarize n = count(), make_set(y)",
+        [[3, ["b", "c", "d"]]],
+    ),
+    (
+        "let Net = toscalar(print dynamic(['10.0.0.0/8'])); datatable(a: string)['10.1.2.3', '8.8.8.8'] "
+        "| where ipv4_is_in_any_range(a, Net)",
+        [["10.1.2.3"]],
+    ),
+    (
+        "let L = toscalar(print 2); range x from 1 to 2 step 1 | project array_split(range(x, L + x), L)",
+        [[[[1, 2], [3]]], [[[2, 3], [4]]]],
+    ),
     # What is the same in all rows orders none.
     ("print x = 'a', y = 1 | top 5 by x", [["a", 1]]),
     # Whole numbers wrap around at their own size.
@@ -105,6 +126,10 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
     (f"{GRAPH} | graph-match (a) where a.age > 29 project x = a.name", [["A"], ["D"]]),
     # A property of such a path is that of each of its edges.
     (f'{GRAPH} | graph-match (a)-[e*2..2]->(b) where e.w[1] == 2 project x = b.name, e.w', [["C", [1, 2]]]),
+    (
+        f'{GRAPH} | graph-match (a)-[e*1..3]->(b) where a.name == "A" project x = b.name, n = array_length(e)',
+        [["A", 3], ["B", 1], ["C", 2], ["X", 3]],
+    ),
     # No edge is gone along twice, unless cycles may.
     (
         f'{GRAPH} | graph-match (a)-[e*1..4]->(b) where a.name == "A" project x = b.name, p = map(e, w)',
