@@ -79,6 +79,18 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
         "let L = toscalar(print 2); range x from 1 to 2 step 1 | project array_split(range(x, L + x), L)",
         [[[[1, 2], [3]]], [[[2, 3], [4]]]],
     ),
+    # Pairs: quotes of several kinds, escapes in them, keys and values by a regular expression.
+    (
+        r"""print s = @"id=7 name='A ""b"" c' who=""x \""y\"" z"" path=(a b)" | parse-kv s as (name: string, """
+        r"""who: string, path: string, id: long) with (pair_delimiter=' ', kv_delimiter='=', quote='"', """
+        r"""quote="'", quote='()', escape='\\') | project-away s""",
+        [['A "b" c', 'x "y" z', "a b", 7]],
+    ),
+    (
+        r"""print s = "OrderId:5; Id : 6 ;Name:x; Id:7" | parse-kv s as (Id: long, Name: string, None: string) """
+        r"""with (regex = @"(\w+)\s*:\s*(\w+)") | project-away s""",
+        [[6, "x", ""]],
+    ),
     # What is the same in all rows orders none.
     ("print x = 'a', y = 1 | top 5 by x", [["a", 1]]),
     # Whole numbers wrap around at their own size.

@@ -84,6 +84,8 @@ CONVERT: dict[Scalar, str] = {
 # not among WITHIN. No query can name TOGETHER.
 APART = "\x1f"
 TOGETHER = "texts together"
+# What the first pair of a key holds, in an array of [key, value]. No query can name it either.
+VALUE_OF = "value of key"
 WITHIN = frozenset(f"{name}{cased}" for name in ("has", "hasprefix", "hassuffix", "contains") for cased in ("", "_cs"))
 
 
