@@ -203,8 +203,9 @@ def known(kind: Kind, name: str) -> list[Function]:
 
 
 def names(kind: Kind) -> list[str]:
+    """Those that a query can say."""
     _load()
-    return sorted(name for each, name in _functions if each == kind)
+    return sorted(name for each, name in _functions if each == kind and name not in (TOGETHER, VALUE_OF))
 
 
 def choose(kind: Kind, name: str, given: Sequence[Scalar]) -> Chosen | None:
