@@ -145,6 +145,12 @@ def aggregate_of(work: Work, name: str, args: list[Expression], into: list[Aggre
         raise unfit("aggregate", name, args, at)
     given = [convert(each, type_, at) for each, type_ in zip(args, chosen.types, strict=True)]
     work.spend(at, size(*given))
+    from bartizan.hunt.binder.columns import ids
+
+    takes = chosen.function.takes
+    for index, each in enumerate(given):
+        if takes[min(index, len(takes) - 1)].constant and ids([each]):
+            raise KqlError("bind", f"argument {index + 1} of {name}() must be the same for all rows", at)
     made = Aggregate(work.id(), chosen.type, chosen.function.key, given)
     into.append(made)
     return Ref(made.type, made.id)
