@@ -79,6 +79,15 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
         "let L = toscalar(print 2); range x from 1 to 2 step 1 | project array_split(range(x, L + x), L)",
         [[[[1, 2], [3]]], [[[2, 3], [4]]]],
     ),
+    (
+        "datatable(a: long, b: string, c: real)[1, 'x', 2.5] | project bag_pack_columns(a, c)",
+        [[{"a": 1, "c": 2.5}]],
+    ),
+    # Beside an instant a dynamic value is one.
+    (
+        "print t = datetime(2024-01-02), d = dynamic({'at': '2024-01-01T12:00:00Z'}) | project t - d.at, d.at - t",
+        [["12:00:00", "-12:00:00"]],
+    ),
     # Pairs: quotes of several kinds, escapes in them, keys and values by a regular expression.
     (
         r"""print s = @"id=7 name='A ""b"" c' who=""x \""y\"" z"" path=(a b)" | parse-kv s as (name: string, """
