@@ -57,7 +57,49 @@ SCANS: list[tuple[str, list[list[Any]]]] = [
     ),
     ("range x from 1 to 0 step 1 | scan with (step s: true;)", []),
 ]
+KNOWN = "let Few = toscalar(datatable(v: string)['b', 'c', 'd'] | summarize make_set(v)); "
 LITTLE: list[tuple[str, list[list[Any]]]] = [
+    # What a table gives as a value may stand wherever one may.
+    (
+        f"{KNOWN} print d = dynamic(['a', 'b']) | project set_difference(d, Few), set_intersect(d, Few), "
+        "array_index_of(Few, 'c'), strcat_array(array_sort_desc(Few), toscalar(print '-'))",
+        [[["a"], ["b"], 1, "d-c-b"]],
+    ),
+    (
+        f"{KNOWN} print x = 'b' | mv-expand y = Few to typeof(string) | where array_index_of(Few, y) >= "
+        "array_index_of(Few, x) and y in (Few) and y has_any (Few) | summarize n = count(), make_set(y)",
+        [[3, ["b", "c", "d"]]],
+    ),
+    (
+        "let Net = toscalar(print dynamic(['10.0.0.0/8'])); datatable(a: string)['10.1.2.3', '8.8.8.8'] "
+        "| where ipv4_is_in_any_range(a, Net)",
+        [["10.1.2.3"]],
+    ),
+    (
+        "let L = toscalar(print 2); range x from 1 to 2 step 1 | project array_split(range(x, L + x), L)",
+        [[[[1, 2], [3]]], [[[2, 3], [4]]]],
+    ),
+    (
+        "datatable(a: long, b: string, c: real)[1, 'x', 2.5] | project bag_pack_columns(a, c)",
+        [[{"a": 1, "c": 2.5}]],
+    ),
+    # Beside an instant a dynamic value is one.
+    (
+        "print t = datetime(2024-01-02), d = dynamic({'at': '2024-01-01T12:00:00Z'}) | project t - d.at, d.at - t",
+        [["12:00:00", "-12:00:00"]],
+    ),
+    # Pairs: quotes of several kinds, escapes in them, keys and values by a regular expression.
+    (
+        r"""print s = @"id=7 name='A ""b"" c' who=""x \""y\"" z"" path=(a b)" | parse-kv s as (name: string, """
+        r"""who: string, path: string, id: long) with (pair_delimiter=' ', kv_delimiter='=', quote='"', """
+        r"""quote="'", quote='()', escape='\\') | project-away s""",
+        [['A "b" c', 'x "y" z', "a b", 7]],
+    ),
+    (
+        r"""print s = "OrderId:5; Id : 6 ;Name:x; Id:7" | parse-kv s as (Id: long, Name: string, None: string) """
+        r"""with (regex = @"(\w+)\s*:\s*(\w+)") | project-away s""",
+        [[6, "x", ""]],
+    ),
     # What is the same in all rows orders none.
     ("print x = 'a', y = 1 | top 5 by x", [["a", 1]]),
     # Whole numbers wrap around at their own size.
@@ -105,6 +147,10 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
     (f"{GRAPH} | graph-match (a) where a.age > 29 project x = a.name", [["A"], ["D"]]),
     # A property of such a path is that of each of its edges.
     (f'{GRAPH} | graph-match (a)-[e*2..2]->(b) where e.w[1] == 2 project x = b.name, e.w', [["C", [1, 2]]]),
+    (
+        f'{GRAPH} | graph-match (a)-[e*1..3]->(b) where a.name == "A" project x = b.name, n = array_length(e)',
+        [["A", 3], ["B", 1], ["C", 2], ["X", 3]],
+    ),
     # No edge is gone along twice, unless cycles may.
     (
         f'{GRAPH} | graph-match (a)-[e*1..4]->(b) where a.name == "A" project x = b.name, p = map(e, w)',

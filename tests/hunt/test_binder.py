@@ -132,6 +132,14 @@ def test_what_is_gathered_along_a_path_is_named_as_it_is_written() -> None:
     assert found == "x_n:string e_b:dynamic e_a:string Column1:dynamic p:dynamic"
 
 
+def test_find_keeps_the_order_that_is_asked_for() -> None:
+    one, other = "(datatable(a:string, b:long)[])", "(datatable(c:long, b:real, a:string)[])"
+    find = "find in (X, Y) where a == 'x'"
+    lets = f"let X = view() {{ {one} }}; let Y = view() {{ {other} }}; "
+    assert columns(f"{lets}{find} project c, b, a") == "source_:string c:long b_long:long b_real:real a:string"
+    assert columns(f"{lets}{find} and c > 1") == "source_:string a:string b_long:long b_real:real c:long pack_:dynamic"
+
+
 def test_a_join_says_what_is_equal() -> None:
     with pytest.raises(KqlError, match="a join needs on") as raised:
         answer("Events | join kind=inner Other")
@@ -215,6 +223,7 @@ def test_functions_are_written_out_only_so_far() -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
+        ("Events | summarize make_set(Name, name)", "argument 2 of make_set\\(\\) must be the same for all rows"),
         ("Events | where Name > 1", "'>' cannot be applied to string, long"),
         ("Events | where name has 'x'", "'has' cannot be applied to long, string"),
         ("Events | where Name", "must be a bool"),

@@ -70,6 +70,7 @@ def test_grown_queries(query: tree.Query) -> None:
         "T | project-reorder a asc, b* desc, *c granny-asc | project-rename x = a",
         "T | parse kind=regex flags=Ui a with * 'x' b: long \"y\" 'z' c * | parse-where a with b 'c' d",
         "T | parse-kv a as (b: string, c: long) with (pair_delimiter=',', kv_delimiter='=', greedy=true)",
+        "T | parse-kv a as (b: string) with (pair_delimiter=' ', kv_delimiter='=', quote='\"', quote='()')",
         "T | mv-expand kind=array with_itemindex=i a, b = c to typeof(long) limit 5",
         "T | mv-apply with_itemindex=i x = a to typeof(string), b limit 3 on (where x > 1 | top 1 by x | project x)",
         "T | make-series kind=nonempty n = count() default = 0, avg(b) on t from ago(1d) to now() step 1h by c, d = e",

@@ -70,3 +70,24 @@ def test_a_row_is_searched_once() -> None:
         "search 'a' or 'b' | count", of_columns(harness.tables), storage=harness, now=datetime(2026, 1, 1, tzinfo=UTC)
     )
     assert made.sql.count("regexp_matches") == 4
+
+
+def test_many_tables_without_a_common_column() -> None:
+    """What a row's table has not is null, a string empty, whether or not other rows have it."""
+    types: tuple[Scalar, ...] = ("string", "long", "dynamic", "datetime")
+    tables: dict[str, dict[str, Scalar]] = {
+        f"T{table}": {"Same": "string", **{f"C{table}_{number}": types[number % 4] for number in range(60)}}
+        for table in range(70)
+    }
+    harness = Harness(tables)
+    harness.fill({"T1": [{"Same": "fox", "C1_1": 5, "C1_2": {"a": 1}}, {"Same": "hen"}], "T9": [{"C9_0": "a fox"}]})
+    columns, rows = harness.run("search 'fox' | sort by $table asc")
+    assert len(columns) == 2 + 70 * 60
+    empty = {"string": "", "long": None, "dynamic": None, "datetime": None}
+    told: list[dict[str, object]] = [
+        {"$table": "T1", "Same": "fox", "C1_1": 5, "C1_2": {"a": 1}}, {"$table": "T9", "C9_0": "a fox"}
+    ]  # fmt: skip
+    assert rows == [[row.get(name, empty[type_]) for name, type_ in columns] for row in told]
+    made = harness.translate("search 'fox'", datetime(2026, 1, 1, tzinfo=UTC))
+    assert len(made.sql) < 1_500_000
+    assert harness.run("union * | where isempty(C5_0) | summarize count(), countif(C1_1 == 5)")[1] == [[3, 1]]

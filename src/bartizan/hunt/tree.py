@@ -334,10 +334,11 @@ class Parse(Node):
 
 
 class Pairs(Node):
-    """parse-kv: `of as (columns) with (...)`, the options in `Operator.options`."""
+    """parse-kv: `of as (columns) with (...)`, the options in `Operator.options`; those that come again in `again`."""
 
     of: "Expr"
     columns: list[Column]
+    again: "list[tuple[str, Expr]]" = []
 
 
 class Plugin(Node):

@@ -145,6 +145,12 @@ def aggregate_of(work: Work, name: str, args: list[Expression], into: list[Aggre
         raise unfit("aggregate", name, args, at)
     given = [convert(each, type_, at) for each, type_ in zip(args, chosen.types, strict=True)]
     work.spend(at, size(*given))
+    from bartizan.hunt.binder.columns import ids
+
+    takes = chosen.function.takes
+    for index, each in enumerate(given):
+        if takes[min(index, len(takes) - 1)].constant and ids([each]):
+            raise KqlError("bind", f"argument {index + 1} of {name}() must be the same for all rows", at)
     made = Aggregate(work.id(), chosen.type, chosen.function.key, given)
     into.append(made)
     return Ref(made.type, made.id)
@@ -226,6 +232,17 @@ def _pack_all(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expressi
     return apply("pack_all_filled" if filled else "pack_all", args, node.at)
 
 
+def _pack_columns(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
+    """A bag of columns by their names."""
+    args: list[Expression] = []
+    for each in _positional(node):
+        column = bare(each)
+        if not isinstance(column, tree.Name) or column.name not in rows.fields:
+            raise KqlError("bind", "bag_pack_columns() takes names of columns", each.at)
+        args += [Value("string", column.name), rows.fields[column.name].ref]
+    return apply("bag_pack", args, node.at)
+
+
 def _extract(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     """A last argument may be the type of the result."""
     args = node.args
@@ -266,6 +283,7 @@ _SPECIAL: dict[str, Special] = {
     "columnifexists": _column_ifexists,
     "column_names_of": _column_names_of,
     "pack_all": _pack_all,
+    "bag_pack_columns": _pack_columns,
     "geo_info_from_ip_address": _place,
     **dict.fromkeys(("extract", "extractjson", "extract_json"), _extract),
     **dict.fromkeys(("materialize", "table", "database", "cluster", "workspace", "app", "view"), _no_table),

@@ -108,6 +108,11 @@ class _Match:
             return node
         if isinstance(node, tree.Call) and node.name.lower() in GATHERED and len(node.args) == 2:
             return self._gather(node)
+        if isinstance(node, tree.Call) and node.name.lower() == "array_length" and len(node.args) == 1:
+            path = node.args[0]  # how many edges it has
+            if isinstance(path, tree.Name) and path.name in self.lengths:
+                one = tree.Constant("long", 1, at=path.at, end=path.end)
+                return replace(node, args=[self._gather(tree.Call("map", [path, one], at=node.at, end=node.end))])
         if isinstance(node, tree.Member) and isinstance(node.of, tree.Name) and node.of.name in self.lengths:
             of = tree.Name(node.name, at=node.at, end=node.end)  # the property of each edge of a path
             return self._gather(tree.Call("map", [node.of, of], at=node.at, end=node.end))

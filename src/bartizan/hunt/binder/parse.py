@@ -14,6 +14,7 @@ from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, apply, constant, convert, project
 from bartizan.hunt.fault import KqlError
+from bartizan.hunt.functions import VALUE_OF
 from bartizan.hunt.plan import Expression, Filter, Value, size
 from bartizan.hunt.tree import Scalar
 
@@ -113,41 +114,73 @@ def _groups(regex: str, at: int) -> int:
 def parse_kv(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Pairs)
     source = convert(work.bind(op.body.of, names, Rows.of(relation)), "string", op.at)
-    told = {
-        name.lower(): each.name if isinstance(each, tree.Name) else constant(
+    told: dict[str, list[str]] = {}
+    for name, each in [*op.options.items(), *op.body.again]:
+        value = each.name if isinstance(each, tree.Name) else constant(
             work.bind(each, names, Rows()), f"the option {name}", op.at
-        ).value
-        for name, each in op.options.items()
-    }  # fmt: skip
-    if _true(told.get("regex")):
-        raise KqlError("plan", "parse-kv with regex=true is not supported", op.at)
-    pair = told.get("pair_delimiter")
-    kv = told.get("kv_delimiter")
-    if not pair or not kv:
-        raise KqlError("plan", "parse-kv is supported with pair_delimiter and kv_delimiter", op.at)
-    quote = str(told.get("quote") or "")
-    keys = "|".join(quoted(each.name) for each in op.body.columns)
-    values = []
-    for each in op.body.columns:
-        regex, groups = _pair(each.name, keys, str(pair), str(kv), quote, _true(told.get("greedy")))
-        texts = [_extracted(work, regex, group, source, op.at) for group in groups]
-        text = texts[0] if len(texts) == 1 else apply("iff", [apply("isnotempty", texts[:1], op.at), *texts], op.at)
-        values.append((each.name, convert(text, each.type or "string", op.at)))
+        ).value  # fmt: skip
+        told.setdefault(name.lower(), []).append("true" if value is True else str(value))
+    if "regex" in told:
+        values = _by_regex(work, op, op.body.columns, told, source)
+    else:
+        values = _by_delimiters(work, op, op.body.columns, told, source)
     return _with(work, relation, values)
 
 
-def _true(option_: object) -> bool:
-    return option_ is True or str(option_).lower() == "true"
+def _by_regex(
+    work: Work, op: tree.Operator, columns: Sequence[tree.Column], told: dict[str, list[str]], source: Expression
+) -> list[tuple[str, Expression]]:
+    """Its first group finds a key, the second the value."""
+    [regex] = told.pop("regex")[:1]
+    if told or _groups(regex, op.at) != 2:
+        raise KqlError("bind", "parse-kv with regex= takes an expression of two groups, and nothing beside it", op.at)
+    found = apply("extract_all", [Value("string", regex), source], op.at)
+    work.spend(op.at, size(found) * len(columns))
+    texts = [apply(VALUE_OF, [found, Value("string", each.name)], op.at) for each in columns]
+    return [(each.name, convert(text, each.type or "string", op.at)) for each, text in zip(columns, texts, strict=True)]
 
 
-def _pair(key: str, keys: str, pair: str, kv: str, quote: str, greedy: bool) -> tuple[str, list[int]]:
-    """What finds the value of a key, one of those that the expression `keys` finds: the groups of its quoted and its
-    plain form."""
-    end = f"{quoted(pair)}(?:{keys})\\s*{quoted(kv)}" if greedy else quoted(pair)
-    plain = rf"(.*?)\s*(?:{end}|$)"
+def _by_delimiters(
+    work: Work, op: tree.Operator, columns: Sequence[tree.Column], told: dict[str, list[str]], source: Expression
+) -> list[tuple[str, Expression]]:
+    pair, kv = ("".join(told.get(each, [])) for each in ("pair_delimiter", "kv_delimiter"))
+    if not pair or not kv:
+        raise KqlError("plan", "parse-kv is supported with pair_delimiter and kv_delimiter, or regex", op.at)
+    quotes, escapes = told.get("quote", []), told.get("escape", [])
+    for each in (*quotes, *escapes):
+        if not 1 <= len(each) <= (2 if each in quotes else 1):
+            raise KqlError("bind", "a quote of parse-kv is one character or two, an escape is one", op.at)
+    keys = "|".join(quoted(each.name) for each in columns)
+    values = []
+    for column in columns:
+        greedy = told.get("greedy", [""])[0].lower() == "true"
+        regex = _pair(column.name, keys, pair, kv, quotes, escapes, greedy)
+        found = [_extracted(work, regex, group, source, op.at) for group in range(1, len(quotes) + 2)]
+        text = found.pop()
+        for inner in found:
+            given = apply("isnotempty", [inner], op.at)
+            text = apply("iff", [given, _unescaped(inner, escapes, op.at), text], op.at)
+        values.append((column.name, convert(text, column.type or "string", op.at)))
+    return values
+
+
+def _unescaped(text: Expression, escapes: Sequence[str], at: int) -> Expression:
+    if not escapes:
+        return text
+    escape = Value("string", f"(?s)(?:{'|'.join(quoted(each) for each in escapes)})(.)")
+    return apply("replace_regex", [text, escape, Value("string", r"\1")], at)
+
+
+def _pair(key: str, keys: str, pair: str, kv: str, quotes: Sequence[str], escapes: Sequence[str], greedy: bool) -> str:
+    """What finds the value of a key, one of those that the expression `keys` finds: a group for each kind of quotes
+    around it, and the last for none."""
+    end = rf"{quoted(pair)}(?:{keys})\s*{quoted(kv)}" if greedy else quoted(pair)
+    named, forms = [quoted(key)], list[str]()
+    for opening, closing in ((quoted(each[0]), quoted(each[-1])) for each in quotes):
+        named.append(f"{opening}{quoted(key)}{closing}")
+        passed = "".join(rf"{quoted(each)}.|" for each in escapes)
+        barred = "".join(quoted(each) for each in escapes)
+        forms.append(f"{opening}((?:{passed}[^{barred}{closing}])*){closing}")
+    forms.append(rf"(.*?)\s*(?:{end}|$)")
     begin, between = rf"(?s)(?:^|{quoted(pair)})\s*", rf"\s*{quoted(kv)}\s*"
-    if not quote:
-        return f"{begin}{quoted(key)}{between}{plain}", [1]
-    opening, closing = quoted(quote[0]), quoted(quote[-1])
-    named = f"(?:{quoted(key)}|{opening}{quoted(key)}{closing})"
-    return f"{begin}{named}{between}(?:{opening}(.*?){closing}|{plain})", [1, 2]
+    return f"{begin}(?:{'|'.join(named)}){between}(?:{'|'.join(forms)})"

@@ -135,7 +135,19 @@ def found(work: Work, node: tree.Find, names: Names) -> Relation:
             bag = apply("pack_all", args, node.at) if args else Value("dynamic", {})
             columns.append((work.field("pack_", "dynamic"), bag))
         made.append(project(leg, columns))
-    return made[0] if len(made) == 1 else united(work, made, False, "")
+    if len(made) == 1:
+        return made[0]
+    both = united(work, made, False, "")
+    order = [source, *named]
+    return both.over(both.plan, sorted(both.fields, key=lambda each: _place(order, each.name)))
+
+
+def _place(order: Sequence[str], name: str) -> int:
+    """Where a column is named, alone or, of several types, with its type behind it; else at the end."""
+    for index, each in enumerate(order):
+        if name == each or (name not in order and name.startswith(f"{each}_")):
+            return index
+    return len(order)
 
 
 def _project(node: tree.Find, legs: Sequence[Relation], wanted: tree.Expr) -> list[str]:

@@ -19,6 +19,7 @@ from bartizan.hunt import plan as p
 from bartizan.hunt.deadline import Deadline
 from bartizan.hunt.duckdb import expand, joins, literal, scans, windows
 from bartizan.hunt.duckdb.literal import atomic
+from bartizan.hunt.duckdb.macros import writes_lambda
 from bartizan.hunt.duckdb.select import OrderKey, Select, name, plain, subquery
 from bartizan.hunt.duckdb.values import shown
 from bartizan.hunt.fault import KqlError
@@ -323,8 +324,7 @@ class Emitter:
             case p.Ref():
                 return columns[one.id]
             case p.Apply():
-                args = [self.expr(each, columns) for each in one.args]
-                return operand(self._written(said(_say(one.function), args, one)))
+                return operand(self._written(called(_say(one.function), self._args(one, columns), one)))
             case p.Path():
                 return self._path(one, columns)
             case p.Lookup():
@@ -343,7 +343,10 @@ class Emitter:
         if declared.name in ("and", "or"):
             return f"({f' {declared.name.upper()} '.join(self.true(each, columns) for each in one.args)})"
         say = declared.say.get(f"{ENGINE}_true") or _say(one.function)
-        return operand(self._written(said(say, [self.expr(each, columns) for each in one.args], one)))
+        return operand(self._written(called(say, self._args(one, columns), one)))
+
+    def _args(self, one: p.Apply, columns: Mapping[Id, str]) -> list[str]:
+        return [self.expr(each, columns) for each in one.args]
 
     def _lookup(self, one: p.Lookup, columns: Mapping[Id, str]) -> str:
         inner = self.plan(one.plan)
@@ -406,6 +409,14 @@ def _say(key: str) -> Say:
 
 def said(say: Say, args: Sequence[str], one: p.Apply) -> str:
     return say.format(*args, args=", ".join(args)) if isinstance(say, str) else say(args, one)
+
+
+def called(say: Say, args: Sequence[str], one: p.Apply) -> str:
+    """As `said`. DuckDB takes no subquery within a lambda: it becomes the argument of one around the whole."""
+    sql = said(say, args, one)
+    if any("(SELECT " in each for each in args) and writes_lambda(sql):
+        return literal.once(args, lambda *names: said(say, names, one))
+    return sql
 
 
 def operand(sql: str) -> str:

@@ -5,6 +5,7 @@ Two nulls are equal as keys of a join, as Kusto's own engine has it (its documen
 Source: Kusto Query Language, "join operator" and the page of each flavor, "union operator".
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bartizan.hunt import plan as p
@@ -46,6 +47,9 @@ def join(emitter: "Emitter", node: p.Join) -> Select:
     return Select(source, columns)
 
 
+MOST_NOTHING = 2_000  # places of a union that its tables do not fill
+
+
 def _side(emitter: "Emitter", plan: Plan) -> Select:
     """A side as a table of its own, its columns by their names."""
     names = {out.id: name(out.id) for out in plan.columns}
@@ -68,16 +72,46 @@ def _unique(emitter: "Emitter", left: Select, keys: list[str]) -> Select:
 
 
 def union(emitter: "Emitter", node: p.Union) -> Select:
-    texts = []
+    legs = []
     for each in node.inputs:
         made = emitter.restricted(emitter.plan(each), each.columns)
         # All of a column are of one type of DuckDB: JSON beside VARCHAR would be checked row by row.
         for out in each.columns:
             if out.type == "dynamic":
                 made.columns[out.id] = f"{made.columns[out.id]}::{NATIVE['dynamic']}"
-        texts.append(f"({made.text()})" if made.limit else made.text())
+        legs.append(made)
     names = {out.id: name(out.id) for out in node.columns}
     alias = f"s{emitter.number()}"
+    if sum(_nothing(sql) for leg in legs for sql in leg.columns.values()) > MOST_NOTHING:
+        return _by_name(node, legs, alias)
+    texts = [_text(each) for each in legs]
     if not names:
         return Select(f"({' UNION ALL '.join(texts)}) AS {alias}", {})
     return Select(f"({' UNION ALL '.join(texts)}) AS {alias}({', '.join(names.values())})", names)
+
+
+def _text(leg: Select) -> str:
+    return f"({leg.text()})" if leg.limit else leg.text()
+
+
+def _nothing(sql: str) -> bool:
+    """Whether it is what stands for a column that a table has not."""
+    return sql == "''" or sql.startswith("NULL::")
+
+
+def _by_name(node: p.Union, legs: Sequence[Select], alias: str) -> Select:
+    """Of many tables with few columns in common: each leg tells its own alone, so that the text does not become the
+    product of both."""
+    told: set[int] = set()
+    texts = []
+    for index, (leg, given) in enumerate(zip(legs, node.inputs, strict=True)):
+        pairs = list(zip(node.columns, given.columns, strict=True))
+        own = {out.id: leg.columns[inner.id] for out, inner in pairs if not _nothing(leg.columns[inner.id])}
+        told |= set(own)
+        if index == len(legs) - 1:
+            own |= {out.id: leg.columns[inner.id] for out, inner in pairs if out.id not in told}
+        texts.append(_text(Select(leg.source, own, leg.where, leg.order, leg.limit)))
+    columns = {
+        out.id: f"coalesce({name(out.id)}, '')" if out.type == "string" else name(out.id) for out in node.columns
+    }
+    return Select(f"({' UNION ALL BY NAME '.join(texts)}) AS {alias}", columns)

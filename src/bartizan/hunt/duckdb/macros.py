@@ -8,6 +8,7 @@ argument that a macro uses twice is worked out once only where DuckDB sees that 
 """
 
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from re import compile as pattern
 from typing import Protocol
@@ -34,6 +35,16 @@ def macro(text: str) -> None:
         raise ValueError(f"the name of a macro begins with kql_ or kf_: {name}")
     if not body or MACROS.setdefault(name, text) != text:
         raise ValueError(f"macro without a text, or declared twice: {name}")
+
+
+def writes_lambda(sql: str) -> bool:
+    """Whether a lambda stands in SQL, or in a macro that it names."""
+    return "lambda" in sql or any(_writes_lambda(each) for each in _OURS.findall(sql))
+
+
+@cache
+def _writes_lambda(name: str) -> bool:
+    return name in MACROS and writes_lambda(MACROS[name].partition(":=")[2])
 
 
 def statements() -> Iterator[str]:

@@ -84,6 +84,8 @@ CONVERT: dict[Scalar, str] = {
 # not among WITHIN. No query can name TOGETHER.
 APART = "\x1f"
 TOGETHER = "texts together"
+# What the first pair of a key holds, in an array of [key, value]. No query can name it either.
+VALUE_OF = "value of key"
 WITHIN = frozenset(f"{name}{cased}" for name in ("has", "hasprefix", "hassuffix", "contains") for cased in ("", "_cs"))
 
 
@@ -201,8 +203,9 @@ def known(kind: Kind, name: str) -> list[Function]:
 
 
 def names(kind: Kind) -> list[str]:
+    """Those that a query can say."""
     _load()
-    return sorted(name for each, name in _functions if each == kind)
+    return sorted(name for each, name in _functions if each == kind and name not in (TOGETHER, VALUE_OF))
 
 
 def choose(kind: Kind, name: str, given: Sequence[Scalar]) -> Chosen | None:

@@ -92,6 +92,9 @@ def _shifted(sign: str, instant: int = 0) -> Callable[[Sequence[str], Apply], st
 macro(f"kql_microseconds(ticks) := (ticks + {10**30}::HUGEINT) // {TICKS_A_MICROSECOND} - {10**29}::HUGEINT")
 
 
+# Before the instant less a span: of a dynamic value an instant is expected.
+function("-", "datetime datetime -> timespan",
+         duckdb=f"((epoch_us({{0}}) - epoch_us({{1}})) * {TICKS_A_MICROSECOND})")  # fmt: skip
 for _sign in "+-*":
     function(_sign, "long long -> long", duckdb=_long(_sign))
     function(_sign, "real real -> real", duckdb=f"({{0}} {_sign} {{1}})")
@@ -105,8 +108,6 @@ function("/", "decimal decimal -> decimal",
          duckdb="try_cast({0}::DOUBLE / nullif({1}, 0)::DOUBLE AS DECIMAL(38,18))")  # fmt: skip
 function("%", "decimal decimal -> decimal", duckdb=_remainder_real)
 function("+", "timespan datetime -> datetime", duckdb=_shifted("+", instant=1))
-function("-", "datetime datetime -> timespan",
-         duckdb=f"((epoch_us({{0}}) - epoch_us({{1}})) * {TICKS_A_MICROSECOND})")  # fmt: skip
 function("/", "long long -> long", duckdb=_divide)
 function("/", "real real -> real", duckdb="({0} / {1})")
 function("%", "long long -> long", duckdb=_remainder)

@@ -10,7 +10,7 @@ from re import compile as pattern
 from bartizan.hunt.duckdb.literal import path_step, pointer, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import constant, function
+from bartizan.hunt.functions import VALUE_OF, constant, function
 from bartizan.hunt.functions.conversions import text_of
 from bartizan.hunt.plan import Apply
 
@@ -157,3 +157,12 @@ def _command_line(args: Sequence[str], apply: Apply) -> str:
 
 
 function("parse_command_line", "any string! -> dynamic", duckdb=_command_line)
+
+
+# ------------------------------------------------------------------ pairs
+
+macro(
+    "kf_value_of(pairs, name) := coalesce(trim(json_extract_string(list_filter(json_extract(pairs, '$[*]'), "
+    "lambda p: trim(json_extract_string(p, '$[0]')) = name)[1], '$[1]')), '')"
+)
+function(VALUE_OF, "dynamic string -> string", duckdb="kf_value_of({0}, {1})")

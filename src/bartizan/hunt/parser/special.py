@@ -59,12 +59,18 @@ class Special(Operators):
         of = self.expression()
         self.expect("as", "after what is parsed")
         columns = self.schema()
+        again: list[tuple[str, tree.Expr]] = []
         if self.accept("with"):
             self.expect("(", "after 'with'")
             for name, value in self.items(lambda: self.own_property(_KV), what="a property of parse-kv"):
-                options[name] = value
+                if name not in options:
+                    options[name] = value
+                elif name in ("quote", "escape"):
+                    again.append((name, value))
+                else:
+                    self.wrong(f"'{name}' is told twice", value.at)
             self.expect(")", "after the properties")
-        return tree.Pairs(of=of, columns=columns)
+        return tree.Pairs(of=of, columns=columns, again=again)
 
     # ------------------------------------------------------------------ mv-expand, mv-apply
 

@@ -46,7 +46,8 @@ def operator(to: Printer, of: tree.Operator) -> str:
         case tree.Order():
             text = _usual(to, of, _order(to, of.body))
         case tree.Pairs():
-            text = f"parse-kv {to.expr(of.body.of)} as {columns(of.body.columns)}{to.properties(of.options)}"
+            told = to.properties(of.options, of.body.again)
+            text = f"parse-kv {to.expr(of.body.of)} as {columns(of.body.columns)}{told}"
         case tree.Graph():
             text = _graph(to, of, of.body)
         case tree.Branch():

@@ -147,8 +147,9 @@ class Printer:
     def option(self, of: tree.Expr) -> str:
         return of.name if isinstance(of, tree.Name) and of.name in ("simple", "relaxed", "last") else self.expr(of)
 
-    def properties(self, of: dict[str, tree.Expr]) -> str:
-        return f" with ({', '.join(f'{name(key)}={self.option(value)}' for key, value in of.items())})" if of else ""
+    def properties(self, of: dict[str, tree.Expr], again: Iterable[tuple[str, tree.Expr]] = ()) -> str:
+        told = [f"{name(key)}={self.option(value)}" for key, value in (*of.items(), *again)]
+        return f" with ({', '.join(told)})" if told else ""
 
     # ------------------------------------------------------------------ pipes
 
