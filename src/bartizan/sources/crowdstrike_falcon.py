@@ -422,6 +422,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             ],
         )
         evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))  # type: ignore[arg-type]
+    evidence.host(body.text("TargetDomainControllerHostName", "target_domain_controller_host_name"))
     for name in dict.fromkeys((body.text("UserId", "UserID"), body.text("UserUUID"), body.text("actor_user"))):
         first = evidence.user(name) or first
     for item in body.objects("AuditKeyValues")[:100]:

@@ -111,6 +111,8 @@ class FortiGate(Firewall):
                 evidence.ip(part.strip())
         for path in ("xauthuser", "initiator", "sender", "recipient", "from", "to"):
             evidence.user(fields.text(path))
+        if fields.has("fctuid"):  # of an endpoint's FortiClient
+            evidence.host(fields.text("name"))
         evidence.domain(fields.text("botnetdomain"))
         evidence.ip(fields.text("botnetip"), ("commandAndControl",))
         evidence.observe("url", fields.text("url", "request"))
