@@ -15,7 +15,7 @@ _ONE_RECORD_CHARS = 65_536  # a longer text is a page of records: looking throug
 # Enterprise and mobile ids begin with T1, those of industrial control systems with T08. After a hyphen or letter it is
 # a part of a name.
 _ID = r"T(?:1[0-7]\d\d|08\d\d)"
-_TECHNIQUE = re.compile(rf"(?<![A-Za-z0-9.%-])({_ID}(?:\.\d{{3}})?)(?![A-Za-z0-9])(?:/(\d{{3}})(?!\d))?")
+_TECHNIQUE = re.compile(rf"(?<![A-Za-z0-9.%-])({_ID}(?:\.\d{{3}})?)(?![A-Za-z0-9])(?:[/_](\d{{3}})(?!\d))?")
 _TAG = re.compile(rf"\battack\.({_ID}(?:\.\d{{3}})?)(?![A-Za-z0-9])", re.IGNORECASE)
 _ALONE = re.compile(
     rf"(?:mitre_)?({_ID}(?:\.\d{{3}})?)", re.IGNORECASE
@@ -67,7 +67,8 @@ def tactics(*words: str | None) -> list[str]:
 
 
 def techniques_in(text: str) -> list[str]:
-    """The ids in one text. A link such as .../techniques/T1055/012/ gives both T1055 and T1055.012."""
+    """The ids in one text. A link such as .../techniques/T1055/012/, or T1055_012, gives both T1055
+    and T1055.012."""
     if not _MAYBE.search(text):
         return []
     found: list[str] = []

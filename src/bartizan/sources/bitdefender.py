@@ -21,7 +21,8 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # Modules that keep house: nothing was found.
 _HOUSEKEEPING = frozenset(
     "task-status modules registration sva sva-load supa-update-status install uninstall troubleshooting-activity "
-    "adcloud hwid-change endpoint-moved-in endpoint-moved-out partner-changed".split()
+    "adcloud hwid-change endpoint-moved-in endpoint-moved-out partner-changed exchange-user-credentials "
+    "security-container-update-available".split()
 )
 _CATEGORIES: Mapping[str, str] = {
     "av": "Malware",
@@ -36,9 +37,9 @@ _CATEGORIES: Mapping[str, str] = {
     "dp": "Exfiltration",
     "login": "InitialAccess",
 }
-_HANDLED = frozenset(
-    "blocked deleted disinfected quarantined cleaned restored aph_blocked uc_site_blocked killed".split()
-)
+_HANDLED = frozenset("blocked deleted disinfected quarantined cleaned restored killed kill".split())
+# Modules that enforce a rule of the company's own.
+_RULES = frozenset({"uc", "device-control"})
 _TITLES: Mapping[str, str] = {
     "av": "AntiMalware",
     "aph": "AntiPhishing",
@@ -59,7 +60,10 @@ _TITLES: Mapping[str, str] = {
     "login": "Login from new device",
 }
 # What was found, or how: it makes the title of one event differ from that of another.
-_WHAT = "malware_name detection_name exploit_type threat_name attack_technique aph_type virus_name fw_application_path"
+_WHAT = (
+    "malware_name detection_name detection_threat_name exploit_type threat_name threat_type attack_technique aph_type "
+    "virus_name fw_application_path"
+)
 # JSON's names -> keys of CEF.
 _CEF = {
     "computer_name": "dvchost",
@@ -70,6 +74,7 @@ _CEF = {
     "source_ip": "src",
     "attacker_ip": "src",
     "remote_ip": "src",
+    "attack_source": "src",
     "victim_ip": "dst",
     "local_ip": "dst",
     "local_port": "dpt",
@@ -78,18 +83,24 @@ _CEF = {
     "action_taken": "act",
     "status": "act",
     "process_path": "sproc",
+    "detection_path": "sproc",
+    "detection_pid": "spid",
+    "detection_username": "suser",
+    "detection_action": "act",
     "port": "spt",
     "hash": "fileHash",
     "file_hash_sha256": "fileHash",
     "file_hash_md5": "oldFileHash",
 }
+_MAX_RECIPIENTS = 100
+_FIRST = "detection_time start created timestamp last_blocked detected_on date rt syslogTime"
 
 
 class Bitdefender(Shape):
     name = "bitdefender"
     vendor = "Bitdefender"
     product = "GravityZone"
-    marks = "module+computer_name+computer_ip params.events+method=addEvents"
+    marks = "module+computer_name+computer_ip params.events+method=addEvents companyId+module"
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Bitdefender\|")
     sourcetypes = ("bitdefender:*",)
     alert = Paths(
@@ -101,11 +112,13 @@ class Bitdefender(Shape):
         scale=of_hundred,
         vendor_category="module",
         categories=_CATEGORIES,
+        tactics="detection_attack_technique",
         detector="deviceEventClassId module",
-        first="detection_time start created timestamp last_blocked rt syslogTime",
-        last="end last_updated rt detection_time start created timestamp last_blocked",
+        first=_FIRST,
+        last=f"end last_updated rt {_FIRST}",
+        cves="detection_cve",
         version="deviceVersion",
-        threat="malware_name detection_name",
+        threat="malware_name detection_name detection_threat_name malware.malware_name",
         fold="dvchost suser filePath",
         status="incident_status",
     )
@@ -130,14 +143,12 @@ class Bitdefender(Shape):
             user.text("name", "userName") or fields.text("user_name", "last_user", "username"),
             sid=user.text("id", "sid", "userSid") or fields.text("user_sid"),
         )
-        evidence.malware(fields.text("malware_name", "detection_name"), fields.text("malware_type"))
-        evidence.process(
-            fields.text("process_command_line", "parent_process_command_line"),
-            path=common_security_log.single_slashes(
-                fields.text("process_path", "parent_process_path", "parent_path", "fw_application_path")
-            ),
-            pid=fields.integer("process_pid", "process_id", "parent_pid", "parent_process_id"),
-        )
+        found = fields.text("malware_name", "detection_name", "detection_threat_name")
+        evidence.malware(found, fields.text("malware_type"))
+        _programs(fields, evidence)
+        _mail(fields, evidence)
+        for path in fields.texts("file_paths"):
+            evidence.file(None, path)
         for hit in fields.objects("urls", "detections_list"):
             evidence.url(hit.text("url"))
 
@@ -152,12 +163,42 @@ class Bitdefender(Shape):
         else:
             alert.severity = of_cef(fields.number("deviceSeverity", "severity"))
             alert.vendor_severity = fields.text("deviceSeverity", "severity")
-            if alert.vendor_severity is None and module in _CATEGORIES:  # events of the push service have none
-                alert.severity = "medium" if (fields.text("act") or "").lower() in _HANDLED else "high"
+            if alert.vendor_severity is None:  # events of the push service have none
+                act = (fields.text("act") or "").lower().rpartition("_")[2]
+                alert.severity = "low" if module in _RULES else "medium" if act in _HANDLED else "high"
         common_security_log.acted(alert, (fields.text("act") or "").replace("_", " "))
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         yield from common_security_log.told(fields, self.entities)
+
+
+def _programs(fields: Fields, evidence: Evidence) -> None:
+    path = fields.text("process_path", "detection_path", "fw_application_path")
+    parent = fields.text("parent_process_path", "parent_path", "detection_parent_path")
+    pid, parent_pid = (
+        fields.integer("process_pid", "process_id", "detection_pid"),
+        fields.integer("parent_process_pid", "parent_pid", "parent_process_id", "detection_parent_pid"),
+    )
+    command = fields.text("process_command_line")
+    if path is None and command is None:
+        path, parent, pid, parent_pid = parent, None, parent_pid, None
+        command = fields.text("parent_process_command_line")
+    evidence.process(
+        command,
+        path=common_security_log.single_slashes(path),
+        pid=pid,
+        parent_path=common_security_log.single_slashes(parent),
+        parent_pid=parent_pid,
+    )
+
+
+def _mail(fields: Fields, evidence: Evidence) -> None:
+    """What Exchange protection found, by recipient, and the malware in it."""
+    if fields.has("recipients"):
+        for recipient in fields.texts("recipients")[:_MAX_RECIPIENTS]:
+            evidence.message(sender=fields.text("sender"), recipient=recipient, subject=fields.text("subject"))
+    for hit in fields.objects("malware"):
+        evidence.malware(hit.text("malwareName"), hit.text("malwareType"))
 
 
 def _objects(record: Record) -> Iterator[Fields]:

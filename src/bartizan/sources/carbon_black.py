@@ -1,8 +1,10 @@
-"""VMware Carbon Black Cloud: alerts of the Alerts API (v6 and v7), of its forwarder, and the audit log.
+"""VMware Carbon Black Cloud: alerts of the Alerts API (v6 and v7); alerts, hits of watchlists and
+events of endpoints from its forwarder; the audit log.
 
-Source: Carbon Black Cloud API, "Alerts", "Alert Bulk Export", "Audit Log Events".
+Source: Carbon Black Cloud API, "Alerts", "Alert Bulk Export", "Data Forwarder Data Guide", "Audit Log Events".
 """
 
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -32,21 +34,21 @@ class CarbonBlack(Shape):
     marks = (
         "loginName+orgName+eventId+eventTime org_key+device_id+type+reason org_key+alert_url+type "
         "org_key+severity+id threatInfo+deviceInfo workflow+device_name+reason workflow+threat_id "
-        "type=cb_analytics+id type=watchlist+id"
+        "type=cb_analytics+id type=watchlist+id type=watchlist.hit+report_id type=endpoint.event.*+org_key"
     )
     sourcetypes = ("vmware:cbc:*", "carbonblack:*", "cbc:*", "bit9:carbonblack:*")
     table = "CarbonBlackEvents"
     columns = {"OrgName": "orgName org_key", "RequestUrl": "requestUrl"}
     wrappers = ("results", "notifications")
     alert = Paths(
-        id="id alert_id legacy_alert_id threatInfo.incidentId eventId",
+        id="id alert_id legacy_alert_id threatInfo.incidentId eventId ioc_id+process_guid",
         title="reason report_name threatInfo.summary rule_name description",
         description="reason description threat_notes_present report_description",
         score="severity threatInfo.score",
         scale=of_ten,
         vendor_category="type threat_cause_threat_category category",
         categories=_CATEGORIES,
-        tactics="attack_tactic ttps mitre_tactics",
+        tactics="attack_tactic ttps mitre_tactics report_tags",
         detector="reason_code rule_id report_id watchlists.name type",
         first="first_event_timestamp first_event_time backend_timestamp create_time eventTime",
         last="last_event_timestamp last_event_time eventTime",
@@ -57,11 +59,13 @@ class CarbonBlack(Shape):
         verdict="determination.value",
         url="alert_url url",
         tags="tags",
-        threat="threat_name primary_event_id",
+        threat="threat_name",
         fold="device_id device_name process_sha256 loginName",
     )
 
     def is_alert(self, fields: Fields) -> bool:
+        if (fields.text("type") or "").lower() == "watchlist.hit":
+            return True
         return fields.has("description", "reason", "threatInfo", "report_name") and fields.has(
             "id", "alert_id", "eventId", "threatInfo"
         )
@@ -82,31 +86,52 @@ class CarbonBlack(Shape):
         who = evidence.user(
             fields.text("loginName", "process_username", "device_username") or device.text("email", "userName")
         )
+        evidence.user(fields.text("device_username"))  # who was last seen there, beside whose process it is
         evidence.ip(fields.text("clientIp"), ("source",))
-        evidence.process(
-            fields.text("process_cmdline"),
-            path=fields.text("process_name", "threat_cause_actor_name"),
-            pid=fields.integer("process_pid"),
-            hashes=[fields.text("process_sha256", "threat_cause_actor_sha256"), fields.text("process_md5")],
-            user=who,
-            parent_path=fields.text("parent_name"),
-            parent_pid=fields.integer("parent_pid"),
-            parent_hashes=[fields.text("parent_sha256"), fields.text("parent_md5")],
-        )
+        _programs(fields, evidence, who)
         for each in fields.objects("threat_indicators", "threatInfo.indicators"):
             evidence.file(each.text("process_name", "applicationName"), None, [each.text("sha256", "sha256Hash")])
         evidence.flow(
-            fields.text("netconn_local_ip", "netconn_local_ipv4"),
-            fields.integer("netconn_local_port"),
-            fields.text("netconn_remote_ip", "netconn_remote_ipv4"),
-            fields.integer("netconn_remote_port"),
-            fields.text("netconn_protocol"),
+            fields.text("netconn_local_ip", "netconn_local_ipv4", "local_ip"),
+            fields.integer("netconn_local_port", "local_port"),
+            fields.text("netconn_remote_ip", "netconn_remote_ipv4", "remote_ip"),
+            fields.integer("netconn_remote_port", "remote_port"),
+            (fields.text("netconn_protocol") or "").removeprefix("PROTO_"),
         )
         evidence.ip(fields.text("netconn_remote_ip", "remote_ip"), ("destination",))
-        evidence.domain(fields.text("netconn_remote_domain", "remote_domain"))
+        evidence.domain(fields.text("netconn_remote_domain", "remote_domain", "netconn_domain"))
         evidence.pod(fields.text("k8s_pod_name"), fields.text("k8s_namespace"), cluster=fields.text("k8s_cluster"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.has("loginName", "requestUrl") and alert.severity == "unknown":  # the audit log has no severity
             alert.severity = "medium" if fields.flag("flagged") else "informational"
             alert.title = alert.title[:200]
+
+
+def _programs(fields: Fields, evidence: Evidence, who: graph.UserEvidence | None) -> None:
+    """The process with its parent, and what it did that to: a child, a module, a file or a key of the registry."""
+    evidence.process(
+        fields.text("process_cmdline"),
+        path=fields.text("process_path", "process_name", "threat_cause_actor_name"),
+        pid=fields.integer("process_pid"),
+        hashes=[
+            fields.text("process_sha256", "threat_cause_actor_sha256"),
+            fields.text("process_md5"),
+            *fields.texts("process_hash"),
+        ],
+        user=who,
+        parent_path=fields.text("parent_path", "parent_name"),
+        parent_pid=fields.integer("parent_pid"),
+        parent_hashes=[fields.text("parent_sha256"), fields.text("parent_md5"), *fields.texts("parent_hash")],
+    )
+    for kind in ("childproc", "crossproc", "target"):
+        evidence.process(
+            fields.text(f"{kind}_cmdline"),
+            path=fields.text(f"{kind}_name", f"{kind}_path"),
+            pid=fields.integer(f"{kind}_pid"),
+            hashes=[fields.text(f"{kind}_sha256"), fields.text(f"{kind}_md5"), *fields.texts(f"{kind}_hash")],
+        )
+    for kind in ("filemod", "modload", "scriptload", "fileless_scriptload"):
+        digests = [fields.text(f"{kind}_sha256"), fields.text(f"{kind}_md5"), *fields.texts(f"{kind}_hash")]
+        evidence.file(None, fields.text(f"{kind}_name"), digests)
+    evidence.registry(fields.text("regmod_name"))

@@ -31,8 +31,12 @@ _CEF = {
     "origin": "dvc",
     "origin_ip": "dvc",
     "product": "deviceProduct",
+    "ProductName": "deviceProduct",
+    "svc": "dpt",
+    "sport_svc": "spt",
     "src_user_name": "suser",
     "user": "suser",
+    "administrator": "suser",
     "src_machine_name": "shost",
     "dst_machine_name": "dhost",
     "dst_user_name": "duser",
@@ -99,9 +103,13 @@ class CheckPoint(Shape):
     name = "checkpoint"
     vendor = "Check Point"
     product = "Quantum"
-    marks = "loguid+product+action origin+product+action event.security_event attack_vector+device_id+threat_factors"
+    marks = (
+        "loguid+product+action origin+product+action orig+product+product_family event.security_event "
+        "attack_vector+device_id+threat_factors"
+    )
     pattern = re.compile(
         r"\bCEF:\s?\d\|{1,2}Check Point\||\[action:\"|\bloguid[=:]\"?\{0x|CheckPoint \d+ - |\A0\|Check Point\|"
+        r"|\[Fields@1\.3\.6\.1\.4\.1\.2620 "
         r"|\A\"\d+\" \"\d{1,2}[A-Z][a-z]{2}\d{4}\" \"\d\d:\d\d:\d\d\" "
     )
     sourcetypes = ("cp_log*", "checkpoint:*", "opsec*")
@@ -153,6 +161,7 @@ class CheckPoint(Shape):
             if machine.upn is not None:
                 evidence.host(machine.name)
                 evidence.observe("host", machine.upn)
+        evidence.user(fields.text("src_user_name"), sid=fields.text("user_sid"))
         evidence.malware(fields.text("malware_family", "virus_name") or _threat(fields))
         evidence.domain(fields.text("tls_server_host_name", "sni", "domain_name", "dst_domain_name"))
         evidence.file(

@@ -1,58 +1,94 @@
-"""Claroty: alerts and events of industrial and medical networks, from xDome (Medigate) and CTD, as CEF.
+"""Claroty: alerts and events of industrial and medical networks, from xDome (Medigate) as CEF or JSON and CTD as CEF.
 
-Source: Claroty, "xDome syslog integration", "CTD CEF format".
+Source: Claroty, "xDome syslog integration", "CTD CEF format", xDome API, "Get alerted devices".
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
 _LISTED = re.compile(r"'([^']{1,200})'")
-_FIRST = "event_timestamp alert_detected_time detected_time start rt deviceCustomDate1 syslogTime"
+_FIRST = (
+    "alert_info.detected_time event_timestamp alert_detected_time detected_time start rt deviceCustomDate1 syslogTime"
+)
+
+# CTD's own keys, as later versions write them -> those of CEF or of xDome.
+_CTD: Mapping[str, str] = {
+    "CtdSourceIp": "src",
+    "CtdDestinationIp": "dst",
+    "CtdSourceMac": "smac",
+    "CtdDestinationMac": "dmac",
+    "CtdSourceHost": "shost",
+    "CtdDestinationHost": "dhost",
+    "CtdMessage": "msg",
+    "CtdTimeGenerated": "start",
+    "CtdExternalId": "externalId",
+    "CtdCategory": "cat",
+    "CtdAlertLink": "alert_url",
+    "CtdAlertStatus": "alert_status",
+    "CtdResolvedAs": "alert_status",
+    "CtdAssignedTo": "alert_assignees",
+    "CtdMitreAttackTacticNames": "mitre_tactic_names",
+    "CtdSignatureName": "signature_name",
+    "CtdSignatureId": "signature_id",
+    "CtdUser": "suser",
+    "CtdInsightUser": "suser",
+    "CtdFilePath": "filePath",
+    "CtdCveId": "cve",
+}
 
 
 class Claroty(Shape):
     name = "claroty"
     vendor = "Claroty"
     product = "xDome"
+    marks = "alert_info+device_category alert_info+asset_id+uid"
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Claroty\|")
     sourcetypes = ("claroty:*",)
+    wrappers = ("devices_alerts",)
     alert = Paths(
-        id="alert_id event_alert_id externalId event_id",
-        title="alert_name alert_type_name event_type name",
-        description="event_description alert_description description msg",
+        id="alert_id event_alert_id externalId event_id alert_info.id+uid",
+        title="alert_info.alert_type_name alert_name alert_type_name event_type name",
+        description="alert_info.description event_description alert_description description msg",
         severity="deviceSeverity",
         score="deviceSeverity",
         scale=of_cef,
-        vendor_category="alert_category event_type cat",
+        vendor_category="alert_info.category alert_category event_type cat",
         tactics="mitre_tactic mitre_tactic_names",
-        detector="signature_id alert_type_name event_type deviceEventClassId",
+        detector="alert_info.alert_type_name signature_id alert_type_name event_type deviceEventClassId",
         first=_FIRST,
-        last="alert_updated_time end event_timestamp rt start deviceCustomDate1 syslogTime",
+        last="alert_info.updated_time alert_updated_time end event_timestamp rt start deviceCustomDate1 syslogTime",
         version="deviceVersion",
-        status="alert_status status",
+        status="alert_info.status alert_status status",
         assigned="alert_assignees",
         url="alert_url CTDlink",
         threat="signature_name",
-        fold="src_ip dst_ip src dst device_uid",
+        cves="cve",
+        fold="src_ip dst_ip src dst device_uid uid",
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        return [event.fields for event in cef.records(record)]
+        lines = [_named(line.fields) for line in cef.records(record)]
+        return lines or [fields for fields in objects_of(record, *self.wrappers) if fields.has("alert_info")]
 
     def is_alert(self, fields: Fields) -> bool:
         """Every line tells of something found; CTD also sends its own health and audit so."""
-        kind = f"{fields.text('name') or ''} {fields.text('cat') or ''}".lower()
+        kind = f"{fields.text('name', 'alert_info.category') or ''} {fields.text('cat') or ''}".lower()
+        if (fields.text("deviceEventClassId") or "").lower() in ("activitylog", "healthcheck"):
+            return False
         return not any(word in kind for word in ("health", "audit", "system status"))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        if fields.has("alert_info"):
+            _device(fields, evidence)
+            return
         for side in ("device", "other_device"):
             addresses, macs = _listed(fields, f"{side}_ip_list"), _listed(fields, f"{side}_mac_list")
             evidence.iot(
@@ -94,3 +130,29 @@ class Claroty(Shape):
 def _listed(fields: Fields, key: str) -> list[str]:
     """Of "['10.0.0.1', None]", as Python prints a list; or of a list."""
     return [part for text in fields.texts(key) for part in (_LISTED.findall(text) if text[0] == "[" else [text])][:50]
+
+
+def _named(fields: Fields) -> Fields:
+    names = {key: fields.raw(name) for name, key in _CTD.items() if fields.has(name) and not fields.has(key)}
+    return fields.also(names) if names else fields
+
+
+def _device(fields: Fields, evidence: Evidence) -> None:
+    """A device that an alert is about, as the API tells the pair of both."""
+    addresses = fields.texts("ip_list")
+    evidence.iot(
+        fields.text("device_name", "local_name", "asset_id"),
+        device_id=fields.text("uid"),
+        address=next(iter(addresses), None),
+        mac=next(iter(fields.texts("mac_list")), None),
+        kind=fields.text("device_type"),
+        vendor=fields.text("manufacturer"),
+        model=fields.text("model"),
+        os=fields.text("combined_os"),
+        zone=fields.text("site_name"),
+    )
+    for text in addresses[:50]:
+        evidence.ip(text)
+    for name in fields.texts("windows_hostnames", "dhcp_hostnames", "other_hostnames")[:10]:
+        evidence.host(name)
+    evidence.user(fields.text("last_domain_user"))

@@ -1,7 +1,7 @@
 """Cloudflare: logs of its edge, of Zero Trust and of accounts are events; what it calls an attack or a threat an alert.
 
 Which data set a record is of, its fields say. An alert is what the managed rules of the firewall stopped, what Gateway
-blocked as a threat, hits of intrusion detection, findings of CASB, judged mails, and notifications.
+blocked as a threat, hits of intrusion detection, findings of CASB, judged mails, requests to a sinkhole, and notifications.
 Source: Cloudflare Docs, "Log fields" (Logpush data sets), "WAF attack score", "Gateway: Domain categories",
 "Configure webhooks" (notifications).
 """
@@ -57,7 +57,8 @@ class Cloudflare(Shape):
         "ActorEmail+ActionType+ResourceType+When policy_id+alert_type+account_id data.unsubscribe+text "
         "p_log_type=cloudflare.* ActionResult+ActionType+ActorID Source+ClientASN+RuleID+RayID "
         "ClientRequestMethod+ClientRequestHost+ClientASN QueryNameReversed+PolicyID "
-        "HTTPHost+HTTPStatusCode+PolicyID"
+        "HTTPHost+HTTPStatusCode+PolicyID FindingTypeID+FindingTypeSeverity SignatureID+SignatureMessage+ColoCode "
+        "SinkholeID+SrcAddr CSPDirective+PageURL"
     )
     sourcetypes = ("cloudflare:*", "cloudflare")
     table = "CloudflareEvents"
@@ -67,9 +68,9 @@ class Cloudflare(Shape):
         "EventId": "RayID rayName AlertID ID SessionID",
         "EventType": "ActionType Action action ResolverDecision Event",
         "Outcome": "ActionResult Allowed SecurityAction Action ResolverDecision",
-        "SourceIP": "ClientIP SourceIP SrcIP ActorIP ActorIPAddress IPAddress",
+        "SourceIP": "ClientIP SourceIP SrcIP SrcAddr ActorIP ActorIPAddress IPAddress",
         "SourcePort": "int ClientSrcPort SourcePort SrcPort",
-        "DestinationIP": "DestinationIP DstIP OriginIP",
+        "DestinationIP": "DestinationIP DstIP DestAddr OriginIP",
         "DestinationPort": "int DestinationPort DstPort",
         "UserName": "Email ActorEmail",
         "HostName": "DeviceName",
@@ -99,8 +100,8 @@ class Cloudflare(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         place = Place(country=fields.text("ClientCountry", "Country"))
-        start = fields.text("ClientIP", "SourceIP", "SrcIP", "ActorIP", "ActorIPAddress", "IPAddress")
-        end = fields.text("DestinationIP", "DstIP")
+        start = fields.text("ClientIP", "SourceIP", "SrcIP", "SrcAddr", "ActorIP", "ActorIPAddress", "IPAddress")
+        end = fields.text("DestinationIP", "DstIP", "DestAddr")
         ports = fields.integer("ClientSrcPort", "SourcePort", "SrcPort"), fields.integer("DestinationPort", "DstPort")
         protocol = fields.text("Transport", "Protocol", "IPProtocol")
         if evidence.flow(start, ports[0], end, ports[1], protocol, places=(place, None)) is None:
@@ -120,6 +121,10 @@ class Cloudflare(Shape):
         _mail(fields, evidence)
         evidence.app(fields.text("IntegrationDisplayName"))
         evidence.observe("resource", fields.text("AssetDisplayName"), "asset")
+        evidence.user(fields.text("AssetMetadata.Email", "AssetMetadata.primaryEmail"))
+        if fields.has("SinkholeID"):
+            evidence.user(fields.text("Username"))
+            evidence.domain(fields.text("Host"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         said = verdict(fields)
@@ -152,6 +157,9 @@ def verdict(fields: Fields) -> _Verdict | None:
         word = fields.text("FindingTypeSeverity")
         title = fields.text("FindingTypeDisplayName") or "Finding"
         return _Verdict(title, of_word(word), "Misconfiguration", fields.text("FindingTypeID"), word)
+    if fields.has("SinkholeID"):  # what asks there is infected
+        sinkhole = fields.text("SinkholeID")
+        return _Verdict(f"Request to sinkhole {sinkhole}", "medium", "CommandAndControl", sinkhole)
     disposition = (fields.text("FinalDisposition") or "").upper()
     if disposition in _MAILS:
         severity, category = _MAILS[disposition]

@@ -213,7 +213,7 @@ class CrowdStrike(Source):
             vendor_category=body.text("Tactic", "tactic", "Category") or behavior.text("tactic"),
             techniques=attack.techniques(record, body.data),
             detector_id=detector,
-            detection_source=_detection_source(body),
+            detection_source=_detection_source(kind, body),
             first_activity=first,
             last_activity=last,
             source_created=created,
@@ -258,20 +258,24 @@ def _title(kind: str, body: Fields) -> str:
     described = body.text("DetectDescription", "Description", "description", "IncidentDescription")
     if found is None and described is not None:
         found = described.partition(". ")[0][:200]
+    if found is None and kind == "CustomerIOCEvent":
+        seen = body.text("DomainName", "IPv4", "IPv6", "SHA256String", "MD5String")
+        return f"Indicator of the customer seen: {seen}"
     return found or f"Falcon {kind}"
 
 
 def _period(body: Fields, created: str | None) -> tuple[str | None, str | None]:
     exact = first_time(
         body, "StartTime", "start_time", "ContextTimeStamp", "context_timestamp", "first_behavior", "IncidentStartTime",
-        "SignalStartTimestamp", "start", "ContextTimestamp", "behaviors.timestamp",
+        "SignalStartTimestamp", "start", "ContextTimestamp", "behaviors.timestamp", "StartTimeEpoch", "MatchedTimestamp",
+        "EventCreatedTimestamp", "SessionStartTimestamp",
     )  # fmt: skip
     exact = exact or first_time(body, "UTCTimestamp", "timestamp", "EventTimestamp")
     started = first_time(body, "ProcessStartTime", "process_start_time")
     first = exact or started or created
     last = first_time(
         body, "EndTime", "end_time", "last_behavior", "IncidentEndTime", "SignalEndTimestamp", "end",
-        "MostRecentActivityTimeStamp",
+        "MostRecentActivityTimeStamp", "EndTimeEpoch", "SessionEndTimestamp",
     )  # fmt: skip
     last = last or exact or created or first
     return first, (max(first, last) if first and last else last)
@@ -287,6 +291,8 @@ def _severity(kind: str, body: Fields) -> tuple[Severity, str | None]:
     if number is not None:
         scale = severity.of_five if number <= 5 or kind == "DetectionSummaryEvent" else severity.of_hundred
         return scale(number), body.text("Severity", "severity", "max_severity", "behaviors.severity")
+    if kind == "CustomerIOCEvent":  # it has none
+        return "medium", None
     spoken = severity.of_word(body.text("Severity", "severity"))
     score = body.number("Score", "FineScore", "fine_score")
     if spoken == "unknown" and score is not None:
@@ -306,11 +312,13 @@ def _categories(body: Fields, kind: str) -> tuple[str, list[str]]:
     return found[0], found
 
 
-def _detection_source(body: Fields) -> str:
+def _detection_source(kind: str, body: Fields) -> str:
     tactic, technique = (
         (body.text("Tactic", "tactic") or "").lower(),
         (body.text("Technique", "technique") or "").lower(),
     )
+    if kind == "CustomerIOCEvent":
+        return "customTi"
     if tactic == "custom intelligence":
         return "customTi" if body.has("IOCType", "ioc_type", "IOCValue") else "customDetection"
     if tactic in ("machine learning", "malware", "nextgen av") or (body.text("Type", "type") or "") in (
@@ -422,6 +430,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             ],
         )
         evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))  # type: ignore[arg-type]
+    evidence.host(body.text("TargetDomainControllerHostName", "target_domain_controller_host_name"))
     for name in dict.fromkeys((body.text("UserId", "UserID"), body.text("UserUUID"), body.text("actor_user"))):
         first = evidence.user(name) or first
     for item in body.objects("AuditKeyValues")[:100]:
@@ -429,7 +438,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             evidence.user(item.text("ValueString"))
     for item in body.objects("users")[:50]:
         evidence.user(item.text("user_name", "username"), sid=item.text("user_id"))
-    evidence.ip(body.text("UserIp", "OriginSourceIpAddress"), ("source",))
+    evidence.ip(body.text("UserIp", "UserSourceIp", "OriginSourceIpAddress"), ("source",))
     return first
 
 
@@ -502,12 +511,12 @@ def _indicators(body: Fields, evidence: Evidence) -> None:
     for give, paths in (  # of a detection across products (XDR), which names what it saw in lists
         (evidence.host, ("HostNames", "HostNamesList")),
         (evidence.user, ("Users", "EmailAddresses")),
-        (evidence.ip, ("IPV4Addresses", "IPV6Addresses")),
+        (evidence.ip, ("IPV4Addresses", "IPV6Addresses", "IPv4", "IPv6")),
         (evidence.domain, ("DomainNames",)),
     ):
-        for text in [text for path in paths for text in body.texts(path)][:50]:
-            give(text)
-    for text in [*body.texts("SHA256Hashes"), *body.texts("MD5Hashes")][:50]:
+        for text in [part for path in paths for text in body.texts(path) for part in text.split(",")][:50]:
+            give(text.strip())
+    for text in [*body.texts("SHA256Hashes"), *body.texts("MD5Hashes"), *body.texts("ContentSha")][:50]:
         evidence.file(hashes=[text])
 
 

@@ -1,10 +1,11 @@
-"""CyberArk: audits of the vault (LEEF, CEF) and of the identity platform (JSON), alerts of Privileged Threat Analytics.
+"""CyberArk: audits of the vault (LEEF, CEF, JSON) and of the identity platform (JSON), alerts of PTA, its analytics.
 
 Source: CyberArk, "Security Information and Event Management: audit records", "PTA syslog", "Audit service, audit logs".
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
@@ -22,14 +23,14 @@ class CyberArk(Shape):
     name = "cyberark"
     vendor = "CyberArk"
     product = "Privileged Threat Analytics"
-    marks = "auditCode+action+username auditCode+applicationCode+auditType"
+    marks = "auditCode+action+username auditCode+applicationCode+auditType syslog.audit_record+format"
     pattern = re.compile(r"(?:CEF|LEEF):\s?[\d.]{1,3}\|Cyber-?Ark\|")
     sourcetypes = ("cyberark:*",)
     table = "CyberArkEvents"
     columns = {
         "Action": "action Action",
-        "AuditCode": "auditCode",
-        "Component": "component",
+        "AuditCode": "auditCode MessageID",
+        "Component": "component Product",
         "ServiceName": "serviceName",
         "AccountName": "accountName targetAccount",
         "Safe": "safe",
@@ -58,7 +59,7 @@ class CyberArk(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         lines = [line.fields for line in cef.records(record)] or [line.fields for line in leef.records(record)]
-        return lines or objects_of(record, *self.wrappers)
+        return lines or [_audit(fields) for fields in objects_of(record, *self.wrappers)]
 
     def is_alert(self, fields: Fields) -> bool:
         return (fields.text("deviceProduct") or "").upper() in ("PTA", "PRIVILEGED THREAT ANALYTICS")
@@ -80,7 +81,12 @@ class CyberArk(Shape):
                 evidence.user(value)
             elif key == "address":
                 evidence.domain(domain(value))
+        evidence.host(fields.text("Hostname"))
         evidence.file(None, fields.text("File"))
+        evidence.user(fields.text("account.UserName"))
+        for text in fields.texts("account.Address"):
+            evidence.ip(text)
+            evidence.host(text if domain(text) else None)
         evidence.observe("resource", fields.text("Safe", "safe"))
         evidence.observe("resource", fields.text("accountName"), "account")
 
@@ -92,3 +98,13 @@ class CyberArk(Shape):
             yield from common_security_log.told(fields, self.entities)
         else:
             yield from super().event(fields)
+
+
+def _audit(fields: Fields) -> Fields:
+    """An entry; of the vault's own JSON the record inside, whose properties of the account stand as a list of pairs."""
+    inside = fields.object("syslog.audit_record")
+    if not inside:
+        return fields
+    pairs_of = {pair.text("Name"): pair.raw("Value") for pair in inside.objects("CAProperties.CAProperty")}
+    names: dict[str, Any] = {"account.Address": pairs_of.get("Address"), "account.UserName": pairs_of.get("UserName")}
+    return Fields(inside.data | {"timestamp": inside.raw("IsoTimestamp", "Timestamp")}).also(names)

@@ -1,12 +1,14 @@
-"""Cybereason: malicious operations ("malops") and what is added to them, as JSON of the API or as CEF.
+"""Cybereason: malicious operations ("malops") and what is added to them, as JSON of the API or as CEF; malware alerts.
 
 A malop's own records share its id. What is added to one (a suspicion, a file, a process, a connection, a machine, a
 user) is an alert of its own, since a record is not told apart from a correction otherwise; it folds under the malop.
-Source: Cybereason API, "Get Malops", "Malop details"; Cybereason CEF forwarder, "Malop events".
+Source: Cybereason API, "Get Malops", "Malop details", "Query malware alerts", "Visual search";
+Cybereason CEF forwarder, "Malop events".
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
@@ -39,23 +41,28 @@ class Cybereason(Shape):
     name = "cybereason"
     vendor = "Cybereason"
     product = "Cybereason"
-    marks = "@class+metadata.malopGuid guid+malopDetectionType"
+    marks = (
+        "@class+metadata.malopGuid guid+malopDetectionType simpleValues+elementValues "
+        "malwareDataModel+machineName+detectionValueType data.resultIdToElementDataMap"
+    )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Cybereason\|")
     sourcetypes = ("cybereason*",)
     table = "CybereasonEvents"
-    wrappers = ("data.malops", "malops")
+    wrappers = ("data.malops", "malops", "data.malwares", "malwares")
     alert = Paths(
         id="",
-        title="displayName name elementDisplayName",
-        description="requestContext decisionStatuses",
+        title="malwareDataModel.detectionName displayName name elementDisplayName rootCauseElementNames",
+        description="requestContext decisionStatuses malwareDataModel.description",
         severity="severity malopPriority priority deviceSeverity",
         score="deviceSeverity",
         scale=of_cef,
-        vendor_category="malopDetectionType MalopDetectionType MalopActivityType detectionTypes decisionFeatures",
+        vendor_category="malopDetectionType MalopDetectionType MalopActivityType malopActivityTypes detectionTypes "
+        "decisionFeatures type",
         categories=_CATEGORIES,
-        detector="DecisionFeatures primaryRootCauseName decisionFeature malopDetectionType deviceEventClassId @class",
-        first="firstTimestamp firstSeen creationTime malopStartTime start rt metadata.timestamp",
-        last="lastSeen lastUpdateTime malopLastUpdateTime ModifiedTime rt metadata.timestamp end",
+        detector="DecisionFeatures primaryRootCauseName decisionFeature malopDetectionType deviceEventClassId @class "
+        "malwareDataModel.detectionRule",
+        first="firstTimestamp firstSeen creationTime malopStartTime start rt metadata.timestamp timestamp",
+        last="lastSeen lastUpdateTime malopLastUpdateTime ModifiedTime rt metadata.timestamp end timestamp",
         updated="lastUpdateTime ModifiedTime modifiedTime metadata.timestamp",
         status="status investigationStatus deviceFacility",
         statuses={"remediated": "resolved", "excluded": "resolved", "onhold": "inProgress", "todo": "new"},
@@ -66,19 +73,21 @@ class Cybereason(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         lines = cef.records(record)
-        return [line.fields for line in lines] if lines else objects_of(record, *self.wrappers)
+        return [line.fields for line in lines] if lines else _elements(objects_of(record, *self.wrappers))
 
     def is_alert(self, fields: Fields) -> bool:
         if fields.has("deviceVendor"):
             return "malop" in (fields.text("name") or "").lower() or fields.has("MalopId")
-        return fields.has("@class", "malopDetectionType", "rootCauseElementType", "metadata.malopGuid") and fields.has(
-            "guid", "name", "metadata.malopGuid"
-        )
+        if fields.has("simpleValues"):
+            return fields.has("malopActivityTypes", "malopLastUpdateTime")
+        return fields.has(
+            "@class", "malopDetectionType", "rootCauseElementType", "metadata.malopGuid", "malwareDataModel"
+        ) and fields.has("guid", "name", "metadata.malopGuid")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         evidence.observe("resource", _malop(fields))
         common_security_log.entities(fields, evidence)
-        machines = [fields, *fields.objects("machines", "affectedMachines")]
+        machines = [fields, *fields.objects("machines", "affectedMachines", "ownerMachine")]
         for machine in machines[:100]:
             own = machine is fields
             evidence.host(
@@ -90,7 +99,7 @@ class Cybereason(Shape):
                 os=machine.text("osType", "platform", "OSType"),
                 domain=machine.text("adDomain"),
             )
-        for user in fields.objects("users", "affectedUsers")[:100]:
+        for user in fields.objects("users", "affectedUsers", "calculatedUser", "user")[:100]:
             evidence.user(user.text("displayName", "name"), domain=user.text("domain"))
         kind = (fields.text("@class") or "").lower()
         shown = fields.text("displayName", "elementDisplayName", "name")
@@ -110,6 +119,12 @@ class Cybereason(Shape):
             alert.provider_alert_id = f"{malop}:{kind.strip('.')}:{guid}"
         alert.fingerprint = ("malop", malop) if malop is not None else alert.fingerprint
         alert.title = _title(fields, alert.title, kind)
+        if alert.severity == "unknown":  # it has none: a malop is what the product is sure of
+            alert.severity = "high" if malop == guid and malop is not None else "unknown"
+        if fields.has("malwareDataModel"):
+            alert.category, alert.categories = "Malware", ["Malware"]
+            alert.provider_alert_id = guid or alert.provider_alert_id
+            alert.severity = "high" if fields.flag("needsAttention") else "medium"
         common_security_log.acted(alert, (fields.text("detectionDecisionStatus") or "").removeprefix("DDS_"))
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
@@ -121,6 +136,8 @@ class Cybereason(Shape):
 
 def _malop(fields: Fields) -> str | None:
     found = fields.text("metadata.malopGuid", "MalopId", "malopGuid", "malopId")
+    if fields.has("malwareDataModel"):
+        return found
     return found or (fields.text("guid") if "malop" in (fields.text("@class") or "malop").lower() else None)
 
 
@@ -155,10 +172,12 @@ def _programs(fields: Fields, evidence: Evidence, kind: str) -> None:
         fields.text(path)
         for path in (
             "sha256String", "sha1String", "md5String", "fileHash", "processSha1", "MalopHashList", "fileSha1", "sha256",
-            "processMd5",
+            "processMd5", "detectionValue", "rootCauseElementHashes", "imageFile.sha1String", "imageFile.md5String",
         )
     ]  # fmt: skip
-    path = common_security_log.single_slashes(fields.text("correctedPath", "filePath", "path", "imageFilePath"))
+    path = common_security_log.single_slashes(
+        fields.text("correctedPath", "filePath", "path", "imageFilePath", "malwareDataModel.filePath")
+    )
     request = common_security_log.single_slashes(fields.text("request"))
     command = fields.text("commandLine", "processCommandLine")
     if "process" in kind or fields.has("processSha1", "processName") or "Process" in (fields.text("name") or ""):
@@ -171,6 +190,10 @@ def _programs(fields: Fields, evidence: Evidence, kind: str) -> None:
         )
     else:
         evidence.file(fields.text("elementDisplayName") if "file" in kind else None, path, hashes)
+    evidence.process(name=fields.text("malwareDataModel.processName"))
+    evidence.url(fields.text("malwareDataModel.url"))
+    for part in fields.objects("filesToRemediate")[:50]:
+        evidence.file(part.text("name"))
     for name in fields.texts("rootCauseElementNames", "primaryRootCauseName")[:50]:
         if (fields.text("rootCauseElementType") or "").lower() in ("process", "file", "fileextension"):
             evidence.file(name, None, fields.texts("rootCauseElementHashes"))
@@ -183,3 +206,24 @@ def _network(fields: Fields, evidence: Evidence) -> None:
         evidence.ip(near[0], ("source",))
         evidence.ip(far[0], ("destination",))
     evidence.domain(fields.text("domainName", "remoteAddressDomain"))
+
+
+def _elements(found: Iterable[Fields]) -> list[Fields]:
+    """The objects; of an answer to a query each element, whose values can be read by their names alone."""
+    elements: list[Fields] = []
+    for fields in found:
+        results = fields.object("data.resultIdToElementDataMap").data
+        parts = [Fields(part) for part in results.values()] if results else [fields]
+        elements += [_named(part) for part in parts]
+    return elements
+
+
+def _named(fields: Fields) -> Fields:
+    """{"simpleValues": {"md5": {"values": ["..."]}}} read as {"md5": ["..."]}; the elements that it names likewise."""
+    simple, linked = fields.object("simpleValues").data, fields.object("elementValues").data
+    if not simple and not linked:
+        return fields
+    names: dict[str, Any] = {name: Fields(value).raw("values") for name, value in simple.items()}
+    names |= {name: Fields(value).raw("elementValues") for name, value in linked.items() if name not in names}
+    guid = fields.text("guidString")
+    return fields.also(names | {"guid": guid} if guid is not None else names)

@@ -52,8 +52,8 @@ class Darktrace(Shape):
         vendor_category="model.then.category model.now.category model.category category",
         categories=_CATEGORIES,
         tactics="model.then.mitre.tactics model.now.mitre.tactics model.mitre.tactics mitreTactics",
-        detector="model.then.uuid model.now.uuid model.uuid model.then.pid pid alert_name",
-        first="time start createdAt periods.start triggeredComponents.time creationTime dtime last_updated_status",
+        detector="model.then.uuid model.now.uuid model.uuid model.then.pid pid alert_name summariser",
+        first="time start periods.start createdAt triggeredComponents.time creationTime dtime last_updated_status",
         last="end periods.end lastUpdated time",
         created="creationTime createdAt",
         status="acknowledged.status currentGroupStatus status",
@@ -81,7 +81,13 @@ class Darktrace(Shape):
         for item in _told(fields)[:_MAX_EVENTS]:
             for value in item.objects("values"):
                 evidence.ip(value.text("ip"), ("destination",))
-                evidence.domain(value.text("hostname"))
+                if value.has("did"):  # a device that it watches, by its own number
+                    evidence.host(value.text("hostname"), addresses=[value.text("ip")])
+                else:
+                    evidence.domain(value.text("hostname"))
+            if "username" in (item.text("key") or "").lower().partition(" of ")[0]:
+                for name in item.texts("values"):
+                    evidence.user(name)
         host = fields.text("hostname")
         evidence.host(host, addresses=[fields.text("ip_address")])
         if not evidence.items and fields.has("model"):

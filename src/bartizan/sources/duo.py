@@ -55,6 +55,11 @@ _TITLES = {
     _ANOMALOUS: "Anomalous push denied",
     _SURFACED: "Authentication surfaced by Trust Monitor",
 }
+# Of what else Trust Monitor surfaces, by its type.
+_SURFACED_TITLES = {
+    "bypass_status": "Bypass status surfaced by Trust Monitor",
+    "device_registration": "Registration of a device surfaced by Trust Monitor",
+}
 
 
 class Duo(Shape):
@@ -67,8 +72,8 @@ class Duo(Shape):
         "access_device+application+event_type eventtype=authentication+txid+result "
         "eventtype=telephony*+phone+ts telephony_id+phone+type isotimestamp+username+action "
         "isotimestamp+eventtype isotimestamp+factor+ip action+description+isotimestamp surfaced_auth+sekey "
-        "surfaced_timestamp+explanations event_type=authentication+auth_device action.name+actor+akey "
-        "p_log_type=duo.* context+credits+phone adminaction+isotimestamp activity_id+akey "
+        "surfaced_timestamp+explanations surfaced_timestamp+sekey event_type=authentication+auth_device "
+        "action.name+actor+akey p_log_type=duo.* context+credits+phone adminaction+isotimestamp activity_id+akey "
         "txid+auth_device+user"
     )
     sourcetypes = ("cisco:duo:*", "duo:*", "duo")
@@ -128,6 +133,8 @@ class Duo(Shape):
         verdict = _verdict(fields) or _SURFACED
         auth = fields.object("surfaced_auth") or fields
         alert.title, alert.detector_id, alert.vendor_category = _TITLES[verdict], verdict, verdict
+        if verdict == _SURFACED:
+            alert.title = _SURFACED_TITLES.get(fields.text("type") or "", alert.title)
         alert.severity = "high" if verdict == _FRAUD or fields.flag("priority_event") else "medium"
         alert.vendor_severity = "fraud" if verdict == _FRAUD else None
         alert.description = (

@@ -1,8 +1,9 @@
-"""ESET PROTECT: the JSON that its syslog export writes, among it detections of ESET Inspect.
+"""ESET PROTECT: the JSON that its syslog export writes, with detections of ESET Inspect; detections of ESET Connect.
 
-Source: ESET PROTECT documentation, "Events exported to JSON format".
+Source: ESET PROTECT documentation, "Events exported to JSON format"; ESET Connect API, "List detections".
 """
 
+import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
@@ -18,32 +19,42 @@ _WORDS: dict[str, Severity] = {
     "error": "medium",
     "critical": "high",
     "fatal": "high",
+    "severity_level_diagnostic": "informational",
 }
 _CATEGORIES = {
     "threat_event": "Malware",
     "filteredwebsites_event": "SuspiciousActivity",
     "enterpriseinspectoralert_event": "SuspiciousActivity",
+    "detection_category_antivirus": "Malware",
+    "detection_category_network_intrusion": "Exploit",
+    "detection_category_vulnerability": "Exploit",
 }
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 class Eset(Shape):
     name = "eset"
     vendor = "ESET"
     product = "PROTECT"
-    marks = "event_type=*_event+source_uuid+occured event_type+source_uuid+occured+severity source_uuid+eialarmid"
+    marks = (
+        "event_type=*_event+source_uuid+occured event_type+source_uuid+occured+severity "
+        "source_uuid+eialarmid severityLevel+occurTime+category"
+    )
     sourcetypes = ("eset", "eset:*")
     table = "EsetEvents"
+    wrappers = ("detections",)
     columns = {"GroupName": "group_name", "EventKind": "event_type"}
     alert = Paths(
-        id="eialarmid+source_uuid",
-        title="threat_name rule_name rulename event rule_id detail event_type",
-        description="detail circumstances event",
-        severity="severity",
+        id="eialarmid+source_uuid detection_uuid uuid",
+        title="threat_name rule_name rulename event rule_id detail cause displayName typeName event_type category",
+        description="detail circumstances context.circumstances event",
+        severity="severity severityLevel",
         words=_WORDS,
-        vendor_category="event_type",
+        vendor_category="event_type category",
         categories=_CATEGORIES,
-        detector="rule_name rulename rule_id threat_name event action",
-        first="occured occurred",
+        detector="rule_name rulename rule_id threat_name event typeName action",
+        first="occured occurred occurTime",
         threat="threat_name",
         family="threat_type",
         url="eiconsolelink",
@@ -52,32 +63,35 @@ class Eset(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """Also behind the syslog header that the export writes before the JSON."""
-        found = objects_of(record)
+        found = objects_of(record, *self.wrappers)
         begin = record.text.find("{")
         if not found and begin > 0 and isinstance(inside := inner_json(record.text[begin:].rstrip()), dict):
             return [Fields(inside)]
         return found
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.has("event_type") and fields.has("occured", "occurred", "source_uuid")
+        return fields.has("event_type", "severityLevel") and fields.has(
+            "occured", "occurred", "source_uuid", "occurTime"
+        )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         evidence.host(
             fields.text("hostname"),
             addresses=[fields.text("ipv4"), fields.text("ipv6")],
-            device_id=fields.text("source_uuid"),
+            device_id=fields.text("source_uuid", "context.deviceUuid"),
             os=fields.text("os_name"),
         )
-        who = evidence.user(fields.text("username", "user", "account"))
-        uri = fields.text("object_uri", "target_address") or ""
-        path = uri.removeprefix("file:///") if uri.startswith("file:///") else None
-        hashes = [fields.text("hash"), fields.text("sha1")]
+        who = evidence.user(fields.text("username", "user", "account", "context.userName"))
+        uri = fields.text("object_uri", "objectUrl", "target_address") or ""
+        path = uri.removeprefix("file:///") if uri.startswith("file:///") else uri if _DRIVE.match(uri) else None
+        hashes = [fields.text("hash", "sha1", "objectHashSha1")]
         target = fields.text("target")
+        connect = fields.has("severityLevel")  # its hash is the object's, which stands apart from the process
         operated = "hips" in (fields.text("event_type") or "").lower()
         evidence.process(
-            None,
-            path=fields.text("processname", "process_name") or (target if operated else None),
-            hashes=hashes,
+            fields.text("command_line"),
+            path=fields.text("processname", "process_name", "context.process.path") or (target if operated else None),
+            hashes=hashes if not connect else (),
             user=who,
             parent_path=fields.text("application") if operated else None,
         )
@@ -90,6 +104,7 @@ class Eset(Shape):
             fields.integer("target_port"),
             fields.text("protocol"),
         )
+        _talked(fields.object("networkCommunication"), evidence)
         evidence.ip(fields.text("source_address"), ("source",))
         evidence.ip(fields.text("target_address"), ("destination",))
         evidence.domain(fields.text("target_address", "hostname_target"))
@@ -98,3 +113,14 @@ class Eset(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.flag("threat_handled", "handled") is True:
             alert.tags = [*alert.tags, "handled"]
+
+
+def _talked(said: Fields, evidence: Evidence) -> None:
+    """A connection as ESET Connect tells it: of this end and the other, and who called."""
+    own = said.text("localIpAddress"), said.integer("localPort")
+    other = said.text("remoteIpAddress"), said.integer("remotePort")
+    inbound = (said.text("direction") or "").endswith("INBOUND")
+    start, end = (other, own) if inbound else (own, other)
+    if evidence.flow(*start, *end) is None:
+        evidence.ip(start[0], ("source",))
+        evidence.ip(end[0], ("destination",))

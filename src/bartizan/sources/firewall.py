@@ -26,8 +26,10 @@ class Firewall(Shape):
 
     def lines(self, text: str) -> Iterable[dict[str, Any]]:
         """Own fields of a line that is no CEF; none where it is not this format."""
-        message = syslog.read(text).message
-        found = pairs.read(message if "=" in message else text)
+        line = syslog.read(text)
+        found = pairs.read(line.message if "=" in line.message else text)
+        if line.host is not None and len(found) > 1 and "=" not in line.host:
+            found.setdefault("syslogHost", line.host)
         return [found] if len(found) > 1 else []
 
     def read(self, record: Record) -> Iterable[Fields]:
@@ -66,6 +68,8 @@ class Firewall(Shape):
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         evidence = Evidence()
         self.entities(fields, evidence)
+        if not fields.has("dvchost"):
+            evidence.host(fields.text("syslogHost"))
         yield common_security_log.row(fields, first_time(fields, *self.times.split()), evidence)
 
 

@@ -101,7 +101,7 @@ class FortiGate(Firewall):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)
-        for path in ("remip", "userip", "locip", "ip", "assignip", "tunnelip", "ipaddr"):
+        for path in ("remip", "userip", "locip", "ip", "assignip", "tunnelip", "ipaddr", "forwardedfor"):
             evidence.ip(fields.text(path))
         ui = _FROM.search(fields.text("ui") or "")
         evidence.ip(ui[1] if ui is not None else None, ("source",))
@@ -109,14 +109,20 @@ class FortiGate(Firewall):
         for text in fields.texts("ipaddr"):
             for part in text.split(","):
                 evidence.ip(part.strip())
-        for path in ("xauthuser", "initiator", "sender", "recipient", "from", "to"):
+        for path in ("login", "xauthuser", "initiator", "sender", "recipient", "from", "to"):
             evidence.user(fields.text(path))
+        if fields.has("fctuid"):  # of an endpoint's FortiClient
+            evidence.host(fields.text("name"))
         evidence.domain(fields.text("botnetdomain"))
+        evidence.domain(fields.text("sni"))
         evidence.ip(fields.text("botnetip"), ("commandAndControl",))
         evidence.observe("url", fields.text("url", "request"))
         evidence.malware(fields.text("virus"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         super().finish(fields, alert)
+        if not fields.has("attack", "virus", "botnetdomain", "botnetip", "msg", "name"):
+            what = fields.text("fname", "filtertype", "act")
+            alert.title = f"FortiGate {fields.text('subtype')}: {what}"
         if fields.has(*_CALLBACKS) or (fields.text("eventtype") or "").lower() == "botnet":
             alert.category, alert.categories = "CommandAndControl", ["CommandAndControl"]

@@ -26,7 +26,7 @@ class FortiMail(Firewall):
     vendor = "Fortinet"
     product = "FortiMail"
     pattern = re.compile(
-        r"\bdevice_id=\S{1,60} log_id=\d{3,12} type=(?:statistics|virus|spam|k?event|encrypt)\b.{0,80}?\bpri="
+        r"\bdevice_id=[^\s,]{1,60}[ ,]log_id=\d{3,12}[ ,]type=(?:statistics|virus|spam|k?event|encrypt)\b.{0,80}?\bpri="
         r"|FortiMail"
     )
     sourcetypes = ("fml:log", "fortimail*", "fml_log", "fortinet:fortimail*")

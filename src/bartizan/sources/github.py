@@ -47,11 +47,13 @@ def alert_id(repository: str | None, kind: str, number: str | None) -> str | Non
 def repository(fields: Fields, evidence: Evidence) -> str | None:
     """Hands over the repository and who owns it; the answer is "owner/name"."""
     where = fields.object("repository")
-    name = where.text("full_name") or names.named(fields.text("repo", "repository"))
     owner = where.object("owner")
+    name = where.text("full_name", "nameWithOwner") or names.named(fields.text("repo", "repository"))
+    if name is None and owner.has("login") and where.has("name"):
+        name = f"{owner.text('login')}/{where.text('name')}"
     evidence.repository(
         name,
-        url=where.text("html_url"),
+        url=where.text("html_url", "url"),
         repo_id=where.text("id") or fields.text("repo_id"),
         owner_kind=owner.text("type"),
     )

@@ -26,7 +26,7 @@ class GitHubSecurityAlerts(Shape):
     marks = (
         "security_advisory+action alert+repository+action event+alert.html_url+action+repository "
         "event=*_alert+alert+action security_vulnerability+security_advisory secret_type+html_url+state "
-        "rule+most_recent_instance dependency.package+security_advisory "
+        "rule+most_recent_instance securityVulnerability+securityAdvisory dependency.package+security_advisory "
         "alert.external_identifier+action+event alert.secret_type+action+repository alert+action+event"
     )
     sourcetypes = (

@@ -18,6 +18,12 @@ from bartizan.sources.tables import event
 from bartizan.sources.times import first_time
 
 _MAX_PARTS = 50
+# Where the data of an alert name an account.
+_PEOPLE = (
+    "email", "actorEmail", "affectedUserEmails", "ruleViolationInfo.triggeringUserEmail",
+    "requestInfo.appDeveloperEmail", "primaryAdminChangedEvent.updatedAdminEmail",
+    "primaryAdminChangedEvent.previousAdminEmail", "superAdminPasswordResetEvent.userEmail",
+)  # fmt: skip
 _PRODUCT = "Google Workspace"
 # Part of a type of alert, in lower case -> category.
 _CATEGORIES = {
@@ -69,7 +75,7 @@ class GoogleWorkspace(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         """Of an alert of the Alert Center."""
         data = fields.object("data")
-        for path in ("email", "actorEmail", "affectedUserEmails", "ruleViolationInfo.triggeringUserEmail"):
+        for path in _PEOPLE:
             for text in data.texts(path)[:_MAX_PARTS]:
                 evidence.user(text)
         evidence.ip(data.text("loginDetails.ipAddress", "sourceIp"), ("source",))
@@ -87,6 +93,7 @@ class GoogleWorkspace(Shape):
                 evidence.file(hashes=[digest])
         if not mails:
             evidence.mailbox(sender)
+        evidence.mailbox(data.text("maliciousEntity.entity.emailAddress"))
         for seen in data.objects("events")[:_MAX_PARTS]:
             evidence.host(seen.text("serialNumber"), device_id=seen.text("deviceId"), os=seen.text("deviceType"))
         where = data.object("ruleViolationInfo.resourceInfo")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log
-from bartizan.sources.entities import domain
+from bartizan.sources.entities import addresses_in, domain
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
@@ -49,7 +49,9 @@ class Imperva(Shape):
         return [event.fields for event in cef.records(record)]
 
     def is_alert(self, fields: Fields) -> bool:
-        """Requests that broke no rule are logged under the name "Normal"."""
+        """Requests that broke no rule are logged under the name "Normal", what SecureSphere does itself as such."""
+        if (fields.text("cat") or "").lower() == "systemevent":
+            return False
         name = (fields.text("name") or "").lower()
         return name not in ("", "normal", "none") and "audit" not in name
 
@@ -73,6 +75,9 @@ class Imperva(Shape):
             evidence.domain(domain(name))
         for user in common_security_log.people(fields.texts("suser", "duser")):
             evidence.user(user)
+        if (fields.text("cat") or "").lower() == "systemevent":
+            for text in addresses_in(fields.text("name")):
+                evidence.ip(text, ("source",))
         evidence.host(fields.text("dvchost", "ServerGroup"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:

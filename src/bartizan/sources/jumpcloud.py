@@ -33,7 +33,8 @@ class JumpCloud(Shape):
     product = "Directory Insights"
     marks = (
         "initiated_by+event_type+service+success initiated_by+event_type+organization "
-        "service+organization+client_ip+event_type initiated_by+success+service"
+        "service+organization+client_ip+event_type initiated_by+success+service "
+        "service+organization+event_type+timestamp"
     )
     sourcetypes = ("jumpcloud", "jumpcloud:*")
     table = "JumpCloudEvents"
