@@ -77,7 +77,7 @@ class Kaspersky(Shape):
             addresses=[fields.text("IP address", "dst")],
         )
         evidence.ip(fields.text("IP address"))
-        evidence.ip(fields.text("Attacker address", "Remote address", "Source address"), ("source",))
+        evidence.ip(fields.text("Attacker address", "AttackerIPv4", "Remote address", "Source address"), ("source",))
         user = evidence.user(_WHO.sub("", fields.text("User", "User name", "Session user") or "") or None)
         hashes = [
             fields.text(path)

@@ -23,7 +23,7 @@ _CATEGORIES = {
     "botnet_activity": "Impact",
 }
 _MAX = 50  # addresses, hosts of one list
-_AUDIT = ("role", "result")  # keys of an entry of the audit log
+_AUDITS = (("role", "result"), ("user_role", "result_status"))  # keys of an entry of the audit log, older and newer
 
 
 def of_score(score: float | None) -> Severity:
@@ -41,7 +41,8 @@ class Vectra(Shape):
         "detection_id+d_type_vname d_type_vname+category entity_uid+certainty+threat headend_addr+dvchost "
         "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
         "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr "
-        "detection_category+threat+certainty detection_type+threat+certainty"
+        "detection_category+threat+certainty detection_type+threat+certainty "
+        "event_action+user_role+result_status"
     )
     pattern = re.compile(r"CEF:\d\|Vectra")
     sourcetypes = ("vectra:*", "vectra")
@@ -81,7 +82,7 @@ class Vectra(Shape):
         evidence.ip(own, ("source",))
         host = fields.object("src_host")
         evidence.host(host.text("name"), addresses=[host.text("ip")])
-        for path in ("account_uid", "user", "account_name", "src_account.name"):
+        for path in ("account_uid", "user", "username", "account_name", "src_account.name"):
             evidence.user(fields.text(path))
         for name in (fields.text("accounts") or "").split(",")[:_MAX]:
             evidence.user(name.strip() or None)
@@ -122,7 +123,7 @@ class Vectra(Shape):
         older = fields.number("severity")
         if older is not None and not fields.has("threat", "threat_score", "urgency_score"):
             alert.severity = of_score(older * 10)  # it counts to 10
-        if all(fields.has(name) for name in _AUDIT):
+        if any(all(fields.has(name) for name in names) for names in _AUDITS):
             alert.title = f"Audit: {(fields.text('message') or alert.title)[:200]}"
             alert.severity = "informational"
         if fields.flag("triaged", "is_triaged") is True:

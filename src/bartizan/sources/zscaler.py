@@ -25,7 +25,8 @@ class Zscaler(Shape):
     product = "Internet Access"
     marks = (
         "sourcetype=zscaler*+event event.vendor=zscaler event.product=nss+event "
-        "event.datetime+event.department Recordid+Cloudname sourcetype=zscalernss*+sourcesubtype+record_id"
+        "event.datetime+event.department Recordid+Cloudname sourcetype=zscalernss*+sourcesubtype+record_id "
+        "LogTimestamp+Customer+SessionID LogTimestamp+Customer+ConnectionID"
     )
     pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b|\bZscalerNSS: ")
     sourcetypes = ("zscalernss*", "zscaler:*", "zscalerlss*", "zscaler")
@@ -59,7 +60,7 @@ class Zscaler(Shape):
                 {**(one.object("event").data or one.data), "sourcetype": one.raw("sourcetype")}
                 for one in self._events(record)
             ]
-        return [Fields({name: value for name, value in one.items() if _said(value)}) for one in found if len(one) > 1]
+        return [Fields(_told(one)) for one in found if len(one) > 1]
 
     def _events(self, record: Record) -> list[Fields]:
         """With the feed's name beside them, where they are in the feed's own wrapping."""
@@ -120,6 +121,13 @@ class Zscaler(Shape):
             alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
         if alert.severity == "unknown":
             alert.severity = "low" if "blocked" in alert.tags else "high"
+
+
+def _told(one: dict[str, Any]) -> dict[str, Any]:
+    """What is said; the time under one name, whatever the product calls it."""
+    said = {name: value for name, value in one.items() if _said(value)}
+    at = said.get("LogTimestamp")
+    return {**said, "datetime": at} if at is not None else said
 
 
 def _leaks(fields: Fields) -> bool:
