@@ -65,6 +65,7 @@ _COLUMNS: dict[str, list[str]] = {
     ).split(),
 }
 _COLUMNS["DECRYPTION"] = _FLOW
+_COLUMNS["AUTH"] = _COLUMNS["AUTHENTICATION"]
 _COLUMNS["URL"] = _COLUMNS["DATA"] = _COLUMNS["WILDFIRE"] = _COLUMNS["THREAT"]
 
 _KEYS = {
