@@ -48,7 +48,7 @@ class Kaspersky(Shape):
     sourcetypes = ("kaspersky:*",)
     alert = Paths(
         id="externalId",
-        title="name",
+        title="name etdn",
         description="msg",
         severity="level severity",
         words={"critical": "high", "functional": "low"},
@@ -68,7 +68,7 @@ class Kaspersky(Shape):
         return found or [fields for fields in objects_of(record) if fields.has("Event type", "etdn")]
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.has("Event type", "name")
+        return fields.has("Event type", "name", "etdn")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         common_security_log.entities(fields, evidence)

@@ -10,7 +10,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.model.entities import url_host
-from bartizan.sources import cef, common_security_log, pairs
+from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
@@ -52,6 +52,7 @@ class Zscaler(Shape):
         """The event with the feed's name; unset fields, which the feed fills with "None", are left out."""
         if record.data is None:
             events = [event.fields for event in cef.records(record)]
+            events = events or [event.fields for event in leef.records(record)]
             if events:
                 return events
             found: list[dict[str, Any]] = [pairs.read(record.text)] if "=" in record.text else []
