@@ -48,7 +48,7 @@ class Kaspersky(Shape):
     sourcetypes = ("kaspersky:*",)
     alert = Paths(
         id="externalId",
-        title="name",
+        title="name etdn",
         description="msg",
         severity="level severity",
         words={"critical": "high", "functional": "low"},
@@ -68,7 +68,7 @@ class Kaspersky(Shape):
         return found or [fields for fields in objects_of(record) if fields.has("Event type", "etdn")]
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.has("Event type", "name")
+        return fields.has("Event type", "name", "etdn")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         common_security_log.entities(fields, evidence)
@@ -77,7 +77,7 @@ class Kaspersky(Shape):
             addresses=[fields.text("IP address", "dst")],
         )
         evidence.ip(fields.text("IP address"))
-        evidence.ip(fields.text("Attacker address", "Remote address", "Source address"), ("source",))
+        evidence.ip(fields.text("Attacker address", "AttackerIPv4", "Remote address", "Source address"), ("source",))
         user = evidence.user(_WHO.sub("", fields.text("User", "User name", "Session user") or "") or None)
         hashes = [
             fields.text(path)

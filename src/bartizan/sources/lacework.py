@@ -4,7 +4,9 @@ Source: Lacework API v2, "Alerts"; its alert channels write the same object.
 """
 
 import re
+from collections.abc import Iterable
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import leftover
 from bartizan.sources.evidence import Evidence
@@ -14,8 +16,9 @@ from bartizan.sources.shape import Paths, Shape
 _MAX_TEXT = 4_096
 _USER = re.compile(r"\bby user\s+([^\s()]{2,256})|(\S{1,128}@[\w.-]{3,128})\s+logged in", re.IGNORECASE)
 _PLACEHOLDER = "{object}"
+_MINUTES = re.compile(r"(\d{1,2} [A-Z][a-z]{2} \d{4} \d{1,2}:\d\d)( [A-Z]{3})", re.ASCII)  # 04 Mar 2024 10:00 GMT
 _ADDRESS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
-_HOSTS = re.compile(r"\bon host\(?s?\)?\s+([\w.-]{2,253})", re.IGNORECASE)
+_HOSTS = re.compile(r"\b(?:on|from) host\(?s?\)?\s+([\w.-]{2,253})", re.IGNORECASE)
 _ACCOUNT = re.compile(r"\bFor (?:account|project|subscription):\s+([\w-]{2,128})", re.IGNORECASE)
 
 
@@ -36,10 +39,11 @@ class Lacework(Shape):
         title="alertName event_title alertType",
         description="alertInfo.description alertInfo.subject event_description",
         severity="severity event_severity",
+        words={"1": "high", "2": "high", "3": "medium", "4": "low", "5": "informational"},
         vendor_category="derivedFields.sub_category derivedFields.category alertType event_type",
         categories={"compliance": "Misconfiguration", "vulnerability": "Vulnerability"},
         detector="policyId alertType",
-        first="startTime start_time event_timestamp",
+        first="startTime start_time event_timestamp minute",
         last="endTime end_time",
         updated="lastUserUpdatedTime",
         status="status",
@@ -47,10 +51,14 @@ class Lacework(Shape):
         fold="alertInfo.subject",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        for fields in super().read(record):
+            at = _MINUTES.fullmatch(fields.text("event_timestamp") or "")
+            yield fields if at is None else fields.also({"minute": f"{at[1]}:00{at[2]}"})
+
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        text = " ".join(
-            part[:_MAX_TEXT] for part in [*fields.texts("alertInfo.description"), *fields.texts("alertInfo.subject")]
-        )
+        paths = ("alertInfo.description", "alertInfo.subject", "event_description")
+        text = " ".join(part[:_MAX_TEXT] for path in paths for part in fields.texts(path))
         facts = " ".join(fields.texts("alertInfo.supportingFacts.subElements.supportingFactText"))[:_MAX_TEXT]
         for match in _USER.finditer(text):
             first, colon, second = (match[1] or match[2]).strip(".,;").partition(":")
@@ -76,6 +84,9 @@ class Lacework(Shape):
                 evidence.user(None if each == _PLACEHOLDER else each)
         for each in [*named.texts("Machine.hostname"), *named.texts("Machine.HOSTNAME")]:
             evidence.host(each)
+        for path in ("FileDataHash.filedata_hash", "FileDataHash.KEY.filedata_hash"):
+            for each in named.texts(path):
+                evidence.file(None, None, [each])
         for each in named.texts("DnsName.hostname"):
             evidence.domain(each)
         for each in [*named.texts("Resource.value"), *named.texts("Resource.resource_id")]:

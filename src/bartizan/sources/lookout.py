@@ -1,6 +1,6 @@
 """Lookout Mobile Endpoint Security: threats, devices and audits of its Mobile Risk API.
 
-Source: Lookout Mobile Risk API v2, "Events".
+Source: Lookout Mobile Risk API v1 and v2, "Events".
 """
 
 from bartizan.model.alert import Alert, Severity
@@ -19,13 +19,16 @@ _CATEGORIES = {
 }
 
 
+_WHAT = ("application_name", "file_name", "url")
+
+
 class Lookout(Shape):
     name = "lookout"
     vendor = "Lookout"
     product = "Mobile Endpoint Security"
     marks = (
         "threat.classifications+target enterprise_guid+type threat+target+change_type "
-        "target.guid+actor.guid change_type+device+type=device"
+        "target.guid+actor.guid change_type+device+type=device changeType+details+actor.type+target.type"
     )
     sourcetypes = ("lookout", "lookout:*")
     table = "LookoutEvents"
@@ -33,20 +36,20 @@ class Lookout(Shape):
     wrappers = ("events",)
     alert = Paths(
         id="threat.guid id",
-        title="threat.classifications threat.type type",
-        severity="threat.severity device.security_status",
+        title="threat.classifications threat.type details.classifications details.type type",
+        severity="threat.severity details.severity device.security_status",
         words=_WORDS,
-        vendor_category="threat.type type",
+        vendor_category="threat.type details.type type",
         categories=_CATEGORIES,
-        detector="threat.type type",
+        detector="threat.type details.type type",
         first="created_time event_time",
-        status="threat.status",
-        threat="threat.classifications",
+        status="threat.status details.state",
+        threat="threat.classifications details.classifications",
         fold="actor.guid threat.details.package_name threat.details.url",
     )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        device, threat = fields.object("device"), fields.object("threat.details")
+        device, threat = fields.object("device", "target"), fields.object("threat.details", "details")
         ids = [fields.text(f"{who}.guid") for who in ("actor", "target") if fields.text(f"{who}.type") != "USER"]
         evidence.host(
             device.text("name", "hardware_model"),
@@ -55,7 +58,8 @@ class Lookout(Shape):
             version=device.text("os_version", "os.version"),
         )
         evidence.user(
-            device.text("email", "user_email") or fields.text("user.email", "target.email_address", "actor.email")
+            device.text("email", "user_email", "email_address")
+            or fields.text("user.email", "target.email_address", "actor.email")
         )
         evidence.url(threat.text("url"))
         evidence.observe("url", threat.text("url"))
@@ -69,11 +73,14 @@ class Lookout(Shape):
         )
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        threat = fields.object("threat")
+        threat = fields.object("threat", "details")
         words = [word.replace("_", " ").capitalize() for word in threat.texts("classifications")]
-        what = threat.text("details.application_name", "details.file_name", "details.url")
+        what = threat.text(*_WHAT, *(f"details.{name}" for name in _WHAT))
         if words:
             alert.title = f"{', '.join(words)}: {what}" if what else ", ".join(words)
         alert.threat_name = words[0] if words else None
-        if (threat.text("details.response") or "").upper() == "BLOCKED":
+        if (fields.text("type") or "").upper() == "AUDIT":
+            alert.title = f"Audit: {threat.text('type') or 'change'}"
+            alert.severity = "informational"
+        if (threat.text("details.response", "response") or "").upper() == "BLOCKED":
             alert.tags = [*alert.tags, "blocked"]

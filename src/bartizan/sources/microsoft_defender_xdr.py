@@ -234,6 +234,7 @@ def _row_entities(row: Fields, evidence: Evidence, table: str) -> None:
     if not row.has("AccountName", "AccountUpn"):
         evidence.user(row.text("AccountId"))
         evidence.observe("user", row.text("AccountDisplayName"))
+        evidence.user(row.text("RawEventData.UserId"))
     _row_processes(row, evidence, table, user)
     _row_network(row, evidence)
     for name in ("SenderFromAddress", "SenderMailFromAddress", "RecipientEmailAddress"):

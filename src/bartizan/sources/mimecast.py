@@ -121,6 +121,10 @@ def _kind(fields: Fields) -> str:
         return "impersonation protect"
     if fields.has("actionTriggered"):
         return "attachment protect"
+    if fields.has("ScanResultInfo") and fields.has("URL"):  # the lines of its log service, which name no kind
+        return "url protect"
+    if fields.has("TaggedMalicious") and fields.has("Definition"):
+        return "impersonation protect"
     kind = (fields.text("type", "eventType") or "").lower()
     return (fields.text("threatType", "subtype") or kind).lower() if kind == "entities" else kind
 

@@ -31,7 +31,7 @@ class Netskope(Shape):
         "alert_type+ur_normalized _id+app_session_id connection_id+access_method+app "
         "audit_log_event+supporting_data dlp_incident_id+dlp_file userkey+access_method+traffic_type "
         "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey "
-        "_id+alert_type+alert_name _id+dlp_incident_id"
+        "_id+alert_type+alert_name _id+dlp_incident_id traffic_type+access_method+userip"
     )
     sourcetypes = ("netskope:*", "netskope")
     table = "NetskopeEvents"

@@ -71,7 +71,7 @@ class OneLogin(Shape):
             evidence = Evidence()
             self.entities(fields, evidence)
             yield from sign_in(_said(fields, failed=kind == _FAILED), evidence.observed)
-        yield from super().event(fields)
+        yield from super().event(fields.also({"timestamp": fields.raw("event_timestamp", "created_at")}))
 
 
 def _said(fields: Fields, *, failed: bool) -> SignIn:

@@ -41,7 +41,7 @@ class Orca(Shape):
     marks = (
         "asset_unique_id+alert_id state.orca_score+asset_unique_id asset_unique_id+type+details "
         "state.alert_id+type_key orca_score+alert_id asset_unique_id+cloud_provider+category "
-        "cloud_provider+alert_id+type_string"
+        "cloud_provider+alert_id+type_string asset_unique_id+asset_vendor_id"
     )
     sourcetypes = ("orca", "orca:*", "orca_security*")
     table = "OrcaEvents"
@@ -85,9 +85,10 @@ class Orca(Shape):
             evidence.azure(asset, name=name, kind=kind)
         else:
             evidence.amazon(asset, name=name, kind=kind, account=account)
-        private, public = fields.texts("asset_first_private_ips"), fields.texts("asset_first_public_ips")
+        private = [*fields.texts("asset_first_private_ips"), *fields.texts("private_ips")]
+        public = [*fields.texts("asset_first_public_ips"), *fields.texts("public_ips")]
         evidence.host(
-            fields.text("asset_hostname"),
+            fields.text("asset_hostname") or (name if fields.text("asset_type") == "vm" else None),
             addresses=private,
             external=next(iter(public), None),
             os=fields.text("asset_distribution_name"),
@@ -95,13 +96,15 @@ class Orca(Shape):
         )
         for text in [*private, *public]:
             evidence.ip(text)
-        for text in [*fields.texts("asset_first_public_dnss"), *fields.texts("asset_first_private_dnss")]:
-            evidence.domain(text)
+        for path in ("asset_first_public_dnss", "asset_first_private_dnss", "public_dnss", "private_dnss"):
+            for text in fields.texts(path):
+                evidence.domain(text)
         evidence.user(fields.text("user_email"), display=fields.text("user_name"))
         container = fields.text("container_id")
         evidence.container(None if container == "main" else container, fields.text("container_name"))
         evidence.image(fields.text("asset_image_id") if fields.text("asset_type") == "container_image" else None)
-        for path in ("findings", "data.findings", "data"):
+        for path in ("findings", "findings.malware", "data.findings", "data"):
             for found in fields.objects(path)[:_FINDINGS]:
-                evidence.file(None, found.text("file_path", "path"), [found.text("sha256", "sha1", "md5")])
-                evidence.malware(found.text("malware_name", "virus_name"))
+                digests = [found.text("sha256", "sha1", "md5")]
+                evidence.file(None, found.text("file_path", "path", "file" if any(digests) else "path"), digests)
+                evidence.malware(found.text("malware_name", "virus_name", "virus_names"))

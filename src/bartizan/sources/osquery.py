@@ -56,7 +56,8 @@ class Osquery(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, *self.wrappers):
-            yield from _rows(fields)
+            at = fields.raw("unixTime", "calendarTime")
+            yield from (row.also({"timestamp": at}) for row in _rows(fields))
 
     def is_alert(self, fields: Fields) -> bool:
         if (fields.text("action") or "added").lower() == "removed":

@@ -1,4 +1,4 @@
-"""The logs of PAN-OS in their three forms: CSV by column, CEF, and JSON of the Strata Logging Service.
+"""The logs of PAN-OS in their four forms: CSV by column, CEF, LEEF, and JSON of the Strata Logging Service.
 
 Source: Palo Alto Networks, "Syslog field descriptions" (PAN-OS 10 and 11), "CEF-style log formats", "Strata Logging
 Service: log fields".
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from bartizan.model.alert import Alert
-from bartizan.sources import csv_records, syslog
+from bartizan.sources import csv_records, leef, syslog
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -65,6 +65,7 @@ _COLUMNS: dict[str, list[str]] = {
     ).split(),
 }
 _COLUMNS["DECRYPTION"] = _FLOW
+_COLUMNS["AUTH"] = _COLUMNS["AUTHENTICATION"]
 _COLUMNS["URL"] = _COLUMNS["DATA"] = _COLUMNS["WILDFIRE"] = _COLUMNS["THREAT"]
 
 _KEYS = {
@@ -103,6 +104,14 @@ _KEYS = {
     "UserAgent": "requestClientApplication",
     "Subtype": "deviceEventClassId",
     "LogType": "cat",
+    "usrName": "suser",
+    "srcPort": "spt",
+    "dstPort": "dpt",
+    "srcPostNAT": "sourceTranslatedAddress",
+    "dstPostNAT": "destinationTranslatedAddress",
+    "FileDigest": "fileHash",
+    "SerialNumber": "deviceExternalId",
+    "sequence": "externalId",
 }
 _THREATS = frozenset({"THREAT", "URL", "WILDFIRE", "CORRELATION"})
 _CATEGORIES = {
@@ -145,6 +154,11 @@ class PanOs(Firewall):
     )
 
     def lines(self, text: str) -> Iterable[dict[str, Any]]:
+        event = leef.read(text)
+        if event is not None:
+            said = event.fields
+            names = {"LogType": said.text("Type", "cat"), "URL": (said.text("Miscellaneous") or "").strip('"') or None}
+            return [{**said.data, **names, "VendorSeverity": said.text("Severity"), "rt": event.time}]
         message = syslog.read(text).message.replace('\\"', '"')
         cells = csv_records.cells(message)
         if len(cells) < len(_HEAD) or cells[3].upper() not in _COLUMNS:

@@ -1,6 +1,7 @@
 """Palo Alto Networks Cortex XDR: alerts and incidents of its API and of its syslog and webhook forwarding.
 
-Source: Cortex XDR API, "Get alerts multi-events v2", "Get incident extra data".
+Source: Cortex XDR API, "Get alerts multi-events v2", "Get incident extra data"; Cortex XDR administrator's guide,
+"Alert notification format" (CEF).
 """
 
 import re
@@ -8,17 +9,42 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import attack
+from bartizan.sources import attack, cef
 from bartizan.sources.entities import domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape, Status
 
 _STATUSES: dict[str, Status] = {"status010new": "new", "status020underinvestigation": "inProgress"}
+# Keys and labels of CEF -> the names that the API has for the same.
+_CEF = {
+    "deviceEventClassId": "source",
+    "cat": "category",
+    "externalId": "alert_id",
+    "end": "detection_timestamp",
+    "shost": "host_name",
+    "suser": "user_name",
+    "Initiated by": "actor_process_image_name",
+    "Initiator CMD": "actor_process_command_line",
+    "initiatorPath": "actor_process_image_path",
+    "initiatorSha256": "actor_process_image_sha256",
+    "CGO name": "causality_actor_process_image_name",
+    "CGO CMD": "causality_actor_process_command_line",
+    "cgoSha256": "causality_actor_process_image_sha256",
+    "filePath": "action_file_path",
+    "fileHash": "action_file_sha256",
+    "src": "action_local_ip",
+    "spt": "action_local_port",
+    "dst": "action_remote_ip",
+    "dpt": "action_remote_port",
+    "request": "alert_link",
+}
 _FALSE = ("FALSE_POSITIVE", "DUPLICATE", "KNOWN_ISSUE")
 _EVENTS = 100
 _MAX_TEXT = 16_384
 _COMMAND = re.compile(r"Command line:\s+(\S.{0,8000})", re.DOTALL)
+_QUOTED = re.compile(r'"([^"]{1,256})"')
 _PROGRAM = re.compile(r"(?<![\\/\w.-])([\w-]{1,80}\.exe)\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
 
@@ -46,6 +72,8 @@ class CortexXdr(Shape):
         description="description",
         severity="severity",
         words={"med": "medium", "sev_020_low": "low", "sev_030_medium": "medium"},
+        score="deviceSeverity",
+        scale=of_cef,
         vendor_category="category alert_type alert_categories",
         tactics="mitre_tactic_id_and_name mitre_tactics_ids_and_names",
         detector="matching_service_rule_id rule_id name",
@@ -64,6 +92,10 @@ class CortexXdr(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
+        for event in cef.records(record):
+            said = {name: event.fields.raw(key) for key, name in _CEF.items()}
+            users = _QUOTED.findall(event.fields.text("suser") or "")  # of several, a list as in JSON, not escaped
+            yield event.fields.also(said | ({"users": users, "user_name": None} if users else {}))
         for page in objects_of(record):
             inner = page.objects("reply.alerts", "alerts.data") or [page]
             yield from inner

@@ -30,7 +30,8 @@ class Proofpoint(Shape):
         "impostorScore+malwareScore clickIP+threatID+GUID clickTime+threatID msgParts+guid "
         "filter.disposition+guid envelope+msgParts guid+msg.parsedAddresses messageTime+phishScore "
         "GUID+QID+messageID sm.qid+id pps.agent+msg pps+filter incident_id+quarantine_results "
-        "event_count+false_positive_count queryEndTime+clicksBlocked queryEndTime+messagesBlocked"
+        "event_count+false_positive_count queryEndTime+clicksBlocked queryEndTime+messagesBlocked "
+        "audit.user+audit.resourceType+guid"
     )
     pattern = re.compile(r"CEF:\d\|Proofpoint\||\bmod=(?:mail|session|av|spam|judge) .{0,200}?\bs=\w+")
     sourcetypes = ("pps_*", "proofpoint:*", "pps:*", "proofpoint")

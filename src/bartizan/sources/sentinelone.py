@@ -5,13 +5,13 @@ Source: SentinelOne Management API 2.1, "Threats", "Alerts"; Unified Alert Manag
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, leftover, severity
+from bartizan.sources import attack, cef, leftover, severity
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
@@ -64,6 +64,7 @@ _MITIGATION: dict[str, graph.EvidenceRemediationStatus] = {
 _ANTIVIRUS = frozenset(
     {"reputation", "pre_execution", "pre_execution_suspicious", "sentinelone_cloud", "data_files", "pup", "executables"}
 )
+_CEF_TIME = re.compile(r"#arcsightDate\((?:\w{3}, )?([\w ]{1,20}),? ([\d:.]{1,20} \w{1,5})\)", re.ASCII)
 _USED = frozenset(
     """
     threatinfo agentdetectioninfo agentrealtimeinfo alertinfo ruleinfo containerinfo kubernetesinfo id name
@@ -91,7 +92,9 @@ class SentinelOne(Source):
     sourcetypes = ("sentinelone:*", "sentinelone", "sentinelone:channel:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
-        found = objects_of(record, "data.alerts", "data") if _is_page(record.data) else objects_of(record)
+        found: Iterable[Fields] = [_of_cef(event) for event in cef.records(record)]
+        if not found:
+            found = objects_of(record, "data.alerts", "data") if _is_page(record.data) else objects_of(record)
         if not found:
             yield line_event(record.text, "SentinelOneEvents")
         for fields in found:
@@ -493,3 +496,29 @@ def _proof(item: Fields, evidence: Evidence, verdict: graph.EvidenceVerdict) -> 
         there = item.object(side)
         evidence.host(there.text("hostname", "name"), domain=there.text("domain"))
         evidence.ip(there.text("ip"), (role,))
+
+
+def _of_cef(event: cef.Cef) -> Fields:
+    """By the names of the API: a threat, where a file is one, or an activity of the management console."""
+    said = event.fields
+    at = said.text("rt", "start") or ""
+    match = _CEF_TIME.fullmatch(at)
+    at = f"{match[1]} {match[2]}" if match is not None else at
+    names: dict[str, Any] = {"createdAt": at, "agentComputerName": said.raw("sourceHostName", "shost", "dvchost")}
+    if "threat" in event.name.lower() and said.has("fileHash", "filePath", "fileName"):
+        names |= {
+            "fileDisplayName": said.raw("fileName", "fname") or event.name,
+            "fileContentHash": said.raw("fileContentHash", "fileHash"),
+            "agentIp": said.raw("src"),
+            "username": said.raw("sourceUserName", "suser"),
+            "threatClassification": said.raw("threatClassification", "cat"),
+            "confidenceLevel": "suspicious" if "suspicious" in event.name.lower() else "malicious",
+        }
+    else:
+        names |= {
+            "activityType": said.raw("activityType", "eventID") or event.signature,
+            "primaryDescription": said.raw("eventDesc", "msg") or event.name,
+            "data": {"username": said.raw("suser"), "ipAddress": said.raw("src"), "computerName": said.raw("shost")},
+        }
+    whole = {name: value for name, value in said.data.items() if name != "activityType"}
+    return Fields({**whole, **{name: value for name, value in names.items() if value not in (None, "")}})

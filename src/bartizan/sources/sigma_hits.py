@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack, severity, sysmon, windows_event, windows_log
+from bartizan.sources.entities import hashes_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import unplaced
@@ -84,7 +85,9 @@ def _alert(source: Source, record: Record, hit: Fields, event: Fields) -> Alert:
     number = event.integer("Event.System.EventID", "EventID", "System.EventID")
     at = first_time(
         event, "Event.System.TimeCreated.#attributes.SystemTime", "SystemTime", "Timestamp", "UtcTime", "timestamp"
-    ) or first_time(data, "UtcTime")
+    )
+    at = at or first_time(event, "Event.System.TimeCreated_attributes.SystemTime") or first_time(data, "UtcTime")
+    at = at or first_time(hit, "timestamp", "Timestamp")
     computer = event.text("Event.System.Computer", "Computer", "System.Computer")
     evidence = _evidence(event, at, computer)
     rule = hit.text(*_RULE)
@@ -127,7 +130,33 @@ def _evidence(event: Fields, at: str | None, computer: str | None) -> Evidence:
         else:
             windows_event.entities(each, evidence)
     evidence.host(computer)
+    details = event.object("Details")
+    if details:
+        _shortened(details, evidence)
     return evidence
+
+
+def _shortened(details: Fields, evidence: Evidence) -> None:
+    """The details of Hayabusa's lines, whose keys are abbreviated."""
+    user = evidence.user(details.text("User", "SrcUser"))
+    evidence.user(details.text("TgtUser"))
+    evidence.process(
+        details.text("Cmdline"),
+        path=details.text("Proc", "SrcProc"),
+        pid=details.integer("PID"),
+        hashes=hashes_in([details.text("Hashes")]).values(),
+        user=user,
+    )
+    evidence.process(path=details.text("TgtProc"))
+    evidence.process(details.text("ParentCmdline"))
+    source, target = details.text("SrcIP"), details.text("TgtIP")
+    evidence.flow(source, details.integer("SrcPort"), target, details.integer("TgtPort"), details.text("Proto"))
+    evidence.ip(source, ("source",))
+    evidence.ip(target, ("destination",))
+    evidence.host(details.text("SrcComp", "SrcHost"))
+    evidence.file(None, details.text("Path"))
+    evidence.registry(details.text("TgtObj"))
+    evidence.domain(details.text("Query"))
 
 
 def _id(event: Fields, rule: str | None, computer: str | None) -> str:

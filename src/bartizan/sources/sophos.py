@@ -77,13 +77,12 @@ class Sophos(Shape):
         )
         evidence.ip(own)
         evidence.ip(external)
-        user = None
-        for path in ("suser", "source", "meta_username", "username", "target_username", "subject_username", "user_id"):
-            name = fields.text(path)
-            if name is not None and name.lower() != _NOBODY and path != "source":
-                user = evidence.user(name) or user
         named = fields.text("source") or ""
-        user = user or evidence.user(named if "\\" in named or "@" in named else None)
+        user = evidence.user(named if "\\" in named or "@" in named else None)
+        for path in ("suser", "meta_username", "username", "target_username", "subject_username", "user_id"):
+            name = fields.text(path)
+            if name is not None and name.lower() != _NOBODY:
+                user = evidence.user(name) or user
         evidence.user(fields.text("person.name"))
         evidence.observe("user", fields.text("duid"))
         leftover.collect(fields.object("rawData").data, evidence)
@@ -103,14 +102,7 @@ class Sophos(Shape):
             evidence.file(file_name(match[2]), match[2])
             evidence.malware(match[1])
         evidence.malware(fields.text("threat"))
-        exploit, attack_on = fields.object("data.hmpa_exploit"), fields.object("data.ips_threat")
-        evidence.process(
-            path=exploit.text("process_path"), pid=exploit.integer("process_pid"), hashes=[exploit.text("thumbprint")]
-        )
-        evidence.process(path=attack_on.text("executable_path"), pid=attack_on.integer("executable_pid"))
-        evidence.flow(
-            own, attack_on.integer("local_port"), attack_on.text("remote_ip"), attack_on.integer("remote_port")
-        )
+        _guards(fields, own, evidence)
         for each in fields.objects("core_remedy_items.items", "data.core_remedy_items.items"):
             evidence.file(None, each.text("descriptor"))
         for path in ("remote_ip", "destination_ip", "remote_address"):
@@ -124,3 +116,20 @@ class Sophos(Shape):
         )
         if found:
             alert.category, alert.categories = found[0], found
+
+
+def _guards(fields: Fields, own: str | None, evidence: Evidence) -> None:
+    """What exploit mitigation, intrusion prevention and AMSI say of the program and of the other end."""
+    exploit = fields.object("data.hmpa_exploit")
+    evidence.process(
+        path=exploit.text("process_path"), pid=exploit.integer("process_pid"), hashes=[exploit.text("thumbprint")]
+    )
+    network = fields.object("data.ips_threat", "ips_threat_data")
+    evidence.process(path=network.text("executable_path"), pid=network.integer("executable_pid"))
+    evidence.flow(own, network.integer("local_port"), network.text("remote_ip"), network.integer("remote_port"))
+    script = fields.object("data.amsi_threat", "amsi_threat_data")
+    evidence.process(
+        path=script.text("process_path"),
+        pid=script.integer("process_id"),
+        parent_path=script.text("parent_process_path"),
+    )

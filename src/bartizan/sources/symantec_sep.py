@@ -16,6 +16,7 @@ from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _NO_HASH = "0" * 64
+_ACTIVITY = 3  # cells without labels
 _PATH = re.compile(r"[A-Za-z]:[\\/]|/REGISTRY/", re.IGNORECASE)
 _CALLER = re.compile(r"\bCaller MD5=([0-9a-fA-F]{32})\b")
 _OWN = frozenset({"begin", "scan id", "category"})
@@ -25,7 +26,8 @@ _HANDLED = ("cleaned", "deleted", "quarantined", "blocked")
 
 def _read(text: str) -> list[Fields]:
     """The log in a line; none where it is no such log."""
-    message = syslog.read(text).message
+    line = syslog.read(text)
+    message = line.message
     cells = csv_records.cells(message)
     named, rest = pairs.labelled(cells)
     if len(named) < 2:
@@ -33,7 +35,7 @@ def _read(text: str) -> list[Fields]:
     data: dict[str, Any] = {"_".join(name.replace("(", "").replace(")", "").split()): v for name, v in named.items()}
     words = [cell for cell in rest if cell]
     data["words"] = words
-    return [Fields(data)]
+    return [Fields(data, {"syslogTime": line.time})]
 
 
 def _controlled(words: list[str], evidence: Evidence) -> None:
@@ -66,8 +68,8 @@ class SymantecSep(Shape):
         description="detail",
         vendor_category="kind",
         detector="CIDS_Signature_ID Risk_name",
-        first="Event_time Begin Event_Insert_Time",
-        last="End_Time End Event_time Begin",
+        first="Event_time Begin Event_Insert_Time syslogTime",
+        last="End_Time End Event_time Begin syslogTime",
         threat="Risk_name CIDS_Signature_string",
         fold="host Risk_name Remote_Host_IP",
     )
@@ -82,6 +84,9 @@ class SymantecSep(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         words = fields.texts("words")
         first = words[0] if words and " " not in words[0] else None
+        if fields.has("Site") and len(words) >= _ACTIVITY and " " in words[0] and " " not in words[1]:
+            first = words[1]  # of an agent's activity: what it did, its host and its user, without labels
+            evidence.user(words[2])
         host = fields.text("Computer_name", "Computer", "Local_Host_Name", "Host_Name") or first
         own = fields.text("IP_Address", "Local_Host_IP", "Local") or next(iter(addresses(words)), None)
         evidence.host(host, addresses=[own])

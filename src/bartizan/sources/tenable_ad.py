@@ -9,6 +9,7 @@ from typing import Any
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
+from bartizan.sources import syslog
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.shape import Paths, Shape
@@ -18,11 +19,13 @@ _NAMES = "alertType alertId forest domain code severity adObject eventId profile
 _ATTACK_NAMES = (
     "alertType alertId forest domain code severity source_hostname source_ip destination_hostname destination_ip"
 ).split()
+_CHANGE_NAMES = "alertType alertId forest domain adObject eventId eventType".split()
 _WORD = re.compile(r'"((?:[^"\\]|\\.){0,4096})"(?!=)(?=\s|$)')
 _PAIR = re.compile(r'"(\w{1,80})"="((?:[^"]|"(?!(?:\s+"\w{1,80}"=|\s*$))){0,16384})"', re.DOTALL)
 _CN = re.compile(r"^CN=((?:[^,\\]|\\.){1,256})", re.IGNORECASE)
 _NOTE = re.compile(r"\s*\([^)]{0,200}\)\s*$")
-_PEOPLE = ("AccountCn", "UserCn", "UserName", "source_username", "user", "AccountName", "target_username")
+_PEOPLE = ("AccountCn", "UserCn", "UserName", "source_username", "user", "username", "AccountName", "target_username")
+_MAX_PEOPLE = 50
 
 
 def _read(text: str) -> list[Fields]:
@@ -32,8 +35,8 @@ def _read(text: str) -> list[Fields]:
     words = [match[1] for match in _WORD.finditer(text[: first.start() if first else len(text)])]
     if begin < 0 or len(words) < 6:
         return []
-    attack = words[0] == "2"
-    data: dict[str, Any] = dict(zip(_ATTACK_NAMES if attack else _NAMES, words, strict=False))
+    data: dict[str, Any] = {"time": syslog.read(text).time}
+    data |= dict(zip({"1": _CHANGE_NAMES, "2": _ATTACK_NAMES}.get(words[0], _NAMES), words, strict=False))
     data.update((match[1], match[2]) for match in list(_PAIR.finditer(text))[:100])
     return [Fields(data)]
 
@@ -45,6 +48,7 @@ class TenableAd(Shape):
     pattern = re.compile(
         r"\"\d+\" \"\d+\" \"[^\"]{1,200}\" \"[^\"]{1,200}\" \"[CRQ]-[A-Z0-9-]{2,80}\""
         r"|\"\d+\" \"\d+\" \"[^\"]{1,200}\" \"[^\"]{1,200}\" \"[\w -]{2,80}\" \"(?:low|medium|high|critical)\""
+        r"|\b(?:Tenable\.ad|Alsid(?:ForAD)?)\[\d+\]: "
     )
     sourcetypes = ("tenable:ad:*", "tenable:ad", "tenable:ie:*", "alsid*")
     table = "TenableAdEvents"
@@ -66,6 +70,7 @@ class TenableAd(Shape):
         return [found for text in lines for found in _read(text)] if lines else objects_of(record)
 
     def is_alert(self, fields: Fields) -> bool:
+        """Not a change of the directory, which its trail of events says."""
         return fields.has("code", "attackTypeName") and fields.has("severity")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -74,6 +79,10 @@ class TenableAd(Shape):
         for path in _PEOPLE:
             name = fields.text(path)
             evidence.user(_NOTE.sub("", name) if name else None)
+        for name in (fields.text("impacted_users") or "").split(",")[:_MAX_PEOPLE]:
+            evidence.user(name.strip() or None)
+        who = _CN.match(fields.text("resolved_SID") or "")
+        evidence.user(who[1] if who is not None else None, sid=fields.text("SID"))
         evidence.group(fields.text("GroupCn"))
         dn = fields.text("adObject") or ""
         named = _CN.match(dn)

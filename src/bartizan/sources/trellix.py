@@ -28,6 +28,7 @@ _EVENT: dict[int, tuple[str, Severity]] = {
     4: ("critical", "high"),
 }
 _CATEGORIES = {"av": "Malware", "hip": "Exploit", "ops": "SuspiciousActivity", "fw": "SuspiciousActivity"}
+_HASHES = ("TargetHash", "FileSHA256", "FileSHA1", "FileMD5", "md5", "sha256", "fileHash")
 _CLASSES = {
     "malware-callback": "CommandAndControl",
     "malware-object": "Malware",
@@ -44,7 +45,10 @@ class Trellix(Shape):
     name = "trellix"
     vendor = "Trellix"
     product = "ePolicy Orchestrator"
-    marks = "Client+User+Action+Timestamp MsgId+Client+User Action+Client+User attributes.threatname"
+    marks = (
+        "Client+User+Action+Timestamp MsgId+Client+User Action+Client+User attributes.threatname "
+        "_eventType+_deviceId+_eventId"
+    )
     pattern = re.compile(
         r"<EPOevent>|<EPOEvent>|<UpdateEvents>|<UpdateEvent>"
         r"|CEF:\d\|(?:Trellix|FireEye|McAfee|Musarubra)[^|]{0,40}\||fenotify-"
@@ -80,7 +84,9 @@ class Trellix(Shape):
         return [Fields({**one.data, **one.object("attributes").data}) for one in objects_of(record, *self.wrappers)]
 
     def is_alert(self, fields: Fields) -> bool:
-        """Also an entry of a manager's audit log, which comes by the same way."""
+        """Also an entry of a manager's audit log, which comes by the same way; not what EDR saw on a device."""
+        if fields.has("_eventType", "_deviceId"):
+            return False
         return fields.has(
             "EventID", "deviceEventClassId", "ThreatName", "threatName", "name", "ThreatCategory", "Action"
         )
@@ -102,19 +108,24 @@ class Trellix(Shape):
         evidence.ip(own)
         user = None
         for path in ("UserName", "SourceUserName", "TargetUserName", "User", "userName"):
-            user = evidence.user(fields.text(path)) or user
-        source = fields.text("SourceIPV4", "SourceIPV6", "sourceIp")
-        target = fields.text("TargetIPV4", "TargetIPV6", "destIp")
-        evidence.flow(source, fields.integer("SourcePort"), target, fields.integer("TargetPort"))
+            user = (
+                evidence.user(fields.text(path), domain=fields.text("userDomain"), sid=fields.text("userSid")) or user
+            )
+        source = fields.text("SourceIPV4", "SourceIPV6", "sourceIp", "sourceAddress")
+        target = fields.text("TargetIPV4", "TargetIPV6", "destIp", "destAddress")
+        evidence.flow(source, fields.integer("SourcePort"), target, fields.integer("TargetPort", "destPort"))
         evidence.ip(source, ("source",))
         evidence.ip(target, ("destination",))
         evidence.host(fields.text("SourceHostName"))
         evidence.ip(fields.text("Client"), ("source",))
-        hashes = [fields.text(name) for name in ("TargetHash", "FileSHA256", "md5", "sha256", "fileHash")]
+        hashes = [fields.text(name) for name in _HASHES]
         evidence.file(fields.text("TargetName"), fields.text("TargetFileName", "TargetPath", "filePath"), hashes)
+        evidence.process(fields.text("cmdLine"), pid=fields.integer("pid"), user=user)
+        for text in [*fields.texts("dnsName"), *fields.texts("dnsNames")]:
+            evidence.domain(text)
         for path in ("SourceProcessName", "TargetProcessName", "processName"):
             evidence.process(None, path=fields.text(path), user=user, hashes=[fields.text("SourceHash")])
-        link = fields.text("SourceURL", "URL", "url")
+        link = fields.text("SourceURL", "URL", "url", "httpUrl")
         evidence.url(link if link is not None and "://" in link else None)
         name = fields.text("ThreatName", "threatName")
         if (fields.text("ThreatCategory") or "").lower().startswith("av") and name != "_":

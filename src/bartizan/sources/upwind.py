@@ -60,9 +60,9 @@ def _step(step: Fields, evidence: Evidence) -> None:
     evidence.amazon(who.text("arn"), name=who.text("accessKeyId"), account=who.text("accountId"), kind="IAMIdentity")
     user = evidence.user(data.text("user_name", "username") or who.text("userName", "name"))
     evidence.process(
-        data.text("command", "command_line"),
+        data.text("command", "command_line", "process.command", "process.command_line"),
         name=data.text("process_name"),
-        path=data.text("process_path"),
+        path=data.text("process_path", "process.path"),
         pid=data.integer("pid"),
         user=user,
         parent_name=data.text("parent_process_name"),

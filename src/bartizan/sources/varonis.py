@@ -1,11 +1,14 @@
-"""Varonis DatAdvantage and DatAlert: CEF of alerts about files, mailboxes and directories.
+"""Varonis DatAdvantage and DatAlert: CEF and LEEF of alerts about files, mailboxes and directories.
 
 Source: Varonis, "DatAlert: CEF template for syslog".
 """
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from bartizan.model.alert import Alert
+from bartizan.sources import leef
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -13,12 +16,16 @@ from bartizan.sources.firewall import Firewall
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
+# Keys of CEF by which an event of LEEF is read.
+_OF_LEEF = ("deviceEventClassId", "deviceSeverity", "suser", "syslogTime", "syslogHost")
+
 
 class Varonis(Firewall):
     name = "varonis"
     vendor = "Varonis"
     product = "DatAdvantage"
     pattern = re.compile(r"(?:CEF|LEEF):[\d.]+\|Varonis")
+    marks = "NumOfAlertedEvents+SamAccountName NumOfAlertedEvents+FileServerOrDomain"
     sourcetypes = ("varonis", "varonis:*", "dataadvantage*")
     times = "end start rt deviceCustomDate1 syslogTime"
     alert = Paths(
@@ -35,6 +42,14 @@ class Varonis(Firewall):
         last="end start rt",
         fold="suser duser dhost filePath",
     )
+
+    def lines(self, text: str) -> Iterable[dict[str, Any]]:
+        event = leef.read(text)
+        if event is None:
+            return super().lines(text)
+        said = event.fields.data
+        labelled = {str(said[key]): said.get(key.removesuffix("Label")) for key in said if key.endswith("Label")}
+        return [{**labelled, **said, **{key: event.fields.raw(key) for key in _OF_LEEF}}]
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("name", "deviceEventClassId")

@@ -1,4 +1,4 @@
-"""Vectra AI: detections, host and account scorings, campaigns and audits of Cognito and Respond UX, as JSON in syslog.
+"""Vectra AI: detections, scorings, campaigns and audits of Cognito and Respond UX, as JSON in syslog or as CEF.
 
 Source: Vectra, "Syslog guide", "REST API v3: detections".
 """
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources import cef
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
@@ -23,7 +24,8 @@ _CATEGORIES = {
     "botnet_activity": "Impact",
 }
 _MAX = 50  # addresses, hosts of one list
-_AUDIT = ("role", "result")  # keys of an entry of the audit log
+_SCORINGS = frozenset({"hsc", "asc"})  # of CEF, which have the id of the host or account
+_AUDITS = (("role", "result"), ("user_role", "result_status"))  # keys of an entry of the audit log, older and newer
 
 
 def of_score(score: float | None) -> Severity:
@@ -41,7 +43,8 @@ class Vectra(Shape):
         "detection_id+d_type_vname d_type_vname+category entity_uid+certainty+threat headend_addr+dvchost "
         "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
         "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr "
-        "detection_category+threat+certainty detection_type+threat+certainty"
+        "detection_category+threat+certainty detection_type+threat+certainty "
+        "event_action+user_role+result_status"
     )
     pattern = re.compile(r"CEF:\d\|Vectra")
     sourcetypes = ("vectra:*", "vectra")
@@ -70,7 +73,7 @@ class Vectra(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        return objects_of(record, "results", "events")
+        return [_of_cef(event) for event in cef.records(record)] or objects_of(record, "results", "events")
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("category", "d_type", "detection_type", "campaign_id", "message", "headend_addr")
@@ -81,7 +84,7 @@ class Vectra(Shape):
         evidence.ip(own, ("source",))
         host = fields.object("src_host")
         evidence.host(host.text("name"), addresses=[host.text("ip")])
-        for path in ("account_uid", "user", "account_name", "src_account.name"):
+        for path in ("account_uid", "user", "username", "account_name", "src_account.name"):
             evidence.user(fields.text(path))
         for name in (fields.text("accounts") or "").split(",")[:_MAX]:
             evidence.user(name.strip() or None)
@@ -122,8 +125,35 @@ class Vectra(Shape):
         older = fields.number("severity")
         if older is not None and not fields.has("threat", "threat_score", "urgency_score"):
             alert.severity = of_score(older * 10)  # it counts to 10
-        if all(fields.has(name) for name in _AUDIT):
+        if any(all(fields.has(name) for name in names) for names in _AUDITS):
             alert.title = f"Audit: {(fields.text('message') or alert.title)[:200]}"
             alert.severity = "informational"
         if fields.flag("triaged", "is_triaged") is True:
             alert.classification = "informationalExpectedActivity"
+
+
+def _of_cef(event: cef.Cef) -> Fields:
+    """By the names of the JSON: how a host or an account scores, a detection, a campaign, an entry of the audit log."""
+    said, kind = event.fields, event.signature
+    is_audit = "audit" in kind.lower()
+    names = {
+        "d_type": kind,
+        "d_type_vname": event.name,
+        "detection_id": said.raw("externalId") if kind not in _SCORINGS else None,
+        "host_name": said.raw("shost"),
+        "host_ip": said.raw("src") if not is_audit else None,
+        "source_ip": said.raw("src") if is_audit else None,
+        "account_uid": said.raw("suser"),
+        "dd_dst_ip": said.raw("dst") if said.raw("dst") != said.raw("src") else None,
+        "dd_dst_dns": said.raw("dhost"),
+        "headend_addr": said.raw("dvc"),
+        "category": said.raw("cat"),
+        "href": said.raw("Vectra Event URL"),
+        "first_timestamp": said.raw("start", "rt"),
+        "last_timestamp": said.raw("end", "rt"),
+        "message": said.raw("msg", "reason"),
+        "severity": event.severity,
+    }
+    if is_audit:
+        names |= {"role": said.raw("spriv") or "unknown", "result": said.raw("outcome") or "unknown"}
+    return Fields({**said.data, **{name: value for name, value in names.items() if value is not None}})

@@ -1,13 +1,21 @@
 """WithSecure Elements: security events of endpoint, collaboration and detection products, and BCDs of its EDR.
 
-Source: WithSecure Elements API, "Security events", "Incidents (Broad Context Detections)".
+Security events come as JSON of the API, or as CEF of the Elements Connector.
+Source: WithSecure Elements API, "Security events", "Incidents (Broad Context Detections)"; Elements Connector,
+"Forwarding security events to SIEM".
 """
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources import cef
+from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {
@@ -37,6 +45,7 @@ _VERDICTS = {
     "acceptedrisk": "informationalExpectedActivity",
     "securitytest": "informationalExpectedActivity",
 }
+_DETAIL = "details_"  # before the names that CEF has of what JSON holds under `details`
 _MAX_XML = 65_536
 _DATA = re.compile(r"<Data Name='(\w{1,60})'>([^<]{1,500})</Data>")
 _BLOCKED = frozenset({"blocked", "quarantined", "deleted", "removed", "disinfected", "renamed"})
@@ -51,6 +60,7 @@ class WithSecure(Shape):
         "incidentId+riskLevel+categories engine+serverTimestamp engine+details+action "
         "details.alertType+engine items.engine"
     )
+    pattern = re.compile(r"CEF:\d\|(?:F-Secure|WithSecure)\|")
     sourcetypes = ("withsecure", "withsecure:*", "fsecure:*")
     table = "WithSecureEvents"
     columns = {"Engine": "engine", "AlertType": "details.alertType", "Action": "action"}
@@ -64,6 +74,8 @@ class WithSecure(Shape):
         description="details.description message description details.reason",
         severity="severity details.severity riskLevel",
         words=_WORDS,
+        score="deviceSeverity",
+        scale=of_cef,
         vendor_category="engine",
         categories=_CATEGORIES,
         tactics="categories details.categories",
@@ -79,12 +91,15 @@ class WithSecure(Shape):
         fold="device.id device.name details.sha1 details.process",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        return [_named(event) for event in cef.records(record)] or super().read(record)
+
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("engine", "incidentId", "details") and fields.has("severity", "riskLevel", "action")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         seen, device = fields.object("details"), fields.object("device", "target")
-        own = (seen.text("hostIpAddress") or "").partition("/")[0] or None
+        own = (seen.text("hostIpAddress", "ipAddress") or "").partition("/")[0] or None
         name = seen.text("systemDataComputer") or (device.text("name") if fields.has("device") else None)
         evidence.host(name, addresses=[own], device_id=device.text("agentId"))
         evidence.ip(own)
@@ -93,21 +108,27 @@ class WithSecure(Shape):
         )
         for path in ("TargetUserName", "eventUser"):
             evidence.user(seen.text(f"systemData{path}", path))
+        program = seen.text("process", "processName")
+        whole = program if program is not None and file_name(program) != program else None
         hashes = [seen.text("sha256"), seen.text("sha1"), seen.text("md5")]
         evidence.process(
-            seen.text("commandLine", "cmdl"),
-            name=seen.text("process", "processName"),
-            path=seen.text("path", "processPath", "exePath"),
+            seen.text("commandLine", "cmdl", "command"),
+            name=program if whole is None else None,
+            path=whole or seen.text("processPath", "path", "exePath", "initiator", "accessorPath"),
             pid=seen.integer("processId", "pid"),
             hashes=() if seen.has("filePath") else hashes,
             user=user,
             parent_name=seen.text("parentProcess"),
         )
         evidence.file(None, seen.text("filePath", "contentName"), hashes, size=seen.integer("size"))
+        evidence.file(None, seen.text("targetPath", "targetData"), [seen.text("targetSha1")])
+        if seen.has("processPath"):
+            evidence.file(None, seen.text("path"))  # what that process touched
         evidence.malware(seen.text("infectionName"))
-        evidence.url(seen.text("url", "webUrl"))
+        if evidence.url(seen.text("url", "webUrl", "websiteUrl")) is None:
+            evidence.domain(seen.text("url"))
         evidence.flow(own, seen.integer("localPort"), seen.text("remoteAddress"), seen.integer("remotePort"))
-        evidence.ip(seen.text("remoteAddress", "remoteIp"), ("destination",))
+        evidence.ip(seen.text("remoteAddress", "remoteIp", "ip"), ("destination",))
         _windows(seen.text("eventXml"), evidence)
         _mail(seen, evidence)
 
@@ -122,6 +143,19 @@ class WithSecure(Shape):
         origin = fields.text("source")
         if origin is not None and origin not in alert.title:
             alert.title = f"{alert.title}: {origin}"
+
+
+def _named(event: cef.Cef) -> Fields:
+    """By the names of the JSON: engine and action are the event's class, what is under `details` has it as prefix."""
+    said = event.fields.data
+    engine, _, action = event.signature.partition(".")
+    details: dict[str, Any] = {
+        key.removeprefix(_DETAIL): value for key, value in said.items() if key.startswith(_DETAIL)
+    }
+    name = event.fields.text("details_computerName", "shost")
+    whole = {key: value for key, value in said.items() if not key.startswith(_DETAIL)}
+    whole |= {"engine": engine, "action": action, "details": details, "message": event.fields.text("msg")}
+    return Fields(whole | {"device": {"name": name}})
 
 
 def _mail(seen: Fields, evidence: Evidence) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.model.entities import url_host
-from bartizan.sources import cef, common_security_log, pairs
+from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
@@ -25,7 +25,8 @@ class Zscaler(Shape):
     product = "Internet Access"
     marks = (
         "sourcetype=zscaler*+event event.vendor=zscaler event.product=nss+event "
-        "event.datetime+event.department Recordid+Cloudname sourcetype=zscalernss*+sourcesubtype+record_id"
+        "event.datetime+event.department Recordid+Cloudname sourcetype=zscalernss*+sourcesubtype+record_id "
+        "LogTimestamp+Customer+SessionID LogTimestamp+Customer+ConnectionID"
     )
     pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b|\bZscalerNSS: ")
     sourcetypes = ("zscalernss*", "zscaler:*", "zscalerlss*", "zscaler")
@@ -51,6 +52,7 @@ class Zscaler(Shape):
         """The event with the feed's name; unset fields, which the feed fills with "None", are left out."""
         if record.data is None:
             events = [event.fields for event in cef.records(record)]
+            events = events or [event.fields for event in leef.records(record)]
             if events:
                 return events
             found: list[dict[str, Any]] = [pairs.read(record.text)] if "=" in record.text else []
@@ -59,7 +61,7 @@ class Zscaler(Shape):
                 {**(one.object("event").data or one.data), "sourcetype": one.raw("sourcetype")}
                 for one in self._events(record)
             ]
-        return [Fields({name: value for name, value in one.items() if _said(value)}) for one in found if len(one) > 1]
+        return [Fields(_told(one)) for one in found if len(one) > 1]
 
     def _events(self, record: Record) -> list[Fields]:
         """With the feed's name beside them, where they are in the feed's own wrapping."""
@@ -120,6 +122,13 @@ class Zscaler(Shape):
             alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
         if alert.severity == "unknown":
             alert.severity = "low" if "blocked" in alert.tags else "high"
+
+
+def _told(one: dict[str, Any]) -> dict[str, Any]:
+    """What is said; the time under one name, whatever the product calls it."""
+    said = {name: value for name, value in one.items() if _said(value)}
+    at = said.get("LogTimestamp")
+    return {**said, "datetime": at} if at is not None else said
 
 
 def _leaks(fields: Fields) -> bool:
