@@ -125,9 +125,7 @@ class Memory:
     # ------------------------------------------------------------ names of rows
 
     def _id(self, key: Key) -> str:
-        kind, name = key
-        short = name if len(name) <= MAX_NAME and name.isprintable() else "#" + sha256(name.encode()).hexdigest()
-        return f"{FORMAT}/{'-' if kind == 'u' else self.which}/{kind}/{short}"
+        return _row_id(self.which, key)
 
     @property
     def whole_id(self) -> str:
@@ -225,7 +223,13 @@ class Memory:
 
 
 def account_row(principal: str, account: Account) -> Draft:
-    return _row(Memory("-", Intel())._id(("u", principal)), _encode((principal, account)))
+    return _row(_row_id("-", ("u", principal)), _encode((principal, account)))
+
+
+def _row_id(which: str, key: Key) -> str:
+    kind, name = key
+    short = name if len(name) <= MAX_NAME and name.isprintable() else "#" + sha256(name.encode()).hexdigest()
+    return f"{FORMAT}/{'-' if kind == 'u' else which}/{kind}/{short}"
 
 
 def _row(id: str, doc: bytes) -> Draft:

@@ -112,11 +112,13 @@ async def test_who_had_mistyped_is_known_after_a_restart(store: Store, tmp_path:
     await evaluate(store, documents, at_once=4)
     found = await ended(store)
     assert found == expected
-    kinds = {"b": f"1/s/b/{MAC}", "k": "1/s/k/65560 macOS/Safari"}
-    failed = {kind: msgspec.json.decode(found["memory"][id])[1] for kind, id in kinds.items()}
     left = {f"u{n}" for n in range(0, 9, 2)}
-    assert set(failed["b"]["users"]) == set(failed["k"]["failed"]) == left
-    assert set(failed["k"]["accepted"]) == {f"u{n}" for n in range(1, 9, 2)}
+    for which in ("l", "s"):
+        burst, cluster = (f"1/{which}/b/{MAC}", f"1/{which}/k/65560 macOS/Safari")
+        assert set(msgspec.json.decode(found["memory"][burst])[1]["users"]) == left
+        held = msgspec.json.decode(found["memory"][cluster])[1]
+        assert set(held["failed"]) == left
+        assert set(held["accepted"]) == {f"u{n}" for n in range(1, 9, 2)}
 
 
 def _hour(document: dict[str, Any]) -> float:

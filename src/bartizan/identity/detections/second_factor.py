@@ -8,6 +8,7 @@ from bartizan.identity.view import View
 
 WINDOW_S = 900.0
 DENIALS = 3
+STRANGE = 1.0  # more where the place is new: whose telephone does not answer is where he always is
 
 
 @detection("userReportedSuspiciousActivity")
@@ -19,4 +20,5 @@ def mfa_fatigue(view: View) -> Finding | None:
         return None
     approved = event.success and event.multifactor
     said = {"deniedPrompts": denials, "windowMinutes": WINDOW_S / 60, "approved": approved}
-    return Finding("userReportedSuspiciousActivity", min(3.5, 1.0 + 0.5 * denials + 0.5 * approved), said)
+    log_odds = min(3.5, 1.0 + 0.5 * denials + 0.5 * approved) + STRANGE * view.strange
+    return Finding("userReportedSuspiciousActivity", log_odds, said)

@@ -9,6 +9,8 @@ from bartizan.extend.detections import Finding, detection
 from bartizan.identity.view import View, kit_of
 from bartizan.intel import Kind
 
+HOSTING = 1.5  # a session that goes on in a data centre of which nobody else of the tenant comes
+
 
 @detection("anomalousToken")
 def anomalous_token(view: View) -> Finding | None:
@@ -20,12 +22,12 @@ def anomalous_token(view: View) -> Finding | None:
     systems = {each.partition("/")[0] for each in session.kits} - {""}
     other_system = bool(event.os and systems) and event.os not in systems
     elsewhere = event.asn not in session.asns and not view.shared and view.strange
+    hosting = elsewhere and bool(view.kinds & Kind.HOSTING) and view.tenant_asn < 2  # where nobody travels to
     elsewhere = elsewhere and (event.latitude is None or view.moved() is not None)  # else it may have travelled
     other_country = elsewhere and bool(event.country) and event.country not in session.countries
-    hosting = elsewhere and bool(view.kinds & Kind.HOSTING)
     if not (other_system or other_country or hosting):
         return None
-    log_odds = 2.5 * other_system + 1.0 * other_country + 0.5 * hosting
+    log_odds = 2.5 * other_system + 1.0 * other_country + HOSTING * hosting
     said = {
         "sessionId": event.session,
         "kit": kit,

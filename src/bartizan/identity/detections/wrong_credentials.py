@@ -9,11 +9,12 @@ Source: Microsoft Entra ID Protection (passwordSpray); MITRE ATT&CK T1110.001, T
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.changes import BackView
-from bartizan.identity.view import View
+from bartizan.identity.view import OWN_PLACE, View
 from bartizan.intel import Kind
 
 NEIGHBOURS = 4  # principals that failed in the network of an address
 SPRAYED = 2  # other principals that failed at the address
+NEAR = 0.5  # of a burst, by a new program at a new address of the own carrier: many of these change by themselves
 CLUSTER = 6  # principals that failed by one carrier and family of programs within a week
 FAILING = 4  # of them for each that is accepted so
 TRIES = 10  # wrong passwords of one principal from there within a day
@@ -24,13 +25,18 @@ SWARM = 5.0  # principals that failed from strange addresses by one program with
 @detection("passwordSpray", timing="nearRealtime")
 def password_spray(view: View) -> Finding | None:
     event = view.event
-    if view.shared or view.known_device:
-        return None
+    if view.known_device or view.kinds & Kind.TRUSTED or view.address.shared(event.principal):
+        return None  # that others share its network says nothing of the address
     failing = view.address.failing(event.principal, event.at)
     if failing >= SPRAYED and view.address.others(event.principal) <= failing:
         said = {"ipAddress": event.address, "principalsWithWrongCredentials": failing, "windowDays": 7}
         return Finding("passwordSpray", min(4.0, 1.0 + 0.5 * failing), said)
-    if view.burst is None or not view.strange or event.workload:
+    if (
+        view.burst is None
+        or view.shared
+        or event.workload
+        or not (view.strange or (view.place > OWN_PLACE and view.device > 0))
+    ):
         return None
     if view.principal.known("agent", event.keys[0], event.at) is not None:
         return None
@@ -38,7 +44,7 @@ def password_spray(view: View) -> Finding | None:
     if size < SWARM or (view.learning and _everybodys(view)):
         return None
     said = {"userAgent": event.agent, "principalsWithWrongCredentials": round(size), "windowHours": 24}
-    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size), said)
+    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size) * (1.0 if view.strange else NEAR), said)
 
 
 @detection("passwordSpray", strange=True, timing="nearRealtime")
