@@ -151,6 +151,12 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
         f'{GRAPH} | graph-match (a)-[e*1..3]->(b) where a.name == "A" project x = b.name, n = array_length(e)',
         [["A", 3], ["B", 1], ["C", 2], ["X", 3]],
     ),
+    # What is asked of the first node alone, of the last, and of both.
+    (
+        f'{GRAPH} | graph-match (a)-[e*1..2]->(b) where (a.name == "B" and b.age > 20) and a.age < b.age '
+        "project x = a.name, y = b.name",
+        [["B", "A"], ["B", "C"]],
+    ),
     # No edge is gone along twice, unless cycles may.
     (
         f'{GRAPH} | graph-match (a)-[e*1..4]->(b) where a.name == "A" project x = b.name, p = map(e, w)',

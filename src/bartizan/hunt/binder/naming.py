@@ -45,6 +45,17 @@ def bare(node: "tree.Expr | tree.Pipe") -> "tree.Expr | tree.Pipe":
     return inner
 
 
+def names_in(node: object) -> list[str]:
+    """All names that stand in a tree."""
+    if isinstance(node, tree.Name):
+        return [node.name]
+    if isinstance(node, list):
+        return [name for each in node for name in names_in(each)]
+    if isinstance(node, tree.Node):
+        return [name for each in node.__struct_fields__ for name in names_in(getattr(node, each))]
+    return []
+
+
 def natural(node: "tree.Expr | tree.Pipe") -> str:
     """The name that an expression has by itself; '': none."""
     inner = bare(node)
