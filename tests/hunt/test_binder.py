@@ -229,6 +229,7 @@ def test_functions_are_written_out_only_so_far() -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
+        ("Events | summarize x = sum(Props.a)", "dynamic values are of no one type; convert them first"),
         ("Events | summarize make_set(Name, name)", "argument 2 of make_set\\(\\) must be the same for all rows"),
         ("Events | where Name > 1", "'>' cannot be applied to string, long"),
         ("Events | where name has 'x'", "'has' cannot be applied to long, string"),

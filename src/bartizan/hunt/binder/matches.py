@@ -318,7 +318,8 @@ class _Match:
         length = apply("array_length", [self.paths[0].ref], self.op.at)
         groups = tuple(each.ref for each in list(self.nodes.values())[:2])
         grouped = Relation(found.plan, found.fields, groups)
-        ordered = sorted_(grouped, [SortKey(length, False, True)])
+        # Of equals by their edges, so that the answer is the same each time.
+        ordered = sorted_(grouped, [SortKey(length, False, True), SortKey(self.paths[0].ref, False, True)])
         single = first(self.work, ordered, Value("long", 1))
         return Relation(single.plan, single.fields)
 

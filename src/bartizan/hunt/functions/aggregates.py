@@ -157,11 +157,15 @@ def _extreme(least: bool) -> Body:
     return body
 
 
-def _no_dynamic(name: str) -> Body:
-    def body(args: Arguments, one: Aggregate) -> str:
-        raise KqlError("plan", f"{name}() of a dynamic value has no one order; convert it first, as by tolong()")
+NOT_OF_DYNAMIC = {  # why
+    **dict.fromkeys(("min", "minif", "max", "maxif"), "dynamic values have no one order"),
+    **dict.fromkeys(("sum", "sumif"), "dynamic values are of no one type"),
+}
 
-    return body
+
+def _unsaid(args: Arguments, one: Aggregate) -> str:
+    """The binder refuses it, with its place."""
+    raise KqlError("plan", f"{one.function} is not supported")
 
 
 def _any(args: Arguments, one: Aggregate) -> str:
@@ -205,8 +209,8 @@ def _of_extreme(least: bool) -> Body:
 for _type in ORDERED:
     _both("min", f"{_type} -> {_type}", _extreme(True))
     _both("max", f"{_type} -> {_type}", _extreme(False))
-_both("min", "dynamic -> dynamic", _no_dynamic("min"))
-_both("max", "dynamic -> dynamic", _no_dynamic("max"))
+for _name in ("min", "max", "sum"):
+    _both(_name, "dynamic -> dynamic", _unsaid)
 _both("take_any", "any -> any", _any)
 _both("any", "any -> any", _any)
 aggregate("first_row", "any -> any", duckdb=_plain(_first))  # of take_any with many columns: all of one row
