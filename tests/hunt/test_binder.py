@@ -229,6 +229,8 @@ def test_functions_are_written_out_only_so_far() -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
+        ("Events | join (Other | project Name = TimeGenerated) on Name", "a join of a string with a datetime"),
+        ("Events | lookup (Other | project k = Name) on $left.name == $right.k", "a join of a long with a string"),
         ("Events | summarize x = sum(Props.a)", "dynamic values are of no one type; convert them first"),
         ("Events | summarize make_set(Name, name)", "argument 2 of make_set\\(\\) must be the same for all rows"),
         ("Events | where Name > 1", "'>' cannot be applied to string, long"),
