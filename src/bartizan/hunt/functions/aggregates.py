@@ -317,6 +317,17 @@ def _percentiles(args: Arguments, one: Aggregate) -> str:
     return _array(listed, one.args[0].type)
 
 
+macro(
+    "kql_number_text(x) := CASE WHEN x = trunc(x) AND abs(x) < 9e15 THEN x::BIGINT::VARCHAR "
+    "ELSE to_json(x)::VARCHAR END"
+)
+
+
+def _percentile_dynamic(args: Arguments, one: Aggregate) -> str:
+    """Of the numbers among dynamic values."""
+    return f"kql_number_text(quantile_disc(kql_number({args[0]}), {_share(one, 1)[0]!r}){args.only()})"
+
+
 def _weighted(share: float, args: Arguments) -> str:
     """The value at which the weights, added up from the least value on, reach the share of their sum."""
     kept = args.only(f"{args[0]} IS NOT NULL", f"{args[1]} > 0")
@@ -330,6 +341,7 @@ def _weighted_list(args: Arguments, one: Aggregate) -> str:
     return _array(f"[{', '.join(_weighted(each, args) for each in _share(one, 2))}]", one.args[0].type)
 
 
+aggregate("percentile", "dynamic real! -> dynamic", duckdb=_plain(_percentile_dynamic))
 for _type in ("long", "real", "decimal", "datetime", "timespan"):
     aggregate("percentile", f"{_type} real! -> {_type}", duckdb=_plain(_percentile))
     aggregate("percentilew", f"{_type} long real! -> {_type}",
