@@ -83,6 +83,10 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
         "datatable(a: long, b: string, c: real)[1, 'x', 2.5] | project bag_pack_columns(a, c)",
         [[{"a": 1, "c": 2.5}]],
     ),
+    (
+        "print d = dynamic([2.5, 7, 'x', 1]) | mv-expand d | summarize percentile(d, 50), percentiles(d, 90, 1)",
+        [[2.5, 7, 1]],
+    ),
     # Beside an instant a dynamic value is one.
     (
         "print t = datetime(2024-01-02), d = dynamic({'at': '2024-01-01T12:00:00Z'}) | project t - d.at, d.at - t",
@@ -150,6 +154,12 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
     (
         f'{GRAPH} | graph-match (a)-[e*1..3]->(b) where a.name == "A" project x = b.name, n = array_length(e)',
         [["A", 3], ["B", 1], ["C", 2], ["X", 3]],
+    ),
+    # What is asked of the first node alone, of the last, and of both.
+    (
+        f'{GRAPH} | graph-match (a)-[e*1..2]->(b) where (a.name == "B" and b.age > 20) and a.age < b.age '
+        "project x = a.name, y = b.name",
+        [["B", "A"], ["B", "C"]],
     ),
     # No edge is gone along twice, unless cycles may.
     (

@@ -15,6 +15,7 @@ from bartizan.hunt.binder.tuples import TUPLES
 from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, single, unfit
 from bartizan.hunt.fault import KqlError, placed
 from bartizan.hunt.functions import REFUSED, choose, known
+from bartizan.hunt.functions.aggregates import NOT_OF_DYNAMIC
 from bartizan.hunt.plan import Aggregate, Expression, Path, Ref, Value, Windowed, size
 
 Special = Callable[[Work, tree.Call, Names, Rows], Expression]
@@ -143,6 +144,9 @@ def aggregate_of(work: Work, name: str, args: list[Expression], into: list[Aggre
     chosen = choose("aggregate", name, [each.type for each in args])
     if chosen is None:
         raise unfit("aggregate", name, args, at)
+    if chosen.type == "dynamic" and name in NOT_OF_DYNAMIC:
+        why = NOT_OF_DYNAMIC[name]
+        raise KqlError("plan", f"{name}() is not supported here: {why}; convert them first, as by tolong()", at)
     given = [convert(each, type_, at) for each, type_ in zip(args, chosen.types, strict=True)]
     work.spend(at, size(*given))
     from bartizan.hunt.binder.columns import ids

@@ -103,7 +103,7 @@ def where(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Re
 def project_(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Columns)
     rows = Rows.of(relation)
-    taken, told, made = Taken(), set[str](), list[tuple[Field, Expression]]()
+    taken, told, made = Taken(before=relation.names()), set[str](), list[tuple[Field, Expression]]()
     for each in op.body.columns:
         for part in parts(work, each, names, rows):
             if part.told and part.name in told:
@@ -121,7 +121,7 @@ def extend(work: Work, op: tree.Operator, names: Names, relation: Relation) -> R
         return relation.over(relation.plan, ordered=True)
     rows = Rows.of(relation)
     made: dict[str, tuple[Field, Expression]] = {each.name: (each, each.ref) for each in relation.fields}
-    taken, told = Taken(made), set[str]()
+    taken, told = Taken(made, relation.names()), set[str]()
     for each in op.body.columns:
         for part in parts(work, each, names, rows):
             if part.told and part.name in told:
@@ -214,7 +214,7 @@ def _granny(name: str) -> list[tuple[int, str]]:
 def distinct(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Columns)
     rows = Rows.of(relation)
-    taken, made = Taken(), list[tuple[Field, Expression]]()
+    taken, made = Taken(before=relation.names()), list[tuple[Field, Expression]]()
     for each in op.body.columns:
         if isinstance(each.expr, tree.Star | tree.Wildcard):
             found = [Part(field.name, True, field.ref) for field in relation.fields

@@ -8,7 +8,7 @@ Source: Kusto Query Language, "mv-expand operator", "mv-apply operator".
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder.joins import option
-from bartizan.hunt.binder.naming import Taken, natural
+from bartizan.hunt.binder.naming import Taken, bare, natural
 from bartizan.hunt.binder.order import counted
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, convert
@@ -19,23 +19,21 @@ from bartizan.hunt.tree import Scalar
 
 def mv_expand(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Expand)
-    return _expanded(work, op, names, relation, drop=False)[0]
+    return _expanded(work, op, names, relation, drop=False)
 
 
 def _index(op: tree.Operator) -> str:
     return option(op, "with_itemindex", "")
 
 
-def _expanded(
-    work: Work, op: tree.Operator, names: Names, relation: Relation, *, drop: bool
-) -> tuple[Relation, list[Field]]:
+def _expanded(work: Work, op: tree.Operator, names: Names, relation: Relation, *, drop: bool) -> Relation:
     assert isinstance(op.body, tree.Expand)
     rows = Rows.of(relation)
     kind = option(op, "kind", option(op, "bagexpansion", "bag")).lower()
     if kind not in ("bag", "array"):
         raise KqlError("bind", f"there is no kind '{kind}' of mv-expand", op.at)
     fields = {each.name: each for each in relation.fields}
-    taken, made, parts = Taken(fields), list[Unnested](), list[Field]()
+    taken, made = Taken(fields, fields), list[Unnested]()
     for each in op.body.columns:
         named = each.column
         value = work.bind(named.expr, names, rows)
@@ -43,7 +41,6 @@ def _expanded(
         type_: Scalar = each.type or "dynamic"
         part = Unnested(work.id(), type_, _dynamic(value, named.at), kind == "array")
         fields[name] = Field(name, part.id, type_)
-        parts.append(fields[name])
         made.append(part)
     limit = None if op.body.limit is None else counted(work, op.body.limit, names, op.at)
     told = _index(op)
@@ -51,8 +48,7 @@ def _expanded(
     plan = Expand(relation.plan, made, index.id if index else None, limit, drop)
     if index is not None:
         fields[told] = index
-        parts.append(index)
-    return relation.over(plan, fields.values()), parts
+    return relation.over(plan, fields.values())
 
 
 def _dynamic(value: Expression, at: int) -> Expression:
@@ -72,9 +68,11 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     outer, inner = work.again(shared), work.again(shared)
     inner_id, outer_id = inner.fields[-1].ref, outer.fields[-1].ref
     begun = Relation(inner.plan, inner.fields[:-1], (*inner.groups, inner_id), inner.source, inner.ordered)
-    expanded, parts = _expanded(work, op, names, begun, drop=True)
+    expanded = _expanded(work, op, names, begun, drop=True)
     result = work.pipe(op.body.pipe, names, expanded)
-    replaced = {each.name for each in parts}
+    expressions = [(each.column, bare(each.column.expr)) for each in op.body.columns]
+    replaced = {inner.name for each, inner in expressions
+                if isinstance(inner, tree.Name) and inner.name == (*each.names, inner.name)[0]}  # fmt: skip
     kept = [each for each in outer.fields[:-1] if each.name not in replaced]
     same = {field.name: field.id for field in begun.fields}
     new = [each for each in result.fields if same.get(each.name) != each.id]

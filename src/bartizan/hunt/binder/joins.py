@@ -19,6 +19,7 @@ from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
 from bartizan.hunt.plan import Column, Expression, Id, Join, JoinKind, Out, Plan, Project, Ref, Union, Value
 from bartizan.hunt.tree import Scalar
+from bartizan.hunt.types import NUMBERS
 
 KINDS = {"anti": "leftanti", "leftantisemi": "leftanti", "rightantisemi": "rightanti", "semi": "leftsemi"}
 _DEFAULT = "innerunique"
@@ -109,6 +110,10 @@ def _of(one: Expression, side: Relation) -> bool:
 
 
 def _pair(one: Expression, other: Expression, at: int) -> tuple[Expression, Expression]:
+    types = {one.type, other.type}
+    if len(types) > 1 and not types <= set(NUMBERS) and "dynamic" not in types:
+        told = f"a join of a {one.type} with a {other.type} finds nothing in common"
+        raise KqlError("bind", f"{told}; convert one of them first", at)
     one, other = alike(one, other)
     if one.type == other.type == "dynamic":
         return convert(one, "string", at), convert(other, "string", at)

@@ -19,7 +19,7 @@ from bartizan.hunt.binder.columns import parts
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.graphs import ENDS, KEY
 from bartizan.hunt.binder.joins import option, united
-from bartizan.hunt.binder.naming import Taken, natural
+from bartizan.hunt.binder.naming import Taken, bare, names_in, natural
 from bartizan.hunt.binder.order import first, sorted_
 from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, apply, project
@@ -77,6 +77,7 @@ class _Match:
         self.lengths = {each.name: each for one in body.patterns for each in one if each.kind != "node"
                         and each.name and each.least is not None}  # fmt: skip
         self.gathered: list[Gathered] = []
+        self.fitting = _of_one_node(body)
 
     def answer(self, body: tree.Graph) -> Relation:
         where = None if body.where is None else self._lifted(body.where)
@@ -145,8 +146,8 @@ class _Match:
         if self.shortest and len(pattern) != 3:
             raise KqlError("plan", "a shortest path is supported between two nodes", pattern[0].at)
         at = self._node(pattern[0], None)
-        for edge, node in zip(pattern[1::2], pattern[2::2], strict=True):
-            hop = self._path(edge) if edge.least is not None else self._edge(edge)
+        for before, edge, node in zip(pattern[:-2:2], pattern[1::2], pattern[2::2], strict=True):
+            hop = self._path(edge, before.name or "") if edge.least is not None else self._edge(edge)
             self._join(hop, at, hop.fields[0])
             at = self._node(node, hop.fields[1])
 
@@ -157,13 +158,21 @@ class _Match:
             if reached is not None:
                 self._filter(apply("==", [known.ref, reached.ref], node.at))
             return known
-        rows = self.work.again(self.graph.nodes)
+        rows = self._fit(node.name or "")
         key = rows.fields[0]
         self._join(rows, reached, key)
         self.nodes[node.name or f"#{len(self.nodes)}"] = key
         if node.name:
             self._side(node, rows.fields[KEY:])
         return key
+
+    def _fit(self, name: str) -> Relation:
+        """The nodes that what is asked of this one alone leaves."""
+        rows = self.work.again(self.graph.nodes)
+        seen = Rows(sides={name: {each.name: each for each in rows.fields[KEY:]}})
+        for each in self.fitting.get(name, ()):
+            rows = rows.over(Filter(rows.plan, condition(self.work, each, self.names, seen)))
+        return rows
 
     def _join(self, rows: Relation, mine: Field | None, other: Field) -> None:
         self.work.spend(self.op.at, len(rows.fields))
@@ -224,15 +233,16 @@ class _Match:
 
     # -------------------------------------------------------------- paths
 
-    def _path(self, edge: tree.Edge) -> Relation:
-        """Both ends, the array of its edges, and what is gathered; a row for each path of an allowed length."""
+    def _path(self, edge: tree.Edge, start: str) -> Relation:
+        """Both ends, the array of its edges, and what is gathered; a row for each path of an allowed length. Paths that
+        begin where the node called `start` cannot be are not gone."""
         least, most = edge.least or 0, edge.most or 0
         if not 0 <= least <= most or not 0 < most <= MOST_HOPS:
             raise KqlError("plan", f"a path of {least} to {most} edges is not supported; at most {MOST_HOPS}", edge.at)
         wanted = [each for each in self.gathered if each.edge == (edge.name or "")]
         step = self.work.share(self._step(edge, wanted), once=True)
         levels = [] if least else [self._standing(wanted)]
-        level = self.work.share(self._begun(step, wanted))
+        level = self.work.share(self._begun(step, wanted, start))
         for length in range(1, most + 1):
             if length > 1:
                 level = self.work.share(self._longer(level, step, wanted, edge.at))
@@ -271,8 +281,12 @@ class _Match:
         fits = condition(self.work, one.of, self.names, rows)
         return apply("coalesce", [fits, Value("bool", False)], one.of.at)
 
-    def _begun(self, step: Relation, wanted: Sequence[Gathered]) -> Relation:
+    def _begun(self, step: Relation, wanted: Sequence[Gathered], start: str) -> Relation:
         rows = self.work.again(step)
+        if start in self.fitting:
+            nodes = self._fit(start)
+            on = [(rows.fields[0].ref, nodes.fields[0].ref)]
+            rows = Relation(Join(rows.cut(), nodes.cut(), "leftsemi", list(on)), rows.fields)
         source, target, number, *given = (each.ref for each in rows.fields)
         values = [
             each.none() if each.inner else each.more(each.none(), one) for each, one in zip(wanted, given, strict=True)
@@ -304,9 +318,27 @@ class _Match:
         length = apply("array_length", [self.paths[0].ref], self.op.at)
         groups = tuple(each.ref for each in list(self.nodes.values())[:2])
         grouped = Relation(found.plan, found.fields, groups)
-        ordered = sorted_(grouped, [SortKey(length, False, True)])
+        # Of equals by their edges, so that the answer is the same each time.
+        ordered = sorted_(grouped, [SortKey(length, False, True), SortKey(self.paths[0].ref, False, True)])
         single = first(self.work, ordered, Value("long", 1))
         return Relation(single.plan, single.fields)
+
+
+def _of_one_node(body: tree.Graph) -> dict[str, list[tree.Expr]]:
+    """What the condition asks of one node alone, by its name."""
+    every = [each for pattern in body.patterns for each in pattern if each.name]
+    nodes = {each.name for each in every if each.kind == "node"}
+    found: dict[str, list[tree.Expr]] = {}
+    waiting = [] if body.where is None else [body.where]
+    while waiting:
+        one = bare(waiting.pop())
+        if isinstance(one, tree.Binary) and one.op == "and":
+            waiting += [one.left, one.right]
+            continue
+        used = {each.name for each in every} & set(names_in(one))
+        if len(used) == 1 and used <= nodes and not isinstance(one, tree.Pipe):
+            found.setdefault(str(used.pop()), []).append(one)
+    return found
 
 
 def _renamed(fields: Sequence[Field]) -> list[Field]:

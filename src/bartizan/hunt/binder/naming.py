@@ -45,6 +45,17 @@ def bare(node: "tree.Expr | tree.Pipe") -> "tree.Expr | tree.Pipe":
     return inner
 
 
+def names_in(node: object) -> list[str]:
+    """All names that stand in a tree."""
+    if isinstance(node, tree.Name):
+        return [node.name]
+    if isinstance(node, list):
+        return [name for each in node for name in names_in(each)]
+    if isinstance(node, tree.Node):
+        return [name for each in node.__struct_fields__ for name in names_in(getattr(node, each))]
+    return []
+
+
 def natural(node: "tree.Expr | tree.Pipe") -> str:
     """The name that an expression has by itself; '': none."""
     inner = bare(node)
@@ -107,8 +118,11 @@ def number(node: "tree.Expr | tree.Pipe") -> str:
 class Taken:
     """Gives names that are not taken yet."""
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str] = (), before: Iterable[str] = ()) -> None:
+        """`before`: the columns of the rows that are read, which no Column1 is called after."""
         self.names = set(names)
+        self.before = frozenset(before)
+        self._unnamed = 0
         self._last: dict[str, int] = {}  # number behind a name
 
     def free(self, name: str) -> str:
@@ -120,7 +134,10 @@ class Taken:
 
     def column(self) -> str:
         """The next of Column1, Column2 ..."""
-        return self._numbered("Column")
+        self._unnamed += 1
+        while f"Column{self._unnamed}" in self.before:
+            self._unnamed += 1
+        return self.free(f"Column{self._unnamed}")
 
     def _numbered(self, name: str) -> str:
         number = self._last.get(name, 0) + 1

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bartizan.hunt import tree
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.joins import option, united
-from bartizan.hunt.binder.naming import bare
+from bartizan.hunt.binder.naming import bare, names_in
 from bartizan.hunt.binder.parse import quoted
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows, ScalarOf
 from bartizan.hunt.binder.sources import sources, table
@@ -164,15 +164,5 @@ def _project(node: tree.Find, legs: Sequence[Relation], wanted: tree.Expr) -> li
     common = set(legs[0].names())
     for leg in legs[1:]:
         common &= set(leg.names())
-    mentioned = {each for leg in legs for each in leg.names()} & set(_names_in(wanted))
+    mentioned = {each for leg in legs for each in leg.names()} & set(names_in(wanted))
     return [name for name in dict.fromkeys([n for leg in legs for n in leg.names()]) if name in common | mentioned]
-
-
-def _names_in(node: object) -> list[str]:
-    if isinstance(node, tree.Name):
-        return [node.name]
-    if isinstance(node, list):
-        return [name for each in node for name in _names_in(each)]
-    if isinstance(node, tree.Node):
-        return [name for each in node.__struct_fields__ for name in _names_in(getattr(node, each))]
-    return []

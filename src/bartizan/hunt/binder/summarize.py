@@ -40,7 +40,7 @@ class Summary:
         self.aggregates: list[Aggregate] = []
         self.keys: list[tuple[Field, Expression]] = []
         self.made: list[Made] = []
-        self.taken = Taken()
+        self.taken = Taken(before=relation.names())
 
     def by(self, named: Sequence[tree.Named]) -> None:
         for each in named:

@@ -157,11 +157,15 @@ def _extreme(least: bool) -> Body:
     return body
 
 
-def _no_dynamic(name: str) -> Body:
-    def body(args: Arguments, one: Aggregate) -> str:
-        raise KqlError("plan", f"{name}() of a dynamic value has no one order; convert it first, as by tolong()")
+NOT_OF_DYNAMIC = {  # why
+    **dict.fromkeys(("min", "minif", "max", "maxif"), "dynamic values have no one order"),
+    **dict.fromkeys(("sum", "sumif"), "dynamic values are of no one type"),
+}
 
-    return body
+
+def _unsaid(args: Arguments, one: Aggregate) -> str:
+    """The binder refuses it, with its place."""
+    raise KqlError("plan", f"{one.function} is not supported")
 
 
 def _any(args: Arguments, one: Aggregate) -> str:
@@ -205,8 +209,8 @@ def _of_extreme(least: bool) -> Body:
 for _type in ORDERED:
     _both("min", f"{_type} -> {_type}", _extreme(True))
     _both("max", f"{_type} -> {_type}", _extreme(False))
-_both("min", "dynamic -> dynamic", _no_dynamic("min"))
-_both("max", "dynamic -> dynamic", _no_dynamic("max"))
+for _name in ("min", "max", "sum"):
+    _both(_name, "dynamic -> dynamic", _unsaid)
 _both("take_any", "any -> any", _any)
 _both("any", "any -> any", _any)
 aggregate("first_row", "any -> any", duckdb=_plain(_first))  # of take_any with many columns: all of one row
@@ -313,6 +317,17 @@ def _percentiles(args: Arguments, one: Aggregate) -> str:
     return _array(listed, one.args[0].type)
 
 
+macro(
+    "kql_number_text(x) := CASE WHEN x = trunc(x) AND abs(x) < 9e15 THEN x::BIGINT::VARCHAR "
+    "ELSE to_json(x)::VARCHAR END"
+)
+
+
+def _percentile_dynamic(args: Arguments, one: Aggregate) -> str:
+    """Of the numbers among dynamic values."""
+    return f"kql_number_text(quantile_disc(kql_number({args[0]}), {_share(one, 1)[0]!r}){args.only()})"
+
+
 def _weighted(share: float, args: Arguments) -> str:
     """The value at which the weights, added up from the least value on, reach the share of their sum."""
     kept = args.only(f"{args[0]} IS NOT NULL", f"{args[1]} > 0")
@@ -326,6 +341,7 @@ def _weighted_list(args: Arguments, one: Aggregate) -> str:
     return _array(f"[{', '.join(_weighted(each, args) for each in _share(one, 2))}]", one.args[0].type)
 
 
+aggregate("percentile", "dynamic real! -> dynamic", duckdb=_plain(_percentile_dynamic))
 for _type in ("long", "real", "decimal", "datetime", "timespan"):
     aggregate("percentile", f"{_type} real! -> {_type}", duckdb=_plain(_percentile))
     aggregate("percentilew", f"{_type} long real! -> {_type}",
