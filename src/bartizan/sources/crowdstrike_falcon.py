@@ -267,8 +267,8 @@ def _title(kind: str, body: Fields) -> str:
 def _period(body: Fields, created: str | None) -> tuple[str | None, str | None]:
     exact = first_time(
         body, "StartTime", "start_time", "ContextTimeStamp", "context_timestamp", "first_behavior", "IncidentStartTime",
-        "SignalStartTimestamp", "start", "ContextTimestamp", "behaviors.timestamp", "StartTimeEpoch", "MatchedTimestamp",
-        "EventCreatedTimestamp", "SessionStartTimestamp",
+        "SignalStartTimestamp", "start", "ContextTimestamp", "behaviors.timestamp", "StartTimeEpoch",
+        "MatchedTimestamp", "EventCreatedTimestamp", "SessionStartTimestamp",
     )  # fmt: skip
     exact = exact or first_time(body, "UTCTimestamp", "timestamp", "EventTimestamp")
     started = first_time(body, "ProcessStartTime", "process_start_time")
@@ -514,8 +514,8 @@ def _indicators(body: Fields, evidence: Evidence) -> None:
         (evidence.ip, ("IPV4Addresses", "IPV6Addresses", "IPv4", "IPv6")),
         (evidence.domain, ("DomainNames",)),
     ):
-        for text in [part for path in paths for text in body.texts(path) for part in text.split(",")][:50]:
-            give(text.strip())
+        for part in [part for path in paths for text in body.texts(path) for part in text.split(",")][:50]:
+            give(part.strip())
     for text in [*body.texts("SHA256Hashes"), *body.texts("MD5Hashes"), *body.texts("ContentSha")][:50]:
         evidence.file(hashes=[text])
 
