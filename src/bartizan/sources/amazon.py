@@ -144,11 +144,12 @@ def _connection(item: Fields, evidence: Evidence, protocol: str | None, *, inbou
 def process(item: Fields, evidence: Evidence) -> None:
     if not item:
         return
-    parent = item.object("lineage")
+    parent, path = item.object("lineage"), item.text("executablePath", "path")
+    evidence.observe("process", item.text("name") if path is not None else None)
     evidence.process(
         item.text("commandLineExample"),
-        name=item.text("name"),
-        path=item.text("executablePath", "path"),
+        name=item.text("name") if path is None else None,  # the path is whole, its last part another name at times
+        path=path,
         pid=item.integer("pid"),
         hashes=[item.text("executableSha256")],
         started=first_time(item, "startTime", "launchedAt"),

@@ -118,7 +118,11 @@ class Auth0(Shape):
         name, own_id = fields.text("user_name", "user_email"), fields.text("user_id")
         evidence.user(name, object_id=own_id)
         evidence.user(who.text("email"), object_id=who.text("user_id"), display=who.text("name"))
-        for text in (body.text("email", "invitee.email", "user.email"), *body.texts("owners")[:20]):
+        for text in (
+            body.text("email", "invitee.email", "user.email"),
+            fields.text("details.to"),
+            *body.texts("owners")[:20],
+        ):
             evidence.user(text if "@" in (text or "") else None)
         evidence.ip(_address(fields), ("source",), _place(fields))
         evidence.ip(fields.text("details.request.ip"), ("source",))

@@ -216,6 +216,7 @@ def _actions(finding: Fields, evidence: Evidence) -> None:
     amazon.process(runtime.object("process"), evidence)
     context = runtime.object("context")
     amazon.process(context.object("modifyingProcess", "targetProcess"), evidence)
+    evidence.file(None, context.text("threatFilePath"))
     evidence.file(None, context.text("scriptPath", "libraryPath", "socketPath"))
 
 

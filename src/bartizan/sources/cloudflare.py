@@ -1,7 +1,7 @@
 """Cloudflare: logs of its edge, of Zero Trust and of accounts are events; what it calls an attack or a threat an alert.
 
-Which data set a record is of, its fields say. An alert is what managed rules of the firewall stopped, what Gateway
-blocked as a threat, hits of intrusion detection, findings of CASB, judged mails, requests to a sinkhole and
+Which data set a record is of, its fields say. An alert is what the managed rules of the firewall stopped, what Gateway
+blocked as a threat, hits of intrusion detection, findings of CASB, judged mails, requests to a sinkhole, and
 notifications.
 Source: Cloudflare Docs, "Log fields" (Logpush data sets), "WAF attack score", "Gateway: Domain categories",
 "Configure webhooks" (notifications).

@@ -17,7 +17,7 @@ from bartizan.sources import entities as names
 from bartizan.sources.entra_id_protection import EVENTS, is_risk, place_of, risk, unwrapped
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_entities, guess_event, line_event
 from bartizan.sources.graph_types import inner_form, lenient
 from bartizan.sources.sign_ins import Kind
 from bartizan.sources.tables import columns as read_columns
@@ -128,7 +128,17 @@ class EntraIdLogs(Source):
             row.has("createdDateTime") and row.has("userPrincipalName", "userId", "servicePrincipalId")
         ):
             made = _sign_in(row, outer, category)
-        yield guess_event(row, EVENTS) if made is None else made
+        yield _other(row) if made is None else made
+
+
+def _other(row: Fields) -> Event:
+    """What is neither a sign-in nor an audit; provisioning names whom it concerns on both sides."""
+    evidence = guess_entities(row)
+    for path in ("sourceIdentity", "targetIdentity"):
+        side = row.object(path)
+        if (side.text("identityType") or "").lower() == "user":
+            evidence.user(side.text("details.UserPrincipalName", "displayName"), object_id=side.text("id"))
+    return guess_event(row, EVENTS, evidence)
 
 
 # ---------------------------------------------------------------- sign-ins

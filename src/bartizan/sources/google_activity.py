@@ -13,6 +13,7 @@ from msgspec import Struct
 from bartizan.extend import GraphObject, Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack
+from bartizan.sources.entities import addresses
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import MAX_ITEMS, Fields, as_integer, content_id
 from bartizan.sources.severity import of_word
@@ -172,6 +173,9 @@ def name_entities(item: Activity, evidence: Evidence) -> None:
     evidence.domain(more.text("target_domain"))
     evidence.url(more.text("URL", "TAB_URL"))
     evidence.file(more.text("CONTENT_NAME"), hashes=[more.text("CONTENT_HASH")])
+    evidence.file(hashes=[more.text("APK_SHA256_HASH")])
+    for text in addresses([more.text("LOCAL_IP"), more.text("REMOTE_IP")]):
+        evidence.ip(text)
     _mail(more.object("message_info"), evidence)
 
 
@@ -213,9 +217,13 @@ def verdict(item: Activity) -> Verdict | None:
     if name == _COMPROMISED:
         sound = (more.text("DEVICE_COMPROMISED_STATE") or "").upper() == "NOT_COMPROMISED"
         return Verdict("Mobile device compromised", "high", "SuspiciousActivity", closed=sound)
-    if item.app == "rules" and more.has("rule_name") and (word := more.text("severity")) is not None:
+    word = more.text("severity")
+    if item.app == "rules" and more.has("rule_name") and (word is not None or more.flag("has_alert")):
         title = f"Rule matched: {more.text('rule_name')}"
-        return Verdict(title, of_word(word), "SuspiciousActivity", word=word, source="customDetection")
+        level = of_word(word) if word is not None else "medium"
+        return Verdict(title, level, "SuspiciousActivity", word=word, source="customDetection")
+    if (harm := more.text("PHA_CATEGORY")) is not None:
+        return Verdict(f"Harmful application: {harm.lower().replace('_', ' ')}", "high", "Malware", source="antivirus")
     for attachment in more.objects("message_info.attachment"):
         family = _MALWARE.get(attachment.integer("malware_family") or 0)
         if family is not None:

@@ -132,9 +132,9 @@ class GoogleWorkspace(Shape):
 
 
 def _activities(fields: Fields) -> Iterator[Activity]:
-    """Of a record with its events in a list, or flattened into the record."""
+    """Of a record with its events in a list, one alone, or flattened into the record."""
     yield from activities(
-        fields.each("events") or [fields],
+        fields.each("events") or fields.objects("events") or [fields],
         app=fields.text("id.applicationName", "applicationName") or "",
         actor=fields.object("actor"),
         address=fields.text("ipAddress"),
