@@ -87,6 +87,17 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
         "print d = dynamic([2.5, 7, 'x', 1]) | mv-expand d | summarize percentile(d, 50), percentiles(d, 90, 1)",
         [[2.5, 7, 1]],
     ),
+    # A bag by a schema: in its order, what the rows have is theirs; arguments by their names.
+    (
+        "datatable(n: string, b: dynamic)['a', dynamic({'n': 'z', 't': '2024-02-02', 'x': 1})] | evaluate "
+        "bag_unpack(b, columnsConflict='keep_source') : (x: long, n: string, t: datetime, none: string)",
+        [[1, "a", "2024-02-02T00:00:00Z", ""]],
+    ),
+    (
+        "datatable(n: string, b: dynamic)['a', dynamic({'n': 'z', 'x': 1})] | evaluate "
+        "bag_unpack(b, ignoredProperties=dynamic(['x']), OutputColumnPrefix='p_')",
+        [["a", "z"]],
+    ),
     # Beside an instant a dynamic value is one.
     (
         "print t = datetime(2024-01-02), d = dynamic({'at': '2024-01-01T12:00:00Z'}) | project t - d.at, d.at - t",

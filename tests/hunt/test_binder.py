@@ -74,6 +74,8 @@ NAMED = [
     ("project a, b | mv-apply split(a, ',') to typeof(string) on (project n = strlen(a))",
      "a:string b:long n:long"),
     ("project a, b | mv-apply a = split(a, ',') on (project c = a, a)", "a:dynamic b:long c:dynamic"),
+    ("evaluate bag_unpack(d) : (*, x:long, a:long)", "b:long t:datetime x:long a:long"),
+    ("evaluate bag_unpack(d, 'p_') : (p_x:long, t:datetime)", "p_x:long t:datetime"),
     ("make-series count(), s = sum(b) on t from datetime(2020-01-01) to datetime(2020-01-02) step 1h by tolower(a)",
      "Column1:string count_:dynamic s:dynamic t:dynamic"),
     ("parse a with 'x' y:long 'z' b", "a:string b:string d:dynamic t:datetime y:long"),

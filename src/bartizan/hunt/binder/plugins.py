@@ -84,37 +84,61 @@ def _column(plugin: tree.Plugin, index: int, relation: Relation) -> Field:
 # ------------------------------------------------------------------ bag_unpack
 
 
+UNPACKING = ("outputcolumnprefix", "columnsconflict", "ignoredproperties")
+
+
 def _bag_unpack(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
     """A column for each member; the prefix stands before their names."""
     bag = _column(plugin, 0, relation)
     if bag.type != "dynamic":
         raise KqlError("bind", f"bag_unpack() takes a dynamic column, not {bag.type}", plugin.at)
-    texts = [constant(calls.scalar_any(work, each, names, Rows()), "an argument of bag_unpack()", plugin.at).value
-             for each in plugin.call.args[1:]]  # fmt: skip
-    prefix = str(texts[0]) if texts else ""
-    conflict = str(texts[1]) if len(texts) > 1 else "error"
-    ignored = set(texts[2]) if len(texts) > 2 and isinstance(texts[2], list) else set()
+    told: dict[str, Any] = {}
+    for index, given in enumerate(plugin.call.args[1:]):
+        name = plugin.call.named.get(index + 1, "").lower() or (*UNPACKING, "")[min(index, len(UNPACKING))]
+        if name not in UNPACKING or name in told:
+            raise KqlError(
+                "bind", "bag_unpack() takes a column, a prefix, columnsConflict, ignoredProperties", given.at
+            )
+        told[name] = constant(
+            calls.scalar_any(work, given, names, Rows()), "an argument of bag_unpack()", given.at
+        ).value
+    prefix, conflict = (str(told.get(*each)) for each in ((UNPACKING[0], ""), (UNPACKING[1], "error")))
+    ignored = set(told.get(UNPACKING[2]) or [])
     kept = [each for each in relation.fields if each.id != bag.id]
     if plugin.schema is not None:
-        members = [(each.name.removeprefix(prefix), each.type or "string") for each in plugin.schema
-                   if each.name not in {field.name for field in kept}]  # fmt: skip
-        told = {each.name for each in plugin.schema}
-        kept = kept if plugin.open else [each for each in kept if each.name in told]
-    else:
-        members = _members(work, bag, relation, plugin.at)
-    unknown = plugin.schema is None and not members
-    members = [each for each in members if each[0] not in ignored]
+        return _as_told(work, plugin, relation, bag, kept, prefix, conflict, ignored)
     made: dict[str, tuple[Field, Expression]] = {each.name: (each, each.ref) for each in kept}
+    members = _members(work, bag, relation, plugin.at)
     for name, type_ in members:
-        value = convert(Path("dynamic", bag.ref, [name]), type_, plugin.at)
         called = prefix + name
-        if called in made and conflict == "keep_source":
+        if name in ignored or (called in made and conflict == "keep_source"):
             continue
         if called in made and conflict != "replace_source":
             raise KqlError("run", f"bag_unpack(): there is a column '{called}' already", plugin.at)
-        made[called] = (work.field(called, type_), value)
+        made[called] = (work.field(called, type_), convert(Path("dynamic", bag.ref, [name]), type_, plugin.at))
     found = project(relation, list(made.values()))
-    return replace(found, open=True) if unknown else found
+    return found if members else replace(found, open=True)
+
+
+def _as_told(
+    work: Work, plugin: tree.Plugin, relation: Relation, bag: Field, kept: Sequence[Field], prefix: str, conflict: str,
+    ignored: set[str],
+) -> Relation:  # fmt: skip
+    """The columns of the schema in its order, behind those of the rows where it is open. What the rows have already is
+    theirs, unless it is to be replaced."""
+    schema = {each.name: each.type or "string" for each in plugin.schema or []}
+    own = {each.name: each for each in kept}
+    made: list[tuple[Field, Expression]] = []
+    made += [(each, each.ref) for each in kept if plugin.open and each.name not in schema]
+    for name, type_ in schema.items():
+        member = name.removeprefix(prefix)
+        value: Expression = Path("dynamic", bag.ref, [member])
+        if name in own and conflict != "replace_source":
+            value = own[name].ref
+        elif member in ignored:
+            value = Value("dynamic", None)
+        made.append((work.field(name, type_), convert(value, type_, plugin.at)))
+    return project(relation, made)
 
 
 _TYPES: dict[str, Scalar] = {
