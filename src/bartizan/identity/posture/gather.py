@@ -221,13 +221,21 @@ class Gather:
 
     async def _recent(self, id: str, name: str) -> list[dict[str, Any]]:
         """The last successful sign-ins, by the user's id; by name where the provider's ids are other ones."""
-        succeeded = _compare("eq", "status/errorCode", 0, "int")
-        found = await self._page("signIns", RECENT, filter=And((_compare("eq", "userId", id), succeeded)))
+        if self.tenant.seen_since is None:
+            return []  # a directory came first: nobody's
+        found = await self._succeeded(_compare("eq", "userId", id))
         if found or not name:
             return found
         path = Path(("userPrincipalName",), kind="text", fold=True)
-        same = Compare("eq", path, Literal(name.lower(), "text"))
-        return await self._page("signIns", RECENT, filter=And((same, succeeded)))
+        return await self._succeeded(Compare("eq", path, Literal(name.lower(), "text")))
+
+    async def _succeeded(self, of: Compare) -> list[dict[str, Any]]:
+        """Who fails now and then is read by one index, at a third of the cost of asking for both."""
+        page = await self._page("signIns", RECENT, filter=of)
+        found = [each for each in page if (each.get("status") or {}).get("errorCode") == 0]
+        if len(page) < RECENT or len(found) == len(page):
+            return found
+        return await self._page("signIns", RECENT, filter=And((of, _compare("eq", "status/errorCode", 0, "int"))))
 
     # ------------------------------------------------------------ applications
 
