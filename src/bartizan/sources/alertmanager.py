@@ -16,6 +16,12 @@ from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {
     "page": "high",
+    "p0": "high",
+    "p1": "high",
+    "p2": "medium",
+    "p3": "low",
+    "p4": "informational",
+    "p5": "informational",
     "error": "high",
     "warn": "medium",
     "info": "informational",

@@ -95,6 +95,7 @@ _CATEGORIES: Mapping[str, str] = {
     "threat emulation": "Malware",
     "anti-ransomware": "Ransomware",
 }
+_WINDOWS = re.compile(r"[A-Za-z]:\\")
 _DEFANGED = re.compile(r"\[\.\]|\(\.\)")
 _NAMED = re.compile(r"(Domain|URL|Url|IP|App|Package|SSID)\s?:\s?(\S{1,2048})")
 
@@ -164,14 +165,16 @@ class CheckPoint(Shape):
         evidence.user(fields.text("src_user_name"), sid=fields.text("user_sid"))
         evidence.malware(fields.text("malware_family", "virus_name") or _threat(fields))
         evidence.domain(fields.text("tls_server_host_name", "sni", "domain_name", "dst_domain_name"))
+        asked = fields.text("resource") or ""
         evidence.file(
             fields.text("file_name"),
-            None,
+            asked if _WINDOWS.match(asked) else None,  # of a blade on an endpoint
             [fields.text("file_sha256"), fields.text("file_sha1"), fields.text("file_md5")],
         )
         evidence.process(fields.text("process_command_line"), name=fields.text("process_name"))
-        if (asked := fields.text("resource")) is not None and "/" not in asked:  # the name that a bot looked up
-            evidence.domain(asked)
+        if "/" not in asked and "\\" not in asked:  # the name that a bot looked up
+            evidence.domain(asked or None)
+        evidence.ip(fields.text("peer_gateway"), ("destination",))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.has("event.security_event"):

@@ -452,8 +452,12 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
     scanned = body.text("Type", "type") == "ods"  # a file found on disk by a scan: nothing ran
     for part in [body, *body.objects("behaviors")[:20]]:
         image = part.text("ImageFileName")
-        name, path = part.text("FileName", "filename") or file_name(image), part.text("FilePath", "filepath") or image
+        name = part.text("FileName", "filename", "ContextBaseFileName") or file_name(image)
+        path = part.text("FilePath", "filepath") or image
         hashes, parent = [part.text(key) for key in _HASHES], part.object("parent_details")
+        if (written := part.text("TargetFileName")) is not None:  # the hashes are of what the program wrote
+            evidence.file(None, written, hashes, status=status)
+            hashes = []
         parent_image = part.text("ParentImageFileName", "ParentImageFilePath")
         if not scanned:
             evidence.process(
@@ -509,9 +513,9 @@ def _indicators(body: Fields, evidence: Evidence) -> None:
         elif kind.startswith(("hash", "sha", "md5")):
             evidence.file(hashes=[value])
     for give, paths in (  # of a detection across products (XDR), which names what it saw in lists
-        (evidence.host, ("HostNames", "HostNamesList")),
+        (evidence.host, ("HostNames", "HostNamesList", "host_names", "source_hosts", "destination_hosts")),
         (evidence.user, ("Users", "EmailAddresses")),
-        (evidence.ip, ("IPV4Addresses", "IPV6Addresses", "IPv4", "IPv6")),
+        (evidence.ip, ("IPV4Addresses", "IPV6Addresses", "IPv4", "IPv6", "source_ips", "destination_ips")),
         (evidence.domain, ("DomainNames",)),
     ):
         for part in [part for path in paths for text in body.texts(path) for part in text.split(",")][:50]:

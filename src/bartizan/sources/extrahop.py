@@ -14,7 +14,10 @@ class ExtraHop(Shape):
     name = "extrahop"
     vendor = "ExtraHop"
     product = "Reveal(x)"
-    marks = "participants+risk_score+type appliance_id+risk_score+participants mitre_techniques+risk_score+title"
+    marks = (
+        "participants+risk_score+type appliance_id+risk_score+participants mitre_techniques+risk_score+title "
+        "investigation_types+last_interaction_by"
+    )
     sourcetypes = ("extrahop", "extrahop:*")
     table = "ExtraHopEvents"
     columns = {"ApplianceId": "appliance_id", "Categories": "list categories"}

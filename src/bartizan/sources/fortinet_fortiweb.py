@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.firewall import Firewall
@@ -72,6 +73,9 @@ class FortiWeb(Firewall):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)
+        if fields.text("ui") is not None:  # an administrator: the message says from where
+            for text in addresses_in(fields.text("msg")):
+                evidence.ip(text, ("source",))
         host = fields.text("http_host")
         evidence.domain(host)
         evidence.observe("url", fields.text("http_url"))

@@ -130,6 +130,8 @@ class SecurityCommandCenter(Shape):
 
 def _resource(fields: Fields, finding: Fields, evidence: Evidence) -> None:
     where = finding.object("resource") or fields.object("resource")
+    if where.text("type", "resourceType") == "google.compute.Instance":
+        evidence.host(where.text("displayName", "display_name"), roles=("attacked",))
     evidence.google(
         finding.text("resourceName") or where.text("name"),
         name=where.text("displayName", "display_name") or finding.text("assetDisplayName"),
