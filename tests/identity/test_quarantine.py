@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.identity.streams import DAY, MAC, START, sign_in
+from tests.identity.streams import DAY, MAC, START, WINDOWS, sign_in
 
 from bartizan.identity.engine import RISKY, Feedback, State
 from bartizan.identity.events import sign_in as read
@@ -60,3 +60,15 @@ def test_a_word_on_one_sign_in_says_nothing_of_another() -> None:
     assert score(state, "b", AWAY + 600, session="two", address="192.0.2.5", asn=65540, country="NG") >= RISKY
     state.step(Feedback("word", AWAY + 3_600, "u1", "safe", "b"))
     assert score(state, "later", AWAY + 2 * DAY, session="one") >= RISKY
+
+
+def test_what_goes_on_with_a_moved_session_is_told_as_such() -> None:
+    """A day later, when the way could have been travelled."""
+    state, stolen = at_home(), START + 19 * DAY + 10 * 3_600
+    there = {**ABROAD, "agent": WINDOWS, "session": "s19", "interactive": False}
+    (first,) = state.step(read(sign_in("first", stolen, "u1", **there)))
+    assert first.score >= RISKY
+    assert {"anomalousToken", "unlikelyTravel"} <= {each.type for each in first.findings}
+    (later,) = state.step(read(sign_in("later", stolen + DAY, "u1", **there)))
+    told = next(each for each in later.findings if each.reasons.get("continues") == "first")
+    assert (told.type, told.reasons["by"]) == ("anomalousToken", "session")

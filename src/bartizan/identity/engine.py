@@ -51,6 +51,7 @@ MOST_ADDRESSES = 200_000  # of a tenant; those that were not seen for longest ma
 PRUNE_EVERY = 20_000
 MOST_ISSUERS = 64  # federated issuers of a tenant
 BASE_TYPE, WORKLOAD_TYPE = "unfamiliarFeatures", "suspiciousSignins"
+MOVED = "anomalousToken"  # a session that goes on elsewhere
 CONFIRMED = "investigationsThreatIntelligence"  # of what resembles a sign-in that a person called an attack
 BASE_NAMED = 1.5  # of the behavioural score, from which it is a finding of its own
 
@@ -219,7 +220,8 @@ class State:
             kept = [each for each in principal.recent[-RECENT + 1 :] if at - each.at < WINDOW_S]
             principal.recent = [*kept, recent]
         if score >= RISKY:
-            self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings))
+            moved = any(each.type == MOVED for each in findings)
+            self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings), moved)
             if event.success:
                 hold(event, principal, view)
         elif event.success:
@@ -359,12 +361,21 @@ class State:
     # ------------------------------------------------------------ what points back
 
     def _mark(
-        self, principal: Principal, id: str, session: str, address: str, score: float, at: float, kind: str
+        self,
+        principal: Principal,
+        id: str,
+        session: str,
+        address: str,
+        score: float,
+        at: float,
+        kind: str,
+        moved: bool = False,
     ) -> None:
+        """`kind` is what is said of what goes on with it; of its session, that it moved, where it did."""
         principal.risky = max(principal.risky, at)
-        for key in ("s" + session, "a" + address):
+        for key, said in (("s" + session, MOVED if moved else kind), ("a" + address, kind)):
             if len(key) > 1 and principal.hot.get(key, (0.0, 0.0, "", ""))[0] < score:
-                principal.hot[key] = (score, at + WINDOW_S, id, kind)
+                principal.hot[key] = (score, at + WINDOW_S, id, said)
         for key in [each for each, (_, until, _, _) in principal.hot.items() if until < at]:
             del principal.hot[key]
         if len(principal.hot) > SESSIONS:
