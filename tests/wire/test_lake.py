@@ -142,4 +142,8 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def has_open(pid: int, file: Path) -> bool:
-    return any(each.resolve() == file for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists())
+    found = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it is closed meanwhile
+            found.add(each.readlink())
+    return file.resolve() in found
