@@ -38,6 +38,7 @@ async def test_definitions(roles: World) -> None:
     ]
     one = await roles.get(f"{DEFINITIONS}/{ADMINISTRATOR}")
     assert (one["templateId"], one["description"]) == (ADMINISTRATOR, "A Global Administrator.")
+    assert await roles.get(f"{DEFINITIONS}/{ADMINISTRATOR.upper()}") == one
     named = await roles.get(f"{DEFINITIONS}?$filter=displayName eq 'Security Reader' and isBuiltIn eq true&$select=id")
     assert [each["id"] for each in named["value"]] == [READER]
     await roles.refused("GET", f"{DEFINITIONS}/none", status=404)
@@ -61,6 +62,8 @@ async def test_assignments(roles: World) -> None:
     assert (await roles.get(f"{ASSIGNMENTS}?$skip=1&$top=1"))["value"] == found["value"][1:2]
     assert (await roles.get(f"{ASSIGNMENTS}/{seen[0]['id']}"))["principalId"] == seen[0]["principalId"]
     assert (await roles.call("GET", f"{ASSIGNMENTS}/$count")).text == "3"
+    counted = await roles.get(f"{ASSIGNMENTS}?$top=0&$count=true")
+    assert (counted["@odata.count"], counted["value"]) == (3, [])
     assert (await roles.get(ASSIGNMENTS, by="other"))["value"] == []
     await roles.refused("GET", f"{ASSIGNMENTS}/{seen[0]['id']}", status=404, by="other")
     await roles.refused("GET", f"{ASSIGNMENTS}?$expand=principal", status=400, says="principal")

@@ -341,6 +341,11 @@ def test_where_no_row_tells_the_columns_any_name_may_be_one(query: str, wanted: 
         columns(empty + query, ask=lambda plan: [("Some", "long")])
 
 
+def test_bag_unpack_takes_a_list_of_names_to_ignore() -> None:
+    with pytest.raises(KqlError, match="an array of names"):
+        columns("Events | evaluate bag_unpack(Props, ignoredProperties='abc') : (a: long)")
+
+
 def test_a_projection_says_which_columns_there_are() -> None:
     with pytest.raises(KqlError, match="no column or variable 'Place'"):
         columns("Events | evaluate bag_unpack(Props) | project a = Value | where Place == 1", ask=lambda plan: [])

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
@@ -22,6 +23,9 @@ import pytest
 from bartizan.demo.feed import Server as FeedServer
 from bartizan.demo.feed import fill
 from bartizan.demo.organisation import Organisation
+
+if TYPE_CHECKING:
+    from azure.identity.aio import ClientSecretCredential
 
 START_S = 60
 
@@ -45,6 +49,19 @@ class Running:
     def http(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.root, verify=ssl.create_default_context(cafile=str(self.ca)), headers=headers)
 
+    def credential(self) -> "ClientSecretCredential":
+        """For Microsoft's SDKs; close it, or use it as a context."""
+        from azure.identity.aio import ClientSecretCredential  # of two test modules in ten
+
+        return ClientSecretCredential(
+            self.tenant,
+            self.client_id,
+            self.secret,
+            authority=self.root,
+            disable_instance_discovery=True,
+            connection_verify=str(self.ca),
+        )
+
     def token(self, client_id: str | None = None, secret: str | None = None) -> str:
         form = {
             "grant_type": "client_credentials",
@@ -59,6 +76,14 @@ class Running:
 
     def api(self) -> httpx.Client:
         return self.http(Authorization=f"Bearer {self.token()}")
+
+
+def says_why(answer: httpx.Response, client: str, status: int, says: str) -> None:
+    """A refusal in Graph's envelope."""
+    assert answer.status_code == status, f"{client}: {answer.text}"
+    problem = answer.json()["error"]
+    assert says.lower() in problem["message"].lower(), problem
+    assert problem["code"] and problem["innerError"]["request-id"]
 
 
 def run(*args: str, data: Path, stdin: str | None = None) -> str:

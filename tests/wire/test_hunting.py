@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from azure.identity.aio import ClientSecretCredential
 from msgraph import GraphServiceClient
 from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 from msgraph.generated.security.microsoft_graph_security_run_hunting_query import (
@@ -82,14 +81,7 @@ def test_alerts_and_their_evidence_are_tables(api: httpx.Client) -> None:
 @pytest.mark.asyncio
 async def test_microsoft_s_sdk_hunts(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(server.ca))
-    credential = ClientSecretCredential(
-        server.tenant,
-        server.client_id,
-        server.secret,
-        authority=server.root,
-        disable_instance_discovery=True,
-        connection_verify=str(server.ca),
-    )
+    credential = server.credential()
     async with credential:
         client = GraphServiceClient(credential, SCOPE)
         client.request_adapter.base_url = f"{server.root}/v1.0"

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
-from azure.identity.aio import ClientSecretCredential
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from msgraph import GraphServiceClient
 from msgraph.generated.audit_logs.sign_ins.confirm_safe import confirm_safe_post_request_body as sign_in_safe
@@ -82,10 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 async def graph(place: Running) -> AsyncIterator[GraphServiceClient]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(place.ca))
-        credential = ClientSecretCredential(
-            place.tenant, place.client_id, place.secret, authority=place.root, disable_instance_discovery=True,
-            connection_verify=str(place.ca),
-        )  # fmt: skip
+        credential = place.credential()
         client = GraphServiceClient(credential, SCOPE)
         client.request_adapter.base_url = f"{place.root}/v1.0"
         yield client

@@ -9,7 +9,6 @@ import msal
 import pytest
 import pytest_asyncio
 import requests
-from azure.identity.aio import ClientSecretCredential
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from msgraph import GraphServiceClient
 from msgraph.generated.directory_objects.get_by_ids.get_by_ids_post_request_body import GetByIdsPostRequestBody
@@ -68,14 +67,7 @@ def trust(server: Running) -> Any:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def graph(server: Running) -> AsyncIterator[GraphServiceClient]:
-    credential = ClientSecretCredential(
-        server.tenant,
-        server.client_id,
-        server.secret,
-        authority=server.root,
-        disable_instance_discovery=True,
-        connection_verify=str(server.ca),
-    )
+    credential = server.credential()
     client = GraphServiceClient(credential, SCOPE)
     client.request_adapter.base_url = f"{server.root}/v1.0"
     yield client
@@ -85,14 +77,7 @@ async def graph(server: Running) -> AsyncIterator[GraphServiceClient]:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def beta(server: Running) -> AsyncIterator[BetaClient]:
-    credential = ClientSecretCredential(
-        server.tenant,
-        server.client_id,
-        server.secret,
-        authority=server.root,
-        disable_instance_discovery=True,
-        connection_verify=str(server.ca),
-    )
+    credential = server.credential()
     client = BetaClient(credential, SCOPE)
     client.request_adapter.base_url = f"{server.root}/beta"
     yield client

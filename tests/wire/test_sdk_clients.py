@@ -30,14 +30,7 @@ def trust(server: Running) -> Any:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def credential(server: Running) -> AsyncIterator[ClientSecretCredential]:
-    made = ClientSecretCredential(
-        server.tenant,
-        server.client_id,
-        server.secret,
-        authority=server.root,
-        disable_instance_discovery=True,
-        connection_verify=str(server.ca),
-    )
+    made = server.credential()
     async with made:
         yield made
 

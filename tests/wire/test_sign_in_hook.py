@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from azure.identity.aio import ClientSecretCredential
 from msgraph import GraphServiceClient
 from msgraph.generated.identity.conditional_access.evaluate.evaluate_post_request_body import EvaluatePostRequestBody
 from msgraph.generated.models.application_context import ApplicationContext
@@ -98,14 +97,7 @@ def test_what_if_by_the_sdk(server: Running, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def _asked(server: Running) -> dict[str, tuple[bool, list[str]]]:
-    credential = ClientSecretCredential(
-        server.tenant,
-        server.client_id,
-        server.secret,
-        authority=server.root,
-        disable_instance_discovery=True,
-        connection_verify=str(server.ca),
-    )
+    credential = server.credential()
     client = GraphServiceClient(credential, ["https://graph.microsoft.com/.default"])
     client.request_adapter.base_url = f"{server.root}/v1.0"
     body = EvaluatePostRequestBody(

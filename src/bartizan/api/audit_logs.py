@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bartizan.api.identity_protection import sets
 from bartizan.api.wire.derived import mentions
-from bartizan.api.wire.find import both
+from bartizan.api.wire.find import both, stored_page
 from bartizan.api.wire.note import note
 from bartizan.auth import audit
 from bartizan.auth.caller import Access
@@ -72,10 +72,7 @@ async def interactive(ctx: Context, query: Query) -> Page:
     """As in Graph: interactive sign-ins of users, unless the filter says which kinds are meant."""
     if not mentions(query.filter, *_SAYS_WHICH):
         query = replace(query, filter=both(INTERACTIVE, query.filter))
-    if query.top == 0:  # only the count is asked for
-        count = await ctx.store.count(sign_ins.collection.name, query.filter) if query.count else None
-        return Page([], False, None, count)
-    return await ctx.store.page(sign_ins.collection.name, query)
+    return await stored_page(ctx, sign_ins, query)
 
 
 _RISK = ("riskDetail riskLevelAggregated riskLevelDuringSignIn riskState riskEventTypes riskEventTypes_v2").split()

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from bartizan.api.wire.made import made
+from bartizan.api.wire.made import made, paged
 from bartizan.api.wire.note import Operation, note
 from bartizan.errors import BadRequest, Forbidden, NotFound
 from bartizan.extend import Answer, Can, Context, Resource, collection, never, resource, scopes
@@ -241,10 +241,7 @@ def _shown(ctx: Context, kind: type[Connector]) -> Stored:
 @connectors.on_list
 async def every(ctx: Context, query: Query) -> Page:
     """By name: the declaration lets nobody filter or sort them."""
-    behind = [name for name in sorted(CONNECTORS) if query.after is None or name > str(query.after[0])][query.skip :]
-    rows = [_shown(ctx, CONNECTORS[name]) for name in behind[: query.top]]
-    last = (rows[-1].id,) if rows else None
-    return Page(rows, len(behind) > len(rows), last, len(CONNECTORS) if query.count else None)
+    return paged(query, (_shown(ctx, kind) for kind in CONNECTORS.values()))
 
 
 @connectors.on_get

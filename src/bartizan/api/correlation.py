@@ -17,7 +17,7 @@ from bartizan.api.wire.note import note
 from bartizan.api.wire.write import check_match
 from bartizan.correlate.rank import HALF_BITS
 from bartizan.correlate.suppress import MAX_FILTER_CHARS, MAX_SUPPRESSIONS, SUPPRESSIONS, bound
-from bartizan.correlate.write import FACTS, LINKS
+from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, Conflict, NotFound
 from bartizan.extend import Answer, Can, Context, resource
 from bartizan.model import faces
@@ -101,7 +101,7 @@ async def priority_parts(ctx: Context, id: str | None, given: dict[str, Any]) ->
     assert id is not None
     row = await ctx.store.get(INCIDENTS.name, id)
     whole = {} if row is None else inner(row)
-    told = whole.get(FACTS)
+    told = whole.get(faces.CORRELATION)
     if not told:
         raise NotFound(f"Incident '{id[:100]}' was not made by correlation: its priorityScore has no parts.")
     parts = told["priority"]

@@ -6,7 +6,7 @@ Source: Microsoft Graph, resources organization and domain.
 from datetime import UTC, datetime
 from typing import Any
 
-from bartizan.api.wire.made import made
+from bartizan.api.wire.made import made, paged
 from bartizan.auth.accounts import Accounts, Tenant
 from bartizan.extend import Can, Context, collection, not_yet, resource
 from bartizan.model.times import instant
@@ -38,8 +38,7 @@ async def _told(ctx: Context) -> Stored:
 @organization.on_list
 async def every(ctx: Context, query: Query) -> Page:
     """The caller's own, and no other."""
-    rows = [] if query.skip or query.after is not None else [await _told(ctx)][: query.top]
-    return Page(rows, False, (rows[-1].id,) if rows else None, 1 if query.count else None)
+    return paged(query, [await _told(ctx)])
 
 
 @organization.on_get
@@ -71,9 +70,8 @@ async def _domain(ctx: Context) -> Stored | None:
 
 @domains.on_list
 async def every_domain(ctx: Context, query: Query) -> Page:
-    row = None if query.skip or query.after is not None else await _domain(ctx)
-    rows = [] if row is None else [row][: query.top]
-    return Page(rows, False, (rows[-1].id,) if rows else None, len(rows) if query.count else None)
+    row = await _domain(ctx)
+    return paged(query, [] if row is None else [row])
 
 
 @domains.on_get

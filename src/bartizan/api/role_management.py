@@ -5,17 +5,12 @@ An assignment is one member of one role, over the whole directory; what is eligi
 Source: Microsoft Graph, resources unifiedRoleDefinition, unifiedRoleAssignment and rbacApplication.
 """
 
-from collections.abc import Iterable, Iterator
-
-import msgspec
-
 from bartizan.api.directory_objects import roles
 from bartizan.api.wire.find import MAX_RELATED, edges
-from bartizan.api.wire.made import made
-from bartizan.errors import BadRequest, InvalidQuery
+from bartizan.api.wire.made import made, paged
+from bartizan.errors import BadRequest
 from bartizan.extend import Can, Context, collection, not_yet, resource, unserved
 from bartizan.model.ids import stable_id
-from bartizan.odata import compile_predicate
 from bartizan.store.draft import inner
 from bartizan.store.interface import Page, Query, Stored
 
@@ -73,7 +68,7 @@ def _definition(ctx: Context, role: Stored) -> Stored:
 
 
 async def _assigned(ctx: Context) -> list[Stored]:
-    """Every assignment, ordered by id."""
+    """Every assignment."""
     navigation = roles.navigations["members"]
     found: dict[str, tuple[str, str]] = {}
     for role in await _roles(ctx):
@@ -83,7 +78,7 @@ async def _assigned(ctx: Context) -> list[Stored]:
             raise BadRequest(
                 f"There are more than {MAX_RELATED} assignments of roles; ask for the members of one role."
             )
-    return [_assignment(ctx, id, *found[id]) for id in sorted(found)]
+    return [_assignment(ctx, id, *found[id]) for id in found]
 
 
 def _assignment(ctx: Context, id: str, definition: str, principal: str) -> Stored:
@@ -91,37 +86,20 @@ def _assignment(ctx: Context, id: str, definition: str, principal: str) -> Store
     return made(ctx, assignments.type, assignments.collection.name, id, said)
 
 
-def _page(rows: Iterable[Stored], query: Query) -> Page:
-    """A page of all rows there are, which come ordered by id."""
-    if query.order:
-        raise InvalidQuery("These come in order of their ids; leave out $orderby.")
-    matches = None if query.filter is None else compile_predicate(query.filter)
-    kept = [row for row in rows if matches is None or matches(msgspec.json.decode(row.doc))]
-    start = query.skip
-    if query.after is not None:
-        start = next((at for at, row in enumerate(kept) if row.id > str(query.after[0])), len(kept))
-    part = kept[start : start + query.top]
-    last = (part[-1].id,) if part else None
-    return Page(part, start + query.top < len(kept), last, len(kept) if query.count else None)
-
-
 @definitions.on_list
 async def every_definition(ctx: Context, query: Query) -> Page:
-    return _page(_unique(_definition(ctx, role) for role in await _roles(ctx)), query)
-
-
-def _unique(rows: Iterable[Stored]) -> Iterator[Stored]:
-    yield from sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
+    unique = {_template(role): role for role in await _roles(ctx)}
+    return paged(query, (_definition(ctx, role) for role in unique.values()))
 
 
 @definitions.on_get
 async def one_definition(ctx: Context, id: str) -> Stored | None:
-    return next((_definition(ctx, role) for role in await _roles(ctx) if _template(role) == id.lower()), None)
+    return next((_definition(ctx, role) for role in await _roles(ctx) if _template(role).lower() == id.lower()), None)
 
 
 @assignments.on_list
 async def every_assignment(ctx: Context, query: Query) -> Page:
-    return _page(await _assigned(ctx), query)
+    return paged(query, await _assigned(ctx))
 
 
 @assignments.on_get

@@ -43,7 +43,6 @@ SOURCE = "source"  # as who made a link: the alert's source put it there
 _BEFORE = "0001-01-01T00:00:00.0000000Z"  # version of an incident of a source of which no record has come yet
 CHUNK = 50  # alerts that one transaction moves after a merge
 LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
-FACTS = "@bartizan.correlation"  # in the incident's state: what we said of it last, and the parts of its priority
 PENDING = "correlate/pending"  # merges whose alerts have not all moved yet: (source, target)
 AHEAD = 200  # documents of a set that are read before the write; a batch has more only where many waited for one
 _UNREAD = object()
@@ -192,7 +191,7 @@ class Batch:
         before = inner(row)
         after = dict(before)
         if body is not None:
-            said = (before.get(FACTS) or {}).get("said") or {}
+            said = (before.get(faces.CORRELATION) or {}).get("said") or {}
             kept = {name for name in _OURS if before.get(name) != said.get(name)}
             after.update({name: value for name, value in body.items() if name not in kept})
         if after == before and not grown:
@@ -286,7 +285,7 @@ def _body(incident: Incident, engine: Engine, shown: Shown) -> dict[str, Any]:
     return {
         **said,
         "priorityScore": score,
-        FACTS: {
+        faces.CORRELATION: {
             "said": said,
             "priority": parts,
             "entities": [{"kind": kind, "value": value} for kind, value in entities],

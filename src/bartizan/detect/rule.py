@@ -28,7 +28,6 @@ RULES = collection(
     ),
     order="createdDateTime desc",
     created="createdDateTime",
-    versions=("beta",),
 )
 ORDERS = Collection(  # response actions that have not been ordered yet
     "ruleOrders", columns=(Column("due", "instant"), Column("rule")), order=(("due", False),), feed=False

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from bartizan.lake.plain import json_text
 from bartizan.lake.rows import Inner, TableRow, documented, first, list_of, object_of
+from bartizan.model.faces import CORRELATION
 
 _SERVICES = {
     "microsoftDefenderForEndpoint": "Microsoft Defender for Endpoint",
@@ -139,7 +140,7 @@ def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()
     status = "Active" if status == "InProgress" else status
     judged = _of(_CLASSES, inner.get("classification")) or "Undetermined"
     redirected = inner.get("redirectIncidentId")
-    correlated = object_of(inner, "@bartizan.correlation")
+    correlated = object_of(inner, CORRELATION)
     more = {name: inner[name] for name in ("priorityScore", "summary", "systemTags") if inner.get(name)}
     comments = [
         {

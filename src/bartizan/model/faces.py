@@ -41,6 +41,7 @@ MARKS = (FOLDED_INTO, FOLDED, FOLDED_FIRST, FOLDED_LAST, SUPPRESSION)
 EXCLUDED = "isExcludedFromCorrelation"  # Graph's, of createAlertInput; whoever detaches an alert says it too
 SOURCE_INCIDENT = "sourceIncidentId"  # in additionalData: the incident of its source that the source has put it into
 SUPPRESSED = "suppressed"  # a system tag
+CORRELATION = "@bartizan.correlation"  # in an incident's state: what correlation said of it, the parts of its priority
 
 STAMPED = ("createdDateTime", "lastUpdateDateTime", "lastModifiedDateTime")  # by the store, in both faces
 TODAY_WORDS = (

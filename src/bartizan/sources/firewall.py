@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, common_security_log, pairs, syslog
+from bartizan.sources import cef, common_security_log, leef, pairs, syslog
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, lines_of, objects_of, one_word
 from bartizan.sources.shape import Shape
@@ -25,7 +25,10 @@ class Firewall(Shape):
     times: ClassVar[str] = "rt start end"
 
     def lines(self, text: str) -> Iterable[dict[str, Any]]:
-        """Own fields of a line that is no CEF; none where it is not this format."""
+        """Own fields of a line that is no CEF; none where it is not this format. Of LEEF under CEF's keys too."""
+        event = leef.read(text)
+        if event is not None:
+            return [event.named()]
         line = syslog.read(text)
         found = pairs.read(line.message if "=" in line.message else text)
         if line.host is not None and len(found) > 1 and "=" not in line.host:

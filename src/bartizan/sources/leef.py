@@ -59,6 +59,10 @@ class Leef(NamedTuple):
     fields: Fields
     syslog: Syslog
 
+    def named(self) -> dict[str, Any]:
+        """The attributes, and under CEF's keys what these say."""
+        return {**_as_cef(self.fields.data, self.time, self.syslog), **self.fields.data}
+
 
 def read(text: str) -> Leef | None:
     """The event in a line; None where there is none. A header that ends early has empty parts."""
@@ -79,10 +83,13 @@ def read(text: str) -> Leef | None:
         pairs.put(data, key, value.replace("\\=", "="))
     time = dev_time(as_text(data.get("devTime")), as_text(data.get("devTimeFormat")))
     header = syslog.read(text[: head.start()])
-    beside = {name: data[key] for key, name in _CEF.items() if key in data}
-    beside |= {"rt": time, "syslogHost": header.host, "syslogTime": header.time}
     vendor, product, version, event_id = parts
-    return Leef(vendor, product, version, event_id, time, Fields(data, beside), header)
+    return Leef(vendor, product, version, event_id, time, Fields(data, _as_cef(data, time, header)), header)
+
+
+def _as_cef(data: dict[str, Any], time: str | None, header: Syslog) -> dict[str, Any]:
+    found = {name: data[key] for key, name in _CEF.items() if key in data}
+    return found | {"rt": time, "syslogHost": header.host, "syslogTime": header.time}
 
 
 def records(record: Record, *keys: str) -> list[Leef]:

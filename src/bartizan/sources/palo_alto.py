@@ -104,11 +104,6 @@ _KEYS = {
     "UserAgent": "requestClientApplication",
     "Subtype": "deviceEventClassId",
     "LogType": "cat",
-    "usrName": "suser",
-    "srcPort": "spt",
-    "dstPort": "dpt",
-    "srcPostNAT": "sourceTranslatedAddress",
-    "dstPostNAT": "destinationTranslatedAddress",
     "FileDigest": "fileHash",
     "SerialNumber": "deviceExternalId",
     "sequence": "externalId",
@@ -158,7 +153,7 @@ class PanOs(Firewall):
         if event is not None:
             said = event.fields
             names = {"LogType": said.text("Type", "cat"), "URL": (said.text("Miscellaneous") or "").strip('"') or None}
-            return [{**said.data, **names, "VendorSeverity": said.text("Severity"), "rt": event.time}]
+            return [{**event.named(), **names, "VendorSeverity": said.text("Severity")}]
         message = syslog.read(text).message.replace('\\"', '"')
         cells = csv_records.cells(message)
         if len(cells) < len(_HEAD) or cells[3].upper() not in _COLUMNS:

@@ -4,11 +4,8 @@ Source: Trend Micro Deep Security, "Syslog message formats".
 """
 
 import re
-from collections.abc import Iterable
-from typing import Any
 
 from bartizan.model.alert import Alert
-from bartizan.sources import leef
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
@@ -26,19 +23,6 @@ _MODULES = (
     (5_000_000, 5_999_999, "SuspiciousActivity"),  # web reputation
     (6_001_100, 6_001_200, "Execution"),  # application control
     (7_000_000, 7_000_999, "SuspiciousActivity"),  # device control
-)
-# Keys of CEF by which an event of LEEF is read.
-_OF_LEEF = (
-    "rt",
-    "deviceEventClassId",
-    "deviceSeverity",
-    "suser",
-    "spt",
-    "dpt",
-    "smac",
-    "dmac",
-    "syslogTime",
-    "syslogHost",
 )
 _HASHES = ("FileMD5", "FileSHA1", "FileSHA256", "fileHash")
 
@@ -71,12 +55,6 @@ class TrendDeepSecurity(Firewall):
         threat="MalwareName TrendMicroDsMalwareTarget",
         fold="dvchost dvc src dst",
     )
-
-    def lines(self, text: str) -> Iterable[dict[str, Any]]:
-        event = leef.read(text)
-        if event is None:
-            return super().lines(text)
-        return [{**event.fields.data, **{key: event.fields.raw(key) for key in _OF_LEEF}}]
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("deviceEventClassId", "name")

@@ -8,16 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from bartizan.model.alert import Alert
-from bartizan.sources import leef
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
-
-# Keys of CEF by which an event of LEEF is read.
-_OF_LEEF = ("deviceEventClassId", "deviceSeverity", "suser", "syslogTime", "syslogHost")
 
 
 class Varonis(Firewall):
@@ -44,12 +40,10 @@ class Varonis(Firewall):
     )
 
     def lines(self, text: str) -> Iterable[dict[str, Any]]:
-        event = leef.read(text)
-        if event is None:
-            return super().lines(text)
-        said = event.fields.data
-        labelled = {str(said[key]): said.get(key.removesuffix("Label")) for key in said if key.endswith("Label")}
-        return [{**labelled, **said, **{key: event.fields.raw(key) for key in _OF_LEEF}}]
+        """A label such as "cs1Label" names what "cs1" holds."""
+        found = list(super().lines(text))
+        return [{**{str(one[key]): one.get(key.removesuffix("Label")) for key in one if key.endswith("Label")}, **one}
+                for one in found]  # fmt: skip
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("name", "deviceEventClassId")

@@ -103,7 +103,7 @@ INCIDENTS = Collection(
         "displayName priorityScore",
     ),
     order=_NEWEST,
-    entities={"@bartizan.correlation/priority/detectors/detector": "detector"},  # what similar incidents are found by
+    entities={f"{faces.CORRELATION}/priority/detectors/detector": "detector"},  # what similar incidents are found by
     created="createdDateTime",
     updated="lastUpdateDateTime",
 )

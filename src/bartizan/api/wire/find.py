@@ -28,8 +28,10 @@ def rows_of(ctx: Context, resource: Resource) -> Expr | None:
 
 async def rows_page(ctx: Context, resource: Resource, query: Query) -> Page:
     """What a list reads: rows that are stored, or those that the set makes."""
-    if resource.lists is not None:
-        return await resource.lists(ctx, query)
+    return await (stored_page(ctx, resource, query) if resource.lists is None else resource.lists(ctx, query))
+
+
+async def stored_page(ctx: Context, resource: Resource, query: Query) -> Page:
     if query.top == 0:  # only the count is asked for
         count = await ctx.store.count(resource.collection.name, query.filter) if query.count else None
         return Page([], False, None, count)

@@ -102,8 +102,11 @@ def _bag_unpack(work: Work, plugin: tree.Plugin, names: Names, relation: Relatio
         told[name] = constant(
             calls.scalar_any(work, given, names, Rows()), "an argument of bag_unpack()", given.at
         ).value
-    prefix, conflict = (str(told.get(*each)) for each in ((UNPACKING[0], ""), (UNPACKING[1], "error")))
-    ignored = set(told.get(UNPACKING[2]) or [])
+    prefix, conflict, ignored = (told.get(each) for each in UNPACKING)
+    prefix, conflict = str(prefix or ""), str(conflict or "error")
+    if ignored is not None and not isinstance(ignored, list):
+        raise KqlError("bind", "bag_unpack(): ignoredProperties is an array of names", plugin.at)
+    ignored = set(ignored or [])
     kept = [each for each in relation.fields if each.id != bag.id]
     if plugin.schema is not None:
         return _as_told(work, plugin, relation, bag, kept, prefix, conflict, ignored)

@@ -195,11 +195,15 @@ def _materialize(work: Work, call: tree.Call, names: Names) -> Relation:
     return work.again(work.share(found, once=True))
 
 
+def _once(names: Sequence[str], at: int) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise KqlError("bind", f"there are two columns '{name}'", at)
+
+
 def _datatable(work: Work, node: tree.Datatable, names: Names) -> Relation:
     fields = tuple(work.field(each.name, each.type or "string") for each in node.columns)
-    for index, field in enumerate(fields):
-        if field.name in {each.name for each in fields[:index]}:
-            raise KqlError("bind", f"there are two columns '{field.name}'", node.at)
+    _once([each.name for each in fields], node.at)
     width = len(fields)
     if not width or len(node.values) % width:
         raise KqlError("bind", f"{len(node.values)} values do not fill rows of {width} columns", node.at)
@@ -235,9 +239,7 @@ def _range(work: Work, node: tree.Range, names: Names) -> Relation:
 
 def _print(work: Work, node: tree.Print, names: Names) -> Relation:
     told = [name for each in node.columns for name in each.names]
-    for index, name in enumerate(told):
-        if name in told[:index]:
-            raise KqlError("bind", f"there are two columns '{name}'", node.at)
+    _once(told, node.at)
     taken, fields, values = Taken(told), [], []
     from bartizan.hunt.binder.columns import parts
 

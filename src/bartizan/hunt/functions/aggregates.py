@@ -115,6 +115,10 @@ def _spread(function: str) -> Body:
     return lambda args, one: f"coalesce({function}({args[0]}){args.only()}, 0::DOUBLE)"
 
 
+def _bitwise(function: str) -> Body:
+    return lambda args, one: f"{function}({args[0]}){args.only()}"
+
+
 aggregate("count", "any? -> long", duckdb=_plain(_count))
 aggregate("countif", "bool -> long", duckdb=lambda args, one: _conditional(_count, 0)(args, one))
 for _type in (*NUMERIC, "timespan"):
@@ -129,8 +133,7 @@ for _name, _function in (("stdev", "stddev_samp"), ("stdevp", "stddev_pop"), ("v
     _both(_name, "real -> real", _spread(_function))
 for _name, _function in (("and", "bit_and"), ("or", "bit_or"), ("xor", "bit_xor")):
     for _type in ("int", "long"):
-        aggregate(f"binary_all_{_name}", f"{_type} -> {_type}",
-                  duckdb=_plain(lambda args, one, do=_function: f"{do}({args[0]}){args.only()}"))  # type: ignore[misc]  # fmt: skip
+        aggregate(f"binary_all_{_name}", f"{_type} -> {_type}", duckdb=_plain(_bitwise(_function)))
 
 
 def _together(function: str) -> Body:

@@ -230,7 +230,7 @@ class Gather:
         return await self._succeeded(Compare("eq", path, Literal(name.lower(), "text")))
 
     async def _succeeded(self, of: Compare) -> list[dict[str, Any]]:
-        """Who fails now and then is read by one index, at a third of the cost of asking for both."""
+        """Of the last sign-ins those that succeeded; all of them are asked for only where that leaves too few."""
         page = await self._page("signIns", RECENT, filter=of)
         found = [each for each in page if (each.get("status") or {}).get("errorCode") == 0]
         if len(page) < RECENT or len(found) == len(page):
