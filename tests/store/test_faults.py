@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,42 @@ async def test_the_log_is_bounded_under_constant_readers(tmp_path: Path, monkeyp
         await asyncio.to_thread(reader.join)
     assert largest < 4 * keep, largest
     assert await store.tenant("t").count("notes") == 300
+    await store.close()
+
+
+async def test_the_log_is_written_back_beside_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by whoever commits; and by nobody once the store is closed."""
+    monkeypatch.setattr(sqlite, "WAL_PAGES", 50)
+    threads: set[str] = set()
+    inner = sqlite._written_back
+
+    def told(connection: Any) -> None:
+        threads.add(threading.current_thread().name)
+        inner(connection)
+
+    monkeypatch.setattr(sqlite, "_written_back", told)
+    store = sqlite.SqliteStore(tmp_path / sqlite.FILE, COLLECTIONS)
+    await store.start()
+    for number in range(40):
+        await store.tenant("t").write(putting(note(f"n{number}", x="x" * 50_000)), actor="me")
+    end = time.monotonic() + 20
+    while (tmp_path / sqlite.FILE).stat().st_size < 30 * 50_000:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+    assert threads == {"bartizan-checkpoint"}
+    await store.close()
+    assert "bartizan-checkpoint" not in {each.name for each in threading.enumerate()}
+
+
+async def test_where_that_does_not_keep_up_the_writer_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "WAL_PAGES", 10**9)
+    monkeypatch.setattr(sqlite, "WAL_MOST_PAGES", 50)
+    store = sqlite.SqliteStore(tmp_path / sqlite.FILE, COLLECTIONS)
+    await store.start()
+    for number in range(40):
+        await store.tenant("t").write(putting(note(f"n{number}", x="x" * 50_000)), actor="me")
+    assert (tmp_path / sqlite.FILE).stat().st_size > 30 * 50_000
+    assert (tmp_path / "state.db-wal").stat().st_size < 20 * 50_000
     await store.close()
 
 

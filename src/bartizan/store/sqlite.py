@@ -34,8 +34,10 @@ T = TypeVar("T")
 
 FILE = "state.db"
 PAGE_BYTES = 8_192
-WAL_PAGES = 2_000  # the log is written back at 16 MB ...
-WAL_KEEP_BYTES = 64 * 2**20  # ... and its file cut to this
+WAL_PAGES = 2_000  # the log is written back at 16 MB, beside the writer ...
+WAL_MOST_PAGES = 6_000  # ... which does it itself at 48 MB, where that does not keep up
+WAL_ROUNDS = 4  # of writing back; what was written during one is little for the next
+WAL_KEEP_BYTES = 64 * 2**20  # the log's file is cut to this
 # Readers that overlap without end keep the log from starting anew. Beyond the size above writers wait for those at
 # work, while new ones read the file itself; not longer than this, and not again before ...
 WAL_WAIT_S = 0.25
@@ -146,6 +148,60 @@ class _Patience:
         return True
 
 
+class _Checkpoints:
+    """Writes the log back in a thread of its own: it takes some 5 to 60 ms, and whoever commits is not to wait for it.
+    The log begins anew only when all of it is written back, which is why there is more than one round."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._due = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.pages = 0  # of the log, after the last commit
+
+    def committed(self, connection: apsw.Connection, database: str, pages: int) -> int:
+        """SQLite's hook of a commit that wrote to the log."""
+        self.pages = pages
+        if pages >= WAL_PAGES:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="bartizan-checkpoint", daemon=True)
+                self._thread.start()
+            self._due.set()
+        return apsw.SQLITE_OK
+
+    def close(self) -> None:
+        self._closing.set()
+        self._due.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        connection: apsw.Connection | None = None
+        while self._due.wait() and not self._closing.is_set():
+            self._due.clear()
+            try:
+                if connection is None:
+                    connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+                    connection.execute("PRAGMA synchronous = FULL")
+                _written_back(connection)
+            except apsw.Error:
+                log.warning("store.sqlite.checkpoint", exc_info=True)  # what is written next says what is wrong
+                self._closing.wait(WAL_AGAIN_S)
+        if connection is not None:
+            with contextlib.suppress(apsw.Error):
+                connection.close(True)
+
+
+def _written_back(connection: apsw.Connection) -> None:
+    for _ in range(WAL_ROUNDS):
+        try:
+            pages, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            return  # another process is at it
+        if done >= pages:
+            return
+
+
 class SqlitePen:
     """The writing connection; opened again after an error that leaves it in doubt."""
 
@@ -156,12 +212,15 @@ class SqlitePen:
         self._now = now
         self._log = path.with_name(path.name + "-wal")
         self._log_due = 0.0
+        self._checkpoints: _Checkpoints | None = None
         self._db: SqliteDb | None = None
         self._open()
 
     def _open(self) -> SqliteDb:
         if self._db is None:
             self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=CACHE_KIB)
+            self._checkpoints = _Checkpoints(self._path)
+            self._db.connection.set_wal_hook(self._checkpoints.committed)
         return self._db
 
     @property
@@ -171,6 +230,9 @@ class SqlitePen:
     def lock(self) -> None:
         db = self._open()
         db.deadline = float("inf")
+        if self._checkpoints is not None and self._checkpoints.pages >= WAL_MOST_PAGES:
+            self._checkpoints.pages = 0
+            _written_back(db.connection)
         self._bound_log(db)
         db.run("BEGIN IMMEDIATE")
 
@@ -234,6 +296,9 @@ class SqlitePen:
         return ours, fatal
 
     def close(self) -> None:
+        checkpoints, self._checkpoints = self._checkpoints, None
+        if checkpoints is not None:
+            checkpoints.close()
         db, self._db = self._db, None
         if db is not None:
             with contextlib.suppress(apsw.Error):
