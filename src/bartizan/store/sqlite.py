@@ -184,8 +184,9 @@ class _Checkpoints:
                     connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
                     connection.execute("PRAGMA synchronous = FULL")
                 _written_back(connection)
-            except apsw.Error:
-                log.warning("store.sqlite.checkpoint", exc_info=True)  # what is written next says what is wrong
+            except apsw.Error as error:
+                # A full disk, say: the log stays, and what is written next tells its caller.
+                log.warning("store.sqlite.checkpoint", error=str(error))
                 self._closing.wait(WAL_AGAIN_S)
         if connection is not None:
             with contextlib.suppress(apsw.Error):
@@ -243,9 +244,15 @@ class SqlitePen:
         self._log_due = now + WAL_AGAIN_S
         db.connection.set_busy_handler(_Patience(WAL_WAIT_S))
         try:
-            db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-        except apsw.Error:
-            log.warning("store.sqlite.checkpoint", exc_info=True)  # what is written next says what is wrong
+            # For readers SQLite waits as it is told to; while another connection writes the log back it says at once
+            # that it is busy.
+            patience = _Patience(WAL_WAIT_S)
+            for tries in count():
+                (busy, _, _), *_ = db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+                if not busy or not patience(tries):
+                    break
+        except apsw.Error as error:
+            log.warning("store.sqlite.checkpoint", error=str(error))  # what is written next says what is wrong
         finally:
             db.connection.set_busy_handler(_Patience(self._lock_s))
 
