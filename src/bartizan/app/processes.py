@@ -33,7 +33,9 @@ from bartizan.settings import Settings
 
 HEADERS_S = 30  # for a client to send the head of a request, and from connecting to its first
 KEEP_ALIVE_S = 75
-SWITCH_S = 0.0001  # threads that make records of an ingest must not keep the event loop waiting for the interpreter
+# Threads that make records of an ingest must not keep the event loop waiting for the interpreter, nor the event loop a
+# writer, which holds the store's lock: it asks for the interpreter again after each statement.
+SWITCH_S = 0.0001
 GRACE_S = 10  # for running requests when the server stops
 FAREWELL_S = 0.5  # for a client to close its side of TLS then; pooled connections, which nobody reads, never do
 BIND_S = 5  # for the processes of a group whose parent was killed to let go of the port
@@ -48,6 +50,7 @@ _log = structlog.get_logger(__name__)
 
 def serve(settings: Settings) -> None:
     """The parent: binds the port, starts the children, serves as the first API process."""
+    sys.setswitchinterval(SWITCH_S)
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     quiet = sys.stderr.isatty()
@@ -97,6 +100,7 @@ def _prepare(settings: Settings) -> None:
 
 def child(role: str) -> None:
     """A process of the group, until its parent closes its standard input."""
+    sys.setswitchinterval(SWITCH_S)
     settings, handed = taken_over(sys.stdin.buffer.readline())
     logs.configure(quiet=handed.quiet)
     threading.Thread(target=_until_orphaned, daemon=True).start()
@@ -258,7 +262,6 @@ class _Server(uvicorn.Server):
 def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool, quiet: bool) -> None:
     from bartizan.app.assembly import build
 
-    sys.setswitchinterval(SWITCH_S)
     told = settings.access_log and not quiet
     access = logs.Access(logs.Out(sys.stderr.fileno()), lambda: datetime.now(UTC)) if told else None
     config = uvicorn.Config(

@@ -57,12 +57,12 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     import uvloop
 
-    os.nice(NICENESS)
     uvloop.run(_main(settings))
 
 
 async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
+        os.nice(NICENESS)  # of this thread and those to come: the writer, which holds the lock, goes on as before
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         tenants = Standing(Accounts(store)).tenants
         identity = IdentityStage(
