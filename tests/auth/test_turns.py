@@ -102,6 +102,37 @@ async def test_who_asks_much_rests_though_its_requests_never_wait() -> None:
     await asyncio.wait_for(after, 10)
 
 
+@pytest.mark.parametrize("part_of_a_bulk", [False, True])
+@pytest.mark.asyncio
+async def test_who_asks_much_begins_when_the_requests_of_others_have_ended(
+    monkeypatch: pytest.MonkeyPatch, part_of_a_bulk: bool
+) -> None:
+    monkeypatch.setattr(turns, "CALM_S", 3_600.0)
+    crowd = Crowd()
+    await asked_lately(crowd, "b")
+    async with crowd.turns.of("a", "ingest") as bulk:
+        await worked(crowd, "a", 4 * turns.CREDIT_S)
+        async with crowd.request("b", "write") as other:
+            after = asyncio.create_task(bulk.pause() if part_of_a_bulk else worked(crowd, "a", 0))
+            await asyncio.sleep(2 * turns.MAX_REST_S)
+            assert not after.done()
+            other.set()
+            await asyncio.wait_for(after, 10)
+
+
+@pytest.mark.parametrize("kind", ["write", "live"])
+@pytest.mark.asyncio
+async def test_it_does_not_wait_for_one_that_takes_long(kind: Kind) -> None:
+    crowd = Crowd()
+    await asked_lately(crowd, "b")
+    await worked(crowd, "a", 4 * turns.CREDIT_S)
+    async with crowd.request("b", kind):
+        await asyncio.wait_for(worked(crowd, "a", 0), 10)
+        crowd.clock.now += 2 * turns.CALM_S
+        await worked(crowd, "a", 4 * turns.CREDIT_S)
+        await asyncio.wait_for(worked(crowd, "a", 0), 10)
+
+
 @pytest.mark.asyncio
 async def test_who_asks_little_never_rests() -> None:
     crowd = Crowd()

@@ -1,8 +1,9 @@
 """Tenants take turns in a process: while several ask, whoever asks much waits behind itself, and nobody else does.
 
 A tenant alone is never held up. As soon as a second one asks, each runs a few requests at a time, and those that ask
-much rest, so that together they have no more than a share of the process's time: what the others notice of them is
-small then. Where all ask much, they share all of it. Whoever asks little never rests.
+much rest, so that together they have no more than a share of the process's time, and begin when nothing of those that
+ask little is under way: what the others notice of them is small then. Where all ask much, they share all of it. Whoever
+asks little never rests.
 
 Source: fair queueing, as in Demers, Keshav and Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (1989);
 the leaky bucket as a meter, as in ITU-T I.371.
@@ -11,6 +12,7 @@ the leaky bucket as a meter, as in ITU-T I.371.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Literal
@@ -31,6 +33,8 @@ SHARE = 0.25  # of the process's time, for those together that ask much, while o
 CREDIT_S = 0.01  # of work that a tenant may have ahead of its share, so that a few requests at once do not wait
 AROUND_S = 0.0002  # that a request takes before and after its turn: reading and writing HTTP
 WRITE_S = 0.0005  # at most, of a write or a federated read: most of its time it waits for the disk, or for others
+CALM_S = 0.05  # how long whoever asks much lets requests of those that ask little end before it begins all the same
+SHORT: frozenset[Kind] = frozenset({"read", "write"})  # those that are waited for so; the others take longer
 
 _Lane = tuple[str, Kind]
 
@@ -50,6 +54,9 @@ class Turns:
         self._waiting: dict[_Lane, deque[asyncio.Future[None]]] = {}
         self._asking = 1
         self._look = 0.0
+        self._light: dict[Turn, float] = {}  # requests of tenants that ask little, and when they began
+        self._held: dict[int, Callable[[], None]] = {}  # what begins when there are none
+        self._holds = 0
 
     def of(self, tenant: str, kind: Kind) -> "Turn":
         """`async with` it runs a request. TooManyRequests where too many of the tenant wait already."""
@@ -110,10 +117,37 @@ class Turns:
         rest_s = self.rest(lane, began)
         if self._asking > 1 and self._running.get(lane, 0) > SLOTS[lane[1]]:
             self._free(lane)  # a place from when it was alone; those that stay wake the queue
-        elif rest_s > 0:
-            asyncio.get_running_loop().call_later(rest_s, self._next, lane)  # nobody of the lane runs until then
+        elif rest_s > 0:  # nobody of the lane runs until then
+            asyncio.get_running_loop().call_later(rest_s, self.when_calm, partial(self._next, lane))
         else:
             self._next(lane)
+
+    def enter(self, turn: "Turn", lane: _Lane, began: float) -> None:
+        """A request begins to run."""
+        if lane[1] in SHORT and self._debts.get(lane[0], (0.0, 0.0))[0] <= CREDIT_S:
+            self._light[turn] = began
+
+    def leave(self, turn: "Turn") -> None:
+        if self._light.pop(turn, None) is not None and not self._light:
+            held, self._held = self._held, {}
+            for go in held.values():
+                go()
+
+    def when_calm(self, go: Callable[[], None]) -> None:
+        """Calls it when no short request of a tenant that asks little runs, after CALM_S at the latest. One that has
+        run for so long counts no more."""
+        now = self.clock()
+        if all(now - began >= CALM_S for began in self._light.values()):
+            go()
+            return
+        self._holds += 1
+        self._held[self._holds] = go
+        asyncio.get_running_loop().call_later(CALM_S, self._go, self._holds)
+
+    def _go(self, hold: int) -> None:
+        go = self._held.pop(hold, None)
+        if go is not None:
+            go()
 
     def _next(self, lane: _Lane) -> None:
         queue = self._waiting.get(lane)
@@ -154,13 +188,18 @@ class Turn:
         rest_s = self._turns.rest(self._lane, self._began)
         if rest_s > 0:
             await asyncio.sleep(rest_s)
+            calm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._turns.when_calm(lambda: None if calm.done() else calm.set_result(None))
+            await calm
         self._began = self._turns.clock()
 
     async def __aenter__(self) -> "Turn":
         self._began = await self._turns.begin(self._lane)
+        self._turns.enter(self, self._lane, self._began)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._turns.end(self._lane, self._began)
+        self._turns.leave(self)
