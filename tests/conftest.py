@@ -19,6 +19,12 @@ SHARED = Path(os.environ.get("BARTIZAN_SHARED", Path(__file__).resolve().parents
 DSN = os.environ.get("BARTIZAN_TEST_DSN", "postgresql://postgres@127.0.0.1:5432/test")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: whichever worker has one of them last works on alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def absent(what: str) -> None:
     if IN_CI:
         pytest.fail(f"{what}; in CI it must be there")
