@@ -14,7 +14,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import amazon, attack, leftover, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.times import first_time
 
 # The purpose before the colon of a finding's type -> category.
@@ -73,7 +73,7 @@ class GuardDuty(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "Findings", "Records", "detail", "_source")
         if not found:
-            yield line_event(record.text, "GuardDutyEvents")
+            yield from unread(record, "GuardDutyEvents")
         for fields in found:
             inner = fields.object("detail")
             finding = inner if inner.has("type", "service") else fields

@@ -156,6 +156,9 @@ class Bitdefender(Shape):
         module, what = (fields.text("module") or "").lower(), fields.text(*_WHAT.split())
         if alert.title.lower() == module:
             alert.title = _TITLES.get(module, f"GravityZone {module}")
+        state = (fields.text("status") or "").replace("_", " ")
+        if what is None and " " in state:  # portscan_blocked, uc_site_blocked
+            what = state.removeprefix(f"{module} ")
         if what is not None and what not in alert.title:
             alert.title = f"{alert.title}: {what}"
         if fields.has("severity_score"):

@@ -4,6 +4,8 @@ events of endpoints from its forwarder; the audit log.
 Source: Carbon Black Cloud API, "Alerts", "Alert Bulk Export", "Data Forwarder Data Guide", "Audit Log Events".
 """
 
+import re
+
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
@@ -36,6 +38,7 @@ class CarbonBlack(Shape):
         "org_key+severity+id threatInfo+deviceInfo workflow+device_name+reason workflow+threat_id "
         "type=cb_analytics+id type=watchlist+id type=watchlist.hit+report_id type=endpoint.event.*+org_key"
     )
+    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|(?:VMware )?Carbon ?Black", re.IGNORECASE)
     sourcetypes = ("vmware:cbc:*", "carbonblack:*", "cbc:*", "bit9:carbonblack:*")
     table = "CarbonBlackEvents"
     columns = {"OrgName": "orgName org_key", "RequestUrl": "requestUrl"}

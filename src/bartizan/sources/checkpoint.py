@@ -16,7 +16,7 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources import cef, common_security_log, leef, pairs, syslog
 from bartizan.sources.entities import account
 from bartizan.sources.evidence import Evidence, Place
-from bartizan.sources.fields import Fields, as_text, objects_of, texts_of
+from bartizan.sources.fields import Fields, as_text, objects_of, opened, texts_of
 from bartizan.sources.severity import of_five
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.times import first_time
@@ -131,6 +131,7 @@ class CheckPoint(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
+        record = opened(record)
         if isinstance(record.data, dict | list) and (found := [_flat(item) for item in objects_of(record)]):
             inside = [
                 fields for fields in found if fields.has("event.security_event", "attack_vector", "src", "product")

@@ -6,13 +6,13 @@ mapping"; IBM i, "qualified job name".
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from bartizan.extend import Event, GraphObject
+from bartizan.extend import Event, GraphObject, Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import leftover
+from bartizan.sources import cef, leef, leftover
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
@@ -129,6 +129,20 @@ _NAMES_ADDRESS = re.compile(r"(?:^|_)ip(?:$|_)|(?:IP|Ip|[Aa]ddr(?:ess)?)$|Label$
 _JOB = re.compile(r"(\d{6})/([^\s/]{1,10}/[^\s/]{1,10})", re.ASCII)  # of IBM i: number/user/name
 
 
+def lines(record: Record, names: Mapping[str, str]) -> list[Fields]:
+    """The events that a record says in CEF or LEEF; none where it says none.
+
+    They can be read by the names as well that the vendor has for the same elsewhere, in its JSON: name -> where CEF
+    says it, paths (or labels of custom fields) with commas between, of which the first that is there counts.
+    """
+    text = record.text
+    if "CEF:" not in text and "LEEF:" not in text and not text.lstrip().startswith(("0|", "1|")):
+        return []
+    found = [event.fields for event in cef.records(record)] or [event.fields for event in leef.records(record)]
+    ways = [(name, paths.split(",")) for name, paths in names.items()]
+    return [event.also({name: event.raw(*paths) for name, paths in ways}) for event in found]
+
+
 def entities(fields: Fields, evidence: Evidence) -> None:
     """Who and what the keys name; those that a vendor adds of its own are read by the vendor's source."""
     source, target = fields.text("src"), fields.text("dst")
@@ -139,7 +153,8 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     ):
         said = fields.text(name)
         if address(said) is None and "@" not in (said or ""):
-            nt_domain = fields.text(place)
+            before, _, said = (said or "").rpartition("\\")
+            nt_domain = fields.text(place) or before or None
             evidence.host(said, addresses=[fields.text(addresses)], domain=None if domain(nt_domain) else nt_domain)
         evidence.ip(said)
     for key, uid, place in (("suser", "suid", "sntdom"), ("duser", "duid", "dntdom"), ("susr", "", "")):
@@ -307,6 +322,8 @@ _BUSINESS = re.compile(
     r"|finished|completed|statistics|summary report|policy (?:change|install)|signature update|connection closed)\b",
     re.IGNORECASE,
 )
+_LURE = re.compile(r"honeypot|decept|decoy|\bcanary\b", re.IGNORECASE)  # whoever logs in there is found out...
+_TOUCHED = re.compile(r"log.?in|log.?on|audit", re.IGNORECASE)
 _LEVEL_OF_DETECTION = frozenset({"medium", "high"})
 
 
@@ -318,12 +335,12 @@ def is_detection(fields: Fields) -> bool:
         .replace("_", " ")
         .replace("-", " ")
     )
-    if _BUSINESS.search(kind):
+    product = " ".join(fields.text(key) or "" for key in ("deviceVendor", "deviceProduct", "deviceFacility"))
+    if _BUSINESS.search(kind) and not (_LURE.search(product) and _TOUCHED.search(kind)):
         return False
     said = fields.text("deviceSeverity")
     number = fields.number("deviceSeverity")
     serious = (of_cef(number) if number is not None else of_word(said)) in _LEVEL_OF_DETECTION
     if _DETECTION.search(kind):
         return serious
-    product = f"{fields.text('deviceProduct') or ''} {fields.text('deviceFacility') or ''}"
-    return serious and _DETECTOR.search(product) is not None
+    return serious and (_DETECTOR.search(product) or _LURE.search(product)) is not None

@@ -11,11 +11,11 @@ from typing import Literal
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, leftover, severity
+from bartizan.sources import attack, crowdstrike_lines, leftover, severity
 from bartizan.sources.entities import file_name, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_number, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.tables import columns, event
 from bartizan.sources.times import first_time
 
@@ -170,9 +170,9 @@ class CrowdStrike(Source):
     sourcetypes = ("crowdstrike:*", "crowdstrike", "falcon:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
-        found = objects_of(record, "resources")
+        found = objects_of(record, "resources") or crowdstrike_lines.said(record)
         if not found:
-            yield line_event(record.text, "CrowdStrikeEvents")
+            yield from unread(record, "CrowdStrikeEvents")
         for fields in found:
             kind, body = _opened(fields)
             if kind is None:

@@ -67,7 +67,7 @@ class Darktrace(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         for device in [*fields.objects("device"), *fields.objects("breachDevices"), *fields.objects("devices")]:
-            own = [address(text) for text in (*device.texts("ip"), *device.texts("ips.ip"))]
+            own = [address(text.partition("/")[0]) for text in (*device.texts("ip"), *device.texts("ips.ip"))]
             name = device.text("hostname", "devicelabel", "identifier")
             evidence.host(name, addresses=own, os=device.text("os"))
             for text in own:
@@ -80,7 +80,7 @@ class Darktrace(Shape):
                 _shown(match, evidence)
         for item in _told(fields)[:_MAX_EVENTS]:
             for value in item.objects("values"):
-                evidence.ip(value.text("ip"), ("destination",))
+                evidence.ip((value.text("ip") or "").partition("/")[0], ("destination",))
                 if value.has("did"):  # a device that it watches, by its own number
                     evidence.host(value.text("hostname"), addresses=[value.text("ip")])
                 else:

@@ -3,6 +3,7 @@
 Every source declares what marks its records (`Source.marks`, `Source.pattern`, `Source.sourcetypes`).
 """
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
@@ -113,7 +114,37 @@ def _of_text(text: str) -> str | None:
         for name, source in SOURCES.items()
         if source.pattern is not None and (match := source.pattern.search(text)) is not None
     ]
-    return max(found)[1] if found else None
+    best = max(found)[1] if found else None
+    return (_of_vendor(text) or best) if best in _FORMS else best
+
+
+_FORMS = frozenset({"cef_generic", "leef_generic"})  # what a text is of that no vendor's own pattern fits
+_MADE_BY = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|([^|]{1,80})\|([^|]{0,80})\|")
+
+
+def _of_vendor(text: str) -> str | None:
+    """By the vendor in the header of CEF or LEEF, where one source alone is of it, or of it and the product."""
+    if (made := _MADE_BY.search(text)) is None:
+        return None
+    vendor, product = _folded(made[1]), _folded(made[2])
+    by = _vendors(tuple(SOURCES.values())).get(vendor, ())
+    if len(by) > 1 or not all(name.startswith(vendor) for name in by):  # a vendor of more than the source is of
+        by = [one for one in by if product and _folded(SOURCES[one].product) == product]
+    return by[0] if len(by) == 1 else None
+
+
+@cache
+def _vendors(sources: tuple[Source, ...]) -> dict[str, list[str]]:
+    """A vendor's name -> the sources of it."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        found.setdefault(_folded(source.vendor), []).append(source.name)
+    return found
+
+
+def _folded(word: str) -> str:
+    """The first word, which is what the spellings of a company's name share: "Thinkst Applied Research"."""
+    return "".join(letter for letter in word.lower().split(" ")[0] if letter.isalnum())
 
 
 def of_sourcetype(word: str) -> str | None:

@@ -17,7 +17,7 @@ from bartizan.sources import entities as names
 from bartizan.sources.entra_id_protection import EVENTS, is_risk, place_of, risk, unwrapped
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_entities, guess_event, line_event
+from bartizan.sources.generic import guess_entities, guess_event, unread
 from bartizan.sources.graph_types import inner_form, lenient
 from bartizan.sources.sign_ins import Kind
 from bartizan.sources.tables import columns as read_columns
@@ -109,7 +109,7 @@ class EntraIdLogs(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "records", "value")
         if not found:
-            yield line_event(record.text, EVENTS)
+            yield from unread(record, EVENTS)
         for fields in found:
             yield from self._one(record, unwrapped(fields), fields)
 

@@ -15,7 +15,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import attack, severity
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, clean, content_id, inner_json, objects_of, whole
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.microsoft_alerts import PROVIDER
 from bartizan.sources.shape import Status
 from bartizan.sources.tables import declare_table, event
@@ -110,7 +110,7 @@ class EntraIdProtection(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "records", "value")
         if not found:
-            yield line_event(record.text, EVENTS)
+            yield from unread(record, EVENTS)
         for fields in found:
             row = unwrapped(fields)
             if is_risk(row):

@@ -1,6 +1,8 @@
-"""ESET PROTECT: the JSON that its syslog export writes, with detections of ESET Inspect; detections of ESET Connect.
+"""ESET PROTECT: what its syslog export writes as JSON, CEF or LEEF, with detections of ESET Inspect; detections of ESET
+Connect.
 
-Source: ESET PROTECT documentation, "Events exported to JSON format"; ESET Connect API, "List detections".
+Source: ESET PROTECT documentation, "Events exported to JSON format", "...to LEEF format", "...to
+CEF format"; ESET Connect API, "List detections".
 """
 
 import re
@@ -8,8 +10,10 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, inner_json, objects_of
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {
@@ -23,6 +27,7 @@ _WORDS: dict[str, Severity] = {
 }
 _CATEGORIES = {
     "threat_event": "Malware",
+    "eset threat event": "Malware",
     "filteredwebsites_event": "SuspiciousActivity",
     "enterpriseinspectoralert_event": "SuspiciousActivity",
     "detection_category_antivirus": "Malware",
@@ -30,6 +35,30 @@ _CATEGORIES = {
     "detection_category_vulnerability": "Exploit",
 }
 
+# The names of the JSON -> where the exports as CEF and LEEF say the same.
+_CEF = {
+    "event_type": "cat,deviceEventClassId",
+    "occured": "rt,syslogTime",
+    "severity": "deviceSeverity",
+    "hostname": "dvchost,shost,dhost",
+    "ipv4": "dvc,deviceAddress,src",
+    "source_uuid": "deviceExternalId",
+    "username": "suser,accountName,duser",
+    "processname": "processName,sproc,deviceProcessName",
+    "object_uri": "objectUri,filePath,request",
+    "hash": "hash,fileHash",
+    "action_taken": "actionTaken,act",
+    "threat_name": "threatName,Threat Name",
+    "threat_type": "threatType,Threat Type",
+    "rule_id": "ruleId,Rule ID,Rule Name",
+    "rulename": "ruleName",
+    "event": "event,msg",
+    "source_address": "sourceAddress,src",
+    "target_address": "targetAddress,dst",
+    "source_port": "sourcePort,spt",
+    "target_port": "targetPort,dpt",
+    "protocol": "protocol,proto",
+}
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -53,6 +82,8 @@ class Eset(Shape):
         words=_WORDS,
         vendor_category="event_type category",
         categories=_CATEGORIES,
+        score="deviceSeverity",
+        scale=of_cef,
         detector="rule_name rulename rule_id threat_name event typeName action",
         first="occured occurred occurTime",
         threat="threat_name",
@@ -63,6 +94,8 @@ class Eset(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """Also behind the syslog header that the export writes before the JSON."""
+        if lines := common_security_log.lines(record, _CEF):
+            return lines
         found = objects_of(record, *self.wrappers)
         begin = record.text.find("{")
         if not found and begin > 0 and isinstance(inside := inner_json(record.text[begin:].rstrip()), dict):
@@ -82,6 +115,8 @@ class Eset(Shape):
             os=fields.text("os_name"),
         )
         who = evidence.user(fields.text("username", "user", "account", "context.userName"))
+        if fields.text("action") == "Login attempt":
+            evidence.user(fields.text("target"))
         uri = fields.text("object_uri", "objectUrl", "target_address") or ""
         path = uri.removeprefix("file:///") if uri.startswith("file:///") else uri if _DRIVE.match(uri) else None
         hashes = [fields.text("hash", "sha1", "objectHashSha1")]

@@ -56,7 +56,7 @@ class Evidence(CloudEvidence):
         roles: Roles = (),
     ) -> graph.DeviceEvidence | None:
         """A device. A name with dots fills both hostName (its first label) and deviceDnsName."""
-        name = None if (name or "").lower() in ("unknown", "localhost") else name
+        name = None if (name or "").lower() in ("unknown", "localhost", "undefined") else name
         if names.address(name) is not None:
             addresses, name = [name, *addresses], None
         own, outside = names.addresses(addresses), names.address(external)

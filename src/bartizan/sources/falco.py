@@ -13,7 +13,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import attack, leftover, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.times import first_time
 
 _LINE = re.compile(
@@ -83,7 +83,7 @@ class Falco(Source):
         if not found and (line := text_output(record.text)) is not None:
             found = [line]
         if not found:
-            yield line_event(record.text, "FalcoEvents")
+            yield from unread(record, "FalcoEvents")
         for fields in found:
             if fields.has("rule", "output_fields") and fields.has("priority", "output"):
                 yield leftover.proven(self._alert(record, fields), fields.data)
@@ -147,15 +147,16 @@ def _entities(fields: Fields, seen: Fields, evidence: Evidence) -> str:
     user = evidence.user(
         seen.text("user.name", "user.loginname", "ka.user.name", "ct.user", "okta.actor.name", "github.user")
     )
+    path, parent = seen.text("proc.exepath"), seen.text("proc.pexepath")
     evidence.process(
         seen.text("proc.cmdline"),
-        name=seen.text("proc.name"),
-        path=seen.text("proc.exepath"),
+        name=None if path else seen.text("proc.name"),  # of a shell of many names ("busybox") no part of the path
+        path=path,
         pid=seen.integer("proc.pid"),
         hashes=[seen.text("proc.hash.sha256", "proc.exe_sha256")],
         user=user,
-        parent_name=seen.text("proc.pname"),
-        parent_path=seen.text("proc.pexepath"),
+        parent_name=None if parent else seen.text("proc.pname"),
+        parent_path=parent,
         parent_pid=seen.integer("proc.ppid"),
     )
     _network(seen, evidence)

@@ -435,6 +435,21 @@ _PAGING = frozenset(
     """.split()
 )
 _MAX_WRAPPINGS = 3
+# What Splunk sends of each result of a search: a webhook of an alert, the export of a search as JSON.
+_SEARCHED = frozenset(
+    "preview offset lastrow result sid search_name app owner results_link search_uri server_host".split()
+)
+
+
+def _searched(data: Any) -> Any:
+    """The result that Splunk sends; what is no such wrapping as it is."""
+    inner = data.get("result") if isinstance(data, dict) else None
+    return inner if isinstance(inner, dict) and data.keys() <= _SEARCHED else data
+
+
+def _of_splunk(keys: set[str]) -> bool:
+    """A result of a search: the line as it came, with the fields that Splunk took out of it."""
+    return "_raw" in keys and not keys.isdisjoint(("_indextime", "_cd", "splunk_server", "sourcetype"))
 
 
 def _within(data: dict[str, Any]) -> Any:
@@ -447,7 +462,9 @@ def _within(data: dict[str, Any]) -> Any:
             if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
                 return inner
     taken = keys.intersection(_TAKEN)
-    if not taken or not keys - taken <= _STAMPS:
+    if (inner := _searched(data)) is not data:
+        return inner
+    if not taken or not (keys - taken <= _STAMPS or _of_splunk(keys)):
         return None
     for name in _TAKEN:
         value = single(fields.raw(name))
@@ -455,6 +472,12 @@ def _within(data: dict[str, Any]) -> Any:
         if isinstance(inner, str | dict) and inner and (isinstance(value, str) or len(keys) > 1):
             return inner  # an object that stands alone is a record of its own form: {"Event": {...}}
     return None
+
+
+def opened(record: Record) -> Record:
+    """The record; of a line that ends in a JSON object, behind a header such as that of Syslog, with it as its data."""
+    data = _behind_header(record.text) if record.data is None else None
+    return record if data is None else msgspec.structs.replace(record, data=data)
 
 
 def _behind_header(text: str) -> Any:
@@ -498,7 +521,7 @@ def lines_of(record: Record) -> list[str]:
     if record.data is None:
         return [record.text]
     items = record.data[:MAX_ITEMS] if isinstance(record.data, list) else [record.data]
-    found = (_within(item) for item in items if isinstance(item, dict))
+    found = (_within(_searched(item)) for item in items if isinstance(item, dict))
     return [text for text in found if isinstance(text, str)]
 
 
@@ -507,7 +530,7 @@ def texts_of(record: Record, *keys: str) -> list[str]:
     if not isinstance(record.data, dict | list):
         return [record.text]
     items = record.data[:MAX_ITEMS] if isinstance(record.data, list) else [record.data]
-    found = (Fields(item).text(*keys, *_TEXT_KEYS) for item in items)
+    found = (Fields(_searched(item)).text(*keys, *_TEXT_KEYS) for item in items)
     return [text for text in found if text is not None]
 
 

@@ -14,7 +14,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import entities as names
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_INNER_JSON_CHARS, Fields, inner_json, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.google_activity import Activity, activities, alert, name_entities, signed_in, verdict
 from bartizan.sources.shape import Shape
 from bartizan.sources.tables import columns, event
@@ -103,7 +103,7 @@ class GcpAudit(Shape):
                 yield from signed_in(seen, "google_workspace")  # the reports' own ids: the same sign-in is one
             yield from self.event(fields)
         if not found:
-            yield line_event(record.text, self.table)
+            yield from unread(record, self.table)
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         payload, evidence = fields.object("protoPayload"), Evidence()

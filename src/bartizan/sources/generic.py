@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bartizan.extend import Event, GraphObject, Record, Source
+from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import syslog
+from bartizan.sources import cef, leef, syslog
 from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -142,11 +142,26 @@ def line_event(text: str, table: str) -> Event:
     return event("Syslog", line.time, columns, evidence, rest)
 
 
-def unplaced(record: Record, table: str) -> Iterator[Event]:
+def unread(record: Record, table: str) -> Iterator[Alert | Event | GraphObject]:
+    """A record in which a source finds nothing of its own form: what it says in CEF or LEEF, as products that ship JSON
+    do as well where a collector asks for it; else the line as an event of the table.
+    """
+    if "CEF:" in record.text and cef.records(record):
+        yield from SOURCES["cef_generic"].normalise(record)
+    elif "LEEF:" in record.text and leef.records(record):
+        yield from SOURCES["leef_generic"].normalise(record)
+    else:
+        yield line_event(record.text, table)
+
+
+def unplaced(record: Record, table: str) -> Iterator[Alert | Event | GraphObject]:
     """A record that a source cannot read at all, as events of its table."""
     items = record.data if isinstance(record.data, list) else [record.data]
     for item in items or [None]:
-        yield guess_event(Fields(item), table) if isinstance(item, dict) else line_event(record.text, table)
+        if isinstance(item, dict):
+            yield guess_event(Fields(item), table)
+        else:
+            yield from unread(record, table)
 
 
 class Generic(Source):

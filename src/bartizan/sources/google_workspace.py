@@ -11,7 +11,7 @@ from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.google_activity import Activity, activities, alert, name_entities, signed_in, verdict
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.tables import event
@@ -128,7 +128,7 @@ class GoogleWorkspace(Shape):
                 yield from signed_in(item, self.name)
                 yield _row(item, fields)
         if not found:
-            yield line_event(record.text, self.table)
+            yield from unread(record, self.table)
 
 
 def _activities(fields: Fields) -> Iterator[Activity]:

@@ -96,12 +96,15 @@ class Kaspersky(Shape):
         if "web" in kind or "://" in (name or ""):
             evidence.url(f"{folder.rstrip('/')}/{name}" if folder and name and "://" in folder else name)
             evidence.url(fields.text("Web address", "URL", "Object"))
+        elif folder is None and "\\" in (name or ""):
+            evidence.file(None, name, hashes)
         else:
             evidence.file(name, folder, hashes)
         evidence.url(fields.text("Web address", "URL"))
         program, place = fields.text("Name"), fields.text("Application path", "Process path")
         if place is not None:
-            path = f"{place.rstrip(chr(92))}\\{program}" if program else place
+            whole = program is None or place.lower().endswith((".exe", f"\\{program.lower()}"))
+            path = place if whole else f"{place.rstrip(chr(92))}\\{program}"
             evidence.process(path=path, pid=fields.integer("Process ID"), user=user)
         evidence.malware(_threat(fields), fields.text("Type"))
 
@@ -119,7 +122,7 @@ class Kaspersky(Shape):
         alert.severity = (number if number != "unknown" else None) or _WORDS.get((word or "").lower()) or guess
         alert.vendor_severity = word or said or None
         alert.detector_id = fields.text("eventId", "deviceEventClassId") or kind
-        alert.category = "Malware" if threat else "SuspiciousActivity"
+        alert.category = "Malware" if threat or found else "SuspiciousActivity"
         alert.categories = [alert.category]
         alert.product = fields.text("Application", "deviceProduct") or self.product
         alert.fingerprint = (kind or "", fields.text("Computer", "dhost") or "", fields.text("Object name") or "")
@@ -138,7 +141,7 @@ def _threat(fields: Fields) -> str | None:
         return fields.text("Detected", "Threat name", "Virus name", "cs1")
     if fields.has("deviceVendor"):
         virus = "VIRUS" in (fields.text("deviceEventClassId") or "")
-        return fields.text("VName", "Virus name") or (fields.text("cs1") if virus else None)
+        return fields.text("VName", "VirusName", "Virus name") or (fields.text("cs1") if virus else None)
     return fields.text("Detected", "Threat name", "Virus name", "Name")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
+from bartizan.sources import syslog
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.shape import Paths, Shape
@@ -141,9 +142,13 @@ class Keycloak(Shape):
 def _spoken(text: str, around: Fields) -> Fields:
     """The pairs that a line says, beside what the log's envelope says; details are among them."""
     shown = text[:_MAX_LINE_CHARS]
+    head = syslog.read(shown)
     pairs = {name: quoted or bare for name, quoted, bare in _PAIR.findall(shown)} if _EVENT.search(shown) else {}
-    at = _LINE_TIME.match(shown)
-    line = {"timestamp": at[0].replace(",", ".")} if at is not None else {}
+    at = _LINE_TIME.match(head.message)
+    # The server writes local time without its zone, a header in front of that says which instant it was.
+    said = head.time or (at[0].replace(",", ".") if at is not None else None)
+    line = {"timestamp": said} if said is not None else {}
+    line |= {"host.name": head.host} if head.host is not None and not around else {}
     return Fields({"message": shown, **around.data, **line, **pairs})
 
 

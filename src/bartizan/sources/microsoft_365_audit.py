@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
 from bartizan.sources.fields import Fields, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.tables import declare_table
 from bartizan.sources.unified_audit import audit, is_audit
 
@@ -32,7 +32,7 @@ class Microsoft365Audit(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "value", "records", "Records")
         if not found:
-            yield line_event(record.text, _TABLE)
+            yield from unread(record, _TABLE)
         for fields in found:
             row = _unwrapped(fields)
             if is_audit(row):

@@ -15,7 +15,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import attack, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, clean, content_id, inner_json, objects_of, whole
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.graph_types import lenient
 from bartizan.sources.microsoft_alerts import (
     PROVIDER,
@@ -66,7 +66,7 @@ class DefenderXdr(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, "records", "value")
         if not found:
-            yield line_event(record.text, "DefenderEvents")
+            yield from unread(record, "DefenderEvents")
         for fields in found:
             yield from self.one(record, fields)
 

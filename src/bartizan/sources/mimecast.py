@@ -12,7 +12,7 @@ from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import pairs
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, objects_of, opened
 from bartizan.sources.shape import Paths, Shape
 
 # Kinds of log that are written because something was found.
@@ -66,6 +66,7 @@ class Mimecast(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """Objects, or the older lines of `key=value` between bars."""
+        record = opened(record)
         if record.data is not None:
             inner = [key for key in self.wrappers[2:] if Fields(record.data).has(f"data.{key}")]
             return objects_of(record, *(f"data.{key}" for key in inner), *self.wrappers)

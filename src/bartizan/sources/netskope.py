@@ -1,13 +1,41 @@
 """Netskope: alerts of its platform; page, application and audit events.
 
-Source: Netskope REST API v2, "Events and alerts": alert types and fields.
+Source: Netskope REST API v2, "Events and alerts": alert types and fields; Netskope Cloud Exchange, "Syslog plugin for
+Log Shipper" (its CEF).
 """
 
+import re
+from collections.abc import Iterable
+
+from bartizan.extend import Record
+from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
+# The names of the JSON -> where the CEF of Cloud Exchange says the same.
+_CEF = {
+    "alert_type": "alertType,deviceEventClassId",
+    "alert_name": "alertName,name",
+    "severity": "deviceSeverity",
+    "user": "suser,duser",
+    "srcip": "src",
+    "dstip": "dst",
+    "srcport": "spt",
+    "dstport": "dpt",
+    "activity": "act",
+    "app": "requestClientApplication,sourceServiceName,destinationServiceName",
+    "url": "url,request",
+    "file_name": "dlpFile,fname",
+    "file_size": "fsize",
+    "timestamp": "timestamp,rt,start,end,syslogTime",
+    "md5": "md5,fileHash",
+}
+# What Cloud Exchange calls the classes of events; every other class of its CEF is a kind of alert.
+_EVENT_CLASSES = frozenset(
+    "application audit page infrastructure network incident connection endpoint clientstatus".split()
+)
 _CATEGORIES = {
     "malware": "Malware",
     "malsite": "CommandAndControl",
@@ -33,6 +61,7 @@ class Netskope(Shape):
         "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey "
         "_id+alert_type+alert_name _id+dlp_incident_id traffic_type+access_method+userip"
     )
+    pattern = re.compile(r"CEF:\s?\d{1,2}\|Netskope\|")
     sourcetypes = ("netskope:*", "netskope")
     table = "NetskopeEvents"
     columns = {"EventType": "type alert_type", "Activity": "activity audit_log_event", "App": "app"}
@@ -54,7 +83,13 @@ class Netskope(Shape):
         fold="user userkey alert_name app",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        return common_security_log.lines(record, _CEF) or super().read(record)
+
     def is_alert(self, fields: Fields) -> bool:
+        if fields.has("deviceVendor"):
+            kind = (fields.text("deviceEventClassId") or "").lower()
+            return kind.replace(" ", "").replace("_", "") not in _EVENT_CLASSES
         if fields.text("type") == "admin_audit_logs" or fields.has("audit_log_event"):
             return False
         return (

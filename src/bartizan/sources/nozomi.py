@@ -1,6 +1,6 @@
 """Nozomi Networks: alerts, assets and vulnerabilities of Guardian, the Central Management Console and Vantage.
 
-Source: Nozomi Networks Open API, "Alerts"; "Data integration: CEF"; Vantage webhooks.
+Source: Nozomi Networks Open API, "Alerts"; "Data integration" (CEF, LEEF); Vantage webhooks.
 """
 
 import re
@@ -8,19 +8,19 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import cef
+from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
-# The names of the JSON -> where CEF says the same.
+# The names of the JSON -> where CEF and LEEF say the same.
 _CEF = {
-    "name": "name",
+    "name": "name,eventName,flexString3",
     "type_id": "deviceEventClassId",
     "risk": "deviceSeverity",
-    "description": "msg",
-    "time": "start",
+    "description": "msg,message",
+    "time": "start,rt,end",
     "ip_src": "src",
     "ip_dst": "dst",
     "port_src": "spt",
@@ -44,7 +44,7 @@ class Nozomi(Shape):
         "event_type=assets+appliance_hosts event_type=alerts+risk type_id=*:*+type_name+risk "
         "event_type=*+appliance_host+mac_src"
     )
-    pattern = re.compile(r"CEF:\s?\d{1,2}\|Nozomi")
+    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|Nozomi[^|]{0,40}\|")
     sourcetypes = ("nozomi", "nozomi:*")
     table = "NozomiEvents"
     columns = {"EventKind": "event_type", "Sensor": "appliance_host"}
@@ -71,12 +71,8 @@ class Nozomi(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        """Also of the CEF form, by the names of the JSON."""
-        lines = [event.fields for event in cef.records(record)]
-        if lines:
-            names = {name: [line.raw(key) for line in lines] for name, key in _CEF.items()}
-            return [line.also({name: names[name][at] for name in names}) for at, line in enumerate(lines)]
-        return super().read(record)
+        """Also of CEF and LEEF, by the names of the JSON."""
+        return common_security_log.lines(record, _CEF) or super().read(record)
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("event_type", "type_id", "type_name") or (fields.has("id") and fields.has("risk"))

@@ -14,7 +14,7 @@ from bartizan.model.countries import country_code
 from bartizan.sources import attack, severity
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.sign_ins import Code, Risk, SignIn, Step, sign_in
 from bartizan.sources.tables import columns as read_columns
 from bartizan.sources.tables import event
@@ -84,7 +84,7 @@ class Okta(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = [_unwrapped(fields) for fields in objects_of(record, "data.events", "events", "detail")]
         if not found:
-            yield line_event(record.text, "OktaSystemLog")
+            yield from unread(record, "OktaSystemLog")
         for row in found:
             kind = row.text("eventType")
             if kind is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, cef
+from bartizan.sources import attack, common_security_log
 from bartizan.sources.entities import domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
@@ -17,34 +17,35 @@ from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape, Status
 
 _STATUSES: dict[str, Status] = {"status010new": "new", "status020underinvestigation": "inProgress"}
-# Keys and labels of CEF -> the names that the API has for the same.
+# The names of the API -> the keys and labels under which CEF and LEEF say the same.
 _CEF = {
-    "deviceEventClassId": "source",
-    "cat": "category",
-    "externalId": "alert_id",
-    "end": "detection_timestamp",
-    "shost": "host_name",
-    "suser": "user_name",
-    "Initiated by": "actor_process_image_name",
-    "Initiator CMD": "actor_process_command_line",
-    "initiatorPath": "actor_process_image_path",
-    "initiatorSha256": "actor_process_image_sha256",
-    "CGO name": "causality_actor_process_image_name",
-    "CGO CMD": "causality_actor_process_command_line",
-    "cgoSha256": "causality_actor_process_image_sha256",
-    "filePath": "action_file_path",
-    "fileHash": "action_file_sha256",
-    "src": "action_local_ip",
-    "spt": "action_local_port",
-    "dst": "action_remote_ip",
-    "dpt": "action_remote_port",
-    "request": "alert_link",
+    "source": "deviceEventClassId",
+    "category": "cat",
+    "alert_id": "externalId",
+    "detection_timestamp": "end,rt",
+    "host_name": "shost",
+    "user_name": "suser",
+    "actor_process_image_name": "Initiated by",
+    "actor_process_command_line": "Initiator CMD",
+    "actor_process_image_path": "initiatorPath",
+    "actor_process_image_sha256": "initiatorSha256",
+    "causality_actor_process_image_name": "CGO name",
+    "causality_actor_process_command_line": "CGO CMD",
+    "causality_actor_process_image_sha256": "cgoSha256",
+    "action_file_path": "filePath",
+    "action_file_sha256": "fileHash",
+    "action_local_ip": "src",
+    "action_local_port": "spt",
+    "action_remote_ip": "dst",
+    "action_remote_port": "dpt",
+    "alert_link": "request",
 }
+_AUDIT = "Management Audit Logs"  # what administrators did, in the same form
 _FALSE = ("FALSE_POSITIVE", "DUPLICATE", "KNOWN_ISSUE")
 _EVENTS = 100
 _MAX_TEXT = 16_384
 _COMMAND = re.compile(r"Command line:\s+(\S.{0,8000})", re.DOTALL)
-_QUOTED = re.compile(r'"([^"]{1,256})"')
+_QUOTED = re.compile(r"\"([^\"]{1,256})\"|'([^']{1,256})'")
 _PROGRAM = re.compile(r"(?<![\\/\w.-])([\w-]{1,80}\.exe)\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
 
@@ -62,7 +63,7 @@ class CortexXdr(Shape):
         "alert_id+event_type+actor_process_image_name alert_id+action_local_ip+action_remote_ip "
         "alert_id+agent_install_type"
     )
-    pattern = re.compile(r"CEF:\d\|Palo Alto Networks\|Cortex XDR")
+    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|Palo Alto Networks\|Cortex XDR")
     sourcetypes = ("pan:xdr*", "cortex:xdr*", "pan:cortex*", "paloalto:cortex*")
     table = "CortexXdrEvents"
     columns = {"EndpointId": "endpoint_id", "CaseId": "case_id"}
@@ -92,16 +93,18 @@ class CortexXdr(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        for event in cef.records(record):
-            said = {name: event.fields.raw(key) for key, name in _CEF.items()}
-            users = _QUOTED.findall(event.fields.text("suser") or "")  # of several, a list as in JSON, not escaped
-            yield event.fields.also(said | ({"users": users, "user_name": None} if users else {}))
+        for event in common_security_log.lines(record, _CEF):
+            users = _QUOTED.findall(event.text("suser") or "")  # of several, a list as in JSON or Python, not escaped
+            found = [double or single for double, single in users]
+            yield event.also({"users": found, "user_name": None}) if found else event
         for page in objects_of(record):
             inner = page.objects("reply.alerts", "alerts.data") or [page]
             yield from inner
 
     def is_alert(self, fields: Fields) -> bool:
         """Also an event of an alert that comes apart from it: it has the alert's id and adds to its evidence."""
+        if fields.text("deviceEventClassId") == _AUDIT:
+            return False
         return fields.has("alert_id", "external_id", "incident_id") or super().is_alert(fields)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:

@@ -1,6 +1,7 @@
 """Proofpoint TAP and Protection on Demand: messages and clicks that TAP judged are alerts, other mail logs events.
 
-Source: Proofpoint, "Threat Insight Dashboard: SIEM API", "Proofpoint on Demand: log API".
+TAP also sends each as one line of syslog, with the names of its JSON as structured data.
+Source: Proofpoint, "Threat Insight Dashboard: SIEM API" (also its syslog format), "Proofpoint on Demand: log API".
 """
 
 import re
@@ -8,12 +9,26 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources import pairs, syslog
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.shape import Paths, Shape, Status
 
 _LISTS = ("messagesDelivered", "messagesBlocked", "clicksPermitted", "clicksBlocked")
+# MSGID of TAP's syslog -> the list of its JSON that holds the same.
+_SYSLOG = {
+    "MSGDLV": "messagesDelivered",
+    "MSGBLK": "messagesBlocked",
+    "CLKPER": "clicksPermitted",
+    "CLKBLK": "clicksBlocked",
+}
+_TAP = re.compile(r"\[tap(?:msg|clk)@\d{1,10} ")
+# Of the lines of its filters: the names of the JSON -> theirs.
+_FILTER = {"sender": "from", "recipient": "to", "connection.ip": "ip", "messageID": "hdr_mid", "malware": "virusname"}
+_FILTERED = re.compile(
+    r"\b(?:rprt|info) s=\w+ .{0,120}?\bmod=\w+ |\bmod=(?:mail|session|av|spam|judge) .{0,200}?\bs=\w+"
+)
 _SCORES = ("malwareScore", "phishScore", "impostorScore", "spamScore")
 _STATUSES: dict[str, Status] = {"cleared": "resolved", "falsepositive": "resolved", "active": "new"}
 _KINDS = {"malware": "Malware", "phish": "Phishing", "impostor": "Phishing", "spam": "SuspiciousActivity"}
@@ -33,7 +48,7 @@ class Proofpoint(Shape):
         "event_count+false_positive_count queryEndTime+clicksBlocked queryEndTime+messagesBlocked "
         "audit.user+audit.resourceType+guid"
     )
-    pattern = re.compile(r"CEF:\d\|Proofpoint\||\bmod=(?:mail|session|av|spam|judge) .{0,200}?\bs=\w+")
+    pattern = re.compile(r"\[tap(?:msg|clk)@\d{1,10} .{0,4000}|CEF:\d\|Proofpoint\||" + _FILTERED.pattern)
     sourcetypes = ("pps_*", "proofpoint:*", "pps:*", "proofpoint")
     table = "ProofpointEvents"
     columns = {"Guid": "GUID guid", "Kind": "type eventType", "Disposition": "disposition"}
@@ -58,6 +73,16 @@ class Proofpoint(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """An answer of the SIEM API has four lists, whose names say what became of the messages and clicks."""
+        for text in lines_of(record):
+            if _TAP.search(text):
+                line = syslog.read(text)
+                kind = _SYSLOG.get(line.message_id or "")
+                yield from (Fields(said, {"eventType": kind}) for said in line.structured.values())
+            elif _FILTERED.search(text):
+                line = syslog.read(text)
+                said = pairs.read(line.message)
+                names = {name: said.get(key) for name, key in _FILTER.items()}
+                yield Fields(said, names | {"timestamp": line.time, "host": line.host})
         for one in objects_of(record, *self.wrappers):
             if one.has(*_LISTS):
                 for name in _LISTS:
@@ -66,13 +91,17 @@ class Proofpoint(Shape):
                 yield one
 
     def is_alert(self, fields: Fields) -> bool:
+        if fields.has("mod"):  # a step of the filtering, of which the log has many to a message
+            return False
         return fields.has(*_SCORES, "threatsInfoMap", "threatID", "classification")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         threats = fields.objects("threatsInfoMap")
         links = [one.text("threat") for one in threats if (one.text("threatType") or "").lower() == "url"]
         links.append(fields.text("url"))
-        for recipient in fields.texts("recipient", "toAddresses", "envelope.rcpts", "to")[:_MAX_PARTS]:
+        for recipient in _each(fields.texts("recipient", "toAddresses", "envelope.rcpts", "to")) or (
+            [None] if fields.has("mod") else []
+        ):
             evidence.message(
                 fields.text("GUID", "guid"),
                 internet_id=fields.text("messageID", "msg.header.message-id"),
@@ -97,6 +126,7 @@ class Proofpoint(Shape):
             evidence.file(part.text("filename", "detectedName", "labeledName"), None, hashes)
             for each in part.objects("urls"):
                 evidence.url(each.text("url"))
+        evidence.malware(fields.text("malware"))
         for text in addresses_in(fields.text("data")):
             evidence.ip(text)
 
@@ -109,6 +139,11 @@ class Proofpoint(Shape):
         alert.severity = _level(fields, (word or kind or "").lower(), score)
         name = (word or kind or "judged").capitalize()
         alert.title = f"{name} {'click' if fields.has('clickTime') else 'message'}: {alert.title}"
+
+
+def _each(texts: list[str]) -> list[str | None]:
+    """Recipients: a list, in syslog one text with commas between."""
+    return [part.strip() for text in texts[:_MAX_PARTS] for part in text.split(",")[:_MAX_PARTS] if part.strip()]
 
 
 def _worst(fields: Fields) -> tuple[str | None, float]:

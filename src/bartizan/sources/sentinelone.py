@@ -15,7 +15,7 @@ from bartizan.sources import attack, cef, leftover, severity
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.sentinelone_events import activity, telemetry
 from bartizan.sources.times import first_time
 
@@ -96,7 +96,7 @@ class SentinelOne(Source):
         if not found:
             found = objects_of(record, "data.alerts", "data") if _is_page(record.data) else objects_of(record)
         if not found:
-            yield line_event(record.text, "SentinelOneEvents")
+            yield from unread(record, "SentinelOneEvents")
         for fields in found:
             if fields.has("activityType"):
                 yield activity(fields)
@@ -504,10 +504,11 @@ def _of_cef(event: cef.Cef) -> Fields:
     at = said.text("rt", "start") or ""
     match = _CEF_TIME.fullmatch(at)
     at = f"{match[1]} {match[2]}" if match is not None else at
-    names: dict[str, Any] = {"createdAt": at, "agentComputerName": said.raw("sourceHostName", "shost", "dvchost")}
+    names: dict[str, Any] = {"createdAt": at, "agentComputerName": said.raw("shost", "dhost", "dvchost")}
     if "threat" in event.name.lower() and said.has("fileHash", "filePath", "fileName"):
         names |= {
-            "fileDisplayName": said.raw("fileName", "fname") or event.name,
+            "fileDisplayName": said.text("fname") or file_name(said.text("filePath")) or event.name,
+            "description": event.name,
             "fileContentHash": said.raw("fileContentHash", "fileHash"),
             "agentIp": said.raw("src"),
             "username": said.raw("sourceUserName", "suser"),

@@ -23,7 +23,7 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack, leftover
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.severity import of_hundred, of_word
 from bartizan.sources.tables import TABLES, declare_table
 from bartizan.sources.tables import columns as read_columns
@@ -147,7 +147,7 @@ class Shape(Source):
                     continue
             yield from self.event(fields)
         if not found:
-            yield line_event(record.text, self.table)
+            yield from unread(record, self.table)
 
     def made(self, record: Record, fields: Fields) -> Alert:
         """The alert that `alert` says, with its entities, after `finish`."""

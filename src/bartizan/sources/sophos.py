@@ -1,15 +1,20 @@
 """Sophos Central: events and alerts of its SIEM API, and detections of its Data Lake.
 
-Source: Sophos Central SIEM Integration API, "alerts", "events"; Sophos, "Threat Analysis Center: detections".
+Its script for SIEMs writes the events as JSON, as CEF or as `key="value"`; what it takes out of the sentence of an
+event, the name of a threat, stands in CEF where the name of the event is meant.
+Source: Sophos Central SIEM Integration API, "alerts", "events"; Sophos, "Sophos-Central-SIEM-Integration" (README,
+CEF mapping); "Threat Analysis Center: detections".
 """
 
 import re
+from collections.abc import Iterable
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, leftover
+from bartizan.sources import attack, common_security_log, leftover, pairs
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, lines_of
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
@@ -24,6 +29,19 @@ _GROUPS = {
 }
 _AT = re.compile(r"'([^']{1,256})' (?:at|in) '([^']{1,1024})'")
 _NOBODY = "n/a"
+_PAIRS = re.compile(r'\b(?:endpoint_id|customer_id|datastream)="')
+# The names of the JSON -> where CEF says the same.
+_CEF = {
+    "type": "deviceEventClassId",
+    "severity": "deviceSeverity",
+    "when": "end,rt",
+    "created_at": "rt",
+    "location": "dhost,shost",
+    "source": "suser",
+    "source_info.ip": "source_info_ip,src",
+    "threat": "threat,detection_identity_name",
+}
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NO_SEVERITY = "none"  # of what is done by the product itself; else the word says that nothing is said
 
 
@@ -36,6 +54,11 @@ class Sophos(Shape):
         "customer_id+detection_id_dedup source_info+endpoint_id+type type=event::*+id "
         "sensor.type+severity+detectionRule managedAgent+raisedAt "
         "endpoint_id+detection_id_dedup ioc_detection_id+endpoint_id"
+    )
+    pattern = re.compile(
+        r"CEF:\s?\d{1,2}\|sophos\|sophos central\|"
+        r'|\b(?:endpoint_id|customer_id|datastream)="[^"]{0,80}";.{0,2000}?\btype="Event::[^"]{1,80}"',
+        re.IGNORECASE,
     )
     sourcetypes = ("sophos:central:*", "sophos_events", "sophos_alerts", "sophos:edr*", "sophos:xdr*")
     table = "SophosEvents"
@@ -58,13 +81,20 @@ class Sophos(Shape):
         fold="endpoint_id dhost meta_hostname type",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        found = common_security_log.lines(record, _CEF) or list(super().read(record))
+        if not found:
+            texts = [text for text in lines_of(record) if _PAIRS.search(text)]
+            found = [Fields({key: _bare(value) for key, value in pairs.read(text).items()}) for text in texts]
+        return found
+
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("name", "type", "ioc_detection_id", "threat", "detectionRule", "ruleName") and fields.has(
             "endpoint_id", "id", "severity"
         )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        own = fields.text("source_info.ip", "meta_ip_address", "data.source_info.ip")
+        own = fields.text("source_info.ip", "source_info_ip", "meta_ip_address", "data.source_info.ip")
         external = fields.text("meta_public_ip")
         evidence.host(
             fields.text("dhost", "location", "meta_hostname", "data.endpoint_hostname", "managedAgent.name")
@@ -79,6 +109,7 @@ class Sophos(Shape):
         evidence.ip(external)
         named = fields.text("source") or ""
         user = evidence.user(named if "\\" in named or "@" in named else None)
+        evidence.file(None, fields.text("filePath"), [fields.text("appSha256", "fileHash")])
         for path in ("suser", "meta_username", "username", "target_username", "subject_username", "user_id"):
             name = fields.text(path)
             if name is not None and name.lower() != _NOBODY:
@@ -109,6 +140,8 @@ class Sophos(Shape):
             evidence.ip(fields.text(path), ("destination",))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.has("deviceVendor") and fields.has("threat"):
+            alert.title = f"{_sentence(alert.detector_id)}: {fields.text('threat')}"
         if fields.raw("severity") == _NO_SEVERITY:
             alert.severity, alert.vendor_severity = "informational", _NO_SEVERITY
         found = attack.tactics(
@@ -116,6 +149,17 @@ class Sophos(Shape):
         )
         if found:
             alert.category, alert.categories = found[0], found
+
+
+def _bare(value: object) -> object:
+    """`key="value"; ` leaves the mark at the end of a value that is not quoted."""
+    return value.rstrip("; ") if isinstance(value, str) else value
+
+
+def _sentence(kind: str | None) -> str:
+    """Event::Endpoint::Threat::CleanupFailed in words: "Threat cleanup failed"."""
+    said = [_HUMP.sub(" ", part) for part in (kind or "").split("::")[2:]]
+    return " ".join(said).capitalize() or "Event"
 
 
 def _guards(fields: Fields, own: str | None, evidence: Evidence) -> None:

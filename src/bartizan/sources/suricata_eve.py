@@ -13,7 +13,7 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack, severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, inner_json, joined, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time
 
@@ -173,7 +173,7 @@ class Suricata(Source):
         if not found and (line := fast_log(record.text)) is not None:
             found = [line]
         if not found:
-            yield line_event(record.text, "SuricataEvents")
+            yield from unread(record, "SuricataEvents")
         for fields in found:
             eve = _inside(fields)
             kind, signature = eve.text("event_type"), eve.text("alert.signature_id", "alert.signature")

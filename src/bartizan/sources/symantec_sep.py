@@ -1,6 +1,8 @@
-"""Broadcom Symantec Endpoint Protection: the logs that its manager forwards, `Name: value` between commas.
+"""Broadcom Symantec Endpoint Protection: the logs that its manager forwards, `Name: value` between commas, or as CEF
+where a collector wrote them so.
 
-Source: Broadcom, "External logging settings and log event severity levels for Symantec Endpoint Protection Manager".
+Source: Broadcom, "External logging settings and log event severity levels for Symantec Endpoint Protection Manager";
+ArcSight, "SmartConnector for Symantec Endpoint Protection DB" (device event mapping to CEF).
 """
 
 import re
@@ -9,12 +11,24 @@ from typing import Any
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import csv_records, pairs, syslog
+from bartizan.sources import common_security_log, csv_records, pairs, syslog
 from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of, objects_of
+from bartizan.sources.severity import of_cef, of_word
 from bartizan.sources.shape import Paths, Shape
 
+# The labels of the log -> where CEF says the same.
+_CEF = {
+    "Risk_name": "Risk name,threatName,malwareName,virusName,Virus Name,Threat Name",
+    "CIDS_Signature_string": "Signature Name,signatureName",
+    "Actual_action": "act,Actual action",
+    "Event_time": "start,rt,end,syslogTime",
+    "End_Time": "end,rt",
+    "host": "dhost,shost,dvchost",
+    "Event_Description": "msg,reason",
+    "kind": "name",
+}
 _NO_HASH = "0" * 64
 _ACTIVITY = 3  # cells without labels
 _PATH = re.compile(r"[A-Za-z]:[\\/]|/REGISTRY/", re.IGNORECASE)
@@ -56,18 +70,20 @@ class SymantecSep(Shape):
     vendor = "Broadcom"
     product = "Symantec Endpoint Protection"
     pattern = re.compile(
-        r"\bEvent Description: |(?:^|[,: ])(?:Virus|Security risk) found,IP Address: "
+        r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|(?:Symantec|Broadcom)\|"
+        r"(?:Symantec )?Endpoint (?:Protection|Security)[^|]{0,40}\|"
+        r"|\bEvent Description: |(?:^|[,: ])(?:Virus|Security risk) found,IP Address: "
         r"|(?:^|[,: ])[\w ]{4,40} detected,IP Address: |\bScan ID: \d+,Begin: |,Local Host(?: IP)?: "
         r"|Risk name: |SymantecServer|\bAdmin: .{0,80},Domain(?: Name)?: |,End(?: Time)?: [\d: -]{19},Rule: "
     )
     sourcetypes = ("symantec:ep:*", "symantec:*", "sep:*")
     table = "SymantecEvents"
-    columns = {"GroupName": "Group Name", "ServerName": "Server Name"}
+    columns = {"GroupName": "Group_Name", "ServerName": "Server_Name"}
     alert = Paths(
         title="kind",
         description="detail",
         vendor_category="kind",
-        detector="CIDS_Signature_ID Risk_name",
+        detector="CIDS_Signature_ID Risk_name deviceEventClassId",
         first="Event_time Begin Event_Insert_Time syslogTime",
         last="End_Time End Event_time Begin syslogTime",
         threat="Risk_name CIDS_Signature_string",
@@ -75,13 +91,19 @@ class SymantecSep(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
+        if said := common_security_log.lines(record, _CEF):
+            return said
         lines = lines_of(record)
         return [found for text in lines for found in _read(text)] if lines else objects_of(record)
 
     def is_alert(self, fields: Fields) -> bool:
-        return bool(fields.data)
+        return bool(fields.data) and (not fields.has("deviceVendor") or common_security_log.is_detection(fields))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        if fields.has("deviceVendor"):
+            common_security_log.entities(fields, evidence)
+            evidence.malware(fields.text("Risk_name"), fields.text("cat"))
+            return
         words = fields.texts("words")
         first = words[0] if words and " " not in words[0] else None
         if fields.has("Site") and len(words) >= _ACTIVITY and " " in words[0] and " " not in words[1]:
@@ -109,12 +131,31 @@ class SymantecSep(Shape):
             evidence.url(fields.text(link))
         evidence.domain(domain(fields.text("Web_domain")))
 
+    def _of_cef(self, fields: Fields, alert: Alert) -> None:
+        risk = fields.text("Risk_name", "CIDS_Signature_string")
+        alert.description = fields.text("Event_Description")
+        if risk is not None and risk not in alert.title:
+            alert.title = f"{alert.title}: {risk}"
+        word, number = fields.text("deviceSeverity"), fields.number("deviceSeverity")
+        alert.severity, alert.vendor_severity = of_cef(number) if number is not None else of_word(word), word
+        said = f"{alert.title} {fields.text('cat') or ''} {alert.detector_id or ''}".lower()
+        if fields.has("Risk_name") or any(each in said for each in (*_MALWARE, "malware", "virus", "risk")):
+            alert.category, alert.categories = "Malware", ["Malware"]
+        elif "attack" in said or "intrusion" in said or "exploit" in said:
+            alert.category, alert.categories = "Exploit", ["Exploit"]
+        common_security_log.acted(alert, fields.text("Actual_action"))
+
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.has("deviceVendor"):
+            self._of_cef(fields, alert)
+            return
         words = fields.texts("words")
         said = fields.text("Event_Description", "Event_Type", "Description")
         kind = next((word for word in words if " " in word), None)
         risk = fields.text("Risk_name", "CIDS_Signature_string")
-        alert.title = f"{kind or 'Detection'}: {risk}" if risk else kind or said or "Endpoint Protection event"
+        rule = fields.text("Rule")
+        rule = f"Firewall rule: {rule}" if rule is not None else "Endpoint Protection event"
+        alert.title = f"{kind or 'Detection'}: {risk}" if risk else kind or said or rule
         alert.description = said
         low = alert.title.lower()
         action = (fields.text("Actual_action") or "").lower()

@@ -1,11 +1,14 @@
 """TEHTRIS XDR: alerts of its EDR and other modules.
 
-Source: TEHTRIS XDR platform documentation, "Alert formats".
+Source: TEHTRIS XDR platform documentation, "Alert formats"; ArcSight CEF, extension dictionary.
 """
 
 import re
+from collections.abc import Iterable
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
+from bartizan.sources import common_security_log
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -15,6 +18,27 @@ from bartizan.sources.shape import Paths, Shape
 _URL = re.compile(r"https?://[^\s\"',<>]{3,2048}")
 _MAX_TEXT = 16_384
 _MAX_URLS = 20
+# The names of the JSON -> where CEF says the same.
+_CEF = {
+    "id": "id,externalId",
+    "uid": "uid,deviceExternalId",
+    "eventName": "eventName,name,deviceEventClassId",
+    "egKBId": "egKBId,deviceEventClassId",
+    "description": "description,msg",
+    "lvl": "lvl,level,deviceSeverity",
+    "time": "time,rt,start,end,syslogTime",
+    "module": "module,cat,deviceProduct",
+    "hostname__": "hostname__,dvchost,shost,dhost",
+    "ipSrc": "ipSrc,src",
+    "ipDst": "ipDst,dst",
+    "portSrc": "portSrc,spt",
+    "portDst": "portDst,dpt",
+    "username": "username,suser,duser",
+    "path": "path,filePath,sproc,dproc",
+    "pid": "pid,spid,dpid",
+    "sha256": "sha256,fileHash",
+    "domainDst": "domainDst,destinationDnsDomain",
+}
 _CATEGORIES = {"antivirusalert": "Malware", "heuristicalert": "SuspiciousActivity"}
 
 
@@ -26,6 +50,7 @@ class Tehtris(Shape):
         "egKBId+eventName uuid__+hostname__ lvl+module+uid module+uid+eventName rflId+uid module=hpt+ipSrc "
         "module+ipSrc+userSrc"
     )
+    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|TEHTRIS", re.IGNORECASE)
     sourcetypes = ("tehtris", "tehtris:*")
     table = "TehtrisEvents"
     columns = {"Module": "module", "EventName": "eventName", "Tag": "tag"}
@@ -44,6 +69,9 @@ class Tehtris(Shape):
         tags="tag",
         fold="uuid__ hostname__ sha256 path",
     )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        return common_security_log.lines(record, _CEF) or super().read(record)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         own = fields.text("ipSrc")
@@ -68,6 +96,8 @@ class Tehtris(Shape):
         evidence.ip(own, ("source",))
         evidence.ip(fields.text("ipDst"), ("destination",))
         evidence.domain(fields.text("domainDst", "hostDst"))
+        if fields.has("deviceVendor"):
+            common_security_log.entities(fields, evidence)
         for match in list(_URL.finditer((fields.text("cmdline") or "")[:_MAX_TEXT]))[:_MAX_URLS]:
             evidence.url(match[0])
 

@@ -66,6 +66,7 @@ _HOURS_ALONE = re.compile(r"(?<=\d)([+-]\d\d)$", re.ASCII)  # "03:04:05+00", as 
 _ZONE_INSIDE = re.compile(r"(:\d\d) ([A-Z]{3,4}) (\d{4})$", re.ASCII)  # "Fri Jan 02 03:04:05 CET 2026", as date(1) does
 _DATE_OF_JSON = re.compile(r"/Date\((-?\d{1,16})(?:[+-]\d{4})?\)/", re.ASCII)  # milliseconds
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_GAP = re.compile(r"(?<=T\d\d:) (?=\d\d:\d\d)", re.ASCII)  # Bitdefender's Exchange events: "2026-03-01T14: 20:37.000Z"
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 
@@ -125,6 +126,7 @@ def _of_number(number: float, value: Any) -> str | None:
 
 
 def _of_text(text: str) -> str | None:
+    text = _GAP.sub("", text)
     text = _DB2.sub(r"\1 \2:\3:\4\5", _ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
     text = _ZONE_INSIDE.sub(r"\1 \3 \2", _HOURS_ALONE.sub(r"\1:00", _REGION.sub("", text)))
     try:

@@ -1,17 +1,36 @@
 """Trend Vision One: workbench alerts, Observed Attack Techniques and detections.
 
-Source: Trend Vision One API v3, "Workbench", "Observed Attack Techniques", "Search: detections".
+Source: Trend Vision One API v3, "Workbench", "Observed Attack Techniques", "Search: detections"; Trend Vision One,
+"Syslog content mapping - CEF".
 """
 
 import re
+from collections.abc import Iterable
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
+from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
 _TECHNIQUE = re.compile(r"T\d{4}(?:\.\d{3})?$")  # behind the version of ATT&CK: "V9.T1059.001"
 _CATEGORIES = {"web reputation": "Phishing", "malware": "Malware", "file": "Malware"}
+# The names of the JSON -> where the CEF of the syslog connector says the same.
+_CEF = {
+    "model": "model,modelName,filterName,ruleName,name",
+    "id": "workbenchId,uniqueId,unique_id,externalId",
+    "riskLevel": "riskLevel,risk,severity,deviceSeverity",
+    "description": "description,msg",
+    "malName": "malName,malwareName,virusName",
+    "eventTime": "rt,start,end,syslogTime",
+    "endpointHostName": "endpointHostName,dvchost,dhost,shost",
+    "endpointGuid": "endpointGuid,deviceExternalId",
+    "mitreTacticIds": "mitreTacticIds,mitreTactic,tacticId,tactics",
+    "alertProvider": "alertProvider,cat",
+}
+_TOLD = re.compile(r"audit|system log|response", re.IGNORECASE)  # kinds of CEF that are the product's own business
 # Fields of indicators and of detections -> what they name.
 _COMMANDS = frozenset({"command_line", "processcmd", "objectcmd", "parentcmd"})
 _FILES = frozenset({"file_sha1", "file_sha256", "file_md5", "hash"})
@@ -27,6 +46,9 @@ class TrendVisionOne(Shape):
         "eventName+productCode+endpointGUID eventName+pname+productCode matchedRules+indicators "
         "detectionType+eventName+pname filters+endpoint+detail uuid+productCode+eventName "
         "malName+endpointHostName+eventName"
+    )
+    pattern = re.compile(
+        r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|Trend ?Micro\|(?:Trend )?(?:Micro )?Vision One", re.IGNORECASE
     )
     sourcetypes = ("trendmicro:visionone:*", "trend_micro_vision_one*", "visionone:*", "tmv1*")
     table = "TrendVisionOneEvents"
@@ -55,7 +77,13 @@ class TrendVisionOne(Shape):
         fold="endpoint.agentGuid endpointGuid impactScope.entities.entityId suid",
     )
 
+    def read(self, record: Record) -> Iterable[Fields]:
+        return common_security_log.lines(record, _CEF) or super().read(record)
+
     def is_alert(self, fields: Fields) -> bool:
+        if fields.has("deviceVendor"):
+            said = (fields.text(key) or "" for key in ("cat", "deviceEventClassId", "name"))
+            return not any(map(_TOLD.search, said))
         return fields.has("alertProvider", "impactScope", "filters", "eventName", "model", "detectionType")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -67,8 +95,16 @@ class TrendVisionOne(Shape):
         evidence.host(host.text("endpointName", "name"), addresses=host.texts("ips"), device_id=host.text("agentGuid"))
         for event in [fields, fields.object("detail")]:
             _detected(event, evidence)
+        if fields.has("deviceVendor"):
+            common_security_log.entities(fields, evidence)
+            evidence.malware(fields.text("malName"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.has("deviceVendor"):
+            if alert.severity == "unknown":
+                alert.severity = of_cef(fields.number("deviceSeverity"))
+            if alert.threat_name and alert.category == "SuspiciousActivity":
+                alert.category, alert.categories = "Malware", ["Malware"]
         filters = fields.objects("filters", "matchedRules.matchedFilters")
         if filters and not alert.vendor_category:
             alert.vendor_category = filters[0].text("type")

@@ -10,11 +10,11 @@ from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, leftover, severity
+from bartizan.sources import attack, cef, leftover, severity
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
-from bartizan.sources.generic import guess_event, line_event
+from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.suricata_eve import eve_evidence, fast_log
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time, when
@@ -87,15 +87,19 @@ class Wazuh(Source):
         "manager+decoder+full_log _source.rule.level rule.level+agent.id manager.name+location "
         "agent.id+rule.level+timestamp"
     )
-    pattern = re.compile(r"\*\* Alert \d{10}\.\d+|ossec: Alert Level: ")
+    pattern = re.compile(
+        r"CEF:\s?\d{1,2}\|(?:Wazuh|Trend Micro|OSSEC)[^|]{0,20}\|(?:Wazuh|OSSEC)"
+        r"|\*\* Alert \d{10}\.\d+|ossec: Alert Level: "
+    )
     sourcetypes = ("wazuh", "wazuh:*", "ossec", "ossec:*", "wazuh-alerts*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = [_unwrapped(fields) for fields in objects_of(record, "alerts", "hits.hits")]
+        found = found or [_of_cef(event) for event in cef.records(record)]
         if not found and (read := text_alert(record.text)) is not None:
             found = [read]
         if not found:
-            yield line_event(record.text, "WazuhEvents")
+            yield from unread(record, "WazuhEvents")
         for alert in found:
             if alert.object("rule") and alert.has("rule.id", "rule.sidid", "rule.description", "rule.comment"):
                 yield leftover.proven(self._alert(record, alert), alert.data)
@@ -353,3 +357,19 @@ def _additional(alert: Fields, rule: Fields, groups: list[str]) -> dict[str, Any
         "sourceTimestamp": alert.text("predecoder.timestamp") if when(alert.raw("timestamp")) is None else None,
     }
     return kept | {name: value for name, value in parts.items() if value is not None}
+
+
+def _of_cef(event: cef.Cef) -> Fields:
+    """What the manager's syslog output writes as CEF, by the names of its JSON."""
+    said = event.fields
+    return Fields(
+        {
+            "timestamp": said.raw("rt", "start", "syslogTime"),
+            "rule": {"id": event.signature, "description": event.name, "level": event.severity,
+                     "groups": [part for part in (said.text("classification", "cat") or "").split(",") if part]},
+            "agent": {"name": said.raw("dvc", "dvchost", "syslogHost")},
+            "location": said.raw("Location", "cs1"),
+            "data": {"srcip": said.raw("src"), "dstip": said.raw("dst"), "dstuser": said.raw("suser", "duser")},
+            "full_log": said.raw("msg"),
+        }
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, pairs, sysmon, xml_records
+from bartizan.sources import attack, pairs, sysmon, windows_message, xml_records
 from bartizan.sources.entities import file_name, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, content_id
@@ -75,6 +75,7 @@ _IMAGES = (
     "ProcessName", "Application", "CallerProcessName", "ImagePath", "ServiceFileName", "ActionName", "Process Name",
     "HostApplication", "param11", "AppPath", "FullFilePath", "FilePath",
 )  # fmt: skip
+_SENTENCE = re.compile(r"[\r\n\t]|\s{2,}|(?<=\.)\s")  # where the first of a message ends
 _RAN = re.compile(
     r"(%\w+%\\[^\r\n*?\"<>|]{1,260}|[A-Za-z]:\\[^\r\n*?\"<>|]{1,260}) was (?:allowed|prevented)"
 )  # AppLocker
@@ -89,7 +90,9 @@ class WindowsLog(Source):
     vendor = "Microsoft"
     product = "Windows"
     marks = "winlog.event_id+winlog.channel Event.System EventID+Channel EventID+EventSourceName EventID+EventLog"
-    pattern = re.compile(r"<Event[ >].{0,200}<System>|MSWinEventLog\t|\AEventCode=|\nEventCode=\d", re.DOTALL)
+    pattern = re.compile(
+        r"<Event[ >].{0,200}<System>|MSWinEventLog(?:\s|#011|<009>|\\t)|\AEventCode=|\nEventCode=\d", re.DOTALL
+    )
     sourcetypes = ("wineventlog*", "xmlwineventlog*", "mswineventlog*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
@@ -115,9 +118,9 @@ def entities(each: WindowsEvent, evidence: Evidence) -> None:
 
 def _entities(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
     evidence.host(each.computer)
-    for name, domain, sid in _ACCOUNTS if each.data else ():
+    for name, domain, sid in _ACCOUNTS:
         _user(evidence, data.text(name), data.text(domain), data.text(sid), strict=name == "param1")
-    if not any(each.data.has(name) for name, _, _ in _ACCOUNTS):
+    if not any(data.has(name) for name, _, _ in _ACCOUNTS if name != "User"):
         for name, domain, sid in _LABELS:
             for value in data.texts(name):
                 _user(evidence, value, data.text(domain), data.text(sid))
@@ -180,7 +183,7 @@ def _data(each: WindowsEvent) -> Fields:
     """EventData; beside it what the message says under its labels, and the XML in it (AD FS)."""
     if not each.message:
         return each.data
-    said = pairs.labelled(each.message)[0]
+    said = pairs.labelled(each.message)[0] | windows_message.said(each.message, each.provider)
     inside = (
         Fields(xml_records.read(each.message)).object("AuditBase") if "<AuditBase" in each.message else Fields(None)
     )
@@ -222,7 +225,7 @@ def _xml(data: Fields) -> str | None:
 def _security(each: WindowsEvent, data: Fields, evidence: Evidence) -> Event:
     """SecurityEvent has a column for most names of EventData; those without one go to the rest."""
     kind = data.integer("LogonType")
-    said = (each.message or "").strip().partition("\n")[0].strip().rstrip(".")
+    said = _SENTENCE.split((each.message or "").strip(), maxsplit=1)[0].rstrip(".")
     columns: dict[str, Any] = {key: as_text(value) for key, value in each.data.data.items() if " " not in key}
     columns |= {
         "Computer": each.computer,

@@ -5,12 +5,13 @@ Source: Windows Event Log, "Event schema"; Elastic, winlogbeat "exported fields"
 "SecurityEvent", "Event"; Snare, "Windows event log format".
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bartizan.extend import Record
-from bartizan.sources import pairs, syslog, xml_records
-from bartizan.sources.fields import Fields, objects_of, texts_of
+from bartizan.sources import pairs, syslog, windows_message, xml_records
+from bartizan.sources.fields import Fields, objects_of, opened, texts_of
 from bartizan.sources.times import first_time, when
 
 MAX_EVENTS = 1_000  # of one record
@@ -49,10 +50,19 @@ class WindowsEvent(NamedTuple):
 def read(record: Record) -> list[WindowsEvent]:
     """The events of a record; none where it is no such event."""
     found = list(_found(record))[:MAX_EVENTS]
-    return [event for event in found if event.event_id is not None or event.channel is not None]
+    return [_whole(event) for event in found if event.event_id is not None or event.channel is not None]
+
+
+def _whole(event: WindowsEvent) -> WindowsEvent:
+    """Of Sysmon and Defender the message says all that EventData does; where that is missing, it stands for it."""
+    about = (event.provider or "").lower()
+    if event.message and ("sysmon" in about or "defender" in about) and not event.data.data.keys() - _OF_SNARE:
+        return event._replace(data=Fields(event.data.data | windows_message.said(event.message, event.provider)))
+    return event
 
 
 def _found(record: Record) -> Iterator[WindowsEvent]:
+    record = opened(record)
     if record.data is None:
         yield from _of_text(record.text)
         return
@@ -184,12 +194,33 @@ _LEVELS = {
 }
 
 
+# Snare's line where a relay made one space of each tab.
+_SNARE = re.compile(
+    r"(MSWinEventLog)\s+(\S+)\s+(\S.{0,100}?)\s+(\d{1,12})\s+([A-Z][a-z]{2} [A-Z][a-z]{2} +\d{1,2} [\d:]{8} \d{4})"
+    r"\s+(\d{1,6})\s+(Service Control Manager|Microsoft-Windows-Windows Defender|\S.{0,120}?)\s+(N/A|\S.{0,120}?)\s+"
+    r"(N/A|User|Group|Domain|Alias|Well[ -]Known Group|Deleted Account|Invalid|Unknown|Computer)\s+"
+    r"((?:Success|Failure) Audit|Audit (?:Success|Failure)|Information|Warning|Error|Critical|Verbose)"
+    r"\s+(\S+)(?:\s+(\S.{0,80}?(?=\s{2}|\t| (?:A|An|The|This|Special|Windows|User|Kerberos)\s)))?(\s{2,}|\t| )(.*)",
+    re.ASCII | re.DOTALL,
+)
+_OF_SNARE = frozenset({"User", "CategoryString", "DataString"})
+_TAB = re.compile(r"#011|<009>|\\t(?=\S)")  # how relays write a tab that they do not pass on
+_MAX_SNARE_CHARS = 65_536
+_SNARE_TABS = 10  # of a line that has its own
+
+
 def _of_snare(text: str) -> WindowsEvent:
     """Tabs between: MSWinEventLog, criticality, log, counter, time, id, provider, user, ..., computer, category, data,
     message."""
     line = syslog.read(text[: text.index("MSWinEventLog")])
-    cells = text[text.index("MSWinEventLog") :].split("\t") + [""] * 14
-    data = {"User": cells[7], "CategoryString": cells[11], "DataString": cells[12]}
+    said = text[text.index("MSWinEventLog") :][:_MAX_SNARE_CHARS]
+    if said.count("\t") < _SNARE_TABS:
+        said = _TAB.sub("\t", said)
+    flat = _SNARE.match(said) if said.count("\t") < _SNARE_TABS else None
+    cells = [cell or "" for cell in flat.groups()] if flat is not None else said.split("\t")
+    cells += [""] * 14
+    data = {"User": cells[7], "CategoryString": cells[11], "DataString": cells[12].strip()}
+    data = {name: value for name, value in data.items() if value and value != "N/A"}
     return WindowsEvent(
         channel=cells[2] or None,
         provider=cells[6] or None,

@@ -11,7 +11,7 @@ from typing import Any
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import cef
+from bartizan.sources import cef, common_security_log
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -98,6 +98,8 @@ class WithSecure(Shape):
         return fields.has("engine", "incidentId", "details") and fields.has("severity", "riskLevel", "action")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        if fields.has("deviceVendor"):
+            common_security_log.entities(fields, evidence)
         seen, device = fields.object("details"), fields.object("device", "target")
         own = (seen.text("hostIpAddress", "ipAddress") or "").partition("/")[0] or None
         name = seen.text("systemDataComputer") or (device.text("name") if fields.has("device") else None)
@@ -152,7 +154,7 @@ def _named(event: cef.Cef) -> Fields:
     details: dict[str, Any] = {
         key.removeprefix(_DETAIL): value for key, value in said.items() if key.startswith(_DETAIL)
     }
-    name = event.fields.text("details_computerName", "shost")
+    name = event.fields.text("details_computerName", "shost", "dhost")
     whole = {key: value for key, value in said.items() if not key.startswith(_DETAIL)}
     whole |= {"engine": engine, "action": action, "details": details, "message": event.fields.text("msg")}
     return Fields(whole | {"device": {"name": name}})

@@ -13,7 +13,7 @@ from bartizan.model.entities import url_host
 from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, objects_of, opened
 from bartizan.sources.shape import Paths, Shape
 
 _NOTHING = frozenset({"none", "na", "n/a", "unknown", "not supported", "-"})
@@ -50,6 +50,7 @@ class Zscaler(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """The event with the feed's name; unset fields, which the feed fills with "None", are left out."""
+        record = opened(record)
         if record.data is None:
             events = [event.fields for event in cef.records(record)]
             events = events or [event.fields for event in leef.records(record)]
@@ -66,6 +67,7 @@ class Zscaler(Shape):
     def _events(self, record: Record) -> list[Fields]:
         """With the feed's name beside them, where they are in the feed's own wrapping."""
         found = objects_of(record, *self.wrappers, taken=False)
+        found = [inner if (inner := one.object("event")).object("event") else one for one in found]  # another HEC's
         return (
             found
             if any(one.object("event") and one.has("sourcetype") for one in found)
