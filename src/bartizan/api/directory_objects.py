@@ -113,6 +113,7 @@ applications = resource(
 units = resource(
     "directory/administrativeUnits",
     "microsoft.graph.administrativeUnit",
+    aliases={"administrativeUnits": ("beta",)},  # as it was called before it moved to directory
     can=Can.READ | Can.CREATE,
     read=f"AdministrativeUnit.Read.All AdministrativeUnit.ReadWrite.All {_ALL}",
     create=_INGEST,
