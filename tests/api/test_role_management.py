@@ -90,6 +90,24 @@ async def test_assignments_with_what_they_name(roles: World) -> None:
     await roles.refused("GET", f"{ASSIGNMENTS}?$expand=principal($top=x)", status=400, says="$top")
 
 
+async def test_what_a_role_is_held_over(roles: World) -> None:
+    """The tenant, a unit or an application; the id of a definition in another case is the same definition."""
+    await roles.post("/v1.0/directory/administrativeUnits", {"id": "oslo", "displayName": "Oslo"})
+    await roles.post("/v1.0/servicePrincipals", {"id": "sp", "appId": "app", "displayName": "Backup"})
+    for id, scope in (("s1", "/administrativeUnits/oslo"), ("s2", "/sp"), ("s3", "/gone")):
+        told = {"id": id, "principalId": "bo", "roleDefinitionId": READER.upper(), "directoryScopeId": scope}
+        await roles.post(ACTIVE, told)
+    found = (await roles.get(f"{ASSIGNMENTS}?$expand=*"))["value"]
+    assert {each["directoryScopeId"]: (each["directoryScope"] or {}).get("@odata.type") for each in found} == {
+        "/": "#microsoft.graph.organization",
+        "/administrativeUnits/oslo": "#microsoft.graph.administrativeUnit",
+        "/sp": "#microsoft.graph.servicePrincipal",
+        "/gone": None,
+    }
+    assert {each["roleDefinition"]["displayName"] for each in found} == {"Global Administrator", "Security Reader"}
+    assert (await roles.get(f"{ACTIVE}/s1/directoryScope"))["displayName"] == "Oslo"
+
+
 ELIGIBLE = "/v1.0/roleManagement/directory/roleEligibilityScheduleInstances"
 ACTIVE = "/v1.0/roleManagement/directory/roleAssignmentScheduleInstances"
 

@@ -79,6 +79,7 @@ ROWS = [
     ),
     Row("maester-privileged-roles", f"/beta/{_ROLES}/roleDefinitions?$filter=isPrivileged eq true", some=False),
     Row("steampipe-templates", "/v1.0/directoryRoleTemplates", ["id", "displayName"]),
+    Row("mg-scopes", f"/v1.0/{_ROLES}/roleAssignments?%24expand=directoryScope", ["directoryScope"]),
     # rules of roles
     Row(
         "monkey365-rules-of-roles",
@@ -271,7 +272,7 @@ def test_rules_of_a_role_are_read_rule_by_rule(api: httpx.Client) -> None:
         ("xsoar-wipe", "POST", "/v1.0/deviceManagement/managedDevices/x/wipe", 501, "device inventory"),
         ("azurehound-federated", "GET", "/v1.0/applications/x/federatedIdentityCredentials", 501, "directory"),
         ("retired-pim", "GET", "/beta/privilegedAccess/aadRoles/roleAssignments", 405, "retired"),
-        ("roadtools-scope", "GET", f"/v1.0/{_ROLES}/roleAssignments?$expand=directoryScope", 400, "principal"),
+        ("custom-scope", "GET", f"/v1.0/{_ROLES}/roleAssignments?$expand=appScope", 400, "principal"),
         ("members-sorted", "GET", "/v1.0/groups/<group>/members?$orderby=displayName", 400, "one type"),
         ("members-of-no-such", "GET", "/v1.0/groups/<group>/members?$filter=nope eq 'x'", 400, "nope"),
     ],

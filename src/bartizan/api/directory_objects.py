@@ -70,6 +70,7 @@ roles = resource(
     keys="roleTemplateId",
     required="displayName",
     throttle="directory",
+    delta="members",
     unserved={"DELETE": _NOBODY},
 )
 
@@ -107,6 +108,7 @@ applications = resource(
     keys="appId",
     required="appId displayName",
     throttle="directory",
+    delta="owners",
     unserved=_UNWRITABLE,
 )
 
@@ -124,6 +126,7 @@ units = resource(
     advanced=True,
     required="displayName",
     throttle="directory",
+    delta="members",
     unserved=_UNWRITABLE,
 )
 

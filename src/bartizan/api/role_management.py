@@ -11,7 +11,8 @@ unifiedRoleEligibilitySchedule, their instances, and rbacApplication.
 from typing import Any
 
 from bartizan.api.directory import users
-from bartizan.api.directory_objects import groups, roles, service_principals
+from bartizan.api.directory_objects import applications, groups, roles, service_principals, units
+from bartizan.api.organization import organization, told_tenant
 from bartizan.api.wire.find import MAX_RELATED, edges
 from bartizan.api.wire.made import made, paged
 from bartizan.errors import BadRequest
@@ -216,10 +217,30 @@ async def one_definition(ctx: Context, id: str) -> Stored | None:
     return (await _defined(ctx)).get(id.lower())
 
 
-async def some_definitions(ctx: Context, ids: list[str]) -> list[Stored]:
-    """Of these ids, spelt as they are asked for: schedules and definitions may differ in case."""
+async def some_definitions(ctx: Context, ids: list[str]) -> dict[str, Stored]:
+    """By these ids as they are spelt: schedules and definitions may differ in case."""
     known = await _defined(ctx) if ids else {}
-    return [known[id.lower()] for id in ids if id.lower() in known]
+    return {id: known[id.lower()] for id in ids if id.lower() in known}
+
+
+_UNITS = "/administrativeUnits/"
+
+
+async def some_scopes(ctx: Context, ids: list[str]) -> dict[str, Stored]:
+    """What a role is held over: `/` the tenant, `/administrativeUnits/x` a unit, `/x` an application or its service
+    principal."""
+    found: dict[str, Stored] = {}
+    for id in ids:
+        if id == "/":
+            found[id] = await told_tenant(ctx)
+            continue
+        last = id.rpartition("/")[2]
+        for of in (units,) if id.startswith(_UNITS) else (applications, service_principals):
+            row = await ctx.store.get(of.collection.name, last)
+            if row is not None:
+                found[id] = row
+                break
+    return found
 
 
 @assignments.on_list
@@ -283,10 +304,12 @@ async def _templates(ctx: Context) -> dict[str, Stored]:
 
 
 _PRINCIPALS = (users, groups, service_principals)
+_SCOPES = (organization, units, applications, service_principals)
 _OBJECT = "microsoft.graph.directoryObject"
 for _of in (assignments, active, instances, *eligible):
     _of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
     _of.navigation("roleDefinition", definitions, key="roleDefinitionId", fetch=some_definitions, expand=True)
+    _of.navigation("directoryScope", *_SCOPES, type=_OBJECT, key="directoryScopeId", fetch=some_scopes, expand=True)
 for _of in in_groups:
     _of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
     _of.navigation("group", groups, key="groupId", expand=True)

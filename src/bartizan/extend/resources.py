@@ -102,7 +102,7 @@ OnDelete = Callable[[Context, str, str | None], Awaitable[bool]]
 OnGet = Callable[[Context, str], Awaitable[Stored | None]]
 Reshape = Callable[[Any], Any]
 OnList = Callable[[Context, Query], Awaitable[Page]]
-Fetch = Callable[[Context, list[str]], Awaitable[list[Stored]]]  # ids -> the objects of those that are known
+Fetch = Callable[[Context, list[str]], Awaitable[dict[str, Stored]]]  # ids -> of those that are known the objects
 Rows: TypeAlias = Expr | Callable[[Context], Expr | None] | None
 
 Code = TypeVar("Code", bound=Callable[..., Any])

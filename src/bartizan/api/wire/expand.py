@@ -166,7 +166,7 @@ async def _by_key(ctx: Context, each: queries.Expanded, parents: Sequence[Stored
     """The one object that each parent names, every one read once."""
     ids = {row.id: held_id(each.navigation, row, ctx) for row in parents}
     wanted = sorted({id for id in ids.values() if id is not None})
-    rows = {row.id: row for row in await by_id(ctx, each.navigation, wanted)}
+    rows = await by_id(ctx, each.navigation, wanted)
     _left(room, len(rows), each)
     return {parent: [rows[id]] for parent, id in ids.items() if id is not None and id in rows}
 

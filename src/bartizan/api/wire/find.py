@@ -132,7 +132,7 @@ async def only_related(ctx: Context, target: Target) -> Stored:
     parent, navigation = await _parent(ctx, target)
     if navigation.key is not None:
         id = held_id(navigation, parent, ctx)
-        rows = await by_id(ctx, navigation, [] if id is None else [id])
+        rows = list((await by_id(ctx, navigation, [] if id is None else [id])).values())
     elif navigation.column is not None:
         (to,) = navigation.to
         page = await ctx.store.page(to.name, Query(top=1, filter=behind(navigation, parent.id), version=ctx.version))
@@ -158,9 +158,11 @@ def value_reader(name: str) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-async def by_id(ctx: Context, navigation: Navigation, ids: list[str]) -> list[Stored]:
-    """What a navigation by key leads to from some ids; those of nobody known lead nowhere."""
-    return await (fetched(ctx, navigation, ids) if navigation.fetch is None else navigation.fetch(ctx, ids))
+async def by_id(ctx: Context, navigation: Navigation, ids: list[str]) -> dict[str, Stored]:
+    """What a navigation by key leads to from some ids, by them; those of nobody known lead nowhere."""
+    if navigation.fetch is not None:
+        return await navigation.fetch(ctx, ids)
+    return {row.id: row for row in await fetched(ctx, navigation, ids)}
 
 
 async def edges(ctx: Context, id: str, navigation: Navigation, *, limit: int | None = None) -> list[tuple[str, str]]:
