@@ -2,7 +2,8 @@
 
     python schema/generate.py
 
-Input: `v1.0.json`, `beta.json` (see cut.py) and `additions.json` beside this file. The same input gives the same bytes.
+Input: `v1.0.json`, `beta.json` (see cut.py), `directory.json` (see sdk.py) and `additions.json` beside this file. The
+same input gives the same bytes.
 
 `edm.json` has both versions. The two modules have one msgspec.Struct per type that code builds, with the properties of
 both versions together.
@@ -23,7 +24,14 @@ SECURITY = "microsoft.graph.security."
 WIDTH = 120
 
 # Below these a type does not carry @odata.type for their sake: nearly everything derives from them.
-FAMILY_ROOTS = {f"{GRAPH}{name}" for name in ("entity", "directoryObject", "policyBase", "policyDeletableItem")}
+FAMILY_ROOTS = {
+    f"{GRAPH}{name}"
+    for name in (
+        "entity directoryObject policyBase policyDeletableItem stsPolicy tenantRelationshipAccessPolicyBase "
+        "unifiedRoleScheduleBase unifiedRoleScheduleInstanceBase privilegedAccessSchedule "
+        "privilegedAccessScheduleInstance"
+    ).split()
+}
 
 # What code builds; their properties' types come along. Matched against the whole name behind `microsoft.graph.`.
 BUILT = re.compile(
@@ -69,8 +77,9 @@ def merged() -> dict[str, Schema]:
             for part in ("types", "enums"):
                 if name in source[part]:
                     add(target[part], name, source[part][name])
+    directory = read("directory")
     for part in ("types", "enums"):
-        for fact in additions[part]:
+        for fact in [*directory[part], *additions[part]]:
             body = {key: fact[key] for key in fact if key not in ("name", "versions", "why")}
             for version in fact["versions"]:
                 add(versions[version][part], fact["name"], body)
@@ -85,6 +94,10 @@ def merged() -> dict[str, Schema]:
                 fact["name"],
                 fact["is"] + (" input" if fact.get("input") else ""),
             )
+    for fact in additions["inline"]:
+        for version in fact["versions"]:
+            kind = versions[version]["types"][fact["type"]]
+            add(kind["props"], fact["name"], kind["nav"].pop(fact["name"]).removesuffix(" contained"))
     for fact in additions["aliases"]:
         for schema in versions.values():
             add(schema[fact["of"]][fact["name"]].setdefault("also", {}), fact["also"], fact["means"])

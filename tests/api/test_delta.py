@@ -233,4 +233,29 @@ async def test_who_may(world: World) -> None:
     await world.refused("POST", "/v1.0/users/delta", {}, status=405)
     for name in ("groups", "devices", "servicePrincipals"):
         assert (await _round(world, f"/beta/{name}/delta"))[0] == []
-    await world.refused("GET", "/v1.0/directoryRoles/delta", status=404)
+    await world.refused("GET", "/v1.0/subscribedSkus/delta", status=404)
+
+
+@pytest.mark.parametrize(
+    ("path", "new", "relation"),
+    [
+        ("applications", {"appId": "a", "displayName": "A"}, "owners"),
+        ("directory/administrativeUnits", {"displayName": "Oslo"}, "members"),
+        ("directoryRoles", {"displayName": "Security Reader"}, "members"),
+    ],
+)
+async def test_rounds_of_applications_units_and_roles(
+    world: World, path: str, new: dict[str, str], relation: str
+) -> None:
+    """What is there with whom it refers to; then whom was added, and nothing else."""
+    ids = await _people(world, 2)
+    await world.post(f"/v1.0/{path}", {"id": "one", **new})
+    link = {"@odata.id": f"https://graph.microsoft.com/v1.0/users/{ids[0]}"}
+    assert (await world.call("POST", f"/v1.0/{path}/one/{relation}/$ref", link)).status_code == 204
+    found, following = await _round(world, f"/v1.0/{path}/delta")
+    assert [(each["id"], [to["id"] for to in each[f"{relation}@delta"]]) for each in found] == [("one", [ids[0]])]
+    link = {"@odata.id": f"https://graph.microsoft.com/v1.0/users/{ids[1]}"}
+    assert (await world.call("POST", f"/v1.0/{path}/one/{relation}/$ref", link)).status_code == 204
+    found, following = await _round(world, following)
+    assert [(each["id"], [to["id"] for to in each[f"{relation}@delta"]]) for each in found] == [("one", [ids[1]])]
+    assert (await _round(world, following))[0] == []

@@ -415,3 +415,34 @@ async def test_objects_say_what_they_are_where_the_schema_does_not(staff: World)
     assert [each["@odata.type"] for each in found["directReports"]] == ["#microsoft.graph.user"]
     cast = await staff.get(f"{V1}/users/ada/memberOf/microsoft.graph.group?$select=id")
     assert all("@odata.type" not in each for each in cast["value"])
+
+
+async def test_members_of_several_types_are_filtered(world: World) -> None:
+    """By what any of the types has: objects of the others do not match. Counted, paged, searched."""
+    await world.post("/v1.0/groups", {"id": "all", "displayName": "All"})
+    for at, name in enumerate(("Ann", "Anton", "Bo", "Anders")):
+        await world.post("/v1.0/users", {"id": f"u{at}", "userPrincipalName": f"{name}@x", "displayName": name})
+    await world.post("/v1.0/groups", {"id": "g1", "displayName": "Analysts"})
+    for member in ("u0", "u1", "u2", "g1"):
+        link = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
+        answer = await world.call("POST", "/v1.0/groups/all/members/$ref", link)
+        assert answer.status_code == 204, answer.text
+    path = "/v1.0/groups/all/members"
+
+    async def ids(query: str) -> list[str]:
+        return [each["id"] for each in await world.every(f"{path}?{query}", consistencylevel="eventual")]
+
+    assert await ids("$filter=startswith(displayName,'An')") == ["g1", "u0", "u1"]
+    assert await ids("$filter=startswith(displayName,'An')&$top=1") == ["g1", "u0", "u1"]
+    assert await ids("$filter=userPrincipalName eq 'bo@x'") == ["u2"]
+    assert await ids("$filter=accountEnabled eq true and displayName ne 'Bo'") == ["u0", "u1"]
+    assert await ids('$search="displayName:ana"') == ["g1"]
+    page = await world.get(f"{path}?$filter=startswith(displayName,'An')&$count=true&$top=1&$select=id")
+    assert (page["@odata.count"], len(page["value"])) == (3, 1)
+    count = await world.call("GET", f"{path}/$count?$filter=startswith(displayName,'An')", consistencylevel="eventual")
+    assert count.text == "3"
+    assert [
+        each["id"] for each in (await world.get("/v1.0/users/u0/memberOf?$filter=displayName eq 'All'"))["value"]
+    ] == ["all"]
+    await world.refused("GET", f"{path}?$filter=nope eq 'x'", status=400, says="nope")
+    await world.refused("GET", f"{path}?$orderby=displayName", status=400, says="one type")

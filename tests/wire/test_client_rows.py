@@ -330,21 +330,12 @@ def test_refused_handshake(api: httpx.Client) -> None:
     assert answer.json()["error"]["message"] == said
 
 
-# Functions that answer one object.
-ANSWERS = ("security/getRunHuntingQuery()", "security/getHuntingSchema()")
-
-
 def test_every_list_of_the_sample_has_content(api: httpx.Client) -> None:
     """Whoever looks around in the sample organisation finds something in each set that is served."""
     for version in ("v1.0", "beta"):
         document = api.get(f"/openapi/{version}.json").json()
-        for path, item in document["paths"].items():
-            if (
-                "get" not in item
-                or "{" in path
-                or path.endswith(("/$count", "/delta"))
-                or path[1:] in (*EMPTY, *ANSWERS)
-            ):
+        for path in document["paths"]:
+            if f"{path}/$count" not in document["paths"] or "{" in path or path[1:] in EMPTY:  # no list
                 continue
             end = time.monotonic() + 30
             while not (answer := api.get(f"/{version}{path}?$top=1")).json().get("value"):

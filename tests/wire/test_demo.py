@@ -25,7 +25,7 @@ resources.load()
 # Made by who tries it: whom to tell, and which systems to work with. Nothing provisions in the sample.
 _OWN = (f"security/{each}" for each in ("connections", "connectionStreams", "writeBacks"))
 # Parts of a directory that the sample organisation does not tell of.
-_UNTOLD = ("applications", "directory/administrativeUnits", "subscribedSkus")
+_UNTOLD = ("applications", "directory/administrativeUnits", "administrativeUnits", "subscribedSkus")
 EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_OWN, *_UNTOLD})
 LISTS = [
     f"/{version}/{each.path}"

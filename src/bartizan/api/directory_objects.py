@@ -70,6 +70,7 @@ roles = resource(
     keys="roleTemplateId",
     required="displayName",
     throttle="directory",
+    delta="members",
     unserved={"DELETE": _NOBODY},
 )
 
@@ -107,12 +108,14 @@ applications = resource(
     keys="appId",
     required="appId displayName",
     throttle="directory",
+    delta="owners",
     unserved=_UNWRITABLE,
 )
 
 units = resource(
     "directory/administrativeUnits",
     "microsoft.graph.administrativeUnit",
+    aliases={"administrativeUnits": ("beta",)},  # as it was called before it moved to directory
     can=Can.READ | Can.CREATE,
     read=f"AdministrativeUnit.Read.All AdministrativeUnit.ReadWrite.All {_ALL}",
     create=_INGEST,
@@ -123,6 +126,7 @@ units = resource(
     advanced=True,
     required="displayName",
     throttle="directory",
+    delta="members",
     unserved=_UNWRITABLE,
 )
 

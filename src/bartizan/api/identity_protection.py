@@ -47,7 +47,7 @@ risky_users = resource(
     aliases={"riskyUsers": ("beta",)},
     throttle="identityProtection",
 )
-risky_users.navigation("history", HISTORY, column="userId")
+risky_users.navigation("history", HISTORY, column="userId", expand=True)
 
 risk_detections = resource(
     "identityProtection/riskDetections",

@@ -25,7 +25,8 @@ organization = resource(
 )
 
 
-async def _told(ctx: Context) -> Stored:
+async def told_tenant(ctx: Context) -> Stored:
+    """The caller's tenant as an organization."""
     tenant = await Accounts(ctx.engine).get(Tenant, ctx.caller.tenant)
     said: dict[str, Any] = {"tenantType": "AAD"}
     if tenant is not None:
@@ -38,12 +39,12 @@ async def _told(ctx: Context) -> Stored:
 @organization.on_list
 async def every(ctx: Context, query: Query) -> Page:
     """The caller's own, and no other."""
-    return paged(query, [await _told(ctx)])
+    return paged(query, [await told_tenant(ctx)])
 
 
 @organization.on_get
 async def one(ctx: Context, id: str) -> Stored | None:
-    return await _told(ctx) if id.lower() == ctx.caller.tenant.lower() else None
+    return await told_tenant(ctx) if id.lower() == ctx.caller.tenant.lower() else None
 
 
 domains = resource(

@@ -1,4 +1,5 @@
-"""The two reports on registration for multifactor authentication: today's, and the one of 2019 that connectors read.
+"""The two reports on registration for multifactor authentication: today's, and the one of 2019 that connectors read;
+and the sums of today's, by method and by feature.
 
 What nobody brings in and sign-ins or the other report tell, the stage of posture fills in; rows that are brought in
 take the place of those.
@@ -6,9 +7,18 @@ take the place of those.
 Source: Microsoft Graph, resources userRegistrationDetails and credentialUserRegistrationDetails.
 """
 
-from bartizan.extend import Can, resource
+from collections import Counter
+from typing import Any
 
-resource(
+from bartizan.errors import BadRequest
+from bartizan.extend import Answer, Can, Context, resource, scopes
+from bartizan.store.draft import inner
+from bartizan.store.interface import Query
+
+MAX_SUMMED = 100_000  # rows of the report that one sum reads
+_ROWS = 1_000  # of them at once
+
+details = resource(
     "reports/authenticationMethods/userRegistrationDetails",
     "microsoft.graph.userRegistrationDetails",
     can=Can.READ | Can.CREATE,
@@ -32,3 +42,82 @@ resource(
     versions=("beta",),
     required="id userPrincipalName",
 )
+
+
+# ---------------------------------------------------------------- sums
+
+root = resource(
+    "reports/authenticationMethods",
+    "microsoft.graph.authenticationMethodsRoot",
+    can=Can(0),
+    read="AuditLog.Read.All",
+    singleton=True,
+)
+_INCLUDED = {
+    "includedUserTypes": "microsoft.graph.includedUserTypes",
+    "includedUserRoles": "microsoft.graph.includedUserRoles",
+}
+_FEATURES = {
+    "ssprRegistered": "isSsprRegistered",
+    "ssprEnabled": "isSsprEnabled",
+    "ssprCapable": "isSsprCapable",
+    "passwordlessCapable": "isPasswordlessCapable",
+    "mfaCapable": "isMfaCapable",
+}
+
+
+async def _included(ctx: Context, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the report of users of the types and roles that are asked for."""
+    types, roles = given["includedUserTypes"] or "all", given["includedUserRoles"] or "all"
+    rows: list[dict[str, Any]] = []
+    query = Query(top=_ROWS, version=ctx.version)
+    while True:
+        page = await ctx.store.page(details.collection.name, query)
+        rows += [said for said in map(inner, page.rows) if _of(said, types, roles)]
+        if not page.more:
+            return rows
+        if len(rows) > MAX_SUMMED:
+            raise BadRequest(f"The report has more than {MAX_SUMMED} rows, more than one sum reads.")
+        query = Query(top=_ROWS, version=ctx.version, after=page.last)
+
+
+def _of(said: dict[str, Any], types: str, roles: str) -> bool:
+    """An administrator is one whichever role it holds: the report does not tell privileged ones from others."""
+    return types in ("all", said.get("userType") or "member") and (
+        roles == "all" or bool(said.get("isAdmin")) == (roles != "user")
+    )
+
+
+def _summed(given: dict[str, Any], rows: list[dict[str, Any]], name: str, counts: list[dict[str, Any]]) -> Answer:
+    shown = {short: given[f"included{short[0].upper()}{short[1:]}"] or "all" for short in ("userTypes", "userRoles")}
+    return Answer(200, {"totalUserCount": len(rows), **shown, name: counts})
+
+
+@root.action(
+    "usersRegisteredByMethod",
+    function=True,
+    parameters=_INCLUDED,
+    returns="microsoft.graph.userRegistrationMethodSummary",
+    access=scopes("AuditLog.Read.All"),
+)
+async def by_method(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+    rows = await _included(ctx, given)
+    counts = Counter(str(method) for said in rows for method in set(said.get("methodsRegistered") or ()))
+    shown = [{"authenticationMethod": method, "userCount": counts[method]} for method in sorted(counts)]
+    return _summed(given, rows, "userRegistrationMethodCounts", shown)
+
+
+@root.action(
+    "usersRegisteredByFeature",
+    function=True,
+    parameters=_INCLUDED,
+    returns="microsoft.graph.userRegistrationFeatureSummary",
+    access=scopes("AuditLog.Read.All"),
+)
+async def by_feature(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+    rows = await _included(ctx, given)
+    shown = [
+        {"feature": feature, "userCount": sum(1 for said in rows if said.get(name))}
+        for feature, name in _FEATURES.items()
+    ]
+    return _summed(given, rows, "userRegistrationFeatureCounts", shown)

@@ -37,7 +37,7 @@ principals = resource(
     required="id",
     throttle="identityProtection",
 )
-principals.navigation("history", HISTORY, column="servicePrincipalId")
+principals.navigation("history", HISTORY, column="servicePrincipalId", expand=True)
 
 detections = resource(
     "identityProtection/servicePrincipalRiskDetections",

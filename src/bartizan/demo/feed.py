@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from bartizan.demo import posture, profiles, story, telemetry
+from bartizan.demo import governance, posture, profiles, story, telemetry
 from bartizan.demo.organisation import Organisation
 
 BATCH_ROWS = 500
@@ -123,8 +123,11 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
         *posture.risks(org, now),
         *profiles.profiles(org, now),
         *profiles.entitlements(org, now),
+        *governance.sets(org, now),
     ):
         await server.post_all(path, rows)
+    for path, said in governance.only():
+        await server.send("POST", path, said, present=True)
     standing = (
         *posture.policies(),
         *posture.response(),

@@ -52,6 +52,7 @@ from `errors`.
 """
 
 from bartizan.auth.caller import Access
+from bartizan.extend.declared import Relation, collections, permissions, relations
 from bartizan.extend.resources import (
     BOTH,
     RESOURCES,
@@ -61,6 +62,7 @@ from bartizan.extend.resources import (
     Answer,
     Can,
     Context,
+    Fetch,
     Merge,
     Navigation,
     OnCreate,
@@ -69,18 +71,14 @@ from bartizan.extend.resources import (
     OnList,
     OnPatch,
     Prepare,
-    Relation,
     Reshape,
     Resource,
     Rows,
     Unserved,
     Verb,
     collection,
-    collections,
     never,
     not_yet,
-    permissions,
-    relations,
     resource,
     scopes,
     unserved,
@@ -99,6 +97,7 @@ __all__ = [
     "Can",
     "Context",
     "Event",
+    "Fetch",
     "GraphObject",
     "Merge",
     "Navigation",

@@ -102,6 +102,7 @@ OnDelete = Callable[[Context, str, str | None], Awaitable[bool]]
 OnGet = Callable[[Context, str], Awaitable[Stored | None]]
 Reshape = Callable[[Any], Any]
 OnList = Callable[[Context, Query], Awaitable[Page]]
+Fetch = Callable[[Context, list[str]], Awaitable[dict[str, Stored]]]  # ids -> of those that are known the objects
 Rows: TypeAlias = Expr | Callable[[Context], Expr | None] | None
 
 Code = TypeVar("Code", bound=Callable[..., Any])
@@ -145,6 +146,9 @@ class Navigation:
     access: Access
     link: Access | None  # for POST and DELETE of $ref, by relations only; None: they are not served
     versions: tuple[Version, ...] = BOTH
+    key: str | None = None  # or by a property of this object that holds the target's id ("principalId")
+    fetch: Fetch | None = None  # how targets by key are found where they are not just rows of `to`
+    inline: tuple[str, ...] = ()  # of the target: see Resource.inline
 
     @property
     def recursive(self) -> bool:
@@ -200,6 +204,9 @@ class Resource:
     gets: OnGet | None = None
     lists: OnList | None = None
     reshapes: Reshape | None = None
+    inline: tuple[
+        str, ...
+    ] = ()  # properties that Graph has as contained objects: named in $expand, a path leads to each
     federated: Literal["v2", "legacy"] | None = None  # the face of alerts that connections may be asked for live
 
     @property
@@ -261,19 +268,23 @@ class Resource:
         reverse: bool = False,
         transitive: bool = False,
         column: str | None = None,
+        key: str | None = None,
+        fetch: Fetch | None = None,
         inside: str = "",
         expand: bool = False,
         access: "str | Access | None" = None,
         link: str | None = None,
         versions: tuple[Version, ...] | None = None,
     ) -> None:
-        """Declares a path behind one object: by a `column` of the target, or by a `relation` of the store.
+        """Declares a path behind one object: by a `column` of the target, by a `relation` of the store, or to the one
+        object whose id a property of this one holds (`key`).
 
         A transitive walk names in `inside` the further collections that it passes through: groups, of a user's
         memberships.
         """
-        if (column is None) == (relation is None) or (link is not None and (relation is None or reverse or transitive)):
-            raise ValueError(f"{self.path}/{name}: say either column or relation")
+        ways = sum(way is not None for way in (column, relation, key))
+        if ways != 1 or (link is not None and (relation is None or reverse or transitive)):
+            raise ValueError(f"{self.path}/{name}: say one of column, relation and key")
         targets = tuple(t.collection if isinstance(t, Resource) else t for t in to)
         of = type or (targets[0].type if len(targets) == 1 and targets[0].type else "microsoft.graph.directoryObject")
         needs = self.read if access is None else access if isinstance(access, Access) else scopes(access)
@@ -282,7 +293,7 @@ class Resource:
             (self.collection.name, *inside.split()),
             of,
             targets,
-            many,
+            many and key is None,
             relation,
             reverse,
             transitive,
@@ -291,6 +302,9 @@ class Resource:
             needs,
             scopes(link, role="SecurityAdministrator") if link else None,
             versions or self.versions,
+            key,
+            fetch,
+            tuple(one for each in to if isinstance(each, Resource) for one in each.inline),
         )
 
     def prepare(self, code: Prepare) -> Prepare:
@@ -462,6 +476,7 @@ def resource(
     rows: Rows = None,
     throttle: str = "any",
     delta: str | None = None,
+    inline: str = "",
     federated: Literal["v2", "legacy"] | None = None,
     unserved: Mapping[str, Unserved] | None = None,
 ) -> Resource:
@@ -535,6 +550,7 @@ def resource(
         throttle=throttle,
         delta=None if delta is None else tuple(delta.lower().split()),
         unserved=unserved or {},
+        inline=tuple(inline.split()),
         federated=federated,
     )
     RESOURCES.append(made)
@@ -546,55 +562,3 @@ _collection = collection
 
 def _union(*each: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in each for name in names))
-
-
-def collections() -> tuple[Collection, ...]:
-    """Every set of documents that the declarations so far name, each once."""
-    found: dict[str, Collection] = {}
-    for each in RESOURCES:
-        if each.can and (each.lists is None or Can.CREATE in each.can):  # otherwise objects are made, nothing is kept
-            found.setdefault(each.collection.name, each.collection)
-        for navigation in each.navigations.values():
-            for target in navigation.to:
-                found.setdefault(target.name, target)
-    return tuple(found.values())
-
-
-class Relation(Struct, frozen=True):
-    """Edges of one name: the sets that they lead from, whether to many objects, and those sets' delta queries that tell
-    of them."""
-
-    sets: tuple[str, ...]
-    many: bool
-    followed: frozenset[str]
-
-
-def relations() -> dict[str, Relation]:
-    """Relations of the store that the declarations so far name."""
-    found: dict[str, Relation] = {}
-    for each in RESOURCES:
-        for navigation in each.navigations.values():
-            if navigation.relation is None or navigation.reverse or navigation.transitive:
-                continue
-            name = each.collection.name
-            told = {name} if navigation.name.lower() in (each.delta or ()) else set()
-            before = found.get(navigation.relation, Relation((), False, frozenset()))
-            found[navigation.relation] = Relation(
-                tuple(dict.fromkeys((*before.sets, name))), before.many or navigation.many, before.followed | told
-            )
-    return found
-
-
-def permissions() -> tuple[frozenset[str], frozenset[str]]:
-    """Every application permission and every delegated scope that some operation asks for."""
-    application: set[str] = set()
-    delegated: set[str] = set()
-    for each in RESOURCES:
-        needed = [each.read, each.write, each.create, each.delete, *(a.access for a in each.actions.values())]
-        for navigation in each.navigations.values():
-            needed += [navigation.access, *([navigation.link] if navigation.link else [])]
-        for access in needed:
-            application.update(access.application)
-            delegated.update(access.delegated)
-        delegated.update(each.own_scopes)
-    return frozenset(application), frozenset(delegated)

@@ -103,11 +103,18 @@ class _Document:
         properties, navigation = self._schema.own(kind.name)
         if "id" in properties and kind.entity:
             yield '<Key><PropertyRef Name="id"/></Key>'
-        for name in sorted(properties):
+        held = {name for name in properties if self._is_entity(kind.properties[name].type)}
+        for name in sorted(set(properties) - held):
             yield _property(kind.properties[name], nullable=kind.properties[name].nullable)
+        for name in sorted(held):  # objects that are written inside: to CSDL a contained navigation
+            prop = kind.properties[name]
+            yield _navigation(Navigation(prop.name, prop.type, prop.collection, True))
         for name in sorted(navigation):
             yield _navigation(kind.navigation[name])
         yield f"</{tag}>"
+
+    def _is_entity(self, name: str) -> bool:
+        return not name.startswith("Edm.") and self._schema.enum(name) is None and self._schema.structured(name).entity
 
     def _entity_container(self) -> Iterator[str]:
         yield _open("EntityContainer", Name=CONTAINER)

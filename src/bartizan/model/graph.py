@@ -1550,6 +1550,7 @@ class GroupMembers(
     UserSet, kw_only=True, omit_defaults=True, tag_field="@odata.type", tag="#microsoft.graph.groupMembers"
 ):
     description: str | None = None
+    groupId: str | None = None
     id: str | None = None
 
 
@@ -2611,6 +2612,7 @@ class SignInStatus(Struct, kw_only=True, omit_defaults=True):
 class SingleUser(UserSet, kw_only=True, omit_defaults=True, tag_field="@odata.type", tag="#microsoft.graph.singleUser"):
     description: str | None = None
     id: str | None = None
+    userId: str | None = None
 
 
 class SourceProvisionedIdentity(

@@ -215,6 +215,10 @@ class _Document:
         if Can.CREATE in resource.can:
             new = self.writable(resource, None, resource.required)
             many = {"type": "array", "items": new, "minItems": 1, "maxItems": MAX_BULK}
+            if resource.singleton:
+                answers = {code: _json(one) for code in ("200", "201")}
+                self.operation(path, "POST", resource.create, f"Tell the {short}.", answers, body=new)
+                return
             answers = {code: _json({"anyOf": [one, _page(one)]}) for code in ("200", "201")}
             text = f"Create one {short}, or an array of them."
             self.operation(path, "POST", resource.create, text, answers, body={"anyOf": [new, many]})

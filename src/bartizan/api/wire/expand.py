@@ -5,16 +5,13 @@ behind which the request is refused, since a shorter answer would be a wrong one
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 from urllib.parse import quote
 
-import msgspec
 from msgspec.structs import replace
 
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import query as queries
-from bartizan.api.wire.find import behind, both, edges, fetched
+from bartizan.api.wire.find import behind, both, by_id, edges, fetched, held_id, value_reader
 from bartizan.api.wire.request import Request, encode
 from bartizan.errors import BadRequest
 from bartizan.extend import Context, Resource
@@ -42,7 +39,9 @@ async def expanded(
     result = list(documents)
     room = MAX_ALL
     for each in wanted:
-        if each.navigation.column is not None:
+        if each.navigation.key is not None:
+            found = await _by_key(ctx, each, parents, room)
+        elif each.navigation.column is not None:
             found = await _by_column(ctx, each, [row.id for row in parents], room)
         else:
             found = await _by_relation(ctx, each, [row.id for row in parents], room)
@@ -135,7 +134,7 @@ async def _by_column(ctx: Context, each: queries.Expanded, ids: list[str], room:
     assert navigation.column is not None
     (to,) = navigation.to
     path = Path((navigation.column,), kind="text")
-    read = _reader(navigation.column).decode
+    read = value_reader(navigation.column).decode
     found: Related = {}
     for start in range(0, len(ids), _PARENTS):
         some = ids[start : start + _PARENTS]
@@ -163,11 +162,13 @@ def _left(room: int, rows: int, each: queries.Expanded) -> int:
     return room - rows
 
 
-@lru_cache(64)
-def _reader(column: str) -> msgspec.json.Decoder[Any]:
-    """Reads one property of a document and skips the rest."""
-    kind = msgspec.defstruct("Holder", [("value", str | None, None)], rename={"value": column})
-    return msgspec.json.Decoder(kind)
+async def _by_key(ctx: Context, each: queries.Expanded, parents: Sequence[Stored], room: int) -> Related:
+    """The one object that each parent names, every one read once."""
+    ids = {row.id: held_id(each.navigation, row, ctx) for row in parents}
+    wanted = sorted({id for id in ids.values() if id is not None})
+    rows = await by_id(ctx, each.navigation, wanted)
+    _left(room, len(rows), each)
+    return {parent: [rows[id]] for parent, id in ids.items() if id is not None and id in rows}
 
 
 async def _by_relation(ctx: Context, each: queries.Expanded, ids: list[str], room: int) -> Related:

@@ -2,6 +2,11 @@
 seen.
 """
 
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
 from bartizan.api.wire.route import Key, Target
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Context, Navigation, Resource
@@ -125,7 +130,10 @@ async def _parent(ctx: Context, link: Target) -> tuple[Stored, Navigation]:
 async def only_related(ctx: Context, target: Target) -> Stored:
     """The target of a navigation to one object."""
     parent, navigation = await _parent(ctx, target)
-    if navigation.column is not None:
+    if navigation.key is not None:
+        id = held_id(navigation, parent, ctx)
+        rows = list((await by_id(ctx, navigation, [] if id is None else [id])).values())
+    elif navigation.column is not None:
         (to,) = navigation.to
         page = await ctx.store.page(to.name, Query(top=1, filter=behind(navigation, parent.id), version=ctx.version))
         rows = page.rows
@@ -134,6 +142,27 @@ async def only_related(ctx: Context, target: Target) -> Stored:
     if not rows:
         raise lost(navigation.name)
     return rows[0]
+
+
+def held_id(navigation: Navigation, row: Stored, ctx: Context) -> str | None:
+    """The id that an object says of what a navigation by key leads to."""
+    assert navigation.key is not None
+    found = value_reader(navigation.key).decode(row.wire(ctx.version)).value
+    return found or None
+
+
+@lru_cache(64)
+def value_reader(name: str) -> msgspec.json.Decoder[Any]:
+    """Reads one property of a document, a text, and skips the rest."""
+    kind = msgspec.defstruct("Holder", [("value", str | None, None)], rename={"value": name})
+    return msgspec.json.Decoder(kind)
+
+
+async def by_id(ctx: Context, navigation: Navigation, ids: list[str]) -> dict[str, Stored]:
+    """What a navigation by key leads to from some ids, by them; those of nobody known lead nowhere."""
+    if navigation.fetch is not None:
+        return await navigation.fetch(ctx, ids)
+    return {row.id: row for row in await fetched(ctx, navigation, ids)}
 
 
 async def edges(ctx: Context, id: str, navigation: Navigation, *, limit: int | None = None) -> list[tuple[str, str]]:

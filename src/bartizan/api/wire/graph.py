@@ -456,6 +456,7 @@ _CODE: Mapping[tuple[str, str], Code] = {
     ("set", "POST"): write.create,
     ("count", "GET"): read.count,
     ("object", "GET"): read.one,
+    ("object", "POST"): write.create,
     ("object", "PATCH"): write.patch,
     ("object", "PUT"): write.put,
     ("object", "DELETE"): write.delete,

@@ -17,7 +17,7 @@ from bartizan.api.wire.body import Select
 from bartizan.api.wire.request import Request
 from bartizan.api.wire.route import Target
 from bartizan.errors import BadRequest, InvalidQuery, UnsupportedQuery
-from bartizan.extend import Context, Navigation, Resource
+from bartizan.extend import RESOURCES, Context, Navigation, Resource
 from bartizan.model.edm import Edm, StructuredType, Version, edm
 from bartizan.odata import Position, QueryOptions
 from bartizan.odata.tree import All, And, Call, Compare, Expr, In, Literal, Not, Or, Order, Path
@@ -139,6 +139,7 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
     advanced, counting = _advanced(filter, options) if resource.advanced else ("", False)
     select = _select(of, resource.type, options.select, resource.extra)
     expand = _expand(of, resource, version, options.expand)
+    select = _with_inline(select, resource.inline, options.expand)
     if resource.advanced and not advanced and _deep(expand):
         advanced, counting = _LEVELS, True
     return Asked(query, select, expand, options, advanced, counting)
@@ -299,20 +300,36 @@ def _expand(of: Edm, resource: Resource, version: Version, text: str | None) -> 
     if not text:
         return ()
     known = {n.name.lower(): n for n in resource.navigations.values() if n.expand and version in n.versions}
-    made: list[Expanded] = []
+    inside = {name.lower() for name in resource.inline}
+    made: dict[str, Expanded] = {}
     for entry in odata.parse_expand(text):
-        navigation = known.get(entry.name.lower())
-        if navigation is None:
-            names = ", ".join(n.name for n in known.values()) or "nothing"
+        name = entry.name.lower()
+        if name == "*" and (known or inside):
+            made |= {each: _expanded(of, known[each], {}) for each in known if each not in made}
+        elif name in known:
+            made[name] = _expanded(of, known[name], entry.options)
+        elif name not in inside:
+            names = ", ".join([*(n.name for n in known.values()), *resource.inline]) or "nothing"
             raise InvalidQuery(f"Cannot expand '{entry.name[:100]}' of {resource.path}; what can be expanded: {names}.")
-        made.append(_expanded(of, navigation, entry.options))
-    return tuple(made)
+        elif entry.options:
+            raise InvalidQuery(f"$expand={entry.name} takes no options here: it comes whole.")
+    return tuple(made.values())
+
+
+def _with_inline(select: Select | None, inline: tuple[str, ...], text: str | None) -> Select | None:
+    """What $select leaves, and the objects within the document that $expand names."""
+    if select is None or not inline or not text:
+        return select
+    asked = {entry.name.lower() for entry in odata.parse_expand(text)}
+    return {**select, **{name: {} for name in inline if name.lower() in asked or "*" in asked}}
 
 
 def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Expanded:
     allowed = ("select", "top", *(("filter", "orderby") if navigation.column is not None else ()))
     if navigation.recursive:
         allowed = (*allowed, "levels")
+    if navigation.inline:
+        allowed = (*allowed, "expand")
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise InvalidQuery(f"$expand={navigation.name} takes {', '.join(allowed)}; not {unknown[0][:40]}.")
@@ -321,9 +338,13 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Ex
         raise InvalidQuery(f"$top of $expand={navigation.name} takes 1 to {MAX_EACH}.")
     filter = options.get("filter")
     order = options.get("orderby")
+    further = options.get("expand")
+    for entry in odata.parse_expand(further) if further else ():
+        if entry.name.lower() not in {"*", *(name.lower() for name in navigation.inline)} or entry.options:
+            raise InvalidQuery(f"$expand within $expand={navigation.name} takes {', '.join(navigation.inline)}.")
     return Expanded(
         navigation,
-        _select(of, navigation.type, options.get("select")),
+        _with_inline(_select(of, navigation.type, options.get("select")), navigation.inline, further),
         None if not filter else odata.bind(odata.parse_filter(filter), of, navigation.type),
         () if not order else odata.bind_order(odata.parse_orderby(order), of, navigation.type),
         int(top),
@@ -355,8 +376,10 @@ def asked_of_one(
         _check_eventual(ctx, _LEVELS, True)  # SDKs have no $count for one object
     if options.expand and resource is None:
         raise InvalidQuery("$expand is not served here.")
-    extra = resource is not None and resource.extra
-    return _select(ctx.edm, type, options.select, extra), expand
+    if resource is None:
+        return _select(ctx.edm, type, options.select), expand
+    select = _select(ctx.edm, type, options.select, resource.extra)
+    return _with_inline(select, resource.inline, options.expand), expand
 
 
 def counted(ctx: Context, request: Request, resource: Resource) -> Expr | None:
@@ -386,13 +409,13 @@ def ids_of(ctx: Context, resource: Resource, text: str) -> frozenset[str]:
 def asked_of_mixed(
     ctx: Context, request: Request, target: Target, navigation: Navigation
 ) -> tuple[Asked, Position | None]:
-    """A list of several types takes no $filter, $orderby or $search: cast it to one type for those."""
+    """A list of several types takes no $orderby: cast it to one type for that. Its $filter is read by `of_each`."""
     options = read(request.query) if request.query else _NOTHING
     position: Position | None = None
     if options.skiptoken is not None:
         options, position = _continued(ctx, target, options)
     types = ", ".join(str(to.type) for to in navigation.to)
-    for name in ("filter", "orderby", "search", "expand", "skip"):
+    for name in ("orderby", "expand", "skip"):
         if getattr(options, name) is not None:
             raise InvalidQuery(f"${name} on {navigation.name} needs one type; add a segment with one of: {types}.")
     top = 100 if options.top is None else options.top
@@ -405,6 +428,34 @@ def asked_of_mixed(
             _choose_anywhere(ctx.edm, navigation, name, select)
     query = Query(top=top, count=bool(options.count), version=ctx.version)
     return Asked(query, select, (), options), position
+
+
+def counted_of_mixed(request: Request) -> QueryOptions:
+    """The options of a /$count of several types."""
+    options = read(request.query) if request.query else _NOTHING
+    only(options, "filter", "search")
+    return options
+
+
+def of_each(ctx: Context, navigation: Navigation, options: QueryOptions) -> dict[str, Expr] | None:
+    """What $filter and $search mean for each set that a navigation leads to; None where neither is given. A set whose
+    objects cannot have what is named has none that match; InvalidQuery where that is so of all."""
+    if not options.filter and not options.search:
+        return None
+    found: dict[str, Expr] = {}
+    problem: InvalidQuery | None = None
+    for each in RESOURCES:
+        if each.collection in navigation.to and each.type == each.collection.type:
+            try:
+                filter = _filter(ctx.edm, each, options)
+            except InvalidQuery as error:
+                problem = problem or error
+                continue
+            assert filter is not None
+            found.setdefault(each.collection.name, filter)
+    if not found and problem is not None:
+        raise problem
+    return found
 
 
 def _choose_anywhere(of: Edm, navigation: Navigation, name: str, chosen: dict[str, Any]) -> None:

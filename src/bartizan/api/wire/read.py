@@ -10,13 +10,16 @@ from bartizan.api.wire import body as bodies
 from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
-from bartizan.api.wire.find import behind, both, edges, fetched, found, rows_of
+from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, rows_of
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
 from bartizan.extend import Context, Navigation, Resource
+from bartizan.odata import QueryOptions
 from bartizan.odata.tree import Expr
 from bartizan.store.interface import Stored
+
+_MATCHED = 1_000  # related objects that one query of the store filters
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -148,6 +151,8 @@ async def of_property(ctx: Context, target: Target, request: Request) -> Respons
     for name in target.path:
         if name == "$count":
             return Response(200, b"%d" % len(value or ()), kind=TEXT)
+        if name.startswith("="):
+            return Response(200, _contained(ctx, target, row, value, name[1:]))
         value = value.get(name) if isinstance(value, dict) else None
     if value is None:
         return Response(204)
@@ -161,6 +166,16 @@ async def of_property(ctx: Context, target: Target, request: Request) -> Respons
     if isinstance(value, dict):
         return Response(200, bodies.single(where, encode(value)))
     return Response(200, b'{"@odata.context":"%b","value":%b}' % (where.encode(), encode(value)))
+
+
+def _contained(ctx: Context, target: Target, row: Stored, values: Any, id: str) -> bytes:
+    """One of the objects that a property holds. Their ids are words of Graph's own, sent in any case."""
+    assert target.resource is not None
+    for value in values or ():
+        if str(value.get("id")).lower() == id.lower():
+            where = f"{target.resource.name}('{bodies.quoted(row.id)}')/{target.path[0]}"
+            return bodies.single(bodies.context(ctx, where, one=True), encode(value))
+    raise lost(id)
 
 
 # ---------------------------------------------------------------- what is related
@@ -197,14 +212,14 @@ async def _limits(ctx: Context, parent: Stored, navigation: Navigation) -> tuple
 
 
 async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored, navigation: Navigation) -> Response:
-    """Objects of several sets, ordered by id; $filter and $orderby need a cast to one type."""
+    """Objects of several sets, ordered by id; $orderby needs a cast to one type."""
     asked, after = queries.asked_of_mixed(ctx, request, target, navigation)
-    ids = sorted(id for _, id in await edges(ctx, parent.id, navigation))
+    most = queries.page_size(request)
+    top = asked.query.top if most is None else min(asked.query.top, most)
+    ids = await _matching(ctx, navigation, asked.options, [id for _, id in await edges(ctx, parent.id, navigation)])
     start = 0
     if after is not None:
         start = next((at for at, id in enumerate(ids) if id > str(after[0])), len(ids))
-    most = queries.page_size(request)
-    top = asked.query.top if most is None else min(asked.query.top, most)
     wanted = ids[start : start + top]
     rows = await derived.shown(ctx, await fetched(ctx, navigation, wanted), asked.select)
     items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
@@ -212,6 +227,20 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     total = len(ids) if asked.query.count else None
     body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
     return bodies.honoured(Response(200, body), request, most)
+
+
+async def _matching(ctx: Context, navigation: Navigation, options: QueryOptions, ids: list[str]) -> list[str]:
+    """Those of the related objects that $filter and $search let through, ordered."""
+    wanted = queries.of_each(ctx, navigation, options)
+    if wanted is None:
+        return sorted(ids)
+    found: list[str] = []
+    for name, filter in wanted.items():
+        query = replace(queries.FIRST, top=_MATCHED, filter=filter, version=ctx.version)
+        for at in range(0, len(ids), _MATCHED):
+            page = await ctx.store.page(name, replace(query, ids=tuple(ids[at : at + _MATCHED])))
+            found += [row.id for row in page.rows]
+    return sorted(found)
 
 
 def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
@@ -224,7 +253,9 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
     parent, navigation = await _parent(ctx, target)
     resource = target.resource
     if resource is None:
-        return Response(200, b"%d" % len(await edges(ctx, parent.id, navigation)), kind=TEXT)
+        among = [id for _, id in await edges(ctx, parent.id, navigation)]
+        found = await _matching(ctx, navigation, queries.counted_of_mixed(request), among)
+        return Response(200, b"%d" % len(found), kind=TEXT)
     scope, ids = await _limits(ctx, parent, navigation)
     return await _counted(ctx, request, resource, both(scope, rows_of(ctx, resource)), ids)
 

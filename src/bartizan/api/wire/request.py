@@ -14,6 +14,7 @@ import msgspec
 from bartizan.auth.caller import Caller
 from bartizan.errors import BadRequest, BartizanError, NotAcceptable, UnsupportedMediaType
 
+MAX_MESSAGE = 3_000  # characters of an error
 JSON = b"application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 TEXT = b"text/plain;charset=utf-8"
 MAX_QUERY_FIELDS = 64
@@ -201,7 +202,7 @@ def error(request: Request, problem: BartizanError, at: datetime) -> Response:
     body = {
         "error": {
             "code": problem.code,
-            "message": problem.message,
+            "message": _bounded(problem.message),
             "innerError": {
                 "date": at.strftime("%Y-%m-%dT%H:%M:%S"),
                 "request-id": request.id,
@@ -211,6 +212,14 @@ def error(request: Request, problem: BartizanError, at: datetime) -> Response:
     }
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
     return Response(problem.status, encode(body), headers=headers)
+
+
+def _bounded(message: str) -> str:
+    """What was sent does not come back at length: a name of a megabyte is told by how it begins and ends."""
+    if len(message) <= MAX_MESSAGE:
+        return message
+    left = len(message) - MAX_MESSAGE
+    return f"{message[: MAX_MESSAGE - 500]} [{left} characters left out] {message[-500:]}"
 
 
 def encoded(response: Response) -> Any:

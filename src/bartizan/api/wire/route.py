@@ -60,7 +60,7 @@ class Target:
     arguments: Mapping[str, str] = field(default_factory=dict)
     navigation: Navigation | None = None
     cast: str | None = None
-    path: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()  # of a property; behind one that holds objects `=` and the id of one of them
     raw: bool = False  # $value
     via: "Target | None" = None
     hidden: str = ""  # the path below /v1.0 in lower case with `{}` for keys: what coverage and metrics call it
@@ -87,6 +87,8 @@ class Target:
             served: list[tuple[Can, Verb]] = [(Can.LIST, "GET"), (Can.CREATE, "POST")]
         else:
             served = [(Can.GET, "GET"), (Can.PATCH, "PATCH"), (Can.PUT, "PUT"), (Can.DELETE, "DELETE")]
+            if self.resource.singleton:
+                served.append((Can.CREATE, "POST"))
         return tuple(verb for flag, verb in served if flag in can)
 
 
@@ -472,12 +474,24 @@ class _Walk:
                     raise self.lost()
                 path.append(name)
                 break
-            found = kind.find(segment) if kind is not None else None
+            if many and len(path) == 1 and path[0] in resource.inline and not segment.startswith("$"):
+                path.append(f"={segment}")
+                if self.step("{}"):
+                    raise self.lost()
+                break
+            named, given = (segment, None) if path else self._held(resource, segment)
+            found = kind.find(named) if kind is not None else None
             if not isinstance(found, Property):
                 raise self.lost()
             many = found.collection
             path.append(found.name)
-            self.step(name)
+            more = self.step(found.name.lower())
+            if given is not None:
+                self.shape.append("{}")
+                path.append(f"={given}")
+                if more:
+                    raise self.lost()
+                break
             kind = None
             if not found.collection and not found.type.startswith("Edm."):
                 try:
@@ -485,6 +499,13 @@ class _Walk:
                 except KeyError:
                     kind = None
         return self.done(Target("property", self.version, resource, key, path=tuple(path), via=via))
+
+    def _held(self, resource: Resource, segment: str) -> tuple[str, str | None]:
+        """A property, and the id in parentheses of one of the objects that it holds."""
+        match = _CALL.fullmatch(segment) if segment.endswith(")") else None
+        if match is None or match[1].lower() not in {name.lower() for name in resource.inline}:
+            return segment, None
+        return match[1], arguments(match[2]).get("", "")
 
 
 def _named(resource: Resource, segment: str) -> Key | None:

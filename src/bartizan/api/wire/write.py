@@ -37,6 +37,8 @@ async def create(ctx: Context, target: Target, request: Request) -> Response:
     resource = _resource(target)
     sent = request.json()
     many = isinstance(sent, list)
+    if many and resource.singleton:
+        raise BadRequest(f"{resource.path} is one object, not a set: send an object, not an array.")
     items = sent if isinstance(sent, list) else [sent]
     if resource.reshapes is not None:
         items = [resource.reshapes(item) for item in items]
@@ -62,7 +64,8 @@ async def create(ctx: Context, target: Target, request: Request) -> Response:
 
 
 def address(ctx: Context, resource: Resource, id: str) -> str:
-    return f"{ctx.root}/{resource.path}/{quote(id, safe='')}"
+    place = f"{ctx.root}/{resource.path}"
+    return place if resource.singleton else f"{place}/{quote(id, safe='')}"
 
 
 def _resource(target: Target) -> Resource:
