@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bartizan.hunt import tree
+from bartizan.hunt.binder import worked
 from bartizan.hunt.binder.naming import bare, natural
 from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, TableOf
 from bartizan.hunt.binder.tuples import TUPLES
@@ -75,6 +76,8 @@ def call(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
         return parts[0][1]
     _refuse(work, node)
     args = [scalar_any(work, each, names, rows) for each in node.args]
+    if worked.is_worked(name):
+        return worked.call(work, node, args, rows)
     if name in BRANCHES:
         args = _one_type(name, args, node.at)
     return apply(name, args, node.at)
@@ -126,7 +129,7 @@ def _one_type(name: str, args: list[Expression], at: int) -> list[Expression]:
 
 def inside(rows: Rows) -> Rows:
     """What the arguments of an aggregate may read: no aggregates."""
-    return Rows(rows.fields, rows.sides, None, None, rows.groups, rows.all, rows.ingested, rows.open)
+    return Rows(rows.fields, rows.sides, None, None, rows.groups, rows.all, rows.ingested, rows.open, rows.worked)
 
 
 def aggregate(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls
-from bartizan.hunt.binder.columns import Part, ids, parts
+from bartizan.hunt.binder.columns import Part, ids, numbered, parts
 from bartizan.hunt.binder.naming import PERCENTILES, Taken, bare, natural, number
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, project
@@ -36,7 +36,7 @@ class Summary:
         self.work = work
         self.names = names
         self.relation = relation
-        self.rows = calls.inside(Rows.of(relation))
+        self.rows = calls.inside(Rows.collecting(relation))
         self.aggregates: list[Aggregate] = []
         self.keys: list[tuple[Field, Expression]] = []
         self.made: list[Made] = []
@@ -168,6 +168,7 @@ class Summary:
         return result
 
     def relation_of(self) -> Relation:
+        self.relation = numbered(self.work, self.relation, self.rows)
         groups = [Column(each.id, each) for each in self.relation.groups]
         keys = [*groups, *(Column(field.id, value) for field, value in self.keys)]
         fields = self.fields()
