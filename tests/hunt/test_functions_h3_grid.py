@@ -1,5 +1,6 @@
-"""The grid of H3: what the documentation prints, what the H3 library (4.5) says of a few cells, and what holds of all."""
+"""The grid of H3: what the documentation prints, what the H3 library (4.5) says of a few cells, what holds of all."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,8 +23,13 @@ KNOWN: list[tuple[str, tuple[float, float], int, tuple[float, float], tuple[floa
 ]
 
 
+@cache
+def harness() -> Harness:
+    return Harness({})
+
+
 def value(expression: str) -> Any:
-    return Harness({}).run(f"print x = {expression}")[1][0][0]
+    return harness().run(f"print x = {expression}")[1][0][0]
 
 
 @pytest.mark.parametrize(

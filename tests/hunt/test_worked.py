@@ -1,5 +1,6 @@
 """Functions that no engine works out: of constants and of columns, wherever an expression may stand."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,8 +11,13 @@ from bartizan.hunt.fault import KqlError
 PACKED = "H4sIAAAAAAAA/wEUAOv/MTIzNDU2Nzg5MHF3ZXJ0eXVpb3A6m7f2FAAAAA=="  # of the documentation
 
 
+@cache
+def harness() -> Harness:
+    return Harness({"T": {"a": "string", "d": "dynamic"}})
+
+
 def rows(query: str) -> list[list[Any]]:
-    return Harness({"T": {"a": "string", "d": "dynamic"}}).run(query)[1]
+    return harness().run(query)[1]
 
 
 @pytest.mark.parametrize(
