@@ -64,6 +64,8 @@ FAMILIES = (
     "geo",
     "geo_shapes",
     "geo_crossings",
+    "geo_together",
+    "geo_points_between",
     "s2",
     "h3",
     "aggregates",
