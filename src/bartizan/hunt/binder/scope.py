@@ -157,6 +157,7 @@ class Rows(Struct):
     ingested: "Ref | None" = None
     open: bool = False  # a name that is none of these is null
     worked: "list[Worked] | None" = None  # calls that no engine works out, collected
+    inner: "list[Worked] | None" = None  # where aggregates may stand: those in their arguments
 
     @staticmethod
     def of(relation: Relation) -> "Rows":

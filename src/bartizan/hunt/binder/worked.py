@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from bartizan.hunt import tree
 from bartizan.hunt.binder.scope import Field, Relation, Rows, Worked
 from bartizan.hunt.binder.work import Work, apply, convert, unfit
 from bartizan.hunt.fault import KqlError
@@ -44,22 +43,37 @@ def is_worked(name: str) -> bool:
     return any(each.work is not None for each in known("scalar", name))
 
 
-def call(work: Work, node: tree.Call, args: Sequence[Expression], rows: Rows) -> Expression:
+def of(work: Work, name: str, args: Sequence[Expression], rows: Rows, at: int) -> Expression:
     """The value of constants, or a column that stands for it."""
-    name = node.name.lower()
+    from bartizan.hunt.binder.columns import ids
+
     chosen = choose("scalar", name, [each.type for each in args])
     if chosen is None:
-        raise unfit("scalar", name, args, node.at)
-    given = [convert(each, type_, node.at) for each, type_ in zip(args, chosen.types, strict=True)]
-    work.spend(node.at, size(*given))
+        raise unfit("scalar", name, args, at)
+    given = [convert(each, type_, at) for each, type_ in zip(args, chosen.types, strict=True)]
+    work.spend(at, size(*given))
     if all(isinstance(each, Value) for each in given):
         values = [each.value for each in given if isinstance(each, Value)]
-        return Value(chosen.type, _result(chosen.function.key, chosen.type, values, node.at))
+        return Value(chosen.type, _result(chosen.function.key, chosen.type, values, at))
+    if rows.worked is None and not ids(given) and work.ask is not None:
+        return Value(chosen.type, _result(chosen.function.key, chosen.type, _fixed(work, given, at), at))
     if rows.worked is None:
-        raise KqlError("plan", f"{node.name}() is supported of constants here; extend a column by it before", node.at)
-    made = Worked(work.id(), chosen.type, chosen.function.key, given, node.at)
+        raise KqlError("plan", f"{name}() is supported of constants here; extend a column by it before", at)
+    made = Worked(work.id(), chosen.type, chosen.function.key, given, at)
     rows.worked.append(made)
     return Ref(made.type, made.id)
+
+
+def _fixed(work: Work, given: Sequence[Expression], at: int) -> list[Any]:
+    """The values of expressions that read no column: the engine is asked."""
+    from bartizan.hunt.binder.prune import prune
+
+    assert work.ask is not None
+    fields = [Field("", work.id(), key.type) for key in (_key(each, at) for each in given)]
+    made = [Column(field.id, _key(each, at)) for field, each in zip(fields, given, strict=True)]
+    one = Values([Out(work.id(), "long")], [[Value("long", 0)]])
+    [row] = work.ask(prune(Project(one, made), fields, work.deadline))
+    return [_read(value, each.type) for value, each in zip(row, given, strict=True)]
 
 
 def _result(key: str, type_: Scalar, values: Sequence[Any], at: int) -> Any:

@@ -69,6 +69,8 @@ FAMILIES = (
     "s2",
     "h3",
     "aggregates",
+    "statistics",
+    "schemas",
     "windows",
 )
 CONVERT: dict[Scalar, str] = {
@@ -91,6 +93,8 @@ APART = "\x1f"
 TOGETHER = "texts together"
 # What the first pair of a key holds, in an array of [key, value]. No query can name it either.
 VALUE_OF = "value of key"
+# The schema that admits all values of an array: what is worked out of the list that buildschema makes.
+SCHEMA_OF = "schema of values"
 WITHIN = frozenset(f"{name}{cased}" for name in ("has", "hasprefix", "hassuffix", "contains") for cased in ("", "_cs"))
 
 
@@ -220,7 +224,7 @@ def known(kind: Kind, name: str) -> list[Function]:
 def names(kind: Kind) -> list[str]:
     """Those that a query can say."""
     _load()
-    return sorted(name for each, name in _functions if each == kind and name not in (TOGETHER, VALUE_OF))
+    return sorted(name for each, name in _functions if each == kind and name not in (TOGETHER, VALUE_OF, SCHEMA_OF))
 
 
 def choose(kind: Kind, name: str, given: Sequence[Scalar]) -> Chosen | None:

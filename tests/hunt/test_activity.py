@@ -1,0 +1,80 @@
+"""Plugins over who was there when: the examples of their pages, and the same by dimensions."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+from tests.hunt.harness import Harness
+
+from bartizan.hunt.fault import KqlError
+
+
+@cache
+def harness() -> Harness:
+    return Harness({"T": {"who": "string", "when": "datetime"}})
+
+
+def rows(query: str) -> list[list[Any]]:
+    return harness().run(query)[1]
+
+
+def table(entries: str, days: str) -> str:
+    """Of `name day` each."""
+    cells = ", ".join(f"'{each.split()[0]}', datetime({days}{each.split()[1]})" for each in entries.split(","))
+    return f"datatable(who:string, ['when it was']:datetime)[{cells}]"
+
+
+VISITS = table("A 01,D 01,J 01,B 01,C 02,T 02,J 02,H 03,T 03,T 03,J 03,B 03,S 03,S 04", "2017-08-")
+PEOPLE = table("Bob 01,David 01,David 01,John 01,Bob 01,Ananda 02,Atul 02,John 02,Ananda 03,Atul 03,Atul 03,John 03,"
+               "Bob 03,Betsy 04,Bob 05", "2017-08-")  # fmt: skip
+FANS = table("B 06-29,B 06-30,A 07-02,B 07-04,B 07-08,A 07-10,A 07-14,A 07-17,A 07-20,B 07-24", "2018-")
+
+
+def day(number: int, month: str = "2017-08") -> str:
+    return f"{month}-{number:02}T00:00:00Z"
+
+
+def test_counts_of_each_window() -> None:
+    query = "evaluate activity_counts_metrics(who, ['when it was'], datetime(2017-08-01), datetime(2017-08-04), 1d"
+    wanted = [[day(1), 4, 4, 4, 4], [day(2), 3, 3, 2, 6], [day(3), 6, 5, 2, 8], [day(4), 1, 1, 0, 8]]
+    assert rows(f"{VISITS} | {query})") == wanted
+    columns, found = harness().run(f"{VISITS} | extend site = iff(who in ('A', 'B'), 'x', 'y') | {query}, site)")
+    assert [name for name, _ in columns] == [
+        "when it was",
+        "site",
+        "count",
+        "dcount",
+        "new_dcount",
+        "aggregated_dcount",
+    ]
+    assert [each[2:] for each in found if each[1] == "x"] == [[2, 2, 2, 2], [1, 1, 0, 2]]
+    assert [each[2:] for each in found if each[1] == "y"] == [[2, 2, 2, 2], [3, 3, 2, 4], [5, 4, 2, 6], [1, 1, 0, 6]]
+
+
+def test_counts_of_a_window_that_slides() -> None:
+    query = "evaluate sliding_window_counts(who, ['when it was'], datetime(2017-08-01), datetime(2017-08-07), 3d, 1d)"
+    wanted = [[day(1), 5, 3], [day(2), 8, 5], [day(3), 13, 5], [day(4), 9, 5], [day(5), 7, 5], [day(6), 2, 2],
+              [day(7), 1, 1]]  # fmt: skip
+    assert rows(f"{PEOPLE} | {query}") == wanted
+
+
+def test_who_was_there_often_enough() -> None:
+    query = (
+        "evaluate active_users_count(who, ['when it was'], datetime(2018-07-01), datetime(2018-07-31), 8d, 1d, 3, 7d)"
+    )
+    assert rows(f"{FANS} | {query}") == [[day(1, "2018-07"), 1], [day(15, "2018-07"), 1]]
+
+
+def test_of_no_rows_and_of_wrong_arguments() -> None:
+    counts = "T | evaluate activity_counts_metrics({}, datetime(2017-08-01), datetime(2017-08-04), 1d)"
+    assert rows(counts.format("who, when")) == []
+    with pytest.raises(KqlError, match="name of a column"):
+        rows(counts.format("who, nothing"))
+    with pytest.raises(KqlError, match="takes a column of ids"):
+        rows("T | evaluate activity_counts_metrics(who, when, 1d)")
+    with pytest.raises(KqlError, match=r"activity_counts_metrics\(\): "):
+        rows(counts.format("who, who"))
+
+
+def test_a_path_may_lack_its_first_dot() -> None:
+    assert rows("""print extract_json("$b", '{"b": "c"}'), extract_json("b", '{"b": "c"}')""") == [["c", "c"]]
