@@ -33,6 +33,14 @@ def rows(query: str) -> list[list[Any]]:
          ["1234567890qwertyuiop"]),
         ("print t = strrep('ab', 9) | extend p = zlib_compress_to_base64_string(t) | extend "
          "u = zlib_decompress_from_base64_string(p) | project u == t and strlen(p) < 30", [True]),
+        ("print base64_encode_fromguid(toguid('ae3133f2-6e22-49ae-b06a-16e6a9b212eb'))", ["8jMxriJurkmwahbmqbIS6w=="]),
+        ("print g = guid(ae3133f2-6e22-49ae-b06a-16e6a9b212eb) | project base64_encode_fromguid(g)",
+         ["8jMxriJurkmwahbmqbIS6w=="]),
+        ("print isempty(base64_encode_fromguid(toguid('x')))", [True]),
+        ("print geo_s2cell_neighbors('89c259')",
+         [["89c25d", "89c2f9", "89c251", "89c257", "89c25f", "89c25b", "89c2f7", "89c2f5"]]),
+        ("print isnull(geo_s2cell_neighbors('a'))", [True]),
+        ("print array_length(geo_s2cell_neighbors('1'))", [4]),
         ("print punycode_to_string('acadmie-franaise-npb1a')", ["académie-française"]),
         ("print punycode_from_string('académie-française')", ["acadmie-franaise-npb1a"]),
         ("print punycode_domain_to_string('www.académie-française.fr')", ["www.xn--acadmie-franaise-npb1a.fr"]),
@@ -69,6 +77,19 @@ LETTERS = "datatable(n:long, a:string)[1,'é', 2,'', 3,'b', 4,'é']"
 def test_of_columns(steps: str, wanted: list[list[Any]]) -> None:
     found = rows(f"{LETTERS} | {steps}")
     assert (found if "sort" in steps else sorted(found)) == (wanted if "sort" in steps else sorted(wanted))
+
+
+def test_a_cell_of_s2_is_its_neighbours_neighbour() -> None:
+    """On each face and at its edges and corners."""
+    found = rows(
+        "datatable(x: real, y: real)[1.5, 2.5, -170.0, -80.0, 100.0, 85.0, -100.0, 3.0, 45.0, 35.0, 45.0, -10.0, "
+        "0.0, 90.0] | mv-expand level = range(2, 30, 7) to typeof(long) | extend s = geo_point_to_s2cell(x, y, level)"
+        " | mv-expand n = geo_s2cell_neighbors(s) to typeof(string)"
+        " | mv-expand back = geo_s2cell_neighbors(n) to typeof(string) | summarize c = countif(back == s) by s, n"
+        " | summarize count(), min(c), max(c), max(strlen(n) - strlen(s)) by s | summarize min(count_), max(count_), "
+        "min(min_c), max(max_c)"
+    )
+    assert found == [[7, 8, 1, 1]]
 
 
 def test_of_no_rows() -> None:

@@ -1,16 +1,19 @@
-"""Packed texts: gzip and zlib in Base64, and names in Punycode.
+"""Packed texts: gzip, zlib and numbers in Base64, and names in Punycode.
 
 A packed text is read only as far as MOST_TEXT; what is no packed text, or no UTF-8, is null, which of a string is ''.
 
 Source: Kusto Query Language, "gzip_compress_to_base64_string()", "gzip_decompress_from_base64_string()",
 "zlib_compress_to_base64_string()", "zlib_decompress_from_base64_string()", "punycode_from_string()",
-"punycode_to_string()", "punycode_domain_from_string()", "punycode_domain_to_string()"; RFC 1950, RFC 1952, RFC 3492.
+"punycode_to_string()", "punycode_domain_from_string()", "punycode_domain_to_string()",
+"base64_encode_fromguid()"; RFC 1950, RFC 1952, RFC 3492.
 """
 
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from functools import partial
+from typing import Any
+from uuid import UUID
 
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import worked
@@ -59,6 +62,14 @@ def _unpacked(kind: str, packed: str) -> str | None:
 for _kind in _WINDOW:
     worked(f"{_kind}_compress_to_base64_string", "string -> string", partial(_packed, _kind))
     worked(f"{_kind}_decompress_from_base64_string", "string -> string", partial(_unpacked, _kind))
+
+
+def _of_guid(told: Any) -> str:
+    """Its bytes as Windows keeps them, the first three numbers the lowest byte first."""
+    return b64encode(UUID(str(told)).bytes_le).decode("ascii")
+
+
+worked("base64_encode_fromguid", "guid -> string", _of_guid)
 
 
 def _to_punycode(plain: str) -> str:
