@@ -278,6 +278,19 @@ def _extract(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expressio
     return convert(found, last.type, node.at)
 
 
+def _bin_auto(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
+    """bin_at of what `set` has told."""
+    size, at = (work.settings.get(f"query_bin_auto_{each}") for each in ("size", "at"))
+    if len(node.args) != 1 or size is None:
+        raise KqlError("bind", "bin_auto() takes one value, and needs: set query_bin_auto_size = ...;", node.at)
+    value = scalar_any(work, node.args[0], names, rows)
+    if value.type == "datetime" and at is None:
+        return apply("bin", [value, work.bind(size, names, Rows())], node.at)
+    start = Value("long", 0) if at is None else work.bind(at, names, Rows())
+    given = [value, work.bind(size, names, Rows()), convert(start, value.type, node.at)]
+    return apply("bin_at", given, node.at)
+
+
 def _place(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     args = [scalar_any(work, each, names, rows) for each in _positional(node)]
     made = apply(node.name.lower(), args, node.at)
@@ -305,6 +318,7 @@ _SPECIAL: dict[str, Special] = {
     "column_ifexists": _column_ifexists,
     "columnifexists": _column_ifexists,
     "column_names_of": _column_names_of,
+    "bin_auto": _bin_auto,
     "pack_all": _pack_all,
     "bag_pack_columns": _pack_columns,
     "geo_info_from_ip_address": _place,
