@@ -70,7 +70,7 @@ def test_of_no_rows_and_of_wrong_arguments() -> None:
     assert rows(counts.format("who, when")) == []
     with pytest.raises(KqlError, match="name of a column"):
         rows(counts.format("who, nothing"))
-    with pytest.raises(KqlError, match="takes a column of ids"):
+    with pytest.raises(KqlError, match="takes who, when, start"):
         rows("T | evaluate activity_counts_metrics(who, when, 1d)")
     with pytest.raises(KqlError, match=r"activity_counts_metrics\(\): "):
         rows(counts.format("who, who"))
@@ -90,3 +90,24 @@ def test_bins_that_are_set() -> None:
     assert rows("set query_bin_auto_size=5; print x = bin_auto(12), y = bin_auto(7.5)") == [[10, 5.0]]
     with pytest.raises(KqlError, match="query_bin_auto_size"):
         rows("print bin_auto(12)")
+
+
+DAYS = ("range idx from 0 to 24*10-1 step 1 | project Timestamp = datetime(2018-01-01) + 1h*idx, val=idx+1 "
+        "| extend EvenOrOdd = iff(val % 2 == 0, 'Even', 'Odd') "
+        "| evaluate rolling_percentile(val, 50, Timestamp, 1d, 3")  # fmt: skip
+
+
+def test_percentiles_of_a_window_that_rolls() -> None:
+    columns, found = harness().run(f"{DAYS})")
+    assert [name for name, _ in columns] == ["Timestamp", "rolling_3_percentile_val_50"]
+    assert [each[1] for each in found] == [12, 24, 36, 60, 84, 108, 132, 156, 180, 204]
+    by = rows(f"{DAYS}, EvenOrOdd)")
+    assert [each[2] for each in by if each[1] == "Odd"] == [11, 23, 35, 59, 83, 107, 131, 155, 179, 203]
+    with pytest.raises(KqlError, match="a window has"):
+        rows(f"{DAYS.removesuffix('3')} 0)")
+
+
+def test_how_many_sketches_have_in_common() -> None:
+    query = ("range x from 1 to 100 step 1 | summarize even = hll(iif(x % 2 == 0, x, 0)), "
+             "three = hll(iif(x % 3 == 0, x, 0)), five = hll(iif(x % 5 == 0, x, 0)) | evaluate dcount_intersect(even, three, five)")  # fmt: skip
+    assert rows(query) == [[51, 17, 4]]

@@ -1,13 +1,14 @@
-"""evaluate: plugins over who was there when, each of which is a query itself.
+"""evaluate: plugins over who was there when and the like, each of which is a query itself.
 
 A text of the query is made of the names of columns and bound over the rows: `_rows` are they, `_start` and its kin the
 arguments.
 
 Source: Kusto Query Language, "activity_counts_metrics plugin", "sliding_window_counts plugin",
-"active_users_count plugin".
+"active_users_count plugin", "rolling_percentile plugin", "dcount_intersect plugin".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls
@@ -16,13 +17,15 @@ from bartizan.hunt.binder.scope import Names, Relation, Rows, ScalarOf, TableOf
 from bartizan.hunt.binder.work import Work
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
+from bartizan.hunt.plan import Value
 
-Write = Callable[[str, str, Sequence[str]], str]
+Write = Callable[[Sequence[str], Sequence[str], Mapping[str, Any]], str]
+"""Of the columns that are told first, those behind (dimensions), and what is constant, by its name."""
 
 
-def _counts(who: str, when: str, by: Sequence[str]) -> str:
+def _counts(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each window how many rows and who is there, who for the first time, and who was there up to then."""
-    dims = "".join(f", {each}" for each in by)
+    (who, when), dims = of, "".join(f", {each}" for each in by)
     again = " or ".join([f"{each} != prev({each})" for each in by] or ["false"])
     return (
         f"let _in = materialize(_rows | where {when} between (_start .. _end) "
@@ -36,9 +39,9 @@ def _counts(who: str, when: str, by: Sequence[str]) -> str:
     )
 
 
-def _sliding(who: str, when: str, by: Sequence[str]) -> str:
+def _sliding(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each window how many rows and who is there, of what lies less than the lookback behind it."""
-    dims = "".join(f", {each}" for each in by)
+    (who, when), dims = of, "".join(f", {each}" for each in by)
     return (
         f"_rows | where {when} between (_start - _lookback .. _end) | extend _at = bin_at({when}, _bin, _start) "
         f"| mv-expand _at = range(_at, _at + _lookback - _bin, _bin) to typeof(_type) "
@@ -47,9 +50,9 @@ def _sliding(who: str, when: str, by: Sequence[str]) -> str:
     )
 
 
-def _active(who: str, when: str, by: Sequence[str]) -> str:
+def _active(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each window who was there then, and in so many periods of the lookback up to then."""
-    dims = "".join(f", {each}" for each in by)
+    (who, when), dims = of, "".join(f", {each}" for each in by)
     return (
         f"let _in = materialize(_rows | where {when} between (_start - _lookback .. _end) "
         f"| distinct {who}, {when}{dims}); _in | where {when} >= _start "
@@ -61,27 +64,61 @@ def _active(who: str, when: str, by: Sequence[str]) -> str:
     )
 
 
+def _rolling(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) -> str:
+    """At the end of each window the percentile of what lies in it, where the last bin of it holds anything."""
+    (value, when), dims = of, "".join(f", {each}" for each in by)
+    count, percent = told["_count"], told["_percent"]
+    if not isinstance(count, int) or not 1 <= count <= MOST_BINS:
+        raise KqlError("bind", f"a window has from 1 to {MOST_BINS:,} bins, a constant number")
+    plain = value[2:-2]
+    return (
+        f"let _in = materialize(_rows | extend {when} = bin({when}, _bin)); "
+        f"_in | mv-expand _at = range({when}, {when} + {count - 1} * _bin, _bin) to typeof(_type) "
+        f"| join kind=leftsemi (_in | distinct _at = {when}{dims}) on _at{dims} "
+        f"| summarize ['rolling_{count}_percentile_{plain}_{percent}'] = percentile({value}, _percent) by _at{dims} "
+        f"| project-rename {when} = _at | sort by {''.join(f'{each} asc, ' for each in by)}{when} asc"
+    )
+
+
+def _together(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
+    """How many are in the first sketch, in the first two of them, and so on."""
+    made, common = [], ""
+    for index, each in enumerate((*of, *by)):
+        common = f"set_intersect({common}, {each})" if common else f"set_union({each}, dynamic([]))"
+        made.append(f"s{index} = array_length({common})")
+    return f"_rows | project {', '.join(made)}"
+
+
+MOST_BINS = 1_000  # of a window that rolls
+# What stands in a call: columns, and from _ on what is reckoned with; behind it come columns.
 WRITTEN: dict[str, tuple[Write, tuple[str, ...]]] = {
-    "activity_counts_metrics": (_counts, ("_start", "_end", "_window")),
-    "sliding_window_counts": (_sliding, ("_start", "_end", "_lookback", "_bin")),
-    "active_users_count": (_active, ("_start", "_end", "_lookback", "_period", "_least", "_bin")),
+    "activity_counts_metrics": (_counts, ("who", "when", "_start", "_end", "_window")),
+    "sliding_window_counts": (_sliding, ("who", "when", "_start", "_end", "_lookback", "_bin")),
+    "active_users_count": (_active, ("who", "when", "_start", "_end", "_lookback", "_period", "_least", "_bin")),
+    "rolling_percentile": (_rolling, ("value", "_percent", "when", "_bin", "_count")),
+    "dcount_intersect": (_together, ("sketch", "sketch")),
 }
 
 
 def _plugin(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
     call = plugin.call
     write, told = WRITTEN[call.name.lower()]
-    if len(call.args) < 2 + len(told):
+    if len(call.args) < len(told):
         shown = ", ".join(each.removeprefix("_") for each in told)
-        raise KqlError("bind", f"{call.name}() takes a column of ids, one of times, {shown}, and columns", call.at)
-    columns = [_named(call, each, relation) for each in (*call.args[:2], *call.args[2 + len(told) :])]
-    given = [calls.scalar_any(work, each, names, Rows()) for each in call.args[2 : 2 + len(told)]]
-    type_ = relation.by_name()[_name(call.args[1])].type
-    scope = Names({"_rows": TableOf(work.share(relation, once=True))}, None, names.depth)
-    for name, value in zip(told, given, strict=True):
+        raise KqlError("bind", f"{call.name}() takes {shown}, and columns", call.at)
+    scope, values = Names({"_rows": TableOf(work.share(relation, once=True))}, None, names.depth), dict[str, Any]()
+    columns, type_ = [], "datetime"
+    for name, each in zip(told, call.args, strict=False):
+        if not name.startswith("_"):
+            columns.append(_named(call, each, relation))
+            type_ = relation.by_name()[_name(each)].type if name == "when" else type_
+            continue
+        value = calls.scalar_any(work, each, names, Rows())
         scope = scope.with_(name, ScalarOf(value))
-    query = parse(write(columns[0], columns[1], columns[2:]).replace("typeof(_type)", f"typeof({type_})"))
+        values[name] = value.value if isinstance(value, Value) else None
     try:
+        text = write(columns, [_named(call, each, relation) for each in call.args[len(told) :]], values)
+        query = parse(text.replace("typeof(_type)", f"typeof({type_})"))
         found = work.whole(query.results[0], with_lets(work, query.statements, scope), Rows())
     except KqlError as fault:  # its place is one of the written text
         raise KqlError(fault.phase, f"{call.name}(): {fault.message}", call.at) from None
