@@ -108,6 +108,6 @@ def test_percentiles_of_a_window_that_rolls() -> None:
 
 
 def test_how_many_sketches_have_in_common() -> None:
-    query = ("range x from 1 to 100 step 1 | summarize even = hll(iif(x % 2 == 0, x, 0)), "
-             "three = hll(iif(x % 3 == 0, x, 0)), five = hll(iif(x % 5 == 0, x, 0)) | evaluate dcount_intersect(even, three, five)")  # fmt: skip
+    sketches = ", ".join(f"s{each} = hll(iif(x % {each} == 0, x, 0))" for each in (2, 3, 5))
+    query = f"range x from 1 to 100 step 1 | summarize {sketches} | evaluate dcount_intersect(s2, s3, s5)"
     assert rows(query) == [[51, 17, 4]]

@@ -7,7 +7,7 @@ Source: Kusto Query Language, "beta_cdf()", "beta_inv()", "beta_pdf()", "erf()",
 "rank_tdigest()"; NIST Digital Library of Mathematical Functions, 8.17 (its continued fraction 8.17.22).
 """
 
-from math import ceil, erf, erfc, exp, inf, isfinite, lgamma, log, nan
+from math import ceil, erf, erfc, exp, inf, isfinite, isinf, lgamma, log, nan, sqrt
 from typing import Any
 
 from bartizan.hunt.functions import function, worked
@@ -15,6 +15,7 @@ from bartizan.hunt.functions import function, worked
 MOST = 10_000.0  # of the parameters of a beta distribution
 TERMS = 10_000  # of the continued fraction; a few times the root of the parameters is enough
 TINY = 1e-300
+MOST_EXPONENT = 709.0  # of what is a double
 
 
 def _fits(alpha: float, beta: float) -> bool:
@@ -53,7 +54,8 @@ def _beta_cdf(x: float, alpha: float, beta: float) -> float:
 def _beta_pdf(x: float, alpha: float, beta: float) -> float:
     if not (0 < x < 1 and 0 < alpha < inf and 0 < beta < inf):
         return nan
-    return exp((alpha - 1) * log(x) + (beta - 1) * log(1 - x) + lgamma(alpha + beta) - lgamma(alpha) - lgamma(beta))
+    found = (alpha - 1) * log(x) + (beta - 1) * log(1 - x) + lgamma(alpha + beta) - lgamma(alpha) - lgamma(beta)
+    return exp(found) if found < MOST_EXPONENT else inf
 
 
 def _beta_inv(share: float, alpha: float, beta: float) -> float | None:
@@ -71,15 +73,17 @@ def _beta_inv(share: float, alpha: float, beta: float) -> float | None:
 
 
 def _welch(mean: float, variance: float, count: float, mean2: float, variance2: float, count2: float) -> float:
-    """Two-sided."""
+    """Two-sided; of so many values that Student's distribution is the normal one, that."""
     if not (count > 1 and count2 > 1 and variance >= 0 and variance2 >= 0 and isfinite(mean) and isfinite(mean2)):
         return nan
     first, second = variance / count, variance2 / count2
     if not 0 < first + second < inf:
         return nan
-    square = (mean - mean2) ** 2 / (first + second)
-    freedom = (first + second) ** 2 / (first**2 / (count - 1) + second**2 / (count2 - 1))
-    return _share(freedom / (freedom + square), freedom / 2, 0.5)
+    apart = (mean - mean2) / sqrt(first + second)
+    one, other = first / (first + second), second / (first + second)
+    freedom = 1 / (one * one / (count - 1) + other * other / (count2 - 1))
+    share = 0.0 if isinf(apart * apart) else freedom / (freedom + apart * apart)
+    return _share(share, freedom / 2, 0.5) if freedom < 2 * MOST else erfc(abs(apart) / sqrt(2))
 
 
 worked("beta_cdf", "real real real -> real", _beta_cdf)
