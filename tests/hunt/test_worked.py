@@ -67,6 +67,9 @@ LETTERS = "datatable(n:long, a:string)[1,'é', 2,'', 3,'b', 4,'é']"
         ("sort by punycode_from_string(a) desc, n asc | project n", [[3], [1], [4], [2]]),
         ("sort by n desc | extend p = punycode_from_string(a) | project n, b = prev(p)",
          [[4, ""], [3, "9ca"], [2, "b-"], [1, ""]]),
+        ("parse punycode_from_string(a) with x '-' * | where isnotempty(x) | project n, x", [[3, "b"]]),
+        ("parse-kv strcat('p=', punycode_from_string(a)) as (p: string) with (pair_delimiter=';', kv_delimiter='=') "
+         "| where p == '9ca' | project n", [[1], [4]]),
         ("mv-expand p = pack_array(punycode_from_string(a), 'x') to typeof(string) | where p == '9ca' | project n",
          [[1], [4]]),
         ("mv-apply x = pack_array(a, 'x') to typeof(string) on (extend p = punycode_from_string(x) | "
