@@ -283,7 +283,6 @@ MIDDLES: list[tuple[str, list[list[Any]]]] = [
 ]  # fmt: skip
 WORKED_ON = [
     (f"print geo_intersects_2lines({UP}, {LINE % '[[0, 0], [2, 0]]'})", "touch"),
-    (f"print geo_intersection_2lines({UP}, {LINE % '[[0, 1], [1, 0], [1, 3]]'})", "more than once"),
     ("print a = dynamic([1, 2]) | extend series_fit_2lines(a)", r"series_fit_2lines\(\) is not supported"),
     ("print a = '1.1.1.1' | extend geo_info_from_ip_address(a)", "where addresses are"),
     ("print x = 1 | evaluate autocluster() | count", r"autocluster\(\) is not supported"),

@@ -79,7 +79,11 @@ ROUNDS = 3
 def declared() -> Iterator[Function]:
     for name in names("scalar"):
         if name.isidentifier() and not name.startswith(("has_cs", "has_a")) and name not in (*OPERATORS, "assert"):
-            yield from known("scalar", name)
+            yield from (each for each in known("scalar", name) if each.work is None)
+
+
+def worked() -> Iterator[Function]:
+    yield from (each for name in names("scalar") for each in known("scalar", name) if each.work is not None)
 
 
 def arguments(takes: tuple[Take, ...], chance: random.Random) -> list[Given]:
@@ -119,6 +123,26 @@ def test_no_value_makes_it_fail(one: Function) -> None:
             continue
         assert type_ != "string" or row[1] is not None, f"{one.key} of {given} is NULL"
         rows_as_json([("r", type_)], [row[:1]])
+
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "string": str, "long": int, "int": int, "real": float, "bool": bool, "dynamic": (str, list, dict, int, float),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("one", list(worked()), ids=lambda one: one.key)
+def test_no_value_makes_a_worked_function_fail(one: Function) -> None:
+    """It gives a value of its type, or none, or says that it does not support what it was given."""
+    chance = random.Random(one.key)
+    for _ in range(ROUNDS * 20):
+        given = [value for _, value in arguments(one.takes, chance)]
+        if one.work is None or any(each is None for each in given):
+            continue
+        try:
+            found = one.work(*given)
+        except KqlError:
+            continue
+        assert found is None or isinstance(found, KINDS[one.gives]), f"{one.key} of {given} is {found!r}"
 
 
 def test_a_signature_reads_as_it_was_declared() -> None:

@@ -9,7 +9,6 @@ import pytest
 from tests.hunt.calls import call, dynamic, long, real, string
 from tests.hunt.duck import connection
 
-from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
 
 CASES: list[tuple[str, list[float], Any]] = [
@@ -217,24 +216,6 @@ def test_the_closest_place() -> None:
     assert on_box(5.0, -3.0) == pytest.approx([5, 0], abs=1e-12)
     assert on_box(4.5, 5.0)[0] == pytest.approx(4, abs=1e-9), "from a hole it is its edge"
     assert call("geo_closest_point_on_polygon", real(500.0), real(1.0), polygon(BOX)) is None
-
-
-def test_the_area_of_a_polygon() -> None:
-    square = 6_371_010.0**2
-    assert call("geo_polygon_area", polygon(PARK)) == pytest.approx(3475207.28346606, rel=1e-11)
-    octant = [[0, 0], [90, 0], [0, 90], [0, 0]]
-    assert call("geo_polygon_area", polygon(octant)) == pytest.approx(square * math.pi / 2)
-    assert call("geo_polygon_area", polygon(octant[::-1])) == pytest.approx(square * math.pi / 2)
-    whole, hole = (call("geo_polygon_area", polygon(each)) for each in (BOX, HOLE))
-    assert call("geo_polygon_area", polygon(BOX, HOLE)) == pytest.approx(whole - hole)
-    polar = [[0, 60], [120, 60], [-120, 60], [0, 60]]
-    third = [[0, 60], [120, 60], [0, 90], [0, 60]]
-    found = call("geo_polygon_area", polygon(polar))
-    assert found == pytest.approx(3 * call("geo_polygon_area", polygon(third)))
-    assert call("geo_polygon_area", polygon(BOX[:-1])) is None
-    assert call("geo_polygon_area", dynamic({"type": "MultiPolygon", "coordinates": [[BOX]]})) == whole
-    with pytest.raises(KqlError):
-        call("geo_polygon_area", dynamic({"type": "MultiPolygon", "coordinates": [[BOX], [HOLE]]}))
 
 
 def _vector(lon: float, lat: float) -> list[float]:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from bartizan.hunt import tree
+from bartizan.hunt.binder import worked
 from bartizan.hunt.binder.naming import bare, natural
 from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, TableOf
 from bartizan.hunt.binder.tuples import TUPLES
 from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, single, unfit
 from bartizan.hunt.fault import KqlError, placed
-from bartizan.hunt.functions import REFUSED, choose, known
+from bartizan.hunt.functions import REFUSED, SCHEMA_OF, choose, known
 from bartizan.hunt.functions.aggregates import NOT_OF_DYNAMIC
 from bartizan.hunt.plan import Aggregate, Expression, Path, Ref, Value, Windowed, size
 
@@ -77,7 +78,13 @@ def call(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     args = [scalar_any(work, each, names, rows) for each in node.args]
     if name in BRANCHES:
         args = _one_type(name, args, node.at)
-    return apply(name, args, node.at)
+    return _applied(work, node, args, rows)
+
+
+def _applied(work: Work, node: tree.Call, args: list[Expression], rows: Rows) -> Expression:
+    if worked.is_worked(node.name):
+        return worked.of(work, node.name.lower(), args, rows, node.at)
+    return apply(node.name.lower(), args, node.at)
 
 
 def _refuse(work: Work, node: tree.Call) -> None:
@@ -96,7 +103,7 @@ def tuple_of(work: Work, node: tree.Call, names: Names, rows: Rows) -> list[tupl
     """The results of a function of several, by their names."""
     _refuse(work, node)
     name = node.name.lower()
-    whole = apply(name, [scalar_any(work, each, names, rows) for each in node.args], node.at)
+    whole = _applied(work, node, [scalar_any(work, each, names, rows) for each in node.args], rows)
     given = natural(node.args[0]) if node.args else ""
     parts = TUPLES[name](name, given, node.args)
     return [
@@ -126,7 +133,8 @@ def _one_type(name: str, args: list[Expression], at: int) -> list[Expression]:
 
 def inside(rows: Rows) -> Rows:
     """What the arguments of an aggregate may read: no aggregates."""
-    return Rows(rows.fields, rows.sides, None, None, rows.groups, rows.all, rows.ingested, rows.open)
+    inner = rows.worked if rows.aggregates is None else rows.inner
+    return Rows(rows.fields, rows.sides, None, None, rows.groups, rows.all, rows.ingested, rows.open, inner)
 
 
 def aggregate(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
@@ -137,7 +145,18 @@ def aggregate(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expressi
     args = [scalar_any(work, each, names, inside(rows)) for each in given]
     if name in ("arg_max", "arg_min"):
         args = [args[1] if len(args) > 1 else args[0], args[0]]
+    if name == "buildschema":
+        return _schema(work, node, args, rows)
     return aggregate_of(work, name, args, rows.aggregates, node.at)
+
+
+def _schema(work: Work, node: tree.Call, args: list[Expression], rows: Rows) -> Expression:
+    """Of the list of the values, each in an array of its own, as lists take arrays apart."""
+    if rows.aggregates is None or rows.worked is None or len(args) != 1:
+        raise KqlError("plan", "buildschema() is supported in summarize, of one dynamic value", node.at)
+    held = apply("pack_array", [convert(args[0], "dynamic", node.at)], node.at)
+    listed = aggregate_of(work, "make_list", [held], rows.aggregates, node.at)
+    return worked.of(work, SCHEMA_OF, [listed], rows, node.at)
 
 
 def aggregate_of(work: Work, name: str, args: list[Expression], into: list[Aggregate], at: int) -> Expression:
@@ -252,11 +271,24 @@ def _extract(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expressio
     args = node.args
     last = bare(args[-1]) if args else None
     if not isinstance(last, tree.Typed):
-        return apply(node.name.lower(), [scalar_any(work, each, names, rows) for each in args], node.at)
+        return _applied(work, node, [scalar_any(work, each, names, rows) for each in args], rows)
     if last.type is None:
         raise KqlError("bind", f"{node.name}() takes a type such as typeof(long)", last.at)
-    found = apply(node.name.lower(), [scalar_any(work, each, names, rows) for each in args[:-1]], node.at)
+    found = _applied(work, node, [scalar_any(work, each, names, rows) for each in args[:-1]], rows)
     return convert(found, last.type, node.at)
+
+
+def _bin_auto(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
+    """bin_at of what `set` has told."""
+    size, at = (work.settings.get(f"query_bin_auto_{each}") for each in ("size", "at"))
+    if len(node.args) != 1 or size is None:
+        raise KqlError("bind", "bin_auto() takes one value, and needs: set query_bin_auto_size = ...;", node.at)
+    value = scalar_any(work, node.args[0], names, rows)
+    if value.type == "datetime" and at is None:
+        return apply("bin", [value, work.bind(size, names, Rows())], node.at)
+    start = Value("long", 0) if at is None else work.bind(at, names, Rows())
+    given = [value, work.bind(size, names, Rows()), convert(start, value.type, node.at)]
+    return apply("bin_at", given, node.at)
 
 
 def _place(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
@@ -286,10 +318,11 @@ _SPECIAL: dict[str, Special] = {
     "column_ifexists": _column_ifexists,
     "columnifexists": _column_ifexists,
     "column_names_of": _column_names_of,
+    "bin_auto": _bin_auto,
     "pack_all": _pack_all,
     "bag_pack_columns": _pack_columns,
     "geo_info_from_ip_address": _place,
-    **dict.fromkeys(("extract", "extractjson", "extract_json"), _extract),
+    **dict.fromkeys(("extract", "extractjson", "extract_json", "percentile_tdigest"), _extract),
     **dict.fromkeys(("materialize", "table", "database", "cluster", "workspace", "app", "view"), _no_table),
     **dict.fromkeys(("cursor_after", "cursor_current", "cursor_before_or_at"), _unsupported),
 }

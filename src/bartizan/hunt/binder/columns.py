@@ -14,8 +14,9 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder.calls import is_tuple, tuple_of
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.naming import Taken, bare, chosen, natural
-from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.scope import Field, Names, Relation, Rows, Worked
 from bartizan.hunt.binder.work import Work, project
+from bartizan.hunt.binder.worked import joined
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Apply, Column, Expression, Filter, Number, Out, Ref, Summarize, Value, Windowed
 from bartizan.hunt.plan import Rows as Values
@@ -59,18 +60,25 @@ def _several(work: Work, named: tree.Named, call: tree.Call, names: Names, rows:
     ]
 
 
-def numbered(relation: Relation, windows: Sequence[Windowed] | None) -> Relation:
-    """With the functions of a row's place that its expressions read; one that reads another is worked out after it."""
-    waiting = list(windows or [])
-    plan = relation.plan
+def numbered(work: Work, relation: Relation, rows: Rows) -> Relation:
+    """With the functions of a row's place, and those that no engine works out, that its expressions read; one that
+    reads another is worked out after it."""
+    waiting: list[Windowed | Worked] = [*(rows.windows or []), *(rows.worked or [])]
     while waiting:
         open_ids = {each.id for each in waiting}
-        ready = [
-            each for each in waiting if not open_ids & ids([*each.args, *([each.restart] if each.restart else [])])
-        ]
-        plan = Number(plan, ready)
+        ready = [each for each in waiting if not open_ids & ids(_read_by(each))]
+        windows = [each for each in ready if isinstance(each, Windowed)]
+        if windows:
+            relation = relation.over(Number(relation.plan, windows))
+        calls = [each for each in ready if isinstance(each, Worked)]
+        if calls:
+            relation = joined(work, relation, calls)
         waiting = [each for each in waiting if each not in ready]
-    return relation.over(plan)
+    return relation
+
+
+def _read_by(one: Windowed | Worked) -> list[Expression]:
+    return [*one.args, *([one.restart] if isinstance(one, Windowed) and one.restart else [])]
 
 
 def ids(expressions: Sequence[Expression]) -> set[int]:
@@ -94,15 +102,15 @@ def ids(expressions: Sequence[Expression]) -> set[int]:
 
 def where(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Condition)
-    rows = Rows.of(relation)
+    rows = Rows.collecting(relation)
     found = condition(work, op.body.expr, names, rows)
-    relation = numbered(relation, rows.windows)
+    relation = numbered(work, relation, rows)
     return relation.over(Filter(relation.plan, found))
 
 
 def project_(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Columns)
-    rows = Rows.of(relation)
+    rows = Rows.collecting(relation)
     taken, told, made = Taken(before=relation.names()), set[str](), list[tuple[Field, Expression]]()
     for each in op.body.columns:
         for part in parts(work, each, names, rows):
@@ -112,14 +120,14 @@ def project_(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
                 told.add(part.name)
             name = taken.free(part.name) if part.name else taken.column()
             made.append((work.field(name, part.value.type), part.value))
-    return replace(project(numbered(relation, rows.windows), made), open=False)
+    return replace(project(numbered(work, relation, rows), made), open=False)
 
 
 def extend(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     """extend and serialize: a name that is there already gets the new value, in its place."""
     if not isinstance(op.body, tree.Columns):
         return relation.over(relation.plan, ordered=True)
-    rows = Rows.of(relation)
+    rows = Rows.collecting(relation)
     made: dict[str, tuple[Field, Expression]] = {each.name: (each, each.ref) for each in relation.fields}
     taken, told = Taken(made, relation.names()), set[str]()
     for each in op.body.columns:
@@ -131,7 +139,7 @@ def extend(work: Work, op: tree.Operator, names: Names, relation: Relation) -> R
             name = part.name or taken.column()
             taken.names.add(name)
             made[name] = (work.field(name, part.value.type), part.value)
-    return project(numbered(relation, rows.windows), list(made.values()))
+    return project(numbered(work, relation, rows), list(made.values()))
 
 
 def _names_of(op: tree.Operator, relation: Relation) -> list[str]:
@@ -213,7 +221,7 @@ def _granny(name: str) -> list[tuple[int, str]]:
 
 def distinct(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Columns)
-    rows = Rows.of(relation)
+    rows = Rows.collecting(relation)
     taken, made = Taken(before=relation.names()), list[tuple[Field, Expression]]()
     for each in op.body.columns:
         if isinstance(each.expr, tree.Star | tree.Wildcard):
@@ -228,7 +236,7 @@ def distinct(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
             made.append((work.field(name, part.value.type), part.value))
     keys = [Column(field.id, value) for field, value in made]
     groups = [Column(each.id, each) for each in relation.groups]
-    plan = Summarize(relation.plan, [*groups, *keys], [])
+    plan = Summarize(numbered(work, relation, rows).plan, [*groups, *keys], [])
     return Relation(plan, tuple(field for field, _ in made), relation.groups, relation.source)
 
 

@@ -7,6 +7,7 @@ Source: Kusto Query Language, "mv-expand operator", "mv-apply operator".
 """
 
 from bartizan.hunt import tree
+from bartizan.hunt.binder.columns import numbered
 from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.naming import Taken, bare, natural
 from bartizan.hunt.binder.order import counted
@@ -28,7 +29,7 @@ def _index(op: tree.Operator) -> str:
 
 def _expanded(work: Work, op: tree.Operator, names: Names, relation: Relation, *, drop: bool) -> Relation:
     assert isinstance(op.body, tree.Expand)
-    rows = Rows.of(relation)
+    rows = Rows.collecting(relation)
     kind = option(op, "kind", option(op, "bagexpansion", "bag")).lower()
     if kind not in ("bag", "array"):
         raise KqlError("bind", f"there is no kind '{kind}' of mv-expand", op.at)
@@ -45,7 +46,7 @@ def _expanded(work: Work, op: tree.Operator, names: Names, relation: Relation, *
     limit = None if op.body.limit is None else counted(work, op.body.limit, names, op.at)
     told = _index(op)
     index = work.field(told, "long") if told else None
-    plan = Expand(relation.plan, made, index.id if index else None, limit, drop)
+    plan = Expand(numbered(work, relation, rows).plan, made, index.id if index else None, limit, drop)
     if index is not None:
         fields[told] = index
     return relation.over(plan, fields.values())

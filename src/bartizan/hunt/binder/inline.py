@@ -31,8 +31,8 @@ def with_lets(work: Work, statements: Sequence[tree.Node], names: Names) -> Name
             case tree.Declare():
                 for parameter in each.parameters:
                     names = names.with_(parameter.name, _default(parameter))
-            case tree.Setting(kind="set"):
-                continue  # tells a cluster how to run, not what is asked
+            case tree.Setting(kind="set"):  # but for bin_auto's, it tells a cluster how to run, not what is asked
+                work.settings[each.name.lower()] = each.value
             case tree.Setting():
                 raise KqlError("plan", f"'{each.kind}' is not supported", each.at)
     return names

@@ -47,9 +47,9 @@ def sorted_(relation: Relation, by: Sequence[SortKey]) -> Relation:
 
 def sort(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Order)
-    rows = Rows.of(relation)
+    rows = Rows.collecting(relation)
     by = keys(work, op.body.keys, names, rows)
-    return sorted_(numbered(relation, rows.windows), by)
+    return sorted_(numbered(work, relation, rows), by)
 
 
 def counted(work: Work, node: "tree.Expr | None", names: Names, at: int) -> Expression:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from bartizan.hunt import tree
+from bartizan.hunt.binder.columns import numbered
 from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, apply, constant, convert, project
@@ -38,7 +39,9 @@ def parse(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Re
     kind = option(op, "kind", "simple").lower()
     if kind not in ("simple", "regex", "relaxed"):
         raise KqlError("bind", f"there is no kind '{kind}' of {op.name}", op.at)
-    source = work.bind(op.body.of, names, Rows.of(relation))
+    rows = Rows.collecting(relation)
+    source = work.bind(op.body.of, names, rows)
+    relation = numbered(work, relation, rows)
     if source.type not in ("string", "dynamic"):
         raise KqlError("bind", f"{op.name} reads a string, not {source.type}", op.body.of.at)
     source = convert(source, "string", op.at)
@@ -113,7 +116,9 @@ def _groups(regex: str, at: int) -> int:
 
 def parse_kv(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Pairs)
-    source = convert(work.bind(op.body.of, names, Rows.of(relation)), "string", op.at)
+    rows = Rows.collecting(relation)
+    source = convert(work.bind(op.body.of, names, rows), "string", op.at)
+    relation = numbered(work, relation, rows)
     told: dict[str, list[str]] = {}
     for name, each in [*op.options.items(), *op.body.again]:
         value = each.name if isinstance(each, tree.Name) else constant(

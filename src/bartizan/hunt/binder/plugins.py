@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import calls, lookups
+from bartizan.hunt.binder import activity, calls, lookups
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.joins import united
@@ -299,4 +299,5 @@ PLUGINS: dict[str, Callable[[Work, tree.Plugin, Names, Relation], Relation]] = {
     "basket": _segments,
     "autocluster": _segments,
     **lookups.PLUGINS,
+    **activity.PLUGINS,
 }

@@ -134,6 +134,16 @@ class Names(Struct):
         return Names({name: variable}, self, self.depth)
 
 
+class Worked(Struct, frozen=True):
+    """A call of a function that no engine works out: `id` stands for its value."""
+
+    id: Id
+    type: Scalar
+    function: str  # its key
+    args: list[Expression]
+    at: int
+
+
 class Rows(Struct):
     """What an expression may read: columns by name, `$left` and `$right` of a join, and whether aggregates and
     functions of a row's place may stand here, which are collected."""
@@ -146,6 +156,8 @@ class Rows(Struct):
     all: tuple[Field, ...] = ()
     ingested: "Ref | None" = None
     open: bool = False  # a name that is none of these is null
+    worked: "list[Worked] | None" = None  # calls that no engine works out, collected
+    inner: "list[Worked] | None" = None  # where aggregates may stand: those in their arguments
 
     @staticmethod
     def of(relation: Relation) -> "Rows":
@@ -157,3 +169,10 @@ class Rows(Struct):
             ingested=relation.ingested,
             open=relation.open,
         )
+
+    @staticmethod
+    def collecting(relation: Relation) -> "Rows":
+        """Of a step that then has what is collected worked out, by `columns.numbered`."""
+        rows = Rows.of(relation)
+        rows.worked = []
+        return rows

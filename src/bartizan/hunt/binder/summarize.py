@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls
-from bartizan.hunt.binder.columns import Part, ids, parts
+from bartizan.hunt.binder.columns import ids, numbered, parts
 from bartizan.hunt.binder.naming import PERCENTILES, Taken, bare, natural, number
-from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.scope import Field, Names, Relation, Rows, Worked
 from bartizan.hunt.binder.work import Work, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Aggregate, Best, Column, Expression, Ref, Summarize
@@ -36,10 +36,11 @@ class Summary:
         self.work = work
         self.names = names
         self.relation = relation
-        self.rows = calls.inside(Rows.of(relation))
+        self.rows = calls.inside(Rows.collecting(relation))
         self.aggregates: list[Aggregate] = []
         self.keys: list[tuple[Field, Expression]] = []
         self.made: list[Made] = []
+        self.after: list[Worked] = []  # worked out of aggregates and keys
         self.taken = Taken(before=relation.names())
 
     def by(self, named: Sequence[tree.Named]) -> None:
@@ -66,20 +67,20 @@ class Summary:
                 return self.any(named, call)
             if name in PERCENTILES:
                 return self.percentiles(named, call)
-        rows = replace(self.rows, aggregates=self.aggregates)
+        rows = replace(self.rows, aggregates=self.aggregates, worked=self.after, inner=self.rows.worked)
         for part in parts(self.work, named, self.names, rows):
             name, told = part.name, part.told and bool(named.names)
-            self.made.append(Made(name, told, self.over_keys(part, named.at)))
+            self.made.append(Made(name, told, self.over_keys(part.value, named.at)))
         return None
 
-    def over_keys(self, part: Part, at: int) -> Expression:
+    def over_keys(self, value: Expression, at: int) -> Expression:
         """What is reckoned from aggregates may read the keys, and no other column."""
-        known = {each.id for each in self.aggregates}
+        known = {each.id for each in self.aggregates} | {each.id for each in self.after}
         keys = {value.id: field.id for field, value in self.keys if isinstance(value, Ref)}
-        outside = ids([part.value]) - known
+        outside = ids([value]) - known
         if outside - set(keys):
             raise KqlError("bind", "a column in summarize must stand in an aggregate, or behind by", at)
-        return _renamed(part.value, {each: keys[each] for each in outside}) if outside else part.value
+        return _renamed(value, {each: keys[each] for each in outside}) if outside else value
 
     def put(self, name: str, args: list[Expression], at: int) -> Expression:
         return calls.aggregate_of(self.work, name, args, self.aggregates, at)
@@ -168,14 +169,17 @@ class Summary:
         return result
 
     def relation_of(self) -> Relation:
+        self.relation = numbered(self.work, self.relation, self.rows)
         groups = [Column(each.id, each) for each in self.relation.groups]
         keys = [*groups, *(Column(field.id, value) for field, value in self.keys)]
         fields = self.fields()
         own = [field for field, _ in self.keys]
         plan = self.best(keys) or Summarize(self.relation.plan, keys, self.aggregates)
         found = Relation(plan, (*own, *(field for field, _ in fields)), self.relation.groups, self.relation.source)
-        if all(isinstance(value, Ref) and value.id == field.id for field, value in fields):
+        if all(isinstance(value, Ref) and value.id == field.id for field, value in fields) and not self.after:
             return found
+        calls_ = [replace(each, args=[self.over_keys(arg, each.at) for arg in each.args]) for each in self.after]
+        found = numbered(self.work, found, Rows(worked=calls_))
         return project(found, [*((each, each.ref) for each in own), *fields])
 
     def best(self, keys: list[Column]) -> "Best | None":

@@ -73,6 +73,7 @@ class Work:
         self.saved: dict[str, FunctionOf] = {}  # functions and views of the catalogue, read
         self.globals = Names({})
         self.opening: list[str] = []  # views that are being bound
+        self.settings: dict[str, tree.Expr | None] = {}  # of `set`, by name
         self._ids = count(1)
         self._shares = count(1)
         self._left = MOST_NODES

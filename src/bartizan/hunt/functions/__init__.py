@@ -19,7 +19,8 @@ decimal becomes a real where only reals are taken; nothing else is converted by 
 
 How an engine says it: a text, where {0} {1} stand for the arguments, {args} for all with commas; or a function of the
 arguments' texts and the `plan.Apply` (or `plan.Aggregate`) that gives the text. An engine that a declaration does not
-name does not know the function, and says so when the query is emitted.
+name does not know the function, and says so when the query is emitted. What no engine can say is declared by `worked`:
+the binder has it worked out by a function of ours (`binder.worked`).
 
 Source: Kusto Query Language, "Scalar functions", "Aggregation functions", "Operators".
 """
@@ -37,6 +38,7 @@ from bartizan.hunt.tree import Scalar
 from bartizan.hunt.types import NUMBERS, SCALARS, widest
 
 Say: TypeAlias = str | Callable[[Sequence[str], Any], str]
+Work: TypeAlias = Callable[..., Any]
 Kind = Literal["scalar", "aggregate", "window"]
 
 FAMILIES = (
@@ -56,14 +58,19 @@ FAMILIES = (
     "sets",
     "series",
     "seasons",
+    "packing",
     "networks",
     "places",
     "geo",
     "geo_shapes",
     "geo_crossings",
+    "geo_together",
+    "geo_points_between",
     "s2",
     "h3",
     "aggregates",
+    "statistics",
+    "schemas",
     "windows",
 )
 CONVERT: dict[Scalar, str] = {
@@ -86,6 +93,8 @@ APART = "\x1f"
 TOGETHER = "texts together"
 # What the first pair of a key holds, in an array of [key, value]. No query can name it either.
 VALUE_OF = "value of key"
+# The schema that admits all values of an array: what is worked out of the list that buildschema makes.
+SCHEMA_OF = "schema of values"
 WITHIN = frozenset(f"{name}{cased}" for name in ("has", "hasprefix", "hassuffix", "contains") for cased in ("", "_cs"))
 
 
@@ -107,6 +116,7 @@ class Function(Struct, frozen=True):
     say: dict[str, Say]  # by engine
     group: tuple[int, int] = (0, 0)  # which of `takes` come together once or more: from, to (exclusive)
     nondeterministic: bool = False
+    work: Work | None = None  # what works it out where no engine does
 
 
 class Chosen(Struct, frozen=True):
@@ -128,6 +138,13 @@ def function(name: str, signature: str, *, nondeterministic: bool = False, **say
     _declare("scalar", name, signature, say, nondeterministic)
 
 
+def worked(name: str, signature: str, work: Work) -> None:
+    """Declares a scalar function that no engine knows: `work` gets the values of its arguments and gives the result's
+    (of dynamic ones JSON values; None: null). It is called once for each combination of values that the data holds, so
+    that it may only depend on them, and never with a null: the result then is null."""
+    _declare("scalar", name, signature, {}, False, work)
+
+
 def refused(name: str, signature: str, why: str) -> None:
     """Declares a scalar function whose columns are known and whose values are not: the binder refuses it for this
     reason, and where it asks for columns alone it is an error as soon as there is a value to work out."""
@@ -146,13 +163,15 @@ def window(name: str, signature: str, **say: Say) -> None:
     _declare("window", name, signature, say, False)
 
 
-def _declare(kind: Kind, name: str, signature: str, say: dict[str, Say], nondeterministic: bool) -> None:
+def _declare(
+    kind: Kind, name: str, signature: str, say: dict[str, Say], nondeterministic: bool, work: Work | None = None
+) -> None:
     left, _, gives = signature.partition("->")
     takes = tuple(_take(each) for each in left.replace("(", " ").replace(")*", " ").split())
     key = f"{name} {left.strip()}" if kind == "scalar" else f"{kind} {name} {left.strip()}"
     if key in _by_key:
         raise ValueError(f"declared twice: {key}")
-    made = Function(name, key, kind, takes, gives.strip(), say, _group(left), nondeterministic)
+    made = Function(name, key, kind, takes, gives.strip(), say, _group(left), nondeterministic, work)
     _by_key[key] = made
     _functions.setdefault((kind, name.lower()), []).append(made)
 
@@ -205,7 +224,7 @@ def known(kind: Kind, name: str) -> list[Function]:
 def names(kind: Kind) -> list[str]:
     """Those that a query can say."""
     _load()
-    return sorted(name for each, name in _functions if each == kind and name not in (TOGETHER, VALUE_OF))
+    return sorted(name for each, name in _functions if each == kind and name not in (TOGETHER, VALUE_OF, SCHEMA_OF))
 
 
 def choose(kind: Kind, name: str, given: Sequence[Scalar]) -> Chosen | None:

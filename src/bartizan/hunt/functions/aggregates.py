@@ -354,6 +354,13 @@ for _type in ("long", "real", "decimal", "datetime", "timespan"):
         aggregate("percentilesw_array", f"{_type} long {_more} -> dynamic", duckdb=_plain(_weighted_list))
 
 
+# A digest is the list of its numbers: see `statistics`. Lists of lists are taken apart.
+for _type in ("int", "long", "real", "decimal", "datetime"):
+    aggregate("tdigest", f"{_type} -> dynamic", duckdb=_plain(_list))
+for _name in ("tdigest_merge", "merge_tdigest"):
+    aggregate(_name, "dynamic -> dynamic", duckdb=_plain(_list))
+aggregate("buildschema", "dynamic -> dynamic", duckdb=_plain(_unsaid))  # the binder makes it of a list
+
 # ------------------------------------------------------------------ sketches of distinct values
 
 # Not a sketch but the values themselves, as hashes of 64 bits: it counts exactly, and grows with what it counts.

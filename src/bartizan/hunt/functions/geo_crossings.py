@@ -1,12 +1,11 @@
-"""Whether lines and polygons meet, where lines cross, the middle of polygons. Where edges only touch, or come too near
+"""Whether lines and polygons meet, the middle of polygons. Where edges only touch, or come too near
 to tell, it is an error: which side of it the engine is on cannot be known.
 
 Two edges, AB and CD, cross where C and D are on different sides of AB, A and B on different sides of CD, and not on the
 far side of the earth.
 
 Source: Kusto Query Language, "geo_intersects_2lines()", "geo_intersects_line_with_polygon()",
-"geo_intersection_2lines()", "geo_polygon_centroid()", "geo_polygon_perimeter()"; S2
-Geometry, "S2 edge crossings".
+"geo_polygon_centroid()"; S2 Geometry, "S2 edge crossings".
 """
 
 from bartizan.hunt.duckdb.macros import macro
@@ -70,32 +69,7 @@ function(
     duckdb="(CASE WHEN kf_are_lines_of({0}) AND kf_region({1}) IS NOT NULL THEN kf_line_meets({0}, {1}) END)",
 )
 
-# ------------------------------------------------------------------ where lines cross
-
-macro(
-    "kf_cross_at(p, q) := list_transform([{'x': p.ny * q.nz - p.nz * q.ny, 'y': p.nz * q.nx - p.nx * q.nz, "
-    "'z': p.nx * q.ny - p.ny * q.nx}], lambda v: CASE WHEN v.x * (p.ax + p.bx) + v.y * (p.ay + p.by) + "
-    "v.z * (p.az + p.bz) < 0 THEN kf_point_of({'x': -v.x, 'y': -v.y, 'z': -v.z}) ELSE kf_point_of(v) END)[1]"
-)
-macro(
-    "kf_crossings(ps, qs) := flatten(list_transform(ps, lambda p: list_transform(list_filter(qs, lambda q: "
-    "kf_meet(kf_arc_sides(p, q)) = 1), lambda q: kf_cross_at(p, q))))"
-)
-_SEVERAL = "geo_intersection_2lines() of lines that cross more than once is not supported"
-macro(
-    "kf_shown_crossings(ms, points) := CASE WHEN len(list_filter(ms, lambda m: m IS NULL)) > 0 "
-    f"THEN error('{_TOUCH}')::VARCHAR WHEN len(points) > 1 THEN error('{_SEVERAL}')::VARCHAR "
-    """WHEN len(points) = 1 THEN points[1] ELSE '{"type":"GeometryCollection","geometries":[]}' END"""
-)
-function(
-    "geo_intersection_2lines",
-    "dynamic dynamic -> dynamic",
-    duckdb="(CASE WHEN kf_are_lines_of({0}) AND kf_are_lines_of({1}) THEN "
-    "list_transform([{{'p': kf_arcs(kf_lines_edges({0})), 'q': kf_arcs(kf_lines_edges({1}))}}], lambda a: "
-    "kf_shown_crossings(kf_met(a.p, a.q), kf_crossings(a.p, a.q)))[1] END)::JSON",
-)
-
-# ------------------------------------------------------------------ the middle of a polygon, and the way around it
+# ------------------------------------------------------------------ the middle of a polygon
 
 # The integral of the place over what a ring encloses is half the sum of its edges' normals, each as long as its edge.
 # Of that only what differs from the flat area is small; it is worked out apart, so that small polygons lose no digits.
@@ -138,6 +112,3 @@ macro(
 function("geo_polygon_centroid", "dynamic -> dynamic",
          duckdb="(CASE WHEN kf_one_region(kf_region({0})) THEN kf_middle(kf_rings_signed(kf_rings_sums("
          "kf_region({0})[1]))) END)::JSON")  # fmt: skip
-function("geo_polygon_perimeter", "dynamic -> real",
-         duckdb="list_transform([kf_region({0})], lambda ps: CASE WHEN kf_one_region(ps) THEN "
-         "kf_edges_length(kf_edges(flatten(ps))) END)[1]")  # fmt: skip

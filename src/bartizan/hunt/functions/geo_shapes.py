@@ -6,18 +6,14 @@ not cross is not checked. The edges of several lines are taken one by one: what 
 
 Source: Kusto Query Language, "geo_point_in_polygon()", "geo_line_length()", "geo_line_centroid()",
 "geo_line_interpolate_point()", "geo_line_locate_point()", "geo_distance_point_to_line()",
-"geo_closest_point_on_line()", "geo_polygon_area()", "geo_from_wkt()"; OGC,
+"geo_closest_point_on_line()", "geo_from_wkt()"; OGC,
 "Simple Feature Access", part 1, chapter 7; Wikipedia, "Great-circle navigation", "Spherical trigonometry".
 """
 
-from collections.abc import Sequence
-
 from bartizan.hunt.duckdb.literal import text
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.fault import KqlError
-from bartizan.hunt.functions import constant, function
+from bartizan.hunt.functions import function
 from bartizan.hunt.functions.geo import EARTH_RADIUS_M
-from bartizan.hunt.plan import Apply
 
 # ------------------------------------------------------------------ from GeoJSON: lists of lists of [lon, lat]
 
@@ -206,30 +202,6 @@ function(
     "THEN CASE WHEN kf_in_polygons(ps, {0}, {1}) THEN kf_point_json({0}, {1}) ELSE "
     "kf_closest(kf_edges(flatten(ps)), {0}, {1}) END END)[1]::JSON",
 )
-
-# The area of a ring is that of its smaller side.
-macro(
-    "kf_ring_area(o) := CASE WHEN o.w <> 0 THEN 2 * pi() - abs(o.s) WHEN abs(o.s) > 2 * pi() THEN 4 * pi() - abs(o.s) "
-    "ELSE abs(o.s) END"
-)
-macro(
-    "kf_rings_area(rs) := list_transform([list_transform(list_transform(rs, lambda r: kf_round(r, 0, 0)), "
-    "lambda o: kf_ring_area(o))], lambda a: 2 * a[1] - list_sum(a))[1]"
-)
-
-
-def _area(args: Sequence[str], apply: Apply) -> str:
-    shape = constant(apply, 0, "the polygon")
-    several = isinstance(shape, dict) and shape.get("type") == "MultiPolygon"
-    if several and isinstance(shape.get("coordinates"), list) and len(shape["coordinates"]) > 1:
-        raise KqlError("plan", "geo_polygon_area() of several polygons, which may overlap, is not supported")
-    return (
-        f"list_transform([kf_geo_polygons({args[0]})], lambda ps: CASE WHEN kf_are_polygons(ps) THEN "
-        f"{EARTH_RADIUS_M * EARTH_RADIUS_M} * kf_rings_area(ps[1]) END)[1]"
-    )
-
-
-function("geo_polygon_area", "dynamic! -> real", duckdb=_area)
 
 # ------------------------------------------------------------------ well-known text
 

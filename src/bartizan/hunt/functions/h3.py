@@ -1,21 +1,36 @@
-"""Cells of H3 by their tokens: the resolution of a cell, the cell that it lies in, and those that lie in it.
+"""Cells of H3 by their tokens: the resolution of a cell, the cell that it lies in, those that lie in it; and what
+needs the grid itself (`h3_grid`): the cell of a place, the centre and the corners of a cell, the cells around it.
 
 A token is the cell's 64 bits in hexadecimal: a zero, four bits that say 1, three zeros, four of the resolution, seven
 of the base cell, and three for each of 15 resolutions: which of the seven children it is, 7 behind its own. Of a
-pentagon there is no child 1 in the middle line. What needs the geometry of H3 (places, polygons, neighbours) is not
-here.
+pentagon there is no child 1 in the middle line.
 
-Source: Kusto Query Language, "geo_h3cell_level()", "geo_h3cell_parent()", "geo_h3cell_children()"; H3, "H3Index bit
-layout", "Indexing".
+Source: Kusto Query Language, "geo_h3cell_level()", "geo_h3cell_parent()", "geo_h3cell_children()",
+"geo_point_to_h3cell()", "geo_h3cell_to_central_point()", "geo_h3cell_to_polygon()", "geo_h3cell_neighbors()",
+"geo_h3cell_rings()"; H3, "H3Index bit layout", "Indexing".
 """
 
-from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.functions import function
+from re import compile as pattern
+from typing import Any
 
-FINEST = 15
+from bartizan.hunt.duckdb.macros import macro
+from bartizan.hunt.functions import function, worked
+from bartizan.hunt.functions.h3_grid import (
+    FINEST,
+    MISSING,
+    PENTAGONS,
+    Cell,
+    cell_of,
+    centre,
+    neighbours,
+    outline,
+    rings,
+)
+
+DEFAULT_LEVEL = 6
+MOST_RINGS = 142  # around a cell
 MOST_LEVELS = 5  # between a cell and its children
 BASES = 122
-PENTAGONS = (4, 14, 24, 38, 49, 58, 63, 72, 83, 97, 107, 117)
 
 _ALL = f"range(1::BIGINT, {FINEST + 1})"
 macro("kf_h3_bits(t) := CASE WHEN regexp_full_match(t, '[0-9a-fA-F]{15}') THEN ('0x' || t)::BIGINT END")
@@ -26,7 +41,7 @@ macro(
     f"kf_h3_first(c, last) := list_filter(list_transform({_ALL}, lambda hr: CASE WHEN hr <= last THEN "
     "kf_h3_digit(c, hr) ELSE 0 END), lambda hd: hd > 0)[1]"
 )
-macro(f"kf_h3_is_pentagon(c) := (c >> 45 & 127) IN {PENTAGONS}")
+macro(f"kf_h3_is_pentagon(c) := (c >> 45 & 127) IN {tuple(sorted(PENTAGONS))}")
 macro(
     f"kf_h3_valid(c) := c >> 56 = 8 AND (c >> 45 & 127) < {BASES} AND list_bool_and(list_transform({_ALL}, lambda hv: "
     "(kf_h3_digit(c, hv) = 7) = (hv > kf_h3_level(c)))) "
@@ -62,3 +77,64 @@ function("geo_h3cell_parent", "string -> string", duckdb="coalesce(kf_h3_parent(
 function("geo_h3cell_parent", "string long -> string", duckdb="coalesce(kf_h3_parent({0}, coalesce({1}, -1)), '')")
 function("geo_h3cell_children", "string -> dynamic", duckdb="kf_h3_children({0}, NULL::BIGINT)")
 function("geo_h3cell_children", "string long -> dynamic", duckdb="kf_h3_children({0}, coalesce({1}, -1))")
+
+# ------------------------------------------------------------------ the grid
+
+_TOKEN = pattern(r"[0-9a-fA-F]{15}")
+
+
+def _read(told: str) -> Cell | None:
+    if not _TOKEN.fullmatch(told):
+        return None
+    bits = int(told, 16)
+    level, base = bits >> 52 & 15, bits >> 45 & 127
+    digits = tuple(bits >> 3 * (FINEST - each) & 7 for each in range(1, FINEST + 1))
+    own, rest = digits[:level], digits[level:]
+    first = next((each for each in own if each), 0)
+    fits = bits >> 56 == 8 and base < BASES and all(each < 7 for each in own) and all(each == 7 for each in rest)
+    return Cell(base, own) if fits and not (base in PENTAGONS and first == MISSING) else None
+
+
+def _written(cell: Cell) -> str:
+    digits = (*cell.digits, *[7] * (FINEST - len(cell.digits)))
+    bits = 8 << 56 | len(cell.digits) << 52 | cell.base << 45
+    for each, digit in enumerate(digits, 1):
+        bits |= digit << 3 * (FINEST - each)
+    return f"{bits:x}"
+
+
+def _of_place(longitude: float, latitude: float, level: int = DEFAULT_LEVEL) -> str | None:
+    fits = -180 <= longitude <= 180 and -90 <= latitude <= 90 and 0 <= level <= FINEST
+    return _written(cell_of(latitude, longitude, level)) if fits else None
+
+
+def _centre(told: str) -> dict[str, Any] | None:
+    cell = _read(told)
+    return None if cell is None else {"type": "Point", "coordinates": list(centre(cell))}
+
+
+def _polygon(told: str) -> dict[str, Any] | None:
+    cell = _read(told)
+    if cell is None:
+        return None
+    corners = [list(each) for each in outline(cell)]
+    return {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+
+
+def _neighbours(told: str) -> list[str] | None:
+    cell = _read(told)
+    return None if cell is None else [_written(each) for each in neighbours(cell)]
+
+
+def _rings(told: str, furthest: int) -> list[list[str]] | None:
+    cell = _read(told)
+    if cell is None or not 0 <= furthest <= MOST_RINGS:
+        return None
+    return [[_written(each) for each in ring] for ring in rings(cell, furthest)]
+
+
+worked("geo_point_to_h3cell", "real real long? -> string", _of_place)
+worked("geo_h3cell_to_central_point", "string -> dynamic", _centre)
+worked("geo_h3cell_to_polygon", "string -> dynamic", _polygon)
+worked("geo_h3cell_neighbors", "string -> dynamic", _neighbours)
+worked("geo_h3cell_rings", "string long -> dynamic", _rings)

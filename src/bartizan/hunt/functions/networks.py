@@ -4,15 +4,16 @@ An IPv4 address is a number of 32 bits, one of IPv6 (in which IPv4 is ::ffff:a.b
 `/n` behind an address is its prefix; what is no address is null.
 
 Source: Kusto Query Language, "Scalar functions", groups "IPv4/IPv6 functions", "IP-prefix notation", "String operators
-on IPv4".
+on IPv4", "ipv4_range_to_cidr_list()".
 """
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address, summarize_address_range
 from re import compile as pattern
 
 from bartizan.hunt.duckdb.literal import text
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.functions import function
+from bartizan.hunt.functions import function, worked
 from bartizan.hunt.plan import Apply, Value
 
 # ------------------------------------------------------------------ IPv4
@@ -246,3 +247,17 @@ for _name in ("has_ipv4", "has_ipv4_prefix"):
                 f"coalesce({_in_any(f'kf_{name}({{0}}, {{1}})', args, apply)}, FALSE)"
             ),  # type: ignore[misc]
         )
+
+# ------------------------------------------------------------------ ranges
+
+
+def _blocks(first: str, last: str) -> list[str] | None:
+    """The fewest blocks that are the addresses from one to another."""
+    try:
+        start, end = IPv4Address(first), IPv4Address(last)
+    except ValueError:
+        return None
+    return [str(each) for each in summarize_address_range(start, end)] if start <= end else None
+
+
+worked("ipv4_range_to_cidr_list", "string string -> dynamic", _blocks)

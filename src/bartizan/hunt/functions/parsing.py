@@ -24,7 +24,9 @@ _STEP = pattern(
 def json_path(source: str) -> list[str]:
     """Arguments of json_extract, one after the other, for `$.a['b'][0]`. KqlError: what is no such path."""
     at = 1 if source.startswith("$") else 0
-    rest = source if at else "." + source
+    # The dot of the first name may be missing, with the sign before it or without.
+    rest = source if at and source[1:2] in ("", ".", "[") else "." + source[at:]
+    at = 1 if rest is source else 0
     made, run = [], "$"
     while at < len(rest):
         found = _STEP.match(rest, at)

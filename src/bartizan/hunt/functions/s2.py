@@ -4,14 +4,18 @@ A place is projected on one of the six faces of a cube, and there, by a quadrati
 a square that a Hilbert curve divides 30 times. A token is the cell's 64 bits in hexadecimal without zeros at the end:
 three bits of the face, two for each division, a one.
 
-Source: Kusto Query Language, "geo_point_to_s2cell()", "geo_s2cell_to_central_point()", "geo_s2cell_to_polygon()";
+Source: Kusto Query Language, "geo_point_to_s2cell()", "geo_s2cell_to_central_point()", "geo_s2cell_to_polygon()",
+"geo_s2cell_neighbors()";
 S2 Geometry, "S2 Cells", "S2CellId".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import floor, sqrt
+from re import compile as pattern
+from typing import NamedTuple
 
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.functions import function
+from bartizan.hunt.functions import function, worked
 from bartizan.hunt.plan import Apply
 
 DEFAULT_LEVEL = 11
@@ -122,3 +126,85 @@ function(
     "string -> dynamic",
     duckdb="(CASE WHEN kf_s2_read({0}) IS NOT NULL THEN kf_s2_polygon({0}) END)::JSON",
 )
+
+# ------------------------------------------------------------------ neighbours
+
+FINEST = 30
+_TOKEN = pattern("[0-9a-fA-F]{1,16}")
+# How far away the neighbours of a cell are on its square, in the order in which the documentation lists those of one.
+AROUND = ((1, 1), (-1, -1), (1, -1), (0, -1), (0, 1), (1, 0), (-1, 0), (-1, 1))
+
+
+class _Cell(NamedTuple):
+    face: int
+    level: int
+    i: int  # in units of the cell
+    j: int
+
+
+def _read(told: str) -> _Cell | None:
+    if not _TOKEN.fullmatch(told):
+        return None
+    bits = int(told.ljust(16, "0"), 16)
+    zeros = (bits & -bits).bit_length() - 1
+    if zeros % 2 or zeros > 2 * FINEST or bits >> 61 > 5:
+        return None
+    level, face = FINEST - zeros // 2, bits >> 61
+    i = j = 0
+    lies = face & 1
+    for step in range(level):
+        quarter = int(_QUARTERS[lies * 4 + (place := bits >> (59 - 2 * step) & 3)])
+        i, j, lies = i * 2 + (quarter >> 1), j * 2 + (quarter & 1), lies ^ int(_TURNS[place])
+    return _Cell(face, level, i, j)
+
+
+def _written(cell: _Cell) -> str:
+    bits, lies = cell.face, cell.face & 1
+    for step in range(cell.level - 1, -1, -1):
+        place = int(_PLACES[lies * 4 + (cell.i >> step & 1) * 2 + (cell.j >> step & 1)])
+        bits, lies = bits << 2 | place, lies ^ int(_TURNS[place])
+    return f"{(bits << 1 | 1) << (60 - 2 * cell.level):016x}".rstrip("0")
+
+
+def _beyond(cell: _Cell) -> _Cell:
+    """The cell itself, or where its square lies beyond its face the one that is there."""
+    size = 1 << cell.level
+    if 0 <= cell.i < size and 0 <= cell.j < size:
+        return cell
+    u, v = (_spread((each + 0.5) / size) for each in (cell.i, cell.j))
+    x, y, z = _SIDES[cell.face](u, v)
+    axis = max(range(3), key=lambda each: abs((x, y, z)[each]))
+    face = axis + 3 * ((x, y, z)[axis] < 0)
+    u, v = _FLAT[face](x, y, z)
+    i, j = (min(size - 1, max(0, floor(_square(each) * size))) for each in (u, v))
+    return _Cell(face, cell.level, i, j)
+
+
+def _spread(s: float) -> float:
+    return (4 * s * s - 1) / 3 if s >= 0.5 else (1 - 4 * (1 - s) * (1 - s)) / 3
+
+
+def _square(u: float) -> float:
+    return 0.5 * sqrt(1 + 3 * u) if u >= 0 else 1 - 0.5 * sqrt(1 - 3 * u)
+
+
+_SIDES: tuple[Callable[[float, float], tuple[float, float, float]], ...] = (
+    lambda u, v: (1, u, v), lambda u, v: (-u, 1, v), lambda u, v: (-u, -v, 1),
+    lambda u, v: (-1, -v, -u), lambda u, v: (v, -1, -u), lambda u, v: (v, u, -1),
+)  # fmt: skip
+_FLAT: tuple[Callable[[float, float, float], tuple[float, float]], ...] = (
+    lambda x, y, z: (y / x, z / x), lambda x, y, z: (-x / y, z / y), lambda x, y, z: (-x / z, -y / z),
+    lambda x, y, z: (z / x, y / x), lambda x, y, z: (z / y, -x / y), lambda x, y, z: (-y / z, -x / z),
+)  # fmt: skip
+
+
+def _neighbours(told: str) -> list[str] | None:
+    """Eight; at the corners of a face fewer. Of a whole face the four beside it."""
+    cell = _read(told)
+    if cell is None:
+        return None
+    found = [_beyond(cell._replace(i=cell.i + di, j=cell.j + dj)) for di, dj in AROUND]
+    return list(dict.fromkeys(_written(each) for each in found if each != cell))
+
+
+worked("geo_s2cell_neighbors", "string -> dynamic", _neighbours)

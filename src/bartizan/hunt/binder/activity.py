@@ -1,0 +1,142 @@
+"""evaluate: plugins over who was there when and the like, each of which is a query itself.
+
+A text of the query is made of the names of columns and bound over the rows: `_rows` are they, `_start` and its kin the
+arguments.
+
+Source: Kusto Query Language, "activity_counts_metrics plugin", "sliding_window_counts plugin",
+"active_users_count plugin", "rolling_percentile plugin", "dcount_intersect plugin".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bartizan.hunt import tree
+from bartizan.hunt.binder import calls
+from bartizan.hunt.binder.inline import with_lets
+from bartizan.hunt.binder.scope import Names, Relation, Rows, ScalarOf, TableOf
+from bartizan.hunt.binder.work import Work
+from bartizan.hunt.fault import KqlError
+from bartizan.hunt.parser import parse
+from bartizan.hunt.plan import Value
+
+Write = Callable[[Sequence[str], Sequence[str], Mapping[str, Any]], str]
+"""Of the columns that are told first, those behind (dimensions), and what is constant, by its name."""
+
+
+def _counts(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
+    """In each window how many rows and who is there, who for the first time, and who was there up to then."""
+    (who, when), dims = of, "".join(f", {each}" for each in by)
+    again = " or ".join([f"{each} != prev({each})" for each in by] or ["false"])
+    return (
+        f"let _in = materialize(_rows | where {when} between (_start .. _end) "
+        f"| extend {when} = bin_at({when}, _window, _start)); _in "
+        f"| summarize ['count'] = count(), dcount = dcount({who}) by {when}{dims} "
+        f"| join kind=leftouter (_in | summarize {when} = min({when}) by {who}{dims} "
+        f"| summarize _new = count() by {when}{dims}) on {when}{dims} "
+        f"| project {when}{dims}, ['count'], dcount, new_dcount = coalesce(_new, 0) "
+        f"| sort by {''.join(f'{each} asc, ' for each in by)}{when} asc "
+        f"| extend aggregated_dcount = row_cumsum(new_dcount, {again})"
+    )
+
+
+def _sliding(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
+    """In each window how many rows and who is there, of what lies less than the lookback behind it."""
+    (who, when), dims = of, "".join(f", {each}" for each in by)
+    return (
+        f"_rows | where {when} between (_start - _lookback .. _end) | extend _at = bin_at({when}, _bin, _start) "
+        f"| mv-expand _at = range(_at, _at + _lookback - _bin, _bin) to typeof(_type) "
+        f"| where _at between (_start .. _end) | summarize Count = count(), Dcount = dcount({who}) by _at{dims} "
+        f"| project {when} = _at{dims}, Count, Dcount | sort by {when} asc"
+    )
+
+
+def _active(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
+    """In each window who was there then, and in so many periods of the lookback up to then."""
+    (who, when), dims = of, "".join(f", {each}" for each in by)
+    return (
+        f"let _in = materialize(_rows | where {when} between (_start - _lookback .. _end) "
+        f"| distinct {who}, {when}{dims}); _in | where {when} >= _start "
+        f"| join kind=inner (_in | project {who}, _then = {when}{dims}) on {who}{dims} "
+        f"| where _then <= {when} and _then > {when} - _lookback "
+        f"| summarize _periods = dcount(bin_at(_then, _period, _start)) by {who}, {when}{dims} "
+        f"| where _periods >= _least | summarize dcount = dcount({who}) by {when} = bin_at({when}, _bin, _start){dims} "
+        f"| sort by {when} asc"
+    )
+
+
+def _rolling(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) -> str:
+    """At the end of each window the percentile of what lies in it, where the last bin of it holds anything."""
+    (value, when), dims = of, "".join(f", {each}" for each in by)
+    count, percent = told["_count"], told["_percent"]
+    if not isinstance(count, int) or not 1 <= count <= MOST_BINS:
+        raise KqlError("bind", f"a window has from 1 to {MOST_BINS:,} bins, a constant number")
+    plain = value[2:-2]
+    return (
+        f"let _in = materialize(_rows | extend {when} = bin({when}, _bin)); "
+        f"_in | mv-expand _at = range({when}, {when} + {count - 1} * _bin, _bin) to typeof(_type) "
+        f"| join kind=leftsemi (_in | distinct _at = {when}{dims}) on _at{dims} "
+        f"| summarize ['rolling_{count}_percentile_{plain}_{percent}'] = percentile({value}, _percent) by _at{dims} "
+        f"| project-rename {when} = _at | sort by {''.join(f'{each} asc, ' for each in by)}{when} asc"
+    )
+
+
+def _together(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
+    """How many are in the first sketch, in the first two of them, and so on."""
+    made, common = [], ""
+    for index, each in enumerate((*of, *by)):
+        common = f"set_intersect({common}, {each})" if common else f"set_union({each}, dynamic([]))"
+        made.append(f"s{index} = array_length({common})")
+    return f"_rows | project {', '.join(made)}"
+
+
+MOST_BINS = 1_000  # of a window that rolls
+# What stands in a call: columns, and from _ on what is reckoned with; behind it come columns.
+WRITTEN: dict[str, tuple[Write, tuple[str, ...]]] = {
+    "activity_counts_metrics": (_counts, ("who", "when", "_start", "_end", "_window")),
+    "sliding_window_counts": (_sliding, ("who", "when", "_start", "_end", "_lookback", "_bin")),
+    "active_users_count": (_active, ("who", "when", "_start", "_end", "_lookback", "_period", "_least", "_bin")),
+    "rolling_percentile": (_rolling, ("value", "_percent", "when", "_bin", "_count")),
+    "dcount_intersect": (_together, ("sketch", "sketch")),
+}
+
+
+def _plugin(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    call = plugin.call
+    write, told = WRITTEN[call.name.lower()]
+    if len(call.args) < len(told):
+        shown = ", ".join(each.removeprefix("_") for each in told)
+        raise KqlError("bind", f"{call.name}() takes {shown}, and columns", call.at)
+    scope, values = Names({"_rows": TableOf(work.share(relation, once=True))}, None, names.depth), dict[str, Any]()
+    columns, type_ = [], "datetime"
+    for name, each in zip(told, call.args, strict=False):
+        if not name.startswith("_"):
+            columns.append(_named(call, each, relation))
+            type_ = relation.by_name()[_name(each)].type if name == "when" else type_
+            continue
+        value = calls.scalar_any(work, each, names, Rows())
+        scope = scope.with_(name, ScalarOf(value))
+        values[name] = value.value if isinstance(value, Value) else None
+    try:
+        text = write(columns, [_named(call, each, relation) for each in call.args[len(told) :]], values)
+        query = parse(text.replace("typeof(_type)", f"typeof({type_})"))
+        found = work.whole(query.results[0], with_lets(work, query.statements, scope), Rows())
+    except KqlError as fault:  # its place is one of the written text
+        raise KqlError(fault.phase, f"{call.name}(): {fault.message}", call.at) from None
+    assert isinstance(found, Relation)
+    return found
+
+
+def _name(node: "tree.Expr | tree.Pipe") -> str:
+    return node.name if isinstance(node, tree.Name) else ""
+
+
+def _named(call: tree.Call, node: "tree.Expr | tree.Pipe", relation: Relation) -> str:
+    """A column as a query writes it, whatever its name."""
+    name = _name(node)
+    if name not in relation.by_name():
+        raise KqlError("bind", f"{call.name}() needs the name of a column", node.at)
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"['{escaped}']"
+
+
+PLUGINS = dict.fromkeys(WRITTEN, _plugin)
