@@ -1,8 +1,13 @@
 """Several stages that share the principals end as one does, whatever the order, the restarts and their number."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.identity.live.conftest import TENANT, bring, rows, shown
 from tests.identity.streams import DAY, MAC, START, quiet, sign_in, spray
@@ -14,7 +19,7 @@ from bartizan.identity.evaluator import Evaluator
 from bartizan.identity.events import seconds
 from bartizan.identity.memory import MEMORY
 from bartizan.identity.risk import ACTIONS
-from bartizan.identity.shards import MAX_SHARDS, name_of
+from bartizan.identity.shards import MAX_SHARDS, Place, name_of, place_key
 from bartizan.identity.stage import IdentityStage
 from bartizan.store import Store, Tx, open_store
 
@@ -153,9 +158,9 @@ async def test_each_keeps_its_own(store: Store) -> None:
 
 
 async def test_a_sign_in_under_way_is_seen_by_the_memory_of_whose_it_is(store: Store, tmp_path: Any) -> None:
-    documents = stream()[:-PEOPLE]
+    documents, at = stream()[:-PEOPLE], START + (DAYS + 0.4) * DAY
     asked = [
-        sign_in(f"ask-{n}", START + (DAYS + 0.4) * DAY, f"u{n}", address="203.0.113.200", session="", **AWAY)
+        sign_in(f"ask-{n}", at + n, f"u{n}", address=f"198.51.{n // 2}.7", **(AWAY if n % 4 else {}))
         for n in range(PEOPLE)
     ]
     said = []
@@ -169,4 +174,55 @@ async def test_a_sign_in_under_way_is_seen_by_the_memory_of_whose_it_is(store: S
     finally:
         await other.close()
     assert said[0] == said[1]
-    assert len({one.score for one in said[0]}) > 1
+    assert len({one.score for one in said[0]}) == 3  # strange, half known, own
+
+
+def process(target: str, shard: int, shards: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.identity.live.stage_process", target, "20", str(shard), str(shards)]
+    return subprocess.Popen(command, cwd=Path(__file__).resolve().parents[3], stdout=subprocess.DEVNULL)
+
+
+async def places(store: Store, shards: int) -> list[Place]:
+    kept = [await store.tenant(TENANT).value(place_key(shard)) for shard in range(shards)]
+    return [Place() if each is None else msgspec.json.decode(each, type=Place) for each in kept]
+
+
+async def until(store: Store, reached: Callable[[list[Place]], bool]) -> None:
+    while not reached(await places(store, 3)):
+        await store.changed()
+
+
+@pytest.mark.slow
+async def test_in_processes_of_which_one_is_killed(store: Store, target: str, tmp_path: Path) -> None:
+    """They wait for the one that is gone, and go on with who takes over from it."""
+    documents = late(stream())
+    other = open_store(tmp_path / "alone", declared())
+    await other.start()
+    try:
+        await bring(other, documents)
+        await run_all(stages(other, 1))
+        expected, (last,) = await shown(other), await places(other, 1)
+    finally:
+        await other.close()
+    await bring(store, documents)
+    running = [process(target, shard, 3) for shard in range(3)]
+    try:
+        async with asyncio.timeout(120):
+            await until(store, lambda its: its[1].newest > 0)
+            running[1].kill()
+            await asyncio.sleep(0.5)
+            assert (await places(store, 3))[1].settled < last.settled
+            running.append(process(target, 1, 3))
+            await until(store, lambda its: all(each.settled == last.settled for each in its))
+        assert [each.poll() for each in (running[0], *running[2:])] == [None, None, None]
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+    found = await shown(store)
+    for of in (found, expected):  # what was said last before it was withdrawn is a matter of who came first
+        of["riskDetections"] = {
+            id: said[:-1] if said[2] == "dismissed" else said for id, said in of["riskDetections"].items()
+        }
+    for name, value in expected.items():
+        assert found[name] == value, name
