@@ -153,9 +153,10 @@ class Memory:
         return self._missing(("p", who) for who in strangers if self.state.mine(who))
 
     def _touched(self, event: Step) -> Iterator[tuple[Key, bool]]:
-        if self.state.mine(event.principal):
-            yield from touched(event)
-            return
+        return touched(event) if self.state.mine(event.principal) else self._seen(event)
+
+    def _seen(self, event: Step) -> Iterator[tuple[Key, bool]]:
+        """Of somebody else's event."""
         for key, changes in touched(event):
             if key[0] != "p":
                 yield key, changes
