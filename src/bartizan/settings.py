@@ -300,11 +300,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # --- identity
     on_premises_password_ends_risk: Annotated[
         bool,
-        Meta(
-            description="A password that is changed in an on-premises directory, which synchronises it, ends the risk "
-            "of its user."
-        ),
+        Meta(description="A password that is changed in a synchronised on-premises directory ends its user's risk."),
     ] = False
+    identity_shards: Annotated[
+        int, Meta(ge=1, le=16, description="Processes that share the principals whose risk is evaluated.")
+    ] = 1
     learn_from_verdicts: Annotated[
         bool,
         Meta(

@@ -1,7 +1,9 @@
 """The program assembled in process, and as the group of processes that `serve` starts."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -117,8 +119,8 @@ def wait_for(what: str, reached: "object") -> None:
     raise AssertionError(f"not reached within {START_S} s: {what}")
 
 
-@pytest.fixture
-def group(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+@contextlib.contextmanager
+def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(tmp_path / "data")], stdout=subprocess.PIPE, stderr=log, text=True
@@ -134,6 +136,12 @@ def group(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.stdout.close()
 
 
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with running(tmp_path) as of:
+        yield of
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_the_group(group: tuple[subprocess.Popen[str], str]) -> None:
@@ -147,6 +155,25 @@ def test_the_group(group: tuple[subprocess.Popen[str], str]) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 0
     assert not alive(second)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_those_who_share_the_evaluation_of_risk_are_of_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process for each part of the principals but the first, which the worker has; each with a lease."""
+    monkeypatch.setenv("BARTIZAN_IDENTITY_SHARDS", "3")
+    with running(tmp_path) as (process, _), contextlib.closing(sqlite3.connect(tmp_path / "data" / "state.db")) as db:
+
+        def named(table: str) -> set[str]:
+            return {name for (name,) in db.execute(f"SELECT name FROM {table} WHERE name LIKE 'identity%'")}
+
+        every = {"identity", "identity-1", "identity-2"}
+        wait_for("three leases and places", lambda: named("leases") == named("cursors") == every)
+        assert len(children(process.pid)) == 3
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
 
 
 @pytest.mark.slow

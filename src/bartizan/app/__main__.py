@@ -1,4 +1,5 @@
-"""`python -m bartizan.app api|work|lake|listen`: a process of the group; its settings come over standard input."""
+"""`python -m bartizan.app api|work|identity-N|lake|listen`: a process of the group; its settings come over standard
+input."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""The group of processes: the API, further API processes by setting, and one that works on the feed.
+"""The group of processes: the API, further API processes by setting, and one that works on the feed; more by
+setting that share what it evaluates.
 
 A child gets its settings over standard input (they hold secrets, which command lines and environments show) and ends
 when that is closed: nothing of the group outlives its parent, however that ends.
@@ -58,6 +59,7 @@ def serve(settings: Settings) -> None:
     _prepare(settings)
     group = [_Child("work", settings, None, quiet)]
     group += [_Child("api", settings, listener, quiet) for _ in range(settings.processes - 1)]
+    group += [_Child(f"identity-{shard}", settings, None, quiet) for shard in range(1, settings.identity_shards)]
     if settings.listeners:
         group.append(_Child("listen", settings, None, quiet))
     for each in group:
@@ -111,6 +113,10 @@ def child(role: str) -> None:
         from bartizan.app.work import run
 
         run(settings)
+    elif role.startswith("identity-"):
+        from bartizan.app.work import share
+
+        share(settings, int(role.removeprefix("identity-")))
     elif role == "lake":
         from bartizan.app.lake import run as flush
 

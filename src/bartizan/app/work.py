@@ -24,6 +24,7 @@ from bartizan.correlate.stage import CorrelateStage
 from bartizan.detect.events import READER as INDICATORS_READER
 from bartizan.extend import relations
 from bartizan.identity.posture import PostureStage
+from bartizan.identity.shards import name_of
 from bartizan.identity.stage import IdentityStage
 from bartizan.identity.traffic import READER, TrafficStage
 from bartizan.ingest.copy import CopyStage
@@ -62,16 +63,10 @@ def run(settings: Settings) -> None:
 
 async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
-        os.nice(NICENESS)  # of this thread and those to come: the writer, which holds the lock, goes on as before
+        _stand_back()
         copy, correlate = CopyStage(store, lake), CorrelateStage(store)
         tenants = Standing(Accounts(store)).tenants
-        identity = IdentityStage(
-            store,
-            fed(),
-            tenants=tenants,
-            on_premises=settings.on_premises_password_ends_risk,
-            learns=settings.learn_from_verdicts,
-        )
+        identity = identity_of(settings, store, tenants)
         for each in (copy, correlate, identity):
             await each.register()
         await expected(lake, [READER, INDICATORS_READER])
@@ -86,7 +81,7 @@ async def _main(settings: Settings) -> None:
         detecting = Detecting(settings, store, lake, connections, tenants, hunting)
         await detecting.register()
         every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback, tenants)
-        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        owner = _owner()
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
             for name, stage in {**every, **detecting.stages()}.items()
@@ -100,6 +95,47 @@ async def _main(settings: Settings) -> None:
         await hunting.close()
         await health.close()
         await connections.close()
+
+
+def share(settings: Settings, shard: int) -> None:
+    """A process that evaluates the risk of one part of the principals; `run` has the first part."""
+    import uvloop
+
+    uvloop.run(_shared(settings, shard))
+
+
+async def _shared(settings: Settings, shard: int) -> None:
+    async with at_work(settings) as (store, _, stop):
+        _stand_back()
+        stage = identity_of(settings, store, Standing(Accounts(store)).tenants, shard)
+        task = asyncio.create_task(_kept(store, name_of(shard), _owner(), stage.run))
+        settle()
+        await stop.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def identity_of(settings: Settings, store: Store, tenants: Tenants, shard: int = 0) -> IdentityStage:
+    return IdentityStage(
+        store,
+        fed(),
+        shard=shard,
+        shards=settings.identity_shards,
+        tenants=tenants,
+        on_premises=settings.on_premises_password_ends_risk,
+        learns=settings.learn_from_verdicts,
+    )
+
+
+def _stand_back() -> None:
+    """Of this thread and those to come. The writer is there already: it holds the store's lock, and goes on as
+    before."""
+    os.nice(NICENESS)
+
+
+def _owner() -> str:
+    """Of leases."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 @contextlib.asynccontextmanager

@@ -33,7 +33,7 @@ from bartizan.identity.state import (
     Recent,
     keep,
 )
-from bartizan.identity.verdicts import Learned, correct, hear
+from bartizan.identity.verdicts import Learned, Lesson, correct, hear
 from bartizan.identity.view import BOUND_TOKEN, NOBODY, OWN_PLACE, Account, View, assess, is_starter
 from bartizan.intel import Intel
 
@@ -66,6 +66,14 @@ class Feedback(Struct, gc=False):
     principal: str
     verdict: str
     sign_in: str = ""  # "" is all of the principal
+
+
+class Heard(Struct):
+    """What a word on one principal says to those who keep others: addresses that are an attacker's until a time, and
+    what was taught."""
+
+    hot: dict[str, float] = {}
+    taught: list[Lesson] = []
 
 
 class Result(Struct, gc=False):
@@ -114,6 +122,8 @@ class State:
         self.issuers: dict[str, dict[str, float]] = {}
         self.applications: dict[str, Application] = {}
         self.learned: Learned | None = Learned()  # None: it learns nothing of verdicts
+        self.heard: Heard | None = None  # what words on own principals say, where somebody listens
+        self.begun: dict[str, dict[str, str]] = {}  # others' principals -> their sessions -> where those began
         self.steps = 0
         self.tells = any(each.last for each in self.accounts.values())  # the directory, of last sign-ins
         self._view = view = View()
@@ -167,6 +177,8 @@ class State:
         address = _address(self.addresses, event.address, event.at)
         prefix = _address(self.prefixes, event.prefix, event.at)
         results: list[Result] = []
+        if event.valid and not self.tells:
+            self.tells = self.accounts.get(event.principal, NOBODY).last > 0
         if self.mine(event.principal):
             principal = self._principal(event.principal)
             if event.valid:
@@ -241,7 +253,7 @@ class State:
             kinds = self._asn_kinds[event.asn] = int(self.intel.asn_kinds(event.asn))
         view.kinds = kinds | int(self.intel.of(event.address, at).kinds)
         view.account = self.accounts.get(event.principal, NOBODY)
-        view.tells = self.tells = self.tells or view.account.last > 0
+        view.tells = self.tells
         of_asn = self.asns.get(event.asn)
         view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
         view.countries, view.country_sum = self.countries, self.country_sum
@@ -354,6 +366,12 @@ class State:
             return False
         begun = self.sessions.pop(key, event.prefix)
         self.sessions[key] = begun
+        if not self.mine(event.principal):
+            of = self.begun.setdefault(event.principal, {})
+            if key not in of:
+                of[key] = begun
+                if len(of) > SESSIONS:
+                    del of[next(iter(of))]
         if len(self.sessions) > MOST_SESSIONS:
             del self.sessions[next(iter(self.sessions))]
         return begun != event.prefix
@@ -484,12 +502,15 @@ class State:
     def _feedback(self, event: Feedback) -> None:
         principal = self.principals.get(event.principal)
         if self.learned is not None and principal is not None:
-            hear(self.learned, event.verdict, event.sign_in, principal, RISKY)
+            taught = hear(self.learned, event.verdict, event.sign_in, principal, RISKY)
+            if self.heard is not None:
+                self.heard.taught += taught
         if event.verdict == "compromised" and event.sign_in:
-            # The address may be unknown here where the principal is another worker's: the event names it then.
             for each in principal.recent if principal else ():
                 if each.id == event.sign_in:
                     self.hot[each.address] = event.at + WINDOW_S
+                    if self.heard is not None:
+                        self.heard.hot[each.address] = event.at + WINDOW_S
                     each.score = max(each.score, 8.0)
                     assert principal is not None
                     self._mark(principal, each.id, each.session, each.address, each.score, event.at, CONFIRMED)
@@ -504,6 +525,13 @@ class State:
                 release(principal, FEEDBACK_WEIGHT)
         elif principal is not None and event.verdict == "remediated":
             principal.hot.clear()
+
+    def hear(self, heard: Heard) -> None:
+        """What a word on somebody else's principal says here."""
+        self.hot.update(heard.hot)
+        for lesson in heard.taught:
+            if self.learned is not None:
+                self.learned.train(*lesson)
 
     # ------------------------------------------------------------ bounds
 

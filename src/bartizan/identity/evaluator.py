@@ -20,6 +20,7 @@ from bartizan.identity.events import DAY, SignIn, sign_in
 from bartizan.identity.levels import Levels
 from bartizan.identity.memory import Memory, Whole, decode_day, decode_whole, kept_rows
 from bartizan.identity.shapes import Said
+from bartizan.identity.shards import counted_elsewhere
 from bartizan.intel import Intel, intel_of
 from bartizan.store.interface import Store, Stored
 
@@ -89,6 +90,7 @@ class Evaluator:
                 memory.levels.take(days[id], decode_day(rows.pop(id).doc))
             if not known.history and not all(memory.levels.settled(day) for day in days.values()):
                 await memory.remember(store.tenant(tenant), known.whole.days)
+                await counted_elsewhere(store.tenant(tenant), memory, known.whole.days)
                 known.history = known.levels is memory.levels  # others may have begun with a newer whole meanwhile
             memory.take(wanted, {id: row.doc for id, row in rows.items()})
             yield [_said(memory, each) for each in part]

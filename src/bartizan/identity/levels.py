@@ -8,7 +8,7 @@ Source: budgets as in Wiefling et al., "Pump up password security!" (ACM TOPS 20
 that are asked again; the levels' meaning from Microsoft Entra ID Protection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -65,6 +65,14 @@ class Day(Struct):
     thresholds: Thresholds | None = None
 
 
+class Part(Struct):
+    """What one of several that share a tenant has counted in the days before one day: quiet sign-ins by bin, and the
+    first of all days of which it knows."""
+
+    counts: dict[int, int] = {}
+    oldest: int | None = None
+
+
 class Levels:
     """Of one tenant. `count` is told of every valid sign-in once, in the order in which they are scored."""
 
@@ -99,21 +107,33 @@ class Levels:
         return "high" if score >= high else "medium" if score >= medium else "low" if score >= low else "none"
 
     def thresholds(self, day: int) -> Thresholds:
-        found = self._thresholds.get(day)
-        if found is None:
-            found = self._thresholds[day] = self._computed(day)
+        self.begin(day)
+        return self._thresholds[day]
+
+    def begin(self, day: int, others: Iterable[Part] = ()) -> None:
+        """Sets the thresholds of a day by what was counted until now, here and by others."""
+        if day not in self._thresholds:
+            self._thresholds[day] = self._computed(day, others)
             self._changed.add(day)
             if len(self._thresholds) > 2 * HISTORY_DAYS:
-                self._drop(self._thresholds)
-        return found
+                self._drop(self._thresholds, but=day)
 
-    def _computed(self, day: int) -> Thresholds:
-        bins = [0] * BINS
+    def part(self, day: int) -> Part:
+        """For `begin` elsewhere."""
+        bins: dict[int, int] = {}
         for each, counts in self._counts.items():
             if day - HISTORY_DAYS <= each < day:
                 for index, count in counts.items():
-                    bins[index] += count
-        young = day - min(self._counts, default=day) < YOUNG_DAYS
+                    bins[index] = bins.get(index, 0) + count
+        return Part(bins, min(self._counts, default=None))
+
+    def _computed(self, day: int, others: Iterable[Part]) -> Thresholds:
+        bins, oldest = [0] * BINS, day
+        for part in (self.part(day), *others):
+            oldest = min(oldest, day if part.oldest is None else part.oldest)
+            for index, count in part.counts.items():
+                bins[index] += count
+        young = day - oldest < YOUNG_DAYS
         low, medium, high = (self._bound(bins, BUDGETS[level], young) for level in ("low", "medium", "high"))
         return low, max(low, medium), max(low, medium, high)
 
@@ -130,9 +150,9 @@ class Levels:
                 return min(budget.most, max(least, bound))
         return least
 
-    def _drop(self, of: dict[int, Any]) -> None:
-        """The oldest day."""
-        oldest = min(of)
+    def _drop(self, of: dict[int, Any], but: int | None = None) -> None:
+        """The oldest day, or the oldest but one."""
+        oldest = min(each for each in of if each != but)
         del of[oldest]
         self._changed.add(oldest)
 
@@ -154,6 +174,12 @@ class Levels:
             self._counts[day] = of.counts
         if of.thresholds is not None:
             self._thresholds[day] = of.thresholds
+
+    def add(self, day: int, of: Day) -> None:
+        """What another has counted on that day beside what is here."""
+        counts = self._counts.setdefault(day, {})
+        for index, count in of.counts.items():
+            counts[index] = counts.get(index, 0) + count
 
     def settled(self, day: int) -> bool:
         """Whether its thresholds are set, so that they need no history."""

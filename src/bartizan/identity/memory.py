@@ -2,6 +2,9 @@
 user agent and cluster (carrier and family of programs), read when an event names it and written in the transaction of
 the event.
 
+Where several share a tenant by principal, a principal's row is of the one who scores it, under the same id whoever
+that is; of all else each has rows of its own.
+
 A tenant is never loaded as a whole: what has not been asked for lately leaves memory, and what nobody touches for
 `KEEP` leaves the store with its retention. Rows are documents, so that erase, export and restore of a tenant hold for
 them too.
@@ -63,7 +66,9 @@ KINDS: Mapping[str, Kind] = {
     "i": _kind("issuers", dict[str, float]),
     "o": _kind("applications", Application),
     "u": _kind("accounts", Account),
+    "s": _kind("begun", dict[str, str]),
 }
+ELSEWHERE = "q"  # kind of a principal's row that is read for its sessions alone: somebody else writes it
 
 
 class Whole(Struct):
@@ -112,10 +117,11 @@ def touched(event: Step) -> Iterator[tuple[Key, bool]]:
 class Memory:
     """Of one tenant and one of its two states: `live` or `settled`."""
 
-    def __init__(self, which: str, intel: Intel, *, learns: bool = True) -> None:
+    def __init__(self, which: str, intel: Intel, *, learns: bool = True, shard: int = 0, shards: int = 1) -> None:
         self.which = which
+        self.shard = shard
         self.accounts: dict[str, Account] = {}
-        self.state = State(intel, self.accounts)
+        self.state = State(intel, self.accounts, shard, shards)
         if not learns:
             self.state.learned = None
         self.levels = Levels()
@@ -125,25 +131,39 @@ class Memory:
     # ------------------------------------------------------------ names of rows
 
     def _id(self, key: Key) -> str:
-        return _row_id(self.which, key)
+        return row_id(self.which, key, self.shard)
 
     @property
     def whole_id(self) -> str:
-        return f"{FORMAT}/{self.which}/t/"
+        return row_id(self.which, ("t", ""), self.shard)
 
     def day_id(self, day: int) -> str:
-        return f"{FORMAT}/{self.which}/l/{day}"
+        return row_id(self.which, ("l", str(day)), self.shard)
 
     # ------------------------------------------------------------ in
 
     def wanted(self, events: Iterable[Step]) -> dict[str, Key]:
         """Ids of rows that these events need and that are not here."""
-        return self._missing(key for event in events for key, _ in touched(event))
+        return self._missing(key for event in events for key, _ in self._touched(event))
 
     def strangers(self, events: Iterable[Step]) -> dict[str, Key]:
         """The same, of principals to whose sign-ins these events may point back: their addresses are here now."""
         addresses = [self.state.addresses.get(event.address) for event in events if isinstance(event, SignIn)]
-        return self._missing(("p", who) for each in addresses if each is not None for _, who, _ in each.strangers)
+        strangers = (who for each in addresses if each is not None for _, who, _ in each.strangers)
+        return self._missing(("p", who) for who in strangers if self.state.mine(who))
+
+    def _touched(self, event: Step) -> Iterator[tuple[Key, bool]]:
+        return touched(event) if self.state.mine(event.principal) else self._seen(event)
+
+    def _seen(self, event: Step) -> Iterator[tuple[Key, bool]]:
+        """Of somebody else's event."""
+        for key, changes in touched(event):
+            if key[0] != "p":
+                yield key, changes
+            elif isinstance(event, SignIn) and event.session:  # what began where is asked of others' sessions, too
+                known = self.state.begun.get(event.principal, {})
+                yield ("s", event.principal), event.success and event.keys[3] not in known
+                yield (ELSEWHERE, event.principal), False
 
     def _missing(self, keys: Iterable[Key]) -> dict[str, Key]:
         return {self._id(key): key for key in keys if key not in self._loaded}
@@ -154,13 +174,18 @@ class Memory:
             raw = rows.get(id)
             if raw is None:
                 continue
-            kind = KINDS[key[0]]
+            kind = KINDS["p" if key[0] == ELSEWHERE else key[0]]
             name, value = kind.decode(raw)
-            of = self.accounts if key[0] == "u" else getattr(self.state, kind.member)
-            of[kind.key(name)] = value
+            if key[0] == "s":
+                for session, began in value.items():
+                    self.state.sessions.setdefault(session, began)
             if isinstance(value, Principal):  # where its sessions began is the tenant's knowledge
                 for session, its in value.sessions.items():
                     self.state.sessions.setdefault(session, its.prefixes[0])
+            if key[0] == ELSEWHERE:
+                continue
+            of = self.accounts if key[0] == "u" else getattr(self.state, kind.member)
+            of[kind.key(name)] = value
 
     def begin(self, whole: Whole) -> None:
         """From here on the whole is this memory's, to change."""
@@ -187,13 +212,17 @@ class Memory:
 
     def changed(self, event: Step) -> None:
         """Before its step."""
-        self._dirty.update(key for key, changes in touched(event) if changes)
+        self._dirty.update(key for key, changes in self._touched(event) if changes)
         if isinstance(event, SignIn):
             self._dirty.update(self.state.cleared(event))
 
     def raised(self, principal: str) -> None:
         """A sign-in of his by another's event."""
         self._dirty.add(("p", principal))
+
+    def whole(self) -> Whole:
+        state, kept = self.state, self.levels.days()
+        return Whole(state.countries, state.country_sum, state.hot, state.steps, kept, state.learned, state.tells)
 
     def drafts(self) -> list[Draft]:
         """All rows that have changed since the last call, and the whole."""
@@ -202,13 +231,11 @@ class Memory:
             kind = KINDS[key[0]]
             value = getattr(self.state, kind.member).get(kind.key(key[1]))
             if value is not None:
-                made.append(_row(self._id(key), _encode((key[1], value))))
+                made.append(row_of(self._id(key), (key[1], value)))
         days = self.levels.changed()
-        made += [_row(self.day_id(day), _encode(of)) for day, of in days.items()]
+        made += [row_of(self.day_id(day), of) for day, of in days.items()]
         if self._dirty or days:
-            state, kept = self.state, self.levels.days()
-            whole = Whole(state.countries, state.country_sum, state.hot, state.steps, kept, state.learned, state.tells)
-            made.append(_row(self.whole_id, _encode(whole)))
+            made.append(row_of(self.whole_id, self.whole()))
         self._dirty.clear()
         return made
 
@@ -222,18 +249,20 @@ class Memory:
         self._loaded.clear()
 
 
-def account_row(principal: str, account: Account) -> Draft:
-    return _row(_row_id("-", ("u", principal)), _encode((principal, account)))
+def account_row(principal: str, account: Account, shard: int = 0) -> Draft:
+    return row_of(row_id("-", ("u", principal), shard), (principal, account))
 
 
-def _row_id(which: str, key: Key) -> str:
+def row_id(which: str, key: Key, shard: int = 0) -> str:
     kind, name = key
     short = name if len(name) <= MAX_NAME and name.isprintable() else "#" + sha256(name.encode()).hexdigest()
-    return f"{FORMAT}/{'-' if kind == 'u' else which}/{kind}/{short}"
+    if kind in ("p", ELSEWHERE):
+        return f"{FORMAT}/{which}/p/{short}"
+    return f"{FORMAT}/{'-' if kind == 'u' else which}{shard or ''}/{kind}/{short}"
 
 
-def _row(id: str, doc: bytes) -> Draft:
-    return Draft(collection=MEMORY.name, id=id, doc=doc)
+def row_of(id: str, doc: Any) -> Draft:
+    return Draft(collection=MEMORY.name, id=id, doc=_encode(doc))
 
 
 async def read_rows(store: TenantStore, asked: Iterable[tuple[Memory, Mapping[str, Key]]]) -> None:

@@ -424,6 +424,24 @@ def confirmed(
     alert(tx, sign_in, [{**body, "id": id}], "high")
 
 
+def remediate_sign_in(tx: Tx, sets: Mapping[str, Collection], id: str, action: Decision) -> None:
+    row = tx.get(SIGN_INS, id)
+    if row is None or not decide(tx, sets, row, action):
+        return
+    of = Compare("eq", Path(("requestId",), kind="text"), Literal(id, "text"))
+    for side in (USERS, WORKLOADS):
+        for principal in close_detections(tx, sets, side, of, action):
+            reckon(tx, sets, side, principal, action, by=OURS)
+    renew_alert(tx, id)
+
+
+def remediate_user(tx: Tx, sets: Mapping[str, Collection], user: str, action: Decision) -> None:
+    """Nothing where the user is not at risk. What belongs to it follows in the next writes (`finish`)."""
+    row = tx.get(USERS.risky, user)
+    if row is not None and inner(row).get("riskState") in STANDING:
+        reckon(tx, sets, USERS, user, action, by=OURS, processing=True)
+
+
 async def finish(store: TenantStore, sets: Mapping[str, Collection], side: Side, principal: str, actor: str) -> None:
     """What a decision on a principal does to its detections, sign-ins and alerts, in bounded writes; then it is no
     more in processing. A second call, or one beside it, does no harm."""

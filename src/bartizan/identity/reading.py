@@ -29,9 +29,10 @@ log = structlog.get_logger(__name__)
 class Read(Struct):
     """What one part of the feed says."""
 
-    newest: float = 0.0
+    newest: float = 0.0  # of the events until the one that is being read
     known: Mapping[str, Account] = {}
     events: list[Step] = []
+    seqs: list[int] = []  # of the change that each event comes from
     bodies: dict[str, Mapping[str, Any]] = {}  # of sign-ins, by id
     accounts: dict[str, Account] = {}
     moved: list[tuple[bool, str, str]] = []  # workload, principal, type: detections that others brought
@@ -63,6 +64,9 @@ class Reading:
                 log.warning(
                     "identity.unreadable", tenant=store.tenant, set=change.collection, id=change.id, error=str(error)
                 )
+            new = read.events[len(read.seqs) :]
+            read.seqs += [change.seq] * len(new)
+            read.newest = max([read.newest, *(each.at for each in new if not isinstance(each, Feedback))])
         return read
 
     async def _bodies(self, store: TenantStore, changes: Sequence[Change]) -> dict[tuple[str, str], Mapping[str, Any]]:

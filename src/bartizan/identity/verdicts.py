@@ -28,6 +28,7 @@ KEPT = 0.5  # of what a piece of evidence adds, this share stays at least
 STEP = 0.4  # of the first verdict on a kind; it falls with their number
 EVEN = 5.0  # log-odds of a score at which an attack is as likely as not
 MOST_KINDS = 64
+TEACHING = ("safe", "compromised")  # verdicts
 
 
 class Weight(Struct, array_like=True):
@@ -90,16 +91,22 @@ class Learned(Struct):
 _PARTS = {"place": "strange", "device": "device"}
 
 
-def hear(learned: Learned, verdict: str, sign_in: str, principal: Principal, risky: float) -> None:
+Lesson = tuple[list[str], float, bool]  # what `train` is given
+
+
+def hear(learned: Learned, verdict: str, sign_in: str, principal: Principal, risky: float) -> list[Lesson]:
     """A person's word on a sign-in, or with "" on each of the principal's that scored `risky` or more; the same word on
-    the same sign-in once."""
-    if verdict not in ("safe", "compromised"):
-        return
+    the same sign-in once. What was taught."""
+    taught: list[Lesson] = []
+    if verdict not in TEACHING:
+        return taught
     for each in principal.recent:
         if (each.id == sign_in if sign_in else each.score >= risky) and each.verdict != verdict:
             each.verdict = verdict
             strange = [name for name, where in _PARTS.items() if getattr(each, where) > 0]
-            learned.train([*each.types, *strange], each.score, verdict == "compromised")
+            taught.append(([*each.types, *strange], each.score, verdict == "compromised"))
+            learned.train(*taught[-1])
+    return taught
 
 
 def correct(learned: Learned, view: View, findings: Sequence[Finding]) -> float:

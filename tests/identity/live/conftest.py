@@ -9,7 +9,8 @@ import pytest
 
 from bartizan.app.assembly import declared, fed
 from bartizan.identity.memory import MEMORY
-from bartizan.identity.stage import PLACE, IdentityStage, Place
+from bartizan.identity.shards import PLACE, Place
+from bartizan.identity.stage import IdentityStage
 from bartizan.store import Query, Store, Tx, draft, open_store
 
 TENANT = "contoso"
@@ -61,15 +62,22 @@ async def rows(store: Store, of: str, tenant: str = TENANT) -> dict[str, dict[st
         after = page.last
 
 
-async def ended(store: Store) -> dict[str, Any]:
-    """What is said of everybody, and what is remembered; without stamps."""
+async def shown(store: Store) -> dict[str, Any]:
+    """What is said of everybody, without stamps."""
     found: dict[str, Any] = {}
     for of, names in (
         ("signIns", ("riskLevelDuringSignIn", "riskLevelAggregated", "riskState", "riskDetail", "riskEventTypes_v2")),
         ("riskDetections", ("riskEventType", "riskLevel", "riskState", "requestId", "additionalInfo")),
         ("riskyUsers", ("riskLevel", "riskState", "riskDetail")),
+        ("alerts_v2", ("title", "severity", "status", "classification")),
     ):
         found[of] = {id: [body[name] for name in names] for id, body in (await rows(store, of)).items()}
+    return found
+
+
+async def ended(store: Store) -> dict[str, Any]:
+    """What is said of everybody, and what is remembered; without stamps."""
+    found = await shown(store)
     after: Any = None
     memory = found["memory"] = {}
     while True:

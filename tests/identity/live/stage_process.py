@@ -8,10 +8,12 @@ from bartizan.identity.stage import IdentityStage
 from bartizan.store import open_store
 
 
-async def work(target: str, step_changes: int) -> None:
+async def work(target: str, step_changes: int, shard: int = 0, shards: int = 1) -> None:
     store = open_store(target, declared())
     await store.start()
-    stage = IdentityStage(store, fed(), step_changes=step_changes)
+    stage = IdentityStage(store, fed(), shard=shard, shards=shards, step_changes=step_changes)
+    if shards > 1:
+        await stage.run()  # until it is killed: it may have to wait for others
     while await stage.step():
         print("step", flush=True)
     print("done", flush=True)
@@ -19,4 +21,4 @@ async def work(target: str, step_changes: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(work(sys.argv[1], *map(int, sys.argv[2:])))

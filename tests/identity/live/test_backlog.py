@@ -8,7 +8,8 @@ from tests.identity.live.conftest import TENANT, bring
 from tests.identity.streams import DAY, START, quiet, sign_in
 
 from bartizan.app.assembly import fed
-from bartizan.identity.stage import PLACE, IdentityStage, Place
+from bartizan.identity.shards import PLACE, Place
+from bartizan.identity.stage import IdentityStage
 from bartizan.store import Store
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,8 @@ from bartizan.identity.outcome import finish, follow, reckon
 from bartizan.identity.replay import replay
 from bartizan.identity.risk import ACTIONS
 from bartizan.identity.shapes import OURS, USERS
-from bartizan.identity.stage import POSITION, IdentityStage
+from bartizan.identity.shards import POSITION
+from bartizan.identity.stage import IdentityStage
 from bartizan.store import Query, Store, Tx, open_store
 
 pytestmark = pytest.mark.anyio
