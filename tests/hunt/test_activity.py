@@ -76,6 +76,14 @@ def test_of_no_rows_and_of_wrong_arguments() -> None:
         rows(counts.format("who, who"))
 
 
+def test_a_number_is_told_by_the_greatest_of_its_shortest_texts() -> None:
+    """As the engine does it: 0.1 + 0.2 as an answer of the emulator has it, the rest as its examples print places."""
+    told = rows("print a = tostring(0.1 + 0.2), tostring(-73.99910622331991), tostring(48.769567764921334), "
+                "tostring(1e-7), tostring(1.0 / 3), tostring(2.1016783119165723), tostring(0.1), tostring(1e300 / 3)")  # fmt: skip
+    assert told == [["0.30000000000000007", "-73.99910622331992", "48.769567764921337", "1e-07", "0.3333333333333333",
+                     "2.1016783119165725", "0.1", "3.3333333333333335e+299"]]  # fmt: skip
+
+
 def test_a_path_may_lack_its_first_dot() -> None:
     assert rows("""print extract_json("$b", '{"b": "c"}'), extract_json("b", '{"b": "c"}')""") == [["c", "c"]]
 
