@@ -76,22 +76,6 @@ def test_of_no_rows_and_of_wrong_arguments() -> None:
         rows(counts.format("who, who"))
 
 
-def test_a_path_may_lack_its_first_dot() -> None:
-    assert rows("""print extract_json("$b", '{"b": "c"}'), extract_json("b", '{"b": "c"}')""") == [["c", "c"]]
-
-
-def test_bins_that_are_set() -> None:
-    every_minute = ("range t from datetime(2017-01-01 00:05) to datetime(2017-01-01 02:00) step 1m "
-                    "| summarize count() by bin_auto(t) | sort by t asc")  # fmt: skip
-    told = "set query_bin_auto_size=1h; "
-    at = "set query_bin_auto_at=datetime(2017-01-01 00:05); "
-    assert rows(told + at + every_minute) == [["2017-01-01T00:05:00Z", 60], ["2017-01-01T01:05:00Z", 56]]
-    assert [each[1] for each in rows(told + every_minute)] == [55, 60, 1]
-    assert rows("set query_bin_auto_size=5; print x = bin_auto(12), y = bin_auto(7.5)") == [[10, 5.0]]
-    with pytest.raises(KqlError, match="query_bin_auto_size"):
-        rows("print bin_auto(12)")
-
-
 DAYS = ("range idx from 0 to 24*10-1 step 1 | project Timestamp = datetime(2018-01-01) + 1h*idx, val=idx+1 "
         "| extend EvenOrOdd = iff(val % 2 == 0, 'Even', 'Odd') "
         "| evaluate rolling_percentile(val, 50, Timestamp, 1d, 3")  # fmt: skip

@@ -118,7 +118,18 @@ macro(
     "kf_real_int(r) := coalesce(try_cast(trunc(r) AS INTEGER), CASE WHEN isnan(r) THEN NULL "
     "WHEN r > 0 THEN 2147483647 WHEN r < 0 THEN -2147483648 END)::INTEGER"
 )
-macro("kf_real_text(r) := coalesce(CASE WHEN isnan(r) THEN 'NaN' ELSE r::VARCHAR END, '')")
+# As few digits as tell the number, and of several such the greatest, as Kusto writes it: with 16 digits and more there
+# are several, which differ in the last.
+macro(
+    "kf_real_greatest(p, r) := p.a || coalesce(list_max(list_filter(range(p.z::INTEGER, 10), lambda rd: "
+    "try_cast(p.a || rd || p.e AS DOUBLE) = r)), p.z::INTEGER) || p.e"
+)
+macro(
+    "kf_real_digits(t, r) := CASE WHEN length(t) > 16 AND "
+    "length(regexp_replace(t, '^-?[0.]*|[.]|e.*$', '', 'g')) >= 16 THEN "
+    "kf_real_greatest(regexp_extract(t, '^(.*)([0-9])((?:e.*)?)$', ['a', 'z', 'e']), r) ELSE t END"
+)
+macro("kf_real_text(r) := coalesce(CASE WHEN isnan(r) THEN 'NaN' ELSE kf_real_digits(r::VARCHAR, r) END, '')")
 macro(
     r"kf_decimal_text(d) := coalesce(regexp_replace(d::VARCHAR, '\.?0*$', ''), '')",
 )
