@@ -243,7 +243,7 @@ class IdentityStage:
 
     async def _settle(self, tenant: str) -> None:
         """What was due when this process, or another, left off: nothing new of the tenant need come for it."""
-        kept = await self._store.tenant(tenant).value(PLACE)
+        kept = await self._store.tenant(tenant).value(place_key(self._shard))
         if kept is None or not msgspec.json.decode(kept, type=Place).behind:
             return
         of = await self._of(tenant)

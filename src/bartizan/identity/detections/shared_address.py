@@ -13,6 +13,7 @@ from bartizan.identity.view import View
 
 PEOPLE = 3
 OWN_KIT = 0.4  # of it counts where the program is one that the principal uses: people travel together, too
+NEW_KIT = 1.0  # what another says at least: while one is learned it says less, and every program is new
 NEW_S = 3 * DAY  # the tenant knows the address for no longer
 
 
@@ -27,7 +28,7 @@ def _people(address: Address, at: float) -> int:
 
 def _found(address: str, people: int, device: float) -> Finding:
     said = {"ipAddress": address, "principals": people, "windowHours": 24}
-    log_odds = min(3.5, 1.0 + 0.5 * people) * (1.0 if device > 0 else OWN_KIT)
+    log_odds = min(3.5, 1.0 + 0.5 * people) * (1.0 if device >= NEW_KIT else OWN_KIT)
     return Finding("maliciousIPAddress", log_odds, said)
 
 
