@@ -109,6 +109,16 @@ def test_what_unpacks_to_too_much_is_refused() -> None:
         rows(f"print gzip_decompress_from_base64_string('{bomb}')")
 
 
+@pytest.mark.parametrize("name", ["punycode_from_string", "punycode_to_string", "punycode_domain_to_string"])
+def test_coding_a_long_name_is_refused(name: str) -> None:
+    with pytest.raises(KqlError, match="at most 1,000"):
+        rows(
+            f"print {name}(strcat('é', strrep('a', 1000)))"
+            if name != "punycode_to_string"
+            else f"print {name}(strrep('a', 1001))"
+        )
+
+
 def test_more_values_than_are_worked_out_are_refused() -> None:
     with pytest.raises(KqlError, match="at most 50,000"):
         rows("range x from 1 to 50001 step 1 | extend p = punycode_from_string(tostring(x))")

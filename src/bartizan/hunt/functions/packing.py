@@ -19,6 +19,7 @@ from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import worked
 
 MOST_TEXT = 4 * 2**20  # bytes of a text that is unpacked
+MOST_NAME = 1_000  # characters of a name in Punycode: coding takes time with the square of that
 _WINDOW = {"zlib": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
 _ZLIB = bytes.fromhex("7801")  # what begins such a text, as Kusto writes it
 _GZIP = bytes.fromhex("1f8b08000000000000ff")
@@ -72,13 +73,19 @@ def _of_guid(told: Any) -> str:
 worked("base64_encode_fromguid", "guid -> string", _of_guid)
 
 
+def _within(name: str) -> str:
+    if len(name) > MOST_NAME:
+        raise KqlError("run", f"a name in Punycode has at most {MOST_NAME:,} characters")
+    return name
+
+
 def _to_punycode(plain: str) -> str:
-    return plain.encode("punycode").decode("ascii")
+    return _within(plain).encode("punycode").decode("ascii")
 
 
 def _from_punycode(told: str) -> str | None:
     try:
-        return told.encode("ascii").decode("punycode")
+        return _within(told).encode("ascii").decode("punycode")
     except (UnicodeError, OverflowError, ValueError):
         return None
 
