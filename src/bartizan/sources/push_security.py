@@ -83,6 +83,8 @@ class PushSecurity(Shape):
             return
         kind = (said.text("detectionType") or kind).upper()
         alert.title = fields.text("friendlyName") or _TITLES.get(kind) or kind.replace("_", " ").capitalize()
+        if not alert.title:
+            alert.title = (fields.text("type") or "Detection").replace("_", " ").capitalize()
         alert.category = _category(fields) or "SuspiciousActivity"
         alert.categories = [alert.category]
         stopped = (said.text("mode") or "").upper() in _STOPPED
