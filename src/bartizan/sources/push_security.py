@@ -27,7 +27,10 @@ class PushSecurity(Shape):
     name = "push_security"
     vendor = "Push Security"
     product = "Push"
-    marks = "object+new+timestamp+version object+type+new object+new+old type+object+id+timestamp+version"
+    marks = (
+        "new.employeeId+category object+new+timestamp+version "
+        "object+type+new object+new+old type+object+id+timestamp+version"
+    )
     sourcetypes = ("push_security", "pushsecurity:*", "push:*")
     table = "PushSecurityEvents"
     also_events = True
