@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources.fields import Fields, inner_json, objects_of
+from bartizan.sources import envelopes
+from bartizan.sources.fields import Fields, lines_of, object_in, objects_of, read_held
 
 MAX_LOOKED_AT = 8_192  # characters of a line
 # Keys under which products put lists of their records, so that the first of the list shows whose they are.
@@ -25,14 +26,31 @@ _MAX_WRAPPED = 3  # texts within texts
 
 
 def detect(record: Record) -> str | None:
-    """The name of the source whose marks fit best; None where none does."""
+    """The name of the source whose marks fit best; None where none does.
+
+    What an envelope holds says more than the envelope, which some sources send themselves.
+    """
     if record.data is None:
         return _of_line(record.text)
+    held = envelopes.inside(record.data) if isinstance(record.data, dict) else None
+    if held is not None and (name := _of_held(read_held(held))) is not None:
+        return name
     for found in (objects_of(record, taken=False), objects_of(record)):
         for fields in found[:1]:
             if (name := _of_object(fields)) is not None:
                 return name
-    return None
+    return next((name for text in lines_of(record)[:1] if (name := _of_line(text)) is not None), None)
+
+
+def _of_held(held: Any) -> str | None:
+    """By what an envelope holds: lines of text, or the first of its objects, which may be wrapped in turn."""
+    if isinstance(held, str):
+        return _of_line(held)
+    one = held[0] if isinstance(held, list) else held
+    if not isinstance(one, dict):
+        return None
+    found = (_of_object(fields) for fields in (Fields(one), *objects_of(Record(b"", "", one))[:1]))
+    return next((name for name in found if name is not None), None)
 
 
 def _of_object(fields: Fields, depth: int = 0) -> str | None:
@@ -50,7 +68,7 @@ def _of_object(fields: Fields, depth: int = 0) -> str | None:
 def _of_line(text: str, depth: int = 0) -> str | None:
     """By the object that stands in the line behind a header, else by the line's own form."""
     begin = text.find("{", 0, MAX_LOOKED_AT)
-    inside = inner_json(text[begin:].rstrip()) if begin >= 0 else None
+    inside = object_in(text[begin:]) if begin >= 0 else None
     found = _of_object(Fields(inside), depth) if isinstance(inside, dict) else None
     return found or _of_text(text[:MAX_LOOKED_AT])
 

@@ -411,6 +411,8 @@ class Evidence(CloudEvidence):
         roles: Roles = (),
     ) -> graph.IoTDeviceEvidence | None:
         """A device of an industrial or building network."""
+        if names.address(name) is not None:
+            address, name = address or name, None
         own = self.ip(address, alone=False)
         if not (name or device_id or mac or own):
             return None

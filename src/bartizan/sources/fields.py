@@ -5,6 +5,7 @@ Nothing here raises on odd input, and everything is bounded, since records come 
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from bartizan.extend import Record
+from bartizan.sources import envelopes
 
 MAX_INNER_JSON_CHARS = 262_144  # of JSON in a string; longer ones stay text
 MAX_ITEMS = 500  # of one list that are read
@@ -435,6 +437,8 @@ _PAGING = frozenset(
     """.split()
 )
 _MAX_WRAPPINGS = 3
+_TAIL = re.compile(r"(?<=\})(?:\s|\x00|#01[25]|\\[rn]|[;,'\"])+$")  # a line's end as relays write it
+_MAX_TAIL_CHARS = 16
 # What Splunk sends of each result of a search: a webhook of an alert, the export of a search as JSON.
 _SEARCHED = frozenset(
     "preview offset lastrow result sid search_name app owner results_link search_uri server_host".split()
@@ -454,6 +458,9 @@ def _of_splunk(keys: set[str]) -> bool:
 
 def _within(data: dict[str, Any]) -> Any:
     """What a wrapping holds: an object, a list of them, or a line of text; None where the object is none."""
+    held = envelopes.inside(data)
+    if held is not None:
+        return read_held(held)
     keys = {key.lower() for key in data if isinstance(key, str)}
     fields = Fields(data)
     for name in _PAGE:
@@ -474,6 +481,18 @@ def _within(data: dict[str, Any]) -> Any:
     return None
 
 
+def read_held(held: Any) -> Any:
+    """What an envelope holds, texts of JSON read: objects as a list of them, lines of text as one text."""
+    if not isinstance(held, list):
+        inner = inner_json(held)
+        return inner if isinstance(inner, dict | list) else held
+    found = [read_held(one) for one in held]
+    objects = [one if isinstance(one, dict) else _behind_header(one) for one in found if isinstance(one, str | dict)]
+    if objects and all(isinstance(one, dict) for one in objects):
+        return objects
+    return "\n".join(one for one in found if isinstance(one, str)) or None
+
+
 def opened(record: Record) -> Record:
     """The record; of a line that ends in a JSON object, behind a header such as that of Syslog, with it as its data."""
     data = _behind_header(record.text) if record.data is None else None
@@ -483,8 +502,26 @@ def opened(record: Record) -> Record:
 def _behind_header(text: str) -> Any:
     """The JSON object that ends a line, behind a header such as that of Syslog."""
     begin = text.find("{", 0, _MAX_HEADER_CHARS)
-    inner = inner_json(text[begin:].strip()) if begin > 0 else None
+    inner = object_in(text[begin:]) if begin > 0 else None
     return inner if isinstance(inner, dict) else None
+
+
+def object_in(text: str) -> Any:
+    """The JSON that a text begins with, where nothing follows but what relays leave at the end of a line."""
+    text = text.strip()
+    if text[-1:] != "}" and (tail := _TAIL.search(text, max(len(text) - _MAX_TAIL_CHARS, 0))) is not None:
+        text = text[: tail.start()]
+    return inner_json(text)
+
+
+def _innermost(data: Any) -> Any:
+    """What is in wrappings, and in those within them: a line of text, an object, or a list of objects."""
+    for _ in range(_MAX_WRAPPINGS):
+        within = _within(data) if isinstance(data, dict) else None
+        if within is None:
+            break
+        data = within
+    return data
 
 
 def objects_of(record: Record, *wrappers: str, taken: bool = True) -> list[Fields]:
@@ -503,8 +540,9 @@ def objects_of(record: Record, *wrappers: str, taken: bool = True) -> list[Field
         for name in wrappers:
             inner = fields.raw(name)
             if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
-                return [Fields(item) for item in inner]
-            if isinstance(inner, dict):
+                if not (taken and envelopes.inside(data) is not None):
+                    return [Fields(item) for item in inner]
+            elif isinstance(inner, dict):
                 return [Fields(inner)]
         within = _within(data) if taken else None
         within = _behind_header(within) if isinstance(within, str) else within
@@ -518,20 +556,27 @@ def objects_of(record: Record, *wrappers: str, taken: bool = True) -> list[Field
 
 def lines_of(record: Record) -> list[str]:
     """The text of a record that is no JSON, also in what a collector puts around it; nothing where it is an object."""
-    if record.data is None:
-        return [record.text]
-    items = record.data[:MAX_ITEMS] if isinstance(record.data, list) else [record.data]
-    found = (_within(_searched(item)) for item in items if isinstance(item, dict))
-    return [text for text in found if isinstance(text, str)]
+    return [_whole_line(text) for text in _held(record) if isinstance(text, str)]
 
 
 def texts_of(record: Record, *keys: str) -> list[str]:
     """The text of a record, or where a collector wrapped it in JSON the text under a key of each object."""
+    found = (one if isinstance(one, str) else Fields(one).text(*keys, *_TEXT_KEYS) for one in _held(record))
+    return [_whole_line(text) for text in found if text is not None]
+
+
+def _held(record: Record) -> list[Any]:
+    """The line of a record, or what is in the wrappings of its object, or of each of a list."""
     if not isinstance(record.data, dict | list):
         return [record.text]
-    items = record.data[:MAX_ITEMS] if isinstance(record.data, list) else [record.data]
-    found = (Fields(_searched(item)).text(*keys, *_TEXT_KEYS) for item in items)
-    return [text for text in found if text is not None]
+    data = _innermost(record.data)
+    return [_innermost(item) for item in data[:MAX_ITEMS]] if isinstance(data, list) else [data]
+
+
+def _whole_line(text: str) -> str:
+    """Without the end of the line where a relay wrote it as text."""
+    text = text.rstrip("\x00\r\n ")
+    return text[:-4].rstrip() if text.endswith(("#015", "#012")) else text
 
 
 def content_id(data: Any) -> str:

@@ -40,7 +40,7 @@ class Firewall(Shape):
         if events:
             return [self.named({**event.fields.data, "syslogHost": event.syslog.host}) for event in events]
         texts = lines_of(record)
-        if not texts or (texts == [record.text] and "{" in record.text and not self.lines(record.text)):
+        if not texts or (record.data is None and "{" in texts[0] and not self.lines(texts[0])):
             return [self.named(found.data) for found in objects_of(record, *self.wrappers)]
         return [self.named(found) for text in texts for found in self.lines(text)]
 

@@ -11,6 +11,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import pairs
+from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of, opened
 from bartizan.sources.shape import Paths, Shape
@@ -46,7 +47,7 @@ class Mimecast(Shape):
         "aggregateId+processingId accountId+aggregateId processingId+senderEnvelope acc+datetime+aCode "
         "userEmailAddress+ttpDefinition+scanResult recipientAddress+actionTriggered+definition "
         "recipientAddress+taggedMalicious+impersonationResults data.clickLogs data.attachmentLogs "
-        "data.impersonationLogs"
+        "data.impersonationLogs auditType+eventInfo"
     )
     pattern = re.compile(r"\bacc=\w+\|.{0,200}?\b(?:aCode|SourceIP|Sender|IP)=|datetime=[^|]{10,40}\|(?:aCode|acc)=")
     sourcetypes = ("mimecast:*", "mimecast")
@@ -79,6 +80,8 @@ class Mimecast(Shape):
         return _found(fields) is not None or fields.text("virusFound", "Virus") is not None
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        for text in addresses_in(fields.text("eventInfo"), 5):  # the sentence of an audit event
+            evidence.ip(text, ("source",))
         to = fields.texts("recipients", "recipient", "Rcpt", "recipientAddress", "userEmailAddress")
         for recipient in [part.strip() for text in to for part in text.split(",")][:50]:
             evidence.message(

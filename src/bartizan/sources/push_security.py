@@ -27,7 +27,10 @@ class PushSecurity(Shape):
     name = "push_security"
     vendor = "Push Security"
     product = "Push"
-    marks = "object+new+timestamp+version object+type+new object+new+old type+object+id+timestamp+version"
+    marks = (
+        "new.employeeId+category object+new+timestamp+version "
+        "object+type+new object+new+old type+object+id+timestamp+version"
+    )
     sourcetypes = ("push_security", "pushsecurity:*", "push:*")
     table = "PushSecurityEvents"
     also_events = True
@@ -83,6 +86,8 @@ class PushSecurity(Shape):
             return
         kind = (said.text("detectionType") or kind).upper()
         alert.title = fields.text("friendlyName") or _TITLES.get(kind) or kind.replace("_", " ").capitalize()
+        if not alert.title:
+            alert.title = (fields.text("type") or "Detection").replace("_", " ").capitalize()
         alert.category = _category(fields) or "SuspiciousActivity"
         alert.categories = [alert.category]
         stopped = (said.text("mode") or "").upper() in _STOPPED

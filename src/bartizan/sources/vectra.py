@@ -35,6 +35,9 @@ def of_score(score: float | None) -> Severity:
     return "high" if score >= 80 else "medium" if score >= 50 else "low" if score >= 20 else "informational"
 
 
+_LOCKDOWN = "LOCKDOWN"
+
+
 class Vectra(Shape):
     name = "vectra"
     vendor = "Vectra"
@@ -128,6 +131,9 @@ class Vectra(Shape):
         if any(all(fields.has(name) for name in names) for names in _AUDITS):
             alert.title = f"Audit: {(fields.text('message') or alert.title)[:200]}"
             alert.severity = "informational"
+        if (fields.text("category") or "").upper() == _LOCKDOWN:
+            alert.title = f"Lockdown: {fields.text('action') or 'changed'}"
+            alert.severity = "informational"  # what the product or somebody did about an entity
         if fields.flag("triaged", "is_triaged") is True:
             alert.classification = "informationalExpectedActivity"
 

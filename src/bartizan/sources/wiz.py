@@ -73,7 +73,7 @@ class Wiz(Shape):
         categories=_CATEGORIES,
         tactics="mitreTactics sourceRule.mitreTactics ruleMatch.rule.securitySubCategories.category.name",
         detector="sourceRule.id ruleMatch.rule.id rule.id control.id",
-        first="firstSeenAt firstDetectedAt triggeringEvents.nodes.timestamp createdAt analyzedAt",
+        first="firstSeenAt firstDetectedAt triggeringEvents.nodes.timestamp createdAt analyzedAt created",
         last="lastSeenAt lastDetectedAt updatedAt analyzedAt createdAt",
         created="createdAt firstSeenAt",
         updated="updatedAt statusChangedAt analyzedAt",
@@ -90,7 +90,12 @@ class Wiz(Shape):
         """Also what a webhook of an automation rule holds: an issue, or a detection of threats."""
         for outer in super().read(record):
             inner = outer.object("detection", "issue")
-            yield inner if outer.has("trigger") and inner.has("id", "severity") else outer
+            if not outer.has("trigger") or not inner.has("id", "severity"):
+                yield outer
+                continue
+            # What the webhook has beside the issue stands within it elsewhere.
+            beside = {name: outer.raw(name) for name in ("control", "resource", "sourceRule") if not inner.has(name)}
+            yield inner.also({name: value for name, value in beside.items() if value is not None})
 
     def is_alert(self, fields: Fields) -> bool:
         if fields.has("action") and fields.has("timestamp"):

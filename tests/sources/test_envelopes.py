@@ -1,0 +1,122 @@
+"""What carries a record on its way hides nothing of it: the source is recognised, and reads the same out of it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import bartizan.sources  # noqa: F401 - fills SOURCES
+from bartizan.extend import Event, GraphObject, Record
+from bartizan.model.alert import Alert
+from bartizan.sources.detect import detect
+
+Normalise = Callable[[str, Any], list[Alert | Event | GraphObject]]
+
+AT = "2026-03-03T10:11:12.123Z"
+FALCO = {
+    "output": "Shell in a container",
+    "priority": "Warning",
+    "rule": "Terminal shell in container",
+    "time": "2026-03-03T10:00:00.5Z",
+    "output_fields": {"container.id": "3ad7b26ded6d", "proc.cmdline": "bash", "user.name": "root"},
+    "hostname": "node7",
+}
+CEF = "CEF:0|Nozomi Networks|N2OS|23.1|SIGN:SCADA|Scan|7|src=10.1.1.4 dst=10.1.1.9 start=1772532000000 msg=x"
+PAIRS = (
+    "date=2026-03-03 time=10:00:00 devname=fw1 devid=FG1 logid=0419016384 type=utm subtype=ips level=alert "
+    'severity=high srcip=10.1.1.4 dstip=203.0.113.9 action=dropped attack="Sample.Overflow" attackid=7'
+)
+RECORDS = {"falco": json.dumps(FALCO), "nozomi": CEF, "fortinet_fortigate": PAIRS}
+
+
+def _json(text: str) -> Any:
+    return json.loads(text) if text.startswith("{") else text
+
+
+ENVELOPES: dict[str, Callable[[str], Any]] = {
+    "header of RFC 3164": lambda text: f"<134>Mar  3 10:11:12 relay app: {text}",
+    "header of RFC 5424": lambda text: f'<134>1 {AT} relay app 7 ID1 [meta sequenceId="1"] {text}',
+    "cee": lambda text: f"<134>Mar  3 10:11:12 relay app: @cee: {text}",
+    "carriage return as text": lambda text: f"<134>Mar  3 10:11:12 relay app: {text} #015",
+    "nul": lambda text: f"<134>Mar  3 10:11:12 relay app: {text}\x00\n",
+    "beats": lambda text: {"@timestamp": AT, "message": text, "agent": {"type": "filebeat"}, "host": {"name": "relay"}},
+    "hec": lambda text: {"time": 1772532672.0, "host": "relay", "sourcetype": "any", "event": _json(text)},
+    "search of Splunk": lambda text: {
+        "preview": False,
+        "result": {"_raw": text, "_time": AT, "sourcetype": "any", "splunk_server": "s1", "severity": "high"},
+    },
+    "SNS": lambda text: {"Type": "Notification", "TopicArn": "arn:aws:sns:a", "MessageId": "1", "Message": text},
+    "SQS": lambda text: {"Records": [{"messageId": "1", "receiptHandle": "r", "body": text, "eventSource": "aws:sqs"}]},
+    "CloudWatch Logs": lambda text: {
+        "messageType": "DATA_MESSAGE",
+        "logGroup": "g",
+        "logEvents": [{"id": "1", "timestamp": 1772532672000, "message": text}],
+    },
+    "CloudEvents": lambda text: {"specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": _json(text)},
+    "search of Elasticsearch": lambda text: {
+        "took": 1,
+        "hits": {"hits": [{"_index": "i", "_source": FALCO if text.startswith("{") else {"message": text}}]},
+    },
+    "GELF": lambda text: {"version": "1.1", "host": "relay", "short_message": text, "level": 6},
+    "rsyslog": lambda text: {"hostname": "relay", "programname": "app", "syslogtag": "app:", "msg": text},
+    "syslog-ng": lambda text: {"PROGRAM": "app", "MESSAGE": text, "HOST": "relay", "FACILITY": "local0"},
+    "Kafka": lambda text: {"topic": "t", "partition": 1, "offset": 5, "key": None, "value": text},
+    "body": lambda text: {"body": _json(text)},
+}
+
+
+def _record(raw: Any) -> Record:
+    text = raw if isinstance(raw, str) else json.dumps(raw)
+    return Record(raw=text.encode(), text=text, data=None if isinstance(raw, str) else raw)
+
+
+def _told(outs: list[Alert | Event | GraphObject]) -> list[tuple[Any, ...]]:
+    return [
+        (out.title, out.severity, out.first_activity, {(entry.kind, entry.value) for entry in out.entities})
+        if isinstance(out, Alert)
+        else (type(out).__name__, out)
+        for out in outs
+    ]
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+@pytest.mark.parametrize("source", RECORDS)
+def test_envelope_hides_nothing(source: str, envelope: str, normalise: Normalise) -> None:
+    """In each envelope the record is of the same source, and gives the same alert."""
+    text = RECORDS[source]
+    sent = ENVELOPES[envelope](text)
+    expected = _told(normalise(source, _json(text)))
+    assert len(expected) == 1
+    assert detect(_record(sent)) == source
+    found = _told(normalise(source, sent))
+    assert len(found) == 1
+    assert found[0][:3] == expected[0][:3]
+    assert found[0][3] >= expected[0][3]
+
+
+def test_queue_of_several(normalise: Normalise) -> None:
+    """Each message of a queue is a record of its own."""
+    bodies = [json.dumps({**FALCO, "rule": f"Rule {number}"}) for number in range(3)]
+    sent = {"Records": [{"messageId": body[:9], "receiptHandle": "r", "body": body} for body in bodies]}
+    titles = [out.title for out in normalise("falco", sent) if isinstance(out, Alert)]
+    assert titles == ["Rule 0", "Rule 1", "Rule 2"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Type": "Notification", "TopicArn": "a", "Message": None},
+        {"Type": "Notification", "TopicArn": "a", "Message": {"Message": []}},
+        {"specversion": "1.0", "type": "t", "source": "s", "data": 7},
+        {"took": 1, "hits": {"hits": [{"_source": None}, 7]}},
+        {"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": [{"message": ""}]},
+        {"topic": "t", "partition": 1, "offset": 5, "value": ["a", 7, {}]},
+        {"Records": []},
+        {"body": {"body": {"body": {"body": {"body": {}}}}}},
+    ],
+)
+@pytest.mark.parametrize("source", RECORDS)
+def test_odd_envelope(source: str, sent: Any, normalise: Normalise) -> None:
+    """An envelope that holds nothing that it should is still a record, which is kept."""
+    assert normalise(source, sent)
