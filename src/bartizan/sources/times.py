@@ -97,11 +97,14 @@ def _when(value: str) -> str | None:
 
 def first_time(fields: Fields, *paths: str) -> str | None:
     """Of the first path that holds a time; where none does, of the first that holds a day."""
-    values = [fields.raw(path) for path in paths]
-    found = next((text for value in values if (text := when(value)) is not None), None)
-    if found is not None:
-        return found
-    days = (value for value in values if isinstance(value, str) and _DAY.fullmatch(value))
+    days: list[str] = []
+    for path in paths:
+        value = fields.raw(path)
+        text = when(value)
+        if text is not None:
+            return text
+        if isinstance(value, str) and _DAY.fullmatch(value):
+            days.append(value)
     return next((text for day in days if (text := when(f"{day}T00:00:00Z")) is not None), None)
 
 
