@@ -7,6 +7,8 @@ writes `schema/directory.json`, one line per type and enum, in the form of `addi
 SDKs (`msgraph-sdk`, `msgraph-beta-sdk`, of this environment) change. The cut is a closure over the types of properties;
 what the surface or `additions.json` has already is not cut again.
 
+Each type is open: what a directory answers may say more than the SDK of the day knows, and is kept.
+
 An SDK does not tell properties from navigation properties: NAVIGATION does. It does not say either whether a type is
 abstract, nor what may not be null.
 
@@ -54,6 +56,8 @@ ROOTS = (
     # what stands where a base is named
     "singleUser groupMembers requestorManager internalSponsors externalSponsors allDeviceRegistrationMembership "
     "enumeratedDeviceRegistrationMembership noDeviceRegistrationMembership "
+    # credentials of applications that another directory gives
+    "federatedIdentityCredential "
     # devices under management, what a directory is joined to, sums of the report on registration
     "managedDevice onPremisesDirectorySynchronization userRegistrationFeatureSummary userRegistrationMethodSummary"
 ).split()
@@ -76,6 +80,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
     },
     "privilegedAccessGroupEligibilitySchedule": _IN_GROUP,
     "privilegedAccessGroupEligibilityScheduleInstance": _IN_GROUP,
+    "managedDevice": {"users": "user"},
     "unifiedRoleManagementPolicyAssignment": {"policy": "unifiedRoleManagementPolicy"},
 }
 # Left out: what would pull in another area, or is a path of its own.
@@ -93,7 +98,6 @@ LEFT_OUT = {
     "securityBaselineStates",
     "serviceProviderConstraints",
     "windowsProtectionState",
-    "users",
     "backingStore",
     "templates",
     "default",
@@ -171,7 +175,7 @@ class Cut:
     def _take_type(self, name: str, found: Any) -> None:
         base = next((small(each.__name__) for each in found.__bases__ if hasattr(each, "get_field_deserializers")), "")
         base = "" if base in ("additionalDataHolder", "backedModel", "parsable") else base
-        line: dict[str, Any] = {"kind": "complex"}
+        line: dict[str, Any] = {"kind": "complex", "open": True}
         self.types[name] = line
         if base:
             self.take(base)

@@ -20,6 +20,15 @@ APPLICATION = {
     ],
     "web": {"redirectUris": ["https://backup.contoso.example/"]},
     "tags": ["WindowsAzureActiveDirectoryIntegratedApp"],
+    "federatedIdentityCredentials": [
+        {
+            "id": "f1",
+            "name": "pipeline",
+            "issuer": "https://token.actions.githubusercontent.com",
+            "subject": "repo:contoso/backup:ref:refs/heads/main",
+            "audiences": ["api://AzureADTokenExchange"],
+        }
+    ],
 }
 
 
@@ -48,6 +57,10 @@ async def test_applications(world: World) -> None:
     ):
         (found,) = (await world.get(f"/v1.0/applications?$filter={wanted}&$expand=owners"))["value"]
         assert [each["id"] for each in found["owners"]] == ["ada"]
+    federated = (await world.get("/v1.0/applications/backup/federatedIdentityCredentials"))["value"]
+    assert [(each["name"], each["audiences"]) for each in federated] == [("pipeline", ["api://AzureADTokenExchange"])]
+    one = await world.get("/beta/applications(appId='5b2c0c1e-0000-4000-8000-000000000001')?$expand=*&$select=id")
+    assert one["federatedIdentityCredentials"][0]["issuer"].startswith("https://token.actions.")
     owned = (await world.get("/v1.0/users/ada/ownedObjects"))["value"]
     assert [(each["id"], each["@odata.type"]) for each in owned] == [("backup", "#microsoft.graph.application")]
     assert (await world.get("/v1.0/applications", by="other"))["value"] == []

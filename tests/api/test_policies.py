@@ -68,6 +68,8 @@ def _within(part: Any, whole: Any) -> bool:
         return all(_within(value, whole[name]) for name, value in part.items())
     if isinstance(part, list):
         return len(part) == len(whole) and all(map(_within, part, whole))
+    if isinstance(part, str) and isinstance(whole, str):  # members of enums in the schema's spelling
+        return part.lower() == whole.lower()
     return bool(part == whole)
 
 
@@ -216,3 +218,143 @@ async def test_health_of_sensors(world: World) -> None:
     await world.post("/v1.0/security/identities/sensors", sensor)
     (found,) = (await world.get("/beta/security/identities/sensors?$top=1"))["value"]
     assert (found["displayName"], found["healthStatus"]) == ("DC1", "healthy")
+
+
+_FIDO = {
+    "@odata.type": "#microsoft.graph.fido2AuthenticationMethodConfiguration",
+    "id": "Fido2",
+    "state": "enabled",
+    "keyRestrictions": {"isEnforced": False, "enforcementType": "allow", "aaGuids": []},
+    "includeTargets@odata.context": "https://graph.microsoft.com/v1.0/$metadata#x",
+    "includeTargets": [{"targetType": "group", "id": "all_users", "isRegistrationRequired": False}],
+}
+_CAMPAIGN = {"snoozeDurationInDays": 1, "enforceRegistrationAfterAllowedSnoozes": True, "state": "default"}
+_JOINS = {"@odata.type": "#microsoft.graph.enumeratedDeviceRegistrationMembership", "users": ["u1"], "groups": []}
+_APPROVAL = {
+    "@odata.type": "#microsoft.graph.unifiedRoleManagementPolicyApprovalRule",
+    "id": "Approval_EndUser_Assignment",
+    "setting": {
+        "isApprovalRequired": True,
+        "approvalMode": "SingleStage",
+        "approvalStages": [
+            {
+                "approvalStageTimeOutInDays": 1,
+                "primaryApprovers": [{"@odata.type": "#microsoft.graph.singleUser", "userId": "u1"}],
+            }
+        ],
+    },
+    "target": {"caller": "EndUser", "operations": ["All"], "level": "Assignment", "enforcedSettings": []},
+}
+_CONTEXT = {"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#x"}
+EXPORTS: list[
+    tuple[str, dict[str, Any]]
+] = [  # what Graph answers, annotations included; under beta what v1.0 answers beyond its metadata
+    (
+        "beta/policies/authenticationMethodsPolicy",
+        {
+            "id": "authenticationMethodsPolicy",
+            "registrationEnforcement": {"authenticationMethodsRegistrationCampaign": _CAMPAIGN},
+            "authenticationMethodConfigurations@odata.context": "https://graph.microsoft.com/v1.0/$metadata#x",
+            "authenticationMethodConfigurations": [_FIDO],
+        },
+    ),
+    ("v1.0/policies/crossTenantAccessPolicy/default", {"isServiceDefault": True, "defaultConfiguration": None}),
+    ("v1.0/policies/deviceRegistrationPolicy", {"azureADJoin": {"isAdminConfigurable": True, "allowedToJoin": _JOINS}}),
+    (
+        "beta/policies/permissionGrantPolicies",
+        {
+            "id": "grants",
+            "displayName": "Grants",
+            "includeAllPreApprovedApplications": False,
+            "includes": [{"id": "i", "permissionType": "delegated", "certifiedClientApplicationsOnly": False}],
+        },
+    ),
+    (
+        "v1.0/policies/roleManagementPolicies",
+        {
+            "id": "p",
+            "scopeId": "/",
+            "scopeType": "DirectoryRole",
+            "lastModifiedBy": {"displayName": None, "id": None},
+            "rules": [_APPROVAL],
+        },
+    ),
+    (
+        "v1.0/policies/authenticationStrengthPolicies",
+        {
+            "id": "s",
+            "displayName": "Keys",
+            "policyType": "custom",
+            "allowedCombinations": ["password,hardwareOath", "fido2"],
+            "combinationConfigurations": [
+                {
+                    "@odata.type": "#microsoft.graph.fido2CombinationConfiguration",
+                    "id": "c",
+                    "appliesToCombinations": ["fido2"],
+                    "allowedAAGUIDs": ["11111111-1111-4111-8111-111111111111"],
+                }
+            ],
+        },
+    ),
+    (
+        "v1.0/roleManagement/directory/roleDefinitions",
+        {
+            "id": "desk",
+            "displayName": "Desk",
+            "rolePermissions": [
+                {"allowedResourceActions": ["microsoft.directory/users/basic/read"], "condition": None}
+            ],
+            "inheritsPermissionsFrom": [{"id": "88d8e3e3-8f55-4a1e-953a-9b9898b8876b"}],
+        },
+    ),
+    (
+        "v1.0/roleManagement/directory/roleEligibilitySchedules",
+        {
+            "id": "e",
+            "principalId": "u1",
+            "roleDefinitionId": "desk",
+            "directoryScopeId": "/",
+            "status": "Provisioned",
+            "modifiedDateTime": "0001-01-01T08:00:00Z",
+            "scheduleInfo": {
+                "startDateTime": "2026-04-12T14:44:50.287Z",
+                "recurrence": None,
+                "expiration": {"type": "afterDateTime", "endDateTime": "2027-04-10T00:00:00Z", "duration": None},
+            },
+        },
+    ),
+    (
+        "v1.0/deviceManagement/managedDevices",
+        {
+            "id": "m",
+            "deviceName": "PC-18",
+            "jailBroken": "Unknown",
+            "enrolledDateTime": "2025-12-31T23:59:43.797191-08:00",
+            "managementCertificateExpirationDate": "0001-01-01T00:00:00Z",
+            "deviceHealthAttestationState": None,
+            "nameOfNextYear": {"a": 1},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), EXPORTS, ids=[path for path, _ in EXPORTS])
+async def test_what_graph_answered_is_taken_as_it_is(world: World, path: str, body: dict[str, Any]) -> None:
+    """With its annotations, nulls, and what the metadata of the day lacks; everything that it said is said again."""
+    made = await world.post(f"/{path}", {**_CONTEXT, **body})
+    for name, value in body.items():
+        if "@" not in name and value is not None and "Date" not in name and name != "scheduleInfo":
+            assert _within(_plain(value), made[name]), (name, made[name])
+    assert (await world.call("POST", f"/{path}", {**_CONTEXT, **body})).status_code == 200
+
+
+def _plain(value: Any) -> Any:
+    """Without the annotations that only an answer has."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items() if not name.endswith("@odata.context")}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+async def test_the_code_that_unlocks_a_device_is_not_kept(world: World) -> None:
+    device = {"deviceName": "PC-19", "activationLockBypassCode": "s3cret"}
+    assert "s3cret" not in str(await world.post("/v1.0/deviceManagement/managedDevices", device))

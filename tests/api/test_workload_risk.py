@@ -89,4 +89,17 @@ async def test_as_connectors_ask(workloads: World) -> None:
     assert found["value"][0]["keyIds"] == []
     await workloads.refused("GET", f"{DETECTIONS}?$top=501", status=400)
     await workloads.refused("POST", DETECTIONS, {"riskEventType": "x"}, status=400, says="servicePrincipalId")
-    await workloads.refused("GET", "/beta/identityProtection/riskyAgents", status=501, says="identity engine")
+
+
+async def test_agents_are_told(world: World) -> None:
+    """What a directory says of agents is read and filtered; nobody decides of it here."""
+    path = "/beta/identityProtection"
+    await world.post(f"{path}/riskyAgents", {"id": "a1", "agentDisplayName": "Helper", "riskLevel": "high"})
+    detection = {"id": "d1", "agentId": "a1", "riskEventType": "unfamiliarResourceAccess", "riskLevel": "high"}
+    await world.post(f"{path}/agentRiskDetections", detection)
+    for found in ("riskyAgents?$filter=riskLevel eq 'high'", "agentRiskDetections?$filter=agentId eq 'a1'"):
+        assert len((await world.get(f"{path}/{found}"))["value"]) == 1
+    await world.refused(
+        "POST", f"{path}/riskyAgents/dismiss", {"agentIds": ["a1"]}, status=501, says="scores no agents"
+    )
+    await world.refused("GET", "/v1.0/identityProtection/riskyAgents", status=404)

@@ -26,7 +26,8 @@ resources.load()
 _OWN = (f"security/{each}" for each in ("connections", "connectionStreams", "writeBacks"))
 # Parts of a directory that the sample organisation does not tell of.
 _UNTOLD = ("applications", "directory/administrativeUnits", "administrativeUnits", "subscribedSkus")
-EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_OWN, *_UNTOLD})
+_AGENTS = ("identityProtection/riskyAgents", "identityProtection/agentRiskDetections")  # the sample has no agents
+EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_OWN, *_UNTOLD, *_AGENTS})
 LISTS = [
     f"/{version}/{each.path}"
     for each in RESOURCES

@@ -130,6 +130,8 @@ ROWS = [
         )
     ),
     Row("scuba-synchronisation", "/beta/directory/onPremisesSynchronization", ["id", "features"]),
+    Row("agents-at-risk", "/beta/identityProtection/riskyAgents?$filter=riskLevel eq 'high'", some=False),
+    Row("agents-risk-detections", "/beta/identityProtection/agentRiskDetections?$top=500", some=False),
     Row("roadrecon-units-of-beta", "/beta/administrativeUnits", some=False),
     # devices, sensors
     Row("azurehound-devices", "/beta/deviceManagement/managedDevices?$top=1000", _DEVICE),
@@ -270,7 +272,7 @@ def test_rules_of_a_role_are_read_rule_by_rule(api: httpx.Client) -> None:
         ),
         ("pim-activation", "POST", f"/v1.0/{_ROLES}/roleAssignmentScheduleRequests", 501, "nothing carries out"),
         ("xsoar-wipe", "POST", "/v1.0/deviceManagement/managedDevices/x/wipe", 501, "device inventory"),
-        ("azurehound-federated", "GET", "/v1.0/applications/x/federatedIdentityCredentials", 501, "directory"),
+        ("agent-decision", "POST", "/beta/identityProtection/riskyAgents/dismiss", 501, "scores no agents"),
         ("retired-pim", "GET", "/beta/privilegedAccess/aadRoles/roleAssignments", 405, "retired"),
         ("custom-scope", "GET", f"/v1.0/{_ROLES}/roleAssignments?$expand=appScope", 400, "principal"),
         ("members-sorted", "GET", "/v1.0/groups/<group>/members?$orderby=displayName", 400, "one type"),

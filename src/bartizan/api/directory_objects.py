@@ -108,6 +108,7 @@ applications = resource(
     keys="appId",
     required="appId displayName",
     throttle="directory",
+    inline="federatedIdentityCredentials",
     delta="owners",
     unserved=_UNWRITABLE,
 )

@@ -36,5 +36,5 @@ users.navigation("managedDevices", devices, column="userId")
 
 @devices.prepare
 def told(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
-    """Without what is null in an export: it says no more than an absent name."""
-    return {name: value for name, value in given.items() if value is not None}
+    """Without what is null in an export, which says no more than an absent name, and without the code that unlocks."""
+    return {name: value for name, value in given.items() if value is not None and name != "activationLockBypassCode"}

@@ -41,6 +41,7 @@ definitions = resource(
     create=_INGEST,
     required="id displayName",
     orderby="",
+    inline="inheritsPermissionsFrom",
     throttle="directory",
     unserved=_UNWRITABLE,
 )

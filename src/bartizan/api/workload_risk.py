@@ -8,7 +8,7 @@ from typing import Any
 from bartizan.api.identity_protection import sets
 from bartizan.api.wire.note import note
 from bartizan.errors import BadRequest, NotFound
-from bartizan.extend import Answer, Can, Context, collection, not_yet, resource, unserved
+from bartizan.extend import Answer, Can, Context, collection, resource
 from bartizan.identity.outcome import confirmed, finish, reckon
 from bartizan.identity.risk import ACTIONS, Decision
 from bartizan.identity.shapes import WORKLOADS
@@ -102,7 +102,3 @@ def _decision(name: str, action: Decision) -> None:
 
 _decision("confirmCompromised", ACTIONS["confirmWorkloadCompromised"])
 _decision("dismiss", ACTIONS["dismissWorkload"])
-
-_NO_AGENTS = not_yet("risk of agents needs the identity engine")
-unserved("identityProtection/riskyAgents/**", _NO_AGENTS, versions=("beta",))
-unserved("identityProtection/agentRiskDetections/**", _NO_AGENTS, versions=("beta",))
