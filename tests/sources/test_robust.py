@@ -35,6 +35,8 @@ ODD: list[Any] = [
     "S-1-5-18", "0" * 64, "f" * 64, 1700000000, 133355377959700000, "٣", "99999999999999999999",
 ]  # fmt: skip
 
+MOST_REPEATED = 20_000  # characters
+
 
 def mutated(value: Any, rng: random.Random, share: float, depth: int = 0) -> Any:
     """A copy in which some parts are gone, renamed in case, wrapped, repeated or replaced by something odd."""
@@ -50,7 +52,8 @@ def mutated(value: Any, rng: random.Random, share: float, depth: int = 0) -> Any
         }
     if isinstance(value, list):
         items = [mutated(item, rng, share, depth + 1) for item in value if rng.random() > 0.04]
-        return items * (300 if rng.random() < 0.01 else 1)
+        many = rng.random() < 0.01 and len(repr(items)) < MOST_REPEATED  # of what is repeated inside, not again
+        return items * (300 if many else 1)
     return value
 
 

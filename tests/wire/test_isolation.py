@@ -13,6 +13,7 @@ from tests.api.conftest import World as Place
 
 from bartizan import api
 from bartizan.api.documents.coverage import known_paths
+from bartizan.api.policies import ONLY
 from bartizan.api.wire.route import Router
 from bartizan.errors import BartizanError
 from bartizan.extend import RESOURCES, Action, Resource, Verb, collections
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.anyio
 api.load()
 
 SECRET = "only-of-tenant-a"  # every id and text of tenant A
+UNIT = f"/administrativeUnits/{SECRET}"  # what a role is held over
 OWNER = "app-a"  # the application that both tenants have granted
 LEAST_PATHS = 250
 CORRELATED = {  # what correlation keeps beside an incident of its own
@@ -124,7 +126,12 @@ def stocked() -> tuple[list[Draft], list[tuple[str, str, str, str]]]:
     made, edges = [], []
     columns: dict[str, dict[str, Any]] = {}
     for each in RESOURCES:
+        its = columns.setdefault(each.collection.name, {})
+        its |= {name: [{"id": SECRET}] for name in each.inline}
         for navigation in each.navigations.values():
+            if navigation.key is not None:
+                its[navigation.key] = UNIT if navigation.key == "directoryScopeId" else SECRET
+                continue
             for to in navigation.to:
                 if navigation.column is not None:
                     head, _, inside = navigation.column.partition("/")
@@ -143,6 +150,8 @@ def stocked() -> tuple[list[Draft], list[tuple[str, str, str, str]]]:
         if of.name == "incidents":
             body |= {"priorityScore": 0, "@bartizan.correlation": CORRELATED}
         made.append(draft(of, body, SECRET))
+        if of.name in ONLY:
+            made.append(draft(of, body, ONLY[of.name]))
     return made, sorted(set(edges))
 
 

@@ -22,6 +22,10 @@ INGEST = "Bartizan.Ingest.All"
 READ = "Policy.Read.All Directory.Read.All Directory.ReadWrite.All"
 
 
+# Sets of which a tenant has one object -> its id.
+ONLY: dict[str, str] = {}
+
+
 def _kept(type: str, versions: tuple[Version, ...] = BOTH) -> Collection:
     name = type.removesuffix("Policy").replace("PolicyConfiguration", "")
     return collection(name, f"microsoft.graph.{type}", versions=versions)
@@ -48,6 +52,7 @@ def _only(
 ) -> Resource:
     """A policy of which a tenant has one, under its fixed id."""
     kept = collection or _kept(type, versions)
+    ONLY[kept.name] = id
     made = resource(
         path,
         f"microsoft.graph.{type}",

@@ -4,6 +4,8 @@ Source: Darktrace API, "/modelbreaches", "/aianalyst/incidentevents", "/status";
 """
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.entities import address
@@ -14,6 +16,7 @@ from bartizan.sources.shape import Paths, Shape
 _CATEGORIES = {"compliance": "Misconfiguration", "informational": "SuspiciousActivity"}
 _MAX_COMPONENTS = 100
 _MAX_EVENTS = 50
+_MAX_VALUES = 500  # of all events together
 _MAX_TEXT = 4_096
 _ADDRESS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
 # Filters of a model's components whose displayed value is an entity.
@@ -78,13 +81,14 @@ class Darktrace(Shape):
             evidence.ip((component.text("ip") or "").partition("/")[0] or None)
             for match in component.objects("triggeredFilters"):
                 _shown(match, evidence)
-        for item in _told(fields)[:_MAX_EVENTS]:
-            for value in item.objects("values"):
-                evidence.ip((value.text("ip") or "").partition("/")[0], ("destination",))
-                if value.has("did"):  # a device that it watches, by its own number
-                    evidence.host(value.text("hostname"), addresses=[value.text("ip")])
-                else:
-                    evidence.domain(value.text("hostname"))
+        told = list(islice(_told(fields), _MAX_EVENTS))
+        for value in islice((value for item in told for value in item.objects("values")), _MAX_VALUES):
+            evidence.ip((value.text("ip") or "").partition("/")[0], ("destination",))
+            if value.has("did"):  # a device that it watches, by its own number
+                evidence.host(value.text("hostname"), addresses=[value.text("ip")])
+            else:
+                evidence.domain(value.text("hostname"))
+        for item in told:
             if "username" in (item.text("key") or "").lower().partition(" of ")[0]:
                 for name in item.texts("values"):
                     evidence.user(name)
@@ -102,15 +106,12 @@ class Darktrace(Shape):
             alert.status = "resolved"
 
 
-def _told(fields: Fields) -> list[Fields]:
+def _told(fields: Fields) -> Iterator[Fields]:
     """What AI Analyst writes of an incident: a list of sections, or a list of such lists, each with its contents."""
     details = fields.raw("details")
-    sections = (
-        [each for part in details for each in (part if isinstance(part, list) else [part])]
-        if isinstance(details, list)
-        else []
-    )
-    return [item for section in sections[:_MAX_EVENTS] for item in Fields(section).objects("contents")]
+    parts = details[:_MAX_EVENTS] if isinstance(details, list) else []
+    sections = [each for part in parts for each in (part[:_MAX_EVENTS] if isinstance(part, list) else [part])]
+    return (item for section in sections[:_MAX_EVENTS] for item in Fields(section).objects("contents"))
 
 
 def _shown(match: Fields, evidence: Evidence) -> None:

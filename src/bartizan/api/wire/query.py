@@ -277,7 +277,10 @@ def _choose(of: Edm, type: str, name: str, chosen: dict[str, Any], extra: bool =
 
 
 def _in_beta(type: str, name: str) -> bool:
-    return edm("beta").structured(type).find(name) is not None
+    try:
+        return edm("beta").structured(type).find(name) is not None
+    except KeyError:
+        return False  # a type of v1.0 alone
 
 
 def _unknown(kind: StructuredType | None, type: str, name: str) -> str:
