@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import bartizan.sources  # noqa: F401 - fills SOURCES
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources.detect import detect

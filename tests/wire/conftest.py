@@ -134,6 +134,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def api(server: Running) -> Iterator[httpx.Client]:
+    """A client of the module's server that may do everything."""
+    with server.api() as client:
+        yield client
+
+
 @contextmanager
 def seeded(data: Path, *store: str) -> Iterator[Running]:
     """A server with the sample organisation in it; `store` is such as ("--store", DSN)."""

@@ -5,7 +5,6 @@ encoding, slashes and stray ampersands.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -189,12 +188,6 @@ ROWS = [
     ),
     Row("steampipe-policies", "/v1.0/identity/conditionalAccess/policies", ["id", "displayName", "state"]),
 ]
-
-
-@pytest.fixture(scope="module")
-def api(server: Running) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.client)

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,12 +41,6 @@ GROWING = (
 )
 PAST = ("secureScores", "riskDetections", "RiskEvents", "riskyUsers")
 T = TypeVar("T")
-
-
-@pytest.fixture
-def api(server: Running) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
 
 
 def value(api: httpx.Client, path: str) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ Hawk and scripts of its kind, Microsoft 365 CLI, GraphRunner, playbooks of Logic
 Sentinel assistant, connectors in Rust, Go, Python and TypeScript.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -298,12 +297,6 @@ ROWS = [
         ["controlScores"],
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def api(server: Running) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ Prowler, Steampipe's plugin, ROADtools, hamilton (Terraform azuread), XSOAR's pa
 applications), scripts and dashboards around Privileged Identity Management, playbooks of Logic Apps.
 """
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 from tests.wire.conftest import Running, says_why
@@ -168,12 +166,6 @@ ROWS = [
         ["displayName"],
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def api(server: Running) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ integrations, Sentinel's triage assistant, Power BI's feed, the custom connector
 """
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -227,12 +226,6 @@ ROWS = [
         },
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def api(server: Running) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

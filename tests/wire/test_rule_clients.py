@@ -4,12 +4,10 @@ Source: the clients' own repositories, read in 2026: a detection pipeline that n
 Sentinel's analytic rules, an authoring assistant, analysers of log costs that ask one version after the other.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from tests.wire.conftest import Running
 
 SET = "/security/rules/detectionRules"
 _DEVICE = {"@odata.type": "#microsoft.graph.security.impactedDeviceAsset", "identifier": "deviceId"}
@@ -101,12 +99,6 @@ CURRENT: dict[str, Any] = {
         }
     },
 }
-
-
-@pytest.fixture(scope="module")
-def api(server: Running) -> Iterator[httpx.Client]:
-    with server.api() as client:
-        yield client
 
 
 @pytest.mark.parametrize("version", ["v1.0", "beta"])

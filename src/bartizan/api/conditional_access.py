@@ -252,7 +252,7 @@ def _shown(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-_KEPT = not_yet("only policies and named locations are kept")
+_KEPT = not_yet("policies, named locations, authentication strengths and contexts are kept")
 for name in ("authenticationStrength", "templates"):
     unserved(f"identity/conditionalAccess/{name}/**", _KEPT)
 _GONE = not_yet("a deleted policy or location is gone; there is no recycle bin")

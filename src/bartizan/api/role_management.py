@@ -69,10 +69,8 @@ templates = resource(
 
 def _schedules(path: str, type: str, read: str, columns: str) -> Resource:
     """A set of Privileged Identity Management, as it is told."""
-    last, times = (
-        path.rpartition("/")[2],
-        "startDateTime endDateTime" if path.endswith("Instances") else "createdDateTime",
-    )
+    last = path.rpartition("/")[2]
+    times = "startDateTime endDateTime" if last.endswith("Instances") else "createdDateTime"
     name = last if last.startswith("role") else f"group{last[0].upper()}{last[1:]}"
     return resource(
         path,

@@ -1,9 +1,9 @@
 """Tenants take turns in a process: while several ask, whoever asks much waits behind itself, and nobody else does.
 
 A tenant alone is never held up. As soon as a second one asks, each runs a few requests at a time, and those that ask
-much rest, so that together they have no more than a share of the process's time, and begin when nothing of those that
-ask little is under way: what the others notice of them is small then. Where all ask much, they share all of it. Whoever
-asks little never rests.
+much rest, so that together they have no more than a share of the process's time, and let short requests of those that
+ask little end before they begin, for CALM_S at most: what the others notice of them is small then. Where all ask much,
+they share all of it. Whoever asks little never rests.
 
 Source: fair queueing, as in Demers, Keshav and Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (1989);
 the leaky bucket as a meter, as in ITU-T I.371.

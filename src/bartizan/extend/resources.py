@@ -204,9 +204,8 @@ class Resource:
     gets: OnGet | None = None
     lists: OnList | None = None
     reshapes: Reshape | None = None
-    inline: tuple[
-        str, ...
-    ] = ()  # properties that Graph has as contained objects: named in $expand, a path leads to each
+    # properties that Graph has as contained objects: named in $expand, a path leads to each
+    inline: tuple[str, ...] = ()
     federated: Literal["v2", "legacy"] | None = None  # the face of alerts that connections may be asked for live
 
     @property

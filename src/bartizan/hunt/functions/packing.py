@@ -1,6 +1,7 @@
 """Packed texts: gzip, zlib and numbers in Base64, and names in Punycode.
 
-A packed text is read only as far as MOST_TEXT; what is no packed text, or no UTF-8, is null, which of a string is ''.
+What is no packed text, or no UTF-8, is null, which of a string is ''; one that unpacks to more than MOST_TEXT is an
+error, and so is a name of more than MOST_NAME characters to be coded in Punycode.
 
 Source: Kusto Query Language, "gzip_compress_to_base64_string()", "gzip_decompress_from_base64_string()",
 "zlib_compress_to_base64_string()", "zlib_decompress_from_base64_string()", "punycode_from_string()",
