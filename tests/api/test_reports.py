@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from tests.api.conftest import World
 
+from bartizan.api import reports
+
 pytestmark = pytest.mark.anyio
 TODAY = "/v1.0/reports/authenticationMethods/userRegistrationDetails"
 OLD = "/beta/reports/credentialUserRegistrationDetails"
@@ -37,3 +39,14 @@ async def test_old(world: World) -> None:
     ]
     await world.refused("GET", OLD.replace("beta", "v1.0"), status=501)
     await world.refused("POST", OLD, {"id": "u"}, status=400, says="userPrincipalName")
+
+
+async def test_a_sum_reads_so_many_rows_and_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where few of them count."""
+    monkeypatch.setattr(reports, "MAX_SUMMED", 3)
+    root = TODAY.rpartition("/")[0]
+    asked = f"{root}/usersRegisteredByFeature(includedUserTypes='member',includedUserRoles='all')"
+    await world.post(TODAY, [row(n, userType="guest") for n in range(3)])
+    assert (await world.get(asked))["totalUserCount"] == 0
+    await world.post(TODAY, [row(3, userType="guest")])
+    await world.refused("GET", asked, status=400)

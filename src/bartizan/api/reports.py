@@ -10,13 +10,11 @@ Source: Microsoft Graph, resources userRegistrationDetails and credentialUserReg
 from collections import Counter
 from typing import Any
 
-from bartizan.errors import BadRequest
+from bartizan.api.wire.find import every_row
 from bartizan.extend import Answer, Can, Context, resource, scopes
 from bartizan.store.draft import inner
-from bartizan.store.interface import Query
 
 MAX_SUMMED = 100_000  # rows of the report that one sum reads
-_ROWS = 1_000  # of them at once
 
 details = resource(
     "reports/authenticationMethods/userRegistrationDetails",
@@ -69,16 +67,8 @@ _FEATURES = {
 async def _included(ctx: Context, given: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of the report of users of the types and roles that are asked for."""
     types, roles = given["includedUserTypes"] or "all", given["includedUserRoles"] or "all"
-    rows: list[dict[str, Any]] = []
-    query = Query(top=_ROWS, version=ctx.version)
-    while True:
-        page = await ctx.store.page(details.collection.name, query)
-        rows += [said for said in map(inner, page.rows) if _of(said, types, roles)]
-        if not page.more:
-            return rows
-        if len(rows) > MAX_SUMMED:
-            raise BadRequest(f"The report has more than {MAX_SUMMED} rows, more than one sum reads.")
-        query = Query(top=_ROWS, version=ctx.version, after=page.last)
+    said = map(inner, await every_row(ctx, details, MAX_SUMMED))
+    return [each for each in said if _of(each, types, roles)]
 
 
 def _of(said: dict[str, Any], types: str, roles: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from bartizan.api.directory import users
 from bartizan.api.directory_objects import applications, groups, roles, service_principals, units
 from bartizan.api.organization import organization, told_tenant
-from bartizan.api.wire.find import MAX_RELATED, edges
+from bartizan.api.wire.find import MAX_RELATED, edges, every_row
 from bartizan.api.wire.made import made, paged
 from bartizan.errors import BadRequest
 from bartizan.extend import Can, Context, Resource, collection, not_yet, resource, unserved
@@ -23,7 +23,6 @@ from bartizan.store.draft import inner
 from bartizan.store.interface import Page, Query, Stored
 
 MAX_ROLES = 1_000  # Entra has some 130, and at most 100 of one's own
-_ROWS = 1_000  # told objects that are read at once
 
 _INGEST = "Bartizan.Ingest.All"
 _ALL = "Directory.Read.All Directory.ReadWrite.All"
@@ -125,20 +124,6 @@ async def _roles(ctx: Context) -> list[Stored]:
     return page.rows
 
 
-async def _every(ctx: Context, of: Resource) -> list[Stored]:
-    """All that is told of a set."""
-    rows: list[Stored] = []
-    query = Query(top=_ROWS, version=ctx.version)
-    while True:
-        page = await ctx.store.page(of.collection.name, query)
-        rows += page.rows
-        if not page.more:
-            return rows
-        if len(rows) > MAX_RELATED:
-            raise BadRequest(f"There are more than {MAX_RELATED} of {of.path}, more than one answer is made of.")
-        query = Query(top=_ROWS, version=ctx.version, after=page.last)
-
-
 def _template(role: Stored) -> str:
     return str(inner(role).get("roleTemplateId") or role.id)
 
@@ -163,7 +148,7 @@ def _definition(ctx: Context, role: Stored) -> Stored:
 async def _defined(ctx: Context) -> dict[str, Stored]:
     """Every definition by its id in lower case: those that are told, and else what the directory role says."""
     found = {_template(role).lower(): _definition(ctx, role) for role in await _roles(ctx)}
-    return found | {row.id.lower(): row for row in await _every(ctx, definitions)}
+    return found | {row.id.lower(): row for row in await every_row(ctx, definitions, MAX_RELATED)}
 
 
 _Held = tuple[str, str, str]  # principal, definition, scope
@@ -192,7 +177,7 @@ async def _assigned(ctx: Context) -> list[Stored]:
     found = await _members(ctx)
     known = set(found.values())
     now = instant(ctx.clock())
-    for row in await _every(ctx, instances):
+    for row in await every_row(ctx, instances, MAX_RELATED):
         said = inner(row)
         ends = said.get("endDateTime")
         if _held(said) not in known and (ends is None or ends > now):
@@ -255,7 +240,7 @@ async def one_assignment(ctx: Context, id: str) -> Stored | None:
 async def _told_and_held(ctx: Context, of: Resource) -> list[Stored]:
     """What is told of a set of active roles, and members of roles of whom nothing is told: since when, until when and
     whether they activated it is not known of those."""
-    rows = await _every(ctx, of)
+    rows = await every_row(ctx, of, MAX_RELATED)
     known = {_held(inner(row)) for row in rows}
     for id, held in (await _members(ctx)).items():
         if held not in known:

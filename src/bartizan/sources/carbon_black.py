@@ -8,6 +8,7 @@ import re
 
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
@@ -38,7 +39,7 @@ class CarbonBlack(Shape):
         "org_key+severity+id threatInfo+deviceInfo workflow+device_name+reason workflow+threat_id "
         "type=cb_analytics+id type=watchlist+id type=watchlist.hit+report_id type=endpoint.event.*+org_key"
     )
-    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|(?:VMware )?Carbon ?Black", re.IGNORECASE)
+    pattern = re.compile(common_security_log.BEGINS + r"(?:VMware )?Carbon ?Black", re.IGNORECASE)
     sourcetypes = ("vmware:cbc:*", "carbonblack:*", "cbc:*", "bit9:carbonblack:*")
     table = "CarbonBlackEvents"
     columns = {"OrgName": "orgName org_key", "RequestUrl": "requestUrl"}

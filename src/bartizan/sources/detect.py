@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import envelopes
+from bartizan.sources import common_security_log, envelopes
 from bartizan.sources.fields import Fields, lines_of, object_in, objects_of, read_held
 
 MAX_LOOKED_AT = 8_192  # characters of a line
@@ -137,7 +137,7 @@ def _of_text(text: str) -> str | None:
 
 
 _FORMS = frozenset({"cef_generic", "leef_generic"})  # what a text is of that no vendor's own pattern fits
-_MADE_BY = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|([^|]{1,80})\|([^|]{0,80})\|")
+_MADE_BY = re.compile(common_security_log.BEGINS + r"([^|]{1,80})\|([^|]{0,80})\|")
 
 
 def _of_vendor(text: str) -> str | None:

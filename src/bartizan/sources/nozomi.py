@@ -44,7 +44,7 @@ class Nozomi(Shape):
         "event_type=assets+appliance_hosts event_type=alerts+risk type_id=*:*+type_name+risk "
         "event_type=*+appliance_host+mac_src"
     )
-    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|Nozomi[^|]{0,40}\|")
+    pattern = re.compile(common_security_log.BEGINS + r"Nozomi[^|]{0,40}\|")
     sourcetypes = ("nozomi", "nozomi:*")
     table = "NozomiEvents"
     columns = {"EventKind": "event_type", "Sensor": "appliance_host"}

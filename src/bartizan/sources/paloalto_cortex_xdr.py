@@ -63,7 +63,7 @@ class CortexXdr(Shape):
         "alert_id+event_type+actor_process_image_name alert_id+action_local_ip+action_remote_ip "
         "alert_id+agent_install_type"
     )
-    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|Palo Alto Networks\|Cortex XDR")
+    pattern = re.compile(common_security_log.BEGINS + r"Palo Alto Networks\|Cortex XDR")
     sourcetypes = ("pan:xdr*", "cortex:xdr*", "pan:cortex*", "paloalto:cortex*")
     table = "CortexXdrEvents"
     columns = {"EndpointId": "endpoint_id", "CaseId": "case_id"}

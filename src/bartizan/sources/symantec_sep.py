@@ -70,7 +70,7 @@ class SymantecSep(Shape):
     vendor = "Broadcom"
     product = "Symantec Endpoint Protection"
     pattern = re.compile(
-        r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|(?:Symantec|Broadcom)\|"
+        common_security_log.BEGINS + r"(?:Symantec|Broadcom)\|"
         r"(?:Symantec )?Endpoint (?:Protection|Security)[^|]{0,40}\|"
         r"|\bEvent Description: |(?:^|[,: ])(?:Virus|Security risk) found,IP Address: "
         r"|(?:^|[,: ])[\w ]{4,40} detected,IP Address: |\bScan ID: \d+,Begin: |,Local Host(?: IP)?: "

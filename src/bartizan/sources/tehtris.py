@@ -50,7 +50,7 @@ class Tehtris(Shape):
         "egKBId+eventName uuid__+hostname__ lvl+module+uid module+uid+eventName rflId+uid module=hpt+ipSrc "
         "module+ipSrc+userSrc"
     )
-    pattern = re.compile(r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|TEHTRIS", re.IGNORECASE)
+    pattern = re.compile(common_security_log.BEGINS + r"TEHTRIS", re.IGNORECASE)
     sourcetypes = ("tehtris", "tehtris:*")
     table = "TehtrisEvents"
     columns = {"Module": "module", "EventName": "eventName", "Tag": "tag"}

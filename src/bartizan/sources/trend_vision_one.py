@@ -47,9 +47,7 @@ class TrendVisionOne(Shape):
         "detectionType+eventName+pname filters+endpoint+detail uuid+productCode+eventName "
         "malName+endpointHostName+eventName"
     )
-    pattern = re.compile(
-        r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|Trend ?Micro\|(?:Trend )?(?:Micro )?Vision One", re.IGNORECASE
-    )
+    pattern = re.compile(common_security_log.BEGINS + r"Trend ?Micro\|(?:Trend )?(?:Micro )?Vision One", re.IGNORECASE)
     sourcetypes = ("trendmicro:visionone:*", "trend_micro_vision_one*", "visionone:*", "tmv1*")
     table = "TrendVisionOneEvents"
     columns = {"ProductCode": "productCode pname", "EventName": "eventName"}

@@ -13,6 +13,7 @@ from bartizan.extend import Context, Navigation, Resource
 from bartizan.odata.tree import And, Compare, Expr, Literal, Path
 from bartizan.store.interface import Page, Query, Stored
 
+EVERY_ROWS = 1_000  # that are read at once
 MAX_RELATED = 20_000  # edges of one object that a filter, an order or a transitive walk looks at
 _EDGES = 1_000  # edges read at once
 _DEPTH = 32  # of a transitive walk; nested groups beyond are an error, not a shorter answer
@@ -41,6 +42,20 @@ async def stored_page(ctx: Context, resource: Resource, query: Query) -> Page:
         count = await ctx.store.count(resource.collection.name, query.filter) if query.count else None
         return Page([], False, None, count)
     return await ctx.store.page(resource.collection.name, query)
+
+
+async def every_row(ctx: Context, resource: Resource, most: int) -> list[Stored]:
+    """All that is stored of a set, for what is made of the whole; BadRequest where there are more than `most`."""
+    rows: list[Stored] = []
+    query = Query(top=EVERY_ROWS, version=ctx.version)
+    while True:
+        page = await ctx.store.page(resource.collection.name, query)
+        rows += page.rows
+        if len(rows) > most:
+            raise BadRequest(f"There are more than {most} of {resource.path}, more than one answer is made of.")
+        if not page.more:
+            return rows
+        query = Query(top=EVERY_ROWS, version=ctx.version, after=page.last)
 
 
 def both(*filters: Expr | None) -> Expr | None:
