@@ -25,7 +25,7 @@ import apsw
 from bartizan.demo.organisation import Organisation
 from bartizan.demo.telemetry import ordinary
 from bartizan.ingest.pipeline import WRITE_RECORDS
-from bench.bench_api import bartizan, cpu_s, free_port, group_of, records, running, serve_command, signed_in
+from bench.bench_api import api_of, bartizan, cpu_s, free_port, group_of, records, running, serve_command, signed_in
 
 BODY_RECORDS = 600  # of one request
 WARM_S = 3.0  # for the process that reads bulks to be there
@@ -137,18 +137,18 @@ async def measure(folder: Path, rows: int, callers: int, processes: int) -> None
         async with signed_in(root, app) as session:
             await sent(session, root, "crowdstrike_falcon", list(records(100)), 1)
             await asyncio.sleep(WARM_S)
-            group = group_of(pid)
+            group, api = group_of(pid), api_of(pid)
             db = apsw.Connection(str(data / "state.db"), flags=apsw.SQLITE_OPEN_READONLY)
             for source in ("crowdstrike_falcon", *TELEMETRY):
                 every = list(records(rows + 100))[100:] if source == "crowdstrike_falcon" else telemetry(source, rows)
                 seq = int(str(db.execute("SELECT seq FROM clock").get))
-                used, used_all = cpu_s(pid), sum(cpu_s(each) for each in group)
+                used, used_all = cpu_s(api), sum(cpu_s(each) for each in group)
                 began = time.perf_counter()
                 said = await sent(session, root, source, every, callers)
                 answered = time.perf_counter() - began
                 await correlated(db)
                 seconds = time.perf_counter() - began
-                cpu, cpu_all = cpu_s(pid) - used, sum(cpu_s(each) for each in group) - used_all
+                cpu, cpu_all = cpu_s(api) - used, sum(cpu_s(each) for each in group) - used_all
                 assert said["accepted"] == rows, said
                 raw = raw_insert(folder, db, rows_since(db, seq))
                 alerts = said["ids"]

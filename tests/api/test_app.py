@@ -96,11 +96,19 @@ def test_collections_have_one_name_each() -> None:
 RUN = "from bartizan.app import serve; from bartizan.settings import load; import sys; serve(load(sys.argv[1], port=0))"
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, role: str = "") -> list[int]:
+    """Those that run, all or of one role."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+    return [each for each in found if alive(each) and named(each).endswith(role)]
+
+
+def named(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def alive(pid: int) -> bool:
@@ -145,16 +153,21 @@ def group(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_the_group(group: tuple[subprocess.Popen[str], str]) -> None:
-    """It answers when it says so; a worker that dies is started again; SIGTERM ends the whole group in order."""
+    """It answers when it says so, once; whoever dies is started again; SIGTERM ends the whole group in order."""
     process, root = group
-    assert httpx.get(f"{root}/healthz", verify=False).status_code == 200
-    (worker,) = children(process.pid)
-    os.kill(worker, signal.SIGKILL)
-    wait_for("another worker", lambda: [pid for pid in children(process.pid) if pid != worker and alive(pid)])
-    (second,) = [pid for pid in children(process.pid) if alive(pid)]
+    assert process.stdout is not None
+    for role in ("work", "api"):
+        assert httpx.get(f"{root}/healthz", verify=False).status_code == 200
+        (first,) = children(process.pid, role)
+        os.kill(first, signal.SIGKILL)
+        wait_for(f"another {role}", lambda role=role, first=first: set(children(process.pid, role)) - {first})
+    assert httpx.get(f"{root}/healthz", verify=False, timeout=START_S).status_code == 200
+    left = children(process.pid)
+    assert len(left) == 2
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 0
-    assert not alive(second)
+    assert not [pid for pid in left if alive(pid)]
+    assert process.stdout.read() == ""
 
 
 @pytest.mark.slow
@@ -171,7 +184,7 @@ def test_those_who_share_the_evaluation_of_risk_are_of_the_group(
 
         every = {"identity", "identity-1", "identity-2"}
         wait_for("three leases and places", lambda: named("leases") == named("cursors") == every)
-        assert len(children(process.pid)) == 3
+        assert len(children(process.pid, "risk")) == 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
 
@@ -181,6 +194,20 @@ def test_those_who_share_the_evaluation_of_risk_are_of_the_group(
 def test_no_orphans(group: tuple[subprocess.Popen[str], str]) -> None:
     """A parent that is killed leaves nobody behind."""
     process, _ = group
-    (worker,) = children(process.pid)
+    left = children(process.pid)
+    assert len(left) == 2
     process.kill()
-    wait_for("the worker's end", lambda: not alive(worker))
+    wait_for("their end", lambda: not [pid for pid in left if alive(pid)])
+
+
+def test_what_cannot_start_says_why(tmp_path: Path) -> None:
+    """A database that is none: one line with the reason, no trace, and a status that a supervisor sees."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "state.db").write_text("notes of mine " * 1_000)
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, str(tmp_path / "data")], capture_output=True, text=True, timeout=START_S
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "cannot start: " in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,4 +1,4 @@
-"""`python -m bartizan.app api|work|identity-N|lake|listen`: a process of the group; its settings come over standard
+"""`python -m bartizan.app lake`: a process of the group that has a program of its own; its settings come over standard
 input."""
 
 import sys

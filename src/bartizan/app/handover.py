@@ -1,5 +1,5 @@
-"""What a process of the group is told over its standard input: one line of JSON. Settings hold secrets, which command
-lines and environments would show.
+"""What a process that is started as a command is told over its standard input: one line of JSON. Settings hold secrets,
+which command lines and environments would show.
 """
 
 from typing import Any
@@ -12,13 +12,12 @@ from bartizan.settings import Secret, Settings
 
 class Handover(Struct):
     settings: Any
-    socket: int | None = None
     quiet: bool = False
 
 
-def handover(settings: Settings, socket: int | None = None, *, quiet: bool = False) -> bytes:
+def handover(settings: Settings, *, quiet: bool = False) -> bytes:
     content = msgspec.json.encode(settings, enc_hook=_revealed)
-    return msgspec.json.encode(Handover(msgspec.Raw(content), socket, quiet)) + b"\n"
+    return msgspec.json.encode(Handover(msgspec.Raw(content), quiet)) + b"\n"
 
 
 def taken_over(line: bytes) -> tuple[Settings, Handover]:

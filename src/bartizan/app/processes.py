@@ -1,23 +1,29 @@
 """The group of processes: the API, further API processes by setting, and one that works on the feed; more by
 setting that share what it evaluates.
 
-A child gets its settings over standard input (they hold secrets, which command lines and environments show) and ends
-when that is closed: nothing of the group outlives its parent, however that ends.
+The parent answers nothing and opens no database: it binds the port, imports what the others need, forks them (so that
+they share that memory, and one that ended is there again at once) and waits. It has no threads, and neither loops nor
+connections that a fork would take along. A child ends when the pipe of its parent closes: nothing of the group
+outlives it, however it ends.
 
-Source: uvicorn (Server, Config); signal(7).
+Source: uvicorn (Server, Config); multiprocessing, start method fork; signal(7), proc_pid_comm(5).
 """
 
 import asyncio
+import contextlib
 import errno
+import gc
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,7 +32,7 @@ from msgspec.structs import replace
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bartizan.app import logs, settle
-from bartizan.app.handover import handover, taken_over
+from bartizan.app.handover import taken_over
 from bartizan.auth import tls
 from bartizan.errors import BartizanError, Unavailable
 from bartizan.ingest.listeners import listener
@@ -44,33 +50,41 @@ STOP_S = 15  # for a child to stop before it is killed
 CONNECTIONS = 4_096  # at once in one process; more get 503
 RESTART_S = (0.2, 1.0, 5.0, 15.0)  # pauses before a child that ended is started again
 STEADY_S = 60  # a child that ran this long starts again at once
+NOT_STARTED = 3  # status of an API process that could not start
 TLS_CHECK_S = 6 * 3600
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
+_fork = multiprocessing.get_context("fork")
 _log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """The parent: binds the port, starts the children, serves as the first API process."""
+    """The parent. SystemExit says why the group cannot start."""
     sys.setswitchinterval(SWITCH_S)
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     quiet = sys.stderr.isatty()
     logs.configure(quiet=quiet)
-    _prepare(settings)
-    group = [_Child("work", settings, None, quiet)]
-    group += [_Child("api", settings, listener, quiet) for _ in range(settings.processes - 1)]
-    group += [_Child(f"identity-{shard}", settings, None, quiet) for shard in range(1, settings.identity_shards)]
-    if settings.listeners:
-        group.append(_Child("listen", settings, None, quiet))
-    for each in group:
-        each.start()
+    _share()
+    group = _Group(settings, listener, quiet=quiet)
     try:
-        _serve_api(settings, listener, announce=True, quiet=quiet)
+        status = group.run()
     finally:
-        for each in group:
-            each.stop()
-        for each in group:
-            each.join()
+        group.end()
+    if status:
+        raise SystemExit(status)
+
+
+def _share() -> None:
+    """Imports and makes what every child has, before the first fork, and keeps collections of garbage from writing
+    to its pages."""
+    import uvloop  # noqa: F401
+
+    from bartizan.app import assembly, work  # noqa: F401
+
+    assembly.declared()
+    gc.collect()
+    gc.freeze()
 
 
 def _prepare(settings: Settings) -> None:
@@ -101,36 +115,21 @@ def _prepare(settings: Settings) -> None:
 
 
 def child(role: str) -> None:
-    """A process of the group, until its parent closes its standard input."""
+    """A process that one of the group starts as a command, with its settings over standard input (they hold secrets,
+    which command lines and environments show), until that is closed."""
     sys.setswitchinterval(SWITCH_S)
     settings, handed = taken_over(sys.stdin.buffer.readline())
     logs.configure(quiet=handed.quiet)
-    threading.Thread(target=_until_orphaned, daemon=True).start()
-    if role == "api":
-        assert handed.socket is not None
-        _serve_api(settings, socket.socket(fileno=handed.socket), announce=False, quiet=handed.quiet)
-    elif role == "work":
-        from bartizan.app.work import run
-
-        run(settings)
-    elif role.startswith("identity-"):
-        from bartizan.app.work import share
-
-        share(settings, int(role.removeprefix("identity-")))
-    elif role == "lake":
-        from bartizan.app.lake import run as flush
-
-        flush(settings)
-    elif role == "listen":
-        from bartizan.app.listen import run as listen
-
-        listen(settings)
-    else:
+    threading.Thread(target=_until_orphaned, args=(0,), daemon=True).start()
+    if role != "lake":
         raise SystemExit(f"no such role: {role}")
+    from bartizan.app.lake import run
+
+    run(settings)
 
 
-def _until_orphaned() -> None:
-    while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
+def _until_orphaned(descriptor: int) -> None:
+    while os.read(descriptor, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_S)
@@ -157,56 +156,134 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-class _Child:
-    """One child, started again whenever it ends, until it is told to stop."""
+class _Group:
+    """The children, each started again whenever it ends, until the parent is told to stop or the API cannot start."""
 
-    def __init__(self, role: str, settings: Settings, listener: socket.socket | None, quiet: bool) -> None:
-        self.role = role
-        self._listener = listener
-        self._line = handover(settings, None if listener is None else listener.fileno(), quiet=quiet)
-        self._stopping = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._supervise, name=f"child-{role}", daemon=True)
+    def __init__(self, settings: Settings, listener: socket.socket, *, quiet: bool) -> None:
+        self._settings, self._listener, self._quiet = settings, listener, quiet
+        self._life, self._held = os.pipe()  # closes on the children when this process ends
+        self._told, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._stopping = False
+        self._answered: Any = _fork.RawValue("b", 0)  # by the first API process, once
+        self._children = [_Child("api", 0), _Child("work")]
+        self._children += [_Child("api", number) for number in range(1, settings.processes)]
+        self._children += [_Child("risk", shard) for shard in range(1, settings.identity_shards)]
+        if settings.listeners:
+            self._children.append(_Child("listen"))
 
-    def start(self) -> None:
-        self._thread.start()
+    def run(self) -> int:
+        """The group's status: 0 when it was told to stop."""
+        prepared = self._forked("prepare", 0)
+        prepared.join()
+        if prepared.exitcode:
+            return NOT_STARTED if prepared.exitcode < 0 else int(prepared.exitcode)
+        signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
+        for each in STOPPING:
+            signal.signal(each, self._stop)
+        while not self._stopping:
+            for child in self._children:
+                if child.process is None and time.monotonic() >= child.due:
+                    child.began = time.monotonic()
+                    child.process = self._forked(child.role, child.number)
+            self._wait()
+            for child in self._children:
+                if child.process is not None and child.process.exitcode is not None:
+                    if child.role == "api" and not self._answered.value:
+                        return NOT_STARTED
+                    child.ended()
+        return 0
 
-    def _supervise(self) -> None:
-        tries = 0
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            status = self._run()
-            if self._stopping.is_set():
-                return
-            tries = 0 if time.monotonic() - began > STEADY_S else tries + 1
-            pause_s = RESTART_S[min(tries, len(RESTART_S) - 1)]
-            _log.error("process.ended", role=self.role, status=status, restart_s=pause_s)
-            self._stopping.wait(pause_s)
+    def _stop(self, number: int, frame: Any) -> None:
+        self._stopping = True
 
-    def _run(self) -> int:
-        inherited = () if self._listener is None else (self._listener.fileno(),)
-        command = [sys.executable, "-m", "bartizan.app", self.role]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=inherited, start_new_session=True) as process:
-            self._process = process
-            assert process.stdin is not None
-            try:
-                process.stdin.write(self._line)
-                process.stdin.flush()
-            except BrokenPipeError:
-                pass  # it ended already; its status says so
-            return process.wait()
+    def _wait(self) -> None:
+        """Until a child ends, one is due or a signal comes."""
+        running = [child.process.sentinel for child in self._children if child.process is not None]
+        due = [child.due for child in self._children if child.process is None]
+        ready = wait([*running, self._told], max(0.0, min(due) - time.monotonic()) if due else None)
+        if self._told in ready:
+            self._told.recv(4096)
 
-    def stop(self) -> None:
-        self._stopping.set()
-        process = self._process
-        if process is not None and process.poll() is None:
+    def end(self) -> None:
+        """Tells the children to stop, and ends those that do not."""
+        self._listener.close()
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
             process.terminate()
+        until = time.monotonic() + STOP_S
+        for process in running:
+            process.join(max(0.0, until - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
+                process.join()
 
-    def join(self) -> None:
-        self._thread.join(STOP_S)
-        process = self._process
-        if process is not None and process.poll() is None:
-            process.kill()
+    def _forked(self, role: str, number: int) -> Any:
+        process = _fork.Process(target=self._born, args=(role, number), name=role)
+        # A signal between the fork and the child's own handlers would be taken for one to the parent.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        return process
+
+    def _born(self, role: str, number: int) -> None:
+        """The life of a child."""
+        os.setsid()  # Ctrl-C is for the parent
+        signal.set_wakeup_fd(-1)
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        os.close(self._held)
+        self._told.close()
+        self._woken.close()
+        if role != "api":
+            self._listener.close()
+        with contextlib.suppress(OSError):  # a system without /proc
+            Path("/proc/self/comm").write_text(f"bartizan {role}")
+        logs.configure(quiet=self._quiet)
+        threading.Thread(target=_until_orphaned, args=(self._life,), daemon=True).start()
+        settings = self._settings
+        if role == "api":
+            _serve_api(settings, self._listener, self._announced if number == 0 else None, quiet=self._quiet)
+        elif role == "prepare":
+            _prepare(settings)
+        elif role == "work":
+            from bartizan.app.work import run
+
+            run(settings)
+        elif role == "risk":
+            from bartizan.app.work import share
+
+            share(settings, number)
+        else:
+            from bartizan.app.listen import run as listen
+
+            listen(settings)
+
+    def _announced(self) -> None:
+        """In the first API process, when it answers."""
+        if not self._answered.value:
+            self._answered.value = 1
+            print(f"Bartizan answers at {self._settings.root}", flush=True)  # noqa: T201 - the one line that is promised
+
+
+class _Child:
+    """One of the group; `process` is None while it waits to be started, until `due`."""
+
+    def __init__(self, role: str, number: int = 0) -> None:
+        self.role, self.number = role, number
+        self.process: Any = None
+        self.began = self.due = 0.0
+        self._tries = 0
+
+    def ended(self) -> None:
+        self._tries = 0 if time.monotonic() - self.began > STEADY_S else self._tries + 1
+        pause_s = RESTART_S[min(self._tries, len(RESTART_S) - 1)]
+        _log.error("process.ended", role=self.role, status=self.process.exitcode, restart_s=pause_s)
+        self.process.close()
+        self.process, self.due = None, time.monotonic() + pause_s
 
 
 class _Protocol(HttpToolsProtocol):
@@ -265,7 +342,9 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
-def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool, quiet: bool) -> None:
+def _serve_api(
+    settings: Settings, listener: socket.socket, announce: Callable[[], None] | None, *, quiet: bool
+) -> None:
     from bartizan.app.assembly import build
 
     told = settings.access_log and not quiet
@@ -289,16 +368,19 @@ def _serve_api(settings: Settings, listener: socket.socket, *, announce: bool, q
     )
     if settings.tls == "off":
         config.ssl = None
-    server = _Server(config, lambda: _announced(settings, config) if announce else None)
-    for each in (signal.SIGTERM, signal.SIGINT):
+
+    def ready() -> None:
+        if announce is not None:
+            announce()
+        if config.ssl is not None:
+            asyncio.get_running_loop().create_task(_keep_certificate(settings, config))
+
+    server = _Server(config, ready)
+    for each in STOPPING:
         signal.signal(each, lambda number, frame: None)  # uvicorn raises them again when it has stopped
     server.run(sockets=[listener])
-
-
-def _announced(settings: Settings, config: uvicorn.Config) -> None:
-    print(f"Bartizan answers at {settings.root}", flush=True)  # noqa: T201 - the one line that is promised
-    if config.ssl is not None:
-        asyncio.get_running_loop().create_task(_keep_certificate(settings, config))
+    if not server.started:
+        raise SystemExit(NOT_STARTED)
 
 
 async def _keep_certificate(settings: Settings, config: uvicorn.Config) -> None:
