@@ -65,7 +65,7 @@ def serve(settings: Settings) -> None:
     settings = replace(settings, port=listener.getsockname()[1])
     quiet = sys.stderr.isatty()
     logs.configure(quiet=quiet)
-    _share()
+    _share(settings)
     group = _Group(settings, listener, quiet=quiet)
     try:
         status = group.run()
@@ -75,14 +75,21 @@ def serve(settings: Settings) -> None:
         raise SystemExit(status)
 
 
-def _share() -> None:
+def _share(settings: Settings) -> None:
     """Imports and makes what every child has, before the first fork, and keeps collections of garbage from writing
-    to its pages."""
+    to its pages. Nothing is opened: neither files nor threads would survive the fork."""
+    import joserfc.jwe
+    import joserfc.jwt
+    import uvicorn.lifespan.on
     import uvloop  # noqa: F401
 
-    from bartizan.app import assembly, work  # noqa: F401
+    from bartizan import connectors
+    from bartizan.app import work  # noqa: F401
+    from bartizan.app.assembly import lake_of, store_of
 
-    assembly.declared()
+    connectors.load()
+    store_of(settings)
+    lake_of(settings)
     gc.collect()
     gc.freeze()
 
