@@ -12,7 +12,8 @@ from tests.store.conftest import ALERTS
 from bartizan.errors import BadRequest
 from bartizan.model.edm import edm
 from bartizan.store import CREATED, ETAG, UPDATED, Collection, Column, Draft, Entity, Stored, draft, inner
-from bartizan.store.draft import MAX_ENTITIES, column_values, covers
+from bartizan.store.alerts import INCIDENTS
+from bartizan.store.draft import MAX_ENTITIES, column_values, covers, spliced
 
 ALERT = "microsoft.graph.security.alert"
 LEGACY = Collection(
@@ -27,6 +28,32 @@ LEGACY = Collection(
 def kept(made: Draft) -> Stored:
     """As if it had been stored."""
     return Stored(made.collection, made.id, 1, CREATED, UPDATED, made.doc, made.beta, made.state, made.evolvable)
+
+
+INCIDENT = {
+    "displayName": st.text(max_size=8),
+    "severity": st.sampled_from(["low", "medium", "high"]),
+    "summary": st.text(max_size=8),
+    "priorityScore": st.integers(0, 100),
+    "@bartizan.correlation": st.dictionaries(st.sampled_from(["said", "tactics"]), st.text(max_size=4)),
+    "@bartizan.arranged": st.just(True),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=INCIDENT), st.fixed_dictionaries({}, optional=INCIDENT))
+def test_spliced_is_what_draft_makes(before: dict[str, Any], values: dict[str, Any]) -> None:
+    """Of both versions, what no version shows, and the columns of what is new; or it says that it takes a draft."""
+    stored = kept(draft(INCIDENTS, before, "i1"))
+    whole = draft(INCIDENTS, {**inner(stored), **values}, "i1")
+    made = spliced(INCIDENTS, stored, values)
+    if made is None:
+        assert not stored.state and any(name.startswith("@") for name in values)
+        return
+    assert json.loads(made.doc) == json.loads(whole.doc)
+    assert json.loads(made.beta or made.doc) == json.loads(whole.beta or whole.doc)
+    assert covers(inner(kept(made)), inner(kept(whole)))
+    assert made.columns.items() <= whole.columns.items() and made.evolvable == whole.evolvable
+    assert {name.partition("/")[0] for name in made.columns} >= values.keys() & {"severity", "displayName"}
 
 
 def test_the_wire_of_both_versions() -> None:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ RESTART_S = (0.2, 1.0, 5.0, 15.0)  # pauses before a child that ended is started
 STEADY_S = 60  # a child that ran this long starts again at once
 NOT_STARTED = 3  # status of an API process that could not start
 TLS_CHECK_S = 6 * 3600
+SHARED = ("bartizan.app.work", "joserfc.jwe", "joserfc.jwt", "uvicorn.lifespan.on", "uvloop")  # which load late
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _fork = multiprocessing.get_context("fork")
@@ -78,13 +80,9 @@ def serve(settings: Settings) -> None:
 def _share(settings: Settings) -> None:
     """Imports and makes what every child has, before the first fork, and keeps collections of garbage from writing
     to its pages. Nothing is opened: neither files nor threads would survive the fork."""
-    import joserfc.jwe
-    import joserfc.jwt
-    import uvicorn.lifespan.on
-    import uvloop  # noqa: F401
-
+    for name in SHARED:
+        import_module(name)
     from bartizan import connectors
-    from bartizan.app import work  # noqa: F401
     from bartizan.app.assembly import lake_of, store_of
 
     connectors.load()
@@ -173,7 +171,7 @@ class _Group:
         self._woken.setblocking(False)
         self._stopping = False
         self._answered: Any = _fork.RawValue("b", 0)  # by the first API process, once
-        self._children = [_Child("api", 0), _Child("work")]
+        self._children = [_Child("api", 0), _Child("work"), _Child("correlate")]
         self._children += [_Child("api", number) for number in range(1, settings.processes)]
         self._children += [_Child("risk", shard) for shard in range(1, settings.identity_shards)]
         if settings.listeners:
@@ -260,6 +258,10 @@ class _Group:
             from bartizan.app.work import run
 
             run(settings)
+        elif role == "correlate":
+            from bartizan.app.work import correlate
+
+            correlate(settings)
         elif role == "risk":
             from bartizan.app.work import share
 

@@ -1,4 +1,5 @@
-"""The process that works on the feed: stages, each under a lease, each started again when it fails.
+"""The processes that work on the feed: stages, each under a lease, each started again when it fails. Most run in one
+process; correlation has its own, so that what costs most an alert has a processor to itself where there are two.
 
 Source: design of processes in ARCHITECTURE.md.
 """
@@ -64,10 +65,10 @@ def run(settings: Settings) -> None:
 async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
         _stand_back()
-        copy, correlate = CopyStage(store, lake), CorrelateStage(store)
+        copy = CopyStage(store, lake)
         tenants = Standing(Accounts(store)).tenants
         identity = identity_of(settings, store, tenants)
-        for each in (copy, correlate, identity):
+        for each in (copy, CorrelateStage(store), identity):
             await each.register()
         await expected(lake, [READER, INDICATORS_READER])
         connections, health = connections_of(settings, store), Health(store)
@@ -80,7 +81,7 @@ async def _main(settings: Settings) -> None:
         traffic, hunting = TrafficStage(store, lake), hunting_of(settings, store, lake)
         detecting = Detecting(settings, store, lake, connections, tenants, hunting)
         await detecting.register()
-        every = stages(settings, store, lake, copy, correlate, identity, traffic, pull, carry, writeback, tenants)
+        every = stages(settings, store, lake, copy, identity, traffic, pull, carry, writeback, tenants)
         owner = _owner()
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
@@ -97,22 +98,34 @@ async def _main(settings: Settings) -> None:
         await connections.close()
 
 
+def correlate(settings: Settings) -> None:
+    """The process of correlation."""
+    _run_alone(settings, "correlate", lambda store: CorrelateStage(store).run)
+
+
 def share(settings: Settings, shard: int) -> None:
     """A process that evaluates the risk of one part of the principals; `run` has the first part."""
+
+    def stage(store: Store) -> Stage:
+        return identity_of(settings, store, Standing(Accounts(store)).tenants, shard).run
+
+    _run_alone(settings, name_of(shard), stage)
+
+
+def _run_alone(settings: Settings, name: str, stage: Callable[[Store], Stage]) -> None:
+    """A process with one stage."""
     import uvloop
 
-    uvloop.run(_shared(settings, shard))
+    async def main() -> None:
+        async with at_work(settings) as (store, _, stop):
+            _stand_back()
+            task = asyncio.create_task(_kept(store, name, _owner(), stage(store)))
+            settle()
+            await stop.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
-
-async def _shared(settings: Settings, shard: int) -> None:
-    async with at_work(settings) as (store, _, stop):
-        _stand_back()
-        stage = identity_of(settings, store, Standing(Accounts(store)).tenants, shard)
-        task = asyncio.create_task(_kept(store, name_of(shard), _owner(), stage.run))
-        settle()
-        await stop.wait()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    uvloop.run(main())
 
 
 def identity_of(settings: Settings, store: Store, tenants: Tenants, shard: int = 0) -> IdentityStage:
@@ -162,7 +175,6 @@ def stages(
     store: Store,
     lake: Lake,
     copy: CopyStage,
-    correlate: CorrelateStage,
     identity: IdentityStage,
     traffic: TrafficStage,
     pull: PullStage,
@@ -170,7 +182,7 @@ def stages(
     writeback: Writeback,
     tenants: Tenants,
 ) -> Mapping[str, Stage]:
-    """What this process does, by name; a new room's stage is a line here."""
+    """What most of the work is done by, by name; a new room's stage is a line here."""
     authority = Authority(settings, store)
     return {
         "retention": lambda: _retain(store),
@@ -179,7 +191,6 @@ def stages(
         "lake": lambda: files(settings, lake),
         "snapshots": SnapshotStage(store, lake, tenants).run,
         "health": lambda: watch(store),
-        "correlate": correlate.run,
         "identity": identity.run,
         "traffic": traffic.run,
         "pull": pull.run,

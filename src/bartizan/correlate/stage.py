@@ -30,14 +30,16 @@ from bartizan.store.follow import Follower
 from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
-STEP_CHANGES = 100  # of one step at most: each alert is put again inside the writer ...
-HOLD_S = 0.015  # ... whose lock is held about so long: steps grow and shrink with what they take here
+# Of one step at most: each alert is put again inside the writer, whose lock is held about HOLD_S: steps grow and shrink
+# with what they take here. In a larger step an incident that several of its alerts belong to is written once.
+STEP_CHANGES = 300
+HOLD_S = 0.04
 CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
 RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
 # the journal does; a restart goes through so much again.
-SNAPSHOT_BYTES = 64 * 2**10
+SNAPSHOT_BYTES = 512 * 2**10
 MAX_ENTRIES = 4_096
 SWEPT = 64  # entries of the journal that a write removes when a snapshot has made them needless
 MAX_TENANTS = 64  # whose engines are in memory

@@ -34,8 +34,8 @@ from bartizan.store.alerts import (
     state_of,
     suppress_alert,
 )
-from bartizan.store.draft import draft, inner
-from bartizan.store.interface import Ahead, Collection, Draft, Stored, TenantStore, Tx
+from bartizan.store.draft import draft, found_entities, inner, spliced
+from bartizan.store.interface import Ahead, Collection, Draft, Entity, Stored, TenantStore, Tx
 from bartizan.store.said import brought
 
 ACTOR = "bartizan correlate"
@@ -201,7 +201,9 @@ class Batch:
             for name in (*_OURS, "priorityScore")
             if before.get(name) != after.get(name)
         }
-        return draft(INCIDENTS, after, key), changed
+        new = {name: value for name, value in after.items() if name not in before or before[name] != value}
+        alike = faces.CORRELATION not in new or _found(before) == _found(after)
+        return (spliced(INCIDENTS, row, new) if alike else None) or draft(INCIDENTS, after, key), changed
 
     def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> bool:
         """False where somebody was quicker and has arranged or resolved one of them: the engine will hear of it."""
@@ -219,6 +221,11 @@ class Batch:
         after = {**before, **also, "comments": [*(before.get("comments") or []), comment]}
         tx.put(draft(INCIDENTS, after, source), changed={name: (before.get(name), also[name]) for name in also})
         return True
+
+
+def _found(incident: Mapping[str, Any]) -> set[Entity]:
+    """What similar incidents are found by."""
+    return set(found_entities(INCIDENTS, incident))
 
 
 def _placed_here(tx: Tx, alert: str, incident: str) -> str | None:

@@ -516,8 +516,9 @@ def touch_incident(tx: Tx, id: str, *, arranged: bool = False) -> Stored | None:
     stored = tx.get(INCIDENTS.name, id)
     if stored is None:
         return None
-    body = inner(stored)
-    return tx.put(draft(INCIDENTS, {**body, ARRANGED: True} if arranged else body, id), changed={})
+    values = {ARRANGED: True} if arranged else {}
+    made = spliced(INCIDENTS, stored, values) or draft(INCIDENTS, {**inner(stored), **values}, id)
+    return tx.put(made, changed={})
 
 
 def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True, by: Who | None = None) -> Kept:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bartizan.errors import BadRequest
-from bartizan.model.edm import edm
+from bartizan.model.edm import Version, edm
 from bartizan.model.render import Done
 from bartizan.model.stamps import CREATED, ETAG, UPDATED
 from bartizan.store.interface import Collection, Column, Draft, Entity, Stored
@@ -71,7 +71,7 @@ def spliced(
 ) -> Draft | None:
     """As `draft` of what is stored with other `values` of some properties, the bytes, columns and entities of all
     others taken over: a fraction of the time. The properties must name no entity, and have the same form on the wire in
-    every version. None where a version does not show one of them: then it takes `draft`."""
+    every version that has them. None where a place for one of them is missing: then it takes `draft`."""
     stamps = [(_ETAG_KEY, _ETAG_VALUE)]
     if collection.created is not None:
         stamps.append((collection.created, CREATED))
@@ -80,12 +80,17 @@ def spliced(
     given = {**values, **dict(stamps)}
     put = {name: msgspec.Raw(_encode(value)) for name, value in given.items()}
     made: list[bytes] = []
-    for text in (stored.doc, stored.beta, stored.state):
+    for text, version in ((stored.doc, collection.versions[0]), (stored.beta, collection.versions[-1])):
         parts = _decode_parts(text) if text else {}
-        if text and not values.keys() <= parts.keys():
+        missing = values.keys() - parts.keys() if text else ()
+        is_inner = not stored.state and text == stored.inner()
+        if missing and (is_inner or any(_has(collection, version, name) for name in missing)):
             return None
         parts.update({name: value for name, value in put.items() if name in parts})
         made.append(_encode(parts) if text else b"")
+    parts = _decode_parts(stored.state) if stored.state else {}
+    parts.update({name: value for name, value in put.items() if name in parts or name in values})
+    made.append(_encode(parts) if stored.state else b"")
     doc, beta, state = made
     return Draft(
         collection=collection.name,
@@ -97,6 +102,10 @@ def spliced(
         evolvable=stored.evolvable,
         rest=True,
     )
+
+
+def _has(collection: Collection, version: Version, name: str) -> bool:
+    return collection.type is None or edm(version).structured(collection.type).find(name) is not None
 
 
 def _rendered(collection: Collection, whole: dict[str, Any], id: str, state: bytes | None) -> Draft:
