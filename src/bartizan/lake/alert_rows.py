@@ -149,7 +149,7 @@ def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()
             "createdTimeUtc": each.get("createdDateTime"),
         }
         for each in list_of(inner.get("comments"))
-        if isinstance(each, Mapping)
+        if isinstance(each, dict)
     ]
     row = {
         "TimeGenerated": at,
@@ -201,7 +201,7 @@ def _evidence(inner: Inner, info: Inner) -> Iterator[dict[str, Any]]:
         "Type": "AlertEvidence",
     }
     for each in list_of(inner.get("evidence")):
-        if isinstance(each, Mapping):
+        if isinstance(each, dict):
             kind = _kind(each)
             entity = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
             yield {**shared, "EntityType": entity, **_roles(each, entity), **_columns(kind, each)}
@@ -283,7 +283,7 @@ def _file(file: Inner) -> dict[str, Any]:
 
 def _entity(number: int, evidence: Any) -> dict[str, Any]:
     """As Sentinel's alerts name it, as far as it names it; of other kinds what the evidence says."""
-    if not isinstance(evidence, Mapping):
+    if not isinstance(evidence, dict):
         return {"$id": str(number), "Type": "unknown", "Value": evidence}
     kind = _kind(evidence)
     made = _ENTITIES[kind](evidence) if kind in _ENTITIES else {"Type": kind, **evidence}
@@ -355,7 +355,7 @@ _ENTITIES: Mapping[str, Callable[[Inner], dict[str, Any]]] = {  # by kind of evi
 
 
 def _host_or_user(evidence: Any) -> str | None:
-    if not isinstance(evidence, Mapping):
+    if not isinstance(evidence, dict):
         return None
     user = object_of(evidence, "userAccount")
     found = first(evidence, "hostName", "deviceDnsName")

@@ -260,7 +260,7 @@ def _account(inner: Inner) -> dict[str, Any]:
 def object_of(of: Inner, name: str) -> Inner:
     """A property that is an object; an empty one if it is none."""
     value = of.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def list_of(value: Any) -> list[Any]:

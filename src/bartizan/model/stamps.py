@@ -8,14 +8,16 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 
-def _never(last: int) -> str:
-    """An instant of the year 1 that nobody knows beforehand."""
+def _never() -> str:
+    """An instant of the year 1 that nobody knows beforehand, up to the microsecond."""
     at = datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=secrets.randbelow(364 * 86_400 * 10**6))
-    return f"{at:%m-%dT%H:%M:%S.%f}".join(("0001-", f"{last}Z"))
+    return f"0001-{at:%m-%dT%H:%M:%S.%f}"
 
 
-CREATED = _never(1)  # the instant at which the document was first stored
-UPDATED = _never(2)  # the instant of this change
+# They differ in the last digit alone, so that one search finds both.
+_INSTANT = _never()
+CREATED = f"{_INSTANT}1Z"  # the instant at which the document was first stored
+UPDATED = f"{_INSTANT}2Z"  # the instant of this change
 ETAG = secrets.token_hex(8)  # 16 hex digits of the change number, inside W/"..."
 
 

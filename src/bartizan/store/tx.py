@@ -19,9 +19,9 @@ MAX_DOCUMENT_BYTES = 16 * 2**20  # one text of a document
 MAX_ATTACHMENT_BYTES = 64 * 2**20
 
 _encode = msgspec.json.Encoder().encode
-# Without the quotes around them: what a search looks at first, a place's last byte, is rare in JSON then.
-_CREATED, _UPDATED = CREATED.encode(), UPDATED.encode()
-_ETAG = json.dumps(f'W/"{ETAG}"').encode()[1:-2]
+_TAGGED = b'{"@odata.etag":' + json.dumps(f'W/"{ETAG}"').encode()  # how a document with an ETag begins
+_INSTANT = f'"{CREATED[:-2]}'.encode()  # how both stamps begin; they end so:
+_CREATED, _UPDATED = f'{CREATED[-2:]}"'.encode(), f'{UPDATED[-2:]}"'.encode()
 
 
 def wall() -> int:
@@ -296,18 +296,22 @@ class Fill:
 
     def __init__(self, created: str, updated: str, seq: int) -> None:
         self._stamps = {CREATED: created, UPDATED: updated}
-        self._pairs = (
-            (_CREATED, created.encode()),
-            (_UPDATED, updated.encode()),
-            (_ETAG, f'W/\\"{seq:016x}\\'.encode()),
-        )
+        self._tagged = b'{"@odata.etag":"W/\\"%016x\\""' % seq
+        self._filled = {_CREATED: f'"{created}"'.encode(), _UPDATED: f'"{updated}"'.encode()}
 
     def text(self, raw: bytes) -> bytes:
         if len(raw) > MAX_DOCUMENT_BYTES:
             raise TooLarge(f"the object has {len(raw)} bytes; the most is {MAX_DOCUMENT_BYTES}")
-        for place, text in self._pairs:
-            raw = raw.replace(place, text)
-        return raw
+        if raw.startswith(_TAGGED):
+            raw = self._tagged + raw[len(_TAGGED) :]
+        first, *rest = raw.split(_INSTANT)
+        if not rest:
+            return raw
+        made = [first]
+        for each in rest:
+            filled = self._filled.get(each[: len(_CREATED)])
+            made += (_INSTANT, each) if filled is None else (filled, each[len(_CREATED) :])
+        return b"".join(made)
 
     def value(self, text: str) -> str:
         return self._stamps.get(text, text)
