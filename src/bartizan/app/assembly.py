@@ -109,9 +109,9 @@ def declared() -> tuple[Collection, ...]:
     return tuple({each.name: each for each in every}.values())
 
 
-def store_of(settings: Settings) -> Store:
-    """Not started yet."""
-    return open_store(settings.store or settings.folder, declared(), read_s=float(settings.query_s))
+def store_of(settings: Settings, *, synced: bool = True) -> Store:
+    """Not started yet; `synced` as in `store.engine.Limits`."""
+    return open_store(settings.store or settings.folder, declared(), read_s=float(settings.query_s), synced=synced)
 
 
 def fed() -> dict[str, Collection]:

@@ -99,8 +99,9 @@ async def _main(settings: Settings) -> None:
 
 
 def correlate(settings: Settings) -> None:
-    """The process of correlation."""
-    _run_alone(settings, "correlate", lambda store: CorrelateStage(store).run)
+    """The process of correlation. All that it writes follows from what is stored, its place in the feed included: what
+    a power cut took it makes again, so that nobody has to wait for its disk."""
+    _run_alone(settings, "correlate", lambda store: CorrelateStage(store).run, synced=False)
 
 
 def share(settings: Settings, shard: int) -> None:
@@ -112,12 +113,12 @@ def share(settings: Settings, shard: int) -> None:
     _run_alone(settings, name_of(shard), stage)
 
 
-def _run_alone(settings: Settings, name: str, stage: Callable[[Store], Stage]) -> None:
+def _run_alone(settings: Settings, name: str, stage: Callable[[Store], Stage], *, synced: bool = True) -> None:
     """A process with one stage."""
     import uvloop
 
     async def main() -> None:
-        async with at_work(settings) as (store, _, stop):
+        async with at_work(settings, synced=synced) as (store, _, stop):
             _stand_back()
             task = asyncio.create_task(_kept(store, name, _owner(), stage(store)))
             settle()
@@ -152,13 +153,13 @@ def _owner() -> str:
 
 
 @contextlib.asynccontextmanager
-async def at_work(settings: Settings) -> AsyncIterator[tuple[Store, Lake, asyncio.Event]]:
+async def at_work(settings: Settings, *, synced: bool = True) -> AsyncIterator[tuple[Store, Lake, asyncio.Event]]:
     """Store and lake of a process that answers no requests, open, and what is set when it is told to stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    store, lake = store_of(settings), lake_of(settings)
+    store, lake = store_of(settings, synced=synced), lake_of(settings)
     await store.start()
     try:
         await lake.start()

@@ -44,6 +44,7 @@ class Limits(Struct, frozen=True):
     group_requests: int = 256  # writes of one commit
     group_ms: float = 20.0
     queue: int = 10_000  # writes that may wait; of one tenant a quarter of it
+    synced: bool = True  # False: a commit may be lost to a power cut, with all later ones; one that is synced saves it
     feed_keep: timedelta = timedelta(days=7)  # changes are kept that long, and until every cursor has passed them
 
 

@@ -138,7 +138,7 @@ def connect(dsn: str, limits: Limits, *, writes: bool, statement_s: float) -> Po
         "lock_timeout": f"{int(limits.lock_s * 1000)}",
         "default_transaction_read_only": "off" if writes else "on",
         "default_transaction_isolation": "'read committed'",
-        "synchronous_commit": "on",
+        "synchronous_commit": "on" if limits.synced else "off",
         "client_encoding": "'UTF8'",
         "timezone": "'UTC'",
     }

@@ -97,7 +97,9 @@ class SqliteDb:
         self.deadline = float("inf")
 
 
-def connect(path: Path, *, writes: bool, lock_s: float, cache_kib: int = SLOW_CACHE_KIB) -> SqliteDb:
+def connect(
+    path: Path, *, writes: bool, lock_s: float, cache_kib: int = SLOW_CACHE_KIB, synced: bool = True
+) -> SqliteDb:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if writes else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=256)
     connection.set_busy_handler(_Patience(lock_s))
@@ -106,7 +108,7 @@ def connect(path: Path, *, writes: bool, lock_s: float, cache_kib: int = SLOW_CA
     if writes:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         _make_log(connection, lock_s)
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
         connection.wal_autocheckpoint(WAL_PAGES)
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}").fetchall()
     connection.execute(f"PRAGMA cache_size = -{cache_kib}")
@@ -206,10 +208,11 @@ def _written_back(connection: apsw.Connection) -> None:
 class SqlitePen:
     """The writing connection; opened again after an error that leaves it in doubt."""
 
-    def __init__(self, path: Path, lock_s: float, work_s: float, now: Callable[[], int]) -> None:
+    def __init__(self, path: Path, limits: Limits, now: Callable[[], int]) -> None:
         self._path = path
-        self._lock_s = lock_s
-        self._work_s = work_s
+        self._lock_s = limits.lock_s
+        self._work_s = limits.work_s
+        self._synced = limits.synced
         self._now = now
         self._log = path.with_name(path.name + "-wal")
         self._log_due = 0.0
@@ -219,7 +222,7 @@ class SqlitePen:
 
     def _open(self) -> SqliteDb:
         if self._db is None:
-            self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=CACHE_KIB)
+            self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=CACHE_KIB, synced=self._synced)
             self._checkpoints = _Checkpoints(self._path)
             self._db.connection.set_wal_hook(self._checkpoints.committed)
         return self._db
@@ -370,7 +373,7 @@ class SqliteStore(SqlStore):
             _private(self.path)
         except OSError as error:
             raise Unavailable(f"the database cannot be written: {error}", retry_after_s=30) from error
-        return SqlitePen(self.path, self.limits.lock_s, self.limits.work_s, self.now)
+        return SqlitePen(self.path, self.limits, self.now)
 
     def explained(self, error: BaseException) -> BartizanError | None:
         return explained(error, self.limits.read_s)
