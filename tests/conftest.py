@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.databases import Databases, lay
 
 # How long an example takes is the machine's affair: no test asserts a time.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,22 +52,26 @@ def postgres_server() -> str:
     return DSN
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_server: str) -> Iterator[Databases]:
+    """Of this run on the server."""
+    made = Databases(postgres_server)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def postgres_dsn(postgres_server: str) -> Iterator[str]:
-    """A database of its own for one test, dropped afterwards."""
-    import uuid
+def postgres_dsn(databases: Databases) -> Iterator[str]:
+    """An empty database of its own for one test, dropped afterwards."""
+    with databases.empty() as dsn:
+        yield dsn
 
-    import psycopg
 
-    name = f"bartizan_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
-        admin.execute(f"create database {name} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C.UTF-8'")
-    base, _, _ = postgres_server.rpartition("/")
-    try:
-        yield f"{base}/{name}"
-    finally:
-        with psycopg.connect(postgres_server, autocommit=True) as admin:
-            admin.execute(f"drop database if exists {name} with (force)")
+@pytest.fixture
+def declared_dsn(databases: Databases) -> Iterator[str]:
+    """The same with all tables that the program declares."""
+    with databases.declared() as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -81,6 +86,15 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         dsn: str = request.getfixturevalue("postgres_dsn")
         return dsn
     return str(tmp_path / "data")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def declared_target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """As `target`, with all tables that the program declares."""
+    if request.param == "postgres":
+        dsn: str = request.getfixturevalue("declared_dsn")
+        return dsn
+    return str(lay(tmp_path / "data"))
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def asking(*parameters: tuple[str, Any], name: str = "blockAddress") -> dict[str
 @pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     if getattr(request, "param", "") == "postgresql":
-        dsn: str = request.getfixturevalue("postgres_dsn")
+        dsn: str = request.getfixturevalue("declared_dsn")
         return dsn
     return tmp_path
 

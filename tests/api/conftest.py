@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from tests.databases import lay
 
 from bartizan.api.documents.service import Documents
 from bartizan.api.wire.graph import Bounds, Graph
@@ -145,7 +146,7 @@ def limits() -> dict[str, Limit]:
 def kept_at(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where the store is: SQLite; by `on_both_engines` PostgreSQL as well."""
     postgres = getattr(request, "param", "") == "postgres"
-    return str(request.getfixturevalue("postgres_dsn")) if postgres else str(tmp_path)
+    return str(request.getfixturevalue("declared_dsn")) if postgres else str(tmp_path)
 
 
 on_both_engines = pytest.mark.parametrize(
@@ -164,6 +165,8 @@ async def served(
 ) -> AsyncIterator[World]:
     """`database` is a DSN of PostgreSQL where the store is not in the folder. Without `hunts` nothing answers queries,
     nor checks those of rules."""
+    if database is None or not str(database).startswith("postgresql://"):
+        lay(Path(database or folder))
     store = open_store(database or folder, declared())
     await store.start()
     known = callers()

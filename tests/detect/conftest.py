@@ -131,4 +131,4 @@ async def hunt(tmp_path: Path, kept_at: str) -> AsyncIterator[Hunt]:
 @pytest.fixture
 def kept_at(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     postgres = getattr(request, "param", "") == "postgres"
-    return str(request.getfixturevalue("postgres_dsn")) if postgres else str(tmp_path)
+    return str(request.getfixturevalue("declared_dsn")) if postgres else str(tmp_path)

@@ -5,10 +5,12 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
+from tests.databases import lay
 from tests.ingest.conftest import PLAIN, Lake
 
 from bartizan.app.assembly import declared, fed
@@ -169,6 +171,8 @@ async def opened(target: str) -> AsyncIterator[Site]:
     """A new tenant in a store that is there for one test, as are the systems and their connector."""
     SYSTEMS.clear()
     CONNECTORS[SiteConnector.name] = SiteConnector
+    if not target.startswith("postgresql://"):
+        lay(Path(target))
     store = open_store(target, declared())
     await store.start()
     tenant = await Accounts(store).add_tenant("one", "one.example", actor=audit.OPERATOR)

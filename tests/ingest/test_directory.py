@@ -25,9 +25,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-async def any_site(target: str) -> AsyncIterator[Site]:
+async def any_site(declared_target: str) -> AsyncIterator[Site]:
     """On each engine."""
-    async with opened(target) as site:
+    async with opened(declared_target) as site:
         yield site
 
 

@@ -1,7 +1,9 @@
 """How rows are reached: a page of many comes along an index, without a sort, on both engines."""
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from tests.store.conftest import putting
 
 from bartizan.odata.tree import And, Compare, Expr, Literal, Order, Path
 from bartizan.odata.tree import Any as AnyOf
-from bartizan.store import Collection, Column, Query, draft, open_store, read
+from bartizan.store import Collection, Column, Query, Store, draft, open_store, read
 from bartizan.store.engine import SqlStore
 from bartizan.store.plan import SMALL
 from bartizan.store.sql import Db, Params
@@ -67,8 +69,19 @@ def by(*keys: tuple[str, bool]) -> tuple[Order, ...]:
     return tuple(Order(Path((name,)), down) for name, down in keys)
 
 
-@pytest.fixture
-async def store(target: str) -> Any:
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the cases are; the tests only read them."""
+    with contextlib.ExitStack() as until:
+        if request.param == "postgres":
+            where: str = until.enter_context(request.getfixturevalue("databases").empty())
+        else:
+            where = str(tmp_path_factory.mktemp("cases"))
+        asyncio.run(fill(where))
+        yield where
+
+
+async def fill(target: str) -> None:
     store = open_store(target, (CASES,))
     await store.start()
     bodies: list[dict[str, Any]] = [
@@ -83,6 +96,14 @@ async def store(target: str) -> Any:
     for first in range(0, ROWS, 500):
         some = [draft(CASES, body, f"c{first + i}") for i, body in enumerate(bodies[first : first + 500])]
         await store.tenant("t").write(putting(*some), actor="me")
+    await store.close()
+
+
+@pytest.fixture
+async def store(filled: str) -> AsyncIterator[Store]:
+    """Of its own for each test: a store remembers which ways were poor."""
+    store = open_store(filled, (CASES,))
+    await store.start()
     yield store
     await store.close()
 

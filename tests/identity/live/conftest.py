@@ -17,6 +17,11 @@ TENANT = "contoso"
 
 
 @pytest.fixture
+def target(declared_target: str) -> str:
+    return declared_target
+
+
+@pytest.fixture
 async def store(target: str) -> AsyncIterator[Store]:
     opened = open_store(target, declared())
     await opened.start()

@@ -17,8 +17,8 @@ NOW = datetime.fromtimestamp(START + 20 * DAY, UTC)
 
 
 @pytest.fixture
-async def store(target: str) -> AsyncIterator[Store]:
-    opened = open_store(target, declared())
+async def store(declared_target: str) -> AsyncIterator[Store]:
+    opened = open_store(declared_target, declared())
     await opened.start()
     yield opened
     await opened.close()
