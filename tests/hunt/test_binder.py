@@ -169,6 +169,41 @@ def test_unions_tell_types_apart() -> None:
     assert columns(f"union withsource=s kind=inner {tables}") == "s:string a:string b_long:long b_int:int"
 
 
+UNITED = [
+    # Twice one type first, and it holds the others' values: one column.
+    ("s:string; s:string; s:dynamic", "s:string"),
+    ("s:dynamic; s:dynamic; s:long; s:string", "s:dynamic"),
+    ("s:real; s:real; s:int; b:bool", "s:real b:bool"),
+    ("s:decimal; s:decimal; s:long; s:int", "s:decimal"),
+    # What it cannot hold is not lost: the columns that are documented.
+    ("s:int; s:int; s:string", "s_int:int s_string:string"),
+    ("s:real; s:real; s:long", "s_real:real s_long:long"),
+    ("s:datetime; s:datetime; s:dynamic", "s_datetime:datetime s_dynamic:dynamic"),
+    # Another type among the first two.
+    ("s:string; s:dynamic; s:string", "s_string:string s_dynamic:dynamic"),
+    # The first two that have the name, whoever stands between.
+    ("s:string; b:bool; s:string; s:guid", "s:string b:bool"),
+]
+
+
+@pytest.mark.parametrize(("tables", "expected"), UNITED)
+def test_a_type_that_comes_twice_first_takes_the_others_in(tables: str, expected: str) -> None:
+    assert columns(f"union {', '.join(f'(datatable({each})[])' for each in tables.split('; '))}") == expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "| where isnotempty(s_dynamic)",
+        "| extend x = column_ifexists('s_string', '')",
+        "| as T | where s_dynamic.a == 1",
+    ],
+)
+def test_columns_by_type_are_there_for_who_names_one(asked: str) -> None:
+    tables = "(datatable(s:string)[]), (datatable(s:string)[]), (datatable(s:dynamic)[])"
+    assert columns(f"union {tables} {asked}").startswith("s_string:string s_dynamic:dynamic")
+
+
 def test_a_fuzzy_union_leaves_out_what_is_not_there() -> None:
     assert columns("union isfuzzy=true (Nowhere | where x == 1), Other | project Name") == "Name:string"
     with pytest.raises(KqlError, match="no table 'Nowhere'"):

@@ -13,10 +13,10 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder import activity, calls, lookups
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.expressions import condition
-from bartizan.hunt.binder.joins import united
 from bartizan.hunt.binder.naming import Taken
 from bartizan.hunt.binder.prune import prune
-from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.scope import UNKNOWN, Field, Names, Relation, Rows
+from bartizan.hunt.binder.unions import united
 from bartizan.hunt.binder.work import Work, apply, constant, convert, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import (
@@ -217,7 +217,8 @@ def _completed(work: Work, plugin: tree.Plugin, relation: Relation) -> Relation:
     if not (relation.open and named):
         return relation
     made: list[tuple[Field, Expression]] = [(each, each.ref) for each in relation.fields]
-    made += [(work.field(name, "dynamic"), Value("dynamic", None)) for name in dict.fromkeys(named)]
+    work.guessed = True
+    made += [(work.field(name, "dynamic"), UNKNOWN) for name in dict.fromkeys(named)]
     return project(relation, made)
 
 

@@ -11,11 +11,12 @@ from msgspec.structs import replace
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder.expressions import condition
-from bartizan.hunt.binder.joins import option, united
+from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.naming import bare, names_in
 from bartizan.hunt.binder.parse import quoted
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows, ScalarOf
 from bartizan.hunt.binder.sources import sources, table
+from bartizan.hunt.binder.unions import united
 from bartizan.hunt.binder.work import Work, apply, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Filter, Value
