@@ -146,6 +146,10 @@ def test_find_keeps_the_order_that_is_asked_for() -> None:
     lets = f"let X = view() {{ {one} }}; let Y = view() {{ {other} }}; "
     assert columns(f"{lets}{find} project c, b, a") == "source_:string c:long b_long:long b_real:real a:string"
     assert columns(f"{lets}{find} and c > 1") == "source_:string a:string b_long:long b_real:real c:long pack_:dynamic"
+    assert columns(f"{lets}{find} project a, pack_all()") == "source_:string a:string pack_:dynamic"
+    assert columns(f"{lets}{find} project b: string, a, pack(*)") == "source_:string b:string a:string pack_:dynamic"
+    with pytest.raises(KqlError, match="names of columns only"):
+        columns(f"{lets}{find} project *")
 
 
 def test_a_join_says_what_is_equal() -> None:
