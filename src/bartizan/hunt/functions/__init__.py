@@ -67,6 +67,7 @@ FAMILIES = (
     "geo_together",
     "geo_points_between",
     "s2",
+    "geo_covers",
     "h3",
     "aggregates",
     "statistics",
