@@ -58,6 +58,7 @@ FAMILIES = (
     "sets",
     "series",
     "seasons",
+    "spectra",
     "packing",
     "networks",
     "places",
