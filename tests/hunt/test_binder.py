@@ -419,3 +419,20 @@ def test_an_index_picks_one_of_several_results() -> None:
     assert columns("print d = dynamic([3, 1]) | project s = series_stats(d)[3]") == "s:long"
     with pytest.raises(KqlError, match="gives 7 values"):
         answer("print d = dynamic([3, 1]) | project s = series_stats(d)[7]")
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("reduce by Name", "Pattern:string Count:long Representative:string"),
+        ("reduce kind=source by tolower(Name) with characters='-'",
+         "Timestamp:datetime Name:string name:long Props:dynamic Pattern:string"),
+        ("project Name | evaluate diffpatterns(Name, 'a', 'b')", "SegmentId:long CountA:long CountB:long PercentA:real "
+         "PercentB:real PercentDiffAB:real Name:string"),
+        ("project Count = name | evaluate basket()", "SegmentId:long Count1:long Percent:real Count:long"),
+    ],
+)  # fmt: skip
+def test_what_is_known_by_its_columns_only(query: str, wanted: str) -> None:
+    assert columns(f"Events | {query}", empty=True) == wanted
+    with pytest.raises(KqlError, match="is not published"):
+        columns(f"Events | {query}")

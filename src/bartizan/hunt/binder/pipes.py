@@ -122,6 +122,7 @@ STEPS: dict[str, Step] = {
     "graph-where-nodes": _later("graphs", "graph_where"),
     "graph-where-edges": _later("graphs", "graph_where"),
     "evaluate": _later("plugins", "evaluate"),
+    "reduce": _later("plugins", "reduce"),
     "render": _same,
     "consume": _consume,
 }
