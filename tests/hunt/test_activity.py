@@ -65,6 +65,62 @@ def test_who_was_there_often_enough() -> None:
     assert rows(f"{FANS} | {query}") == [[day(1, "2018-07"), 1], [day(15, "2018-07"), 1]]
 
 
+USERS = table("0 01,2 01,3 01,4 01,0 02,1 02,3 02,4 02,5 02,0 03,2 03,4 03,5 03,0 04,1 04,2 04,3 04,0 05,1 05,2 05,"
+              "3 05,4 05,4 05", "2019-11-")  # fmt: skip
+SPAN = "datetime(2019-11-01), datetime(2019-11-07) - 1tick, 1d"
+
+
+def test_what_becomes_of_those_who_are_new() -> None:
+    """The example of the page, and one window of it."""
+    columns, found = harness().run(f"{USERS} | evaluate new_activity_metrics(who, ['when it was'], {SPAN})")
+    assert [name for name, _ in columns] == [
+        "from_when it was", "to_when it was", "dcount_new_values", "dcount_retained_values", "dcount_churn_values",
+        "retention_rate", "churn_rate",
+    ]  # fmt: skip
+    first = [(1, 4, 4, 0, 1.0), (2, 2, 3, 1, 0.75), (3, 1, 3, 1, 0.75), (4, 1, 3, 1, 0.75), (5, 1, 4, 0, 1.0),
+             (6, 0, 0, 4, 0.0)]  # fmt: skip
+    second = [(2, 2, 2, 0, 1.0), (3, 0, 1, 1, 0.5), (4, 0, 1, 1, 0.5), (5, 0, 1, 1, 0.5), (6, 0, 0, 2, 0.0)]
+    wanted = [
+        [day(start, "2019-11"), day(to, "2019-11"), new, kept, lost, rate, 1 - rate]
+        for start, rows_ in ((1, first), (2, second))
+        for to, new, kept, lost, rate in rows_
+    ]
+    assert found == wanted
+    query = f"{USERS} | extend site = 'x' | evaluate new_activity_metrics(who, ['when it was'], {SPAN}"
+    assert rows(f"{query}, datetime(2019-11-02))") == wanted[6:]
+    assert [each[:2] + each[3:] for each in rows(f"{query}, datetime(2019-11-02), site)")] == wanted[6:]
+    assert [each[2] for each in rows(f"{query}, site)")] == ["x"] * 11
+
+
+def test_who_came_again_from_one_window_to_the_next() -> None:
+    query = f"evaluate activity_metrics(who, ['when it was'], {SPAN}"
+    columns, found = harness().run(f"{USERS} | {query})")
+    assert [name for name, _ in columns] == [
+        "when it was", "dcount_values", "dcount_newvalues", "retention_rate", "churn_rate"
+    ]  # fmt: skip
+    assert [each[1:] for each in found] == [
+        [4, 4, "NaN", "NaN"], [5, 2, 0.75, 0.25], [4, 1, 0.6, 0.4], [4, 2, 0.5, 0.5], [5, 1, 1.0, 0.0]
+    ]  # fmt: skip
+    by = rows(f"{USERS} | extend odd = toint(who) % 2 | {query}, odd)")
+    assert [[each[0][8:10], *each[1:4]] for each in by if each[1] == 1] == [
+        ["01", 1, 1, 1], ["02", 1, 3, 2], ["03", 1, 1, 0], ["04", 1, 2, 2], ["05", 1, 2, 0]
+    ]  # fmt: skip
+
+
+def test_who_is_there_of_those_who_were_of_late() -> None:
+    query = "evaluate activity_engagement(who, ['when it was'], datetime(2019-11-02), datetime(2019-11-06), 1d, 2d"
+    assert [each[1:] for each in rows(f"{USERS} | {query})")] == [
+        [5, 6, 5 / 6], [4, 6, 4 / 6], [4, 6, 4 / 6], [5, 5, 1.0]
+    ]  # fmt: skip
+    by = rows(f"{USERS} | extend odd = toint(who) % 2 | {query}, odd)")
+    assert [each[1:] for each in by if each[1] == 0] == [
+        [0, 2, 3, 2 / 3],
+        [0, 3, 3, 1.0],
+        [0, 2, 3, 2 / 3],
+        [0, 3, 3, 1.0],
+    ]
+
+
 def test_of_no_rows_and_of_wrong_arguments() -> None:
     counts = "T | evaluate activity_counts_metrics({}, datetime(2017-08-01), datetime(2017-08-04), 1d)"
     assert rows(counts.format("who, when")) == []

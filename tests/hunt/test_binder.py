@@ -146,6 +146,10 @@ def test_find_keeps_the_order_that_is_asked_for() -> None:
     lets = f"let X = view() {{ {one} }}; let Y = view() {{ {other} }}; "
     assert columns(f"{lets}{find} project c, b, a") == "source_:string c:long b_long:long b_real:real a:string"
     assert columns(f"{lets}{find} and c > 1") == "source_:string a:string b_long:long b_real:real c:long pack_:dynamic"
+    assert columns(f"{lets}{find} project a, pack_all()") == "source_:string a:string pack_:dynamic"
+    assert columns(f"{lets}{find} project b: string, a, pack(*)") == "source_:string b:string a:string pack_:dynamic"
+    with pytest.raises(KqlError, match="names of columns only"):
+        columns(f"{lets}{find} project *")
 
 
 def test_a_join_says_what_is_equal() -> None:
@@ -167,6 +171,41 @@ def test_unions_tell_types_apart() -> None:
     tables = "(datatable(a:string, b:long)[]), (datatable(a:string, b:int, c:bool)[])"
     assert columns(f"union {tables}") == "a:string b_long:long b_int:int c:bool"
     assert columns(f"union withsource=s kind=inner {tables}") == "s:string a:string b_long:long b_int:int"
+
+
+UNITED = [
+    # Twice one type first, and it holds the others' values: one column.
+    ("s:string; s:string; s:dynamic", "s:string"),
+    ("s:dynamic; s:dynamic; s:long; s:string", "s:dynamic"),
+    ("s:real; s:real; s:int; b:bool", "s:real b:bool"),
+    ("s:decimal; s:decimal; s:long; s:int", "s:decimal"),
+    # What it cannot hold is not lost: the columns that are documented.
+    ("s:int; s:int; s:string", "s_int:int s_string:string"),
+    ("s:real; s:real; s:long", "s_real:real s_long:long"),
+    ("s:datetime; s:datetime; s:dynamic", "s_datetime:datetime s_dynamic:dynamic"),
+    # Another type among the first two.
+    ("s:string; s:dynamic; s:string", "s_string:string s_dynamic:dynamic"),
+    # The first two that have the name, whoever stands between.
+    ("s:string; b:bool; s:string; s:guid", "s:string b:bool"),
+]
+
+
+@pytest.mark.parametrize(("tables", "expected"), UNITED)
+def test_a_type_that_comes_twice_first_takes_the_others_in(tables: str, expected: str) -> None:
+    assert columns(f"union {', '.join(f'(datatable({each})[])' for each in tables.split('; '))}") == expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "| where isnotempty(s_dynamic)",
+        "| extend x = column_ifexists('s_string', '')",
+        "| as T | where s_dynamic.a == 1",
+    ],
+)
+def test_columns_by_type_are_there_for_who_names_one(asked: str) -> None:
+    tables = "(datatable(s:string)[]), (datatable(s:string)[]), (datatable(s:dynamic)[])"
+    assert columns(f"union {tables} {asked}").startswith("s_string:string s_dynamic:dynamic")
 
 
 def test_a_fuzzy_union_leaves_out_what_is_not_there() -> None:
@@ -380,3 +419,20 @@ def test_an_index_picks_one_of_several_results() -> None:
     assert columns("print d = dynamic([3, 1]) | project s = series_stats(d)[3]") == "s:long"
     with pytest.raises(KqlError, match="gives 7 values"):
         answer("print d = dynamic([3, 1]) | project s = series_stats(d)[7]")
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("reduce by Name", "Pattern:string Count:long Representative:string"),
+        ("reduce kind=source by tolower(Name) with characters='-'",
+         "Timestamp:datetime Name:string name:long Props:dynamic Pattern:string"),
+        ("project Name | evaluate diffpatterns(Name, 'a', 'b')", "SegmentId:long CountA:long CountB:long PercentA:real "
+         "PercentB:real PercentDiffAB:real Name:string"),
+        ("project Count = name | evaluate basket()", "SegmentId:long Count1:long Percent:real Count:long"),
+    ],
+)  # fmt: skip
+def test_what_is_known_by_its_columns_only(query: str, wanted: str) -> None:
+    assert columns(f"Events | {query}", empty=True) == wanted
+    with pytest.raises(KqlError, match="is not published"):
+        columns(f"Events | {query}")

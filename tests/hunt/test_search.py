@@ -91,3 +91,60 @@ def test_many_tables_without_a_common_column() -> None:
     made = harness.translate("search 'fox'", datetime(2026, 1, 1, tzinfo=UTC))
     assert len(made.sql) < 1_500_000
     assert harness.run("union * | where isempty(C5_0) | summarize count(), countif(C1_1 == 5)")[1] == [[3, 1]]
+
+
+EACH: dict[Scalar, tuple[object, object]] = {  # as stored, as shown
+    "bool": (True, True),
+    "datetime": ("9999-12-31 23:59:59.999999", "9999-12-31T23:59:59.999999Z"),
+    "decimal": ("-12345678901234567890.000000000000000001", -12345678901234567890.000000000000000001),
+    "dynamic": ({"a": ["\x00", None, 1e300]}, {"a": ["\x00", None, 1e300]}),
+    "guid": ("74be27de-1e4e-49d9-b579-fe0b331d3642", "74be27de-1e4e-49d9-b579-fe0b331d3642"),
+    "int": (-(2**31), -(2**31)),
+    "long": (2**63 - 1, 2**63 - 1),
+    "real": (5e-324, 5e-324),
+    "string": ("a\x00b'\n\u202e", "a\x00b'\n\u202e"),
+    "timespan": (-1, "-00:00:00.0000001"),
+}
+
+
+@pytest.fixture(scope="module")
+def many() -> Harness:
+    """Forty tables with a row each, two columns of all and forty of their own."""
+    types = list(EACH) * 4
+    tables: dict[str, dict[str, Scalar]] = {
+        f"T{table}": {"Same": "string", "At": "datetime", **{f"C{table}_{n}": type_ for n, type_ in enumerate(types)}}
+        for table in range(40)
+    }
+    harness = Harness(tables)
+    harness.fill({
+        table: [{"Same": "fox", "At": f"2026-01-{1 + number % 28:02}", **{
+            name: EACH[type_][0] for name, type_ in columns.items() if name.startswith("C")
+        }}] for number, (table, columns) in enumerate(tables.items())
+    })  # fmt: skip
+    return harness
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("search 'fox' | take 7", 7),
+        ("search 'fox' | sort by At desc, $table asc | take 3", 3),
+        ("union * | where Same == 'fox' and C3_0 == true | sort by At asc", 1),
+        ("union * | where C3_0 == true or C4_6 > 5 | top 5 by C4_6 | extend n = C4_6 - 1", 2),
+        ("union * | where Same in (T1 | project Same) | take 70", 40),
+        ("union * | where isnull(C1_5) | take 100 | where At > datetime(2026-01-02)", 36),
+    ],
+)
+def test_a_wide_answer_fits_into_the_memory(many: Harness, query: str, count: int) -> None:
+    """Rows are chosen before thousands of columns are spread out, and hold what their table holds."""
+    columns, rows = many.run(query)
+    assert len(rows) == count
+    assert len(columns) >= 40 * 40 + 2
+    own = {name: index for index, (name, _) in enumerate(columns)}
+    for row in rows:
+        held = {name for name, index in own.items() if name.startswith("C") and row[index] not in (None, "")}
+        assert len(held) == 40
+        [table] = {name.split("_")[0][1:] for name in held}
+        for number, type_ in enumerate(list(EACH) * 4):
+            shown = row[own[f"C{table}_{number}"]]
+            assert float(shown) == EACH[type_][1] if type_ == "decimal" else shown == EACH[type_][1]

@@ -30,6 +30,7 @@ class Binder:
 
     def bind(self, query: tree.Query) -> Answer:
         """What the query means. KqlError with its place."""
+        self.work.reads(query)
         names = inline.with_lets(self.work, query.statements, self.work.globals)
         if not query.results:
             raise KqlError("bind", "the query has no result", query.at)

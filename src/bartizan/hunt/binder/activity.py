@@ -4,7 +4,8 @@ A text of the query is made of the names of columns and bound over the rows: `_r
 arguments.
 
 Source: Kusto Query Language, "activity_counts_metrics plugin", "sliding_window_counts plugin",
-"active_users_count plugin", "rolling_percentile plugin", "dcount_intersect plugin".
+"active_users_count plugin", "rolling_percentile plugin", "dcount_intersect plugin", "activity_metrics plugin",
+"new_activity_metrics plugin", "activity_engagement plugin".
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +65,66 @@ def _active(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     )
 
 
+def _metrics(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
+    """In each window who is there, who of them was not in the window before, what part of those before came again."""
+    (who, when), dims = of, "".join(f", {each}" for each in by)
+    return (
+        f"let _in = materialize(_rows | where {when} between (_start .. _end) "
+        f"| distinct {who}, _at = bin_at({when}, _window, _start){dims}); "
+        f"let _before = _in | project {who}, _at = _at + _window{dims}; "
+        f"_in | summarize dcount_values = count() by _at{dims} "
+        f"| join kind=leftouter (_in | join kind=leftsemi _before on {who}, _at{dims} "
+        f"| summarize _again = count() by _at{dims}) on _at{dims} "
+        f"| join kind=leftouter (_before | summarize _were = count() by _at{dims}) on _at{dims} "
+        f"| extend _again = coalesce(_again, 0), _were = coalesce(_were, 0) "
+        f"| extend retention_rate = iff(_were == 0, real(nan), todouble(_again) / _were) "
+        f"| project {when} = _at{dims}, dcount_values, dcount_newvalues = dcount_values - _again, retention_rate, "
+        f"churn_rate = 1 - retention_rate | sort by {''.join(f'{each} asc, ' for each in by)}{when} asc"
+    )
+
+
+def _new_metrics(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) -> str:
+    """Of those who came first in one window: who of them is there in each from then on, and who came first later."""
+    (who, when), dims = of, "".join(f", {each}" for each in by)
+    cohort = "| where _from == bin_at(_cohort, _window, _start) " if "_cohort" in told else ""
+    plain = when[2:-2]
+    return (
+        f"let _in = materialize(_rows | where {when} between (_start .. _end) "
+        f"| distinct {who}, _to = bin_at({when}, _window, _start){dims}); "
+        f"let _first = materialize(_in | summarize _from = min(_to) by {who}{dims}); "
+        f"let _kept = materialize(_in | join kind=inner _first on {who}{dims} | summarize _kept = count() by _from, _to"
+        f"{dims}); let _pairs = materialize(_first | summarize _size = count() by _from{dims} {cohort}| extend _k = 1 "
+        f"| join kind=inner (range _to from _start to _end step _window | extend _k = 1) on _k | where _to >= _from "
+        f"| project _from, _to{dims}, _size); "
+        f"_pairs | join kind=leftouter _kept on _from, _to{dims} "
+        f"| join kind=leftouter (_pairs | project _from, _to{dims} "
+        f"| join kind=inner (_kept | project _later = _from, _to{dims}, _kept) on _to{dims} | where _later > _from "
+        f"| summarize _new = sum(_kept) by _from, _to{dims}) on _from, _to{dims} "
+        f"| extend dcount_new_values = iff(_from == _to, _size, coalesce(_new, 0)), "
+        f"dcount_retained_values = coalesce(_kept, 0) "
+        f"| extend dcount_churn_values = _size - dcount_retained_values "
+        f"| project ['from_{plain}'] = _from, ['to_{plain}'] = _to{dims}, dcount_new_values, dcount_retained_values, "
+        f"dcount_churn_values, retention_rate = todouble(dcount_retained_values) / _size, "
+        f"churn_rate = todouble(dcount_churn_values) / _size "
+        f"| sort by {''.join(f'{each} asc, ' for each in by)}['from_{plain}'] asc, ['to_{plain}'] asc"
+    )
+
+
+def _engagement(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
+    """In each inner window who is there, and who is in the outer window that ends with it."""
+    (who, when), dims = of, "".join(f", {each}" for each in by)
+    return (
+        f"let _in = materialize(_rows | where {when} between (_start - _outer .. _end) "
+        f"| distinct {who}, _at = bin_at({when}, _inner, _start){dims}); "
+        f"_in | where _at >= _start | summarize dcount_activities_inner = count() by _at{dims} "
+        f"| join kind=inner (_in | mv-expand _at = range(_at, _at + _outer - _inner, _inner) to typeof(_type) "
+        f"| distinct {who}, _at{dims} | summarize dcount_activities_outer = count() by _at{dims}) on _at{dims} "
+        f"| project {when} = _at{dims}, dcount_activities_inner, dcount_activities_outer, "
+        f"activity_ratio = todouble(dcount_activities_inner) / dcount_activities_outer "
+        f"| sort by {''.join(f'{each} asc, ' for each in by)}{when} asc"
+    )
+
+
 def _rolling(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) -> str:
     """At the end of each window the percentile of what lies in it, where the last bin of it holds anything."""
     (value, when), dims = of, "".join(f", {each}" for each in by)
@@ -97,7 +158,12 @@ WRITTEN: dict[str, tuple[Write, tuple[str, ...]]] = {
     "active_users_count": (_active, ("who", "when", "_start", "_end", "_lookback", "_period", "_least", "_bin")),
     "rolling_percentile": (_rolling, ("value", "_percent", "when", "_bin", "_count")),
     "dcount_intersect": (_together, ("sketch", "sketch")),
+    "activity_metrics": (_metrics, ("who", "when", "_start", "_end", "_window")),
+    "new_activity_metrics": (_new_metrics, ("who", "when", "_start", "_end", "_window")),
+    "activity_engagement": (_engagement, ("who", "when", "_start", "_end", "_inner", "_outer")),
 }
+# What may stand behind that, before the columns.
+OPTIONAL = {"new_activity_metrics": "_cohort"}
 
 
 def _plugin(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
@@ -106,6 +172,9 @@ def _plugin(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -
     if len(call.args) < len(told):
         shown = ", ".join(each.removeprefix("_") for each in told)
         raise KqlError("bind", f"{call.name}() takes {shown}, and columns", call.at)
+    more = OPTIONAL.get(call.name.lower())
+    if more is not None and len(call.args) > len(told) and _name(call.args[len(told)]) not in relation.by_name():
+        told = (*told, more)
     scope, values = Names({"_rows": TableOf(work.share(relation, once=True))}, None, names.depth), dict[str, Any]()
     columns, type_ = [], "datetime"
     for name, each in zip(told, call.args, strict=False):

@@ -9,7 +9,7 @@ from typing import Any
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls
 from bartizan.hunt.binder.naming import bare
-from bartizan.hunt.binder.scope import Field, FunctionOf, Later, Names, Relation, Rows, ScalarOf
+from bartizan.hunt.binder.scope import UNKNOWN, Field, FunctionOf, Later, Names, Relation, Rows, ScalarOf
 from bartizan.hunt.binder.work import Work, apply, convert, single
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import APART, TOGETHER, WITHIN, choose
@@ -85,7 +85,8 @@ def _name(work: Work, node: tree.Name, names: Names, rows: Rows) -> Expression:
     variable = names.find(node.name)
     if variable is None:
         if rows.open:
-            return Value("dynamic", None)
+            work.guessed = True
+            return UNKNOWN
         raise unknown(node.name, rows, node.at)
     if isinstance(variable, Later | FunctionOf):
         found = work.whole(tree.Pipe(tree.Source(node), at=node.at, end=node.end), names, rows)

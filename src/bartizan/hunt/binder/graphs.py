@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder.expressions import condition
-from bartizan.hunt.binder.joins import united
 from bartizan.hunt.binder.order import first
 from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
+from bartizan.hunt.binder.unions import united
 from bartizan.hunt.binder.work import Work, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Column, Expression, Filter, Join, Number, Summarize, Value, Windowed

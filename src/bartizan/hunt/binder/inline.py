@@ -105,6 +105,7 @@ def saved(work: Work, name: str, at: int) -> FunctionOf:
             let = query.statements[0] if len(query.statements) == 1 and len(query.results) == 1 else None
             if not isinstance(let, tree.Let) or not isinstance(let.value, tree.Function):
                 raise KqlError("bind", "it is no function, or something stands behind it")
+        work.reads(let)
         work.saved[name] = FunctionOf(name, let.value, work.globals)
     return work.saved[name]
 

@@ -1,9 +1,8 @@
-"""join, lookup, union.
+"""join, lookup.
 
-Of two columns of one name in a join the right one gets a number; of one name and several types in a union each gets
-its type behind it.
+Of two columns of one name the right one gets a number.
 
-Source: Kusto Query Language, "join operator", "lookup operator", "union operator".
+Source: Kusto Query Language, "join operator", "lookup operator".
 """
 
 from collections.abc import Sequence
@@ -13,12 +12,10 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder.expressions import alike
 from bartizan.hunt.binder.naming import Taken, bare
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
-from bartizan.hunt.binder.sources import sources
-from bartizan.hunt.binder.work import UnknownTable, Work, convert, unfit
+from bartizan.hunt.binder.work import Work, convert, unfit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
-from bartizan.hunt.plan import Column, Expression, Id, Join, JoinKind, Out, Plan, Project, Ref, Union, Value
-from bartizan.hunt.tree import Scalar
+from bartizan.hunt.plan import Expression, Join, JoinKind
 from bartizan.hunt.types import NUMBERS
 
 KINDS = {"anti": "leftanti", "leftantisemi": "leftanti", "rightantisemi": "rightanti", "semi": "leftsemi"}
@@ -121,78 +118,3 @@ def _pair(one: Expression, other: Expression, at: int) -> tuple[Expression, Expr
     if chosen is None:
         raise unfit("scalar", "==", [one, other], at, "a condition of a join")
     return convert(one, chosen.types[0], at), convert(other, chosen.types[1], at)
-
-
-# ------------------------------------------------------------------ union
-
-
-def union(work: Work, op: tree.Operator, names: Names, relation: Relation | None) -> Relation:
-    assert isinstance(op.body, tree.Union)
-    if relation is not None and relation.groups:
-        raise KqlError("plan", "union within mv-apply or partition is not supported", op.at)
-    fuzzy = option(op, "isfuzzy", "false").lower() == "true"
-    legs = [] if relation is None else [relation]
-    failed: KqlError | None = None
-    for each in op.body.tables:
-        try:
-            legs += sources(work, each, names)
-        except UnknownTable as fault:
-            if not fuzzy:
-                raise
-            failed = fault
-    if not legs:
-        raise failed or KqlError("bind", "union needs a table", op.at)
-    kind = option(op, "kind", "outer").lower()
-    if kind not in ("outer", "inner"):
-        raise KqlError("bind", f"there is no kind '{kind}' of union", op.at)
-    told = option(op, "withsource", "") or option(op, "with_source", "")
-    return united(work, legs, kind == "inner", told)
-
-
-def united(work: Work, legs: Sequence[Relation], inner: bool, told: str) -> Relation:
-    """All rows of all. `told`: the column that says whose a row is."""
-    kept = _common(legs) if inner else None
-    types: dict[str, dict[Scalar, None]] = {}
-    for leg in legs:
-        for each in leg.fields:
-            if kept is None or each.name in kept:
-                types.setdefault(each.name, {})[each.type] = None
-    ordered = [(name, type_) for name, given in types.items() for type_ in given]
-    taken = Taken()
-    fields = []
-    for name, type_ in ordered:
-        fields.append(work.field(taken.free(name if len(types[name]) == 1 else f"{name}_{type_}"), type_))
-    source = work.field(told, "string") if told else None
-    ingested = Ref("datetime", work.id()) if all(leg.ingested is not None for leg in legs) else None
-    ids = {key: field.id for key, field in zip(ordered, fields, strict=True)}
-    inputs: list[Plan] = []
-    places: list[dict[Id, Id]] = []
-    for index, leg in enumerate(legs):
-        place = {ids[key]: each.id for each in leg.fields if (key := (each.name, each.type)) in ids}
-        plan = leg.plan
-        if source is not None:
-            said = Column(work.id(), Value("string", leg.source or f"union_arg{index}"))
-            plan = Project(plan, [*(Column(each.id, each) for each in _unique(leg)), said])
-            place[source.id] = said.id
-        if ingested is not None and leg.ingested is not None:
-            place[ingested.id] = leg.ingested.id
-        inputs.append(plan)
-        places.append(place)
-    shown = [*([] if source is None else [source]), *fields]
-    outs = [Out(each.id, each.type) for each in shown]
-    if ingested is not None:
-        outs.append(Out(ingested.id, "datetime"))
-    unknown = any(leg.open for leg in legs)
-    return Relation(Union(outs, inputs, places), tuple(shown), (), "", False, ingested, open=unknown)
-
-
-def _unique(leg: Relation) -> list[Ref]:
-    """What a relation gives, each once."""
-    return list({each.id: each for each in (*leg.hidden(), *(field.ref for field in leg.fields))}.values())
-
-
-def _common(legs: Sequence[Relation]) -> set[str]:
-    found = set(legs[0].names())
-    for each in legs[1:]:
-        found &= set(each.names())
-    return found

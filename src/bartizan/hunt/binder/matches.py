@@ -18,10 +18,11 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder.columns import parts
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.graphs import ENDS, KEY
-from bartizan.hunt.binder.joins import option, united
+from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.naming import Taken, bare, names_in, natural
 from bartizan.hunt.binder.order import first, sorted_
 from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
+from bartizan.hunt.binder.unions import united
 from bartizan.hunt.binder.work import Work, apply, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Filter, Join, Plan, SortKey, Value

@@ -56,6 +56,26 @@ def names_in(node: object) -> list[str]:
     return []
 
 
+def words_in(node: tree.Node) -> frozenset[str]:
+    """All names and constant texts of a tree."""
+    found: set[str] = set()
+    waiting: list[object] = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tree.Name):
+            found.add(each.name)
+        elif isinstance(each, tree.Constant):
+            if isinstance(each.value, str):
+                found.add(each.value)
+        elif isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, list | tuple):
+            waiting += each
+        elif isinstance(each, tree.Node):
+            waiting += [getattr(each, name) for name in each.__struct_fields__]
+    return frozenset(found)
+
+
 def natural(node: "tree.Expr | tree.Pipe") -> str:
     """The name that an expression has by itself; '': none."""
     inner = bare(node)

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import columns, expand, joins, order, sources, summarize
+from bartizan.hunt.binder import columns, expand, joins, order, sources, summarize, unions
 from bartizan.hunt.binder.scope import Names, Relation, TableOf
 from bartizan.hunt.binder.work import Work
 from bartizan.hunt.fault import KqlError
@@ -102,7 +102,7 @@ STEPS: dict[str, Step] = {
     "top-hitters": order.top_hitters,
     "join": joins.join,
     "lookup": joins.join,
-    "union": joins.union,
+    "union": unions.union,
     "mv-expand": expand.mv_expand,
     "mv-apply": expand.mv_apply,
     "parse": _later("parse", "parse"),
@@ -122,11 +122,12 @@ STEPS: dict[str, Step] = {
     "graph-where-nodes": _later("graphs", "graph_where"),
     "graph-where-edges": _later("graphs", "graph_where"),
     "evaluate": _later("plugins", "evaluate"),
+    "reduce": _later("plugins", "reduce"),
     "render": _same,
     "consume": _consume,
 }
 _BEGINNINGS: dict[str, Beginning] = {
-    "union": joins.union,
+    "union": unions.union,
     "search": _later("search", "search"),
     "find": _later("search", "find"),
 }

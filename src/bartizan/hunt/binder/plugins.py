@@ -13,10 +13,11 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder import activity, calls, lookups
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.expressions import condition
-from bartizan.hunt.binder.joins import united
+from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.naming import Taken
 from bartizan.hunt.binder.prune import prune
-from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
+from bartizan.hunt.binder.scope import UNKNOWN, Field, Names, Relation, Rows
+from bartizan.hunt.binder.unions import united
 from bartizan.hunt.binder.work import Work, apply, constant, convert, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import (
@@ -217,7 +218,8 @@ def _completed(work: Work, plugin: tree.Plugin, relation: Relation) -> Relation:
     if not (relation.open and named):
         return relation
     made: list[tuple[Field, Expression]] = [(each, each.ref) for each in relation.fields]
-    made += [(work.field(name, "dynamic"), Value("dynamic", None)) for name in dict.fromkeys(named)]
+    work.guessed = True
+    made += [(work.field(name, "dynamic"), UNKNOWN) for name in dict.fromkeys(named)]
     return project(relation, made)
 
 
@@ -273,22 +275,51 @@ def _rows_near(work: Work, plugin: tree.Plugin, names: Names, relation: Relation
     return Relation(Sort(chosen, [SortKey(rows.fields[0].ref, False, True)]), rows.fields[1:], ordered=True)
 
 
+_PART: tuple[tuple[str, Scalar], ...] = (("SegmentId", "long"), ("Count", "long"), ("Percent", "real"))
+SEGMENTS: dict[str, tuple[tuple[str, Scalar], ...]] = {
+    "basket": _PART,
+    "autocluster": _PART,
+    "diffpatterns": (
+        ("SegmentId", "long"), ("CountA", "long"), ("CountB", "long"), ("PercentA", "real"), ("PercentB", "real"),
+        ("PercentDiffAB", "real"),
+    ),
+}  # fmt: skip
+
+
 def _segments(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) -> Relation:
+    call = plugin.call
+    return _unpublished(work, relation, f"{call.name}()", SEGMENTS[call.name.lower()], relation.fields, call.at)
+
+
+def reduce(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    """`kind=source` puts the pattern behind the columns of the rows."""
+    assert isinstance(op.body, tree.Columns)
+    for each in op.body.columns:
+        work.bind(each.expr, names, Rows.of(relation))
+    if option(op, "kind", "").lower() == "source":
+        found = _unpublished(work, relation, "reduce", (("Pattern", "string"),), relation.fields, op.at)
+        return found.over(found.plan, [*found.fields[1:], found.fields[0]])
+    shown: tuple[tuple[str, Scalar], ...] = (("Pattern", "string"), ("Count", "long"), ("Representative", "string"))
+    return _unpublished(work, relation, "reduce", shown, (), op.at)
+
+
+def _unpublished(
+    work: Work, relation: Relation, what: str, shown: Sequence[tuple[str, Scalar]], kept: Sequence[Field], at: int
+) -> Relation:
     """Its columns are known, how the engine chooses patterns is not published: it is refused, and where columns alone
     are asked for it is an error as soon as there is a row."""
-    why = f"{plugin.call.name}() is not supported: how the engine works it out is not published"
+    why = f"{what} is not supported: how the engine works it out is not published"
     if not work.empty:
-        raise KqlError("plan", why, plugin.call.at)
+        raise KqlError("plan", why, at)
     number = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
     place = Ref("long", number.id)
-    never = apply("assert", [apply("<", [place, Value("long", 0)], plugin.at), Value("string", why)], plugin.at)
+    never = apply("assert", [apply("<", [place, Value("long", 0)], at), Value("string", why)], at)
     none = Relation(Filter(Number(relation.cut(), [number]), never), relation.fields)
-    taken = Taken(relation.names())
-    shown: tuple[tuple[str, Scalar], ...] = (("SegmentId", "long"), ("Count", "long"), ("Percent", "real"))
+    taken = Taken(each.name for each in kept)
     made: list[tuple[Field, Expression]] = [
-        (work.field(taken.free(name), type_), convert(place, type_, plugin.at)) for name, type_ in shown
+        (work.field(taken.free(name), type_), convert(place, type_, at)) for name, type_ in shown
     ]
-    return project(none, [*made, *((each, each.ref) for each in relation.fields)])
+    return project(none, [*made, *((each, each.ref) for each in kept)])
 
 
 PLUGINS: dict[str, Callable[[Work, tree.Plugin, Names, Relation], Relation]] = {
@@ -296,8 +327,7 @@ PLUGINS: dict[str, Callable[[Work, tree.Plugin, Names, Relation], Relation]] = {
     "pivot": _pivot,
     "narrow": _narrow,
     "rows_near": _rows_near,
-    "basket": _segments,
-    "autocluster": _segments,
+    **dict.fromkeys(SEGMENTS, _segments),
     **lookups.PLUGINS,
     **activity.PLUGINS,
 }

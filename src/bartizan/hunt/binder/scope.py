@@ -6,8 +6,10 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from bartizan.hunt import tree
-from bartizan.hunt.plan import Aggregate, Column, Expression, Id, Plan, Project, Ref, Windowed
+from bartizan.hunt.plan import Aggregate, Column, Expression, Id, Plan, Project, Ref, Value, Windowed
 from bartizan.hunt.tree import Scalar
+
+UNKNOWN = Value("dynamic", None)  # this one: a column that follows from data of which there is none
 
 
 class Field(Struct, frozen=True, gc=False):

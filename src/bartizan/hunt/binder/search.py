@@ -11,14 +11,16 @@ from msgspec.structs import replace
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder.expressions import condition
-from bartizan.hunt.binder.joins import option, united
+from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.naming import bare, names_in
 from bartizan.hunt.binder.parse import quoted
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows, ScalarOf
 from bartizan.hunt.binder.sources import sources, table
-from bartizan.hunt.binder.work import Work, apply, project
+from bartizan.hunt.binder.unions import united
+from bartizan.hunt.binder.work import Work, apply, convert, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Filter, Value
+from bartizan.hunt.tree import Scalar
 
 
 def search(work: Work, op: tree.Operator, names: Names, relation: Relation | None) -> Relation:
@@ -121,14 +123,19 @@ def found(work: Work, node: tree.Find, names: Names) -> Relation:
     wanted = _sought(node.where, False)
     names = _absent(legs, names)
     rows = [_where(work, wanted, names, leg) for leg in legs]
-    named = _project(node, legs, wanted)
+    typed = _project(node, legs, wanted)
+    named = list(typed)
     made = []
     for index, leg in enumerate(rows):
         by_name = leg.by_name()
         columns: list[tuple[Field, Expression]] = [
             (work.field(source, "string"), Value("string", legs[index].source or f"find_arg{index}"))
         ]
-        columns += [(work.field(name, by_name[name].type), by_name[name].ref) for name in named if name in by_name]
+        columns += [
+            (work.field(name, type_ or by_name[name].type), convert(by_name[name].ref, type_ or by_name[name].type, at))
+            for name, (type_, at) in typed.items()
+            if name in by_name
+        ]
         if node.pack or node.project is None:
             rest = [each for each in leg.fields if each.name not in named]
             args: list[Expression] = [part for each in rest for part in (Value("string", each.name), each.ref)]
@@ -150,19 +157,26 @@ def _place(order: Sequence[str], name: str) -> int:
     return len(order)
 
 
-def _project(node: tree.Find, legs: Sequence[Relation], wanted: tree.Expr) -> list[str]:
+def _project(node: tree.Find, legs: Sequence[Relation], wanted: tree.Expr) -> "dict[str, tuple[Scalar | None, int]]":
+    """The columns that are asked for, each with its type if that is told, and its place in the text."""
     if node.project is not None:
-        names = []
-        for each in node.project:
-            column = bare(each.expr)
-            if not isinstance(column, tree.Name):
-                raise KqlError("plan", "find projects names of columns only", each.at)
-            names.append(column.name)
-        return names
+        return dict(_asked(each) for each in node.project)
     if len(legs) == 1:
-        return legs[0].names()
+        return dict.fromkeys(legs[0].names(), (None, node.at))
     common = set(legs[0].names())
     for leg in legs[1:]:
         common &= set(leg.names())
     mentioned = {each for leg in legs for each in leg.names()} & set(names_in(wanted))
-    return [name for name in dict.fromkeys([n for leg in legs for n in leg.names()]) if name in common | mentioned]
+    found = dict.fromkeys(name for leg in legs for name in leg.names())
+    return {name: (None, node.at) for name in found if name in common | mentioned}
+
+
+def _asked(one: tree.Named) -> "tuple[str, tuple[Scalar | None, int]]":
+    column = bare(one.expr)
+    if isinstance(column, tree.Call) and column.name == "typeof" and len(column.args) == 2:
+        of, told = column.args
+        if isinstance(of, tree.Name) and isinstance(told, tree.Typed):
+            return of.name, (told.type, one.at)
+    if not isinstance(column, tree.Name):
+        raise KqlError("plan", "find projects names of columns only", one.at)
+    return column.name, (None, one.at)

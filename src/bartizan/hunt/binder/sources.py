@@ -121,6 +121,7 @@ def _view(work: Work, name: str, at: int) -> Relation:
     work.opening.append(name)
     try:
         query = parse(text)
+        work.reads(query)
         if len(query.results) != 1:
             raise KqlError("bind", "a view is one query")
         found = work.pipe(query.results[0], inline.with_lets(work, query.statements, work.globals), None)

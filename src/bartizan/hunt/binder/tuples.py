@@ -63,6 +63,15 @@ TUPLES: dict[str, Describe] = {
     "series_stats": _series(*_STATS),
     "series_fit_line": _series(*_FIT),
     "series_fit_2lines": _series(*_FIT_2),
+    "series_fit_poly": _series(
+        ("rsquare", "real"),
+        ("coefficients", "dynamic"),
+        ("variance", "real"),
+        ("rvariance", "real"),
+        ("poly_fit", "dynamic"),
+    ),
+    "series_fft": _series(("real", "dynamic"), ("imag", "dynamic")),
+    "series_ifft": _series(("real", "dynamic"), ("imag", "dynamic")),
     "series_decompose": _series(
         ("baseline", "dynamic"), ("seasonal", "dynamic"), ("trend", "dynamic"), ("residual", "dynamic")
     ),

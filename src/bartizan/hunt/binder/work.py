@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from bartizan.hunt import tree
 from bartizan.hunt.binder.constants import fold
+from bartizan.hunt.binder.naming import words_in
 from bartizan.hunt.binder.scope import Field, FunctionOf, Names, Relation, Rows
 from bartizan.hunt.catalogue import Catalogue, Stored
 from bartizan.hunt.deadline import Deadline
@@ -74,6 +75,9 @@ class Work:
         self.globals = Names({})
         self.opening: list[str] = []  # views that are being bound
         self.settings: dict[str, tree.Expr | None] = {}  # of `set`, by name
+        self.guessed = False  # whether a column was taken to be one that follows from data of which there is none
+        self._trees: list[tree.Node] = []
+        self._words: frozenset[str] = frozenset()
         self._ids = count(1)
         self._shares = count(1)
         self._left = MOST_NODES
@@ -93,6 +97,16 @@ class Work:
         self._left -= nodes
         if self._left < 0:
             raise _too_large(at)
+
+    def reads(self, node: tree.Node) -> None:
+        """Notes a text that is bound."""
+        self._trees.append(node)
+
+    def says(self, word: str) -> bool:
+        """Whether a text that is bound has this name, or this constant text."""
+        while self._trees:
+            self._words |= words_in(self._trees.pop())
+        return word in self._words
 
     def field(self, name: str, type_: Scalar) -> Field:
         """A new column."""

@@ -66,6 +66,7 @@ class Emitter:
         self._uses: Counter[str] = Counter()
         self._stored = True
         self._count = 0
+        self.wide: dict[str, str] = {}  # sources that are unions of many columns -> their names
 
     def statement(self, plan: Plan) -> str:
         self._uses, self._stored = survey(plan)
@@ -160,6 +161,9 @@ class Emitter:
         return expand.numbers(self, node)
 
     def _filter(self, node: p.Filter) -> Select:
+        moved = joins.before(node)
+        if moved is not node:
+            return self.plan(moved)
         inner = self.plan(node.input)
         used: Counter[Id] = Counter()
         count_refs(node.condition, used)
@@ -243,7 +247,8 @@ class Emitter:
 
     def _sort(self, node: p.Sort) -> Select:
         inner = self.plan(node.input)
-        inner = self.ready(inner, [each.expression for each in node.keys])
+        if inner.source not in self.wide or inner.limit:
+            inner = self.ready(inner, [each.expression for each in node.keys])
         order = []
         for key in node.keys:
             sql = self.expr(key.expression, inner.columns)
@@ -270,6 +275,9 @@ class Emitter:
         count = self.expr(node.count, {})
         if not isinstance(node.count, p.Value):
             count = f"({count})"
+        first = None if node.random else joins.limited(self, inner, count)
+        if first is not None:
+            return first
         order = [OrderKey("random()")] if node.random else inner.order
         limited = Select(inner.source, inner.columns, inner.where, order, count)
         if not node.random:

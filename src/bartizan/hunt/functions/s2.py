@@ -135,14 +135,14 @@ _TOKEN = pattern("[0-9a-fA-F]{1,16}")
 AROUND = ((1, 1), (-1, -1), (1, -1), (0, -1), (0, 1), (1, 0), (-1, 0), (-1, 1))
 
 
-class _Cell(NamedTuple):
+class S2Cell(NamedTuple):
     face: int
     level: int
     i: int  # in units of the cell
     j: int
 
 
-def _read(told: str) -> _Cell | None:
+def _read(told: str) -> S2Cell | None:
     if not _TOKEN.fullmatch(told):
         return None
     bits = int(told.ljust(16, "0"), 16)
@@ -155,10 +155,10 @@ def _read(told: str) -> _Cell | None:
     for step in range(level):
         quarter = int(_QUARTERS[lies * 4 + (place := bits >> (59 - 2 * step) & 3)])
         i, j, lies = i * 2 + (quarter >> 1), j * 2 + (quarter & 1), lies ^ int(_TURNS[place])
-    return _Cell(face, level, i, j)
+    return S2Cell(face, level, i, j)
 
 
-def _written(cell: _Cell) -> str:
+def token(cell: S2Cell) -> str:
     bits, lies = cell.face, cell.face & 1
     for step in range(cell.level - 1, -1, -1):
         place = int(_PLACES[lies * 4 + (cell.i >> step & 1) * 2 + (cell.j >> step & 1)])
@@ -166,26 +166,31 @@ def _written(cell: _Cell) -> str:
     return f"{(bits << 1 | 1) << (60 - 2 * cell.level):016x}".rstrip("0")
 
 
-def _beyond(cell: _Cell) -> _Cell:
+def _beyond(cell: S2Cell) -> S2Cell:
     """The cell itself, or where its square lies beyond its face the one that is there."""
     size = 1 << cell.level
     if 0 <= cell.i < size and 0 <= cell.j < size:
         return cell
-    u, v = (_spread((each + 0.5) / size) for each in (cell.i, cell.j))
-    x, y, z = _SIDES[cell.face](u, v)
+    u, v = (spread((each + 0.5) / size) for each in (cell.i, cell.j))
+    x, y, z = on_side(cell.face, u, v)
     axis = max(range(3), key=lambda each: abs((x, y, z)[each]))
     face = axis + 3 * ((x, y, z)[axis] < 0)
     u, v = _FLAT[face](x, y, z)
     i, j = (min(size - 1, max(0, floor(_square(each) * size))) for each in (u, v))
-    return _Cell(face, cell.level, i, j)
+    return S2Cell(face, cell.level, i, j)
 
 
-def _spread(s: float) -> float:
+def spread(s: float) -> float:
     return (4 * s * s - 1) / 3 if s >= 0.5 else (1 - 4 * (1 - s) * (1 - s)) / 3
 
 
 def _square(u: float) -> float:
     return 0.5 * sqrt(1 + 3 * u) if u >= 0 else 1 - 0.5 * sqrt(1 - 3 * u)
+
+
+def on_side(face: int, u: float, v: float) -> tuple[float, float, float]:
+    """Where a place of a face, -1 to 1 both ways, is on the cube."""
+    return _SIDES[face](u, v)
 
 
 _SIDES: tuple[Callable[[float, float], tuple[float, float, float]], ...] = (
@@ -204,7 +209,7 @@ def _neighbours(told: str) -> list[str] | None:
     if cell is None:
         return None
     found = [_beyond(cell._replace(i=cell.i + di, j=cell.j + dj)) for di, dj in AROUND]
-    return list(dict.fromkeys(_written(each) for each in found if each != cell))
+    return list(dict.fromkeys(token(each) for each in found if each != cell))
 
 
 worked("geo_s2cell_neighbors", "string -> dynamic", _neighbours)

@@ -259,11 +259,12 @@ class Operators(Tables):
         return find
 
     def _found_column(self) -> tree.Named | None:
-        """A column of find's project, with its type if told; None: `pack(*)`."""
-        if self.kind == "pack":
+        """A column of find's project, with its type if told; None: `pack_all()`, or `pack(*)` as it was spelt."""
+        if self.kind == "pack" or (self.token.text == "pack_all" and self.peek(1).kind == "("):
+            spelt = ("(", "*", ")") if self.kind == "pack" else ("(", ")")
             self.step()
-            for kind in ("(", "*", ")"):
-                self.expect(kind, "of pack(*)")
+            for kind in spelt:
+                self.expect(kind, "of pack_all()")
             return None
         if self.kind == "*":
             return _bare(self._star())
