@@ -24,7 +24,7 @@ _TIME = (
     "@timestamp", "timestamp", "time", "event.created", "eventTime", "event_time", "_time", "ts", "datetime", "date",
     "TimeGenerated", "CreationTime", "createdDateTime", "createdAt", "created_at", "created", "published",
     "detection_timestamp", "occurred_at", "startTime", "start_time", "p_event_time", "UTCTimestamp", "receivedAt",
-    "date_create",
+    "date_create", "create_time",
 )  # fmt: skip
 _HOST = (
     "host.name", "host.hostname", "hostname", "host", "computer_name", "computerName", "computer", "deviceName",
