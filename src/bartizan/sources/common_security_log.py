@@ -12,7 +12,7 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, leef, leftover
+from bartizan.sources import cef, envelopes, leef, leftover
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
@@ -137,7 +137,8 @@ def lines(record: Record, names: Mapping[str, str]) -> list[Fields]:
     says it, paths (or labels of custom fields) with commas between, of which the first that is there counts.
     """
     text = record.text
-    if "CEF:" not in text and "LEEF:" not in text and not text.lstrip().startswith(("0|", "1|")):
+    shown = "CEF:" in text or "LEEF:" in text or text.lstrip().startswith(("0|", "1|"))
+    if not shown and not envelopes.packs(record.data):
         return []
     found = [event.fields for event in cef.records(record)] or [event.fields for event in leef.records(record)]
     ways = [(name, paths.split(",")) for name, paths in names.items()]
