@@ -19,6 +19,7 @@ NOT_TOLD = frozenset({"sigma_hits"})
 SHARED_FORMS: dict[str, set[str]] = {
     "aws_securityhub": {"ocsf"},
     "entra_id_logs": {"entra_id_protection"},
+    "gcp_audit": {"k8s_audit"},  # of a cluster, pushed
     "graph_security_incident": {"microsoft_defender_xdr"},
     "microsoft_defender_xdr": {"graph_security_alert_v2", "graph_security_incident", "microsoft_365_audit"},
     "paloalto_ngfw": {"paloalto_prisma_access"},

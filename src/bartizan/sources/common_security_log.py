@@ -21,7 +21,7 @@ from bartizan.sources.shape import Shape
 from bartizan.sources.tables import columns, event
 from bartizan.sources.times import first_time
 
-BEGINS = r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|"  # a header of either, up to the vendor; for patterns of sources
+BEGINS = r"(?:CEF:\s?\d{1,2}|LEEF:\s?[012](?:\.\d)?)\|"  # a header of either, up to the vendor; for patterns of sources
 MAX_NAMES = 50  # of one key: recipients, addresses
 MAX_EXTENSIONS_CHARS = 16_384
 

@@ -151,6 +151,8 @@ def unread(record: Record, table: str) -> Iterator[Alert | Event | GraphObject]:
         yield from SOURCES["cef_generic"].normalise(record)
     elif ("LEEF:" in record.text or packed) and leef.records(record):
         yield from SOURCES["leef_generic"].normalise(record)
+    elif isinstance(record.data, dict):
+        yield guess_event(Fields(record.data), table)
     else:
         yield line_event(record.text, table)
 
