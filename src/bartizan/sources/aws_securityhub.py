@@ -73,7 +73,11 @@ class SecurityHub(Shape):
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         """In the second version of the service findings have the form of OCSF."""
-        found = [fields.data for fields in self.read(record) if fields.has("class_uid", "finding_info")]
+        read = list(self.read(record))
+        if any(fields.has("findingArn", "resourcesAffected", "analyzedAt") for fields in read):
+            yield from SOURCES["aws_findings"].normalise(record)  # of a service, in the service's own form
+            return
+        found = [fields.data for fields in read if fields.has("class_uid", "finding_info")]
         if found:
             yield from SOURCES["ocsf"].normalise(replace(record, data=found))
         else:

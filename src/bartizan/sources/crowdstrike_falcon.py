@@ -401,10 +401,9 @@ def _entities(body: Fields, evidence: Evidence, *, blocked: bool = False) -> Non
         )
     _edges(body.object("edges"), evidence)
     if (body.text("CloudPlatform", "CloudProvider", "cloud_provider") or "").lower() == "aws":
-        resource = body.text("ResourceId", "resource_id", "Resources")
-        evidence.amazon(
-            resource, account=body.text("AccountId", "account_id"), kind=body.text("ResourceType", "CloudService")
-        )
+        resource, account = body.text("ResourceId", "resource_id", "Resources"), body.text("AccountId", "account_id")
+        kind = body.text("ResourceType", "CloudService") if resource else "Account"
+        evidence.amazon(resource, account=account, kind=kind)
 
 
 def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
@@ -484,6 +483,8 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
             )
         if any(hashes) or scanned:
             evidence.file(name, path, hashes, status=status)
+    for found in body.objects("ScanResults")[:20]:
+        evidence.malware(found.text("ResultName") if found.flag("Detected") else None)
     for item in body.objects("MobileAppsDetails")[:20]:
         evidence.file(
             item.text("AndroidAppLabel", "AppIdentifier"), None, [item.text("ImageFileHash", "AppInstallerHash")]

@@ -96,7 +96,8 @@ def inside(data: dict[str, Any]) -> Any:
 
 def _of_partner(data: dict[str, Any]) -> Any:
     """Of EventBridge: what a partner put on the bus; events of AWS itself are read with what stands around them."""
-    return None if str(data["source"]).startswith("aws.") else data["detail"]
+    source = str(data["source"])
+    return data["detail"] if source.startswith("aws.partner/") or not source.startswith("aws.") else None
 
 
 def packs(data: Any) -> bool:
