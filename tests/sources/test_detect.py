@@ -17,8 +17,9 @@ NAMES = sorted(set(SOURCES) - {"auto", "generic"})
 NOT_TOLD = frozenset({"sigma_hits"})
 # What one source reads of another's form: the other may be found as well, and gives the same.
 SHARED_FORMS: dict[str, set[str]] = {
-    "aws_securityhub": {"ocsf"},
+    "aws_securityhub": {"aws_findings", "ocsf"},
     "entra_id_logs": {"entra_id_protection"},
+    "gcp_audit": {"k8s_audit"},  # of a cluster, pushed
     "graph_security_incident": {"microsoft_defender_xdr"},
     "microsoft_defender_xdr": {"graph_security_alert_v2", "graph_security_incident", "microsoft_365_audit"},
     "paloalto_ngfw": {"paloalto_prisma_access"},

@@ -1,6 +1,8 @@
 """What carries a record on its way hides nothing of it: the source is recognised, and reads the same out of it."""
 
+import gzip
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +35,10 @@ def _json(text: str) -> Any:
     return json.loads(text) if text.startswith("{") else text
 
 
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
 ENVELOPES: dict[str, Callable[[str], Any]] = {
     "header of RFC 3164": lambda text: f"<134>Mar  3 10:11:12 relay app: {text}",
     "header of RFC 5424": lambda text: f'<134>1 {AT} relay app 7 ID1 [meta sequenceId="1"] {text}',
@@ -62,6 +68,43 @@ ENVELOPES: dict[str, Callable[[str], Any]] = {
     "syslog-ng": lambda text: {"PROGRAM": "app", "MESSAGE": text, "HOST": "relay", "FACILITY": "local0"},
     "Kafka": lambda text: {"topic": "t", "partition": 1, "offset": 5, "key": None, "value": text},
     "body": lambda text: {"body": _json(text)},
+    "push of Pub/Sub": lambda text: {
+        "message": {"data": _base64(text), "messageId": "1", "publishTime": AT},
+        "subscription": "projects/p/subscriptions/s",
+    },
+    "push of Pub/Sub, without subscription": lambda text: {"message": {"data": _base64(text), "messageId": "1"}},
+    "message of Pub/Sub": lambda text: {"data": _base64(text), "messageId": "1", "publishTime": AT, "attributes": {}},
+    "Kinesis": lambda text: {"Records": [{"kinesis": {"data": _base64(text)}, "eventSource": "aws:kinesis"}]},
+    "Firehose": lambda text: {"deliveryStreamArn": "arn:aws:f", "records": [{"recordId": "1", "data": _base64(text)}]},
+    "HTTP of Firehose": lambda text: {
+        "requestId": "r",
+        "timestamp": 1772532672000,
+        "records": [{"data": _base64(text)}],
+    },
+    "CloudWatch Logs in Lambda": lambda text: {
+        "awslogs": {
+            "data": b64encode(
+                gzip.compress(
+                    json.dumps(
+                        {"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": [{"id": "1", "message": text}]}
+                    ).encode(),
+                    mtime=0,
+                )
+            ).decode()
+        }
+    },
+    "CloudEvents in Base64": lambda text: {
+        "specversion": "1.0",
+        "type": "t",
+        "source": "s",
+        "id": "1",
+        "data_base64": _base64(text),
+    },
+}
+# Of objects alone.
+HOOKS: dict[str, Callable[[Any], Any]] = {
+    "data": lambda held: {"event_type": "alert.created", "created_at": AT, "data": held},
+    "payload": lambda held: {"event": "alert", "id": "1", "timestamp": AT, "payload": held},
 }
 
 
@@ -92,6 +135,22 @@ def test_envelope_hides_nothing(source: str, envelope: str, normalise: Normalise
     assert len(found) == 1
     assert found[0][:3] == expected[0][:3]
     assert found[0][3] >= expected[0][3]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hook_hides_nothing(hook: str, normalise: Normalise) -> None:
+    """A webhook that says of which kind the object is that it holds."""
+    sent = HOOKS[hook](FALCO)
+    assert detect(_record(sent)) == "falco"
+    assert _told(normalise("falco", sent)) == _told(normalise("falco", FALCO))
+
+
+def test_packed_beyond_the_bound_is_kept(normalise: Normalise) -> None:
+    """What unpacks to more than the bound stays packed, and the record is kept."""
+    bomb = b64encode(gzip.compress(b" " * 9_000_000, mtime=0)).decode()
+    outs = normalise("falco", {"awslogs": {"data": bomb}})
+    assert outs
+    assert not any(isinstance(out, Alert) for out in outs)
 
 
 def test_queue_of_several(normalise: Normalise) -> None:

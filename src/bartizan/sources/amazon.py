@@ -32,7 +32,8 @@ class Arn(NamedTuple):
 
     @property
     def name(self) -> str:
-        return re.split(r"[/:]", self.resource)[-1]
+        parts = re.split(r"[/:]", self.resource)
+        return parts[-2] if self.service == "wafv2" and len(parts) > 1 else parts[-1]  # the last is its id there
 
 
 def arn(text: str | None) -> Arn | None:

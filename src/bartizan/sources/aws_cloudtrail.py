@@ -106,7 +106,8 @@ class CloudTrail(Shape):
     marks = (
         "eventVersion+userIdentity+eventSource+eventName eventSource=*.amazonaws.com+eventName "
         "eventSource+eventName+awsRegion detail.eventSource+detail.eventName "
-        "eventName+userIdentity+sourceIPAddress digestStartTime+awsAccountId p_log_type=aws.cloudtrail*"
+        "eventName+userIdentity+sourceIPAddress digestStartTime+awsAccountId insightDetails+eventID "
+        "detail.insightDetails p_log_type=aws.cloudtrail*"
     )
     sourcetypes = ("aws:cloudtrail", "aws:cloudtrail:*")
     alert = Paths(

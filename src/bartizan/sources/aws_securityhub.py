@@ -6,6 +6,8 @@ Source: AWS Security Hub User Guide, "AWS Security Finding Format (ASFF) syntax"
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from bartizan.extend import SOURCES, Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import amazon, attack
@@ -71,8 +73,15 @@ class SecurityHub(Shape):
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         """In the second version of the service findings have the form of OCSF."""
-        ocsf = any(fields.has("class_uid", "finding_info") for fields in self.read(record))
-        yield from SOURCES["ocsf"].normalise(record) if ocsf else super().normalise(record)
+        read = list(self.read(record))
+        if any(fields.has("findingArn", "resourcesAffected", "analyzedAt") for fields in read):
+            yield from SOURCES["aws_findings"].normalise(record)  # of a service, in the service's own form
+            return
+        found = [fields.data for fields in read if fields.has("class_uid", "finding_info")]
+        if found:
+            yield from SOURCES["ocsf"].normalise(replace(record, data=found))
+        else:
+            yield from super().normalise(record)
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, *self.wrappers):

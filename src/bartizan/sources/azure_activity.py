@@ -8,8 +8,9 @@ Azure Monitor reference, tables AzureActivity, AzureDiagnostics and StorageBlobL
 
 from collections.abc import Iterator
 
-from bartizan.extend import Event, GraphObject
+from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
+from bartizan.sources import azure_alerts
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.generic import guess_event
@@ -105,6 +106,7 @@ _DIAGNOSTICS = _IDENTITY | {
 _ACTIVITIES = frozenset(
     "administrative policy security alert servicehealth resourcehealth autoscale recommendation".split()
 )
+_OWN_IDS = ("properties.SystemAlertId", "eventDataId", "correlationId")
 _MONITOR = "Azure Monitor"
 
 
@@ -118,7 +120,8 @@ class AzureActivity(Shape):
         "resourceId=/subscriptions/*+operationName+time "
         "authorization.action+operationName.value+eventTimestamp "
         "schemaId=azureMonitorCommonAlertSchema+data.context.activityLog eventDataId+operationName "
-        "ResourceProviderValue+OperationNameValue+CategoryValue"
+        "ResourceProviderValue+OperationNameValue+CategoryValue "
+        "type=Microsoft.Security/Locations/alerts properties.alertDisplayName+properties.alertType"
     )
     sourcetypes = (
         "azure:monitor:activity", "azure:monitor:resource", "mscs:azure:audit", "mscs:resource:*", "azure:activity*",
@@ -142,7 +145,13 @@ class AzureActivity(Shape):
     )
 
     def is_alert(self, fields: Fields) -> bool:
+        if azure_alerts.reader(fields) is not None:
+            return True
         return _category(fields) in ("security", "alert") and fields.has(*_TIMES)
+
+    def made(self, record: Record, fields: Fields) -> Alert:
+        special = azure_alerts.reader(fields)
+        return super().made(record, fields) if special is None else special[0].made(record, special[1])
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         _caller(fields, evidence)
@@ -153,7 +162,7 @@ class AzureActivity(Shape):
         object_key = more.text("objectKey")
         evidence.observe("resource", object_key, "blob")
         if _category(fields) == "security":
-            _threat(more, evidence)
+            _threat(Fields({**more.object("eventProperties").data, **more.data}), evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if _category(fields) == "alert":  # a rule of the operator's on metrics or logs
@@ -163,6 +172,8 @@ class AzureActivity(Shape):
                 alert.severity = "informational"
         if "/dismiss/" in _operation(fields).lower():
             alert.status = "resolved"
+        if "/alerts/" not in alert.provider_alert_id.lower() and (own := fields.text(*_OWN_IDS)) is not None:
+            alert.provider_alert_id = own  # the path is of the resource that the alert is about
         if alert.provider_alert_id.startswith("/"):  # the path of the alert, in capitals where it is exported
             alert.provider_alert_id = alert.provider_alert_id.lower()
 

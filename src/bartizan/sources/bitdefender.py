@@ -92,6 +92,7 @@ _CEF = {
     "file_hash_sha256": "fileHash",
     "file_hash_md5": "oldFileHash",
 }
+_ATTACKS = (("ransom", "Ransomware"), ("malware", "Malware"), ("phish", "Phishing"), ("exploit", "Exploit"))
 _MAX_RECIPIENTS = 100
 _FIRST = "detection_time start created timestamp last_blocked detected_on date rt syslogTime"
 
@@ -100,7 +101,10 @@ class Bitdefender(Shape):
     name = "bitdefender"
     vendor = "Bitdefender"
     product = "GravityZone"
-    marks = "module+computer_name+computer_ip params.events+method=addEvents companyId+module"
+    marks = (
+        "module+computer_name+computer_ip module+computer_name module=exchange-malware+sender "
+        "params.events+method=addEvents companyId+module"
+    )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Bitdefender\|")
     sourcetypes = ("bitdefender:*",)
     alert = Paths(
@@ -161,6 +165,10 @@ class Bitdefender(Shape):
             what = state.removeprefix(f"{module} ")
         if what is not None and what not in alert.title:
             alert.title = f"{alert.title}: {what}"
+        if alert.category == "SuspiciousActivity" and (kinds := fields.texts("attack_types")):
+            words = " ".join(kinds).lower()
+            alert.category = next((ours for word, ours in _ATTACKS if word in words), alert.category)
+            alert.categories = [alert.category]
         if fields.has("severity_score"):
             alert.vendor_severity = f"{fields.text('severity_score')}/100"  # an incident's; other events have CEF's
         else:
@@ -176,13 +184,13 @@ class Bitdefender(Shape):
 
 
 def _programs(fields: Fields, evidence: Evidence) -> None:
-    path = fields.text("process_path", "detection_path", "fw_application_path")
+    path = fields.text("process_path", "process_info_path", "detection_path", "fw_application_path")
     parent = fields.text("parent_process_path", "parent_path", "detection_parent_path")
     pid, parent_pid = (
         fields.integer("process_pid", "process_id", "detection_pid"),
         fields.integer("parent_process_pid", "parent_pid", "parent_process_id", "detection_parent_pid"),
     )
-    command = fields.text("process_command_line")
+    command = fields.text("process_command_line", "process_info_command_line", "command_line")
     if path is None and command is None:
         path, parent, pid, parent_pid = parent, None, parent_pid, None
         command = fields.text("parent_process_command_line")

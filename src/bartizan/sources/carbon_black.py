@@ -11,6 +11,7 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
+from bartizan.sources.severity import of_hundred
 from bartizan.sources.shape import Paths, Shape
 
 _CATEGORIES = {
@@ -21,6 +22,11 @@ _CATEGORIES = {
     "intrusion_detection_system": "SuspiciousActivity",
     "container_runtime": "Execution",
 }
+
+
+def _is_hit(kind: str) -> bool:
+    """An event of the EDR server (once Response) about a watchlist or a feed, of which `alert.` is one as well."""
+    return kind.startswith(("watchlist.hit.", "watchlist.storage.hit.", "feed.")) and ".hit" in kind
 
 
 def of_ten(level: float | None) -> Severity:
@@ -37,16 +43,28 @@ class CarbonBlack(Shape):
     marks = (
         "loginName+orgName+eventId+eventTime org_key+device_id+type+reason org_key+alert_url+type "
         "org_key+severity+id threatInfo+deviceInfo workflow+device_name+reason workflow+threat_id "
-        "type=cb_analytics+id type=watchlist+id type=watchlist.hit+report_id type=endpoint.event.*+org_key"
+        "type=cb_analytics+id type=watchlist+id type=watchlist.hit+report_id type=endpoint.event.*+org_key "
+        "type=alert.watchlist.hit.* type=watchlist.hit.*+cb_server type=feed.*+cb_server type=ingress.event.*+cb_server"
     )
     pattern = re.compile(common_security_log.BEGINS + r"(?:VMware )?Carbon ?Black", re.IGNORECASE)
     sourcetypes = ("vmware:cbc:*", "carbonblack:*", "cbc:*", "bit9:carbonblack:*")
     table = "CarbonBlackEvents"
-    columns = {"OrgName": "orgName org_key", "RequestUrl": "requestUrl"}
+    columns = {
+        "OrgName": "orgName org_key",
+        "RequestUrl": "requestUrl",
+        "HostName": "device_name deviceInfo.deviceName hostname computer_name netconn_local_hostname",
+        "UserName": "process_username device_username loginName username",
+        "ProcessName": "name process_path process_name path",
+        "ProcessCommandLine": "process_cmdline command_line",
+        "SourceIP": "netconn_local_ip local_ip clientIp device_internal_ip",
+        "DestinationIP": "netconn_remote_ip remote_ip",
+        "DestinationPort": "int netconn_remote_port remote_port",
+        "DomainName": "netconn_domain netconn_remote_domain remote_domain",
+    }
     wrappers = ("results", "notifications")
     alert = Paths(
-        id="id alert_id legacy_alert_id threatInfo.incidentId eventId ioc_id+process_guid",
-        title="reason report_name threatInfo.summary rule_name description",
+        id="id alert_id unique_id+watchlist_id legacy_alert_id threatInfo.incidentId eventId ioc_id+process_guid",
+        title="reason report_name threatInfo.summary rule_name watchlist_name description feed_name",
         description="reason description threat_notes_present report_description",
         score="severity threatInfo.score",
         scale=of_ten,
@@ -54,7 +72,7 @@ class CarbonBlack(Shape):
         categories=_CATEGORIES,
         tactics="attack_tactic ttps mitre_tactics report_tags",
         detector="reason_code rule_id report_id watchlists.name type",
-        first="first_event_timestamp first_event_time backend_timestamp create_time eventTime",
+        first="first_event_timestamp first_event_time backend_timestamp create_time eventTime created_time timestamp",
         last="last_event_timestamp last_event_time eventTime",
         created="backend_timestamp create_time",
         updated="backend_update_timestamp last_update_time workflow.change_timestamp",
@@ -68,7 +86,8 @@ class CarbonBlack(Shape):
     )
 
     def is_alert(self, fields: Fields) -> bool:
-        if (fields.text("type") or "").lower() == "watchlist.hit":
+        kind = (fields.text("type") or "").lower()
+        if kind == "watchlist.hit" or kind.startswith("alert.") or _is_hit(kind):
             return True
         return fields.has("description", "reason", "threatInfo", "report_name") and fields.has(
             "id", "alert_id", "eventId", "threatInfo"
@@ -76,7 +95,11 @@ class CarbonBlack(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         device = fields.object("deviceInfo")
-        name = fields.text("device_name", "netconn_local_hostname") or device.text("deviceName") or ""
+        name = (
+            fields.text("device_name", "netconn_local_hostname", "hostname", "computer_name")
+            or device.text("deviceName")
+            or ""
+        )
         home, _, bare = name.rpartition("\\")  # "DOMAIN\\name"
         evidence.host(
             bare or None,
@@ -88,7 +111,8 @@ class CarbonBlack(Shape):
             device_id=fields.text("device_id") or device.text("deviceId"),
         )
         who = evidence.user(
-            fields.text("loginName", "process_username", "device_username") or device.text("email", "userName")
+            fields.text("loginName", "process_username", "device_username", "username")
+            or device.text("email", "userName")
         )
         evidence.user(fields.text("device_username"))  # who was last seen there, beside whose process it is
         evidence.ip(fields.text("clientIp"), ("source",))
@@ -107,6 +131,12 @@ class CarbonBlack(Shape):
         evidence.pod(fields.text("k8s_pod_name"), fields.text("k8s_namespace"), cluster=fields.text("k8s_cluster"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if (fields.text("sensor_action") or "").upper() in ("DENY", "TERMINATE") or fields.flag("blocked_threat"):
+            for item in alert.evidence:
+                item.remediationStatus = "blocked"
+        score = fields.number("alert_severity", "report_score", "severity")
+        if fields.has("cb_server") and score is not None:  # of the EDR server, 0 to 100
+            alert.severity, alert.vendor_severity = of_hundred(score), f"{score:g}"
         if fields.has("loginName", "requestUrl") and alert.severity == "unknown":  # the audit log has no severity
             alert.severity = "medium" if fields.flag("flagged") else "informational"
             alert.title = alert.title[:200]
@@ -120,7 +150,7 @@ def _programs(fields: Fields, evidence: Evidence, who: graph.UserEvidence | None
         pid=fields.integer("process_pid"),
         hashes=[
             fields.text("process_sha256", "threat_cause_actor_sha256"),
-            fields.text("process_md5"),
+            fields.text("process_md5", "md5"),
             *fields.texts("process_hash"),
         ],
         user=who,

@@ -17,7 +17,7 @@ from bartizan.sources import cef, common_security_log, leef, pairs, syslog
 from bartizan.sources.entities import account
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, as_text, objects_of, opened, texts_of
-from bartizan.sources.severity import of_five
+from bartizan.sources.severity import of_cef, of_five
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.times import first_time
 
@@ -95,6 +95,18 @@ _CATEGORIES: Mapping[str, str] = {
     "threat emulation": "Malware",
     "anti-ransomware": "Ransomware",
 }
+# Words of a protection's type or action -> category, where the blade says less.
+_IN_WORDS = (
+    ("c&c", "CommandAndControl"),
+    ("ransomware", "Ransomware"),
+    ("phishing", "Phishing"),
+    ("anti-bot", "CommandAndControl"),
+    ("anti malware", "Malware"),
+    ("anti-virus", "Malware"),
+    ("smartdefense", "Exploit"),
+    ("ips", "Exploit"),
+)
+_PERSON = re.compile(r"[^()]{1,200}\(([\w.@-]{2,100})\)")  # "Ann Other (aother)", as Identity Awareness names a user
 _WINDOWS = re.compile(r"[A-Za-z]:\\")
 _DEFANGED = re.compile(r"\[\.\]|\(\.\)")
 _NAMED = re.compile(r"(Domain|URL|Url|IP|App|Package|SSID)\s?:\s?(\S{1,2048})")
@@ -106,7 +118,9 @@ class CheckPoint(Shape):
     product = "Quantum"
     marks = (
         "loguid+product+action origin+product+action orig+product+product_family event.security_event "
-        "attack_vector+device_id+threat_factors"
+        "saas+confidenceIndicator+eventId responseData.confidenceIndicator "
+        "attack_vector+device_id+threat_factors "
+        "product_family+product+blade product_family+product+src product=Harmony*+action"
     )
     pattern = re.compile(
         r"\bCEF:\s?\d\|{1,2}Check Point\||\[action:\"|\bloguid[=:]\"?\{0x|CheckPoint \d+ - |\A0\|Check Point\|"
@@ -132,16 +146,20 @@ class CheckPoint(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         record = opened(record)
-        if isinstance(record.data, dict | list) and (found := [_flat(item) for item in objects_of(record)]):
+        if isinstance(record.data, dict | list) and (
+            found := [_flat(item) for item in objects_of(record, "responseData")]
+        ):
             inside = [
-                fields for fields in found if fields.has("event.security_event", "attack_vector", "src", "product")
+                fields
+                for fields in found
+                if fields.has("event.security_event", "attack_vector", "src", "product", "confidenceIndicator")
             ]
             if inside:
                 return inside
         return [fields for text in texts_of(record) for fields in _of_text(text)]
 
     def is_alert(self, fields: Fields) -> bool:
-        if fields.has("event.security_event", "attack_vector"):
+        if fields.has("event.security_event", "attack_vector") or _is_told(fields):
             return True
         action = (fields.text("act") or "").lower()
         blade = fields.text("product", "deviceProduct") or ""
@@ -157,22 +175,34 @@ class CheckPoint(Shape):
         if fields.has("attack_vector"):
             _mobile(fields, evidence)
             return
+        if _is_told(fields):
+            evidence.message(None, sender=fields.text("senderAddress"), threats=fields.texts("type"))
+            evidence.url(fields.text("entityUrl"))
+            evidence.mailbox(fields.text("userAddress", "recipientAddress"), roles=("destination",))
+            return
         common_security_log.entities(fields, evidence)
         for key in ("shost", "dhost"):
             machine = account(fields.text(key))  # "host@domain", as Identity Awareness names a machine
             if machine.upn is not None:
                 evidence.host(machine.name)
                 evidence.observe("host", machine.upn)
-        evidence.user(fields.text("src_user_name"), sid=fields.text("user_sid"))
+        for key in ("src_user_name", "user", "suser"):
+            said = fields.text(key)
+            person = _PERSON.fullmatch(said or "")
+            evidence.user(person[1] if person else said, sid=fields.text("user_sid"), display=said if person else None)
+            evidence.observe("user", said if person else None)
         evidence.malware(fields.text("malware_family", "virus_name") or _threat(fields))
         evidence.domain(fields.text("tls_server_host_name", "sni", "domain_name", "dst_domain_name"))
         asked = fields.text("resource") or ""
         evidence.file(
-            fields.text("file_name"),
+            fields.text("file_name", "fname"),
             asked if _WINDOWS.match(asked) else None,  # of a blade on an endpoint
             [fields.text("file_sha256"), fields.text("file_sha1"), fields.text("file_md5")],
         )
-        evidence.process(fields.text("process_command_line"), name=fields.text("process_name"))
+        program = fields.text("process_name")
+        path = program if program is not None and _WINDOWS.match(program) else None
+        evidence.process(fields.text("process_command_line"), name=None if path else program, path=path)
+        evidence.ip(fields.text("client_ip"), ("source",))
         if "/" not in asked and "\\" not in asked:  # the name that a bot looked up
             evidence.domain(asked or None)
         evidence.ip(fields.text("peer_gateway"), ("destination",))
@@ -182,10 +212,22 @@ class CheckPoint(Shape):
             _of_mail(fields.object("event"), alert)
         elif fields.has("attack_vector"):
             _of_mobile(fields, alert)
+        elif _is_told(fields):
+            _of_event(fields, alert)
         else:
             blade, act = fields.text("product", "deviceProduct"), fields.text("act")
             alert.product = blade or self.product
-            alert.title = fields.text("protection_name", "attack", "malware_family") or f"{blade}: {act}"
+            named = fields.text(
+                "protection_name", "Protection Name", "attack", "malware_family", "name", "malware_action"
+            )
+            alert.title = f"{blade}: {act}" if named is None or named.lower() in (act or "").lower() else named
+            if alert.severity == "unknown" and fields.has("eventId", "deviceEventClassId"):
+                alert.severity = of_cef(fields.number("deviceSeverity", "sev"))  # of LEEF, 1 to 10
+            if alert.category == "SuspiciousActivity":
+                words = " ".join(fields.texts("malware_action") + fields.texts("protection_type") + [blade or ""])
+                found = (ours for word, ours in _IN_WORDS if re.search(rf"(?<![a-z]){word}", words.lower()))
+                alert.category = next(found, alert.category)
+                alert.categories = [alert.category]
             common_security_log.acted(alert, act)
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
@@ -205,6 +247,9 @@ def _flat(fields: Fields) -> Fields:
             names.setdefault(key, fields.raw(name))
     if not fields.has("deviceVendor"):
         names["deviceVendor"] = "Check Point"
+    for key in ("suser", "duser"):
+        if (person := _PERSON.fullmatch(as_text(names.get(key)) or "")) is not None:
+            names[key] = person[1]
     return fields.also(names)
 
 
@@ -294,6 +339,27 @@ def _of_mail(event: Fields, alert: Alert) -> None:
     sender = event.text("entity.entity_payload.from_email") or ""
     alert.fingerprint = (alert.detector_id or alert.title, sender, event.text("entity.entity_payload.subject") or "")
     common_security_log.acted(alert, state, as_text(event.raw("security_event.security_event_action.action_type")))
+
+
+def _is_told(fields: Fields) -> bool:
+    """Whether it is an event of Harmony Email's own API."""
+    return fields.has("saas") and fields.has("confidenceIndicator", "eventCreated")
+
+
+def _of_event(fields: Fields, alert: Alert) -> None:
+    kind = fields.text("type") or "event"
+    alert.product = "Harmony Email & Collaboration"
+    alert.provider_alert_id = fields.text("eventId") or alert.provider_alert_id
+    alert.title = fields.text("description") or f"Mail event: {kind}"
+    alert.severity, alert.vendor_severity = of_five(fields.number("severity")), fields.text("severity")
+    alert.vendor_category, alert.detector_id = kind, kind
+    alert.category = _CATEGORIES.get(kind.lower(), "SuspiciousActivity")
+    alert.categories = [alert.category]
+    alert.first_activity = alert.last_activity = first_time(fields, "eventCreated")
+    state = (fields.text("state") or "").lower()
+    alert.status = "resolved" if state in ("remediated", "dismissed") else "new"
+    common_security_log.acted(alert, state)
+    alert.fingerprint = (kind, fields.text("senderAddress") or "", fields.text("entityId") or "")
 
 
 def _mobile(fields: Fields, evidence: Evidence) -> None:

@@ -16,7 +16,9 @@ from bartizan.sources.shape import Paths, Shape
 
 _LISTED = re.compile(r"'([^']{1,200})'")
 _FIRST = (
-    "alert_info.detected_time event_timestamp alert_detected_time detected_time start rt deviceCustomDate1 syslogTime"
+    "alert_info.detected_time event_timestamp alert_detected_time detected_time device_alert_detected_time "
+    "detection_time "
+    "start rt deviceCustomDate1 syslogTime"
 )
 
 # CTD's own keys, as later versions write them -> those of CEF or of xDome.
@@ -49,12 +51,16 @@ class Claroty(Shape):
     name = "claroty"
     vendor = "Claroty"
     product = "xDome"
-    marks = "alert_info+device_category alert_info+asset_id+uid"
+    marks = (
+        "alert_info+device_category alert_info+asset_id+uid alert_type_name+alert_class+detected_time "
+        "alert_type_name+device_uid+device_alert_detected_time alert_name+device_uid+detection_time "
+        "device_alert_status+device_uid"
+    )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Claroty\|")
     sourcetypes = ("claroty:*",)
-    wrappers = ("devices_alerts",)
+    wrappers = ("devices_alerts", "alerts", "device_alerts", "ot_activity_events")
     alert = Paths(
-        id="alert_id event_alert_id externalId event_id alert_info.id+uid",
+        id="alert_id event_alert_id externalId event_id alert_info.id+uid id",
         title="alert_info.alert_type_name alert_name alert_type_name event_type name",
         description="alert_info.description event_description alert_description description msg",
         severity="deviceSeverity",
@@ -64,9 +70,13 @@ class Claroty(Shape):
         tactics="mitre_tactic mitre_tactic_names",
         detector="alert_info.alert_type_name signature_id alert_type_name event_type deviceEventClassId",
         first=_FIRST,
-        last="alert_info.updated_time alert_updated_time end event_timestamp rt start deviceCustomDate1 syslogTime",
+        tags="alert_labels",
+        last=(
+            "alert_info.updated_time alert_updated_time device_alert_updated_time updated_time end event_timestamp "
+            "rt start deviceCustomDate1 syslogTime"
+        ),
         version="deviceVersion",
-        status="alert_info.status alert_status status",
+        status="alert_info.status alert_status device_alert_status status",
         assigned="alert_assignees",
         url="alert_url CTDlink",
         threat="signature_name",
@@ -76,7 +86,9 @@ class Claroty(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         lines = [_named(line.fields) for line in cef.records(record)]
-        return lines or [fields for fields in objects_of(record, *self.wrappers) if fields.has("alert_info")]
+        return lines or [
+            fields for fields in objects_of(record, *self.wrappers) if fields.has("alert_info") or _is_told(fields)
+        ]
 
     def is_alert(self, fields: Fields) -> bool:
         """Every line tells of something found; CTD also sends its own health and audit so."""
@@ -104,8 +116,8 @@ class Claroty(Shape):
             )
             for text in addresses:
                 evidence.ip(text)
-        source, target = fields.text("src_ip"), fields.text("dst_ip")
-        ports = fields.integer("src_port"), fields.integer("dst_port", "server_port")
+        source, target = fields.text("src_ip", "source_ip"), fields.text("dst_ip", "dest_ip")
+        ports = fields.integer("src_port", "source_port"), fields.integer("dst_port", "dest_port", "server_port")
         if evidence.flow(source, ports[0], target, ports[1], fields.text("ip_protocol")) is None:
             evidence.ip(source, ("source",))
             evidence.ip(target, ("destination",))
@@ -125,6 +137,13 @@ class Claroty(Shape):
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         yield from common_security_log.told(fields, self.entities, _FIRST.split())
+
+
+def _is_told(fields: Fields) -> bool:
+    """An alert, an alert of a device or a communication of the API's own lists."""
+    return fields.has("alert_type_name", "alert_name") and fields.has(
+        "detected_time", "device_alert_detected_time", "detection_time"
+    )
 
 
 def _listed(fields: Fields, key: str) -> list[str]:

@@ -59,21 +59,22 @@ class Cloudflare(Shape):
         "p_log_type=cloudflare.* ActionResult+ActionType+ActorID Source+ClientASN+RuleID+RayID "
         "ClientRequestMethod+ClientRequestHost+ClientASN QueryNameReversed+PolicyID "
         "HTTPHost+HTTPStatusCode+PolicyID FindingTypeID+FindingTypeSeverity SignatureID+SignatureMessage+ColoCode "
-        "SinkholeID+SrcAddr CSPDirective+PageURL"
+        "SinkholeID+SrcAddr BlockedFileHash+URL SourceIP+HTTPHost+PolicyName action.type+actor.email+when "
+        "CSPDirective+PageURL"
     )
     sourcetypes = ("cloudflare:*", "cloudflare")
     table = "CloudflareEvents"
     wrappers = ("result", "events", "_source")
     columns = {
         "Timestamp": f"time {_TIMES}",
-        "EventId": "RayID rayName AlertID ID SessionID",
-        "EventType": "ActionType Action action ResolverDecision Event",
+        "EventId": "RayID rayName AlertID ID SessionID id",
+        "EventType": "ActionType action.type Action action ResolverDecision Event",
         "Outcome": "ActionResult Allowed SecurityAction Action ResolverDecision",
-        "SourceIP": "ClientIP SourceIP SrcIP SrcAddr ActorIP ActorIPAddress IPAddress",
+        "SourceIP": "ClientIP SourceIP SrcIP SrcAddr ActorIP ActorIPAddress IPAddress actor.ip",
         "SourcePort": "int ClientSrcPort SourcePort SrcPort",
         "DestinationIP": "DestinationIP DstIP DestAddr OriginIP",
         "DestinationPort": "int DestinationPort DstPort",
-        "UserName": "Email ActorEmail",
+        "UserName": "Email ActorEmail actor.email",
         "HostName": "DeviceName",
         "DomainName": "QueryName ClientRequestHost clientRequestHTTPHost HTTPHost SNI",
         "Url": "URL",
@@ -140,6 +141,13 @@ class Cloudflare(Shape):
             alert.status = "resolved"
         for item in alert.evidence if said.blocked else ():
             item.remediationStatus = "blocked"
+        if fields.has("alert_type"):
+            found = Evidence(alert.first_activity)
+            for text in (*fields.texts("data.target_ip"), *fields.texts("data.target_hostname", "data.zones.name")):
+                found.ip(text, ("destination",))
+                found.domain(text)
+            alert.evidence = alert.evidence or found.items
+            alert.url = fields.text("data.dashboard_link")
         if not alert.evidence and fields.has("alert_type"):  # of a notification about the account as a whole
             found = Evidence(alert.first_activity)
             found.app(fields.text("account_name", "data.account_name") or "Cloudflare")
@@ -201,7 +209,9 @@ def _notification(fields: Fields) -> _Verdict:
     kind = fields.text("alert_type") or "notification"
     word = fields.text("data.severity", "severity")
     ended = (fields.text("alert_event") or "").upper().endswith("_END")
-    title = fields.text("name") or (fields.text("text") or kind).partition("\n")[0][:200]
+    name = fields.text("name")
+    name = None if name == fields.text("policy_name") else name  # of the notification's policy
+    title = name or (fields.text("text") or kind).partition("\n")[0][:200]
     attack = any(part in kind for part in ("ddos", "dos_attack", "fw_anomaly", "security", "credential", "malicious"))
     level = of_word(word) if word else "medium" if attack else "informational"
     return _Verdict(title, level, "SuspiciousActivity", kind, word, closed=ended)

@@ -12,7 +12,7 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, leef, leftover
+from bartizan.sources import cef, envelopes, leef, leftover
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
@@ -21,7 +21,7 @@ from bartizan.sources.shape import Shape
 from bartizan.sources.tables import columns, event
 from bartizan.sources.times import first_time
 
-BEGINS = r"(?:CEF:\s?\d{1,2}|LEEF:\s?[12](?:\.\d)?)\|"  # a header of either, up to the vendor; for patterns of sources
+BEGINS = r"(?:CEF:\s?\d{1,2}|LEEF:\s?[012](?:\.\d)?)\|"  # a header of either, up to the vendor; for patterns of sources
 MAX_NAMES = 50  # of one key: recipients, addresses
 MAX_EXTENSIONS_CHARS = 16_384
 
@@ -137,7 +137,8 @@ def lines(record: Record, names: Mapping[str, str]) -> list[Fields]:
     says it, paths (or labels of custom fields) with commas between, of which the first that is there counts.
     """
     text = record.text
-    if "CEF:" not in text and "LEEF:" not in text and not text.lstrip().startswith(("0|", "1|")):
+    shown = "CEF:" in text or "LEEF:" in text or text.lstrip().startswith(("0|", "1|"))
+    if not shown and not envelopes.packs(record.data):
         return []
     found = [event.fields for event in cef.records(record)] or [event.fields for event in leef.records(record)]
     ways = [(name, paths.split(",")) for name, paths in names.items()]

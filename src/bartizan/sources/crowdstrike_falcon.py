@@ -34,6 +34,8 @@ _DETECTIONS = frozenset(
         "CustomerIOCEvent",
     }
 )
+# Kinds that have no name of their own.
+_KINDS = {"IncidentSummaryEvent": "Falcon incident"}
 # Words that stand where a tactic is expected -> category.
 _WORDS = {
     "machine learning": "Malware",
@@ -151,7 +153,7 @@ _COLUMNS = {
 _AGENT = ("AgentId", "agent_id", "SensorId", "AgentIdString", "device.device_id", "aid")
 _IDS = """
     CompositeId composite_id DetectId detection_id IncidentID incident_id LeadId NotificationId
-    IdentityProtectionIncidentId EventUUID
+    IdentityProtectionIncidentId XdrDetectionId EventUUID
 """.split()
 
 
@@ -261,7 +263,7 @@ def _title(kind: str, body: Fields) -> str:
     if found is None and kind == "CustomerIOCEvent":
         seen = body.text("DomainName", "IPv4", "IPv6", "SHA256String", "MD5String")
         return f"Indicator of the customer seen: {seen}"
-    return found or f"Falcon {kind}"
+    return found or _KINDS.get(kind) or f"Falcon {kind}"
 
 
 def _period(body: Fields, created: str | None) -> tuple[str | None, str | None]:
@@ -399,19 +401,19 @@ def _entities(body: Fields, evidence: Evidence, *, blocked: bool = False) -> Non
         )
     _edges(body.object("edges"), evidence)
     if (body.text("CloudPlatform", "CloudProvider", "cloud_provider") or "").lower() == "aws":
-        resource = body.text("ResourceId", "resource_id", "Resources")
-        evidence.amazon(
-            resource, account=body.text("AccountId", "account_id"), kind=body.text("ResourceType", "CloudService")
-        )
+        resource, account = body.text("ResourceId", "resource_id", "Resources"), body.text("AccountId", "account_id")
+        kind = body.text("ResourceType", "CloudService") if resource else "Account"
+        evidence.amazon(resource, account=account, kind=kind)
 
 
 def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
-    number = body.text("user_id")  # a SID on Windows, a number elsewhere
+    number = body.text("user_id", "behaviors.user_id")  # a SID on Windows, a number elsewhere
     sid, mail = (
         body.text("UserSid") or (number if is_sid(number) else None),
         body.text("UserPrincipal", "user_principal"),
     )
-    first = evidence.user(body.text("UserName", "user_name"), upn=mail, sid=sid, domain=body.text("LogonDomain"))
+    name = body.text("UserName", "user_name", "behaviors.user_name")
+    first = evidence.user(name, upn=mail, sid=sid, domain=body.text("LogonDomain"))
     first = first or evidence.user(sid)
     for side, role in (("Source", "source"), ("Target", "destination")):
         lower = side.lower()
@@ -428,6 +430,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             addresses=[
                 body.text(f"{side}EndpointIpAddress", f"{side}EndpointAddressIP4", f"{lower}_endpoint_address_ip4")
             ],
+            roles=(role,),  # type: ignore[arg-type]
         )
         evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))  # type: ignore[arg-type]
     evidence.host(body.text("TargetDomainControllerHostName", "target_domain_controller_host_name"))
@@ -449,7 +452,8 @@ _HASHES = (
 
 def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None, *, blocked: bool) -> None:
     status: graph.DetectionStatus = "prevented" if blocked else "detected"
-    scanned = body.text("Type", "type") == "ods"  # a file found on disk by a scan: nothing ran
+    # A file found on disk by a scan, or one that left: nothing ran.
+    scanned = body.text("Type", "type") == "ods" or body.has("ContentSha", "MobileAppsDetails")
     for part in [body, *body.objects("behaviors")[:20]]:
         image = part.text("ImageFileName")
         name = part.text("FileName", "filename", "ContextBaseFileName") or file_name(image)
@@ -471,11 +475,20 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
                 parent_name=part.text("ParentBaseFileName") or file_name(parent_image) or parent.text("filename"),
                 parent_path=parent_image or parent.text("filepath"),
                 parent_pid=part.integer("ParentProcessId", "parent_process_id") or parent.integer("local_process_id"),
-                parent_hashes=[*(parent.text(kind) for kind in ("sha256", "md5")), part.text("parent_sha256")],
+                parent_hashes=[
+                    *(parent.text(kind, f"parent_{kind}") for kind in ("sha256", "md5")),
+                    part.text("parent_sha256"),
+                ],
                 status=status,
             )
         if any(hashes) or scanned:
             evidence.file(name, path, hashes, status=status)
+    for found in body.objects("ScanResults")[:20]:
+        evidence.malware(found.text("ResultName") if found.flag("Detected") else None)
+    for item in body.objects("MobileAppsDetails")[:20]:
+        evidence.file(
+            item.text("AndroidAppLabel", "AppIdentifier"), None, [item.text("ImageFileHash", "AppInstallerHash")]
+        )
     for item in [*body.objects("ExecutablesWritten"), *body.objects("QuarantineFiles", "quarantined_files")][:50]:
         path = item.text("FilePath", "ImageFileName", "filepath", "filename")
         evidence.file(item.text("FileName", "filename"), path, [item.text("SHA256HashData", "sha256")])
@@ -500,7 +513,7 @@ def _network(body: Fields, evidence: Evidence) -> None:
     for item in body.objects("DnsRequests", "dns_requests")[:MAX_CONNECTIONS]:
         evidence.domain(item.text("DomainName", "domain_name"))
     evidence.domain(body.text("DomainName"), body.texts("IP4Records"))
-    evidence.url(body.text("HttpUrl", "Url"))
+    evidence.url(body.text("HttpUrl", "Url", "WebDestination"))
 
 
 def _indicators(body: Fields, evidence: Evidence) -> None:
@@ -514,7 +527,7 @@ def _indicators(body: Fields, evidence: Evidence) -> None:
             evidence.file(hashes=[value])
     for give, paths in (  # of a detection across products (XDR), which names what it saw in lists
         (evidence.host, ("HostNames", "HostNamesList", "host_names", "source_hosts", "destination_hosts")),
-        (evidence.user, ("Users", "EmailAddresses")),
+        (evidence.user, ("Users", "UserNames", "user_names", "EmailAddresses")),
         (evidence.ip, ("IPV4Addresses", "IPV6Addresses", "IPv4", "IPv6", "source_ips", "destination_ips")),
         (evidence.domain, ("DomainNames",)),
     ):

@@ -7,10 +7,14 @@ UserActivityAuditEvent, AuthActivityAuditEvent).
 from typing import Any
 
 from bartizan.extend import Record
-from bartizan.sources import common_security_log
+from bartizan.sources import attack, common_security_log
 from bartizan.sources.fields import Fields
 
 _DETECTION = "DetectionSummaryEvent"
+# Kinds that are detections though their names do not say so.
+_ALSO = frozenset({"incidentsummaryevent", "identityprotectionevent", "customeriocevent", "hashspreadingevent"})
+# Sections of a detection, which LEEF sends as records of their own.
+_SECTIONS = frozenset({"documentsaccessed", "networkaccesses", "scanresults", "quarantinefiles", "executableswritten"})
 # Names of the event stream -> where CEF (or its labels) and LEEF say the same.
 _NAMES = {
     "DetectId": "DetectId,detectId",
@@ -30,7 +34,7 @@ _NAMES = {
     "Severity": "deviceSeverity",
     "SeverityName": "SeverityName,severityName",
     "Tactic": "Tactic,tactic",
-    "Technique": "Technique,technique",
+    "Technique": "Technique,technique,reason",
     "LocalIP": "src,dvc,LocalIP",
     "FalconHostLink": "FalconHostLink,falconHostLink,url",
     "UserId": "suser,usrName,duser",
@@ -49,7 +53,10 @@ def said(record: Record) -> list[Fields]:
 def _event(line: Fields) -> Fields:
     kind = line.text("deviceEventClassId") or ""
     name = line.text("eventId", "name")
-    detected = kind == _DETECTION or "detection" in (line.text("cat") or "").lower()
+    word = (line.text("cat") or "").lower()
+    detected = line.has("DetectId") or any(
+        "detection" in one or one in _ALSO or one in _SECTIONS for one in (kind.lower(), word)
+    )
     body: dict[str, Any] = {**line.data}
     body |= {
         each: value
@@ -57,12 +64,17 @@ def _event(line: Fields) -> Fields:
         if (each not in _OF_AUDIT if detected else each in _OF_AUDIT) and (value := line.raw(each)) is not None
     }
     body.pop("url", None)  # a page of the console
-    if detected and kind != _DETECTION and name is not None:
+    of_tactic = attack.tactic(word) is not None  # as some write the category; the technique is the reason then
+    if of_tactic:
+        body["Tactic"] = line.text("Tactic", "cat")
+    if detected and "event" not in kind.lower() and name is not None:
         body["DetectName"] = name  # LEEF has it as the id of the event
+    elif of_tactic:
+        body["DetectName"] = line.text("Technique", "msg") or name
     return Fields(
         {
             "metadata": {
-                "eventType": _DETECTION if detected else kind,
+                "eventType": (kind if "Event" in kind else _DETECTION) if detected else kind,
                 "eventCreationTime": line.raw("rt", "devTime", "start", "syslogTime"),
             },
             "event": body,

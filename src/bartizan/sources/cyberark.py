@@ -13,9 +13,12 @@ from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
-from bartizan.sources.severity import of_cef
+from bartizan.sources.severity import of_cef, of_hundred
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.times import first_time
 
+_MAX_AUDITS = 50  # of one event of PTA
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _FIRST = "detectionDate deviceCustomDate1 start rt end syslogTime"
 
 
@@ -23,7 +26,10 @@ class CyberArk(Shape):
     name = "cyberark"
     vendor = "CyberArk"
     product = "Privileged Threat Analytics"
-    marks = "auditCode+action+username auditCode+applicationCode+auditType syslog.audit_record+format"
+    marks = (
+        "auditCode+action+username auditCode+applicationCode+auditType syslog.audit_record+format "
+        "type+score+audits.sensorType audit_code+application_code threatProtectionAction+policyName"
+    )
     pattern = re.compile(r"(?:CEF|LEEF):\s?[\d.]{1,3}\|Cyber-?Ark\|")
     sourcetypes = ("cyberark:*",)
     table = "CyberArkEvents"
@@ -40,10 +46,10 @@ class CyberArk(Shape):
         "CloudProvider": "cloudProvider",
         "TenantId": "tenantId",
     }
-    wrappers = ("data", "audits", "events")
+    wrappers = ("data", "events")
     alert = Paths(
         id="EventID externalId",
-        title="name",
+        title="suspicionType name",
         description="msg ExtraData",
         severity="deviceSeverity",
         score="deviceSeverity",
@@ -59,9 +65,20 @@ class CyberArk(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         lines = [line.fields for line in cef.records(record)] or [line.fields for line in leef.records(record)]
-        return lines or [_audit(fields) for fields in objects_of(record, *self.wrappers)]
+        if lines:
+            return lines
+        found = [_audit(fields) for fields in objects_of(record, *self.wrappers)]
+        return [
+            part
+            for fields in found
+            for part in (
+                [fields] if _is_suspicion(fields) else [Fields(one.data) for one in fields.each("audits")] or [fields]
+            )
+        ]
 
     def is_alert(self, fields: Fields) -> bool:
+        if _is_suspicion(fields) or fields.has("threatProtectionAction", "threatDetectionAction"):
+            return True
         return (fields.text("deviceProduct") or "").upper() in ("PTA", "PRIVILEGED THREAT ANALYTICS")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -81,7 +98,11 @@ class CyberArk(Shape):
                 evidence.user(value)
             elif key == "address":
                 evidence.domain(domain(value))
-        evidence.host(fields.text("Hostname"))
+        evidence.host(fields.text("Hostname", "computerName"))
+        evidence.user(fields.text("userName"))
+        evidence.file(fields.text("fileName"), fields.text("filePath"), [fields.text("hash")])
+        for one in fields.objects("audits")[:_MAX_AUDITS] if _is_suspicion(fields) else ():
+            _seen(one, evidence)
         evidence.file(None, fields.text("File"))
         evidence.user(fields.text("account.UserName"))
         for text in fields.texts("account.Address"):
@@ -92,12 +113,44 @@ class CyberArk(Shape):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         alert.product_version = fields.text("deviceVersion")
+        if _is_suspicion(fields):
+            words = _HUMP.sub(" ", fields.text("type") or "")
+            alert.title, alert.detector_id = words[:1] + words[1:].lower(), fields.text("type")
+            alert.provider_alert_id = fields.text("id") or alert.provider_alert_id
+            alert.severity, alert.vendor_severity = of_hundred(fields.number("score")), fields.text("score")
+            alert.first_activity = first_time(fields, "createTime")
+            alert.last_activity = first_time(fields, "lastUpdateTime", "createTime")
+            alert.status = "resolved" if (fields.text("mStatus") or "").upper() in ("CLOSED", "HANDLED") else "new"
+        elif fields.has("threatProtectionAction", "threatDetectionAction"):
+            alert.product = "Endpoint Privilege Manager"
+            alert.title = fields.text("policyName", "threatName", "displayName") or "Threat detected"
+            alert.severity, alert.detector_id = "high", alert.title  # EPM gives none; what it tells is an attack
+            alert.first_activity = first_time(fields, "firstEventDate", "arrivalTime")
+            alert.last_activity = first_time(fields, "lastEventDate", "firstEventDate")
+            act = fields.text("threatProtectionAction") or ""
+            common_security_log.acted(alert, act)
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         if fields.has("deviceVendor"):
             yield from common_security_log.told(fields, self.entities)
         else:
             yield from super().event(fields)
+
+
+def _seen(one: Fields, evidence: Evidence) -> None:
+    evidence.user(one.text("vaultUser"), roles=("source",))
+    evidence.user(one.text("account.accountAsStr", "account.userName"), roles=("destination",))
+    for side, role in (("source", "source"), ("target", "destination")):
+        where = one.object(side)
+        address = where.text("mResolvedAddress.mAddress", "mOriginalAddress")
+        name = where.text("mResolvedAddress.mFqdn", "mResolvedAddress.mHostName")
+        evidence.host(name, addresses=[address])
+        evidence.ip(address, (role,))  # type: ignore[arg-type]
+
+
+def _is_suspicion(fields: Fields) -> bool:
+    """Of PTA's REST API: an event, with the audits that it is made of."""
+    return fields.has("score") and fields.has("audits") and fields.has("type")
 
 
 def _audit(fields: Fields) -> Fields:

@@ -61,12 +61,13 @@ class Cybereason(Shape):
         categories=_CATEGORIES,
         detector="DecisionFeatures primaryRootCauseName decisionFeature malopDetectionType deviceEventClassId @class "
         "malwareDataModel.detectionRule",
-        first="firstTimestamp firstSeen creationTime malopStartTime start rt metadata.timestamp timestamp",
+        first="firstTimestamp firstSeen creationTime malopStartTime malopCreationTime deviceCustomDate1 start rt "
+        "metadata.timestamp timestamp",
         last="lastSeen lastUpdateTime malopLastUpdateTime ModifiedTime rt metadata.timestamp end timestamp",
         updated="lastUpdateTime ModifiedTime modifiedTime metadata.timestamp",
-        status="status investigationStatus deviceFacility",
+        status="investigationStatus managementStatus status malopStatus deviceFacility",
         statuses={"remediated": "resolved", "excluded": "resolved", "onhold": "inProgress", "todo": "new"},
-        url="IncidentLink",
+        url="IncidentLink linkToMalop",
         fold="metadata.malopGuid MalopId guid",
         detection_source="builtInMl",
     )
@@ -159,7 +160,10 @@ def _title(fields: Fields, title: str, kind: str) -> str:
         what = _said(kind.strip(".").removesuffix("Model").removesuffix("Details"))
         return f"{what}: {title}"
     why = fields.text("decisionFeature", "primaryRootCauseName", "malopDetectionType")
-    return f"{title}: {_said(why)}" if why and why not in title else title
+    if why and why not in title:
+        return f"{title}: {_said(why)}"
+    found = fields.text("malopDetectionType", "detectionType", "malopActivityTypes")  # the name is of a file or a user
+    return f"{_said(found)}: {title}" if found and " " not in title else title
 
 
 def _said(word: str) -> str:

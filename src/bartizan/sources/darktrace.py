@@ -69,10 +69,12 @@ class Darktrace(Shape):
         return fields.has("model", "pbid", "aiaScore", "summariser", "alert_name") or super().is_alert(fields)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        watched: set[str | None] = set()
         for device in [*fields.objects("device"), *fields.objects("breachDevices"), *fields.objects("devices")]:
             own = [address(text.partition("/")[0]) for text in (*device.texts("ip"), *device.texts("ips.ip"))]
             name = device.text("hostname", "devicelabel", "identifier")
             evidence.host(name, addresses=own, os=device.text("os"))
+            watched.update(own)
             for text in own:
                 evidence.ip(text, ("source",))
             for credential in device.texts("credentials.credential"):
@@ -83,7 +85,8 @@ class Darktrace(Shape):
                 _shown(match, evidence)
         told = list(islice(_told(fields), _MAX_EVENTS))
         for value in islice((value for item in told for value in item.objects("values")), _MAX_VALUES):
-            evidence.ip((value.text("ip") or "").partition("/")[0], ("destination",))
+            seen = address((value.text("ip") or "").partition("/")[0])
+            evidence.ip(seen, () if seen in watched else ("destination",))
             if value.has("did"):  # a device that it watches, by its own number
                 evidence.host(value.text("hostname"), addresses=[value.text("ip")])
             else:

@@ -6,10 +6,12 @@ Source: Duo Admin API, "Authentication Logs" (v1 and v2), "Administrator Logs", 
 "Trust Monitor".
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
+from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.shape import Paths, Shape
@@ -41,6 +43,18 @@ _CODES: Mapping[str, int] = {
     "anonymous_ip": Code.BLOCKED,
     "user_not_in_permitted_group": Code.NOT_ASSIGNED,
     "error": Code.FAILED,
+}
+# Names of the JSON -> where DuoLogSync and other tools that write CEF say the same.
+_CEF = {
+    "txid": "txid,externalId",
+    "event_type": "deviceEventClassId",
+    "user.name": "duser,suser,usrName",
+    "result": "outcome,result,act",
+    "reason": "reason",
+    "factor": "factor,Factor,authentication_factor",
+    "application.name": "integration,application,Application,sproc,app",
+    "access_device.ip": "src,ip",
+    "timestamp": "rt,devTime,start,syslogTime",
 }
 _BY_POLICY = frozenset({Code.BLOCKED, Code.WRONG_DEVICE, Code.NOT_ASSIGNED})
 _WITHOUT_FACTOR = frozenset(
@@ -74,13 +88,15 @@ class Duo(Shape):
         "isotimestamp+eventtype isotimestamp+factor+ip action+description+isotimestamp surfaced_auth+sekey "
         "surfaced_timestamp+explanations surfaced_timestamp+sekey event_type=authentication+auth_device "
         "action.name+actor+akey p_log_type=duo.* context+credits+phone adminaction+isotimestamp activity_id+akey "
-        "txid+auth_device+user"
+        "txid+auth_device+user response.authlogs"
     )
+    pattern = re.compile(common_security_log.BEGINS + r"(?:Cisco\|Duo|Duo Security\|)", re.IGNORECASE)
     sourcetypes = ("cisco:duo:*", "duo:*", "duo")
     table = "DuoEvents"
     also_events = True
     wrappers = ("authlogs", "response", "events", "items")
     columns = {
+        "Timestamp": "time timestamp isotimestamp surfaced_timestamp ts",
         "EventId": "txid activity_id telephony_id sekey",
         "EventType": "action.name action event_type eventtype context",
         "Outcome": "result outcome.result",
@@ -107,9 +123,11 @@ class Duo(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
+        if lines := common_security_log.lines(record, _CEF):
+            yield from lines
+            return
         for fields in objects_of(record, *self.wrappers):
-            inner = fields.object("authlogs", "items")
-            yield inner or fields
+            yield from fields.each("authlogs") or fields.each("items") or fields.each("events") or [fields]
 
     def is_alert(self, fields: Fields) -> bool:
         return _verdict(fields) is not None
@@ -151,7 +169,10 @@ class Duo(Shape):
             evidence = Evidence()
             self.entities(auth, evidence)
             yield from sign_in(_said(auth), evidence.observed)
-        yield from super().event(fields)
+        if fields.has("deviceVendor"):
+            yield from common_security_log.told(fields, self.entities)
+        else:
+            yield from super().event(fields)
 
 
 def _verdict(fields: Fields) -> str | None:

@@ -3,13 +3,21 @@
 Each is known by the keys that it alone sets. What it holds is the record as the vendor wrote it.
 Source: Amazon SNS, "Message and JSON formats"; Amazon SQS, Lambda event; EventBridge, "Events"; CloudWatch Logs,
 "Subscription filters"; CloudEvents 1.0, JSON format; Elasticsearch, "Search API"; Graylog, GELF 1.1; rsyslog,
-"Properties"; syslog-ng, "Macros"; Kafka Connect, HTTP and S3 sinks.
+"Properties"; syslog-ng, "Macros"; Kafka Connect, HTTP and S3 sinks; Google Pub/Sub, "PubsubMessage", "Push
+subscriptions"; AWS Lambda, events of Kinesis, Firehose and CloudWatch Logs; Amazon Data Firehose, "HTTP endpoint
+delivery".
 """
 
+import binascii
+import zlib
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
 MAX_HELD = 1_000  # records of one envelope
+MAX_DECODED_BYTES = 8_388_608  # of what is in Base64, unpacked
+_PACKED = frozenset({"message", "data", "data_base64", "records", "Records", "awslogs"})  # keys above such texts
+_GZIP = b"\x1f\x8b"
 
 # A key that hardly anything else has -> all keys of the envelope, and what takes the record out of it.
 _ENVELOPES: dict[str, tuple[frozenset[str], Callable[[dict[str, Any]], Any]]] = {
@@ -27,10 +35,35 @@ _ENVELOPES: dict[str, tuple[frozenset[str], Callable[[dict[str, Any]], Any]]] = 
     "PROGRAM": (frozenset({"MESSAGE", "HOST"}), lambda data: data["MESSAGE"]),
     "__REALTIME_TIMESTAMP": (frozenset({"MESSAGE", "_HOSTNAME"}), lambda data: data["MESSAGE"]),
     "partition": (frozenset({"topic", "offset", "value"}), lambda data: data["value"]),
+    "subscription": (frozenset({"message"}), lambda data: _of_pushed(data["message"])),
+    "publishTime": (frozenset({"data"}), lambda data: _decoded(data["data"])),
+    "publish_time": (frozenset({"data"}), lambda data: _decoded(data["data"])),
+    "deliveryStreamArn": (frozenset({"records"}), lambda data: _all(data["records"], "data")),
+    "records": (frozenset({"requestId", "timestamp"}), lambda data: _all(data["records"], "data")),
+    "data_base64": (frozenset({"specversion", "type", "source"}), lambda data: _decoded(data["data_base64"])),
     "source_type": (frozenset({"message", "timestamp", "appname"}), lambda data: data["message"]),
 }
 _MARKS = frozenset(_ENVELOPES)
 _QUEUE = frozenset({"messageId", "receiptHandle", "body"})
+# Of a webhook: what tells of which kind the object is that it holds, and what else may stand beside that.
+_TOLD = ("event_type", "eventType", "event_name", "eventName", "event", "topic")
+_BESIDE = frozenset(
+    (
+        *_TOLD,
+        "timestamp",
+        "created_at",
+        "createdAt",
+        "time",
+        "version",
+        "id",
+        "event_id",
+        "eventId",
+        "webhook_id",
+        "type",
+    )
+)
+_HELD = ("data", "payload")
+_MIN_KEYS = 3  # of an object that may be a record
 _LONE = "body"  # of an automation's HTTP request, where nothing stands beside it
 
 
@@ -44,10 +77,16 @@ def inside(data: dict[str, Any]) -> Any:
             and all(isinstance(one, dict) and one.keys() >= _QUEUE for one in records)
         ):
             return _each(records, "body")
+        if isinstance(records, list) and isinstance(_of(records[0] if records else None, "kinesis"), dict):
+            return _all([_of(one, "kinesis") for one in records], "data")
+        if isinstance(logs := data.get("awslogs"), dict):
+            return _decoded(logs.get("data"))
+        if isinstance(pushed := data.get("message"), dict) and "messageId" in pushed:
+            return _of_pushed(pushed)
         held = data.get(_LONE)
         return held if isinstance(held, dict | str) else None
     if _MARKS.isdisjoint(data):
-        return None
+        return _of_hook(data)
     for mark, (needed, take) in _ENVELOPES.items():
         if mark in data and needed <= data.keys():
             held = take(data)
@@ -57,7 +96,54 @@ def inside(data: dict[str, Any]) -> Any:
 
 def _of_partner(data: dict[str, Any]) -> Any:
     """Of EventBridge: what a partner put on the bus; events of AWS itself are read with what stands around them."""
-    return None if str(data["source"]).startswith("aws.") else data["detail"]
+    source = str(data["source"])
+    return data["detail"] if source.startswith("aws.partner/") or not source.startswith("aws.") else None
+
+
+def packs(data: Any) -> bool:
+    """Whether an envelope holds what its own text does not show, in Base64."""
+    held = inside(data) if isinstance(data, dict) else None
+    first = held[0] if isinstance(held, list) else held
+    return isinstance(first, str) and not _PACKED.isdisjoint(data)
+
+
+def _of_hook(data: dict[str, Any]) -> dict[str, Any] | None:
+    """Of {"event_type": "alert.created", "data": {...}}: the object."""
+    for name in _HELD:
+        held = data.get(name)
+        if isinstance(held, dict) and len(held) >= _MIN_KEYS and any(isinstance(data.get(key), str) for key in _TOLD):
+            return held if data.keys() - {name} <= _BESIDE else None
+    return None
+
+
+def _of_pushed(message: Any) -> Any:
+    """Of Pub/Sub: the data of a message, in Base64 or, of a push that is unwrapped, as it is."""
+    data = _of(message, "data")
+    return (_decoded(data) or data) if isinstance(data, str) else data
+
+
+def _decoded(text: Any) -> str | None:
+    """The text that is in Base64, also packed by gzip; None of anything else, and of what is larger than the bound."""
+    if not isinstance(text, str) or not text or len(text) > MAX_DECODED_BYTES * 4 // 3:
+        return None
+    try:
+        data = b64decode(text, validate=True)
+        if data.startswith(_GZIP):
+            unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            data = unpacking.decompress(data, MAX_DECODED_BYTES)
+            if unpacking.unconsumed_tail:
+                return None
+        return data.decode().strip() or None
+    except (binascii.Error, zlib.error, ValueError):
+        return None
+
+
+def _all(items: Any, key: str) -> list[Any] | None:
+    """What stands in Base64 under the key of each; None where one holds no such text."""
+    if not isinstance(items, list) or not 0 < len(items) <= MAX_HELD:
+        return None
+    found = [_decoded(_of(item, key)) for item in items]
+    return found if all(found) else None
 
 
 def _of(data: Any, key: str) -> Any:

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import common_security_log
+from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, inner_json, objects_of
-from bartizan.sources.severity import of_cef
+from bartizan.sources.severity import of_cef, of_word
 from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {
@@ -34,6 +35,8 @@ _CATEGORIES = {
     "detection_category_network_intrusion": "Exploit",
     "detection_category_vulnerability": "Exploit",
 }
+
+_REASONS = {"TRUE_POSITIVE": "truePositive", "FALSE_POSITIVE": "falsePositive"}
 
 # The names of the JSON -> where the exports as CEF and LEEF say the same.
 _CEF = {
@@ -59,6 +62,7 @@ _CEF = {
     "target_port": "targetPort,dpt",
     "protocol": "protocol,proto",
 }
+_KEY = re.compile(r"(?:HK(?:LM|CU|U|CR|CC)|HKEY_[A-Z_]+)\\", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -68,11 +72,12 @@ class Eset(Shape):
     product = "PROTECT"
     marks = (
         "event_type=*_event+source_uuid+occured event_type+source_uuid+occured+severity "
-        "source_uuid+eialarmid severityLevel+occurTime+category"
+        "source_uuid+eialarmid severityLevel+occurTime+category "
+        "severity=INCIDENT_SEVERITY_*+createTime"
     )
     sourcetypes = ("eset", "eset:*")
     table = "EsetEvents"
-    wrappers = ("detections",)
+    wrappers = ("detections", "incidents")
     columns = {"GroupName": "group_name", "EventKind": "event_type"}
     alert = Paths(
         id="eialarmid+source_uuid detection_uuid uuid",
@@ -85,7 +90,7 @@ class Eset(Shape):
         score="deviceSeverity",
         scale=of_cef,
         detector="rule_name rulename rule_id threat_name event typeName action",
-        first="occured occurred occurTime",
+        first="occured occurred occurTime createTime",
         threat="threat_name",
         family="threat_type",
         url="eiconsolelink",
@@ -103,6 +108,8 @@ class Eset(Shape):
         return found
 
     def is_alert(self, fields: Fields) -> bool:
+        if _is_incident(fields):
+            return True
         return fields.has("event_type", "severityLevel") and fields.has(
             "occured", "occurred", "source_uuid", "occurTime"
         )
@@ -122,13 +129,19 @@ class Eset(Shape):
         hashes = [fields.text("hash", "sha1", "objectHashSha1")]
         target = fields.text("target")
         connect = fields.has("severityLevel")  # its hash is the object's, which stands apart from the process
-        operated = "hips" in (fields.text("event_type") or "").lower()
+        kind = (fields.text("event_type") or "").lower()
+        operated = "hips" in kind
+        if operated and target is not None and _KEY.match(target):
+            evidence.registry(target)
+            target = None
+        connect = connect or ("blockedfiles" in kind and path is not None)  # the hash is the file's there
         evidence.process(
             fields.text("command_line"),
-            path=fields.text("processname", "process_name", "context.process.path") or (target if operated else None),
+            path=fields.text("processname", "process_name", "context.process.path")
+            or ((target or fields.text("application")) if operated else None),
             hashes=hashes if not connect else (),
             user=who,
-            parent_path=fields.text("application") if operated else None,
+            parent_path=fields.text("application") if operated and target else None,
         )
         evidence.file(None, path, hashes)
         evidence.url(uri if "://" in uri and not path else None)
@@ -146,8 +159,22 @@ class Eset(Shape):
         evidence.malware(fields.text("threat_name"), fields.text("threat_type"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if _is_incident(fields):
+            alert.severity = of_word(fields.text("severity"))
+            alert.vendor_category = "incident"
+            state = (fields.text("status") or "").upper()
+            alert.status = "resolved" if "CLOSED" in state else "inProgress" if "PROGRESS" in state else "new"
+            reason = (fields.text("resolveReason") or "").upper()
+            alert.classification = next((ours for word, ours in _REASONS.items() if word in reason), None)
+        if alert.title.lower() == "blocked by admin" or alert.title == "BlockedFiles_Event":
+            alert.title = f"Blocked file: {file_name(fields.text('object_uri'))}"
         if fields.flag("threat_handled", "handled") is True:
             alert.tags = [*alert.tags, "handled"]
+
+
+def _is_incident(fields: Fields) -> bool:
+    """Of ESET Connect: what Inspect has put together."""
+    return (fields.text("severity") or "").startswith("INCIDENT_SEVERITY") and fields.has("createTime")
 
 
 def _talked(said: Fields, evidence: Evidence) -> None:

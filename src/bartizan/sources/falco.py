@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, leftover, severity
+from bartizan.sources import attack, leftover, severity, syslog
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, unread
@@ -81,7 +81,8 @@ class Falco(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record)
         if not found and (line := text_output(record.text)) is not None:
-            found = [line]
+            header = syslog.read(record.text[:10_000])
+            found = [line.also({"time": header.time, "hostname": header.host})]
         if not found:
             yield from unread(record, "FalcoEvents")
         for fields in found:
@@ -193,6 +194,10 @@ def _cloud(seen: Fields, evidence: Evidence) -> None:
     evidence.amazon(seen.text("ct.user.arn"), account=account, kind="IAMIdentity")
     evidence.amazon(None, name=seen.text("ct.request.bucketname", "s3.bucket"), kind="S3Bucket", account=None)
     evidence.amazon(None, name=seen.text("lambda_name", "ct.request.functionname"), kind="Lambda")
+    if seen.has("ka.req.pod.containers.image", "ka.req.pod.name"):
+        asked = evidence.pod(seen.text("ka.resp.name", "ka.req.pod.name"), seen.text("ka.target.namespace"))
+        for image in seen.texts("ka.req.pod.containers.image")[:20]:
+            evidence.container(None, None, image, pod=asked)
     name, kind = seen.text("ka.target.name"), seen.text("ka.target.resource")
     if name is not None and kind == "secrets":
         evidence.observe("resource", name)

@@ -60,6 +60,7 @@ class FortiGate(Firewall):
     name = "fortinet_fortigate"
     vendor = "Fortinet"
     product = "FortiGate"
+    marks = "devid+logid+subtype devname+logid+type devid+eventtime+subtype+type"
     pattern = re.compile(
         r"\bdevname=.{0,200}?\blogid=\"?\d{8,10}\"?|\blogid=\"?\d{8,10}\"?[ ,].{0,60}?\btype="
         r"|\bvd=\"?\w+\"?[ ,].{0,200}?\b(?:logdesc|eventtime)=|\|Fortigate\||Fortinet\|FortiGate"
@@ -124,5 +125,7 @@ class FortiGate(Firewall):
         if not fields.has("attack", "virus", "botnetdomain", "botnetip", "msg", "name"):
             what = fields.text("fname", "filtertype", "act")
             alert.title = f"FortiGate {fields.text('subtype')}: {what}"
+        elif not fields.has("attack", "virus") and (where := fields.text(*_CALLBACKS)) is not None:
+            alert.title = f"Contact with a botnet: {where}"
         if fields.has(*_CALLBACKS) or (fields.text("eventtype") or "").lower() == "botnet":
             alert.category, alert.categories = "CommandAndControl", ["CommandAndControl"]

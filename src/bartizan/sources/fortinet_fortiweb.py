@@ -11,6 +11,7 @@ from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
 _WORDS: dict[str, Severity] = {"notice": "low", "alert": "medium", "information": "informational"}
@@ -51,6 +52,8 @@ class FortiWeb(Firewall):
         title="main_type subcat sub_type msg type",
         description="msg",
         severity="severity severity_level pri",
+        score="deviceSeverity",
+        scale=of_cef,
         words=_WORDS,
         category="Exploit",
         vendor_category="main_type subcat subtype type",
@@ -65,6 +68,9 @@ class FortiWeb(Firewall):
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None:
             fields.data["eventtime"] = f"{day}T{clock}"
+        kind, colon, what = (fields.text("name") or "").partition(":")  # of CEF: "attack:Signature Detection"
+        if colon and not fields.has("type"):
+            fields.data |= {"type": kind, "main_type": what, "log_id": fields.text("deviceEventClassId")}
         return fields
 
     def is_alert(self, fields: Fields) -> bool:

@@ -1,5 +1,8 @@
 """Google Cloud audit logs: rows of GCPAuditLogs; sign-ins and warnings of Google accounts that pass here besides.
 
+Entries of other logs come by the same way: of networks, names, load balancers. What Cloud IDS finds and what Cloud
+Armor denies as an attack are alerts.
+
 Source: Google Cloud, "AuditLog", "LogEntry", "Push subscriptions", "Google Workspace audit logs"; Google Kubernetes
 Engine, "Audit logging information"; Microsoft Sentinel, table GCPAuditLogs.
 """
@@ -12,6 +15,7 @@ from typing import NamedTuple
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import entities as names
+from bartizan.sources import gcp_logs
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_INNER_JSON_CHARS, Fields, inner_json, objects_of
 from bartizan.sources.generic import guess_event, unread
@@ -97,6 +101,8 @@ class GcpAudit(Shape):
         found = False
         for fields in self.read(record):
             found = True
+            if (shape := gcp_logs.reader(fields)) is not None:
+                yield shape.made(record, fields)
             for seen in _workspace(fields):
                 if (said := verdict(seen)) is not None:
                     yield alert(record, seen, said, vendor=self.vendor, product="Google Workspace")
@@ -108,7 +114,9 @@ class GcpAudit(Shape):
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         payload, evidence = fields.object("protoPayload"), Evidence()
         if not payload:
-            yield guess_event(fields, self.table)
+            yield (
+                gcp_logs.row(fields, self.table, _COLUMNS) if fields.has("logName") else guess_event(fields, self.table)
+            )
             return
         self.entities(fields, evidence)
         at = first_time(fields, "timestamp", "receiveTimestamp", "p_event_time") or first_time(payload, "timestamp")

@@ -10,7 +10,7 @@ from typing import Any
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, leef, syslog
+from bartizan.sources import cef, envelopes, leef, syslog
 from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -24,7 +24,7 @@ _TIME = (
     "@timestamp", "timestamp", "time", "event.created", "eventTime", "event_time", "_time", "ts", "datetime", "date",
     "TimeGenerated", "CreationTime", "createdDateTime", "createdAt", "created_at", "created", "published",
     "detection_timestamp", "occurred_at", "startTime", "start_time", "p_event_time", "UTCTimestamp", "receivedAt",
-    "date_create",
+    "date_create", "create_time",
 )  # fmt: skip
 _HOST = (
     "host.name", "host.hostname", "hostname", "host", "computer_name", "computerName", "computer", "deviceName",
@@ -146,10 +146,13 @@ def unread(record: Record, table: str) -> Iterator[Alert | Event | GraphObject]:
     """A record in which a source finds nothing of its own form: what it says in CEF or LEEF, as products that ship JSON
     do as well where a collector asks for it; else the line as an event of the table.
     """
-    if "CEF:" in record.text and cef.records(record):
+    packed = envelopes.packs(record.data)
+    if ("CEF:" in record.text or packed) and cef.records(record):
         yield from SOURCES["cef_generic"].normalise(record)
-    elif "LEEF:" in record.text and leef.records(record):
+    elif ("LEEF:" in record.text or packed) and leef.records(record):
         yield from SOURCES["leef_generic"].normalise(record)
+    elif isinstance(record.data, dict):
+        yield guess_event(Fields(record.data), table)
     else:
         yield line_event(record.text, table)
 

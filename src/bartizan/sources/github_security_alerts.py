@@ -27,7 +27,8 @@ class GitHubSecurityAlerts(Shape):
         "security_advisory+action alert+repository+action event+alert.html_url+action+repository "
         "event=*_alert+alert+action security_vulnerability+security_advisory secret_type+html_url+state "
         "rule+most_recent_instance securityVulnerability+securityAdvisory dependency.package+security_advisory "
-        "alert.external_identifier+action+event alert.secret_type+action+repository alert+action+event"
+        "alert.external_identifier+action+event alert.secret_type+action+repository alert+action+event "
+        "repository_advisory+action+repository"
     )
     sourcetypes = (
         "github:*:security*", "github:code_scanning:*", "github:dependabot:*", "github:secret_scanning:*",

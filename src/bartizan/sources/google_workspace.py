@@ -45,7 +45,8 @@ class GoogleWorkspace(Shape):
     marks = (
         "actor+id.applicationName kind=*reports#activity+id id.applicationName+events id.uniqueQualifier "
         "actor+id+ipAddress+parameters actor+id+name+parameters alertId+customerId+source+type "
-        "customerId+alertId+data p_log_type=gsuite.* actor.email+id.applicationName+name"
+        "customerId+alertId+data alertId+type+source+data alertId+data.@type p_log_type=gsuite.* "
+        "actor.email+id.applicationName+name"
     )
     sourcetypes = ("gws:*", "google:workspace:*", "gapps:*", "google:gsuite:*")
     table = "GoogleWorkspaceEvents"
@@ -107,6 +108,8 @@ class GoogleWorkspace(Shape):
         words = f"{fields.text('type')} {fields.text('source')}".lower()
         alert.category = next((ours for part, ours in _CATEGORIES.items() if part in words), alert.category)
         alert.categories = [alert.category or "SuspiciousActivity"]
+        if alert.severity == "unknown":  # an answer without metadata
+            alert.severity = "high" if "government" in words else "medium"
         if fields.flag("deleted") is True:
             alert.status = "resolved"
         if "rule" in words or fields.has("data.ruleViolationInfo"):

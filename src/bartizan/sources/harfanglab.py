@@ -20,7 +20,7 @@ class HarfangLab(Shape):
         "@event_create_date+agent agent.agentid+event_data agent.agentid+rule_name agent.agentid "
         "log_type=alert+agent log_type=threat+agents impacted_users+agents+rules "
         "log_name+source_name+event_id+computer_name+event_data "
-        "agents.security_event_count @event_create_date+alert_type+alert_subtype "
+        "rule_name+alert_type+agent agents.security_event_count @event_create_date+alert_type+alert_subtype "
         "alert_type+alert_subtype+confidence_int rule_level+agent+alert_time alert_unique_id+rule_name "
         "process_unique_id+groups+tenant"
     )

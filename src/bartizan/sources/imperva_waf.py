@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, common_security_log
+from bartizan.sources import common_security_log
 from bartizan.sources.entities import addresses_in, domain
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
@@ -27,7 +27,7 @@ class Imperva(Shape):
     name = "imperva_waf"
     vendor = "Imperva"
     product = "Cloud WAF"
-    pattern = re.compile(r"CEF:\s?\d{1,2}\|(?:Incapsula|Imperva[^|]{0,40})\|")
+    pattern = re.compile(common_security_log.BEGINS + r"(?:Incapsula|Imperva[^|]{0,40})\|")
     sourcetypes = ("imperva:*", "incapsula:*")
     alert = Paths(
         id="fileId deviceExternalId+start externalId",
@@ -46,7 +46,8 @@ class Imperva(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        return [event.fields for event in cef.records(record)]
+        """Of LEEF the event's id is what CEF has as its name."""
+        return common_security_log.lines(record, {"name": "name,eventId", "deviceSeverity": "deviceSeverity,sev"})
 
     def is_alert(self, fields: Fields) -> bool:
         """Requests that broke no rule are logged under the name "Normal", what SecureSphere does itself as such."""
@@ -91,6 +92,8 @@ class Imperva(Shape):
         elif "ddos" in kind:
             alert.category = "Impact"
             alert.categories = ["Impact"]
+        if not fields.has("deviceSeverity"):  # as in LEEF
+            alert.severity = "medium"
         act = (fields.text("act") or "").upper()
         stopped = act.startswith(("REQ_BLOCKED", "REQ_BAD", "REQ_DOMAIN_BLACKLISTED", "REQ_DENIED"))
         common_security_log.acted(alert, "blocked" if stopped else act.replace("_", " "))

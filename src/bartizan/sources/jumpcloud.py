@@ -34,7 +34,7 @@ class JumpCloud(Shape):
     marks = (
         "initiated_by+event_type+service+success initiated_by+event_type+organization "
         "service+organization+client_ip+event_type initiated_by+success+service "
-        "service+organization+event_type+timestamp"
+        "service+organization+event_type+timestamp service=systems+event_type+system"
     )
     sourcetypes = ("jumpcloud", "jumpcloud:*")
     table = "JumpCloudEvents"

@@ -28,7 +28,7 @@ class Lacework(Shape):
     product = "Cloud Security"
     marks = (
         "alertId+alertInfo alertName+alertType+alertInfo event_id+event_title+event_type+event_severity "
-        "alertId+alertType+severity derivedFields+alertType"
+        "alertId+alertType+severity derivedFields+alertType EVENT_ID+EVENT_NAME+EVENT_TYPE+SUMMARY"
     )
     sourcetypes = ("lacework", "lacework:*")
     table = "LaceworkEvents"
@@ -36,28 +36,28 @@ class Lacework(Shape):
     wrappers = ("data",)
     alert = Paths(
         id="alertId event_id",
-        title="alertName event_title alertType",
-        description="alertInfo.description alertInfo.subject event_description",
+        title="alertName event_title EVENT_NAME alertType",
+        description="alertInfo.description alertInfo.subject event_description SUMMARY",
         severity="severity event_severity",
         words={"1": "high", "2": "high", "3": "medium", "4": "low", "5": "informational"},
         vendor_category="derivedFields.sub_category derivedFields.category alertType event_type",
         categories={"compliance": "Misconfiguration", "vulnerability": "Vulnerability"},
         detector="policyId alertType",
-        first="startTime start_time event_timestamp minute",
+        first="startTime start_time event_timestamp minute START_TIME",
         last="endTime end_time",
         updated="lastUserUpdatedTime",
         status="status",
-        url="alertInfo.url event_link url",
+        url="alertInfo.url event_link LINK url",
         fold="alertInfo.subject",
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in super().read(record):
-            at = _MINUTES.fullmatch(fields.text("event_timestamp") or "")
+            at = _MINUTES.fullmatch(fields.text("event_timestamp", "START_TIME") or "")
             yield fields if at is None else fields.also({"minute": f"{at[1]}:00{at[2]}"})
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        paths = ("alertInfo.description", "alertInfo.subject", "event_description")
+        paths = ("alertInfo.description", "alertInfo.subject", "event_description", "SUMMARY")
         text = " ".join(part[:_MAX_TEXT] for path in paths for part in fields.texts(path))
         facts = " ".join(fields.texts("alertInfo.supportingFacts.subElements.supportingFactText"))[:_MAX_TEXT]
         for match in _USER.finditer(text):

@@ -19,8 +19,8 @@ MAX_PREFIX_CHARS = 2_048
 _MAX_FORMAT_CHARS = 80
 
 _HEADER = ("deviceVendor", "deviceProduct", "deviceVersion", "eventId")
-_START = re.compile(r"LEEF:\s?([12])(?:\.\d)?\|", re.ASCII)
-_RECORD = re.compile(r"\n(?=[^\n]{0,512}LEEF:\s?[12](?:\.\d)?\|)", re.ASCII)
+_START = re.compile(r"LEEF:\s?([012])(?:\.\d)?\|", re.ASCII)
+_RECORD = re.compile(r"\n(?=[^\n]{0,512}LEEF:\s?[012](?:\.\d)?\|)", re.ASCII)
 # Predefined attributes -> the keys of CEF that say the same, by which they can be read as well.
 _CEF = {
     "srcPort": "spt", "dstPort": "dpt", "usrName": "suser", "srcMAC": "smac", "dstMAC": "dmac", "domain": "sntdom",

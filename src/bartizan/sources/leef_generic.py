@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
+from bartizan.model.alert import Alert
 from bartizan.sources import leef
 from bartizan.sources.common_security_log import Device
 from bartizan.sources.evidence import Evidence
@@ -27,6 +28,7 @@ _USERS = (
     "src_user",
     "dst_user",
 )
+_SPOKEN = re.compile(r"[A-Za-z]{3,}(?:::?| )[A-Za-z]{2,}")  # an id in words
 _HOSTS = ("sender", "identHostName", "identNetBios", "devname", "hostname", "vSrcName", "DstHost", "SrcHost")
 _DOMAINS = ("dstname", "dst_host", "domainName", "rcptDomain", "host")
 
@@ -35,7 +37,7 @@ class LeefGeneric(Device):
     name = "leef_generic"
     vendor = "Unknown"
     product = "LEEF device"
-    pattern = re.compile(r"LEEF:\s?[12](?:\.\d)?\|")
+    pattern = re.compile(r"LEEF:\s?[012](?:\.\d)?\|")
     sourcetypes = ("leef", "leef:*")
     alert = Paths(
         title="name eventName EventMessage Action cat eventId",
@@ -53,6 +55,12 @@ class LeefGeneric(Device):
 
     def read(self, record: Record) -> Iterable[Fields]:
         return [event.fields for event in leef.records(record)]
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
+        event = fields.text("eventId") or ""
+        if alert.title == fields.text("cat") and _SPOKEN.search(event) is not None:  # says more than its category
+            alert.title = event
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)

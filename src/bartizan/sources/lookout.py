@@ -28,22 +28,23 @@ class Lookout(Shape):
     product = "Mobile Endpoint Security"
     marks = (
         "threat.classifications+target enterprise_guid+type threat+target+change_type "
-        "target.guid+actor.guid change_type+device+type=device changeType+details+actor.type+target.type"
+        "target.guid+actor.guid change_type+device+type=device changeType+details+actor.type+target.type "
+        "threat+device+change_type"
     )
     sourcetypes = ("lookout", "lookout:*")
     table = "LookoutEvents"
     columns = {"DeviceGuid": "target.guid actor.guid device.guid", "ChangeType": "change_type"}
     wrappers = ("events",)
     alert = Paths(
-        id="threat.guid id",
+        id="threat.guid details.id id",
         title="threat.classifications threat.type details.classifications details.type type",
         severity="threat.severity details.severity device.security_status",
         words=_WORDS,
         vendor_category="threat.type details.type type",
         categories=_CATEGORIES,
         detector="threat.type details.type type",
-        first="created_time event_time",
-        status="threat.status details.state",
+        first="created_time event_time eventTime",
+        status="threat.status details.state details.status changeType change_type",
         threat="threat.classifications details.classifications",
         fold="actor.guid threat.details.package_name threat.details.url",
     )

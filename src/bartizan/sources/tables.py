@@ -130,6 +130,9 @@ _READERS: dict[str, Callable[..., Any]] = {
 }
 
 
+_OBJECTS = ("json ", "dynamic ")  # columns that hold an object as it came
+
+
 def _encoded(value: Any) -> bytes | None:
     """None of nothing."""
     return None if value is None or value in ("", [], {}) else msgspec.json.encode(clean(inner_json(value), _MAX_DEPTH))
@@ -176,6 +179,7 @@ def row_event(
     """A row of `spec`'s columns and of `more`, and what they leave of the object under the vendor's names."""
     read = {name: _read(fields, words) for name, words in spec.items()}
     row = {name: value for name, (value, _) in read.items()}
+    leftover.observe({name: row[name] for name, words in spec.items() if words.startswith(_OBJECTS)}, evidence)
     shown = {path.lower() for _, path in read.values()}
     return event(table, at, row | more, evidence, fields.rest(frozenset(shown)))
 
