@@ -10,7 +10,7 @@ from typing import Any
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import pairs
+from bartizan.sources import common_security_log, pairs
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of, opened
@@ -113,6 +113,7 @@ class Mimecast(Shape):
         alert.categories = [alert.category]
         held = any((fields.text(path) or "").lower() in _HELD for path in ("action", "Act", "actions", "threatState"))
         alert.severity = "low" if held else "high" if alert.category == "Malware" else "medium"
+        common_security_log.acted(alert, "blocked" if held else None)
         alert.title = f"{(kind or 'mail').capitalize()}: {alert.title}"
 
 

@@ -48,7 +48,8 @@ class Orca(Shape):
         "asset_unique_id+alert_id state.orca_score+asset_unique_id asset_unique_id+type+details "
         "state.alert_id+type_key orca_score+alert_id asset_unique_id+cloud_provider+category "
         "cloud_provider+alert_id+type_string asset_unique_id+asset_vendor_id "
-        "asset_unique_id+data.AlertId+data.OrcaScore data.AlertId+data.OrcaScore+data.AlertType alert.alert_id+alert.state alert_id+orca_score+asset"
+        "asset_unique_id+data.AlertId+data.OrcaScore "
+        "data.AlertId+data.OrcaScore+data.AlertType alert.alert_id+alert.state alert_id+orca_score+asset"
     )
     sourcetypes = ("orca", "orca:*", "orca_security*")
     table = "OrcaEvents"
