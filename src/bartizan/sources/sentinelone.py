@@ -86,7 +86,8 @@ class SentinelOne(Source):
         "ruleInfo+alertInfo agentUpdatedVersion+activityType sourceProcessInfo+alertInfo "
         "accountName+activityUuid agentId+threatName+siteId agentId+siteId+accountId+createdAt "
         "fileContentHash+agentId detectionSource.product+attackSurfaces meta.event.name+agent.uuid "
-        "event.type+agent.uuid+site.id endpoint.name+event.type+src.process.cmdline dataSource.name=SentinelOne+event.type"
+        "event.type+agent.uuid+site.id endpoint.name+event.type+src.process.cmdline "
+        "dataSource.name=SentinelOne+event.type"
     )
     pattern = re.compile(r"CEF:\d\|SentinelOne\|")
     sourcetypes = ("sentinelone:*", "sentinelone", "sentinelone:channel:*")

@@ -141,7 +141,6 @@ def _resource(one: Fields, evidence: Evidence) -> None:
     kind, name = (one.text("type", "nativeType") or "").lower(), one.text("name")
     full = one.text("providerUniqueId", "providerId", "externalId")
     cloud = (one.text("cloudPlatform", "subscription.cloudProvider", "cloudProvider") or "").upper()
-    account = one.text("subscription.externalId", "subscriptionExternalId")
     if kind in _PEOPLE:
         evidence.user(name)
     elif kind in _ACCOUNTS:
@@ -157,13 +156,23 @@ def _resource(one: Fields, evidence: Evidence) -> None:
         evidence.host(host if port.isdigit() else name, os=one.text("operatingSystem"))
         for text in one.texts("ipAddresses"):
             evidence.ip(text)
-    elif cloud == "AZURE" or (full or "").startswith("/subscriptions/"):
+        if cloud and full is not None:
+            _in_cloud(cloud, one, evidence)
+    else:
+        _in_cloud(cloud, one, evidence)
+    evidence.domain(name)
+
+
+def _in_cloud(cloud: str, one: Fields, evidence: Evidence) -> None:
+    kind, name = (one.text("type", "nativeType") or "").lower(), one.text("name")
+    full = one.text("providerUniqueId", "providerId", "externalId")
+    account = one.text("subscription.externalId", "subscriptionExternalId", "subscriptionId")
+    if cloud == "AZURE" or (full or "").startswith("/subscriptions/"):
         evidence.azure(full, name=name, kind=kind)
     elif cloud == "GCP":
         evidence.google(full, name=name, kind=kind, project=account)
     else:
         evidence.amazon(full, name=name, kind=kind or None, account=account)
-    evidence.domain(name)
 
 
 def _actor(one: Fields, evidence: Evidence) -> None:
