@@ -103,6 +103,12 @@ class TrendVisionOne(Shape):
                 alert.severity = of_cef(fields.number("deviceSeverity"))
             if alert.threat_name and alert.category == "SuspiciousActivity":
                 alert.category, alert.categories = "Malware", ["Malware"]
+        elif alert.severity == "unknown":
+            alert.severity = of_cef(fields.number("severity"))
+        if alert.threat_name and alert.title == fields.text("eventName"):
+            alert.title = f"{alert.title.replace('_', ' ').capitalize()}: {alert.threat_name}"
+            alert.category, alert.categories = "Malware", ["Malware"]
+        common_security_log.acted(alert, fields.text("act"))
         filters = fields.objects("filters", "matchedRules.matchedFilters")
         if filters and not alert.vendor_category:
             alert.vendor_category = filters[0].text("type")
@@ -197,7 +203,9 @@ def _detected(event: Fields, evidence: Evidence) -> None:
         )
     if event.has("parentCmd"):
         evidence.process(event.text("parentCmd"), path=event.text("parentFilePath"), hashes=_hashes(event, "parent"))
-    evidence.file(event.text("fileName"), event.text("fullPath"), [event.text("fileHash", "fileHashSha256")])
+    evidence.file(
+        event.text("fileName"), event.text("fullPath", "filePath"), [event.text("fileHash", "fileHashSha256")]
+    )
     source, target = event.text("src", "objectIp"), event.text("dst")
     evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
     evidence.ip(source, ("source",))
