@@ -55,7 +55,8 @@ class ThinkstCanary(Shape):
         "logtype+node_id+incident_id logtype+src_host+description IncidentHash+CanaryName "
         "CanaryName+IncidentKey flock_id+incident_id AlertType=canary*+Description AlertType+CanaryID "
         "description.src_host+hash_id description.logtype+summary "
-        "incidents.description.logtype+incidents.hash_id AlertType=*incident+IncidentKey node_id+logtype logtype+dst_host+src_host manage_url+memo+channel"
+        "incidents.description.logtype+incidents.hash_id AlertType=*incident+IncidentKey node_id+logtype "
+        "logtype+dst_host+src_host manage_url+memo+channel"
     )
     sourcetypes = ("canary:*", "thinkst:*", "canarytools:*")
     table = "CanaryEvents"
