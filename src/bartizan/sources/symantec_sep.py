@@ -7,7 +7,7 @@ ArcSight, "SmartConnector for Symantec Endpoint Protection DB" (device event map
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
@@ -55,6 +55,9 @@ def _read(text: str) -> list[Fields]:
 def _of_cloud(fields: Fields, evidence: Evidence) -> None:
     """An event of Endpoint Security, whose objects have the names of its schema."""
     file, actor = fields.object("file"), fields.object("actor")
+    if fields.has("incident_uid"):  # whose message begins with the device
+        name, colon, _ = (fields.text("message") or "").partition(":")
+        evidence.host(name if colon and " " not in name else None)
     user = evidence.user(
         fields.text("user.name", "actor.user.name", "user_name"), domain=fields.text("user.domain", "actor.user.domain")
     )
@@ -78,6 +81,9 @@ def _of_cloud(fields: Fields, evidence: Evidence) -> None:
     evidence.malware(fields.text("threat.name"))
 
 
+_SECURITY = 1
+_STATES: dict[int, Literal["new", "inProgress", "resolved"]] = {2: "inProgress", 3: "inProgress", 4: "resolved"}
+_RESOLUTIONS = {2: "truePositive", 3: "falsePositive", 6: "informationalExpectedActivity"}
 _SEVERITIES: dict[int, Severity] = {1: "informational", 2: "low", 3: "medium", 4: "high", 5: "high", 6: "high"}
 
 
@@ -87,6 +93,12 @@ def _grade(fields: Fields, alert: Alert) -> None:
     number = fields.integer("severity_id")
     if number in _SEVERITIES:
         alert.severity, alert.vendor_severity = _SEVERITIES[number], str(number)
+    if fields.has("incident_uid"):
+        alert.title = fields.text("rule_name") or alert.title
+        alert.description, alert.recommended_actions = fields.text("message"), fields.text("remediation")
+        alert.detector_id, alert.url = fields.text("rule_name"), fields.text("incident_url")
+        alert.status = _STATES.get(fields.integer("state_id") or 0, "new")
+        alert.classification = _RESOLUTIONS.get(fields.integer("resolution_id") or 0)
     alert.threat_name = fields.text("threat.name")
     alert.product = fields.text("product_name") or alert.product
     if alert.threat_name is not None:
@@ -117,18 +129,22 @@ class SymantecSep(Shape):
         r"|(?:^|[,: ])[\w ]{4,40} detected,IP Address: |\bScan ID: \d+,Begin: |,Local Host(?: IP)?: "
         r"|Risk name: |SymantecServer|\bAdmin: .{0,80},Domain(?: Name)?: |,End(?: Time)?: [\d: -]{19},Rule: "
     )
-    marks = "type_id+severity_id+device_name+product_name type_id+severity_id+device_uid"
+    marks = (
+        "type_id+severity_id+device_name+product_name type_id+severity_id+device_uid incident_uid+rule_name+state_id"
+    )
     sourcetypes = ("symantec:ep:*", "symantec:*", "sep:*")
     table = "SymantecEvents"
     columns = {"GroupName": "Group_Name", "ServerName": "Server_Name"}
     alert = Paths(
-        id="uuid",
+        id="incident_uid uuid",
         title="kind",
         description="detail",
         vendor_category="kind",
         detector="CIDS_Signature_ID Risk_name deviceEventClassId",
         first="Event_time device_time time Begin Event_Insert_Time syslogTime",
-        last="End_Time End Event_time Begin syslogTime",
+        last="End_Time End Event_time Begin syslogTime modified",
+        created="created",
+        updated="modified",
         threat="Risk_name CIDS_Signature_string",
         fold="host Risk_name Remote_Host_IP",
     )
@@ -137,9 +153,13 @@ class SymantecSep(Shape):
         if said := common_security_log.lines(record, _CEF):
             return said
         lines = lines_of(record)
-        return [found for text in lines for found in _read(text)] if lines else objects_of(record)
+        if lines:
+            return [found for text in lines for found in _read(text)]
+        return [one.also({"timestamp": one.raw("device_time", "time")}) for one in objects_of(record)]
 
     def is_alert(self, fields: Fields) -> bool:
+        if fields.has("type_id"):  # of Endpoint Security, whose other categories are of its own business
+            return fields.has("incident_uid", "threat.name") or fields.integer("category_id") == _SECURITY
         return bool(fields.data) and (not fields.has("deviceVendor") or common_security_log.is_detection(fields))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:

@@ -35,6 +35,7 @@ def of_score(score: float | None) -> Severity:
     return "high" if score >= 80 else "medium" if score >= 50 else "low" if score >= 20 else "informational"
 
 
+_SAAS = re.compile(r"(?:O365|M365|AzureAD|Azure|AWS|GCP):(?=[^:@/\\s]{1,128}@)")  # where an account is of
 _LOCKDOWN = "LOCKDOWN"
 
 
@@ -73,7 +74,7 @@ class Vectra(Shape):
         confidence="certainty",
         version="version",
         tags="tags",
-        fold="host_name host_ip account_uid dd_dst_ip",
+        fold="host_name host_ip account_uid dd_dst_ip entity_id",
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
@@ -122,6 +123,7 @@ class Vectra(Shape):
         for item in fields.objects("host_access_history")[:_MAX]:
             evidence.host(item.text("name"))
         entity = fields.text("entity_uid") or (fields.text("name") if fields.has("urgency_score") else None)
+        entity = _SAAS.sub("", entity or "") or None
         if fields.text("entity_type", "type") == "account":
             evidence.user(entity)
         else:

@@ -103,9 +103,11 @@ class Wiz(Shape):
         return fields.has(*_FINDING)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        for path in ("entitySnapshot", "resource", "primaryResource", "resources", "vulnerableAsset"):
+        owner = fields.object("cloudAccounts")
+        names = {"cloudProvider": owner.raw("cloudProvider"), "subscriptionId": owner.raw("externalId")}
+        for path in ("entitySnapshot", "resource", "resources", "primaryResource", "vulnerableAsset"):
             for one in fields.objects(path):
-                _resource(one, evidence)
+                _resource(one.also({key: value for key, value in names.items() if value is not None}), evidence)
         for path in ("actors", "primaryActor"):
             for one in fields.objects(path):
                 _actor(one, evidence)
