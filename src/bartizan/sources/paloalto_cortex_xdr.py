@@ -93,11 +93,12 @@ class CortexXdr(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        for event in common_security_log.lines(record, _CEF):
+        events = common_security_log.lines(record, _CEF)
+        for event in events:
             users = _QUOTED.findall(event.text("suser") or "")  # of several, a list as in JSON or Python, not escaped
             found = [double or single for double, single in users]
             yield event.also({"users": found, "user_name": None}) if found else event
-        for page in objects_of(record):
+        for page in [] if events else objects_of(record):
             inner = page.objects("reply.alerts", "alerts.data", "reply.incidents", "reply.data")
             yield from inner or [page]
 

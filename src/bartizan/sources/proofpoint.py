@@ -74,7 +74,9 @@ class Proofpoint(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """An answer of the SIEM API has four lists, whose names say what became of the messages and clicks."""
+        found = False
         for text in lines_of(record):
+            found = found or bool(_TAP.search(text) or _FILTERED.search(text))
             if _TAP.search(text):
                 line = syslog.read(text)
                 kind = _SYSLOG.get(line.message_id or "")
@@ -84,7 +86,7 @@ class Proofpoint(Shape):
                 said = pairs.read(line.message)
                 names = {name: said.get(key) for name, key in _FILTER.items()}
                 yield Fields(said, names | {"timestamp": line.time, "host": line.host})
-        for one in objects_of(record, *self.wrappers):
+        for one in [] if found else objects_of(record, *self.wrappers):
             if one.has(*_LISTS):
                 for name in _LISTS:
                     yield from (each.also({"eventType": name}) for each in one.each(name))

@@ -84,11 +84,9 @@ class Sophos(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        found = common_security_log.lines(record, _CEF) or list(super().read(record))
-        if not found:
-            texts = [text for text in lines_of(record) if _PAIRS.search(text)]
-            found = [Fields({key: _bare(value) for key, value in pairs.read(text).items()}) for text in texts]
-        return found
+        texts = [text for text in lines_of(record) if _PAIRS.search(text)]
+        said = [Fields({key: _bare(value) for key, value in pairs.read(text).items()}) for text in texts]
+        return common_security_log.lines(record, _CEF) or said or super().read(record)
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("name", "type", "ioc_detection_id", "threat", "detectionRule", "ruleName") and fields.has(

@@ -152,10 +152,10 @@ class SymantecSep(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         if said := common_security_log.lines(record, _CEF):
             return said
-        lines = lines_of(record)
-        if lines:
+        lines, objects = lines_of(record), objects_of(record)
+        if lines and not any(one.has("type_id", "incident_uid") for one in objects):
             return [found for text in lines for found in _read(text)]
-        return [one.also({"timestamp": one.raw("device_time", "time")}) for one in objects_of(record)]
+        return [one.also({"timestamp": one.raw("device_time", "time")}) for one in objects]
 
     def is_alert(self, fields: Fields) -> bool:
         if fields.has("type_id"):  # of Endpoint Security, whose other categories are of its own business

@@ -13,7 +13,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import attack, cef, leftover, severity
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, joined, objects_of
+from bartizan.sources.fields import Fields, content_id, joined, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.suricata_eve import eve_evidence, fast_log
 from bartizan.sources.tables import event
@@ -95,10 +95,11 @@ class Wazuh(Source):
     sourcetypes = ("wazuh", "wazuh:*", "ossec", "ossec:*", "wazuh-alerts*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
-        found = [_unwrapped(fields) for fields in objects_of(record, "alerts", "hits.hits")]
-        found = found or [_of_cef(event) for event in cef.records(record)]
-        if not found and (read := text_alert(record.text)) is not None:
-            found = [read]
+        found = [_of_cef(event) for event in cef.records(record)]
+        found = found or [_unwrapped(fields) for fields in objects_of(record, "alerts", "hits.hits")]
+        lines = [read for text in lines_of(record)[:1] if (read := text_alert(text)) is not None]
+        if lines and (not found or record.data is not None):  # as a collector carries it, too
+            found = lines
         if not found:
             yield from unread(record, "WazuhEvents")
         for alert in found:

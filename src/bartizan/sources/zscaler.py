@@ -14,7 +14,7 @@ from bartizan.model.entities import url_host
 from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import address, domain
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import MAX_ITEMS, Fields, objects_of, opened
+from bartizan.sources.fields import MAX_ITEMS, Fields, lines_of, objects_of, opened
 from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {"low severity": "low", "medium severity": "medium", "high severity": "high"}
@@ -57,12 +57,13 @@ class Zscaler(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         """The event with the feed's name; unset fields, which the feed fills with "None", are left out."""
         record = opened(record)
-        if record.data is None:
+        lines = lines_of(record)
+        if lines:
             events = [event.fields.also({"datetime": event.fields.raw("rt")}) for event in cef.records(record)]
             events = events or [event.fields for event in leef.records(record)]
             if events:
                 return events
-            found: list[dict[str, Any]] = [_line(record.text)] if "=" in record.text else []
+            found: list[dict[str, Any]] = [_line(text) for text in lines if "=" in text]
         else:
             found = [
                 {**(one.object("event").data or one.data), "sourcetype": one.raw("sourcetype")}
