@@ -12,6 +12,7 @@ from bartizan.extend import Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import attack
+from bartizan.sources.collector import MAX_EVIDENCE
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.microsoft_alerts import detection_source, product_of
@@ -72,7 +73,8 @@ class MicrosoftSentinel(Shape):
         "SystemAlertId+AlertName+ProviderName IncidentNumber+IncidentUrl "
         "AlertType+SystemAlertId+ProductName type=*SecurityInsights/* object.properties.incidentUrl "
         "workspaceId+object.properties kind=SecurityAlert+properties "
-        "TenantId+AlertSeverity+AlertDisplayName AlertDisplayName+SystemAlertId"
+        "TenantId+AlertSeverity+AlertDisplayName AlertDisplayName+SystemAlertId "
+        "type=Microsoft.Security/*+properties.alertDisplayName properties.systemAlertId+properties.alertDisplayName"
     )
     sourcetypes = ("ms:sentinel:*", "azure:sentinel:*", "mscs:azure:security:alert", "microsoft:sentinel:*")
     table = "SentinelEvents"
@@ -143,7 +145,10 @@ class _SecurityAlert(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         items = fields.objects("Entities")
         read_entities(items, evidence)
-        if not items:
+        for one in fields.objects("ResourceIdentifiers")[:MAX_EVIDENCE]:
+            evidence.azure(one.text("azureResourceId"))
+        evidence.azure(fields.text("AzureResourceId"))
+        if not evidence.items:
             evidence.host(fields.text("CompromisedEntity"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
@@ -151,7 +156,7 @@ class _SecurityAlert(Shape):
         alert.service_source, alert.product = service, product
         alert.vendor = fields.text("VendorName") or "Microsoft"
         alert.detection_source = "scheduledAlerts" if service == "microsoftSentinel" else detection_source(product)
-        tactics = [word for text in fields.texts("Tactics") for word in text.split(",")]
+        tactics = [word for text in fields.texts("Tactics", "Intent") for word in text.split(",")]
         alert.categories = attack.tactics(*tactics) or alert.categories
         alert.category = alert.categories[0] if alert.categories else alert.category
         alert.severity = of_word(fields.text("AlertSeverity", "severity"))
