@@ -111,6 +111,7 @@ def _by_key(sources: tuple[Source, ...]) -> dict[str, list[_Marks]]:
 def _scores(fields: Fields) -> Iterator[tuple[int, str]]:
     index = _by_key(tuple(SOURCES.values()))
     keys = {key.lower() for key in fields.data if isinstance(key, str)}
+    keys |= {key.partition(".")[0] for key in keys if "." in key}  # of keys of several steps the first as well
     for key in keys & index.keys():
         for marks in index[key]:
             if all(_marked(fields, keys, at, value) for at, value in marks.paths):

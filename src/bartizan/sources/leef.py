@@ -20,6 +20,7 @@ _MAX_FORMAT_CHARS = 80
 
 _HEADER = ("deviceVendor", "deviceProduct", "deviceVersion", "eventId")
 _START = re.compile(r"LEEF:\s?([012])(?:\.\d)?\|", re.ASCII)
+_BARS = re.compile(r"[A-Za-z]\w{0,63}=[^|]{0,4096}\|[A-Za-z]\w{0,63}=[^|]{0,4096}\|[A-Za-z]\w{0,63}=", re.ASCII)
 _RECORD = re.compile(r"\n(?=[^\n]{0,512}LEEF:\s?[012](?:\.\d)?\|)", re.ASCII)
 # Predefined attributes -> the keys of CEF that say the same, by which they can be read as well.
 _CEF = {
@@ -78,6 +79,8 @@ def read(text: str) -> Leef | None:
         # Some leave the delimiter out, bar and all: then an attribute stands in its place.
         if bar and (not said or (known := _delimiter(said)) is not None):
             delimiter, rest = (known if said else delimiter) or delimiter, tail
+    elif "\t" not in rest and _BARS.match(rest):  # some part them so in 1.0 too
+        delimiter = "|"
     data: dict[str, Any] = dict(zip(_HEADER, parts, strict=True))
     for key, value in _attributes(rest, delimiter):
         pairs.put(data, key, value.replace("\\=", "="))

@@ -495,7 +495,7 @@ def _mail(item: Fields, evidence: Evidence, kind: str) -> list[graph.AlertEviden
     )
     made: list[graph.AlertEvidence | None] = [evidence.mailbox(address, item.text("mailboxDisplayName"))]
     message = item.text("networkMessageId")
-    if kind in ("mailmessage", "mailcluster") or message is not None:
+    if kind == "mailmessage" or message is not None:
         sender, recipient = item.text("sender", "senderFromAddress"), item.text("recipient", "recipientEmailAddress")
         mail = graph.AnalyzedMessageEvidence(
             networkMessageId=message,

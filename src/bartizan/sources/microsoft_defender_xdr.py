@@ -28,11 +28,17 @@ from bartizan.sources.microsoft_alerts import (
     incident_alert,
     product_of,
 )
+from bartizan.sources.microsoft_entities import read_entities
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time, when
 from bartizan.sources.unified_audit import audit, is_audit
 
 _PREFIX = "advancedhunting-"
+# Tables of advanced hunting as a workspace of Log Analytics exports their rows, with the name of the table in each.
+_EXPORTED = re.compile(
+    r"Alert(?:Info|Evidence)|Device\w{3,30}|(?:Email|Identity|CloudApp|UrlClick|AADSignIn)\w{0,30}(?:Events|Info)",
+    re.ASCII,
+)
 _TABLE = re.compile(r"[A-Za-z]\w{0,62}", re.ASCII)  # the name comes from outside
 MAX_COLUMNS = 400  # of one row; the widest table has some 90
 _ROLES: dict[str, graph.EvidenceRole] = {
@@ -52,6 +58,9 @@ class DefenderXdr(Source):
     vendor = "Microsoft"
     product = "Microsoft Defender XDR"
     marks = (
+        "Type=Device*+TimeGenerated+DeviceId Type=AlertInfo+AlertId Type=AlertEvidence+AlertId "
+        "Type=Email*+NetworkMessageId Type=Identity*Events+TimeGenerated Type=CloudAppEvents+TimeGenerated "
+        "Type=UrlClickEvents+TimeGenerated "
         "category=AdvancedHunting-*+properties+time category=AdvancedHunting-* "
         "Tenant+category+properties+operationName+time+_TimeReceivedBySvc incidentId+incidentName+alerts "
         "incidentUri+alerts+incidentId serviceSource=*defender*+severity+title+createdDateTime "
@@ -76,6 +85,8 @@ class DefenderXdr(Source):
         if category.lower().startswith(_PREFIX) and fields.object("properties"):
             table = category[len(_PREFIX) :]
             yield from _row(record, fields, table if _TABLE.fullmatch(table) else "DefenderEvents")
+        elif _EXPORTED.fullmatch(fields.text("Type") or "") and fields.has("TimeGenerated"):
+            yield from _row(record, Fields({"properties": fields.data}), fields.text("Type") or "DefenderEvents")
         elif _is_incident(fields):
             yield from _incident(record, fields)
         elif fields.has("vendorInformation") and fields.has("eventDateTime", "title"):
@@ -142,7 +153,7 @@ def _row(record: Record, outer: Fields, table: str) -> Iterator[Alert | Event]:
 
 def _part(record: Record, outer: Fields, row: Fields, table: str) -> Alert:
     """One row of an alert: AlertInfo says what it is, AlertEvidence adds one entity."""
-    at = first_time(row, "Timestamp") or first_time(outer, "time")
+    at = first_time(row, "Timestamp", "TimeGenerated") or first_time(outer, "time")
     evidence = Evidence(at)
     if table == "AlertEvidence":
         words = row.text("EvidenceDirection"), row.text("EvidenceRole")
@@ -153,6 +164,7 @@ def _part(record: Record, outer: Fields, row: Fields, table: str) -> Alert:
             {key: value for key, value in more.items() if key.lower() not in known} if isinstance(more, dict) else {}
         )
         entity(Fields({**extra, **row.data}), evidence, roles)
+        _deeper(row, Fields(more), evidence)
         host = Fields(more).object("Host")
         evidence.host(host.text("HostName", "NetBiosName"), domain=host.text("NTDomain", "DnsDomain"))
     categories = [attack.tactic(word) or word for word in [*row.texts("Categories"), *row.texts("Category")]]
@@ -185,6 +197,22 @@ def _part(record: Record, outer: Fields, row: Fields, table: str) -> Alert:
     )
 
 
+def _deeper(row: Fields, more: Fields, evidence: Evidence) -> None:
+    """Of kinds that have no columns of their own the entity stands whole in AdditionalFields."""
+    kind = row.text("EntityType")
+    if folded(kind) in _WHOLE and more:
+        read_entities([Fields({**more.data, "Type": kind})], evidence)
+
+
+_WHOLE = frozenset(
+    """
+    mailcluster cloudlogonsession cloudlogonrequest securitygroup container containerimage blob azureresource
+    kubernetespod kubernetescluster kubernetesnamespace kubernetesservice kubernetesserviceaccount kubernetessecret
+    kubernetescontroller kubernetesdeployment iotdevice serviceprincipal
+    """.split()
+)
+
+
 def _table_event(outer: Fields, row: Fields, table: str) -> Event:
     """A row as it came, without its empty columns; times in one form."""
     evidence = Evidence()
@@ -198,7 +226,7 @@ def _table_event(outer: Fields, row: Fields, table: str) -> Event:
     if len(row.data) > MAX_COLUMNS:
         columns["AdditionalFields"] = {"cutFields": list(row.data)[MAX_COLUMNS : MAX_COLUMNS * 2]}
     columns.setdefault("TenantId", outer.text("tenantId"))
-    at = first_time(row, "Timestamp") or first_time(outer, "time", "_TimeReceivedBySvc")
+    at = first_time(row, "Timestamp", "TimeGenerated") or first_time(outer, "time", "_TimeReceivedBySvc")
     return event(table, at, columns, evidence)
 
 

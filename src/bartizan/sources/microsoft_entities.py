@@ -188,12 +188,54 @@ def _mail(item: Fields, evidence: Evidence, by_id: _By) -> graph.AnalyzedMessage
     )
 
 
+def _cluster(item: Fields, evidence: Evidence, by_id: _By) -> graph.MailClusterEvidence | None:
+    """Mails that are alike: of Office's investigations, and of advanced hunting."""
+    ids = item.texts("NetworkMessageIds")[:MAX_EVIDENCE]
+    query, by = item.text("Query"), item.text("ClusterBy", "ClusterGroup")
+    if not (ids or query or by):
+        return None
+    made = graph.MailClusterEvidence(
+        clusterBy=by,
+        clusterByValue=item.text("ClusterByValue"),
+        emailCount=item.integer("MailCount"),
+        networkMessageIds=ids,
+        query=query,
+        urn=item.text("Urn"),
+    )
+    return evidence.add(made, ("mail cluster", query or by or ids[0], item.text("ClusterByValue") or ""))
+
+
+def _session(item: Fields, evidence: Evidence, by_id: _By) -> graph.CloudLogonSessionEvidence | None:
+    account = _account(_at(item, by_id, "Account"), evidence, by_id)
+    return evidence.session(item.text("SessionId"), account, user_agent=item.text("UserAgent"))
+
+
+def _request(item: Fields, evidence: Evidence, by_id: _By) -> graph.CloudLogonRequestEvidence | None:
+    return evidence.logon_request(item.text("RequestId"))
+
+
+def _blob(item: Fields, evidence: Evidence, by_id: _By) -> graph.BlobEvidence | None:
+    """A blob, with the account of storage that holds it."""
+    container = _at(item, by_id, "BlobContainer")
+    store = _at(container or item, by_id, "StorageResource")
+    evidence.azure(store.text("AzureResourceId", "ResourceId"), kind="Storage Account")
+    name, url = item.text("Name"), item.text("Url")
+    if not (name or url):
+        return None
+    evidence.observe("url", url)
+    held = graph.BlobContainerEvidence(name=container.text("Name"), url=container.text("Url")) if container else None
+    made = graph.BlobEvidence(name=name, url=url, etag=item.text("Etag"), blobContainer=held)
+    return evidence.add(made, ("blob", (url or name or "").lower()))
+
+
 def _cloud(item: Fields, evidence: Evidence, by_id: _By) -> graph.CloudApplicationEvidence | None:
     return evidence.app(item.text("Name", "AppName"), item.integer("AppId"))
 
 
 def _azure(item: Fields, evidence: Evidence, by_id: _By) -> graph.AzureResourceEvidence | None:
-    return evidence.azure(item.text("ResourceId"), name=item.text("ResourceName"), kind=item.text("ResourceType"))
+    return evidence.azure(
+        item.text("ResourceId", "AzureResourceId"), name=item.text("ResourceName"), kind=item.text("ResourceType")
+    )
 
 
 def _amazon(item: Fields, evidence: Evidence, by_id: _By) -> graph.AmazonResourceEvidence | None:
@@ -217,7 +259,9 @@ def _google(item: Fields, evidence: Evidence, by_id: _By) -> graph.GoogleCloudRe
 
 def _group(item: Fields, evidence: Evidence, by_id: _By) -> graph.SecurityGroupEvidence | None:
     return evidence.group(
-        item.text("DisplayName", "DistinguishedName"), group_id=item.text("ObjectGuid"), sid=item.text("Sid")
+        item.text("DisplayName", "FriendlyName", "DistinguishedName"),
+        group_id=item.text("ObjectGuid"),
+        sid=item.text("Sid"),
     )
 
 
@@ -285,6 +329,11 @@ _HOW: Mapping[str, Callable[[Fields, Evidence, _By], graph.AlertEvidence | None]
     "mailbox": _mailbox,
     "mailmessage": _mail,
     "submissionmail": _mail,
+    "mailcluster": _cluster,
+    "cloudlogonsession": _session,
+    "cloudlogonrequest": _request,
+    "blob": _blob,
+    "storageblob": _blob,
     "cloudapplication": _cloud,
     "azureresource": _azure,
     "amazonresource": _amazon,

@@ -9,8 +9,10 @@ SecurityIncident and SecurityAlert; "Azure Logic Apps connector for Microsoft Se
 from collections.abc import Iterable
 
 from bartizan.extend import Record
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import attack
+from bartizan.sources.collector import MAX_EVIDENCE
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.microsoft_alerts import detection_source, product_of
@@ -71,7 +73,8 @@ class MicrosoftSentinel(Shape):
         "SystemAlertId+AlertName+ProviderName IncidentNumber+IncidentUrl "
         "AlertType+SystemAlertId+ProductName type=*SecurityInsights/* object.properties.incidentUrl "
         "workspaceId+object.properties kind=SecurityAlert+properties "
-        "TenantId+AlertSeverity+AlertDisplayName AlertDisplayName+SystemAlertId"
+        "TenantId+AlertSeverity+AlertDisplayName AlertDisplayName+SystemAlertId "
+        "type=Microsoft.Security/*+properties.alertDisplayName properties.systemAlertId+properties.alertDisplayName"
     )
     sourcetypes = ("ms:sentinel:*", "azure:sentinel:*", "mscs:azure:security:alert", "microsoft:sentinel:*")
     table = "SentinelEvents"
@@ -81,9 +84,10 @@ class MicrosoftSentinel(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, "value", "records"):
             incident = _flat(fields.object("object") or fields)
-            for inside in incident.objects("alerts"):
-                if _is_alert(_flat(inside)):
-                    yield _flat(inside)
+            alerts = [found for inside in incident.objects("alerts") if _is_alert(found := _flat(inside))]
+            if len(alerts) == 1 and not alerts[0].has("Entities"):  # then those of the incident are its own
+                alerts = [alerts[0].also({"Entities": incident.raw("relatedEntities")})]
+            yield from alerts
             yield incident
 
     def is_alert(self, fields: Fields) -> bool:
@@ -91,7 +95,9 @@ class MicrosoftSentinel(Shape):
         return incident or _is_alert(fields)
 
     def made(self, record: Record, fields: Fields) -> Alert:
-        return _SECURITY_ALERT.made(record, fields) if _is_alert(fields) else super().made(record, fields)
+        if _is_alert(fields):
+            return _SECURITY_ALERT.made(record, fields)
+        return _with_analyst(fields, super().made(record, fields))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         read_entities(fields.objects("relatedEntities", "Entities"), evidence)
@@ -99,8 +105,19 @@ class MicrosoftSentinel(Shape):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         alert.service_source = "microsoftSentinel"
-        alert.detector_id = (alert.detector_id or "").rpartition("/")[2] or None
+        rules = fields.texts("relatedAnalyticRuleIds", "related_analytic_rule_ids")
+        alert.detector_id = (rules[0] if rules else "").rpartition("/")[2] or None
         alert.fingerprint = (alert.provider_alert_id,)
+
+
+def _with_analyst(fields: Fields, alert: Alert) -> Alert:
+    """Who works on an incident is named where nothing else is, as context."""
+    own = {text.lower() for path in _OWNER.split() if (text := fields.text(path)) is not None}
+    for item in alert.evidence:
+        account = item.userAccount if isinstance(item, graph.UserEvidence) else None
+        if account is not None and (account.userPrincipalName or "").lower() in own:
+            item.roles = ["contextual"]
+    return alert
 
 
 def _flat(fields: Fields) -> Fields:
@@ -128,7 +145,10 @@ class _SecurityAlert(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         items = fields.objects("Entities")
         read_entities(items, evidence)
-        if not items:
+        for one in fields.objects("ResourceIdentifiers")[:MAX_EVIDENCE]:
+            evidence.azure(one.text("azureResourceId"))
+        evidence.azure(fields.text("AzureResourceId"))
+        if not evidence.items:
             evidence.host(fields.text("CompromisedEntity"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
@@ -136,10 +156,11 @@ class _SecurityAlert(Shape):
         alert.service_source, alert.product = service, product
         alert.vendor = fields.text("VendorName") or "Microsoft"
         alert.detection_source = "scheduledAlerts" if service == "microsoftSentinel" else detection_source(product)
-        tactics = [word for text in fields.texts("Tactics") for word in text.split(",")]
+        tactics = [word for text in fields.texts("Tactics", "Intent") for word in text.split(",")]
         alert.categories = attack.tactics(*tactics) or alert.categories
         alert.category = alert.categories[0] if alert.categories else alert.category
         alert.severity = of_word(fields.text("AlertSeverity", "severity"))
+        alert.recommended_actions = "\n".join(fields.texts("RemediationSteps")) or None
         if (fields.text("Status") or "").lower() == "dismissed":
             alert.classification = alert.classification or "falsePositive"
 

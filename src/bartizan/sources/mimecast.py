@@ -10,10 +10,10 @@ from typing import Any
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import pairs
+from bartizan.sources import common_security_log, pairs
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of, opened
+from bartizan.sources.fields import Fields, lines_of, objects_of, opened
 from bartizan.sources.shape import Paths, Shape
 
 # Kinds of log that are written because something was found.
@@ -68,11 +68,12 @@ class Mimecast(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         """Objects, or the older lines of `key=value` between bars."""
         record = opened(record)
+        if found := _lines(record) if record.data is not None else []:
+            return found
         if record.data is not None:
             inner = [key for key in self.wrappers[2:] if Fields(record.data).has(f"data.{key}")]
             return objects_of(record, *(f"data.{key}" for key in inner), *self.wrappers)
-        found: dict[str, Any] = dict(pairs.separated(record.text.strip(), "|"))
-        return [Fields(found)] if len(found) > 1 else []
+        return _lines(record)
 
     def is_alert(self, fields: Fields) -> bool:
         if (fields.text("scanResult", "result") or "").lower() in _CLEAN:
@@ -113,7 +114,13 @@ class Mimecast(Shape):
         alert.categories = [alert.category]
         held = any((fields.text(path) or "").lower() in _HELD for path in ("action", "Act", "actions", "threatState"))
         alert.severity = "low" if held else "high" if alert.category == "Malware" else "medium"
+        common_security_log.acted(alert, "blocked" if held else None)
         alert.title = f"{(kind or 'mail').capitalize()}: {alert.title}"
+
+
+def _lines(record: Record) -> list[Fields]:
+    found: list[dict[str, Any]] = [dict(pairs.separated(text.strip(), "|")) for text in lines_of(record)]
+    return [Fields(each) for each in found if len(each) > 1]
 
 
 def _kind(fields: Fields) -> str:

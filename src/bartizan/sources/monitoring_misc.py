@@ -19,6 +19,10 @@ from bartizan.sources.shape import Paths, Shape, Status
 from bartizan.sources.times import when
 
 _WORDS: dict[str, Severity] = {
+    "availability": "high",  # as Dynatrace says what a problem is of
+    "performance": "medium",
+    "resource_contention": "medium",
+    "custom_alert": "medium",
     **dict.fromkeys(("p1", "p2", "fatal", "disaster", "error", "alarm", "alert", "down", "sev0", "sev1"), "high"),
     **dict.fromkeys(("p3", "average", "sev2", "problem"), "medium"),
     **dict.fromkeys(("p4", "sev3"), "low"),
@@ -91,12 +95,12 @@ class MonitoringMisc(Shape):
     alert = Paths(
         id=(
             "fingerprint AlarmArn incident_id incidentId alert_id alertId check_id+check_name id event_id "
-            "issueIdentifier uuid check_id"
+            "issueIdentifier uuid check_id ProblemID PID"
         ),
         title=(
             "annotations.summary title AlarmName event_title messageTitle event_definition_title alertRule check_name "
             "labels.alertname alertname rule_name ruleName summary subject name policy_name event message rule output "
-            "msg body description trigger"
+            "msg body description trigger ProblemTitle"
         ),
         description=(
             "annotations.description description AlarmDescription NewStateReason state.reason messageBody msg body "
@@ -104,7 +108,7 @@ class MonitoringMisc(Shape):
         ),
         severity=(
             "labels.severity severity priority priority.summary urgency severityLowercase Severity level "
-            "alert_priority state_name NewStateValue state.value importance_level status current_state"
+            "alert_priority state_name NewStateValue state.value importance_level ProblemSeverity status current_state"
         ),
         words=_WORDS,
         vendor_category="alert_type type event_definition_type what eventType category",
@@ -136,7 +140,7 @@ class MonitoringMisc(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         for path in (
-            "host hostname host_name hostName hostAlias device computer instance source sysName entity "
+            "host hostname host_name hostName hostAlias device computer instance source sysName entity ImpactedEntity "
             "resource.labels.instance_id resource.label.instance_id labels.host labels.instance "
             "Trigger.Dimensions.value tags.server_name check_params.hostname"
         ).split():

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
+from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
-from bartizan.sources.severity import of_cef
+from bartizan.sources.severity import of_cef, of_hundred
 from bartizan.sources.shape import Paths, Shape
 
 # The names of the JSON -> where the CEF of Cloud Exchange says the same.
@@ -78,6 +79,7 @@ class Netskope(Shape):
         detector="alert_name policy malware_id",
         first="timestamp event_timestamp _insertion_epoch_timestamp",
         threat="malware_name",
+        cves="cve",
         status="status",
         assigned="assignee",
         fold="user userkey alert_name app",
@@ -95,6 +97,12 @@ class Netskope(Shape):
         return (
             fields.has("alert_name", "alert_type", "dlp_incident_id") or (fields.text("alert") or "").lower() == "yes"
         )
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        common_security_log.acted(alert, fields.text("action", "act"))
+        score = fields.number("breach_score")
+        if alert.severity == "unknown" and score is not None:
+            alert.severity, alert.vendor_severity = of_hundred(score), fields.text("breach_score")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         evidence.user(fields.text("user", "ur_normalized", "userPrincipalName"), upn=fields.text("ur_normalized"))

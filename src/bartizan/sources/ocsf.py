@@ -58,14 +58,16 @@ class Ocsf(Shape):
     }
     wrappers = ("events", "records")
     alert = Paths(
-        id="finding_info.uid finding.uid metadata.uid",
+        id="finding_info.uid finding.uid metadata.correlation_uid metadata.uid",
         title="finding_info.title finding.title message finding_info_list.title finding_info.desc type_name class_name",
         description="finding_info.desc finding.desc desc message",
         severity="severity",
         vendor_category="finding_info.types finding.types class_name",
         tactics=(
             "finding_info.attacks.tactics.name finding_info.attacks.tactic.name attacks.tactics.name "
-            "attacks.tactic.name"
+            "attacks.tactic.name finding_info.attacks.tactics.uid finding_info.attacks.tactic.uid "
+            "finding_info_list.attacks.tactics.name finding_info_list.attacks.tactic.name "
+            "finding_info_list.attacks.tactic.uid"
         ),
         detector="finding_info.analytic.uid finding_info.analytic.name metadata.event_code rule.uid",
         first=(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from bartizan.model.alert import Alert
 from bartizan.sources import csv_records, leef, syslog
-from bartizan.sources.entities import addresses_in
+from bartizan.sources.entities import addresses_in, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
@@ -121,6 +121,8 @@ _CATEGORIES = {
     "url": "SuspiciousActivity",
     "file": "SuspiciousActivity",
 }
+# Of the header of CEF, a number from 1 on.
+_LEVELS = ("informational", "low", "medium", "high", "critical")
 _NAMED = re.compile(r"^(.{1,500}?)\((\d{1,12})\)$")
 _USER = re.compile(r"\buser '?([^'\s,]{1,256})'?", re.IGNORECASE)
 _MONITOR = re.compile(r"\bserver monitor ([\w.-]{1,253})")
@@ -153,12 +155,12 @@ class PanOs(Firewall):
         if event is not None:
             said = event.fields
             names = {"LogType": said.text("Type", "cat"), "URL": (said.text("Miscellaneous") or "").strip('"') or None}
-            return [{**event.named(), **names, "VendorSeverity": said.text("Severity")}]
+            return [_placed({**event.named(), **names, "VendorSeverity": said.text("Severity")})]
         message = syslog.read(text).message.replace('\\"', '"')
         cells = csv_records.cells(message)
         if len(cells) < len(_HEAD) or cells[3].upper() not in _COLUMNS:
             return []
-        return [csv_records.by_columns(message, _named(cells[3]))]
+        return [_placed(csv_records.by_columns(message, _named(cells[3])))]
 
     def named(self, data: Mapping[str, Any]) -> Fields:
         fields = super().named(data)
@@ -166,7 +168,7 @@ class PanOs(Firewall):
             if (name := fields.text(key)) is not None:
                 fields.data[key] = name.replace("\\\\", "\\")
         if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
-            fields.data["Subtype"] = fields.data.get("name")
+            _of_header(fields)
         said = fields.text("ThreatID", "ThreatName")
         match = _NAMED.match(said or "")
         if match is not None:
@@ -185,12 +187,13 @@ class PanOs(Firewall):
         )
         for path in ("PublicIPv4", "PublicIPv6", "PrivateIPv4", "PrivateIPv6", "XForwardedFor", "EndpointIP"):
             evidence.ip(fields.text(path), ("source",))
-        url = fields.text("URL")
-        evidence.observe("url", url)
-        if url is not None and "://" not in url:
-            evidence.url(f"http://{url}")
-            evidence.domain(url.partition("/")[0].partition(":")[0])
-        if fields.has("EmailSender", "EmailRecipient"):
+        url = (fields.text("URL", "request") or "").strip('"')
+        if "/" in url:
+            evidence.observe("url", url)
+        if url and "://" not in url:
+            evidence.url(f"http://{url}" if "/" in url else None)
+            evidence.domain(url.partition("/")[0].partition(":")[0] if "/" in url or not fields.has("fname") else None)
+        if "@" in (fields.text("EmailSender", "EmailRecipient") or ""):
             evidence.message(
                 None,
                 sender=fields.text("EmailSender"),
@@ -211,6 +214,33 @@ class PanOs(Firewall):
             alert.severity = "informational"
         if fields.text("Subtype") == "url":
             alert.title = f"URL {fields.text('act') or 'seen'}: {fields.text('URL', 'request') or alert.title}"
+
+
+def _of_header(fields: Fields) -> None:
+    """The type of a log and its kind: the logging service names the type first, a firewall second, before the kind or
+    the threat."""
+    first, second = fields.text("deviceEventClassId") or "", fields.text("name") or ""
+    if second.upper() not in _COLUMNS:
+        fields.data["Subtype"] = fields.data.get("name")
+        return
+    fields.data["LogType"] = second
+    if _NAMED.match(first):
+        fields.data["ThreatID"], fields.data["Subtype"] = first, fields.data.get("subtype")
+    else:
+        fields.data["Subtype"] = first
+        if _NAMED.match(fields.text("cat") or ""):
+            fields.data["ThreatID"] = fields.text("cat")
+    level = fields.integer("deviceSeverity") or 0
+    if second.upper() in _THREATS and 1 <= level <= len(_LEVELS):
+        fields.data.setdefault("VendorSeverity", _LEVELS[level - 1])
+
+
+def _placed(data: dict[str, Any]) -> dict[str, Any]:
+    """One column says the address of a page, a file or a domain, by the kind of the threat."""
+    kind, said = str(data.get("Subtype") or "").lower(), data.get("URL")
+    if kind == "url" or not isinstance(said, str) or "/" in said or (kind == "spyware" and domain(said)):
+        return data
+    return {**{name: value for name, value in data.items() if name != "URL"}, "FileName": said}
 
 
 def _named(kind: str) -> list[str]:

@@ -57,7 +57,7 @@ class CortexXdr(Shape):
     marks = (
         "alert_id+mitre_tactic_id_and_name alert_id+endpoint_id+matching_status "
         "alert_id+causality_actor_causality_id incident_id+xdr_url alert_id+action_pretty+source "
-        "reply.alerts reply.incident+reply.alerts alert_id+external_id+host_name "
+        "reply.alerts reply.incidents reply.incident+reply.alerts alert_id+external_id+host_name "
         "alert_id+actor_process_image_sha256 alert_id+actor_causality_id "
         "alert_id+detection_timestamp+severity incident_id+incident_name+hosts alert_id+events+endpoint_id "
         "alert_id+event_type+actor_process_image_name alert_id+action_local_ip+action_remote_ip "
@@ -93,13 +93,14 @@ class CortexXdr(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        for event in common_security_log.lines(record, _CEF):
+        events = common_security_log.lines(record, _CEF)
+        for event in events:
             users = _QUOTED.findall(event.text("suser") or "")  # of several, a list as in JSON or Python, not escaped
             found = [double or single for double, single in users]
             yield event.also({"users": found, "user_name": None}) if found else event
-        for page in objects_of(record):
-            inner = page.objects("reply.alerts", "alerts.data") or [page]
-            yield from inner
+        for page in [] if events else objects_of(record):
+            inner = page.objects("reply.alerts", "alerts.data", "reply.incidents", "reply.data")
+            yield from inner or [page]
 
     def is_alert(self, fields: Fields) -> bool:
         """Also an event of an alert that comes apart from it: it has the alert's id and adds to its evidence."""
@@ -129,6 +130,7 @@ class CortexXdr(Shape):
             _told((fields.text("description") or "")[:_MAX_TEXT], evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        common_security_log.acted(alert, fields.text("act", "action_pretty", "action"))
         word = fields.text("resolution_status", "status") or ""
         if "RESOLVED" in word.upper():
             alert.status = "resolved"

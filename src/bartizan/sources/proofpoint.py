@@ -1,7 +1,8 @@
 """Proofpoint TAP and Protection on Demand: messages and clicks that TAP judged are alerts, other mail logs events.
 
 TAP also sends each as one line of syslog, with the names of its JSON as structured data.
-Source: Proofpoint, "Threat Insight Dashboard: SIEM API" (also its syslog format), "Proofpoint on Demand: log API".
+Source: Proofpoint, "Threat Insight Dashboard: SIEM API" (also its syslog format), "Proofpoint on Demand: log API";
+"Threat Response: incidents API".
 """
 
 import re
@@ -73,7 +74,9 @@ class Proofpoint(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """An answer of the SIEM API has four lists, whose names say what became of the messages and clicks."""
+        found = False
         for text in lines_of(record):
+            found = found or bool(_TAP.search(text) or _FILTERED.search(text))
             if _TAP.search(text):
                 line = syslog.read(text)
                 kind = _SYSLOG.get(line.message_id or "")
@@ -83,7 +86,7 @@ class Proofpoint(Shape):
                 said = pairs.read(line.message)
                 names = {name: said.get(key) for name, key in _FILTER.items()}
                 yield Fields(said, names | {"timestamp": line.time, "host": line.host})
-        for one in objects_of(record, *self.wrappers):
+        for one in [] if found else objects_of(record, *self.wrappers):
             if one.has(*_LISTS):
                 for name in _LISTS:
                     yield from (each.also({"eventType": name}) for each in one.each(name))
@@ -93,7 +96,12 @@ class Proofpoint(Shape):
     def is_alert(self, fields: Fields) -> bool:
         if fields.has("mod"):  # a step of the filtering, of which the log has many to a message
             return False
+        if _is_incident(fields):
+            return True
         return fields.has(*_SCORES, "threatsInfoMap", "threatID", "classification")
+
+    def made(self, record: Record, fields: Fields) -> Alert:
+        return _INCIDENT.made(record, fields) if _is_incident(fields) else super().made(record, fields)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         threats = fields.objects("threatsInfoMap")
@@ -139,6 +147,66 @@ class Proofpoint(Shape):
         alert.severity = _level(fields, (word or kind or "").lower(), score)
         name = (word or kind or "judged").capitalize()
         alert.title = f"{name} {'click' if fields.has('clickTime') else 'message'}: {alert.title}"
+
+
+def _is_incident(fields: Fields) -> bool:
+    return fields.has("event_count", "false_positive_count") and fields.has("summary") and fields.has("state")
+
+
+class _Incident(Shape):
+    """An incident of Threat Response, with the mails that it is about."""
+
+    vendor = "Proofpoint"
+    product = "Threat Response"
+    table = "ProofpointEvents"
+    alert = Paths(
+        id="id",
+        title="summary",
+        description="description close_detail close_summary",
+        severity="severity",
+        vendor_category="type events.category",
+        categories={**_KINDS, "phishing": "Phishing", "unsolicited bulk email": "SuspiciousActivity"},
+        category="Phishing",
+        detector="events.threatname type",
+        first="events.received created_at",
+        last="updated_at",
+        created="created_at",
+        updated="updated_at",
+        status="state",
+        statuses={"linked": "new", "unlinked": "resolved", "ignored": "resolved"},
+        assigned="assignee",
+        threat="events.threatname",
+        fold="users",
+    )
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        for one in fields.objects("events")[:_MAX_PARTS]:
+            for mail in one.objects("emails")[:_MAX_PARTS]:
+                to = mail.text("recipient.email")
+                evidence.message(
+                    internet_id=mail.text("messageId"),
+                    sender=mail.text("sender.email"),
+                    recipient=to,
+                    subject=mail.text("subject"),
+                    urls=mail.texts("urls"),
+                )
+                evidence.mailbox(to, roles=("attacked",))
+                for part in mail.objects("attachments")[:_MAX_PARTS]:
+                    evidence.file(part.text("name"), None, [part.text("sha256"), part.text("md5")])
+        for text in fields.texts("hosts.attacker", "hosts.forensics")[:_MAX_PARTS]:
+            if evidence.ip(text, ("attacker",)) is None:
+                evidence.domain(text)
+        for name in fields.texts("users")[:_MAX_PARTS]:
+            evidence.user(name)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        if alert.assigned_to == "Unassigned":
+            alert.assigned_to = None
+        if (fields.integer("false_positive_count") or 0) >= max(1, fields.integer("event_count") or 1):
+            alert.status, alert.classification = "resolved", "falsePositive"
+
+
+_INCIDENT = _Incident()
 
 
 def _each(texts: list[str]) -> list[str | None]:

@@ -84,7 +84,7 @@ class PushSecurity(Shape):
         if kind == _FINDING:
             self._finding(fields, said, alert)
             return
-        kind = (said.text("detectionType") or kind).upper()
+        kind = (said.text("detectionType") or (said.text("type") if kind == "DETECTION" else None) or kind).upper()
         alert.title = fields.text("friendlyName") or _TITLES.get(kind) or kind.replace("_", " ").capitalize()
         if not alert.title:
             alert.title = (fields.text("type") or "Detection").replace("_", " ").capitalize()

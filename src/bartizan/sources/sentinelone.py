@@ -86,7 +86,8 @@ class SentinelOne(Source):
         "ruleInfo+alertInfo agentUpdatedVersion+activityType sourceProcessInfo+alertInfo "
         "accountName+activityUuid agentId+threatName+siteId agentId+siteId+accountId+createdAt "
         "fileContentHash+agentId detectionSource.product+attackSurfaces meta.event.name+agent.uuid "
-        "event.type+agent.uuid+site.id"
+        "event.type+agent.uuid+site.id endpoint.name+event.type+src.process.cmdline "
+        "dataSource.name=SentinelOne+event.type"
     )
     pattern = re.compile(r"CEF:\d\|SentinelOne\|")
     sourcetypes = ("sentinelone:*", "sentinelone", "sentinelone:channel:*")
@@ -127,7 +128,7 @@ class SentinelOne(Source):
             text for item in threat.objects("detectionEngines") if (text := item.text("key")) is not None
         ]
         resolved = threat.flag("resolved") or threat.flag("markedAsBenign")
-        status = _STATUS.get((threat.text("incidentStatus") or "").lower(), "resolved" if resolved else "new")
+        status = _STATUS.get(_word(threat, "incidentStatus"), "resolved" if resolved else "new")
         sha1, storyline = threat.text("sha1", "fileContentHash"), threat.text("storyline")
         own_id = threat.text("threatId", "id") or fields.text("id")
         return self._made(
@@ -176,7 +177,7 @@ class SentinelOne(Source):
             last_activity=first_time(alert, "reportedAt", "createdAt"),
             source_created=first,
             source_updated=first_time(alert, "updatedAt"),
-            status=_STATUS.get((alert.text("incidentStatus") or "").lower(), "new"),
+            status=_STATUS.get(_word(alert, "incidentStatus"), "new"),
             classification=_classified(alert),
             proof=evidence,
             fingerprint=(rule.text("id") or own_id, source.text("storyline") or "", source.text("fileHashSha1") or ""),
@@ -296,7 +297,12 @@ def _old_level(threat: Fields) -> Severity:
 def _classified(fields: Fields) -> str | None:
     if fields.flag("markedAsBenign"):
         return "falsePositive"
-    return _VERDICTS.get((fields.text("analystVerdict") or "").lower())
+    return _VERDICTS.get(_word(fields, "analystVerdict"))
+
+
+def _word(fields: Fields, path: str) -> str:
+    """A word of the API, which some of its answers write with spaces."""
+    return (fields.text(path) or "").lower().replace(" ", "_")
 
 
 def _detection_source(engines: list[str], initiated: str | None) -> str:

@@ -16,13 +16,14 @@ paths cannot say: which entities a record names, and corrections of the alert ma
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ClassVar, Literal
 
+import msgspec
 from msgspec import Struct
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack, leftover
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.fields import Fields, content_id, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.severity import of_hundred, of_word
 from bartizan.sources.tables import TABLES, declare_table
@@ -116,7 +117,11 @@ class Shape(Source):
     def read(self, record: Record) -> Iterable[Fields]:
         """The objects of a record; none where it is no record of this format."""
         pages = [key for key in self.wrappers if isinstance(Fields(record.data).raw(key), list)]
-        return objects_of(record, *pages)
+        found = objects_of(record, *pages)
+        if pages or len(found) != 1 or found[0].data is record.data:
+            return found
+        held = (found[0].each(key) for key in self.wrappers)  # a page of the API in what carried it
+        return next((items for items in held if items), found)
 
     def is_alert(self, fields: Fields) -> bool:
         return self.alert is not None and fields.has(*self.alert.title.split())
@@ -145,6 +150,9 @@ class Shape(Source):
                 yield self.made(record, fields)
                 if not self.also_events:
                     continue
+            elif fields.data is record.data and (line := _carried(record)) is not None:
+                yield from unread(msgspec.structs.replace(record, text=line, data=None), self.table)
+                continue
             yield from self.event(fields)
         if not found:
             yield from unread(record, self.table)
@@ -204,6 +212,11 @@ _CATEGORIES: Mapping[str, str] = {
         "Vulnerability",
     )
 }
+
+
+def _carried(record: Record) -> str | None:
+    """The line of CEF or LEEF that a collector put into JSON, where the source does not read it as such."""
+    return next((text for text in lines_of(record) if "CEF:" in text or "LEEF:" in text), None)
 
 
 def _category(word: str | None, at: Paths) -> str:

@@ -43,6 +43,22 @@ _TOLD = {
     5145: "Network share object checked",
     7045: "Service installed",
 }
+# How Hayabusa abbreviates tactics.
+_TACTICS = {
+    "recon": "Reconnaissance",
+    "resdev": "Resource Development",
+    "initaccess": "Initial Access",
+    "exec": "Execution",
+    "persis": "Persistence",
+    "privesc": "Privilege Escalation",
+    "evas": "Defense Evasion",
+    "credaccess": "Credential Access",
+    "disc": "Discovery",
+    "latmov": "Lateral Movement",
+    "collect": "Collection",
+    "c2": "Command and Control",
+    "exfil": "Exfiltration",
+}
 _OBJECTS = ("Image", "TargetFilename", "TargetObject", "QueryName", "NewProcessName", "ServiceName", "TaskName")
 
 
@@ -94,7 +110,7 @@ def _alert(source: Source, record: Record, hit: Fields, event: Fields) -> Alert:
     word = hit.text(*_LEVELS)
     level = _HAYABUSA.get((word or "").lower()) or severity.of_word(word)
     tags = [*hit.texts("MitreTags"), *hit.texts("tags"), *hit.texts("MitreTactics"), *hit.texts("rule.tags")]
-    found = attack.tactics(*tags)
+    found = attack.tactics(*(_TACTICS.get(tag.lower(), tag) for tag in tags))
     what = next((text for path in _OBJECTS if (text := data.text(path)) is not None), None)
     told = _TOLD.get(number or -1, f"Windows event {number}" if number is not None else "Event")
     rule_id = hit.text("RuleID", "rule.id", "id", "rule_id") if rule else None

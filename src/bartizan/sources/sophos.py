@@ -53,7 +53,7 @@ class Sophos(Shape):
         "endpoint_id+customer_id endpoint_id+endpoint_type+rt datastream+endpoint_id "
         "customer_id+detection_id_dedup source_info+endpoint_id+type type=event::*+id "
         "sensor.type+severity+detectionRule managedAgent+raisedAt "
-        "endpoint_id+detection_id_dedup ioc_detection_id+endpoint_id"
+        "endpoint_id+detection_id_dedup ioc_detection_id+endpoint_id initialDetection+managedBy"
     )
     pattern = re.compile(
         r"CEF:\s?\d{1,2}\|sophos\|sophos central\|"
@@ -73,20 +73,20 @@ class Sophos(Shape):
         scale=of_cef,
         vendor_category="group category ioc_detection_category ioc_attack_type type",
         categories=_GROUPS,
-        detector="type ioc_detection_id detectionRule ruleId",
+        detector="ioc_detection_id detectionRule ruleId type",
         first="when raisedAt detectionTime time sensorGeneratedAt created_at end calendar_time unix_time rt",
         last="end rt unix_time created_at",
         created="created_at ingestion_timestamp rt",
         threat="threat",
+        status="status",
+        assigned="assignee.name",
         fold="endpoint_id dhost meta_hostname type",
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        found = common_security_log.lines(record, _CEF) or list(super().read(record))
-        if not found:
-            texts = [text for text in lines_of(record) if _PAIRS.search(text)]
-            found = [Fields({key: _bare(value) for key, value in pairs.read(text).items()}) for text in texts]
-        return found
+        texts = [text for text in lines_of(record) if _PAIRS.search(text)]
+        said = [Fields({key: _bare(value) for key, value in pairs.read(text).items()}) for text in texts]
+        return common_security_log.lines(record, _CEF) or said or super().read(record)
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("name", "type", "ioc_detection_id", "threat", "detectionRule", "ruleName") and fields.has(
@@ -128,7 +128,8 @@ class Sophos(Shape):
             parent_name=fields.text("parent_name"),
             parent_path=fields.text("parent_path"),
         )
-        match = _AT.search(fields.text("name", "description") or "")
+        told = (fields.text(path) or "" for path in ("name", "description"))
+        match = next((found for text in told if (found := _AT.search(text)) is not None), None)
         if match is not None:
             evidence.file(file_name(match[2]), match[2])
             evidence.malware(match[1])

@@ -6,6 +6,7 @@ Source: Sophos Firewall, "Log file guide", "Syslog: device standard format".
 import re
 from typing import Any
 
+from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
@@ -47,6 +48,7 @@ class SophosFirewall(Firewall):
         "dstport": "dpt",
         "port": "dpt",
         "src_mac": "smac",
+        "protocol": "proto",
         "user_name": "suser",
         "user": "suser",
         "url": "request",
@@ -72,15 +74,15 @@ class SophosFirewall(Firewall):
     }
     times = "timestamp eventtime utmtime date"
     alert = Paths(
-        title="signature_msg virus malware threatname ips_message reason log_component msg name",
+        title="signature_msg virus malware threatname threat ips_message reason log_component msg name",
         description="message classification",
         severity="priority severity",
         words=SYSLOG_WORDS,
         vendor_category="log_type log_component sub",
         categories=_CATEGORIES,
-        detector="signature_id sid threatname virus log_id",
+        detector="signature_id sid threatname threat virus log_id",
         first="timestamp eventtime utmtime",
-        threat="virus malware threatname",
+        threat="virus malware threatname threat",
         fold="src dst act",
     )
 
@@ -105,6 +107,12 @@ class SophosFirewall(Firewall):
         if done in ("allowed", "clean") and not fields.has("virus", "malware", "threatname"):
             return False
         return fields.has("virus", "malware", "signature_msg", "threatname") or any(each in _ALERTS for each in kinds)
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        super().finish(fields, alert)
+        file = fields.text("filename", "file_name")
+        if alert.vendor_category == "Sandbox" and file is not None:
+            alert.title = f"Sandbox: {file} is {alert.title}"
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)

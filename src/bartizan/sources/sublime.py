@@ -58,8 +58,8 @@ class Sublime(Shape):
         message = fields.object("data.message", "message")
         mailbox = message.text("mailbox.email_address", "mailbox") or message.text("recipients.email", "recipients")
         evidence.message(
-            message.text("message_source_id", "id") if message else None,
-            internet_id=message.text("external_id", "internet_message_id"),
+            message.text("id", "message_source_id") if message else None,
+            internet_id=message.text("internet_message_id", "headers.message_id", "external_id"),
             sender=message.text("sender.email_address", "sender.email"),
             recipient=mailbox,
             subject=message.text("subject", "subject.subject"),

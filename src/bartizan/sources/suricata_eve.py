@@ -1,6 +1,8 @@
 """Suricata: EVE records, and the lines of fast.log. `alert` records become alerts, all others events.
 
-Source: Suricata User Guide, "EVE JSON Format"; classification.config of the Suricata distribution.
+Snort's alerts are read as well: its lines, also by syslog, and the JSON of Snort 3.
+Source: Suricata User Guide, "EVE JSON Format"; classification.config of the Suricata distribution; Snort 3 User Manual,
+"alert_json", "alert_syslog".
 """
 
 import re
@@ -10,9 +12,9 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, severity
+from bartizan.sources import attack, severity, syslog
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, inner_json, joined, objects_of
+from bartizan.sources.fields import Fields, content_id, inner_json, joined, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time
@@ -56,14 +58,16 @@ _SIGNATURE_SEVERITY: dict[str, Severity] = {
     "major": "medium",
     "critical": "high",
 }
+# With the marks and the time of a file, or as syslog carries it.
 _FAST = re.compile(
-    r"(?P<time>\d\d/\d\d/\d{2,4}-\d\d:\d\d:\d\d\.\d{1,6})\s+(?P<drop>\[Drop\]\s+)?\[\*\*\]\s+"
+    r"(?:(?P<time>\d\d/\d\d(?:/\d{2,4})?-\d\d:\d\d:\d\d\.\d{1,6})\s+)?(?P<drop>\[Drop\]\s+)?(?:\[\*\*\]\s+)?"
     r"\[(?P<gid>\d{1,9}):(?P<sid>\d{1,10}):(?P<rev>\d{1,9})\]"
-    r"\s(?P<signature>.{1,500}?)\s\[\*\*\]\s+"
-    r"(?:\[Classification: (?P<category>[^\]]{1,200})\]\s+)?\[Priority: (?P<severity>\d)\]"
-    r"\s+\{(?P<proto>[^}]{1,20})\}\s+(?P<source>\S{1,60})\s+->\s+(?P<target>\S{1,60})",
+    r"\s(?P<signature>.{1,500}?)\s(?:\[\*\*\]\s+)?"
+    r"(?:\[Classification: (?P<category>[^\]]{1,200})\]\s+)?\[Priority: (?P<severity>\d)\]:?"
+    r"(?:\s+<[^>]{1,32}>)?\s+\{(?P<proto>[^}]{1,20})\}\s+(?P<source>\S{1,60})\s+->\s+(?P<target>\S{1,60})",
     re.ASCII,
 )
+_STOPPED = ("drop", "block", "reject", "reset")  # of Snort's actions
 _HOST_PORT = re.compile(r"(.{2,45}?)(?::(\d{1,5}))?", re.ASCII)
 _USED = frozenset(
     """
@@ -89,8 +93,44 @@ def fast_log(text: str) -> Fields | None:
         "category": match["category"],
         "severity": int(match["severity"]),
     }
-    sides = {"src_ip": source[1], "src_port": source[2], "dest_ip": target[1], "dest_port": target[2]}
-    return Fields({"timestamp": match["time"], "event_type": "alert", "proto": match["proto"], "alert": alert, **sides})
+    line = syslog.read(text[:4_096]) if match["time"] is None else None
+    eve = {
+        "timestamp": match["time"] if line is None else line.time,
+        "event_type": "alert",
+        "proto": match["proto"],
+        "alert": alert,
+        "host": line.host if line else None,
+        "program": line.app if line else None,
+        "src_ip": source[1],
+        "src_port": source[2],
+        "dest_ip": target[1],
+        "dest_port": target[2],
+    }
+    return Fields({name: value for name, value in eve.items() if value is not None})
+
+
+def _of_snort(said: Fields) -> Fields:
+    """An alert of Snort 3 (alert_json) as the EVE record that it would be."""
+    gid, _, rest = (said.text("rule") or "").partition(":")
+    sid, _, rev = rest.partition(":")
+    alert = {
+        "action": "blocked" if (said.text("action") or "").lower() in _STOPPED else "allowed",
+        "gid": said.raw("gid") or gid,
+        "signature_id": said.raw("sid") or sid,
+        "rev": said.raw("rev") or rev,
+        "signature": said.raw("msg"),
+        "category": said.raw("class"),
+        "severity": said.raw("priority"),
+    }
+    names = {"src_ip": "src_addr", "src_port": "src_port", "dest_ip": "dst_addr", "dest_port": "dst_port"}
+    eve = {name: said.raw(key) for name, key in names.items()} | {
+        "timestamp": said.raw("seconds", "timestamp"),
+        "event_type": "alert",
+        "program": "snort",
+        "proto": said.raw("proto"),
+        "alert": alert,
+    }
+    return said.also(eve)
 
 
 def eve_severity(alert: Fields) -> Severity:
@@ -161,17 +201,19 @@ class Suricata(Source):
         "event_type+flow_id event_type+src_ip+timestamp event_type=alert+alert event_type=stats+stats "
         "event_type+src_ip+dest_ip event_type+src_ip+dest_ip+proto "
         "event_type=alert+alert.signature_id+flow_id event_type+timestamp+pcap_cnt "
-        "alert.signature_id+src_ip flow_id+src_ip+alert"
+        "alert.signature_id+src_ip flow_id+src_ip+alert rule+msg+src_addr+dst_addr"
     )
-    pattern = re.compile(r"\[\*\*\] \[\d+:\d+:\d+\] ")
+    pattern = re.compile(
+        r"\[\*\*\] \[\d+:\d+:\d+\] "
+        r"|\b(?:suricata|snort)\S{0,20}: (?:\[Drop\] )?\[\d{1,9}:\d{1,10}:\d{1,9}\] .{1,500}\[Priority: \d\]"
+    )
     sourcetypes = ("suricata", "suricata:*", "suricata_eve", "eve:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record, taken=False)
         if not any(_inside(fields).has("event_type", "alert.signature") for fields in found):
-            found = objects_of(record) or found
-        if not found and (line := fast_log(record.text)) is not None:
-            found = [line]
+            lines = [line for text in lines_of(record) if (line := fast_log(text)) is not None]
+            found = lines or objects_of(record) or found
         if not found:
             yield from unread(record, "SuricataEvents")
         for fields in found:
@@ -186,7 +228,7 @@ class Suricata(Source):
 
     def _alert(self, record: Record, eve: Fields) -> Alert:
         alert = eve.object("alert")
-        at = first_time(eve, "timestamp", "@timestamp")
+        at = first_time(eve, "timestamp", "@timestamp", "seconds")
         action = alert.text("action")
         status: graph.EvidenceRemediationStatus = "blocked" if action == "blocked" else "none"
         evidence = Evidence(at, remediation=status)
@@ -196,9 +238,10 @@ class Suricata(Source):
         vendor_category = alert.text("category")
         fallback = _CLASSES.get((vendor_category or "").lower(), "SuspiciousActivity")
         sensor = eve.text("host", "host.name", "agent.hostname", "sensor_name")
+        snort = (eve.text("program") or "").lower().startswith("snort")
         return Alert(
-            vendor=self.vendor,
-            product=self.product,
+            vendor="Cisco" if snort else self.vendor,
+            product="Snort" if snort else self.product,
             sub_provider=sensor,
             provider_alert_id=joined(eve.text("flow_id"), at, number) or content_id(eve.data),
             title=alert.text("signature") or f"Suricata signature {number or 'unknown'}",
@@ -262,6 +305,8 @@ def _inside(fields: Fields) -> Fields:
     """The EVE record inside what shippers wrap around it."""
     if fields.has("event_type"):
         return fields
+    if fields.has("src_addr", "dst_addr") and fields.has("rule", "sid") and fields.has("msg"):
+        return _of_snort(fields)
     inner = fields.object("suricata.eve")
     if inner:
         return Fields({**fields.data, **inner.data})

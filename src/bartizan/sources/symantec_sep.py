@@ -7,10 +7,10 @@ ArcSight, "SmartConnector for Symantec Endpoint Protection DB" (device event map
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from bartizan.extend import Record
-from bartizan.model.alert import Alert
+from bartizan.model.alert import Alert, Severity
 from bartizan.sources import common_security_log, csv_records, pairs, syslog
 from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
@@ -52,6 +52,59 @@ def _read(text: str) -> list[Fields]:
     return [Fields(data, {"syslogTime": line.time})]
 
 
+def _of_cloud(fields: Fields, evidence: Evidence) -> None:
+    """An event of Endpoint Security, whose objects have the names of its schema."""
+    file, actor = fields.object("file"), fields.object("actor")
+    if fields.has("incident_uid"):  # whose message begins with the device
+        name, colon, _ = (fields.text("message") or "").partition(":")
+        evidence.host(name if colon and " " not in name else None)
+    user = evidence.user(
+        fields.text("user.name", "actor.user.name", "user_name"), domain=fields.text("user.domain", "actor.user.domain")
+    )
+    evidence.file(file.text("name"), file.text("path"), [file.text("sha2"), file.text("sha256"), file.text("md5")])
+    evidence.process(
+        actor.text("cmd_line"),
+        path=actor.text("file.path"),
+        pid=actor.integer("pid"),
+        hashes=[actor.text("file.sha2"), actor.text("file.md5")],
+        user=user,
+    )
+    flow = fields.object("connection")
+    evidence.flow(
+        flow.text("src_ip"),
+        flow.integer("src_port"),
+        flow.text("dst_ip"),
+        flow.integer("dst_port"),
+        flow.text("protocol"),
+    )
+    evidence.url(flow.text("url.text", "url"))
+    evidence.malware(fields.text("threat.name"))
+
+
+_SECURITY = 1
+_STATES: dict[int, Literal["new", "inProgress", "resolved"]] = {2: "inProgress", 3: "inProgress", 4: "resolved"}
+_RESOLUTIONS = {2: "truePositive", 3: "falsePositive", 6: "informationalExpectedActivity"}
+_SEVERITIES: dict[int, Severity] = {1: "informational", 2: "low", 3: "medium", 4: "high", 5: "high", 6: "high"}
+
+
+def _grade(fields: Fields, alert: Alert) -> None:
+    """By the number of Endpoint Security's schema, with what it says of the threat."""
+    alert.title = fields.text("message", "threat.name") or alert.title
+    number = fields.integer("severity_id")
+    if number in _SEVERITIES:
+        alert.severity, alert.vendor_severity = _SEVERITIES[number], str(number)
+    if fields.has("incident_uid"):
+        alert.title = fields.text("rule_name") or alert.title
+        alert.description, alert.recommended_actions = fields.text("message"), fields.text("remediation")
+        alert.detector_id, alert.url = fields.text("rule_name"), fields.text("incident_url")
+        alert.status = _STATES.get(fields.integer("state_id") or 0, "new")
+        alert.classification = _RESOLUTIONS.get(fields.integer("resolution_id") or 0)
+    alert.threat_name = fields.text("threat.name")
+    alert.product = fields.text("product_name") or alert.product
+    if alert.threat_name is not None:
+        alert.category, alert.categories = "Malware", ["Malware"]
+
+
 def _controlled(words: list[str], evidence: Evidence) -> None:
     """Of application control: the program that called, its hash in the rule's text, and what it touched."""
     found = [word for word in words if _PATH.match(word)]
@@ -76,16 +129,22 @@ class SymantecSep(Shape):
         r"|(?:^|[,: ])[\w ]{4,40} detected,IP Address: |\bScan ID: \d+,Begin: |,Local Host(?: IP)?: "
         r"|Risk name: |SymantecServer|\bAdmin: .{0,80},Domain(?: Name)?: |,End(?: Time)?: [\d: -]{19},Rule: "
     )
+    marks = (
+        "type_id+severity_id+device_name+product_name type_id+severity_id+device_uid incident_uid+rule_name+state_id"
+    )
     sourcetypes = ("symantec:ep:*", "symantec:*", "sep:*")
     table = "SymantecEvents"
     columns = {"GroupName": "Group_Name", "ServerName": "Server_Name"}
     alert = Paths(
+        id="incident_uid uuid",
         title="kind",
         description="detail",
         vendor_category="kind",
         detector="CIDS_Signature_ID Risk_name deviceEventClassId",
-        first="Event_time Begin Event_Insert_Time syslogTime",
-        last="End_Time End Event_time Begin syslogTime",
+        first="Event_time device_time time Begin Event_Insert_Time syslogTime",
+        last="End_Time End Event_time Begin syslogTime modified",
+        created="created",
+        updated="modified",
         threat="Risk_name CIDS_Signature_string",
         fold="host Risk_name Remote_Host_IP",
     )
@@ -93,10 +152,14 @@ class SymantecSep(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         if said := common_security_log.lines(record, _CEF):
             return said
-        lines = lines_of(record)
-        return [found for text in lines for found in _read(text)] if lines else objects_of(record)
+        lines, objects = lines_of(record), objects_of(record)
+        if lines and not any(one.has("type_id", "incident_uid") for one in objects):
+            return [found for text in lines for found in _read(text)]
+        return [one.also({"timestamp": one.raw("device_time", "time")}) for one in objects]
 
     def is_alert(self, fields: Fields) -> bool:
+        if fields.has("type_id"):  # of Endpoint Security, whose other categories are of its own business
+            return fields.has("incident_uid", "threat.name") or fields.integer("category_id") == _SECURITY
         return bool(fields.data) and (not fields.has("deviceVendor") or common_security_log.is_detection(fields))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -109,13 +172,19 @@ class SymantecSep(Shape):
         if fields.has("Site") and len(words) >= _ACTIVITY and " " in words[0] and " " not in words[1]:
             first = words[1]  # of an agent's activity: what it did, its host and its user, without labels
             evidence.user(words[2])
-        host = fields.text("Computer_name", "Computer", "Local_Host_Name", "Host_Name") or first
-        own = fields.text("IP_Address", "Local_Host_IP", "Local") or next(iter(addresses(words)), None)
+        host = fields.text("Computer_name", "device_name", "Computer", "Local_Host_Name", "Host_Name") or first
+        own = fields.text("IP_Address", "device_ip", "Local_Host_IP", "Local") or next(iter(addresses(words)), None)
         evidence.host(host, addresses=[own])
         evidence.ip(own)
+        if fields.has("type_id"):
+            _of_cloud(fields, evidence)
         remote = fields.text("Remote_Host_IP", "Source_Computer_IP", "Source_IP")
-        evidence.flow(own, fields.integer("Local_Port"), remote, fields.integer("Remote_Port"))
-        evidence.ip(remote, ("source",))
+        here, there = (own, fields.integer("Local_Port")), (remote, fields.integer("Remote_Port"))
+        comes = "Outbound" not in words
+        start, end = (there, here) if comes else (here, there)
+        if remote is not None:
+            evidence.flow(*start, *end, next((word for word in words if word in ("TCP", "UDP")), None))
+        evidence.ip(remote, ("source" if comes else "destination",))
         evidence.host(fields.text("Remote_Host_Name", "Source_Computer_Name"))
         for who in ("User_Name", "User1", "User2", "User"):
             evidence.user(fields.text(who))
@@ -166,4 +235,8 @@ class SymantecSep(Shape):
             alert.severity, alert.category = "medium", "Exploit"
         else:
             alert.severity = "informational"
+        blocked = "blocked" if "has been blocked" in (said or "") else None
+        common_security_log.acted(alert, fields.text("Actual_action"), blocked)
         alert.categories = [alert.category] if alert.category else []
+        if fields.has("type_id"):
+            _grade(fields, alert)

@@ -84,7 +84,7 @@ class Sysmon(Source):
         " Event.System.Channel=Microsoft-Windows-Sysmon/Operational+Event.System+Event"
     )
     pattern = re.compile(
-        r"<Event[ >].{0,200}<System>.{0,80}<Provider [^>]{0,20}[\"']Microsoft-Windows-Sysmon[\"']", re.DOTALL
+        r"<Event[ >].{0,200}<System>.{0,80}<Provider [^>]{0,20}[\"'](?:Microsoft-Windows|Linux)-Sysmon[\"']", re.DOTALL
     )
     sourcetypes = ("xmlwineventlog:microsoft-windows-sysmon/operational", "sysmon*")
 

@@ -1,16 +1,49 @@
-"""Thinkst Canary: incidents of its decoys and tokens, as the console's webhook and syslog write them.
+"""Thinkst Canary: incidents of its decoys and tokens, as the console's webhook, API and syslog write them; OpenCanary.
 
-Source: Thinkst Canary documentation, "Webhook notifications", "Event log types".
+Source: Thinkst Canary documentation, "Webhook notifications", "Incidents" of the API, "Event log types"; OpenCanary,
+`logger.py` (its types of log).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.shape import Paths, Shape
 
 _MAX_TARGETS = 50
+# What OpenCanary calls its types of log by number; those below a thousand and from it on are of the decoy itself.
+_TYPES = {
+    2000: "FTP login attempt",
+    3000: "HTTP request",
+    3001: "HTTP login attempt",
+    4000: "SSH connection",
+    4001: "SSH connection",
+    4002: "SSH login attempt",
+    5000: "Shared file opened",
+    5001: "Port scan",
+    5002: "Operating system scan",
+    5003: "NULL scan",
+    5004: "XMAS scan",
+    5005: "FIN scan",
+    6001: "Telnet login attempt",
+    7001: "HTTP proxy login attempt",
+    8001: "MySQL login attempt",
+    9001: "MSSQL login attempt",
+    9002: "MSSQL login attempt",
+    10001: "TFTP request",
+    11001: "NTP monlist request",
+    12001: "VNC login attempt",
+    13001: "SNMP request",
+    14001: "RDP login attempt",
+    15001: "SIP request",
+    16001: "Git repository cloned",
+    17001: "Redis command",
+    18001: "TCP connection",
+}
+_FIRST_OF_DECOYS = 2_000
 _HEALTH = ("disconnect", "reconnect", "settings changed", "device died", "console")  # of the decoys themselves
 
 
@@ -21,7 +54,9 @@ class ThinkstCanary(Shape):
     marks = (
         "logtype+node_id+incident_id logtype+src_host+description IncidentHash+CanaryName "
         "CanaryName+IncidentKey flock_id+incident_id AlertType=canary*+Description AlertType+CanaryID "
-        "AlertType=*incident+IncidentKey node_id+logtype logtype+dst_host+src_host manage_url+memo+channel"
+        "description.src_host+hash_id description.logtype+summary "
+        "incidents.description.logtype+incidents.hash_id AlertType=*incident+IncidentKey node_id+logtype "
+        "logtype+dst_host+src_host manage_url+memo+channel"
     )
     sourcetypes = ("canary:*", "thinkst:*", "canarytools:*")
     table = "CanaryEvents"
@@ -38,6 +73,20 @@ class ThinkstCanary(Shape):
         url="IncidentLink manage_url",
         fold="SourceIP src_host node_id CanaryID",
     )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        """The API holds what happened in `description`, OpenCanary in `logdata`."""
+        for one in super().read(record):
+            inner, said = one.object("description"), one.object("logdata")
+            number = one.integer("logtype") or 0
+            if inner:
+                names = {"incident_id": one.raw("id"), "IncidentHash": one.raw("hash_id")}
+                yield Fields({**one.data, "description": one.raw("summary"), **inner.data, **names})
+            elif one.has("logdata") and number >= _FIRST_OF_DECOYS and not one.has("description"):
+                title = _TYPES.get(number) or f"Decoy touched ({number})"
+                yield one.also({**said.data, "description": title, "timestamp": one.raw("utc_time", "local_time")})
+            else:
+                yield one
 
     def is_alert(self, fields: Fields) -> bool:
         """Also what a token of canarytokens.org says."""

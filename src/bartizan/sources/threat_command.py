@@ -54,7 +54,7 @@ class ThreatCommand(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.flag("Closed.IsClosed") is True:
             alert.status = "resolved"
-            reason = (fields.text("Closed.Reason") or "").lower()
+            reason = (fields.text("Closed.Reason", "Closed.CloseReason") or "").lower()
             alert.classification = "falsePositive" if reason.startswith("false") else alert.classification
 
 

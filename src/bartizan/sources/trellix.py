@@ -1,7 +1,8 @@
 """Trellix (McAfee, FireEye): events of ePolicy Orchestrator as XML, of network security as CEF, of others as JSON.
 
-Source: Trellix ePolicy Orchestrator, "Common Event Format: EPOevent"; Trellix Network Security, "CEF notifications";
-Trellix Endpoint Security (HX) and Insights, alerts of the API.
+Source: Trellix ePolicy Orchestrator, "Common Event Format: EPOevent", and its table EPOEvents, as queries and the API
+of ePO SaaS give it; Trellix Network Security, "CEF notifications" and "JSON notifications"; Trellix Endpoint Security
+(HX), Helix and Insights, alerts of the API.
 """
 
 import re
@@ -9,14 +10,37 @@ from collections.abc import Iterable
 from typing import Any
 
 from bartizan.extend import Record
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import cef, common_security_log, xml_records
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, lines_of, objects_of
+from bartizan.sources.fields import MAX_ITEMS, Fields, lines_of, objects_of
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
-_WORDS: dict[str, Severity] = {"notice": "low", "alert": "high", "info": "informational", "warning": "low"}
+_WORDS: dict[str, Severity] = {
+    "notice": "low",
+    "alert": "high",
+    "info": "informational",
+    "warning": "low",
+    "crit": "high",
+    "majr": "medium",
+    "minr": "low",
+}
+# How ePO's names of actions end, where its table holds them untranslated.
+_TAKEN = {"DEL": "deleted", "CLE": "cleaned", "CLN": "cleaned", "MOV": "quarantined", "DEN": "denied", "BLK": "blocked"}
+# What HX saw, by the end of the name under which it says so.
+_SEEN = {
+    "fullPath": "TargetPath",
+    "processPath": "SourceProcessName",
+    "username": "userName",
+    "remoteIP": "destIp",
+    "remotePort": "destPort",
+    "localIP": "sourceIp",
+    "processCmdLine": "cmdLine",
+    "requestUrl": "url",
+    "md5": "md5",
+}
 # ePO counts a threat's severity from 0 (emergency) to 7 (debug)...
 _THREAT: dict[int, Severity] = {0: "high", 1: "high", 2: "high", 3: "medium", 4: "low", 5: "low", 6: "informational"}
 # ...and that of an event, of no threat, from 0 upwards.
@@ -47,7 +71,9 @@ class Trellix(Shape):
     product = "ePolicy Orchestrator"
     marks = (
         "Client+User+Action+Timestamp MsgId+Client+User Action+Client+User attributes.threatname "
-        "_eventType+_deviceId+_eventId"
+        "_eventType+_deviceId+_eventId ThreatEventID+ThreatCategory+DetectedUTC ThreatEventID+AnalyzerName+ThreatName "
+        "attributes.threateventid EPOEvents.ThreatEventID appliance-id+product+alert appliance+product+alert "
+        "alert.alert-url+product event_values+indicator+agent+event_type alertTypeDetails+alertThreat"
     )
     pattern = re.compile(
         r"<EPOevent>|<EPOEvent>|<UpdateEvents>|<UpdateEvent>"
@@ -57,18 +83,23 @@ class Trellix(Shape):
     sourcetypes = ("mcafee:*", "trellix:*", "fireeye:*", "fe_*", "hx_*", "epo:*")
     table = "TrellixEvents"
     columns = {"EventId": "EventID deviceEventClassId", "Analyzer": "AnalyzerName deviceProduct"}
-    wrappers = ("data", "alert", "alerts")
+    wrappers = ("data", "alerts", "entries")
     alert = Paths(
         id="devicePayloadId externalId+deviceEventClassId uuid alertId id EventUUID",
-        title="ThreatName sname name threatName displayName Action ThreatCategory type EventID",
+        title="ThreatName sname malware_name name threatName displayName message indicator_name Action ThreatCategory "
+        "type EventID",
         description="NaturalLangDescription msg description explanation",
-        severity="threatSeverity severity",
+        severity="threatSeverity severity risk",
         words=_WORDS,
-        vendor_category="ThreatCategory name threatType type",
+        vendor_category="ThreatCategory name threatType alertType event_type type",
+        tactics="tactics",
         detector="ThreatEventID EventID deviceEventClassId sid ruleId",
-        first="DetectedUTC Timestamp GMTTime start rt eventDate detectionDate timestamp receivedUtc event_at",
-        last="rt GMTTime eventDate timestamp",
-        url="link url alertUrl",
+        first="DetectedUTC Timestamp GMTTime start rt eventDate detectionDate timestamp receivedUtc event_at occurred "
+        "firstEventAt",
+        last="rt GMTTime eventDate timestamp lastEventAt",
+        created="createdAt reported_at",
+        status="state",
+        url="link alert-url url alertUrl",
         threat="ThreatName sname threatName",
         version="AnalyzerVersion deviceVersion",
         fold="MachineName src ThreatName sname",
@@ -80,15 +111,24 @@ class Trellix(Shape):
             return [event.fields for event in events]
         if lines := lines_of(record):
             found = (xml_records.read(text) for text in lines)
-            return [Fields(_flat(each)) for each in found if each] or objects_of(record)
-        return [Fields({**one.data, **one.object("attributes").data}) for one in objects_of(record, *self.wrappers)]
+            if events_of := [Fields(_flat(each)) for each in found if each]:
+                return events_of
+        return [_flattened(one) for one in objects_of(record, *self.wrappers)]
 
     def is_alert(self, fields: Fields) -> bool:
         """Also an entry of a manager's audit log, which comes by the same way; not what EDR saw on a device."""
         if fields.has("_eventType", "_deviceId"):
             return False
         return fields.has(
-            "EventID", "deviceEventClassId", "ThreatName", "threatName", "name", "ThreatCategory", "Action"
+            "EventID",
+            "deviceEventClassId",
+            "ThreatName",
+            "threatName",
+            "name",
+            "ThreatCategory",
+            "Action",
+            "indicator_name",
+            "alertTypeDetails",
         )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -98,9 +138,18 @@ class Trellix(Shape):
             evidence.ip(fields.text("cncHost"), ("commandAndControl",))
             evidence.malware(fields.text("sname"))
             return
-        own = fields.text("IPAddress", "host_ip", "agentIpAddress", "AnalyzerIPV4")
+        own = fields.text("IPAddress", "host_ip", "agentIpAddress", "AnalyzerIPV4", "host.ip")
         evidence.host(
-            fields.text("MachineName", "TargetHostName", "hostname", "host_name", "entityName", "AnalyzerHostName"),
+            fields.text(
+                "MachineName",
+                "TargetHostName",
+                "NodeName",
+                "hostname",
+                "host_name",
+                "host.hostname",
+                "entityName",
+                "AnalyzerHostName",
+            ),
             addresses=[own],
             os=fields.text("OSName", "os"),
             device_id=(fields.text("AgentGUID", "agentGuid") or "").strip("{}") or None,
@@ -111,25 +160,17 @@ class Trellix(Shape):
             user = (
                 evidence.user(fields.text(path), domain=fields.text("userDomain"), sid=fields.text("userSid")) or user
             )
-        source = fields.text("SourceIPV4", "SourceIPV6", "sourceIp", "sourceAddress")
-        target = fields.text("TargetIPV4", "TargetIPV6", "destIp", "destAddress")
-        evidence.flow(source, fields.integer("SourcePort"), target, fields.integer("TargetPort", "destPort"))
+        source = fields.text("SourceIPV4", "SourceIPV6", "sourceIp", "sourceAddress", "src.ip", "srcipv4")
+        target = fields.text("TargetIPV4", "TargetIPV6", "destIp", "destAddress", "dst.ip", "dstipv4")
+        ports = fields.integer("SourcePort", "src.port"), fields.integer("TargetPort", "destPort", "dst.port")
+        evidence.flow(source, ports[0], target, ports[1])
         evidence.ip(source, ("source",))
         evidence.ip(target, ("destination",))
-        evidence.host(fields.text("SourceHostName"))
+        from_host = fields.text("SourceHostName")
+        evidence.host(None if from_host == "_" else from_host)
         evidence.ip(fields.text("Client"), ("source",))
-        hashes = [fields.text(name) for name in _HASHES]
-        evidence.file(fields.text("TargetName"), fields.text("TargetFileName", "TargetPath", "filePath"), hashes)
-        evidence.process(fields.text("cmdLine"), pid=fields.integer("pid"), user=user)
-        for text in [*fields.texts("dnsName"), *fields.texts("dnsNames")]:
-            evidence.domain(text)
-        for path in ("SourceProcessName", "TargetProcessName", "processName"):
-            evidence.process(None, path=fields.text(path), user=user, hashes=[fields.text("SourceHash")])
-        link = fields.text("SourceURL", "URL", "url", "httpUrl")
-        evidence.url(link if link is not None and "://" in link else None)
-        name = fields.text("ThreatName", "threatName")
-        if (fields.text("ThreatCategory") or "").lower().startswith("av") and name != "_":
-            evidence.malware(name, fields.text("ThreatType"))
+        _what_ran(fields, evidence, user)
+        _what_came(fields, evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.has("deviceVendor"):
@@ -139,12 +180,55 @@ class Trellix(Shape):
             alert.product = fields.text("deviceProduct") or self.product
         else:
             kind = (fields.text("ThreatCategory") or "").partition(".")[0]
-            alert.category = _CATEGORIES.get(kind, "SuspiciousActivity")
+            of_class = _CLASSES.get((fields.text("name") or "").lower())
+            alert.category = _CATEGORIES.get(kind) or of_class or alert.category
+            alert.product = fields.text("of_product") or alert.product
+            alert.threat_name = alert.threat_name or fields.text("malware_name")
             _grade(fields, alert)
-        common_security_log.acted(alert, fields.text("ThreatActionTaken", "act"))
-        alert.categories = [alert.category]
+        taken = fields.text("ThreatActionTaken", "act", "action") or ""
+        common_security_log.acted(alert, _TAKEN.get(taken.rpartition("_TAK_")[2], taken))
+        alert.categories = alert.categories if alert.category in alert.categories else [alert.category or ""]
+        if fields.flag("is_false_positive"):
+            alert.status, alert.classification = "resolved", "falsePositive"
         if alert.title in ("None", "_"):
             alert.title = fields.text("ThreatCategory") or f"Event {fields.text('EventID')}"
+
+
+def _what_ran(fields: Fields, evidence: Evidence, user: graph.UserEvidence | None) -> None:
+    hashes = [fields.text(name) for name in _HASHES]
+    evidence.file(fields.text("TargetName"), fields.text("TargetFileName", "TargetPath", "filePath"), hashes)
+    evidence.process(fields.text("cmdLine"), pid=fields.integer("pid"), user=user)
+    for path in ("SourceProcessName", "TargetProcessName", "processName"):
+        image = fields.text(path) or ""
+        whole = "\\" in image or "/" in image
+        evidence.process(
+            None,
+            name=None if whole else image,
+            path=image if whole else None,
+            user=user,
+            hashes=[fields.text("SourceHash")],
+        )
+
+
+def _what_came(fields: Fields, evidence: Evidence) -> None:
+    """Over the network, by mail or as malware."""
+    for text in [*fields.texts("dnsName"), *fields.texts("dnsNames")]:
+        evidence.domain(text)
+    link = fields.text("SourceURL", "URL", "url", "httpUrl")
+    evidence.url(link if link is not None and "://" in link else None)
+    mail = fields.object("smtp-message")
+    evidence.message(
+        internet_id=fields.text("smtp_id"),
+        sender=fields.text("src.smtp-mail-from"),
+        recipient=fields.text("dst.smtp-to"),
+        subject=mail.text("subject"),
+    )
+    evidence.ip(fields.text("cnc_address"), ("commandAndControl",))
+    evidence.domain(fields.text("cnc_address"))
+    evidence.malware(fields.text("malware_name"))
+    name = fields.text("ThreatName", "threatName")
+    if (fields.text("ThreatCategory") or "").lower().startswith("av") and name != "_":
+        evidence.malware(name, fields.text("ThreatType"))
 
 
 def _grade(fields: Fields, alert: Alert) -> None:
@@ -154,8 +238,35 @@ def _grade(fields: Fields, alert: Alert) -> None:
         alert.severity, alert.vendor_severity = _THREAT[threat], str(threat)
     elif alert.severity == "unknown" and event in _EVENT:
         alert.vendor_severity, alert.severity = _EVENT[event]
-    elif alert.severity == "unknown":
+    elif alert.severity == "unknown" and not fields.has("of_product"):
         alert.severity = "informational"
+
+
+def _flattened(one: Fields) -> Fields:
+    """An object with what the API, a query, an appliance or an agent says deeper in it."""
+    held = one.object("alert")
+    alert = held if one.has("product") and held else one
+    flat: dict[str, Any] = {}
+    for key in ("attributes", "EPOEvents", "EPOLeafNode", "EPOComputerProperties", "host", "alertTypeDetails.summary"):
+        flat |= alert.object(key).data
+    if alert is not one:
+        flat["of_product"] = one.text("product")
+        malware = alert.object("explanation.malware-detected.malware")
+        flat["malware_name"] = malware.text("name")
+        flat |= {key: malware.raw(key) for key in ("url", "sid") if malware.has(key)}
+        flat["md5"], flat["sha256"] = malware.text("md5sum", "md5"), malware.text("sha256")
+        flat["cnc_address"] = alert.text("explanation.cnc-services.cnc-service.address")
+        flat["smtp_id"] = alert.text("smtp-message.id")
+    elif alert.has("event_values", "indicator"):
+        flat["of_product"], flat["indicator_name"] = "Endpoint Security", alert.text("indicator.name", "event_type")
+        for key, value in list(alert.object("event_values").data.items())[:MAX_ITEMS]:
+            if isinstance(key, str) and (name := _SEEN.get(key.rpartition("/")[2])):
+                flat[name] = value
+        flat["agentGuid"] = alert.text("agent._id")
+    elif alert.has("alertTypeDetails"):
+        flat["of_product"] = "Helix"
+    flat = {key: value for key, value in flat.items() if value is not None}
+    return alert.also(flat) if flat else alert
 
 
 def _flat(tree: dict[str, Any]) -> dict[str, Any]:

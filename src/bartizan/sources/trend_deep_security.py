@@ -52,7 +52,7 @@ class TrendDeepSecurity(Firewall):
         detector="deviceEventClassId",
         first=times,
         version="deviceVersion",
-        threat="MalwareName TrendMicroDsMalwareTarget",
+        threat="MalwareName",
         fold="dvchost dvc src dst",
     )
 

@@ -60,7 +60,7 @@ class TrendVisionOne(Shape):
         score="score",
         vendor_category="modelType detectionType eventName alertProvider",
         categories=_CATEGORIES,
-        tactics="filters.mitreTacticIds matchedRules.matchedFilters.mitreTacticIds mitreTacticIds",
+        tactics="filters.mitreTacticIds matchedRules.matchedFilters.mitreTacticIds mitreTacticIds tacticId",
         detector="modelId filters.id ruleId ruleName filterName model",
         first="firstInvestigatedDateTime detectedDateTime createdDateTime eventTime rt_utc eventTimeDT",
         last="updatedDateTime detectedDateTime logReceivedTime",
@@ -71,7 +71,7 @@ class TrendVisionOne(Shape):
         verdict="investigationResult",
         sub_provider="alertProvider productCode source",
         url="workbenchLink",
-        threat="malName",
+        threat="malName threatName",
         fold="endpoint.agentGuid endpointGuid impactScope.entities.entityId suid",
     )
 
@@ -103,6 +103,15 @@ class TrendVisionOne(Shape):
                 alert.severity = of_cef(fields.number("deviceSeverity"))
             if alert.threat_name and alert.category == "SuspiciousActivity":
                 alert.category, alert.categories = "Malware", ["Malware"]
+        elif alert.severity == "unknown":
+            alert.severity = of_cef(fields.number("severity"))
+        if alert.title == fields.text("eventName"):
+            alert.title = alert.title.replace("_", " ").capitalize()
+        if alert.threat_name and fields.has("eventName") and alert.threat_name not in alert.title:
+            alert.title = f"{alert.title}: {alert.threat_name}"
+        if fields.has("malName") and alert.category == "SuspiciousActivity":
+            alert.category, alert.categories = "Malware", ["Malware"]
+        common_security_log.acted(alert, *fields.texts("act"), *fields.texts("actResult"))
         filters = fields.objects("filters", "matchedRules.matchedFilters")
         if filters and not alert.vendor_category:
             alert.vendor_category = filters[0].text("type")
@@ -184,7 +193,10 @@ def _detected(event: Fields, evidence: Evidence) -> None:
         device_id=event.text("endpointGuid"),
         os=event.text("osName", "os"),
     )
-    user = evidence.user(event.text("processUser", "objectUser", "logonUser", "suid"), upn=event.text("principalName"))
+    user = evidence.user(
+        event.text("processUser", "objectUser", "logonUser", "suid", "duser" if event.has("dhost") else "suid"),
+        upn=event.text("principalName"),
+    )
     for who in ("process", "object"):
         evidence.process(
             event.text(f"{who}Cmd"),
@@ -197,7 +209,9 @@ def _detected(event: Fields, evidence: Evidence) -> None:
         )
     if event.has("parentCmd"):
         evidence.process(event.text("parentCmd"), path=event.text("parentFilePath"), hashes=_hashes(event, "parent"))
-    evidence.file(event.text("fileName"), event.text("fullPath"), [event.text("fileHash", "fileHashSha256")])
+    evidence.file(
+        event.text("fileName"), event.text("fullPath", "filePath"), [event.text("fileHash", "fileHashSha256")]
+    )
     source, target = event.text("src", "objectIp"), event.text("dst")
     evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
     evidence.ip(source, ("source",))
@@ -205,7 +219,8 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     for path in ("peerIp", "interestedIp", "clientIp"):
         for text in event.texts(path):
             evidence.ip(text)
-    evidence.url(event.text("request", "httpReferer"))
+    evidence.url(event.text("request", "requests", "httpReferer"))
+    evidence.malware(event.text("malName"), event.text("malType"))
     for text in event.texts("hostName"):
         evidence.domain(text)
     if event.has("mailMsgSubject", "mailbox"):

@@ -61,18 +61,18 @@ class Trivy(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         artifact, kind = fields.text("ArtifactName"), (fields.text("ArtifactType") or "").lower()
-        finding = fields.object("Finding")
+        finding, where = fields.object("Finding"), fields.object("Resource")
         if kind == "container_image":
             evidence.image(artifact, fields.text("Registry"))
         elif artifact is not None and "://" in artifact:
             evidence.repository("/".join(artifact.removesuffix(".git").rstrip("/").split("/")[-2:]), url=artifact)
-        else:
+        elif not where.has("Kind"):
             evidence.file(None, artifact)
-        where = fields.object("Resource")
         evidence.cluster(fields.text("ClusterName"))
         evidence.kubernetes(where.text("Kind"), where.text("Name"), where.text("Namespace"))
         target = fields.text("Target")
-        if (fields.text("Class") or "") in ("config", "secret", "lang-pkgs", "license-file"):
+        in_file = (fields.text("Class") or "") in ("config", "secret", "lang-pkgs", "license-file")
+        if in_file and not (where.has("Kind") and fields.text("Type") == "kubernetes"):  # that is the object itself
             evidence.file(None, finding.text("PkgPath", "FilePath") or target)
         cause = finding.object("CauseMetadata")
         evidence.observe("resource", cause.text("Resource"), cause.text("Service") or "")

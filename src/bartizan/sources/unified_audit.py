@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from bartizan.extend import Event, Record
 from bartizan.model.alert import Alert
+from bartizan.sources.collector import Roles
 from bartizan.sources.entities import address, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -102,9 +103,10 @@ class _Alerts(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         data = fields.object("Data")
-        for text in (data.text("f3u"), fields.text("UserId")):
+        changed = (fields.text("Operation") or "").lower() == "alertupdated"  # by whom is no part of what happened
+        for text, roles in ((data.text("f3u"), _NO_ROLE), (fields.text("UserId"), _CONTEXT if changed else _NO_ROLE)):
             if text is not None and ("@" in text or "\\" in text):
-                evidence.user(text)
+                evidence.user(text, roles=roles)
         kinds = (fields.text("EntityType"), fields.text("AlertEntityId")), (data.text("etype"), data.text("eid"))
         for kind, value in kinds:
             _alert_entity((kind or "").lower(), value, evidence)
@@ -127,6 +129,8 @@ class _Alerts(Shape):
             alert.classification = "falsePositive"
 
 
+_NO_ROLE: Roles = ()
+_CONTEXT: Roles = ("contextual",)
 _ALERTS = _Alerts()
 
 

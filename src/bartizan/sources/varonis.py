@@ -25,17 +25,19 @@ class Varonis(Firewall):
     sourcetypes = ("varonis", "varonis:*", "dataadvantage*")
     times = "end start rt deviceCustomDate1 syslogTime"
     alert = Paths(
-        id="externalId",
+        id="externalId ID",
         title="RuleName name",
         description="msg RuleDescription",
         severity="deviceSeverity",
         score="deviceSeverity",
         scale=of_cef,
-        vendor_category="cat act",
+        vendor_category="cat Category act",
         category="Collection",
         detector="RuleID deviceEventClassId RuleName",
         first="start end rt deviceCustomDate1 syslogTime",
         last="end start rt",
+        status="Status",
+        verdict="CloseReason",
         fold="suser duser dhost filePath",
     )
 

@@ -35,6 +35,7 @@ def of_score(score: float | None) -> Severity:
     return "high" if score >= 80 else "medium" if score >= 50 else "low" if score >= 20 else "informational"
 
 
+_SAAS = re.compile(r"(?:O365|M365|AzureAD|Azure|AWS|GCP):(?=[^:@/\\s]{1,128}@)")  # where an account is of
 _LOCKDOWN = "LOCKDOWN"
 
 
@@ -47,7 +48,7 @@ class Vectra(Shape):
         "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
         "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr "
         "detection_category+threat+certainty detection_type+threat+certainty "
-        "event_action+user_role+result_status"
+        "event_action+user_role+result_status urgency_score+is_prioritized"
     )
     pattern = re.compile(r"CEF:\d\|Vectra")
     sourcetypes = ("vectra:*", "vectra")
@@ -64,7 +65,8 @@ class Vectra(Shape):
         vendor_category="category detection_category",
         categories=_CATEGORIES,
         detector="d_type detection_type d_type_vname type category",
-        first="detail.first_timestamp first_timestamp vectra_timestamp event_timestamp timestamp",
+        first="detail.first_timestamp first_timestamp vectra_timestamp event_timestamp timestamp "
+        "last_detection_timestamp",
         last="detail.last_timestamp last_timestamp event_timestamp vectra_timestamp",
         status="state status",
         statuses={"active": "new", "inactive": "resolved", "fixed": "resolved"},
@@ -72,13 +74,15 @@ class Vectra(Shape):
         confidence="certainty",
         version="version",
         tags="tags",
-        fold="host_name host_ip account_uid dd_dst_ip",
+        fold="host_name host_ip account_uid dd_dst_ip entity_id",
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
         return [_of_cef(event) for event in cef.records(record)] or objects_of(record, "results", "events")
 
     def is_alert(self, fields: Fields) -> bool:
+        if fields.has("urgency_score", "is_prioritized") and not fields.has("d_type", "detection_type", "detection_id"):
+            return fields.flag("is_prioritized") is not False  # how urgent an entity is
         return fields.has("category", "d_type", "detection_type", "campaign_id", "message", "headend_addr")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -118,7 +122,8 @@ class Vectra(Shape):
                 evidence.host(item.text("name"), addresses=[item.text("ip")], roles=("destination",))
         for item in fields.objects("host_access_history")[:_MAX]:
             evidence.host(item.text("name"))
-        entity = fields.text("entity_uid")
+        entity = fields.text("entity_uid") or (fields.text("name") if fields.has("urgency_score") else None)
+        entity = _SAAS.sub("", entity or "") or None
         if fields.text("entity_type", "type") == "account":
             evidence.user(entity)
         else:
@@ -134,8 +139,20 @@ class Vectra(Shape):
         if (fields.text("category") or "").upper() == _LOCKDOWN:
             alert.title = f"Lockdown: {fields.text('action') or 'changed'}"
             alert.severity = "informational"  # what the product or somebody did about an entity
+        elif (entity := _scored(fields)) is not None:
+            alert.title = f"{entity} scored {alert.vendor_severity or alert.severity}"
         if fields.flag("triaged", "is_triaged") is True:
             alert.classification = "informationalExpectedActivity"
+
+
+def _scored(fields: Fields) -> str | None:
+    """The host or account of which the record says how it scores."""
+    category = (fields.text("category") or "").upper().replace("_", " ")
+    if category not in ("HOST SCORING", "ACCOUNT SCORING") and not fields.has("urgency_score", "is_prioritized"):
+        return None
+    if fields.has("d_type", "detection_type", "detection_id"):
+        return None
+    return fields.text("host_name", "account_uid", "entity_uid", "name")
 
 
 def _of_cef(event: cef.Cef) -> Fields:

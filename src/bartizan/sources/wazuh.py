@@ -13,7 +13,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import attack, cef, leftover, severity
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.fields import Fields, content_id, joined, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.suricata_eve import eve_evidence, fast_log
 from bartizan.sources.tables import event
@@ -44,6 +44,7 @@ _GROUPS = {
 }
 _WRAPPERS = ("_source", "all_fields", "parameters.alert", "data.parameters.alert")
 _USED = frozenset("rule agent manager id timestamp @timestamp data syscheck decoder input full_log".split())
+_SOLVED = frozenset({"solved", "fixed", "obsolete"})  # states of a vulnerability that is no longer there
 _MAX_LOG_CHARS = 8_192  # of the log line shown as description
 
 _ARROW = re.compile(r"\((?P<host>[^)]{1,200})\) (?P<address>\S{1,60})->")
@@ -94,10 +95,11 @@ class Wazuh(Source):
     sourcetypes = ("wazuh", "wazuh:*", "ossec", "ossec:*", "wazuh-alerts*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
-        found = [_unwrapped(fields) for fields in objects_of(record, "alerts", "hits.hits")]
-        found = found or [_of_cef(event) for event in cef.records(record)]
-        if not found and (read := text_alert(record.text)) is not None:
-            found = [read]
+        found = [_of_cef(event) for event in cef.records(record)]
+        found = found or [_unwrapped(fields) for fields in objects_of(record, "alerts", "hits.hits")]
+        lines = [read for text in lines_of(record)[:1] if (read := text_alert(text)) is not None]
+        if lines and (not found or record.data is not None):  # as a collector carries it, too
+            found = lines
         if not found:
             yield from unread(record, "WazuhEvents")
         for alert in found:
@@ -120,11 +122,13 @@ class Wazuh(Source):
         tactics = attack.tactics(*rule.texts("mitre.tactic", "mitre.tactics"))
         fallback = next((_GROUPS[group] for group in groups if group in _GROUPS), "SuspiciousActivity")
         log = alert.text("full_log")
+        flaw = alert.object("data.vulnerability", "vulnerability")
         return Alert(
             vendor=self.vendor,
             product=self.product,
             sub_provider=alert.text("manager.name", "cluster.node"),
-            provider_alert_id=alert.text("id") or content_id(alert.data),
+            provider_alert_id=_flaw(alert, flaw) or alert.text("id") or content_id(alert.data),
+            status="resolved" if (flaw.text("status") or "").lower() in _SOLVED else "new",
             title=rule.text("description", "comment") or f"Wazuh rule {number or 'unknown'}",
             description=log[:_MAX_LOG_CHARS] if log else None,
             severity=severity.of_wazuh(level),
@@ -137,7 +141,7 @@ class Wazuh(Source):
             detection_source="antivirus" if "virus" in groups else "unknown",
             first_activity=at,
             last_activity=at,
-            vulnerabilities=alert.texts("data.vulnerability.cve", "vulnerability.cve"),
+            vulnerabilities=flaw.texts("cve", "id"),
             evidence=evidence.items,
             additional=_additional(alert, rule, groups) | evidence.unsaid,
             fingerprint=(number or "", alert.text("agent.id", "agentip", "hostname") or "", seen),
@@ -193,6 +197,12 @@ class Wazuh(Source):
         }
         at = first_time(alert, "timestamp", "@timestamp", "TimeStamp")
         return event("WazuhEvents", at, columns, evidence, alert.rest(_USED - {"data"}))
+
+
+def _flaw(alert: Fields, flaw: Fields) -> str | None:
+    """Which vulnerability of which package of an agent: what is said later of it, that it is solved, is of the same."""
+    package = flaw.text("package.name") or alert.text("package.name")
+    return joined(alert.text("agent.id"), flaw.text("cve", "id"), package) if flaw else None
 
 
 def _unwrapped(fields: Fields) -> Fields:

@@ -54,10 +54,12 @@ def read(record: Record) -> list[WindowsEvent]:
 
 
 def _whole(event: WindowsEvent) -> WindowsEvent:
-    """Of Sysmon and Defender the message says all that EventData does; where that is missing, it stands for it."""
-    about = (event.provider or "").lower()
-    if event.message and ("sysmon" in about or "defender" in about) and not event.data.data.keys() - _OF_SNARE:
-        return event._replace(data=Fields(event.data.data | windows_message.said(event.message, event.provider)))
+    """Of Sysmon, Defender and the audit of security the message says what EventData does; where that is missing, it
+    stands for it."""
+    about = (event.provider or "").lower().replace("-", " ")
+    if event.message and any(word in about for word in _SAY_ALL) and not event.data.data.keys() - _OF_SNARE:
+        said = windows_message.said(event.message, event.provider)
+        return event._replace(data=Fields(event.data.data | said)) if said else event
     return event
 
 
@@ -203,6 +205,7 @@ _SNARE = re.compile(
     r"\s+(\S+)(?:\s+(\S.{0,80}?(?=\s{2}|\t| (?:A|An|The|This|Special|Windows|User|Kerberos)\s)))?(\s{2,}|\t| )(.*)",
     re.ASCII | re.DOTALL,
 )
+_SAY_ALL = ("sysmon", "defender", "security auditing")  # providers
 _OF_SNARE = frozenset({"User", "CategoryString", "DataString"})
 _TAB = re.compile(r"#011|<009>|\\t(?=\S)")  # how relays write a tab that they do not pass on
 _MAX_SNARE_CHARS = 65_536

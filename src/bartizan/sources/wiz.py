@@ -103,9 +103,11 @@ class Wiz(Shape):
         return fields.has(*_FINDING)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        for path in ("entitySnapshot", "resource", "primaryResource", "resources", "vulnerableAsset"):
+        owner = fields.object("cloudAccounts")
+        names = {"cloudProvider": owner.raw("cloudProvider"), "subscriptionId": owner.raw("externalId")}
+        for path in ("entitySnapshot", "resource", "resources", "primaryResource", "vulnerableAsset"):
             for one in fields.objects(path):
-                _resource(one, evidence)
+                _resource(one.also({key: value for key, value in names.items() if value is not None}), evidence)
         for path in ("actors", "primaryActor"):
             for one in fields.objects(path):
                 _actor(one, evidence)
@@ -141,7 +143,6 @@ def _resource(one: Fields, evidence: Evidence) -> None:
     kind, name = (one.text("type", "nativeType") or "").lower(), one.text("name")
     full = one.text("providerUniqueId", "providerId", "externalId")
     cloud = (one.text("cloudPlatform", "subscription.cloudProvider", "cloudProvider") or "").upper()
-    account = one.text("subscription.externalId", "subscriptionExternalId")
     if kind in _PEOPLE:
         evidence.user(name)
     elif kind in _ACCOUNTS:
@@ -157,13 +158,23 @@ def _resource(one: Fields, evidence: Evidence) -> None:
         evidence.host(host if port.isdigit() else name, os=one.text("operatingSystem"))
         for text in one.texts("ipAddresses"):
             evidence.ip(text)
-    elif cloud == "AZURE" or (full or "").startswith("/subscriptions/"):
+        if cloud and full is not None:
+            _in_cloud(cloud, one, evidence)
+    else:
+        _in_cloud(cloud, one, evidence)
+    evidence.domain(name)
+
+
+def _in_cloud(cloud: str, one: Fields, evidence: Evidence) -> None:
+    kind, name = (one.text("type", "nativeType") or "").lower(), one.text("name")
+    full = one.text("providerUniqueId", "providerId", "externalId")
+    account = one.text("subscription.externalId", "subscriptionExternalId", "subscriptionId")
+    if cloud == "AZURE" or (full or "").startswith("/subscriptions/"):
         evidence.azure(full, name=name, kind=kind)
     elif cloud == "GCP":
         evidence.google(full, name=name, kind=kind, project=account)
     else:
         evidence.amazon(full, name=name, kind=kind or None, account=account)
-    evidence.domain(name)
 
 
 def _actor(one: Fields, evidence: Evidence) -> None:

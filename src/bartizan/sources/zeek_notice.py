@@ -4,10 +4,12 @@ Source: Zeek documentation, "notice.log", "intel.log", "weird.log", "Log formats
 """
 
 import re
+from collections.abc import Iterable
 
+from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, lines_of
 from bartizan.sources.shape import Paths, Shape
 
 # Notices that tell of an attack, by the beginning of their name -> (severity, category, technique).
@@ -25,6 +27,13 @@ _NOTICES: dict[str, tuple[Severity, str, str | None]] = {
     "software::vulnerable_version": ("low", "Vulnerability", None),
     "ssl::": ("low", "Misconfiguration", None),
 }
+# A line of notice.log as text, whose columns stand in one order unless a site changes it.
+_LINE = re.compile(r"(?:^|\s)(\d{9,10}\.\d{1,6}\t(?:[^\t]*\t){9}[A-Z]\w{1,60}::\w{1,80}\t[^\n]*)", re.ASCII)
+_COLUMNS = (
+    "ts uid id.orig_h id.orig_p id.resp_h id.resp_p fuid file_mime_type file_desc proto note msg sub src dst p n "
+    "peer_descr"
+).split()
+_UNSET = frozenset({"-", "(empty)"})
 _INDICATORS = {
     "intel::addr": "address",
     "intel::url": "url",
@@ -44,7 +53,7 @@ class ZeekNotice(Shape):
         "_path+ts _path=notice+note _path=weird+name note+msg+ts seen.indicator+ts note=*::*+msg "
         "uid+id.orig_h+ts _path+uid+id.orig_h _path+ts+peer id.orig_h+id.resp_h+uid note+msg"
     )
-    pattern = re.compile(r"^#separator \\x09|^\{\"ts\":|^#fields\tts\tuid")
+    pattern = re.compile(r"^#separator \\x09|^\{\"ts\":|^#fields\tts\tuid|" + _LINE.pattern, re.ASCII)
     sourcetypes = ("zeek", "zeek:*", "bro", "bro:*", "corelight*")
     table = "ZeekEvents"
     columns = {
@@ -66,6 +75,14 @@ class ZeekNotice(Shape):
         sub_provider="peer_descr seen.node",
         fold="src dst id.orig_h id.resp_h seen.indicator",
     )
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        texts = (match[1].split("\t") for text in lines_of(record)[:1] if (match := _LINE.search(text)))
+        lines = [
+            Fields({name: value for name, value in zip(_COLUMNS, each, strict=False) if value not in _UNSET})
+            for each in texts
+        ]
+        return lines or super().read(record)
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.text("note", "seen.indicator") is not None

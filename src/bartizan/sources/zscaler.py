@@ -1,6 +1,7 @@
 """Zscaler Internet Access: NSS feeds of web, firewall, DNS, tunnel, CASB and audit logs.
 
-Source: Zscaler, "NSS feed output format": web, firewall, DNS, tunnel, SaaS security and admin audit logs.
+Source: Zscaler, "NSS feed output format": web, firewall, DNS, tunnel, SaaS security, endpoint and email DLP and admin
+audit logs.
 """
 
 import re
@@ -8,14 +9,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from bartizan.extend import Record
-from bartizan.model.alert import Alert
+from bartizan.model.alert import Alert, Severity
 from bartizan.model.entities import url_host
 from bartizan.sources import cef, common_security_log, leef, pairs
-from bartizan.sources.entities import address
+from bartizan.sources.entities import address, domain
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of, opened
+from bartizan.sources.fields import MAX_ITEMS, Fields, lines_of, objects_of, opened
 from bartizan.sources.shape import Paths, Shape
 
+_WORDS: dict[str, Severity] = {"low severity": "low", "medium severity": "medium", "high severity": "high"}
+_LEVELS: tuple[Severity, ...] = ("high", "medium", "low")
+_STOPPED = ("block", "drop", "reset", "deny")  # how the word for what was done about it begins
+_BEGIN = re.compile(r"\s*(?:<\d{1,3}>)?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\t")  # of the feed for Splunk
 _NOTHING = frozenset({"none", "na", "n/a", "unknown", "not supported", "-"})
 
 
@@ -26,7 +31,8 @@ class Zscaler(Shape):
     marks = (
         "sourcetype=zscaler*+event event.vendor=zscaler event.product=nss+event "
         "event.datetime+event.department Recordid+Cloudname sourcetype=zscalernss*+sourcesubtype+record_id "
-        "LogTimestamp+Customer+SessionID LogTimestamp+Customer+ConnectionID"
+        "sourcetype=zscalernss*+record_id sourcetype=zscalernss*+log_type "
+        "LogTimestamp+Customer+SessionID LogTimestamp+Customer+ConnectionID AuditOperationType+ObjectType+AuditNewValue"
     )
     pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b|\bZscalerNSS: ")
     sourcetypes = ("zscalernss*", "zscaler:*", "zscalerlss*", "zscaler")
@@ -35,14 +41,14 @@ class Zscaler(Shape):
     wrappers = ("events",)
     alert = Paths(
         id="recordid event_id record_id",
-        title="threatname malwareclass threatcategory rulelabel rulename rule.label",
+        title="threatname malwareclass threatcategory dlprulename rulelabel rulename rule.label dlpengine",
         description="reason rulelabel",
         score="threatseverity_id pagerisk riskscore",
         severity="threatseverity severity",
-        words={f"{word} severity": word for word in ("low", "medium", "high")},
+        words=_WORDS,
         vendor_category="threatcategory malwarecategory threatclass",
         category="Malware",
-        detector="threatname rulelabel rulename rule.label",
+        detector="threatname dlprulename rulelabel rulename rule.label dlpengine",
         first="datetime time epochtime rt",
         threat="threatname",
         fold="user login clientip hostname threatname",
@@ -51,12 +57,13 @@ class Zscaler(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         """The event with the feed's name; unset fields, which the feed fills with "None", are left out."""
         record = opened(record)
-        if record.data is None:
-            events = [event.fields for event in cef.records(record)]
+        lines = lines_of(record)
+        if lines:
+            events = [event.fields.also({"datetime": event.fields.raw("rt")}) for event in cef.records(record)]
             events = events or [event.fields for event in leef.records(record)]
             if events:
                 return events
-            found: list[dict[str, Any]] = [pairs.read(record.text)] if "=" in record.text else []
+            found: list[dict[str, Any]] = [_line(text) for text in lines if "=" in text]
         else:
             found = [
                 {**(one.object("event").data or one.data), "sourcetype": one.raw("sourcetype")}
@@ -78,15 +85,29 @@ class Zscaler(Shape):
         """Also where data left against a rule: an incident of a device, or in an application of the cloud."""
         if fields.has("auditlogtype"):
             return False
-        return fields.has("threatname", "malwareclass") or _leaks(fields) or _said(fields.raw("threat.malware"))
+        found = (fields.text(name) for name in ("threatname", "malwareclass", "threat.malware"))
+        return any(map(_said, found)) or _leaks(fields)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         if fields.has("deviceVendor"):
-            common_security_log.entities(fields, evidence)
-        for paths in (("login", "user", "adminid", "username"), ("deviceowner",), ("file.owner",)):
+            web = fields.has("request") and domain(fields.text("dhost")) is not None
+            asked = Fields({key: value for key, value in fields.data.items() if key != "dhost"}) if web else fields
+            common_security_log.entities(asked, evidence)  # what a browser asked for is no device
+            evidence.domain(fields.text("dhost"))
+        for paths in (("login", "user", "adminid", "username", "user_name"), ("deviceowner",), ("file.owner",)):
             name = fields.text(*paths)
             evidence.user(name if address(name) is None else None)  # a tunnel's user is where it begins
-        for path in ("clientip", "ClientIP", "cip", "sourceip", "csip", "clientpublicIP", "clt_sip", "srcip"):
+        for path in (
+            "clientip",
+            "ClientIP",
+            "cip",
+            "sourceip",
+            "csip",
+            "clientpublicIP",
+            "clt_sip",
+            "srcip",
+            "ClientPrivateIP",
+        ):
             evidence.ip(fields.text(path), ("source",))
         source = fields.text("clientip", "ClientIP", "sourceip", "csip", "clt_sip", "srcip")
         target = fields.text("serverip", "destinationip", "sdip", "srv_dip", "dstip", "cdip")
@@ -115,13 +136,22 @@ class Zscaler(Shape):
                 fields.text("bamd5", "md5", "filemd5", "file.hash.md5"),
             ],
         )
-        evidence.malware(fields.text("threatname"), fields.text("threatcategory"))
+        _mail(fields, evidence)
+        evidence.malware(fields.text("threatname"), fields.text("threatcategory", "threatcat"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        if (fields.text("action", "act") or "").lower() == "blocked":
+        if (fields.text("action", "act", "actiontaken", "actions") or "").lower().startswith(_STOPPED):
             alert.tags = [*alert.tags, "blocked"]
+            common_security_log.acted(alert, "blocked")
         if _leaks(fields):
             alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
+            rules = _each(fields.text("rule.labels"))
+            alert.title, alert.detector_id = (
+                (" | ".join(rules), rules[0]) if rules else (alert.title, alert.detector_id)
+            )
+            levels = {_WORDS.get(word.lower(), "unknown") for word in _each(fields.text("severity"))}
+            blocked: Severity = "low" if "blocked" in alert.tags else "medium"
+            alert.severity = next((word for word in _LEVELS if word in levels), blocked)
         if alert.severity == "unknown":
             alert.severity = "low" if "blocked" in alert.tags else "high"
 
@@ -133,8 +163,43 @@ def _told(one: dict[str, Any]) -> dict[str, Any]:
     return {**said, "datetime": at} if at is not None else said
 
 
+def _line(text: str) -> dict[str, Any]:
+    """Of the feed for Splunk, which begins with the time."""
+    begin = _BEGIN.match(text)
+    return {**({"datetime": begin[1]} if begin else {}), **pairs.read(text)}
+
+
 def _leaks(fields: Fields) -> bool:
-    return fields.text("logtype") == "dlp_incident" or (fields.has("dlp") and _said(fields.raw("rule.label")))
+    """By the kind of the log; of a page that was asked for, where an engine found data in what was sent."""
+    kind = (fields.text("logtype", "log_type") or "").lower().replace(" ", "_")
+    if kind == "dlp_incident" or (fields.has("dlp") and _said(fields.raw("rule.label"))):
+        return True
+    stopped = (fields.text("action", "act") or "").lower().startswith(_STOPPED)
+    return _said(fields.text("dlpengine", "dlpeng")) and (stopped or _said(fields.text("dlprulename")))
+
+
+def _each(text: str | None) -> list[str]:
+    """What the feed of mail joins with "|", one for each rule, recipient or file; each once."""
+    return list(
+        dict.fromkeys(part.strip() for part in (text or "").split("|")[:MAX_ITEMS] if part.strip() and _said(part))
+    )
+
+
+def _mail(fields: Fields, evidence: Evidence) -> None:
+    mail = fields.object("email")
+    if not mail:
+        return
+    for name in [*_each(mail.text("triggered_recipients")), *_each(mail.text("other_recipients"))]:
+        evidence.message(
+            internet_id=mail.text("message_id"),
+            sender=fields.text("sender"),
+            recipient=name,
+            subject=mail.text("subject"),
+        )
+    files = mail.object("attachments")
+    names, digests = ((files.text(key) or "").split("|")[:MAX_ITEMS] for key in ("file_names", "md5s"))
+    for name, digest in zip(names, digests, strict=False):
+        evidence.file(name if _said(name) else None, None, [digest])
 
 
 def _said(value: Any) -> bool:
