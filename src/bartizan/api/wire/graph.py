@@ -309,6 +309,8 @@ class Graph:
         verb: Verb = "GET" if method == "HEAD" else method  # type: ignore[assignment]
         if verb not in verbs:
             raise self._refused(target, verb)
+        if verb == "GET" and target.shows is not None:
+            target = target.shows
         if target.kind == "batch":
             return await batch.run(self, target, request)
         authorise(caller, target, verb)

@@ -15,9 +15,10 @@ from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
 from bartizan.extend import Context, Navigation, Resource
+from bartizan.extend.resources import OnList, OnRelated
 from bartizan.odata import QueryOptions
 from bartizan.odata.tree import Expr
-from bartizan.store.interface import Stored
+from bartizan.store.interface import Page, Query, Stored
 
 _MATCHED = 1_000  # related objects that one query of the store filters
 
@@ -44,8 +45,10 @@ async def _page(
     ids: tuple[str, ...] | None,
     name: str,
     mark: str | None = None,
+    lists: OnList | None = None,
 ) -> Response:
-    """One page of a set within `scope` and `ids`, as the query options ask for; each object says the type `mark`."""
+    """One page of a set within `scope` and `ids`, as the query options ask for; each object says the type `mark`.
+    `lists` makes the page where the set's own way does not."""
     asked, after = queries.asked(ctx, request, target, resource)
     query = asked.query
     if scope is not None or ids is not None:
@@ -55,7 +58,7 @@ async def _page(
     most = queries.page_size(request)
     if most is not None and most < query.top:
         query = replace(query, top=most)
-    page = await derived.page(ctx, resource, query, asked.select)
+    page = await (derived.page(ctx, resource, query, asked.select) if lists is None else lists(ctx, query))
     items = bodies.documents(ctx, resource.type, page.rows, request, asked.select)
     if mark is not None:
         items = [bodies.marked(item, mark) for item in items]
@@ -72,9 +75,14 @@ async def count(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
     if resource.lists is not None:
-        wanted = replace(queries.FIRST, filter=queries.counted(ctx, request, resource), count=True, version=ctx.version)
-        return Response(200, b"%d" % ((await resource.lists(ctx, wanted)).count or 0), kind=TEXT)
+        return await _counted_of(ctx, request, resource, resource.lists)
     return await _counted(ctx, request, resource, rows_of(ctx, resource), None)
+
+
+async def _counted_of(ctx: Context, request: Request, resource: Resource, lists: OnList) -> Response:
+    filter = queries.counted(ctx, request, resource)
+    wanted = replace(queries.FIRST, top=0, filter=filter, count=True, version=ctx.version)
+    return Response(200, b"%d" % ((await lists(ctx, wanted)).count or 0), kind=TEXT)
 
 
 async def _counted(
@@ -188,9 +196,19 @@ async def related(ctx: Context, target: Target, request: Request) -> Response:
         return await _mixed(ctx, target, request, parent, navigation)
     above = target.via.resource if target.via is not None else None
     name = f"{above.name}('{bodies.quoted(parent.id)}')/{navigation.name}" if above is not None else navigation.name
-    scope, ids = await _limits(ctx, parent, navigation)
     mark = _mark(ctx, target, resource)
+    if navigation.made is not None:
+        lists = _made(navigation.made[0], parent)
+        return await _page(ctx, request, target, resource, None, None, name, mark, lists)
+    scope, ids = await _limits(ctx, parent, navigation)
     return await _page(ctx, request, target, resource, both(scope, rows_of(ctx, resource)), ids, name, mark)
+
+
+def _made(lists: OnRelated, parent: Stored) -> OnList:
+    async def of_parent(ctx: Context, query: Query) -> Page:
+        return await lists(ctx, parent, query)
+
+    return of_parent
 
 
 def _mark(ctx: Context, target: Target, resource: Resource) -> str | None:
@@ -256,6 +274,8 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
         among = [id for _, id in await edges(ctx, parent.id, navigation)]
         found = await _matching(ctx, navigation, queries.counted_of_mixed(request), among)
         return Response(200, b"%d" % len(found), kind=TEXT)
+    if navigation.made is not None:
+        return await _counted_of(ctx, request, resource, _made(navigation.made[0], parent))
     scope, ids = await _limits(ctx, parent, navigation)
     return await _counted(ctx, request, resource, both(scope, rows_of(ctx, resource)), ids)
 

@@ -63,6 +63,7 @@ class Target:
     path: tuple[str, ...] = ()  # of a property; behind one that holds objects `=` and the id of one of them
     raw: bool = False  # $value
     via: "Target | None" = None
+    shows: "Target | None" = None  # what GET names where an action is called as the property that it changes
     hidden: str = ""  # the path below /v1.0 in lower case with `{}` for keys: what coverage and metrics call it
 
     served: tuple[Verb, ...] = ()  # what may be sent here
@@ -70,7 +71,9 @@ class Target:
     def verbs(self) -> tuple[Verb, ...]:
         if self.kind == "action":
             assert self.action is not None
-            return ("GET",) if self.action.function else ("POST",)
+            if self.action.function:
+                return ("GET",)
+            return ("POST",) if self.shows is None else ("GET", "POST")
         if self.kind == "batch":
             return ("POST",)
         if self.kind in ("refs", "ref"):
@@ -386,6 +389,10 @@ class _Walk:
         if self.step(found[0].name.lower()):
             raise self.lost()
         target = Target("action", self.version, resource, key, found[0], found[1], via=via)
+        held = None if key is None or resource.type == "" else edm(self.version).structured(resource.type)
+        same = None if held is None or not resource.can else held.find(found[0].name)
+        if isinstance(same, Property) and not found[0].function:  # comments are added by POST and read by GET
+            target.shows = self.done(Target("property", self.version, resource, key, path=(same.name,), via=via))
         return self.done(target)
 
     def object(self, resource: Resource, key: Key, more: bool, via: Target | None) -> Target:
