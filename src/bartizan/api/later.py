@@ -76,6 +76,7 @@ _all(
     (
         "contacts/**",
         "devices/{}/extensions/**",
+        "directory/deletedItems/{}/restore",
         "directory/**",
         "contracts/**",
         "domains/{}/federationConfiguration/**",

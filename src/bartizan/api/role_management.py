@@ -290,13 +290,25 @@ async def _templates(ctx: Context) -> dict[str, Stored]:
 _PRINCIPALS = (users, groups, service_principals)
 _SCOPES = (organization, units, applications, service_principals)
 _OBJECT = "microsoft.graph.directoryObject"
+
+
+def of_role(of: Resource) -> None:
+    """What leads from who holds a role to the objects that are named."""
+    of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
+    of.navigation("roleDefinition", definitions, key="roleDefinitionId", fetch=some_definitions, expand=True)
+    of.navigation("directoryScope", *_SCOPES, type=_OBJECT, key="directoryScopeId", fetch=some_scopes, expand=True)
+
+
+def of_group(of: Resource) -> None:
+    """The same of who is in a group for a time."""
+    of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
+    of.navigation("group", groups, key="groupId", expand=True)
+
+
 for _of in (assignments, active, instances, *eligible):
-    _of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
-    _of.navigation("roleDefinition", definitions, key="roleDefinitionId", fetch=some_definitions, expand=True)
-    _of.navigation("directoryScope", *_SCOPES, type=_OBJECT, key="directoryScopeId", fetch=some_scopes, expand=True)
+    of_role(_of)
 for _of in in_groups:
-    _of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
-    _of.navigation("group", groups, key="groupId", expand=True)
+    of_group(_of)
 
 _POLICIES = f"RoleManagementPolicy.Read.Directory RoleManagement.Read.Directory RoleManagement.Read.All {_ALL}"
 policies = resource(
@@ -324,11 +336,6 @@ of_roles = resource(
 )
 of_roles.navigation("policy", policies, key="policyId", expand=True)
 
-for _name in ("Eligibility", "Assignment"):
-    unserved(
-        f"{_PATH}/role{_name}ScheduleRequests/**",
-        not_yet("nothing carries out a request for a role; the schedules tell what was granted"),
-    )
 unserved(f"{assignments.path}/**", _TOLD, verbs="POST PATCH DELETE")
 unserved("roleManagement/**", not_yet("of role management the roles of the directory and who holds them are told"))
 unserved(

@@ -11,6 +11,7 @@ from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, rows_of
+from bartizan.api.wire.mixed import Ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
@@ -230,18 +231,26 @@ async def _limits(ctx: Context, parent: Stored, navigation: Navigation) -> tuple
 
 
 async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored, navigation: Navigation) -> Response:
-    """Objects of several sets, ordered by id; $orderby needs a cast to one type."""
+    """Objects of several sets, ordered by id unless $orderby says otherwise."""
     asked, after = queries.asked_of_mixed(ctx, request, target, navigation)
     most = queries.page_size(request)
     top = asked.query.top if most is None else min(asked.query.top, most)
     ids = await _matching(ctx, navigation, asked.options, [id for _, id in await edges(ctx, parent.id, navigation)])
+    ranked = Ranked(ctx, navigation, asked.options.orderby) if asked.options.orderby else None
     start = 0
-    if after is not None:
+    if ranked is not None:
+        await ranked.rank(ids)
+        ids = ranked.ids
+        start = 0 if after is None else ranked.behind(after)
+    elif after is not None:
         start = next((at for at, id in enumerate(ids) if id > str(after[0])), len(ids))
     wanted = ids[start : start + top]
     rows = await derived.shown(ctx, await fetched(ctx, navigation, wanted), asked.select)
     items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
-    link = queries.next_link(ctx, request, target, asked, (wanted[-1],)) if start + top < len(ids) and wanted else None
+    link = None
+    if start + top < len(ids) and wanted:
+        last = (wanted[-1],) if ranked is None else ranked.place(wanted[-1])
+        link = queries.next_link(ctx, request, target, asked, last)
     total = len(ids) if asked.query.count else None
     body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
     return bodies.honoured(Response(200, body), request, most)
