@@ -63,7 +63,7 @@ async def test_nobody_grants_what_is_asked_for(world: World) -> None:
     assert (await world.get(path))["value"] == []
     await world.refused("POST", path, {"id": "r0", "status": "Granted"}, status=400, says="needs action, principalId")
     await world.post(path, TOLD)
-    await world.refused("POST", f"{path}/r1/cancel", status=501, says="are told")
+    await world.refused("POST", f"{path}/r1/cancel", status=501, says="nothing carries out")
     await world.refused("PATCH", f"{path}/r1", {"status": "Revoked"}, status=405, says="stays as it was made")
 
 

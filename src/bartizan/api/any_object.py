@@ -60,6 +60,16 @@ async def by_ids(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     return Answer(200, [found[each] for each in ids if each in found])
 
 
+def _ids_of(of: Resource) -> None:
+    @of.action("getByIds", on="set", parameters=_GET_BY_IDS, returns=f"Collection({_TYPE})", access=objects.read)
+    async def ids_of(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+        return await by_ids(ctx, id, given)
+
+
+for _each in (users, groups, devices, service_principals, applications):  # Graph has it behind every set of these
+    _ids_of(_each)
+
+
 def _wanted(types: list[str]) -> list[Resource]:
     """The sets of these types (`user`, `microsoft.graph.user`); all where none is named."""
     short = {of.type.rpartition(".")[2].lower(): of for of in _SETS}

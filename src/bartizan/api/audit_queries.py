@@ -34,7 +34,7 @@ from bartizan.api.audit_records import (
 from bartizan.api.wire.find import EVERY_ROWS
 from bartizan.api.wire.made import made
 from bartizan.errors import BadRequest, Forbidden, InvalidQuery
-from bartizan.extend import Can, Context, Resource, collection, never, resource
+from bartizan.extend import Can, Context, Resource, collection, never, resource, scopes
 from bartizan.hunt.service import Hunting
 from bartizan.model.times import instant, to_datetime
 from bartizan.odata import bind, compile_predicate, parse_filter
@@ -61,7 +61,7 @@ _OF_ONE = {  # what lets somebody read the audit of one service -> its workload
     )
 }
 _READ = " ".join([*_OF_ONE, _EVERY])
-_FIXED = never("a query stays as it was made, for 30 days; make another")
+_FIXED = never("a query stays as it was made, for 30 days or until it is deleted; make another")
 
 queries = resource(
     "security/auditLog/queries",
@@ -72,11 +72,12 @@ queries = resource(
         columns="displayName status filterStartDateTime filterEndDateTime",
         keep=KEEP,
     ),
-    can=Can.READ | Can.CREATE,
+    can=Can.READ | Can.CREATE | Can.DELETE,
     read=_READ,
-    create=_READ,
+    create=scopes(_READ),
+    delete=scopes(_READ),
     throttle="hunting",
-    unserved={"PATCH": _FIXED, "DELETE": _FIXED},
+    unserved={"PATCH": _FIXED},
 )
 _RECORDS = collection("auditLogRecords", _TYPE)
 

@@ -31,6 +31,8 @@ _PATH = "roleManagement/directory"
 _TOLD = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
 _UNWRITABLE = {"PATCH": _TOLD, "DELETE": _TOLD}
 
+ASK_BY_ID = not_yet("ask for the set with $filter=principalId eq 'id of the user'")
+
 definitions = resource(
     f"{_PATH}/roleDefinitions",
     "microsoft.graph.unifiedRoleDefinition",
@@ -336,6 +338,8 @@ of_roles = resource(
 )
 of_roles.navigation("policy", policies, key="policyId", expand=True)
 
+for _of in (active, instances, *eligible, *in_groups):
+    unserved(f"{_of.path}/filterByCurrentUser", ASK_BY_ID)
 unserved(f"{assignments.path}/**", _TOLD, verbs="POST PATCH DELETE")
 unserved("roleManagement/**", not_yet("of role management the roles of the directory and who holds them are told"))
 unserved(

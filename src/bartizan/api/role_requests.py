@@ -10,9 +10,9 @@ privilegedAccessGroupAssignmentScheduleRequest and privilegedAccessGroupEligibil
 
 from typing import Any
 
-from bartizan.api.role_management import active, eligible, in_groups, of_group, of_role
+from bartizan.api.role_management import ASK_BY_ID, active, eligible, in_groups, of_group, of_role
 from bartizan.errors import BadRequest, NotServed
-from bartizan.extend import Can, Context, Resource, collection, never, not_yet, resource
+from bartizan.extend import Can, Context, Resource, collection, never, not_yet, resource, unserved
 
 _INGEST = "Bartizan.Ingest.All"
 _ALL = "Directory.Read.All Directory.ReadWrite.All"
@@ -49,6 +49,8 @@ def _requests(path: str, type: str, read: str, columns: str) -> Resource:
             raise BadRequest(f"{path} needs {', '.join(missing)}.")
         return given
 
+    unserved(f"{path}/filterByCurrentUser", ASK_BY_ID)
+    unserved(f"{path}/{{}}/cancel", _NOBODY)
     return made
 
 
