@@ -49,7 +49,8 @@ ROOTS = (
     "unifiedRoleEligibilityScheduleInstance privilegedAccessGroupAssignmentSchedule "
     "privilegedAccessGroupAssignmentScheduleInstance privilegedAccessGroupEligibilitySchedule "
     "privilegedAccessGroupEligibilityScheduleInstance unifiedRoleManagementPolicy "
-    "unifiedRoleManagementPolicyAssignment "
+    "unifiedRoleManagementPolicyAssignment unifiedRoleAssignmentScheduleRequest unifiedRoleEligibilityScheduleRequest "
+    "privilegedAccessGroupAssignmentScheduleRequest privilegedAccessGroupEligibilityScheduleRequest "
     "unifiedRoleManagementPolicyApprovalRule unifiedRoleManagementPolicyAuthenticationContextRule "
     "unifiedRoleManagementPolicyEnablementRule unifiedRoleManagementPolicyExpirationRule "
     "unifiedRoleManagementPolicyNotificationRule unifiedRolePermission "
@@ -65,6 +66,7 @@ ROOTS = (
 # Navigation properties: kept with their target where that is served, left out where it is not.
 _PRINCIPAL = {"principal": "directoryObject", "roleDefinition": "unifiedRoleDefinition"}
 _IN_GROUP = {"principal": "directoryObject", "group": "group"}
+_ASKED = {**_PRINCIPAL, "directoryScope": "directoryObject"}
 NAVIGATION: dict[str, dict[str, str]] = {
     "unifiedRoleScheduleBase": {**_PRINCIPAL, "directoryScope": "directoryObject"},
     "unifiedRoleScheduleInstanceBase": {**_PRINCIPAL, "directoryScope": "directoryObject"},
@@ -80,6 +82,21 @@ NAVIGATION: dict[str, dict[str, str]] = {
     },
     "privilegedAccessGroupEligibilitySchedule": _IN_GROUP,
     "privilegedAccessGroupEligibilityScheduleInstance": _IN_GROUP,
+    "unifiedRoleAssignmentScheduleRequest": {
+        **_ASKED,
+        "activatedUsing": "unifiedRoleEligibilitySchedule",
+        "targetSchedule": "unifiedRoleAssignmentSchedule",
+    },
+    "unifiedRoleEligibilityScheduleRequest": {**_ASKED, "targetSchedule": "unifiedRoleEligibilitySchedule"},
+    "privilegedAccessGroupAssignmentScheduleRequest": {
+        **_IN_GROUP,
+        "activatedUsing": "privilegedAccessGroupEligibilitySchedule",
+        "targetSchedule": "privilegedAccessGroupEligibilitySchedule",
+    },
+    "privilegedAccessGroupEligibilityScheduleRequest": {
+        **_IN_GROUP,
+        "targetSchedule": "privilegedAccessGroupEligibilitySchedule",
+    },
     "managedDevice": {"users": "user"},
     "unifiedRoleManagementPolicyAssignment": {"policy": "unifiedRoleManagementPolicy"},
 }
@@ -107,6 +124,8 @@ ABSTRACT = {
     "authenticationMethodConfiguration",
     "privilegedAccessSchedule",
     "privilegedAccessScheduleInstance",
+    "privilegedAccessScheduleRequest",
+    "request",
     "stsPolicy",
     "unifiedRoleManagementPolicyRule",
     "unifiedRoleScheduleBase",

@@ -81,6 +81,13 @@ async def test_comments(one: World) -> None:
     more = await one.post(f"{V2}/a1/microsoft.graph.security.comments", [{"comment": "second"}, {"comment": "third"}])
     assert [each["comment"] for each in more["value"]] == ["first", "second", "third"]
     assert (await one.get(f"{OLD}/a1"))["comments"] == ["first", "second", "third"]
+    read = await one.get(f"{V2}/a1/comments")
+    assert read["@odata.context"].endswith("#security/alerts_v2('a1')/comments")
+    assert [each["comment"] for each in read["value"]] == ["first", "second", "third"]
+    assert (await one.call("OPTIONS", f"{V2}/a1/comments")).headers["allow"] == "GET, POST, HEAD, OPTIONS"
+    assert (await one.call("GET", f"{V2}/a1/comments/$count")).text == "3"
+    await one.refused("GET", f"{V2}/a1/comments", status=403, by="none")
+    await one.refused("GET", f"{V2}/nope/comments", status=404)
     bad: list[Any] = [[], {}, {"comment": ""}, {"comment": 1}, "x", None]
     for wrong in bad:
         await one.refused("POST", f"{V2}/a1/comments", wrong, status=400)

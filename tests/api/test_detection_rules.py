@@ -291,3 +291,26 @@ async def test_frequency_alone(world: World) -> None:
     ):
         assert (await world.patch(path, {"schedule": given}))["schedule"]["period"] == expected, given
     await world.refused("PATCH", path, {"schedule": {"frequency": "PT2H"}}, status=400, says="PT2H")
+
+
+async def test_lookback_and_grouping(world: World) -> None:
+    """As beta documents them: at least the frequency, none for a rule that runs continuously; kept and shown."""
+    grouped = acting(alertTemplate=template(eventGroupingKind="singleAlert"))
+    made = await world.post(SET, {**grouped, "schedule": {"frequency": "PT3H", "lookback": "P2D"}})
+    assert (made["schedule"]["period"], made["schedule"]["lookback"]) == ("3H", "P2D")
+    assert made["detectionAction"]["alertTemplate"]["eventGroupingKind"] == "singleAlert"
+    path = f"{SET}/{made['id']}"
+    assert (await world.patch(path, {"schedule": {"lookback": "PT3H"}}))["schedule"]["lookback"] == "PT3H"
+    for schedule, says in (
+        ({"lookback": "PT2H59M"}, "expected PT3H, as the rule's frequency is, to P30D"),
+        ({"lookback": "P31D"}, "to P30D"),
+        ({"lookback": "-PT4H"}, "to P30D"),
+        ({"lookback": "three hours"}, "lookback"),
+        ({"frequency": "PT24H"}, "expected PT24H"),
+        ({"frequency": "PT0S"}, "continuously has none"),
+    ):
+        await world.refused("PATCH", path, {"schedule": schedule}, status=400, says=says)
+    assert (await world.patch(path, {"schedule": {"lookback": None}}))["schedule"]["lookback"] is None
+    for kind in ("unknownFutureValue", "perHost"):
+        body = acting(alertTemplate=template(eventGroupingKind=kind))
+        await world.refused("POST", SET, body, status=400, says="eventGroupingKind")

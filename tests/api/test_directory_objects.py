@@ -445,4 +445,31 @@ async def test_members_of_several_types_are_filtered(world: World) -> None:
         each["id"] for each in (await world.get("/v1.0/users/u0/memberOf?$filter=displayName eq 'All'"))["value"]
     ] == ["all"]
     await world.refused("GET", f"{path}?$filter=nope eq 'x'", status=400, says="nope")
-    await world.refused("GET", f"{path}?$orderby=displayName", status=400, says="one type")
+
+
+async def test_members_of_several_types_in_order(world: World) -> None:
+    """By what one, some or all of the types have; what has no value comes first, and last when descending."""
+    for number, name in enumerate(("ben", "Ann", "Cid")):
+        user = {"id": f"u{number}", "userPrincipalName": f"{name}@x", "displayName": name}
+        await world.post("/v1.0/users", {**user, "department": ("IT", None, "IT")[number]})
+    await world.post("/v1.0/groups", {"id": "all", "displayName": "All"})
+    await world.post("/v1.0/groups", {"id": "g1", "displayName": "Bee"})
+    await world.post("/v1.0/devices", {"id": "d1", "deviceId": "d1", "displayName": "ben"})
+    for member in ("u0", "u1", "u2", "g1", "d1"):
+        link = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
+        await world.post("/v1.0/groups/all/members/$ref", link)
+    path = "/v1.0/groups/all/members"
+    for order, found in (
+        ("displayName", ["u1", "g1", "d1", "u0", "u2"]),
+        ("displayName desc", ["u2", "d1", "u0", "g1", "u1"]),
+        ("department,displayName desc", ["d1", "g1", "u1", "u2", "u0"]),
+        ("department desc,id desc", ["u2", "u0", "u1", "g1", "d1"]),
+        ("deviceId desc", ["d1", "g1", "u0", "u1", "u2"]),
+    ):
+        for top in (1, 2, 99):
+            shown = await world.every(f"{path}?$orderby={order}&$top={top}&$select=id")
+            assert [each["id"] for each in shown] == found, (order, top)
+    shown = await world.every(f"{path}?$orderby=displayName&$filter=startswith(displayName,'be')&$top=1&$count=true")
+    assert [each["id"] for each in shown] == ["g1", "d1", "u0"]
+    await world.refused("GET", f"{path}?$orderby=nope", status=400, says="nope")
+    await world.refused("GET", f"{path}?$skip=1", status=400, says="one type")

@@ -105,6 +105,30 @@ async def test_accept(world: World, accept: str, json: int, text: int) -> None:
         assert await world.every(ALERTS) == []
 
 
+async def test_without_metadata(world: World) -> None:
+    """Links and count stay; what takes documents with metadata too gets these."""
+    for number in range(3):
+        await world.post("/v1.0/groups", {"id": f"g{number}", "displayName": f"Group {number}"})
+    link = {"@odata.id": "https://graph.microsoft.com/v1.0/directoryObjects/g1"}
+    await world.call("POST", "/v1.0/groups/g0/members/$ref", link)
+    path, bare = "/v1.0/groups?$top=2&$count=true&$select=id", "application/json;odata.metadata=none"
+    answer = await world.call("GET", path, accept=bare, consistencylevel="eventual")
+    assert "odata.metadata=none" in answer.headers["content-type"]
+    body = answer.json()
+    assert (body.keys(), body["value"]) == (
+        {"@odata.count", "@odata.nextLink", "value"}, [{"id": "g0"}, {"id": "g1"}],
+    )  # fmt: skip
+    one = await world.get("/v1.0/groups/g0", accept="application/json; odata.metadata=None")
+    assert one["displayName"] == "Group 0" and not any(name.startswith("@") for name in one)
+    assert (await world.get("/v1.0/groups/g0/members/$ref", accept=bare))["value"][0]["@odata.id"]
+    (member,) = (await world.get("/v1.0/groups/g0/members", accept=bare))["value"]
+    assert member["id"] == "g1" and "@odata.type" not in member
+    both = f"{bare};q=0.5,application/json;odata.metadata=minimal"
+    assert "@odata.context" in await world.get("/v1.0/groups/g0", accept=both)
+    await world.refused("GET", "/v1.0/groups/none", status=404, accept=bare)
+    assert (await world.call("GET", "/v1.0/groups/$count", accept="*/*", consistencylevel="eventual")).text == "3"
+
+
 async def test_bodies(world: World) -> None:
     """Not JSON, too deep, of another type, in another coding: 4xx that says so; no Content-Type is fine."""
     await world.refused("POST", ALERTS, b"{", status=400, says="JSON")

@@ -218,8 +218,8 @@ async def test_rules_of_roles(roles: World) -> None:
     [
         ("policies/federatedTokenValidationPolicy", 501, "security clients read"),
         ("contacts?$top=1", 501, "directory connectors"),
-        ("directory/deletedItems/microsoft.graph.user", 501, "directory connectors"),
-        ("roleManagement/directory/roleEligibilityScheduleRequests", 501, "nothing carries out"),
+        ("directory/deletedItems", 501, "name a type"),
+        ("directory/deletedItems/x/restore", 501, "directory connectors"),
         ("roleManagement/entitlementManagement/roleDefinitions", 501, "roles of the directory"),
         ("deviceManagement/deviceConfigurations", 501, "device inventory"),
         ("reports/getOffice365ActiveUserDetail(period='D7')", 501, "registration"),

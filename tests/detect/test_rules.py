@@ -162,6 +162,28 @@ async def test_without_impacted_assets(hunt: Hunt) -> None:
     assert len(await hunt.alerts()) == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "rows"), [(None, [2, 1]), ("alertPerEvent", [1, 1, 1]), ("singleAlert", [3])], ids=str
+)
+async def test_how_rows_become_alerts(hunt: Hunt, kind: str | None, rows: list[int]) -> None:
+    """By what they name, each alone, or all of a run together."""
+    await hunt.make(**{"detectionAction": acting(alertTemplate=template(eventGroupingKind=kind))["detectionAction"]})
+    for device, user in (("a", "ada@contoso.example"), ("a", "bob@contoso.example"), ("b", "ada@contoso.example")):
+        hunt.lake.add(NOW - MINUTE, device, user=user)
+    await hunt.run()
+    found = await hunt.alerts()
+    assert sorted((each["additionalData"]["matchedRows"] for each in found), reverse=True) == rows
+
+
+async def test_how_far_it_looks_back_may_be_said(hunt: Hunt) -> None:
+    id = await hunt.make(schedule={"frequency": "PT1H", "lookback": "PT90M"})
+    await hunt.run()
+    assert hunt.lake.asked[-1][2:] == (NOW - 90 * MINUTE, NOW)
+    assert (await hunt.rule(id))["schedule"]["lookback"] == "PT90M"
+    await hunt.run(after=HOUR)
+    assert hunt.lake.asked[-1][2:] == (NOW - 30 * MINUTE, NOW + HOUR)
+
+
 async def test_scope(hunt: Hunt) -> None:
     """Rows of other device groups are none of the rule's."""
     scope = {"scopeType": "deviceGroup", "scopeNames": ["Servers"]}

@@ -52,6 +52,7 @@ ROWS = [
         f"{_AGO} and activityDateTime lt {_LATER}",
         _AUDIT,
     ),
+    Row("dfir-o365rc-deleted", "/v1.0/directory/deletedItems/microsoft.graph.user", some=False),
     Row("dfir-o365rc-owners", "/v1.0/devices/<device>/registeredOwners/", some=False),
     Row(
         "extractor-sign-ins",
@@ -431,7 +432,6 @@ def test_device_code_of_the_first_version(server: Running) -> None:
         ("roadrecon-contacts", "GET", "/v1.0/contacts", 501, "directory"),
         ("graphrunner-secret", "POST", "/v1.0/applications/x/addPassword", 501, "nothing performs it"),
         ("airbyte-providers", "GET", "/v1.0/identity/identityProviders/availableProviderTypes", 501, "directory"),
-        ("dfir-o365rc-deleted", "GET", "/v1.0/directory/deletedItems/microsoft.graph.user", 501, "directory"),
         ("xsoar-managed-device", "POST", "/v1.0/deviceManagement/managedDevices/x/rebootNow", 501, "device inventory"),
         ("hawk-rules", "GET", "/v1.0/users/<user>/mailFolders/inbox/messageRules", 405, "mail"),
         ("kinds-in-v1", "GET", f"/v1.0/auditLogs/signIns?$filter={_KINDS}", 400, "signInEventTypes"),

@@ -29,7 +29,7 @@ objects = resource(
 )
 
 
-def _marked(row: Stored, of: Resource) -> Stored:
+def typed(row: Stored, of: Resource) -> Stored:
     """With its type, which its address does not say."""
     beta = None if row.beta is None else bodies.marked(row.beta, of.type)
     return replace(row, doc=bodies.marked(row.doc, of.type), beta=beta)
@@ -40,7 +40,7 @@ async def one(ctx: Context, id: str) -> Stored | None:
     for of in _SETS:
         row = await ctx.store.get(of.collection.name, id)
         if row is not None:
-            return _marked(row, of)
+            return typed(row, of)
     return None
 
 
@@ -56,8 +56,18 @@ async def by_ids(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     found: dict[str, Stored] = {}
     for of in _wanted(given["types"] or []):
         page = await ctx.store.page(of.collection.name, Query(top=len(ids), ids=tuple(ids), version=ctx.version))
-        found.update((row.id, _marked(row, of)) for row in page.rows)
+        found.update((row.id, typed(row, of)) for row in page.rows)
     return Answer(200, [found[each] for each in ids if each in found])
+
+
+def _ids_of(of: Resource) -> None:
+    @of.action("getByIds", on="set", parameters=_GET_BY_IDS, returns=f"Collection({_TYPE})", access=objects.read)
+    async def ids_of(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+        return await by_ids(ctx, id, given)
+
+
+for _each in (users, groups, devices, service_principals, applications):  # Graph has it behind every set of these
+    _ids_of(_each)
 
 
 def _wanted(types: list[str]) -> list[Resource]:

@@ -40,13 +40,22 @@ _all(
     [f"servicePrincipals/{{}}/{name}" for name in ("addKey", "addPassword", "removeKey", "removePassword")],
     never("credentials of applications are made by an operator at the command line"),
 )
-_all(("security/auditLog/**",), not_yet("asynchronous audit queries come with hunting"))
+_all(("security/auditLog",), never("a container; ask for auditLog/queries"))
 _all(("security/collaboration/**",), not_yet("analysed mails come with a mail connector"))
 _all(
     ("security/identities/**",),
     not_yet("of sensors their list and the issues of their health are kept, as they are told"),
 )
 _all(("security/threatIntelligence/**",), not_yet("threat intelligence articles and hosts come with its connectors"))
+_all(("security/threatSubmission/**",), never("Microsoft's analysts are asked at its own service"), _BETA)
+_all(
+    ("security/informationProtection/**", "security/dataSecurityAndGovernance/**"),
+    never("labels, policies and threat assessment are services of Microsoft's cloud"),
+)
+_all(
+    ("security/triggers/**", "security/triggerTypes/**", "security/partner/**", "security/zones/**"),
+    never("not a part of detection and response"),
+)
 _all(
     ("security/labels/**",),
     not_yet("comes with hunting"),
@@ -62,7 +71,6 @@ _all(("users/{}/activities/**",), never("the activity feed of Windows is no part
 _all(("users/{}/devices/**",), never("an early form of registeredDevices and ownedDevices; ask for those"), _BETA)
 _all(
     (
-        "users/getByIds",
         "users/{}/createdObjects/**",
         "users/{}/serviceProvisioningErrors/**",
         "users/{}/licenseDetails/getTeamsLicensingDetails",
@@ -76,6 +84,7 @@ _all(
     (
         "contacts/**",
         "devices/{}/extensions/**",
+        "directory/deletedItems/{}/restore",
         "directory/**",
         "contracts/**",
         "domains/{}/federationConfiguration/**",
@@ -97,7 +106,17 @@ _all(
     never("an early form that Graph has retired; roleManagement and identityGovernance/privilegedAccess have today's"),
     _BETA,
 )
-_all(("identityGovernance/**", "invitations/**", "admin/**", "sites/**"), never("not a part of detection and response"))
+_all(
+    [
+        f"{name}/**"
+        for name in """
+        admin agreements agreementAcceptances chats communications deviceAppManagement drives education external
+        identityGovernance invitations places planner print schemaExtensions search shares sites solutions storage teams
+        teamwork
+        """.split()
+    ],
+    never("not a part of detection and response"),
+)
 for one in ("users/{}", "me"):
     _all(
         [f"{one}/{name}/**" for name in ("mailFolders", "messages", "calendar", "events", "drive", "drives")],

@@ -31,6 +31,8 @@ _PATH = "roleManagement/directory"
 _TOLD = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
 _UNWRITABLE = {"PATCH": _TOLD, "DELETE": _TOLD}
 
+ASK_BY_ID = not_yet("ask for the set with $filter=principalId eq 'id of the user'")
+
 definitions = resource(
     f"{_PATH}/roleDefinitions",
     "microsoft.graph.unifiedRoleDefinition",
@@ -290,13 +292,25 @@ async def _templates(ctx: Context) -> dict[str, Stored]:
 _PRINCIPALS = (users, groups, service_principals)
 _SCOPES = (organization, units, applications, service_principals)
 _OBJECT = "microsoft.graph.directoryObject"
+
+
+def of_role(of: Resource) -> None:
+    """What leads from who holds a role to the objects that are named."""
+    of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
+    of.navigation("roleDefinition", definitions, key="roleDefinitionId", fetch=some_definitions, expand=True)
+    of.navigation("directoryScope", *_SCOPES, type=_OBJECT, key="directoryScopeId", fetch=some_scopes, expand=True)
+
+
+def of_group(of: Resource) -> None:
+    """The same of who is in a group for a time."""
+    of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
+    of.navigation("group", groups, key="groupId", expand=True)
+
+
 for _of in (assignments, active, instances, *eligible):
-    _of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
-    _of.navigation("roleDefinition", definitions, key="roleDefinitionId", fetch=some_definitions, expand=True)
-    _of.navigation("directoryScope", *_SCOPES, type=_OBJECT, key="directoryScopeId", fetch=some_scopes, expand=True)
+    of_role(_of)
 for _of in in_groups:
-    _of.navigation("principal", *_PRINCIPALS, type=_OBJECT, key="principalId", expand=True)
-    _of.navigation("group", groups, key="groupId", expand=True)
+    of_group(_of)
 
 _POLICIES = f"RoleManagementPolicy.Read.Directory RoleManagement.Read.Directory RoleManagement.Read.All {_ALL}"
 policies = resource(
@@ -324,11 +338,8 @@ of_roles = resource(
 )
 of_roles.navigation("policy", policies, key="policyId", expand=True)
 
-for _name in ("Eligibility", "Assignment"):
-    unserved(
-        f"{_PATH}/role{_name}ScheduleRequests/**",
-        not_yet("nothing carries out a request for a role; the schedules tell what was granted"),
-    )
+for _of in (active, instances, *eligible, *in_groups):
+    unserved(f"{_of.path}/filterByCurrentUser", ASK_BY_ID)
 unserved(f"{assignments.path}/**", _TOLD, verbs="POST PATCH DELETE")
 unserved("roleManagement/**", not_yet("of role management the roles of the directory and who holds them are told"))
 unserved(

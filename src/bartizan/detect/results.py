@@ -25,7 +25,7 @@ from bartizan.detect.rule import (
 )
 from bartizan.detect.scheduled import scheduled_of
 from bartizan.detect.seen import row_key
-from bartizan.detect.words import SEVERITIES, column_of
+from bartizan.detect.words import ALERT_PER_EVENT, SEVERITIES, SINGLE_ALERT, column_of
 from bartizan.model import faces
 from bartizan.model.alert import Alert
 from bartizan.model.ids import stable_id
@@ -75,13 +75,14 @@ def in_scope(rule: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
 
 
 def grouped(rule: Mapping[str, Any], rows: Sequence[Row], keys: Sequence[bytes]) -> list[Group]:
-    """In order of first mention."""
+    """In order of first mention: what names the same assets, unless the rule says how rows become alerts."""
     found: dict[tuple[str, ...], Group] = {}
     assets = [name for _, name in assets_of(rule)] or mappings.about(template_of(rule))
-    own = scheduled_of(rule)
+    own, kind = scheduled_of(rule), template_of(rule).get("eventGroupingKind")
+    each_alone = kind == ALERT_PER_EVENT or (kind is None and own is not None and own.each)
     for row, key in zip(rows, keys, strict=True):
-        name = tuple(_value(row, each) for each in assets) if assets else _named(row)
-        if own is not None and own.each:
+        name = () if kind == SINGLE_ALERT else tuple(_value(row, each) for each in assets) if assets else _named(row)
+        if each_alone:
             name = (*name, key.hex())
         group = found.setdefault(name, Group(name, [], []))
         group.keys.append(key)

@@ -13,8 +13,20 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.detect import mappings, responses
-from bartizan.detect.scheduled import SCHEDULED, frequency, scheduled_of
-from bartizan.detect.words import CATEGORIES, LOOKBACK, PERIODS, SEVERITIES, category, column_of, technique
+from bartizan.detect.scheduled import SCHEDULED, every, frequency, scheduled_of, span_of
+from bartizan.detect.words import (
+    ALERT_PER_EVENT,
+    CATEGORIES,
+    CONTINUOUS,
+    LOOKBACK,
+    MAX_LOOKBACK,
+    PERIODS,
+    SEVERITIES,
+    SINGLE_ALERT,
+    category,
+    column_of,
+    technique,
+)
 from bartizan.errors import BadRequest
 from bartizan.extend.resources import collection
 from bartizan.store.interface import Collection, Column
@@ -131,6 +143,7 @@ def checked(rule: Mapping[str, Any]) -> dict[str, Any]:
         made["schedule"]["frequency"] = frequency(timedelta(seconds=own.every_s))
     else:
         made.pop(SCHEDULED, None)
+    _check_lookback(made)
     action = dict(rule.get("detectionAction") or {})
     action["alertTemplate"] = _template(action.get("alertTemplate") or {})
     given = action.get("responseActions") or []
@@ -162,6 +175,20 @@ def _schedule(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "period": period, "frequency": _PERIODS_AS_DURATION[period]}
 
 
+def _check_lookback(rule: Mapping[str, Any]) -> None:
+    """From one run to the next at least: what lies between would be seen by none."""
+    said = rule["schedule"].get("lookback")
+    if said is None:
+        return
+    if rule["schedule"]["period"] == CONTINUOUS:
+        raise BadRequest("schedule.lookback: a rule that runs continuously has none.")
+    if not every(rule) <= span_of(said) <= MAX_LOOKBACK:
+        beat = rule["schedule"]["frequency"]
+        raise BadRequest(
+            f"schedule.lookback is '{said}'; expected {beat}, as the rule's frequency is, to P{MAX_LOOKBACK.days}D."
+        )
+
+
 _PERIODS_AS_DURATION = {"0": "PT0S", "1H": "PT1H", "3H": "PT3H", "12H": "PT12H", "24H": "PT24H"}
 _FREQUENCIES = {duration: period for period, duration in _PERIODS_AS_DURATION.items()} | {"P1D": "24H"}
 
@@ -177,6 +204,8 @@ def _template(given: Mapping[str, Any]) -> dict[str, Any]:
     made["category"] = category(str(given.get("category") or ""))
     if made["category"] is None:
         raise BadRequest(f"{where}.category is '{given.get('category')}'; expected {', '.join(CATEGORIES)}.")
+    if given.get("eventGroupingKind") not in (None, ALERT_PER_EVENT, SINGLE_ALERT):
+        raise BadRequest(f"{where}.eventGroupingKind: expected {ALERT_PER_EVENT} or {SINGLE_ALERT}.")
     mappings.check(given, where)
     made["mitreTechniques"] = _techniques(given.get("mitreTechniques") or [], f"{where}.mitreTechniques")
     for tactic in given.get("tactics") or []:

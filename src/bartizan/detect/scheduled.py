@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.detect.words import CONTINUOUS, LOOKBACK, PERIODS
+from bartizan.odata.functions import duration
 
 SCHEDULED = "@bartizan.scheduled"
 
@@ -40,6 +41,9 @@ def every(rule: Mapping[str, Any]) -> timedelta:
 
 def back(rule: Mapping[str, Any]) -> timedelta:
     """How far a run looks back; of a continuous rule, how far before the end of its last run."""
+    said = (rule.get("schedule") or {}).get("lookback")
+    if said is not None:
+        return span_of(str(said))
     own = scheduled_of(rule)
     return LOOKBACK[_period(rule)] if own is None else timedelta(seconds=own.back_s)
 
@@ -49,6 +53,11 @@ def overlap(rule: Mapping[str, Any]) -> timedelta:
     if scheduled_of(rule) is None and _period(rule) == CONTINUOUS:
         return back(rule)
     return max(timedelta(0), back(rule) - every(rule))
+
+
+def span_of(text: str) -> timedelta:
+    """Of a duration of ISO 8601 that the schema has accepted; digits beyond microseconds are cut."""
+    return timedelta(microseconds=(duration(text) or 0) // 10)
 
 
 def frequency(span: timedelta) -> str:

@@ -27,6 +27,8 @@ LOOKBACK: Mapping[str, timedelta] = {
 }
 MAX_LOOKBACK = timedelta(days=30)  # after this server was away
 
+ALERT_PER_EVENT, SINGLE_ALERT = "alertPerEvent", "singleAlert"  # kinds of eventGroupingKind
+
 SEVERITIES = ("informational", "low", "medium", "high")
 TACTICS = (
     "Reconnaissance ResourceDevelopment InitialAccess Execution Persistence PrivilegeEscalation DefenseEvasion "

@@ -103,6 +103,8 @@ OnGet = Callable[[Context, str], Awaitable[Stored | None]]
 Reshape = Callable[[Any], Any]
 OnList = Callable[[Context, Query], Awaitable[Page]]
 Fetch = Callable[[Context, list[str]], Awaitable[dict[str, Stored]]]  # ids -> of those that are known the objects
+OnRelated = Callable[[Context, Stored, Query], Awaitable[Page]]  # (context, the object, what is asked of a list)
+OnRelatedOne = Callable[[Context, Stored, str], Awaitable[Stored | None]]
 Rows: TypeAlias = Expr | Callable[[Context], Expr | None] | None
 
 Code = TypeVar("Code", bound=Callable[..., Any])
@@ -149,6 +151,7 @@ class Navigation:
     key: str | None = None  # or by a property of this object that holds the target's id ("principalId")
     fetch: Fetch | None = None  # how targets by key are found where they are not just rows of `to`
     inline: tuple[str, ...] = ()  # of the target: see Resource.inline
+    made: tuple[OnRelated, OnRelatedOne] | None = None  # or by code that makes a page of them, or the one of an id
 
     @property
     def recursive(self) -> bool:
@@ -269,24 +272,23 @@ class Resource:
         column: str | None = None,
         key: str | None = None,
         fetch: Fetch | None = None,
+        made: tuple[OnRelated, OnRelatedOne] | None = None,
         inside: str = "",
         expand: bool = False,
         access: "str | Access | None" = None,
         link: str | None = None,
         versions: tuple[Version, ...] | None = None,
     ) -> None:
-        """Declares a path behind one object: by a `column` of the target, by a `relation` of the store, or to the one
-        object whose id a property of this one holds (`key`).
+        """Declares a path behind one object: by a `column` of the target, by a `relation` of the store, to the one
+        object whose id a property of this one holds (`key`), or to objects that nobody stores (`made`).
 
-        A transitive walk names in `inside` the further collections that it passes through: groups, of a user's
-        memberships.
+        A transitive walk names in `inside` the further collections that it passes through: groups, of memberships.
         """
-        ways = sum(way is not None for way in (column, relation, key))
+        ways = sum(way is not None for way in (column, relation, key, made))
         if ways != 1 or (link is not None and (relation is None or reverse or transitive)):
-            raise ValueError(f"{self.path}/{name}: say one of column, relation and key")
+            raise ValueError(f"{self.path}/{name}: say one of column, relation, key and made")
         targets = tuple(t.collection if isinstance(t, Resource) else t for t in to)
         of = type or (targets[0].type if len(targets) == 1 and targets[0].type else "microsoft.graph.directoryObject")
-        needs = self.read if access is None else access if isinstance(access, Access) else scopes(access)
         self.navigations[name.lower()] = Navigation(
             name,
             (self.collection.name, *inside.split()),
@@ -298,12 +300,13 @@ class Resource:
             transitive,
             column,
             expand,
-            needs,
+            access if isinstance(access, Access) else self.read if access is None else scopes(access),
             scopes(link, role="SecurityAdministrator") if link else None,
             versions or self.versions,
             key,
             fetch,
             tuple(one for each in to if isinstance(each, Resource) for one in each.inline),
+            made,
         )
 
     def prepare(self, code: Prepare) -> Prepare:

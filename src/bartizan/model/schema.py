@@ -44,7 +44,7 @@ class StructuredType(Struct, frozen=True):
     navigation: Mapping[str, Navigation]
     derived: tuple[str, ...]  # all types below it, at any depth
     family: bool  # @odata.type is written: it or an ancestor (entity, directoryObject and such aside) has derived types
-    dictionary: bool  # a complex type without declared properties: its content is kept as it is
+    dictionary: bool  # complex, and neither it nor a type below declares properties: its content is kept as it is
     folded: Mapping[str, Property | Navigation]  # by name in lower case, names of the documents included
 
     def find(self, name: str) -> Property | Navigation | None:
@@ -186,6 +186,8 @@ class Schema:
         folded |= {word.casefold(): properties[means] for word, means in fact.also.items()}
         folded |= {key.casefold(): value for key, value in properties.items()}
         is_open = fact.open or (above is not None and above.open)
+        below = self._all_below(name)
+        declared = bool(properties) or any(self._facts.types[each].props for each in below)
         return StructuredType(
             name=name,
             entity=fact.entity,
@@ -194,9 +196,9 @@ class Schema:
             open=is_open,
             properties=properties,
             navigation=navigation,
-            derived=tuple(self._all_below(name)),
+            derived=tuple(below),
             family=fact.family,
-            dictionary=not properties and not fact.entity and (is_open or name == GRAPH + "Json"),
+            dictionary=not declared and not fact.entity and (is_open or name == GRAPH + "Json"),
             folded=folded,
         )
 

@@ -113,6 +113,7 @@ DeviceHealthStatus: TypeAlias = Literal[
     "unknownFutureValue",
 ]
 DeviceRiskScore: TypeAlias = Literal["none", "informational", "low", "medium", "high", "unknownFutureValue"]
+EventGroupingKind: TypeAlias = Literal["alertPerEvent", "singleAlert", "unknownFutureValue"]
 EvidenceRemediationStatus: TypeAlias = Literal[
     "none",
     "remediated",
@@ -417,6 +418,7 @@ class AlertTemplate(Struct, kw_only=True, omit_defaults=True):
     customDetails: dict[str, Any] | None = None
     description: str | None = None
     entityMappings: EntityMappingConfiguration | None = None
+    eventGroupingKind: EventGroupingKind | None = None
     impactedAssets: list[ImpactedAsset] = []
     mitreTechniques: list[str] = []
     recommendedActions: str | None = None
@@ -1683,6 +1685,7 @@ class RestrictAppExecutionResponseAction(
 
 class RuleSchedule(Struct, kw_only=True, omit_defaults=True):
     frequency: str | None = None
+    lookback: str | None = None
     nextRunDateTime: str | None = None
     period: str | None = None
 

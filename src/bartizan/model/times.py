@@ -13,6 +13,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PATTERN = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|[+-]\d\d:?\d\d)?", re.ASCII
 )
+_MOST_OFFSET_HOURS = 23  # the clocks of places reach 14; RFC 3339 allows as much as an hour of a day has
 _WIRE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z", re.ASCII)
 
 
@@ -53,11 +54,17 @@ def parse(text: str) -> str:
     year, month, day, hour, minute = (int(match[i]) for i in range(1, 6))
     second = int(match[6] or 0)
     leap = second == 60
-    at = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
+    try:
+        at = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
+    except ValueError as problem:
+        raise ValueError(f"not a date and time: {text[:40]!r}: {problem}") from None
     value = ticks(at) + (TICKS_A_SECOND if leap else int((match[7] or "0")[:7].ljust(7, "0")))
     zone = match[8]
     if zone and zone not in "Zz":
-        offset_minutes = int(zone[1:3]) * 60 + int(zone[-2:])
+        hours, minutes = int(zone[1:3]), int(zone[-2:])
+        if hours > _MOST_OFFSET_HOURS or minutes > 59:
+            raise ValueError(f"not a date and time: {text[:40]!r}: no zone is {zone} from UTC")
+        offset_minutes = hours * 60 + minutes
         value -= (1 if zone[0] == "+" else -1) * offset_minutes * 60 * TICKS_A_SECOND
     try:
         return from_ticks(value)

@@ -111,6 +111,13 @@ async def found(ctx: Context, target: Target) -> Stored:
     assert key is not None
     if resource is None:  # groups/x/members/y
         return await _member(ctx, target, key)
+    if target.via is not None and target.via.navigation is not None and target.via.navigation.made is not None:
+        parent, navigation = await _parent(ctx, target.via)
+        assert navigation.made is not None
+        row = await navigation.made[1](ctx, parent, key.value)
+        if row is None:
+            raise lost(key.value)
+        return row
     row = await by_key(ctx, resource, key)
     what = "me" if key.own else key.value or resource.path
     if row is None:

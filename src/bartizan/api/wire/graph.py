@@ -23,7 +23,7 @@ from bartizan.api.wire import act, batch, delta, read, write
 from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.limits import Limits
 from bartizan.api.wire.meter import Meter
-from bartizan.api.wire.request import Clock, Header, Request, Response, error
+from bartizan.api.wire.request import Clock, Header, Request, Response, error, without_metadata
 from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not, within
 from bartizan.auth.caller import Access, Caller
 from bartizan.auth.turns import Kind as TurnKind
@@ -309,13 +309,18 @@ class Graph:
         verb: Verb = "GET" if method == "HEAD" else method  # type: ignore[assignment]
         if verb not in verbs:
             raise self._refused(target, verb)
+        if verb == "GET" and target.shows is not None:
+            target = target.shows
         if target.kind == "batch":
             return await batch.run(self, target, request)
         authorise(caller, target, verb)
         if self.limits is not None and target.resource is not None:
             self.limits.take(target.resource.throttle, caller)
         request.accepts(text=target.raw or target.kind in ("count", "related_count") or target.path[-1:] == ("$count",))
-        return await _CODE[target.kind, verb](self.context(target.version, request), target, request)
+        response = await _CODE[target.kind, verb](self.context(target.version, request), target, request)
+        if request.bare and target.kind != "refs":  # references are nothing but a word of OData's
+            without_metadata(response)
+        return response
 
     def _document(self, target: Target, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):

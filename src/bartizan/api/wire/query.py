@@ -412,13 +412,13 @@ def ids_of(ctx: Context, resource: Resource, text: str) -> frozenset[str]:
 def asked_of_mixed(
     ctx: Context, request: Request, target: Target, navigation: Navigation
 ) -> tuple[Asked, Position | None]:
-    """A list of several types takes no $orderby: cast it to one type for that. Its $filter is read by `of_each`."""
+    """Of a list of several types. Its $filter is read by `of_each`, its $orderby by `mixed`."""
     options = read(request.query) if request.query else _NOTHING
     position: Position | None = None
     if options.skiptoken is not None:
         options, position = _continued(ctx, target, options)
     types = ", ".join(str(to.type) for to in navigation.to)
-    for name in ("orderby", "expand", "skip"):
+    for name in ("expand", "skip"):
         if getattr(options, name) is not None:
             raise InvalidQuery(f"${name} on {navigation.name} needs one type; add a segment with one of: {types}.")
     top = 100 if options.top is None else options.top

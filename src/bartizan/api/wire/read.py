@@ -11,13 +11,15 @@ from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, rows_of
+from bartizan.api.wire.mixed import Ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
 from bartizan.extend import Context, Navigation, Resource
+from bartizan.extend.resources import OnList, OnRelated
 from bartizan.odata import QueryOptions
 from bartizan.odata.tree import Expr
-from bartizan.store.interface import Stored
+from bartizan.store.interface import Page, Query, Stored
 
 _MATCHED = 1_000  # related objects that one query of the store filters
 
@@ -44,8 +46,10 @@ async def _page(
     ids: tuple[str, ...] | None,
     name: str,
     mark: str | None = None,
+    lists: OnList | None = None,
 ) -> Response:
-    """One page of a set within `scope` and `ids`, as the query options ask for; each object says the type `mark`."""
+    """One page of a set within `scope` and `ids`, as the query options ask for; each object says the type `mark`.
+    `lists` makes the page where the set's own way does not."""
     asked, after = queries.asked(ctx, request, target, resource)
     query = asked.query
     if scope is not None or ids is not None:
@@ -55,7 +59,7 @@ async def _page(
     most = queries.page_size(request)
     if most is not None and most < query.top:
         query = replace(query, top=most)
-    page = await derived.page(ctx, resource, query, asked.select)
+    page = await (derived.page(ctx, resource, query, asked.select) if lists is None else lists(ctx, query))
     items = bodies.documents(ctx, resource.type, page.rows, request, asked.select)
     if mark is not None:
         items = [bodies.marked(item, mark) for item in items]
@@ -72,9 +76,14 @@ async def count(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
     if resource.lists is not None:
-        wanted = replace(queries.FIRST, filter=queries.counted(ctx, request, resource), count=True, version=ctx.version)
-        return Response(200, b"%d" % ((await resource.lists(ctx, wanted)).count or 0), kind=TEXT)
+        return await _counted_of(ctx, request, resource, resource.lists)
     return await _counted(ctx, request, resource, rows_of(ctx, resource), None)
+
+
+async def _counted_of(ctx: Context, request: Request, resource: Resource, lists: OnList) -> Response:
+    filter = queries.counted(ctx, request, resource)
+    wanted = replace(queries.FIRST, top=0, filter=filter, count=True, version=ctx.version)
+    return Response(200, b"%d" % ((await lists(ctx, wanted)).count or 0), kind=TEXT)
 
 
 async def _counted(
@@ -188,9 +197,19 @@ async def related(ctx: Context, target: Target, request: Request) -> Response:
         return await _mixed(ctx, target, request, parent, navigation)
     above = target.via.resource if target.via is not None else None
     name = f"{above.name}('{bodies.quoted(parent.id)}')/{navigation.name}" if above is not None else navigation.name
-    scope, ids = await _limits(ctx, parent, navigation)
     mark = _mark(ctx, target, resource)
+    if navigation.made is not None:
+        lists = _made(navigation.made[0], parent)
+        return await _page(ctx, request, target, resource, None, None, name, mark, lists)
+    scope, ids = await _limits(ctx, parent, navigation)
     return await _page(ctx, request, target, resource, both(scope, rows_of(ctx, resource)), ids, name, mark)
+
+
+def _made(lists: OnRelated, parent: Stored) -> OnList:
+    async def of_parent(ctx: Context, query: Query) -> Page:
+        return await lists(ctx, parent, query)
+
+    return of_parent
 
 
 def _mark(ctx: Context, target: Target, resource: Resource) -> str | None:
@@ -212,18 +231,26 @@ async def _limits(ctx: Context, parent: Stored, navigation: Navigation) -> tuple
 
 
 async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored, navigation: Navigation) -> Response:
-    """Objects of several sets, ordered by id; $orderby needs a cast to one type."""
+    """Objects of several sets, ordered by id unless $orderby says otherwise."""
     asked, after = queries.asked_of_mixed(ctx, request, target, navigation)
     most = queries.page_size(request)
     top = asked.query.top if most is None else min(asked.query.top, most)
     ids = await _matching(ctx, navigation, asked.options, [id for _, id in await edges(ctx, parent.id, navigation)])
+    ranked = Ranked(ctx, navigation, asked.options.orderby) if asked.options.orderby else None
     start = 0
-    if after is not None:
+    if ranked is not None:
+        await ranked.rank(ids)
+        ids = ranked.ids
+        start = 0 if after is None else ranked.behind(after)
+    elif after is not None:
         start = next((at for at, id in enumerate(ids) if id > str(after[0])), len(ids))
     wanted = ids[start : start + top]
     rows = await derived.shown(ctx, await fetched(ctx, navigation, wanted), asked.select)
     items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
-    link = queries.next_link(ctx, request, target, asked, (wanted[-1],)) if start + top < len(ids) and wanted else None
+    link = None
+    if start + top < len(ids) and wanted:
+        last = (wanted[-1],) if ranked is None else ranked.place(wanted[-1])
+        link = queries.next_link(ctx, request, target, asked, last)
     total = len(ids) if asked.query.count else None
     body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
     return bodies.honoured(Response(200, body), request, most)
@@ -256,6 +283,8 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
         among = [id for _, id in await edges(ctx, parent.id, navigation)]
         found = await _matching(ctx, navigation, queries.counted_of_mixed(request), among)
         return Response(200, b"%d" % len(found), kind=TEXT)
+    if navigation.made is not None:
+        return await _counted_of(ctx, request, resource, _made(navigation.made[0], parent))
     scope, ids = await _limits(ctx, parent, navigation)
     return await _counted(ctx, request, resource, both(scope, rows_of(ctx, resource)), ids)
 

@@ -91,6 +91,12 @@ class Request:
             kinds = "text/plain or application/json" if text else "application/json"
             raise NotAcceptable(f"The answer is {kinds}, which Accept {header[:60].decode('latin-1')!r} does not take.")
 
+    @property
+    def bare(self) -> bool:
+        """Whether the client wants documents without what OData says of them, and takes no others."""
+        header = self.headers.get(b"accept")
+        return header is not None and {each.lower() for each in _METADATA.findall(header)} == {b"none"}
+
     def aliases(self) -> dict[str, str]:
         """`@name=value` of the query, names in lower case."""
         try:
@@ -98,6 +104,29 @@ class Request:
         except ValueError:
             raise BadRequest(f"The query has more than {MAX_QUERY_FIELDS} fields.") from None
         return {name[1:].lower(): value for name, value in pairs if name.startswith("@")}
+
+
+def without_metadata(response: "Response") -> None:
+    """A document with no word of OData's own but the links and the count.
+
+    Source: OData JSON Format 4.01, section 3.1.3 (metadata=none).
+    """
+    if response.kind != JSON or not response.body:
+        return
+    response.body = encode(_bared(_decode(response.body)))
+    response.kind = JSON.replace(b"metadata=minimal", b"metadata=none")
+
+
+_METADATA = re.compile(rb"\bmetadata=(\w+)", re.IGNORECASE)
+_STAYS = ("@odata.nextLink", "@odata.deltaLink", "@odata.count")
+
+
+def _bared(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_bared(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _bared(each) for name, each in value.items() if not name.startswith("@odata.") or name in _STAYS}
 
 
 class Response:

@@ -63,6 +63,7 @@ class Target:
     path: tuple[str, ...] = ()  # of a property; behind one that holds objects `=` and the id of one of them
     raw: bool = False  # $value
     via: "Target | None" = None
+    shows: "Target | None" = None  # what GET names where an action is called as the property that it changes
     hidden: str = ""  # the path below /v1.0 in lower case with `{}` for keys: what coverage and metrics call it
 
     served: tuple[Verb, ...] = ()  # what may be sent here
@@ -70,7 +71,9 @@ class Target:
     def verbs(self) -> tuple[Verb, ...]:
         if self.kind == "action":
             assert self.action is not None
-            return ("GET",) if self.action.function else ("POST",)
+            if self.action.function:
+                return ("GET",)
+            return ("POST",) if self.shows is None else ("GET", "POST")
         if self.kind == "batch":
             return ("POST",)
         if self.kind in ("refs", "ref"):
@@ -386,7 +389,17 @@ class _Walk:
         if self.step(found[0].name.lower()):
             raise self.lost()
         target = Target("action", self.version, resource, key, found[0], found[1], via=via)
+        same = None if key is None else self.same(resource, found[0])
+        if same is not None:  # comments are added by POST and read by GET
+            target.shows = self.done(Target("property", self.version, resource, key, path=(same.name,), via=via))
         return self.done(target)
+
+    def same(self, resource: Resource, action: Action) -> Property | None:
+        """The property that an action is called as."""
+        if action.function or not resource.can:
+            return None
+        found = edm(self.version).structured(resource.type).find(action.name)
+        return found if isinstance(found, Property) else None
 
     def object(self, resource: Resource, key: Key, more: bool, via: Target | None) -> Target:
         if not more:
@@ -401,7 +414,7 @@ class _Walk:
                 self.step(name)
             return self.done(Target("action", self.version, resource, key, longer[1], longer[2], via=via))
         found = self.operation(resource, False)
-        if found is not None:
+        if found is not None and not (self.at + 1 < len(self.segments) and self.same(resource, found[0])):
             return self.action(resource, key, found, via)
         _, name, given = self.call()
         navigation = resource.navigations.get(name)
@@ -529,11 +542,14 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 
 def why_not(path: str, version: Version, verb: str | None = None) -> Unserved | None:
-    """Why a known path (in lower case, without the version) is not served; None if nothing says so."""
-    for pattern, verbs, versions, why in UNSERVED:
-        if version in versions and (verb is None or verb in verbs) and _pattern(pattern).fullmatch(path):
-            return why
-    return None
+    """Why a known path (in lower case, without the version) is not served, by the longest pattern that says so; None if
+    none does."""
+    found = [
+        (len(pattern), why)
+        for pattern, verbs, versions, why in UNSERVED
+        if version in versions and (verb is None or verb in verbs) and _pattern(pattern).fullmatch(path)
+    ]
+    return max(found, key=lambda each: each[0])[1] if found else None
 
 
 def unserved_verb(target: Target, verb: str) -> Unserved | None:

@@ -1,0 +1,93 @@
+"""Requests under Privileged Identity Management, and what was deleted from the directory: told and read, and nothing
+is performed."""
+
+from typing import Any
+
+import pytest
+from tests.api.conftest import World
+
+pytestmark = pytest.mark.anyio
+ROLES = "/v1.0/roleManagement/directory"
+GROUPS = "/v1.0/identityGovernance/privilegedAccess/group"
+ADMINISTRATOR = "62e90394-69f5-4237-9190-012177145e10"
+ASKED: dict[str, Any] = {
+    "action": "selfActivate",
+    "principalId": "ada",
+    "roleDefinitionId": ADMINISTRATOR,
+    "directoryScopeId": "/",
+    "justification": "An outage",
+    "scheduleInfo": {
+        "startDateTime": "2026-11-20T08:00:00Z",
+        "expiration": {"type": "afterDuration", "duration": "PT5H"},
+    },
+    "ticketInfo": {"ticketNumber": "CONTOSO:Normal-67890", "ticketSystem": "MS Project"},
+}
+TOLD = {**ASKED, "id": "r1", "status": "Provisioned", "createdDateTime": "2026-11-20T07:59:00Z"}
+
+
+@pytest.mark.parametrize("name", ["roleAssignmentScheduleRequests", "roleEligibilityScheduleRequests"])
+async def test_requests_for_roles(world: World, name: str) -> None:
+    await world.post("/v1.0/users", {"id": "ada", "userPrincipalName": "ada@x", "displayName": "Ada"})
+    role = {"id": "r", "displayName": "Global Administrator", "roleTemplateId": ADMINISTRATOR}
+    await world.post("/v1.0/directoryRoles", role)
+    target = name.replace("ScheduleRequests", "Schedules")
+    schedule = {"id": "s1", "principalId": "ada", "roleDefinitionId": ADMINISTRATOR, "directoryScopeId": "/"}
+    await world.post(f"{ROLES}/{target}", schedule)
+    made = await world.post(f"{ROLES}/{name}", {**TOLD, "targetScheduleId": "s1"})
+    assert (made["id"], made["status"], made["action"]) == ("r1", "Provisioned", "selfActivate")
+    assert made["ticketInfo"]["ticketNumber"] == "CONTOSO:Normal-67890"
+    wanted = "$filter=principalId eq 'ada' and status eq 'Provisioned'&$expand=principal,roleDefinition,targetSchedule"
+    for version in ("v1.0", "beta"):
+        (found,) = (await world.get(f"{ROLES}/{name}?{wanted}".replace("v1.0", version)))["value"]
+        assert found["principal"]["displayName"] == "Ada" and found["targetSchedule"]["id"] == "s1"
+        assert found["roleDefinition"]["displayName"] == "Global Administrator"
+    assert (await world.get(f"{ROLES}/{name}/r1"))["justification"] == "An outage"
+
+
+@pytest.mark.parametrize("word", ["assignment", "eligibility"])
+async def test_requests_for_groups(world: World, word: str) -> None:
+    await world.post("/v1.0/groups", {"id": "g1", "displayName": "Operators"})
+    given = {name: value for name, value in TOLD.items() if name not in ("roleDefinitionId", "directoryScopeId")}
+    path = f"{GROUPS}/{word}ScheduleRequests"
+    await world.post(path, {**given, "groupId": "g1", "accessId": "member"})
+    (found,) = (await world.get(f"{path}?$filter=groupId eq 'g1' and action eq 'selfActivate'&$expand=group"))["value"]
+    assert found["group"]["displayName"] == "Operators" and found["accessId"] == "member"
+
+
+async def test_nobody_grants_what_is_asked_for(world: World) -> None:
+    """Who asks for a role is told that nothing follows; nothing is stored."""
+    path = f"{ROLES}/roleAssignmentScheduleRequests"
+    for body in (ASKED, {}, {**ASKED, "id": "r1"}, {**ASKED, "status": "Granted"}):
+        await world.refused("POST", path, body, status=501, says="nothing carries out a request")
+    await world.refused("POST", path, TOLD, status=403, by="reader")
+    assert (await world.get(path))["value"] == []
+    await world.refused("POST", path, {"id": "r0", "status": "Granted"}, status=400, says="needs action, principalId")
+    await world.post(path, TOLD)
+    await world.refused("POST", f"{path}/r1/cancel", status=501, says="nothing carries out")
+    await world.refused("PATCH", f"{path}/r1", {"status": "Revoked"}, status=405, says="stays as it was made")
+
+
+DELETED = "/v1.0/directory/deletedItems"
+
+
+async def test_what_was_deleted(world: World) -> None:
+    for number, name in enumerate(("Ann", "Ben", "Cid")):
+        gone = {"deletedDateTime": f"2026-11-0{number + 1}T00:00:00Z", "displayName": name}
+        await world.post(f"{DELETED}/microsoft.graph.user", {"id": f"u{number}", **gone, "userPrincipalName": name})
+    await world.post(
+        f"{DELETED}/microsoft.graph.application",
+        {"id": "a1", "appId": "an-app", "displayName": "App", "deletedDateTime": "2026-11-02T00:00:00Z"},
+    )
+    users = f"{DELETED}/microsoft.graph.user"
+    assert [each["id"] for each in await world.every(f"{users}?$top=1")] == ["u2", "u1", "u0"]
+    wanted = "$filter=deletedDateTime ge 2026-11-02T00:00:00Z&$orderby=deletedDateTime&$count=true&$select=id,mail"
+    found = await world.get(f"{users}?{wanted}", consistencylevel="eventual")
+    assert (found["@odata.count"], [each["id"] for each in found["value"]]) == (2, ["u1", "u2"])
+    assert (await world.get(f"{DELETED}/graph.user?$filter=displayName eq 'ann'"))["value"][0]["id"] == "u0"
+    one = await world.get(f"{DELETED}/a1")
+    assert one["@odata.type"] == "#microsoft.graph.application" and one["displayName"] == "App"
+    assert (await world.get("/v1.0/users"))["value"] == []
+    await world.refused("GET", f"{DELETED}/none", status=404)
+    await world.refused("GET", DELETED, status=501, says="name a type")
+    await world.refused("DELETE", f"{DELETED}/a1", status=501, says="nothing performs it")
+    await world.refused("POST", users, {"id": "u9", "displayName": "x"}, status=400, says="deletedDateTime")
