@@ -72,3 +72,26 @@ def test_what_goes_on_with_a_moved_session_is_told_as_such() -> None:
     (later,) = state.step(read(sign_in("later", stolen + DAY, "u1", **there)))
     told = next(each for each in later.findings if each.reasons.get("continues") == "first")
     assert (told.type, told.reasons["by"]) == ("anomalousToken", "session")
+
+
+def test_its_owner_goes_on_with_a_session_where_it_was_before() -> None:
+    """At a place that is not yet known for long, on the day on which somebody uses the session elsewhere."""
+    state = at_home()
+    trip = {"address": "198.51.100.9", "asn": 65552, "country": "SE", "city": "Lund", "place": (55.7, 13.2)}
+    there = {**trip, "agent": WINDOWS, "session": "s19"}
+    (before,) = state.step(read(sign_in("before", AWAY, "u1", **there)))
+    assert before.score < RISKY
+    (stolen,) = state.step(read(sign_in("stolen", AWAY + 3_600, "u1", **{**ABROAD, "session": "s19"})))
+    assert stolen.score >= RISKY
+    (owner,) = state.step(read(sign_in("owner", AWAY + 7_200, "u1", **there)))
+    assert owner.score < RISKY
+    (thief,) = state.step(read(sign_in("thief", AWAY + 9_000, "u1", **{**ABROAD, "session": "s19"})))
+    assert thief.score >= RISKY
+
+
+def test_what_a_session_inherits_fades_with_the_days() -> None:
+    state = at_home()
+    first = score(state, "first", AWAY, session="one", agent=WINDOWS)
+    elsewhere = {"address": "198.51.100.9", "asn": 65552, "country": "SE", "city": "Lund", "place": (55.7, 13.2)}
+    later = [score(state, f"l{n}", AWAY + n * DAY, session="one", **elsewhere, agent=WINDOWS) for n in (1, 6)]
+    assert first > later[0] > later[1]

@@ -34,8 +34,18 @@ from bartizan.identity.state import (
     keep,
 )
 from bartizan.identity.verdicts import Learned, Lesson, correct, hear
-from bartizan.identity.view import BOUND_TOKEN, NOBODY, OWN_PLACE, Account, View, assess, is_starter
-from bartizan.intel import Intel
+from bartizan.identity.view import (
+    BOUND_TOKEN,
+    NOBODY,
+    OWN_PLACE,
+    SAME_CARRIER,
+    SAME_NETWORK,
+    Account,
+    View,
+    assess,
+    is_starter,
+)
+from bartizan.intel import Intel, Kind
 
 assert _all_detections  # imported for what it registers
 
@@ -45,6 +55,7 @@ NOT_LEARNED = 2.0  # from which a change, or an hour of requests, does not go in
 NOTED = 1.5  # from which a later event may point back to it
 OWN_KIT = 0.2  # up to here the device is one of the principal's kinds
 SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
+COOLING = 0.25  # and less each day: who got in acts soon, who lives there stays
 FEEDBACK_WEIGHT = 5.0
 MOST_SESSIONS = 200_000  # of a tenant
 MOST_ADDRESSES = 200_000  # of a tenant; those that were not seen for longest make room
@@ -174,8 +185,9 @@ class State:
     def _sign_in(self, event: SignIn) -> list[Result]:
         if not event.asn or not event.country:
             self._place(event)
-        address = _address(self.addresses, event.address, event.at)
-        prefix = _address(self.prefixes, event.prefix, event.at)
+        # Of sign-ins that do not say where they come from nothing is put together.
+        address = _address(self.addresses, event.address, event.at) if event.address else Address(event.at)
+        prefix = _address(self.prefixes, event.prefix, event.at) if event.prefix else Address(event.at)
         results: list[Result] = []
         if event.valid and not self.tells:
             self.tells = self.accounts.get(event.principal, NOBODY).last > 0
@@ -270,11 +282,14 @@ class State:
             ("s" + event.keys[3], SAME_SESSION, "session"),
             ("a" + event.address, SAME_ADDRESS, "ipAddress"),
         ):
-            if name == "session" and view.place <= 0.0 and view.device <= OWN_KIT:
-                continue  # its owner goes on with it, where the owner always is
+            if name == "session" and _goes_on(view):
+                continue
             hot = principal.hot.get(key) if len(key) > 1 else None
-            if hot is not None and hot[1] > event.at and hot[0] - less > best:
-                best, source, by, kind = hot[0] - less, hot[2], name, hot[3]
+            if hot is None or hot[1] <= event.at:
+                continue
+            left = hot[0] - less - COOLING * max(0.0, event.at - hot[1] + WINDOW_S) / DAY
+            if left > best:
+                best, source, by, kind = left, hot[2], name, hot[3]
         if by:
             before = next((each for each in principal.recent if each.id == source), None)
             said = {"continues": source, "by": by, "since": before.at if before else None}
@@ -542,6 +557,14 @@ class State:
         _shed(self.applications, lambda each: each.first)
         _shed(self.bursts, lambda each: each.day)
         _shed(self.clusters, lambda each: each.last)
+
+
+def _goes_on(view: View) -> bool:
+    """Its owner goes on with a session: where the owner always is, or in a network in which the session was used before
+    it was under suspicion."""
+    if view.place <= 0.0 and view.device <= OWN_KIT:
+        return True
+    return view.session <= (SAME_CARRIER if view.kinds & Kind.MOBILE else SAME_NETWORK)
 
 
 def _address(of: dict[str, Address], key: str, at: float) -> Address:

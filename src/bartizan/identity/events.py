@@ -6,7 +6,7 @@ principal, as MicrosoftGraphActivityLogs summed up.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from sys import intern
@@ -21,8 +21,13 @@ DETAILS = 4_000  # characters of what an audit says of changed properties
 
 # Codes of Entra with which the first factor was right (reference error codes of the sign-in log): the password was
 # expired, a second factor was asked for, failed or was denied, a policy blocked, "stay signed in" was shown.
-VALID = frozenset({0, 50055, 50072, 50074, 50076, 50079, 50140, 50158, 53000, 53001, 53003, 53004, 500121, 530032})
-WRONG = frozenset({50126, 50056, 50034, 50053, 50064, 120021, 1000502})  # wrong or unknown credentials, locked for them
+VALID = frozenset(
+    {
+        0, 50005, 50055, 50072, 50074, 50076, 50079, 50097, 50105, 50129, 50131, 50140, 50158, 50203, 53000, 53001,
+        53002, 53003, 53004, 53010, 53011, 65001, 500121, 530002, 530003, 530021, 530032, 530035,
+    }
+)  # fmt: skip
+WRONG = frozenset({50126, 50056, 50034, 50053, 50057, 50064, 120021, 1000502})  # wrong or unknown, locked for that
 DENIED = frozenset({500121})  # the second factor was denied, or not answered
 LEGACY = frozenset(
     {
@@ -58,6 +63,9 @@ _SCRIPT = re.compile(
     r"phantomjs|ropc|fasthttp|aiohttp|httpx",
     re.I,
 )
+
+
+_REMARK, _VERSION = re.compile(r"\([^)]*\)"), re.compile(r"/.*|[\d.]+$")
 
 
 class SignIn(Struct, gc=False):
@@ -128,7 +136,7 @@ Event = SignIn | Audit | Activity
 
 
 class _Status(Struct):
-    errorCode: int = 0
+    errorCode: int | None = None
 
 
 class _Coordinates(Struct):
@@ -175,18 +183,36 @@ class RawSignIn(Struct):
     tokenIssuerType: str | None = None
     authenticationRequirement: str | None = None
     servicePrincipalCredentialKeyId: str | None = None
-    signInEventTypes: list[str] = []
+    signInEventTypes: list[str] | None = None
     status: _Status | None = None
     location: _Location | None = None
     deviceDetail: _Device | None = None
 
 
-decode_sign_in = msgspec.json.Decoder(RawSignIn).decode
+decode_sign_in = msgspec.json.Decoder(RawSignIn, strict=False).decode
 
 
 def seconds(text: str) -> float:
-    """RFC 3339 as seconds since 1970. ValueError."""
-    return datetime.fromisoformat(text).timestamp()
+    """RFC 3339 as seconds since 1970; UTC where it says no zone. ValueError."""
+    at = datetime.fromisoformat(text)
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).timestamp()
+
+
+@lru_cache(65_536)
+def address_of(text: str) -> str:
+    """One spelling of an address: without port, brackets and zone, IPv4 not as IPv6, IPv6 compressed (RFC 5952). What
+    is no address stays as it is."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        parsed = ip_address(bare.partition("%")[0])
+    except ValueError:
+        return intern(text)
+    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
+    return intern(str(mapped or parsed))
 
 
 @lru_cache(65_536)
@@ -240,6 +266,12 @@ def short(text: str) -> str:
 
 
 @lru_cache(16_384)
+def product_of(agent: str) -> str:
+    """The products that a program names, without versions and remarks: a workload's change with each build."""
+    return " ".join(_VERSION.sub("", each) for each in _REMARK.sub(" ", agent).casefold().split())
+
+
+@lru_cache(16_384)
 def script(agent: str) -> bool:
     return bool(_SCRIPT.search(agent))
 
@@ -248,8 +280,8 @@ def of_raw(raw: RawSignIn) -> SignIn:
     """ValueError where the time cannot be read, or nobody signed in."""
     principal, workload, name = _who(raw)
     location, device = raw.location or _NOWHERE, raw.deviceDetail or _NO_DEVICE
-    code = raw.status.errorCode if raw.status else 0
-    address, agent, client = raw.ipAddress or "", raw.userAgent or "", raw.clientAppUsed or ""
+    code = (raw.status.errorCode if raw.status else 0) or 0
+    address, agent, client = address_of(raw.ipAddress or ""), raw.userAgent or "", raw.clientAppUsed or ""
     app, device_id, session = raw.appDisplayName or raw.appId or "", device.deviceId or "", raw.sessionId or ""
     place = location.geoCoordinates or _UNKNOWN
     known = _on_earth(place)
@@ -259,7 +291,7 @@ def of_raw(raw: RawSignIn) -> SignIn:
         client = raw.authenticationProtocol or ""
     interactive = raw.isInteractive
     if interactive is None:
-        interactive = "nonInteractiveUser" not in raw.signInEventTypes
+        interactive = "nonInteractiveUser" not in (raw.signInEventTypes or ())
     return SignIn(
         id=raw.id,
         at=seconds(raw.createdDateTime),
@@ -269,10 +301,10 @@ def of_raw(raw: RawSignIn) -> SignIn:
         code=code,
         valid=code in VALID,
         success=code in (0, 50140),
-        address=intern(address),
+        address=address,
         prefix=prefix_of(address),
         asn=raw.autonomousSystemNumber or 0,
-        country=intern(location.countryOrRegion or ""),
+        country=_country(location.countryOrRegion or ""),
         city=intern(location.city or ""),
         latitude=place.latitude if known else None,
         longitude=place.longitude if known else None,
@@ -296,12 +328,14 @@ def of_raw(raw: RawSignIn) -> SignIn:
     )
 
 
+_PROGRAMS = frozenset({"servicePrincipal", "managedIdentity"})  # signInEventTypes
 _NOWHERE, _NO_DEVICE, _UNKNOWN = _Location(), _Device(), _Coordinates()
 
 
 def _who(raw: RawSignIn) -> tuple[str, bool, str]:
     """The principal's id, whether it is a workload, and its name."""
-    if not raw.userId and not raw.userPrincipalName and raw.servicePrincipalId:
+    program = not _PROGRAMS.isdisjoint(raw.signInEventTypes or ()) or not (raw.userId or raw.userPrincipalName)
+    if program and raw.servicePrincipalId:
         return raw.servicePrincipalId, True, raw.servicePrincipalName or ""
     name = raw.userPrincipalName or ""
     principal = raw.userId or name.casefold()
@@ -310,8 +344,17 @@ def _who(raw: RawSignIn) -> tuple[str, bool, str]:
     return principal, False, name
 
 
+@lru_cache(1_024)
+def _country(said: str) -> str:
+    """Codes in capitals, names as they are."""
+    return intern(said.upper() if len(said) == 2 else said)
+
+
 def _on_earth(of: _Coordinates) -> bool:
-    return of.latitude is not None and of.longitude is not None and abs(of.latitude) <= 90 and abs(of.longitude) <= 180
+    """Of one that says where; nought and nought is what some write who do not know."""
+    if of.latitude is None or of.longitude is None or not (of.latitude or of.longitude):
+        return False
+    return abs(of.latitude) <= 90 and abs(of.longitude) <= 180
 
 
 def cluster_of(event: SignIn) -> str:
@@ -346,7 +389,7 @@ def audit(body: Mapping[str, Any]) -> Audit:
         principal=str(user.get("id") or by_app or str(user.get("userPrincipalName") or "").casefold()),
         workload=bool(by_app),
         name=str(user.get("userPrincipalName") or app.get("displayName") or ""),
-        address=str(user.get("ipAddress") or ""),
+        address=address_of(str(user.get("ipAddress") or "")),
         activity=str(body.get("activityDisplayName") or ""),
         targets=tuple(targets),
         success=body.get("result") in (None, "success"),
@@ -363,7 +406,7 @@ def activity(body: Mapping[str, Any]) -> Activity:
         at=seconds(str(body["timeGenerated"])),
         principal=str(body["principalId"]),
         app=str(body.get("appId") or ""),
-        address=str(body.get("ipAddress") or ""),
+        address=address_of(str(body.get("ipAddress") or "")),
         requests=int(body.get("requests") or 0),
         kinds=int(body.get("distinctResourceKinds") or len(names)),
         names=names,

@@ -1,6 +1,6 @@
 """What a principal's state takes from an accepted sign-in, at once or when its quarantine is over."""
 
-from bartizan.identity.events import DAY, SignIn, short
+from bartizan.identity.events import DAY, SignIn, product_of, short
 from bartizan.identity.state import (
     FAILURES,
     HELD,
@@ -11,7 +11,7 @@ from bartizan.identity.state import (
     Principal,
     Session,
 )
-from bartizan.identity.view import HIDDEN, HIDING, View, kit_of
+from bartizan.identity.view import HIDDEN, HIDING, WANDERING, View, kit_of
 from bartizan.intel import Kind
 
 _MOVING = int(Kind.MOBILE | Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE)
@@ -25,6 +25,8 @@ def learn(event: SignIn, principal: Principal, view: View) -> None:
     principal.last = max(principal.last, at)
     for kind, value in values(event, view.kinds):
         principal.learn(kind, value, at)
+    if event.workload and view.elsewhere:
+        principal.learn("net", WANDERING, at)
     principal.hours[int(at % DAY // 3600)] += 1
     if event.latitude is not None and event.longitude is not None and not (view.shared or view.kinds & _MOVING):
         places = principal.places
@@ -49,7 +51,7 @@ def hold(event: SignIn, principal: Principal, view: View) -> None:
 
 def _way(values: list[tuple[str, str]]) -> tuple[str, str]:
     of = dict(values)
-    return of.get("asn") or of["prefix"], of.get("kit") or of["agent"]
+    return of.get("asn") or of.get("prefix", ""), of.get("kit") or of["agent"]
 
 
 def held_like(principal: Principal, sign_in: str) -> list[Held]:
@@ -78,7 +80,9 @@ def release(principal: Principal, weight: float = 1.0) -> None:
 
 
 def values(event: SignIn, kinds: int) -> list[tuple[str, str]]:
-    values = [("address", event.address), ("prefix", event.prefix)]
+    values = [("address", event.address)] if event.address else []
+    if event.prefix:
+        values.append(("prefix", event.prefix))
     if event.asn:
         values.append(("asn", str(event.asn)))
     if event.country:
@@ -87,6 +91,7 @@ def values(event: SignIn, kinds: int) -> list[tuple[str, str]]:
     if kinds & HIDDEN:
         values.append(("net", HIDING))
     if event.workload:
+        values.append(("kit", product_of(event.agent)))
         if event.credential:
             values.append(("credential", short(event.credential)))
     else:

@@ -91,8 +91,10 @@ def touched(event: Step) -> Iterator[tuple[Key, bool]]:
     """What an event reads, and whether it changes it."""
     if isinstance(event, SignIn):
         yield ("p", event.principal), True
-        yield ("a", event.address), True
-        yield ("x", event.prefix), True
+        if event.address:
+            yield ("a", event.address), True
+        if event.prefix:
+            yield ("x", event.prefix), True
         yield ("u", event.principal), False
         if event.agent:
             yield ("b", event.agent), event.code in WRONG

@@ -13,7 +13,7 @@ from math import asin, cos, radians, sin, sqrt
 
 from msgspec import Struct
 
-from bartizan.identity.events import DAY, SignIn, short
+from bartizan.identity.events import DAY, SignIn, product_of, short
 from bartizan.identity.state import Address, Application, Browser, Burst, Cluster, Place, Principal, Seen
 from bartizan.intel import Intel, Kind
 
@@ -23,11 +23,15 @@ LESS, LEAST = 0.45, 0.2  # of what is new counts while we learn, and at the very
 STARTER_S, IDLE_S = 30 * DAY, 60 * DAY  # accounts that are new, and that sleep
 PROBATION_S = DAY  # a place is not known on the day on which it was first seen: attackers stay, too
 OWN_PLACE = -2.0  # from here on down the place is the principal's own for days
+SAME_NETWORK, SAME_CARRIER = -1.5, -1.2  # a session that goes on where it was, with the same kind of device
+NEIGHBOURS = 3  # people of the tenant that come by the carrier
+OTHER_BUILD = 0.2  # what another version of a workload's program adds
 OTHER_SYSTEM = 1.8  # what a system that the principal never used adds
 FEW = 3  # accepted sign-ins with a value until it counts as known in full
 BOUND_TOKEN = "primaryRefreshToken"  # noqa: S105 - a kind of token: one that a registered device holds
 EARTH_KM = 12_742.0
 FAR_KM, FAST_KMH = 500.0, 800.0
+WANDERING, WANDERS = "wandering", 5.0  # of a workload: each run may be on another machine; runs that were, in a month
 HIDING = "hidden"  # of a principal: comes by networks that hide the place, whichever they are
 HIDDEN = Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE  # the place is not the user's
 
@@ -48,8 +52,8 @@ class View:
 
     __slots__ = (
         "account", "address", "app", "applications", "browsers", "burst", "cluster", "countries", "country_sum",
-        "device", "dormant", "event", "hides", "hour", "intel", "issuers", "kinds", "known_device", "learning",
-        "network", "place", "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn",
+        "device", "dormant", "elsewhere", "event", "hides", "hour", "intel", "issuers", "kinds", "known_device",
+        "learning", "network", "place", "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn",
         "tenant_country",
     )  # fmt: skip
 
@@ -61,6 +65,7 @@ class View:
     learning: bool  # too little is known of the principal
     starter: bool  # the directory has the account for days only
     hides: bool  # comes by a network that hides the place, as often before
+    elsewhere: bool  # a workload in a network that is new to it
     dormant: bool  # nobody used the account for long
     tells: bool  # the directory says of some account when it was used last: so silence means never
     place: float
@@ -105,6 +110,12 @@ class View:
     def is_home(self, country: str) -> bool:
         """The tenant's people are often there."""
         return self.countries.get(country, 0.0) >= HOME_LEAST and self.share_of(country) >= HOME_SHARE
+
+    @property
+    def among_ours(self) -> bool:
+        """By a carrier by which the tenant's people come, in a country where they often are."""
+        usual = self.tenant_asn >= NEIGHBOURS and not self.kinds & (Kind.HOSTING | HIDDEN)
+        return usual and self.is_home(self.event.country)
 
     def parts(self) -> dict[str, float]:
         names = ("place", "device", "session", "app", "hour", "network")
@@ -198,8 +209,10 @@ def _place(view: View, asn: Seen | None) -> float:
         place = 1.0  # services change their exits and carriers, so who uses one is often somewhere new
     elif _settled(country, at):
         place = 1.3 if view.tenant_asn >= 2 else 1.8
+    elif view.dormant and view.among_ours:
+        place = 1.3  # who comes back from a leave is where the others are
     elif not event.country:
-        place = 1.0  # nobody can tell where it is
+        place = 1.0 if event.address else 0.0  # nobody can tell where it is
     else:
         place = 2.8 if view.tenant_country < 0.02 else 2.0
     if place <= 0:
@@ -249,9 +262,9 @@ def _session(view: View) -> float:
     same_kit = kit_of(event) in session.kits or any(each.startswith(event.os + "/") for each in session.kits)
     if same_kit:
         if event.prefix in session.prefixes:
-            return -1.5
+            return SAME_NETWORK
         if event.asn in session.asns:
-            return -1.2
+            return SAME_CARRIER
         if view.place <= 0:
             return -0.2
         if view.kinds & (Kind.MOBILE | Kind.VPN) or view.moved() is None:
@@ -270,28 +283,40 @@ def _hour(principal: Principal, at: float) -> float:
 
 
 def _workload(view: View) -> None:
-    """Programs are regular: what is new of one says more. Their bursts by new deployments stay in their network."""
+    """Programs are regular: what is new of one says more. Their bursts by new deployments stay in their network, and
+    the runners of pipelines have another machine each time, whose image is renewed."""
     event = view.event
     known, at = view.principal.known, event.at
     view.shared = view.known_device = view.hides = False
     view.session = view.hour = view.network = 0.0
-    if known("address", event.address, at) is not None:
-        place = -3.0
-    elif known("prefix", event.prefix, at) is not None:
-        place = -1.5
-    elif known("asn", str(event.asn), at) is not None:
-        place = 0.5
-    elif known("country", event.country, at) is not None:
-        place = 2.5
-    else:
-        place = 3.5
-    view.place = place
+    view.place = _network(view)
+    view.elsewhere = view.place > 0
     view.device = 0.0
-    if known("agent", event.keys[0], at) is None:
-        view.device = 1.5 if event.script else 1.0
+    if known("agent", event.keys[0], at) is None and event.agent:
+        same = known("kit", product_of(event.agent), at) is not None
+        view.device = OTHER_BUILD if same else 1.5 if event.script else 1.0
     view.app = 0.0 if known("app", event.keys[1], at) is not None else 1.2
     if event.credential and known("credential", short(event.credential), at) is None:
         view.network = 0.7
     if view.learning:
         view.place, view.device = view.place * 0.3, view.device * 0.3
         view.app, view.network = view.app * 0.3, view.network * 0.3
+
+
+def _network(view: View) -> float:
+    """Of a workload."""
+    event, known, at = view.event, view.principal.known, view.event.at
+    wanders = known("net", WANDERING, at)
+    often = wanders is not None and wanders.weight >= WANDERS
+    if known("address", event.address, at) is not None:
+        return -3.0
+    if known("prefix", event.prefix, at) is not None:
+        return -1.5
+    if known("asn", str(event.asn), at) is not None:
+        return 0.2 if often else 0.5
+    if not event.address and not event.asn and not event.country:
+        return 0.0  # managed identities do not say where they are
+    unsaid = often and not event.asn  # of who always moves; another carrier would say that it is not the same
+    if known("country", event.country, at) is not None:
+        return 0.5 if unsaid else 2.5
+    return 2.0 if unsaid else 3.5

@@ -2,10 +2,8 @@
 
 from bartizan.extend.detections import Finding, detection
 from bartizan.identity.events import DAY
-from bartizan.identity.view import HIDDEN, OTHER_SYSTEM, OWN_PLACE, View
-from bartizan.intel import Kind
+from bartizan.identity.view import OTHER_SYSTEM, OWN_PLACE, View
 
-NEIGHBOURS = 3  # people of the tenant that come by the carrier
 AMONG_OURS = 1.5  # what it says of who wakes where they are: most who come back from a leave do
 
 
@@ -30,7 +28,6 @@ def dormant_account(view: View) -> Finding | None:
         return None
     said = {"daysWithoutSignIn": round(view.idle_s() / DAY), "lastSignIn": max(view.principal.last, account.last)}
     odds = 0.5 if view.shared else 1.0 if event.device else 2.5  # an attacker has no registered device, at first
-    neighbours = view.tenant_asn >= NEIGHBOURS and not view.kinds & (Kind.HOSTING | HIDDEN)
-    if neighbours and view.is_home(event.country):
+    if view.among_ours:
         odds = min(odds, AMONG_OURS)
     return Finding("unfamiliarFeatures", odds, said)
