@@ -104,10 +104,11 @@ class Kind:
 class Databases:
     """Those of this run on a PostgreSQL server, for one of its processes."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, run: str = "") -> None:
+        """`run` is 32 hex digits; without it the run that this process belongs to, the same in all its processes."""
         import psycopg
 
-        told = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex  # the same in all processes of the run
+        told = run or os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
         self._run = told[:7]
         self._base = server.rpartition("/")[0]
         self._admin: Connection = psycopg.connect(server, autocommit=True)
