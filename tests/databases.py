@@ -12,6 +12,7 @@ their session); src/backend/commands/dbcommands.c (dropdb requests a checkpoint)
 
 import asyncio
 import atexit
+import contextlib
 import functools
 import os
 import re
@@ -20,7 +21,6 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RUNS, TEMPLATES = 0x62727431, 0x62727432  # advisory locks: of a run's processes, of who makes its template
 LOCALE = "encoding 'UTF8' lc_collate 'C' lc_ctype 'C.UTF-8'"
+LOCK_MS = 5_000
 MOST_LOANS = 40  # of one database: what is made and dropped in it leaves dead rows in its catalogs
 _OURS = re.compile(r"bartizan_([0-9a-f]{7})_\w+")
 
@@ -103,10 +104,11 @@ class Kind:
 class Databases:
     """Those of this run on a PostgreSQL server, for one of its processes."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, run: str = "") -> None:
+        """`run` is 32 hex digits; without it the run that this process belongs to, the same in all its processes."""
         import psycopg
 
-        told = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex  # the same in all processes of the run
+        told = run or os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
         self._run = told[:7]
         self._base = server.rpartition("/")[0]
         self._admin: Connection = psycopg.connect(server, autocommit=True)
@@ -125,13 +127,13 @@ class Databases:
         self._sweep(self._run)
         self._admin.close()
 
-    @contextmanager
+    @contextlib.contextmanager
     def empty(self) -> Iterator[str]:
         """The DSN of an empty one, for as long as it lasts."""
         with self._lent(self._empty) as dsn:
             yield dsn
 
-    @contextmanager
+    @contextlib.contextmanager
     def declared(self) -> Iterator[str]:
         """The same with all that the program declares."""
         if not self._declared.how:
@@ -139,7 +141,7 @@ class Databases:
         with self._lent(self._declared) as dsn:
             yield dsn
 
-    @contextmanager
+    @contextlib.contextmanager
     def _lent(self, kind: Kind) -> Iterator[str]:
         name = kind.free.pop() if kind.free else self._made(kind)
         self._loans[name] = self._loans.get(name, 0) + 1
@@ -163,14 +165,17 @@ class Databases:
 
     def _cleared(self, name: str, kind: Kind) -> bool:
         """Whether it is as new again."""
-        self._admin.execute("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = %s", (name,))
-        with self._within(name) as database:
+        self._admin.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s", (name,))
+        import psycopg
+
+        with contextlib.suppress(psycopg.errors.LockNotAvailable), self._within(name) as database:
+            database.execute(f"set lock_timeout = {LOCK_MS}".encode())  # somebody may have come back
             if kind is self._empty:
                 database.execute(_ANEW)
-            if _shape(database) != kind.shape:
-                return False
-            _fill(database, kind.rows)
-        return True
+            if _shape(database) == kind.shape:
+                _fill(database, kind.rows)
+                return True
+        return False
 
     def _template(self) -> str:
         """Made once in a run; whole when it takes no connections any more."""

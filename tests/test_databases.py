@@ -1,5 +1,8 @@
 """What a test does to its database is gone before the next one gets it."""
 
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 
 import psycopg
@@ -11,6 +14,14 @@ from bartizan.store import Collection, open_store
 
 pytestmark = [pytest.mark.anyio]
 NOTES = Collection("notes_of_a_test")
+ROOT = Path(__file__).resolve().parents[1]
+KILLED = """
+import os, signal, sys
+from tests.databases import Databases
+with Databases(*sys.argv[1:]).empty() as dsn:
+    print(dsn.rpartition("/")[2], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def shown(dsn: str) -> list[tuple[str, int]]:
@@ -59,6 +70,25 @@ async def test_what_clearing_does_not_undo_is_not_lent_again(databases: Database
             database.execute(how.encode())
     with databases.declared() as another:
         assert another != dsn
+
+
+@pytest.mark.postgres
+def test_what_a_killed_run_left_is_dropped_and_what_a_living_one_has_stays(
+    databases: Databases, postgres_server: str
+) -> None:
+    command = [sys.executable, "-c", KILLED, postgres_server, uuid.uuid4().hex]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    left = killed.stdout.strip()
+    assert killed.returncode == -9 and left, killed.stderr
+    with databases.empty() as dsn:
+        assert left in names(postgres_server)
+        Databases(postgres_server, uuid.uuid4().hex).close()
+        assert left not in names(postgres_server) and dsn.rpartition("/")[2] in names(postgres_server)
+
+
+def names(server: str) -> set[str]:
+    with psycopg.connect(server) as admin:
+        return {name for (name,) in admin.execute("select datname from pg_database").fetchall()}
 
 
 async def test_files_are_laid_where_there_are_none(tmp_path: Path) -> None:
