@@ -36,9 +36,9 @@ class Release(Struct, frozen=True):
 def prepare(pen: Pen, dialect: Dialect, tables: Iterable[Table], release: Release) -> None:
     """Unavailable if the database was made by a newer program."""
     ordered = list(tables)
-    _in_transaction(pen, lambda db: _migrate(db, dialect, ordered, release))
+    unfilled = _in_transaction(pen, lambda db: _migrate(db, dialect, ordered, release))
     by_name = {table.collection.name: table for table in ordered}
-    for table in ordered:
+    for table in (each for each in ordered if each.collection.name in unfilled):
         while _in_transaction(pen, partial(_fill_batch, table=table, tables=by_name)):
             time.sleep(backfill.PAUSE_S)
     _in_transaction(pen, lambda db: _indexes(db, dialect, ordered))
@@ -72,7 +72,8 @@ def _lock(pen: Pen) -> None:
             return
 
 
-def _migrate(db: Db, dialect: Dialect, tables: list[Table], release: Release) -> None:
+def _migrate(db: Db, dialect: Dialect, tables: list[Table], release: Release) -> set[str]:
+    """The collections that are to be filled from their documents."""
     db.run(META.format(text=dialect.text))
     steps = release.migrations(dialect)
     version = int(_meta(db, "schema") or 0)
@@ -86,14 +87,18 @@ def _migrate(db: Db, dialect: Dialect, tables: list[Table], release: Release) ->
         for statement in step:
             db.run(statement)
         _set_meta(db, "schema", str(number))
+    columns, noted = _grouped(db, _COLUMNS[dialect.name]), _metas(db)
     for table in tables:
-        _declare(db, dialect, table, release)
+        _declare(db, dialect, table, release, columns.get(table.name.strip('"'), set()), noted)
+    return {key.partition(":")[2] for key in _metas(db) if key.startswith("backfill:")}
 
 
-def _declare(db: Db, dialect: Dialect, table: Table, release: Release) -> None:
+def _declare(
+    db: Db, dialect: Dialect, table: Table, release: Release, present: set[str], noted: Mapping[str, str]
+) -> None:
+    """`present` are the columns that there are; `noted` is what the last program wrote down of its declaration."""
     name = table.collection.name
     declared, entities = table.declaration(), dict(table.collection.entities)
-    present = _columns(db, dialect, table)
     if not present:
         for statement in table.ddl():
             db.run(statement)
@@ -101,8 +106,8 @@ def _declare(db: Db, dialect: Dialect, table: Table, release: Release) -> None:
         _set_meta(db, f"entities:{name}", _json(entities))
         _set_meta(db, f"render:{name}", str(release.render))
         return
-    kept: dict[str, str] = msgspec.json.decode(_meta(db, f"columns:{name}") or "{}")
-    kept_entities: dict[str, str] = msgspec.json.decode(_meta(db, f"entities:{name}") or "{}")
+    kept: dict[str, str] = msgspec.json.decode(noted.get(f"columns:{name}", "{}"))
+    kept_entities: dict[str, str] = msgspec.json.decode(noted.get(f"entities:{name}", "{}"))
     fresh = []
     for column in table.columns:
         quoted = table.quoted[column.path]
@@ -115,7 +120,7 @@ def _declare(db: Db, dialect: Dialect, table: Table, release: Release) -> None:
         if quoted.strip('"') not in present:
             db.run(table.add_column(column))
     more = any(kept_entities.get(path) != kind for path, kind in entities.items())
-    rendered = int(_meta(db, f"render:{name}") or 0)
+    rendered = int(noted.get(f"render:{name}", 0))
     stale = rendered < release.render and table.collection.type is not None
     if fresh or more or stale:
         _begin(db, table, fresh, more, stale)
@@ -132,7 +137,7 @@ def _type_differs(kept: str | None, declared: str) -> bool:
 
 
 def _drop_column(db: Db, dialect: Dialect, table: Table, quoted: str) -> None:
-    for index in _present_indexes(db, dialect, table):
+    for index in _grouped(db, _INDEXES[dialect.name]).get(table.name.strip('"'), set()):
         if index.startswith("ix_"):
             db.run(f'DROP INDEX "{index}"')
     db.run(f"ALTER TABLE {table.name} DROP COLUMN {quoted}")
@@ -166,10 +171,11 @@ def _fill_batch(db: Db, table: Table, tables: Mapping[str, Table]) -> bool:
 
 def _indexes(db: Db, dialect: Dialect, tables: list[Table]) -> None:
     """Makes those that are missing; drops those of earlier declarations."""
+    there, noted = _grouped(db, _INDEXES[dialect.name]), _metas(db)
     for table in tables:
-        if _pending(db, table.collection.name) is not None:
+        if f"backfill:{table.collection.name}" in noted:
             continue  # another process has changed the declaration meanwhile; it will make them
-        present = _present_indexes(db, dialect, table)
+        present = there.get(table.name.strip('"'), set())
         wanted = {index.name: index for index in table.indexes}
         for name in sorted(present - wanted.keys()):
             if name.startswith("ix_"):
@@ -179,27 +185,31 @@ def _indexes(db: Db, dialect: Dialect, tables: list[Table]) -> None:
                 db.run(index.ddl(dialect, table.name))
 
 
-def _columns(db: Db, dialect: Dialect, table: Table) -> set[str]:
-    if dialect.name == "sqlite":
-        rows = db.rows("SELECT name FROM pragma_table_info($?)", (table.name.strip('"'),))
-    else:
-        sql = (
-            "SELECT column_name FROM information_schema.columns "
-            "WHERE table_schema = current_schema() AND table_name = $?"
-        )
-        rows = db.rows(sql, (table.name.strip('"'),))
-    return {row[0] for row in rows}
+# Of all tables at once: a start has some hundred of them, and asks a database that may be far.
+_COLUMNS = {
+    "sqlite": "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'",
+    "postgres": (
+        "SELECT t.relname::text, c.attname::text FROM pg_attribute c JOIN pg_class t ON t.oid = c.attrelid "
+        "WHERE t.relnamespace = current_schema()::regnamespace AND t.relkind = 'r' AND c.attnum > 0 "
+        "AND NOT c.attisdropped"
+    ),
+}
+_INDEXES = {
+    "sqlite": "SELECT tbl_name, name FROM sqlite_schema WHERE type = 'index'",
+    "postgres": "SELECT tablename::text, indexname::text FROM pg_indexes WHERE schemaname = current_schema()",
+}
 
 
-def _present_indexes(db: Db, dialect: Dialect, table: Table) -> set[str]:
-    if dialect.name == "sqlite":
-        rows = db.rows(
-            "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = $?", (table.name.strip('"'),)
-        )
-    else:
-        sql = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = $?"
-        rows = db.rows(sql, (table.name.strip('"'),))
-    return {row[0] for row in rows}
+def _grouped(db: Db, sql: str) -> dict[str, set[str]]:
+    """By table."""
+    found: dict[str, set[str]] = {}
+    for table, name in db.rows(sql):
+        found.setdefault(table, set()).add(name)
+    return found
+
+
+def _metas(db: Db) -> dict[str, str]:
+    return {str(key): str(value) for key, value in db.rows("SELECT key, value FROM meta")}
 
 
 def collection_tables(db: Db, dialect: Dialect) -> list[str]:
