@@ -215,6 +215,19 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
     ),
     (f"{GRAPH} | graph-where-nodes age > 22 | graph-match (a)-->(b) project x = a.name, y = b.name", [["C", "A"]]),
     (f"{GRAPH} | graph-where-edges w < 3 | graph-to-table edges | project w", [[1], [2]]),
+    # No node comes twice, on whatever path.
+    (f'{GRAPH} | graph-match cycles=none (a)-[e*1..4]->(b) where a.name == "A" project x = b.name, p = map(e, w)',
+     [["B", [1]], ["C", [1, 2]], ["X", [1, 2, 4]]]),
+    (f'{GRAPH} | graph-match cycles=none (a)-[e*1..2]->(b)-[f*1..2]->(c) project a.name, b.name, c.name, map(e, w)',
+     [["A", "B", "C", [1]], ["A", "B", "X", [1]], ["A", "C", "X", [1, 2]],
+      ["B", "C", "A", [2]], ["B", "C", "X", [2]], ["C", "A", "B", [3]]]),
+    # Graphs apart: the same key in each, its properties those of its part.
+    (
+        'let N = datatable(id: long, p: string, v: string)[1, "x", "x1", 2, "x", "x2", 1, "y", "y1"]; '
+        'datatable(s: long, t: long, p: string)[1, 2, "x", 2, 1, "y", 3, 1, "y"] | make-graph s --> t with N on id '
+        "partitioned-by p (graph-match (a)-->(b) project a.id, a.v, b.id, b.v)",
+        [[1, "x1", 2, "x2"], [2, "", 1, "y1"], [3, "", 1, "y1"]],
+    ),
     # What hangs together, numbered as the edges come; a node without edges is a component.
     (f"{GRAPH} | graph-mark-components | graph-to-table nodes | project name, ComponentId",
      [["A", 0], ["B", 0], ["C", 0], ["D", 1], ["X", 0]]),
@@ -325,6 +338,17 @@ REFUSED = [
     (f"{GRAPH} | graph-mark-components kind=loose | graph-to-table nodes", "weak or strong"),
     (f"{GRAPH} | graph-mark-components with_component_id=age | graph-to-table nodes", "'age' already"),
     ("print x = 1 | graph-mark-components", "works on a graph"),
+    (f"{GRAPH} | graph-match cycles=none (a)-[e*0..2]->(b) project a.name", "may have no edge"),
+    (
+        f"{PEOPLE}{EDGES} E | make-graph s --> t with_node_id=n partitioned-by w (graph-to-table nodes)",
+        "tables of nodes",
+    ),
+    (f"{PEOPLE}{EDGES} E | make-graph s --> t with P on name partitioned-by w (graph-to-table nodes)", "'w'"),
+    (
+        "let N = datatable(id: long, p: string)[]; datatable(s: long, t: long, p: string)[] | make-graph s --> t with "
+        "N on id partitioned-by p (graph-mark-components)",
+        "within partitioned-by",
+    ),
     ("print convert_mass(1.0, 'EarthMass', 'Gram')", "EarthMass"),
     (f"{STEPPED} | evaluate rows_near(x == 5, -1)", "rows_near"),
     (f"{STEPPED} | evaluate rows_near(x == 5, 500001)", "at most 500,000 rows"),
