@@ -132,6 +132,8 @@ def many() -> Harness:
         ("union * | where Same == 'fox' and C3_0 == true | sort by At asc", 1),
         ("union * | where C3_0 == true or C4_6 > 5 | top 5 by C4_6 | extend n = C4_6 - 1", 2),
         ("union * | where Same in (T1 | project Same) | take 70", 40),
+        ("union * | where * has 'fox' and * !has 'hen' | take 9", 9),
+        ("union * | where * == 'fox' | take 2", 2),
         ("union * | where isnull(C1_5) | take 100 | where At > datetime(2026-01-02)", 36),
     ],
 )
