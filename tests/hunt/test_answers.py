@@ -1,6 +1,7 @@
 """Queries that need no table, and the rows that they give."""
 
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import duckdb
@@ -214,6 +215,34 @@ GRAPHS: list[tuple[str, list[list[Any]]]] = [
     ),
     (f"{GRAPH} | graph-where-nodes age > 22 | graph-match (a)-->(b) project x = a.name, y = b.name", [["C", "A"]]),
     (f"{GRAPH} | graph-where-edges w < 3 | graph-to-table edges | project w", [[1], [2]]),
+    # No node comes twice, on whatever path.
+    (f'{GRAPH} | graph-match cycles=none (a)-[e*1..4]->(b) where a.name == "A" project x = b.name, p = map(e, w)',
+     [["B", [1]], ["C", [1, 2]], ["X", [1, 2, 4]]]),
+    (f'{GRAPH} | graph-match cycles=none (a)-[e*1..2]->(b)-[f*1..2]->(c) project a.name, b.name, c.name, map(e, w)',
+     [["A", "B", "C", [1]], ["A", "B", "X", [1]], ["A", "C", "X", [1, 2]],
+      ["B", "C", "A", [2]], ["B", "C", "X", [2]], ["C", "A", "B", [3]]]),
+    # Graphs apart: the same key in each, its properties those of its part.
+    (
+        'let N = datatable(id: long, p: string, v: string)[1, "x", "x1", 2, "x", "x2", 1, "y", "y1"]; '
+        'datatable(s: long, t: long, p: string)[1, 2, "x", 2, 1, "y", 3, 1, "y"] | make-graph s --> t with N on id '
+        "partitioned-by p (graph-match (a)-->(b) project a.id, a.v, b.id, b.v)",
+        [[1, "x1", 2, "x2"], [2, "", 1, "y1"], [3, "", 1, "y1"]],
+    ),
+    # What hangs together, numbered as the edges come; a node without edges is a component.
+    (f"{GRAPH} | graph-mark-components | graph-to-table nodes | project name, ComponentId",
+     [["A", 0], ["B", 0], ["C", 0], ["D", 1], ["X", 0]]),
+    (f"{GRAPH} | graph-mark-components kind=strong with_component_id=c | graph-to-table nodes | project name, c",
+     [["A", 0], ["B", 0], ["C", 0], ["D", 2], ["X", 1]]),
+    (
+        'datatable(c: string, p: string)["Alice", "Bob", "Carol", "Alice", "Carol", "Dave", "Greg", "Alice", "Greg", '
+        '"Dave", "Howard", "Alice", "Howard", "Dave", "Eve", "Frank", "Frank", "Mallory", "Eve", "Kirk"] | make-graph '
+        "c --> p with_node_id=name | graph-mark-components with_component_id=family | graph-match "
+        "(descendant)-[way*1..5]->(ancestor) project name = ancestor.name, lineage = map(way, c), family = "
+        "ancestor.family | summarize (generations, name) = arg_max(array_length(lineage), name) by family",
+        [[0, 2, "Bob"], [1, 2, "Mallory"]],
+    ),
+    ("range n from 1 to 4 step 1 | extend m = n % 2 + 1 | make-graph n --> m with_node_id=id | graph-mark-components "
+     "kind=strong | graph-to-table nodes", [[1, 0], [2, 0], [3, 1], [4, 2]]),
     (f"{GRAPH} | graph-to-table nodes", [["A", 30], ["B", 20], ["C", 25], ["D", 40], ["X", None]]),
     (f"{EDGES} let G = E | make-graph s --> t with_node_id=n; G | graph-match (a)-->(b) project a.n", [
         ["A"], ["B"], ["C"], ["C"],
@@ -306,6 +335,20 @@ WORKED_ON = [
     ("print a = dynamic([[[[[[1]]]]]]) | extend dynamic_to_json(a)", "nested deeper"),
 ]
 REFUSED = [
+    (f"{GRAPH} | graph-mark-components kind=loose | graph-to-table nodes", "weak or strong"),
+    (f"{GRAPH} | graph-mark-components with_component_id=age | graph-to-table nodes", "'age' already"),
+    ("print x = 1 | graph-mark-components", "works on a graph"),
+    (f"{GRAPH} | graph-match cycles=none (a)-[e*0..2]->(b) project a.name", "may have no edge"),
+    (
+        f"{PEOPLE}{EDGES} E | make-graph s --> t with_node_id=n partitioned-by w (graph-to-table nodes)",
+        "tables of nodes",
+    ),
+    (f"{PEOPLE}{EDGES} E | make-graph s --> t with P on name partitioned-by w (graph-to-table nodes)", "'w'"),
+    (
+        "let N = datatable(id: long, p: string)[]; datatable(s: long, t: long, p: string)[] | make-graph s --> t with "
+        "N on id partitioned-by p (graph-mark-components)",
+        "within partitioned-by",
+    ),
     ("print convert_mass(1.0, 'EarthMass', 'Gram')", "EarthMass"),
     (f"{STEPPED} | evaluate rows_near(x == 5, -1)", "rows_near"),
     (f"{STEPPED} | evaluate rows_near(x == 5, 500001)", "at most 500,000 rows"),
@@ -356,6 +399,29 @@ def test_scan(query: str, wanted: list[list[Any]]) -> None:
 def test_graphs(query: str, wanted: list[list[Any]]) -> None:
     """A pattern is found wherever nodes and edges fit it."""
     assert sorted(rows(query), key=str) == wanted
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_components_are_what_can_be_reached(seed: int) -> None:
+    """Weak ones whichever way edges go, strong ones there and back; the numbers have no gaps."""
+    chance = Random(seed)
+    edges = [(chance.randrange(30), chance.randrange(30)) for _ in range(32)]
+    listed = ", ".join(f"{one}, {other}" for one, other in edges)
+    graph = f"datatable(a: long, b: long)[{listed}] | make-graph a --> b with_node_id=n | graph-mark-components"
+    keys = sorted({key for edge in edges for key in edge})
+    for kind, ways in (("weak", [*edges, *((b, a) for a, b in edges)]), ("strong", edges)):
+        reached = {key: {key} for key in keys}
+        for _ in keys:
+            for one, other in ways:
+                for found in reached.values():
+                    if one in found:
+                        found.add(other)
+        numbers = dict(rows(f"{graph} kind={kind} | graph-to-table nodes"))
+        assert sorted(numbers) == keys
+        assert set(numbers.values()) == set(range(len(set(numbers.values()))))
+        for one in keys:
+            for other in keys:
+                assert (numbers[one] == numbers[other]) == (other in reached[one] and one in reached[other])
 
 
 @pytest.mark.parametrize(("query", "wanted"), OTHERS + LITTLE)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bartizan.hunt import plan as p
 from bartizan.hunt.binder import Binder
@@ -436,3 +437,18 @@ def test_what_is_known_by_its_columns_only(query: str, wanted: str) -> None:
     assert columns(f"Events | {query}", empty=True) == wanted
     with pytest.raises(KqlError, match="is not published"):
         columns(f"Events | {query}")
+
+
+@pytest.mark.parametrize(
+    "query", ["_Im_Dns(starttime=ago(1d))", "imAuthentication | count", "union _ASim_WebSession, Events"]
+)
+def test_parsers_of_asim_are_functions_that_one_saves(query: str) -> None:
+    """Which then are called by name, with or without arguments, and in fuzzy unions left out where they are not."""
+    with pytest.raises(KqlError, match="ASIM are not built in: save a function"):
+        columns(query)
+    assert columns("union isfuzzy=true _Im_Dns(), imAuthentication, Other | project Size") == "Size:int"
+    body = (
+        "(starttime: datetime = datetime(null), disabled: bool = false) { Events | where not(disabled) | project Name }"
+    )
+    saved = replace(CATALOGUE, functions=dict.fromkeys(("_Im_Dns", "imAuthentication", "_ASim_WebSession"), body))
+    assert columns(query.replace(" | count", ""), saved).startswith(("Name:string", "Timestamp", "Name"))

@@ -402,7 +402,7 @@ class Edge(Node):
 
 class Graph(Node):
     """make-graph: `source --> target with T on key, ...`; graph-match and graph-shortest-paths: patterns, where and
-    project; graph-to-table: `nodes as N, edges as E` by `outputs`; graph-mark-components: `kind` alone in options."""
+    project; graph-to-table: `nodes as N, edges as E` by `outputs`; graph-mark-components: all in options."""
 
     source: "Expr | None" = None
     target: "Expr | None" = None

@@ -13,7 +13,7 @@ from bartizan.hunt.binder import worked
 from bartizan.hunt.binder.naming import bare, natural
 from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, TableOf
 from bartizan.hunt.binder.tuples import TUPLES
-from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, single, unfit
+from bartizan.hunt.binder.work import Bound, Work, apply, constant, convert, of_asim, single, unfit
 from bartizan.hunt.fault import KqlError, placed
 from bartizan.hunt.functions import REFUSED, SCHEMA_OF, choose, known
 from bartizan.hunt.functions.aggregates import NOT_OF_DYNAMIC
@@ -70,7 +70,8 @@ def call(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:
     if known("aggregate", name) and not known("scalar", name):
         raise KqlError("bind", f"{node.name}() is an aggregate: it can only stand in summarize and its kin", node.at)
     if not known("scalar", name):
-        raise KqlError("bind", f"there is no function '{node.name}', or it is not supported", node.at)
+        hint = of_asim(node.name) or ", or it is not supported"
+        raise KqlError("bind", f"there is no function '{node.name}'{hint}", node.at)
     if name in TUPLES:
         parts = tuple_of(work, node, names, rows)
         return parts[0][1]

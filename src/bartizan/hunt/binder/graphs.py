@@ -13,22 +13,27 @@ from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.order import first
 from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
 from bartizan.hunt.binder.unions import united
-from bartizan.hunt.binder.work import Work, project
+from bartizan.hunt.binder.work import Work, apply, convert, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Column, Expression, Filter, Join, Number, Summarize, Value, Windowed
 
 KEY, ENDS = 1, 3  # hidden fields in front of the properties of nodes, of edges
+APART = "\x1f\x1e"  # between the part and the key of a node; both are looked for at their first place
+PARTED = frozenset("graph-match graph-shortest-paths graph-to-table graph-where-nodes graph-where-edges".split())
 
 
 def make_graph(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     body = op.body
     assert isinstance(body, tree.Graph) and body.source is not None and body.target is not None
-    if body.partition is not None or relation.groups:
-        raise KqlError("plan", "make-graph with partitioned-by, or within partition, is not supported", op.at)
+    if relation.groups:
+        raise KqlError("plan", "make-graph within partition is not supported", op.at)
     rows = Rows.of(relation)
     ends = [work.bind(each, names, rows) for each in (body.source, body.target)]
     if ends[0].type != ends[1].type:
         raise KqlError("bind", f"an edge goes from {ends[0].type} to {ends[1].type}; both must be of one type", op.at)
+    if body.partition is not None:
+        part = work.bind(body.partition[0], names, rows)
+        ends = [_within(part, each, op.at) for each in ends]
     number = Windowed(work.id(), "long", "row_number", [Value("long", 0)])
     numbered = Relation(Number(relation.cut(), [number]), relation.fields)
     own = [(work.field("", end.type), end) for end in ends]
@@ -36,7 +41,24 @@ def make_graph(work: Work, op: tree.Operator, names: Names, relation: Relation) 
     made = [*own, (place, Field("", number.id, "long").ref), *((each, each.ref) for each in relation.fields)]
     edges = work.share(project(numbered, made), once=True)
     nodes = _nodes(work, op, body, names, edges)
-    return _relation(Graph(nodes, edges, body.directed))
+    made_graph = _relation(Graph(nodes, edges, body.directed))
+    return made_graph if body.partition is None else _of_each(work, body.partition[1], names, made_graph)
+
+
+def _within(part: Expression, key: Expression, at: int) -> Expression:
+    """The key of a node in the graph of a part: those of several parts are graphs apart in one."""
+    return apply("strcat", [convert(part, "string", at), Value("string", APART), convert(key, "string", at)], at)
+
+
+def _of_each(work: Work, pipe: tree.Pipe, names: Names, graph: Relation) -> Relation:
+    """What an operator gives of the graphs of all parts. None of those that are taken looks at two parts at once."""
+    for each in pipe.operators:
+        if each.name not in PARTED:
+            raise KqlError("plan", f"{each.name} within partitioned-by is not supported", each.at)
+    found = work.pipe(pipe, names, graph)
+    if found.graph is not None:
+        raise KqlError("bind", "partitioned-by needs an operator that gives a table", pipe.at)
+    return found
 
 
 def _relation(graph: Graph) -> Relation:
@@ -44,7 +66,10 @@ def _relation(graph: Graph) -> Relation:
 
 
 def _nodes(work: Work, op: tree.Operator, body: tree.Graph, names: Names, edges: Relation) -> Relation:
-    told = [_table(work, table, key, names) for table, key in body.nodes]
+    part = None if body.partition is None else body.partition[0]
+    if part is not None and (body.node_id or not isinstance(part, tree.Name)):
+        raise KqlError("plan", "partitioned-by is supported with a column of edges and tables of nodes", op.at)
+    told = [_table(work, table, key, names, part) for table, key in body.nodes]
     ends = [work.again(edges), work.again(edges)]
     legs = [(rows, rows.fields[index].ref) for index, rows in enumerate(ends)] + [(rows, key) for rows, key, _ in told]
     if len({key.type for _, key in legs}) > 1:
@@ -57,17 +82,30 @@ def _nodes(work: Work, op: tree.Operator, body: tree.Graph, names: Names, edges:
         return work.share(project(distinct, [(work.field("", key.type), key.ref), *shown]), once=True)
     props, own, same = _properties(work, told)
     joined = Relation(Join(distinct.plan, props.cut(), "leftouter", [(key.ref, own.ref)]), (key, *props.fields))
-    given = [(each, key.ref if each.name == same else each.ref) for each in props.fields[KEY:]]
+    given = [(each, _key_of(key, each, part, op.at) if each.name == same else each.ref) for each in props.fields[KEY:]]
     made = [(work.field(each.name, each.type), value) for each, value in given]
     return work.share(project(joined, [(work.field("", key.type), key.ref), *made]), once=True)
 
 
-def _table(work: Work, table: tree.Pipe, key: tree.Expr, names: Names) -> tuple[Relation, Expression, str]:
+def _key_of(key: Field, shown: Field, part: "tree.Expr | None", at: int) -> Expression:
+    """The property that is the key of a node, also of one that no table has."""
+    if part is None:
+        return key.ref
+    text = apply("substring", [key.ref, apply("+", [apply("indexof", [key.ref, Value("string", APART)], at),
+                                                    Value("long", len(APART))], at)], at)  # fmt: skip
+    return convert(text, shown.type, at)
+
+
+def _table(
+    work: Work, table: tree.Pipe, key: tree.Expr, names: Names, part: "tree.Expr | None"
+) -> tuple[Relation, Expression, str]:
     """A table of nodes, to be read twice; its key, and the key's name."""
     found = work.whole(table, names, Rows())
     if not isinstance(found, Relation) or found.graph is not None:
         raise KqlError("bind", "make-graph needs a table of nodes", table.at)
     value = work.bind(key, names, Rows.of(found))
+    if part is not None:
+        value = _within(work.bind(part, names, Rows.of(found)), value, key.at)
     hidden = work.field("", value.type)
     shared = work.share(project(_plain(found), [(hidden, value), *((each, each.ref) for each in found.fields)]))
     again = work.again(shared)

@@ -23,7 +23,7 @@ from bartizan.hunt.binder.naming import Taken, bare, names_in, natural
 from bartizan.hunt.binder.order import first, sorted_
 from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
 from bartizan.hunt.binder.unions import united
-from bartizan.hunt.binder.work import Work, apply, project
+from bartizan.hunt.binder.work import Work, apply, convert, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Filter, Join, Plan, SortKey, Value
 
@@ -74,7 +74,7 @@ class _Match:
         self.nodes: dict[str, Field] = {}  # the key of each node of the pattern
         self.sides: dict[str, dict[str, Field]] = {}
         self.edges: list[Field] = []  # numbers of single edges
-        self.paths: list[Field] = []  # arrays of the numbers of the edges of paths
+        self.paths: list[Field] = []  # arrays of the numbers of the edges of paths, with cycles=none of their nodes
         self.lengths = {each.name: each for one in body.patterns for each in one if each.kind != "node"
                         and each.name and each.least is not None}  # fmt: skip
         self.gathered: list[Gathered] = []
@@ -219,16 +219,23 @@ class _Match:
     def _no_edge_twice(self) -> list[Expression]:
         at = self.op.at
         if self.cycles == "none":
-            if self.paths:
-                raise KqlError("plan", "cycles=none of paths of several lengths is not supported", at)
-            keys = list({each.id: each for each in self.nodes.values()}.values())
-            return [apply("!=", [one.ref, other.ref], at) for one, other in combinations(keys, 2)]
+            return self._no_node_twice(at)
         if self.cycles == "all":
             return []
         made = [apply("!=", [one.ref, other.ref], at) for one, other in combinations(self.edges, 2)]
         made += [_without(path.ref, edge.ref, at) for path in self.paths for edge in self.edges]
         for one, other in combinations(self.paths, 2):
             common = apply("array_length", [apply("set_intersect", [one.ref, other.ref], at)], at)
+            made.append(apply("==", [common, Value("long", 0)], at))
+        return made
+
+    def _no_node_twice(self, at: int) -> list[Expression]:
+        keys = list({each.id: each for each in self.nodes.values()}.values())
+        made = [apply("!=", [one.ref, other.ref], at) for one, other in combinations(keys, 2)]
+        inner = [apply("array_slice", [each.ref, Value("long", 1), Value("long", -2)], at) for each in self.paths]
+        made += [_without(path, convert(key.ref, "string", at), at) for path in inner for key in keys]
+        for one, other in combinations(inner, 2):
+            common = apply("array_length", [apply("set_intersect", [one, other], at)], at)
             made.append(apply("==", [common, Value("long", 0)], at))
         return made
 
@@ -240,6 +247,8 @@ class _Match:
         least, most = edge.least or 0, edge.most or 0
         if not 0 <= least <= most or not 0 < most <= MOST_HOPS:
             raise KqlError("plan", f"a path of {least} to {most} edges is not supported; at most {MOST_HOPS}", edge.at)
+        if self.cycles == "none" and not least:
+            raise KqlError("plan", "cycles=none of paths that may have no edge is not supported", edge.at)
         wanted = [each for each in self.gathered if each.edge == (edge.name or "")]
         step = self.work.share(self._step(edge, wanted), once=True)
         levels = [] if least else [self._standing(wanted)]
@@ -292,8 +301,16 @@ class _Match:
         values = [
             each.none() if each.inner else each.more(each.none(), one) for each, one in zip(wanted, given, strict=True)
         ]
-        path = apply("pack_array", [number], self.op.at)
+        noted: list[Expression] = [number]
+        if self.cycles == "none":
+            rows = rows.over(Filter(rows.plan, apply("!=", [source, target], self.op.at)))
+            noted = [*self._noted(source), *self._noted(target)]
+        path = apply("pack_array", noted, self.op.at)
         return self._named([source, target, path], wanted, values, rows)
+
+    def _noted(self, node: Expression) -> list[Expression]:
+        """What a path notes of a node, where none may come twice: it then has nodes, not edges."""
+        return [convert(node, "string", self.op.at)] if self.cycles == "none" else []
 
     def _standing(self, wanted: Sequence[Gathered]) -> Relation:
         """Paths of no edge."""
@@ -306,10 +323,11 @@ class _Match:
         source, reached, path, *held = (each.ref for each in before.fields)
         start, target, number, *given = (each.ref for each in rows.fields)
         plan: Plan = Join(before.cut(), rows.cut(), "inner", [(reached, start)])
+        [noted] = self._noted(target) or [number]
         if self.cycles != "all":
-            plan = Filter(plan, _without(path, number, at))
+            plan = Filter(plan, _without(path, noted, at))
         values = [each.more(mine, one) for each, mine, one in zip(wanted, held, given, strict=True)]
-        longer = apply("array_concat", [path, apply("pack_array", [number], at)], at)
+        longer = apply("array_concat", [path, apply("pack_array", [noted], at)], at)
         return self._named([source, target, longer], wanted, values, Relation(plan, (*before.fields, *rows.fields)))
 
     def _shortest(self, body: tree.Graph, found: Relation) -> Relation:

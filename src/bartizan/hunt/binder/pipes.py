@@ -16,7 +16,9 @@ from bartizan.hunt.fault import KqlError
 Step = Callable[[Work, tree.Operator, Names, Relation], Relation]
 Beginning = Callable[[Work, tree.Operator, Names, "Relation | None"], Relation]
 _HERE = "bartizan.hunt.binder"
-_ON_GRAPHS = frozenset("graph-match graph-shortest-paths graph-to-table graph-where-nodes graph-where-edges".split())
+_ON_GRAPHS = frozenset(
+    "graph-mark-components graph-match graph-shortest-paths graph-to-table graph-where-nodes graph-where-edges".split()
+)
 
 
 def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) -> Relation:
@@ -119,6 +121,7 @@ STEPS: dict[str, Step] = {
     "graph-match": _later("matches", "graph_match"),
     "graph-shortest-paths": _later("matches", "graph_match"),
     "graph-to-table": _later("graphs", "graph_to_table"),
+    "graph-mark-components": _later("components", "mark_components"),
     "graph-where-nodes": _later("graphs", "graph_where"),
     "graph-where-edges": _later("graphs", "graph_where"),
     "evaluate": _later("plugins", "evaluate"),

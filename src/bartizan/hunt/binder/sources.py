@@ -12,7 +12,7 @@ from bartizan.hunt import tree
 from bartizan.hunt.binder import calls, inline
 from bartizan.hunt.binder.naming import Taken, chosen
 from bartizan.hunt.binder.scope import Names, Relation, Rows
-from bartizan.hunt.binder.work import UnknownTable, Work, apply, constant, convert, project, ticks
+from bartizan.hunt.binder.work import UnknownTable, Work, apply, constant, convert, of_asim, project, ticks
 from bartizan.hunt.catalogue import Stored
 from bartizan.hunt.fault import KqlError, placed
 from bartizan.hunt.functions import known
@@ -96,7 +96,8 @@ def table(work: Work, name: str, at: int) -> Relation:
         if isinstance(found, Relation):
             return found
     like = work.catalogue.like(name)
-    raise UnknownTable("bind", f"there is no table '{name}'{f'; did you mean {like}?' if like else ''}", at)
+    hint = f"; did you mean {like}?" if like else of_asim(name)
+    raise UnknownTable("bind", f"there is no table '{name}'{hint}", at)
 
 
 def _stored(work: Work, stored: Stored, name: str, at: int) -> Relation:
@@ -152,7 +153,8 @@ def _called(work: Work, node: tree.Invocation, names: Names) -> Relation:
     if name == "_getwatchlistalias" and not call.args:
         return _aliases(work)
     if not calls.is_own(work, call, names) and not known("scalar", name):
-        raise UnknownTable("bind", f"there is no function {call.name}() that gives a table", call.at)
+        told = f"there is no function {call.name}() that gives a table{of_asim(call.name)}"
+        raise UnknownTable("bind", told, call.at)
     found = inline.whole(work, tree.Pipe(source=tree.Invocation(call, at=call.at), at=call.at), names, Rows())
     if isinstance(found, Relation):
         return found

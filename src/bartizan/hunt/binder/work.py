@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from re import compile as pattern
 from typing import Any, Protocol, TypeAlias
 
 from bartizan.hunt import tree
@@ -38,6 +39,14 @@ class Loading(Protocol):
 
 class UnknownTable(KqlError):
     """A table that is not there: what a fuzzy union leaves out."""
+
+
+_ASIM = pattern(r"_?(?:[Ii]m|vim|ASim)_?[A-Z]\w+")  # unifying, of one product, without filters
+
+
+def of_asim(name: str) -> str:
+    """What to do about a parser of Sentinel's information model, which a workspace has as functions."""
+    return "; parsers of ASIM are not built in: save a function of this name" if _ASIM.match(name) else ""
 
 
 def ticks(instant: datetime) -> int:

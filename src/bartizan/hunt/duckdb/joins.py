@@ -14,6 +14,7 @@ from bartizan.hunt import plan as p
 from bartizan.hunt.duckdb import literal
 from bartizan.hunt.duckdb.literal import NATIVE
 from bartizan.hunt.duckdb.select import Select, name
+from bartizan.hunt.functions import TOGETHER
 from bartizan.hunt.plan import Expression, Id, Plan
 from bartizan.hunt.tree import Scalar
 
@@ -52,6 +53,7 @@ def join(emitter: "Emitter", node: p.Join) -> Select:
 
 
 MOST_NOTHING = 2_000  # places of a union that its tables do not fill
+MOST_MOVED = 500_000  # expressions of a condition that is asked of each table of a union by itself
 
 
 def _side(emitter: "Emitter", plan: Plan) -> Select:
@@ -170,6 +172,8 @@ def before(node: p.Filter) -> p.Plan:
     union = node.input
     if not isinstance(union, p.Union) or not is_wide(union):
         return node
+    if p.size(node.condition) * len(union.inputs) > MOST_MOVED:
+        return node
     legs: list[Plan] = []
     for leg in union.inputs:
         if not isinstance(leg, p.Project):
@@ -182,6 +186,13 @@ def before(node: p.Filter) -> p.Plan:
     return p.Union(union.columns, legs)
 
 
+def _is_nothing(one: "Expression | None") -> bool:
+    """An absent column, or what it is as a text."""
+    if isinstance(one, p.Apply):
+        return one.type == "string" and len(one.args) == 1 and _is_nothing(one.args[0])
+    return isinstance(one, p.Value) and one.value in (None, "")
+
+
 def _of(one: Expression, own: Mapping[Id, Expression]) -> "Expression | None":
     """The expression over a table's own columns; None: it reads tables, which are not to be read once a leg."""
     match one:
@@ -191,6 +202,8 @@ def _of(one: Expression, own: Mapping[Id, Expression]) -> "Expression | None":
             return own[one.id]
         case p.Apply():
             args = [_of(each, own) for each in one.args]
+            if one.function.startswith(TOGETHER):  # of texts that are searched together those that there are
+                args = [each for each in args if not _is_nothing(each)] or args[:1]
             return None if None in args else replace(one, args=args)
         case p.Path():
             of = _of(one.of, own)
