@@ -37,6 +37,7 @@ from bartizan.identity.verdicts import Learned, Lesson, correct, hear
 from bartizan.identity.view import (
     BOUND_TOKEN,
     NOBODY,
+    OWN_KIT,
     OWN_PLACE,
     SAME_CARRIER,
     SAME_NETWORK,
@@ -53,7 +54,6 @@ PATIENCE_S = 7 * DAY  # of quarantine without a quiet week: who has come by anot
 RISKY = 3.0  # log-odds from which nothing is learned from a sign-in
 NOT_LEARNED = 2.0  # from which a change, or an hour of requests, does not go into the baseline
 NOTED = 1.5  # from which a later event may point back to it
-OWN_KIT = 0.2  # up to here the device is one of the principal's kinds
 SAME_SESSION, SAME_ADDRESS = 0.1, 0.4  # what a sign-in after a risky one keeps less of its score
 COOLING = 0.25  # and less each day: who got in acts soon, who lives there stays
 FEEDBACK_WEIGHT = 5.0

@@ -16,6 +16,7 @@ from bartizan.store.interface import Collection, Query, Stored, TenantStore
 
 ROLES = "directoryRoles"
 READ_ROWS = 1_000
+MOST_ROLES = 1_000  # the directory itself has some hundred kinds
 
 
 def passed_multifactor(body: Mapping[str, Any]) -> bool:
@@ -46,15 +47,22 @@ def directory_audit(body: Mapping[str, Any]) -> Audit | None:
     return None if body.get("loggedByService") == OURS else audit(body)
 
 
-async def account_of(store: TenantStore, sets: Mapping[str, Collection], user: Mapping[str, Any]) -> Account:
-    id = str(user["id"])
+async def roles_of(store: TenantStore, sets: Mapping[str, Collection]) -> frozenset[str] | None:
+    """Ids of the directory's roles; None where they are too many to hold."""
+    if ROLES not in sets:
+        return frozenset()
+    page = await store.page(ROLES, Query(MOST_ROLES, bare=True))
+    return None if page.more else frozenset(row.id for row in page.rows)
+
+
+async def account_of(store: TenantStore, roles: frozenset[str] | None, user: Mapping[str, Any]) -> Account:
+    """`roles` as `roles_of` gives them."""
     activity = user.get("signInActivity") or {}
     last = activity.get("lastSuccessfulSignInDateTime") or activity.get("lastSignInDateTime")
     administrator = False
-    if ROLES in sets:
-        groups = await store.relating("members", "users", id, limit=200)
-        for group in groups:
-            if await store.get(ROLES, group) is not None:
+    if roles is None or roles:
+        for group in await store.relating("members", "users", str(user["id"]), limit=200):
+            if group in roles if roles is not None else await store.get(ROLES, group) is not None:
                 administrator = True
                 break
     created = user.get("createdDateTime")

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bartizan.identity.engine import Feedback
 from bartizan.identity.events import activity, seconds, sign_in
-from bartizan.identity.intake import PASSWORDS, account_of, directory_audit
+from bartizan.identity.intake import PASSWORDS, account_of, directory_audit, roles_of
 from bartizan.identity.risk import decision_of
 from bartizan.identity.shapes import OURS, SIGN_INS, USERS, WORKLOADS
 from bartizan.identity.traffic import REQUESTS
@@ -38,6 +38,7 @@ class Read(Struct):
     moved: list[tuple[bool, str, str]] = []  # workload, principal, type: detections that others brought
     unfinished: list[tuple[bool, str]] = []
     remediated: list[tuple[str, str, str]] = []  # user, action, address from which it was done
+    roles: tuple[frozenset[str] | None, ...] = ()  # of the directory, once somebody has asked for them
 
     def says_nothing(self) -> bool:
         return not (self.events or self.accounts or self.moved or self.unfinished or self.remediated)
@@ -163,7 +164,9 @@ class Reading:
         if row is None:
             return
         user = inner(row)
-        account = await account_of(store, self._sets, user)
+        if not read.roles:
+            read.roles = (await roles_of(store, self._sets),)
+        account = await account_of(store, read.roles[0], user)
         for name in dict.fromkeys((id, str(user.get("userPrincipalName") or "").casefold())):
             if name and read.known.get(name) != account:
                 read.accounts[name] = account

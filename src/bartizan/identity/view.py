@@ -25,6 +25,7 @@ PROBATION_S = DAY  # a place is not known on the day on which it was first seen:
 OWN_PLACE = -2.0  # from here on down the place is the principal's own for days
 SAME_NETWORK, SAME_CARRIER = -1.5, -1.2  # a session that goes on where it was, with the same kind of device
 NEIGHBOURS = 3  # people of the tenant that come by the carrier
+OWN_KIT = 0.2  # up to here the device is one of the principal's kinds
 OTHER_BUILD = 0.2  # what another version of a workload's program adds
 OTHER_SYSTEM = 1.8  # what a system that the principal never used adds
 FEW = 3  # accepted sign-ins with a value until it counts as known in full

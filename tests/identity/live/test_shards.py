@@ -25,6 +25,7 @@ from bartizan.store import Store, Tx, open_store
 
 pytestmark = pytest.mark.anyio
 
+ROOT = Path(__file__).resolve().parents[3]
 PEOPLE, DAYS = 12, 9
 AWAY: dict[str, Any] = {"asn": 65551, "country": "BR", "city": "Recife", "place": (-8.05, -34.9), "agent": MAC}
 
@@ -73,14 +74,21 @@ async def judge(store: Store, id: str, action: str) -> None:
 
 
 async def lived(
-    store: Store, documents: Sequence[dict[str, Any]], numbers: Sequence[int], *, at_once: int = 60
+    store: Store,
+    documents: Sequence[dict[str, Any]],
+    numbers: Sequence[int],
+    *,
+    at_once: int = 60,
+    first: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Brings all in parts. Before each part the processes start anew, with the next number of stages (the last one
-    stays); in the middle people say what they think."""
+    stays), of which `first` is told; in the middle people say what they think."""
     numbers = list(numbers)
     for begin in range(0, len(documents), at_once):
         shards = numbers.pop(0) if len(numbers) > 1 else numbers[0]
         await bring(store, documents[begin : begin + at_once])
+        if first is not None:
+            await asyncio.to_thread(first, shards)
         every = stages(store, shards)
         await run_all(every)
         here = {each["id"] for each in documents[begin : begin + at_once]}
@@ -179,7 +187,7 @@ async def test_a_sign_in_under_way_is_seen_by_the_memory_of_whose_it_is(store: S
 
 def process(target: str, shard: int, shards: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.identity.live.stage_process", target, "20", str(shard), str(shards)]
-    return subprocess.Popen(command, cwd=Path(__file__).resolve().parents[3], stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 async def places(store: Store, shards: int) -> list[Place]:
@@ -226,3 +234,42 @@ async def test_in_processes_of_which_one_is_killed(store: Store, target: str, tm
         }
     for name, value in expected.items():
         assert found[name] == value, name
+
+
+def moved_again_and_again(target: str, shards: int) -> int:
+    """All stages in a process that is killed after one transaction, then after three, nine and so on, until it has no
+    more to do; how often it was killed."""
+    command = [sys.executable, "-m", "tests.identity.live.moved_process", target, str(shards)]
+    kills = 0
+    while True:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
+            assert running.stdin is not None and running.stdout is not None
+            for number, line in enumerate(running.stdout, 1):
+                if line.strip() == "done":
+                    break
+                if number == 3**kills:
+                    running.kill()
+                else:
+                    print(file=running.stdin, flush=True)
+        if running.returncode == 0:
+            return kills
+        assert running.returncode == -9
+        kills += 1
+
+
+@pytest.mark.slow
+async def test_killed_while_their_number_changes(store: Store, target: str, tmp_path: Path) -> None:
+    """After any of the transactions of the change, as of those after it: the next process goes on with the change,
+    nothing is lost or counted twice, and no rows are left behind."""
+    documents, killed = late(stream()), [0]
+
+    def first(shards: int) -> None:
+        killed[0] += moved_again_and_again(target, shards)
+
+    found = await lived(store, documents, [3, 2, 1], at_once=70, first=first)
+    assert killed[0] >= 6
+    expected = await alone(tmp_path, documents, at_once=70)
+    for name, value in expected.items():
+        assert found[name] == value, name
+    left = {id.split("/")[1] for id in await rows(store, MEMORY.name)}
+    assert {"l", "s"} <= left <= {"l", "s", "-"}
