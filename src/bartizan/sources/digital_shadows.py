@@ -50,6 +50,7 @@ class DigitalShadows(Shape):
         last="updated raised",
         updated="updated",
         status="state.status status",
+        statuses={"rejected": "resolved", "mitigated": "resolved"},
         tags="risk-factors",
     )
 

@@ -10,6 +10,7 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
 KEYS = {
@@ -73,9 +74,15 @@ class FortiGate(Firewall):
         title="attack virus botnetdomain botnetip msg name",
         description="msg",
         severity="severity crlevel level",
+        score="sev",  # of LEEF
+        scale=of_cef,
         words=_WORDS,
         vendor_category="subtype cat",
-        categories={"virus": "Malware", "ips": "Exploit", "waf": "Exploit", "dlp": "Exfiltration"},
+        categories={
+            f"{before}{kind}": ours
+            for before in ("", "utm:")
+            for kind, ours in (("virus", "Malware"), ("ips", "Exploit"), ("waf", "Exploit"), ("dlp", "Exfiltration"))
+        },
         detector="attackid virusid attack virus logid",
         first="eventtime rt date timestamp",
         url="ref",

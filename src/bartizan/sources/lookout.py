@@ -45,6 +45,7 @@ class Lookout(Shape):
         detector="threat.type details.type type",
         first="created_time event_time eventTime",
         status="threat.status details.state details.status changeType change_type",
+        statuses={"ignored": "resolved", "dismissed": "resolved"},
         threat="threat.classifications details.classifications",
         fold="actor.guid threat.details.package_name threat.details.url",
     )
