@@ -7,6 +7,7 @@ events", "Insights events"; AWS IAM Identity Center User Guide, "CloudTrail use 
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
@@ -106,7 +107,8 @@ class CloudTrail(Shape):
     marks = (
         "eventVersion+userIdentity+eventSource+eventName eventSource=*.amazonaws.com+eventName "
         "eventSource+eventName+awsRegion detail.eventSource+detail.eventName "
-        "eventName+userIdentity+sourceIPAddress digestStartTime+awsAccountId insightDetails+eventID "
+        "eventName+userIdentity+sourceIPAddress AwsEventId+EventName digestStartTime+awsAccountId "
+        "insightDetails+eventID "
         "detail.insightDetails p_log_type=aws.cloudtrail*"
     )
     sourcetypes = ("aws:cloudtrail", "aws:cloudtrail:*")
@@ -125,7 +127,7 @@ class CloudTrail(Shape):
         for fields in objects_of(record, "Records", "detail", "_source"):
             logged = fields.each("logEvents")  # a subscription of CloudWatch Logs
             inner = (Fields(inner_json(item.raw("message"))) for item in logged)
-            yield from (item for item in inner if item) if logged else (fields,)
+            yield from (item for item in inner if item) if logged else (_of_row(fields),)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         amazon.identity(fields.object("userIdentity"), evidence)
@@ -160,6 +162,25 @@ class CloudTrail(Shape):
         if fields.text("eventName") in _SIGN_INS:
             yield from sign_in(_sign_in(fields, at), evidence.observed)
         yield row_event(_TABLE, at, fields, _COLUMNS, evidence)
+
+
+def _of_row(fields: Fields) -> Fields:
+    """A row of Sentinel's table AWSCloudTrail as the record that it was made of; any other object as it is."""
+    if not fields.has("AwsEventId") or fields.has("eventID"):
+        return fields
+    made: dict[str, Any] = {}
+    for column, words in _COLUMNS.items():
+        value = fields.raw(column)
+        if value in (None, ""):
+            continue
+        path = next(word for word in words.split() if word not in ("flag", "time", "json"))
+        *steps, last = path.split(".")
+        at: Any = made
+        for step in steps:
+            at = at.setdefault(step, {}) if isinstance(at, dict) else None
+        if isinstance(at, dict):
+            at.setdefault(last, inner_json(value))
+    return Fields({"eventTime": fields.raw("TimeGenerated"), **made})
 
 
 def _parameters(part: Fields, evidence: Evidence, account: str | None) -> None:
