@@ -7,7 +7,6 @@ events", "Insights events"; AWS IAM Identity Center User Guide, "CloudTrail use 
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
@@ -17,7 +16,7 @@ from bartizan.sources.fields import MAX_ITEMS, Fields, content_id, inner_json, j
 from bartizan.sources.generic import guess_event
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.sign_ins import Code, SignIn, Step, sign_in
-from bartizan.sources.tables import row_event
+from bartizan.sources.tables import row_event, unmade
 from bartizan.sources.times import first_time
 
 _TABLE = "AWSCloudTrail"
@@ -168,19 +167,7 @@ def _of_row(fields: Fields) -> Fields:
     """A row of Sentinel's table AWSCloudTrail as the record that it was made of; any other object as it is."""
     if not fields.has("AwsEventId") or fields.has("eventID"):
         return fields
-    made: dict[str, Any] = {}
-    for column, words in _COLUMNS.items():
-        value = fields.raw(column)
-        if value in (None, ""):
-            continue
-        path = next(word for word in words.split() if word not in ("flag", "time", "json"))
-        *steps, last = path.split(".")
-        at: Any = made
-        for step in steps:
-            at = at.setdefault(step, {}) if isinstance(at, dict) else None
-        if isinstance(at, dict):
-            at.setdefault(last, inner_json(value))
-    return Fields({"eventTime": fields.raw("TimeGenerated"), **made})
+    return Fields({"eventTime": fields.raw("TimeGenerated"), **unmade(fields, _COLUMNS)})
 
 
 def _parameters(part: Fields, evidence: Evidence, account: str | None) -> None:

@@ -167,7 +167,7 @@ class CrowdStrike(Source):
         "event_simpleName+aid cid+device_id+severity cid+agent_id+severity cid+composite_id+product "
         "detection_id+behaviors incident_id+host_ids+cid fdr_event_type+aid fdr_event_type "
         "event.customer_id+event.device_id+event.object_id PatternDispositionValue+SHA256String "
-        "p_log_type=crowdstrike.* composite_id+cid"
+        "p_log_type=crowdstrike.* composite_id+cid CompositeId+SeverityName"
     )
     sourcetypes = ("crowdstrike:*", "crowdstrike", "falcon:*")
 
