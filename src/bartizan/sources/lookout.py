@@ -63,7 +63,7 @@ class Lookout(Shape):
             device.text("email", "user_email", "email_address")
             or fields.text("user.email", "target.email_address", "actor.email")
         )
-        evidence.url(threat.text("url"))
+        evidence.url(threat.text("url") or fields.text("threat.url"))
         evidence.observe("url", threat.text("url"))
         evidence.domain(threat.text("url", "domain", "dns_name"))
         evidence.ip(threat.text("ip_address", "ip"), ("destination",))
