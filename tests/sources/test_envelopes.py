@@ -68,6 +68,12 @@ ENVELOPES: dict[str, Callable[[str], Any]] = {
     "syslog-ng": lambda text: {"PROGRAM": "app", "MESSAGE": text, "HOST": "relay", "FACILITY": "local0"},
     "Kafka": lambda text: {"topic": "t", "partition": 1, "offset": 5, "key": None, "value": text},
     "body": lambda text: {"body": _json(text)},
+    "Elastic Common Schema": lambda text: {
+        "@timestamp": AT,
+        "ecs": {"version": "8.11.0"},
+        "event": {"original": text, "dataset": "any", "kind": "alert"},
+        "related": {"ip": ["198.51.100.200"]},
+    },
     "push of Pub/Sub": lambda text: {
         "message": {"data": _base64(text), "messageId": "1", "publishTime": AT},
         "subscription": "projects/p/subscriptions/s",
@@ -143,6 +149,48 @@ def test_hook_hides_nothing(hook: str, normalise: Normalise) -> None:
     sent = HOOKS[hook](FALCO)
     assert detect(_record(sent)) == "falco"
     assert _told(normalise("falco", sent)) == _told(normalise("falco", FALCO))
+
+
+def test_row_of_common_security_log(normalise: Normalise) -> None:
+    """A row of the table is the line that it was made of."""
+    row = {
+        "TimeGenerated": AT,
+        "Type": "CommonSecurityLog",
+        "DeviceVendor": "Nozomi Networks",
+        "DeviceProduct": "N2OS",
+        "DeviceVersion": "23.1",
+        "DeviceEventClassID": "SIGN:SCADA",
+        "Activity": "Scan",
+        "LogSeverity": "7",
+        "SourceIP": "10.1.1.4",
+        "DestinationIP": "10.1.1.9",
+        "StartTime": "2026-03-03T10:00:00Z",
+        "Message": "x",
+        "AdditionalExtensions": "n2os_schema=2;risk=a\\b=c",
+    }
+    assert detect(_record(row)) == "nozomi"
+    assert _told(normalise("nozomi", row)) == _told(normalise("nozomi", CEF))
+
+
+def test_row_of_custom_log(normalise: Normalise) -> None:
+    """A row of a custom log is the object that was posted, whose names have letters for the types behind them."""
+    typed = {f"{key}_s": value if isinstance(value, str) else json.dumps(value) for key, value in FALCO.items()}
+    row = {"TenantId": "t", "TimeGenerated": AT, "Type": "Falco_CL", **typed}
+    assert detect(_record(row)) == "falco"
+    assert _told(normalise("falco", row)) == _told(normalise("falco", FALCO))
+
+
+def test_alert_of_elastic_is_no_envelope(normalise: Normalise) -> None:
+    """An alert repeats the event that it was raised for; it is the alert that counts."""
+    sent = {
+        "@timestamp": AT,
+        "ecs": {"version": "8.11.0"},
+        "event": {"kind": "signal", "original": json.dumps(FALCO)},
+        "kibana.alert.rule.name": "Shell",
+        "kibana.alert.uuid": "u",
+        "kibana.alert.severity": "low",
+    }
+    assert [out.title for out in normalise("elastic_security", sent) if isinstance(out, Alert)] == ["Shell"]
 
 
 def test_packed_beyond_the_bound_is_kept(normalise: Normalise) -> None:

@@ -16,7 +16,7 @@ from bartizan.sources.fields import MAX_ITEMS, Fields, content_id, inner_json, j
 from bartizan.sources.generic import guess_event
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.sign_ins import Code, SignIn, Step, sign_in
-from bartizan.sources.tables import row_event
+from bartizan.sources.tables import row_event, unmade
 from bartizan.sources.times import first_time
 
 _TABLE = "AWSCloudTrail"
@@ -106,7 +106,8 @@ class CloudTrail(Shape):
     marks = (
         "eventVersion+userIdentity+eventSource+eventName eventSource=*.amazonaws.com+eventName "
         "eventSource+eventName+awsRegion detail.eventSource+detail.eventName "
-        "eventName+userIdentity+sourceIPAddress digestStartTime+awsAccountId insightDetails+eventID "
+        "eventName+userIdentity+sourceIPAddress AwsEventId+EventName digestStartTime+awsAccountId "
+        "insightDetails+eventID "
         "detail.insightDetails p_log_type=aws.cloudtrail*"
     )
     sourcetypes = ("aws:cloudtrail", "aws:cloudtrail:*")
@@ -125,7 +126,7 @@ class CloudTrail(Shape):
         for fields in objects_of(record, "Records", "detail", "_source"):
             logged = fields.each("logEvents")  # a subscription of CloudWatch Logs
             inner = (Fields(inner_json(item.raw("message"))) for item in logged)
-            yield from (item for item in inner if item) if logged else (fields,)
+            yield from (item for item in inner if item) if logged else (_of_row(fields),)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         amazon.identity(fields.object("userIdentity"), evidence)
@@ -160,6 +161,13 @@ class CloudTrail(Shape):
         if fields.text("eventName") in _SIGN_INS:
             yield from sign_in(_sign_in(fields, at), evidence.observed)
         yield row_event(_TABLE, at, fields, _COLUMNS, evidence)
+
+
+def _of_row(fields: Fields) -> Fields:
+    """A row of Sentinel's table AWSCloudTrail as the record that it was made of; any other object as it is."""
+    if not fields.has("AwsEventId") or fields.has("eventID"):
+        return fields
+    return Fields({"eventTime": fields.raw("TimeGenerated"), **unmade(fields, _COLUMNS)})
 
 
 def _parameters(part: Fields, evidence: Evidence, account: str | None) -> None:

@@ -13,7 +13,7 @@ from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import amazon, attack, leftover, severity
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.fields import Fields, content_id, inner_json, objects_of
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.times import first_time
 
@@ -66,7 +66,8 @@ class GuardDuty(Source):
     marks = (
         "accountId+region+type+severity+service+resource schemaVersion+accountId+service+severity+type+arn "
         "service.detectorId+type+resource detail.service.detectorId+detail.type+source=aws.guardduty "
-        "service.serviceName=guardduty source=aws.guardduty"
+        "service.serviceName=guardduty source=aws.guardduty ActivityType+ServiceDetails+ResourceDetails "
+        "type=AWSGuardDuty"
     )
     sourcetypes = ("aws:guardduty", "aws:cloudwatch:guardduty")
 
@@ -76,7 +77,7 @@ class GuardDuty(Source):
             yield from unread(record, "GuardDutyEvents")
         for fields in found:
             inner = fields.object("detail")
-            finding = inner if inner.has("type", "service") else fields
+            finding = inner if inner.has("type", "service") else _of_row(fields)
             if finding.has("type") and finding.has("service", "resource", "severity"):
                 yield leftover.proven(self._alert(record, finding), finding.data)
             else:
@@ -126,6 +127,20 @@ class GuardDuty(Source):
             additional=_additional(finding, service) | evidence.unsaid,
             fingerprint=(own_id,),
         )
+
+
+def _of_row(fields: Fields) -> Fields:
+    """A row of Sentinel's table AWSGuardDuty by the names of a finding; any other object as it is."""
+    if not fields.has("ActivityType"):
+        return fields
+    names = {
+        "ActivityType": "type",
+        "ResourceDetails": "resource",
+        "ServiceDetails": "service",
+        "TimeCreated": "createdAt",
+    }
+    own = {names.get(key, key): value for key, value in fields.data.items() if key.lower() != "type"}
+    return Fields({key: inner_json(value) if key in ("resource", "service") else value for key, value in own.items()})
 
 
 def _told(finding: Fields, what: str) -> list[str]:

@@ -13,7 +13,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import amazon, attack
 from bartizan.sources.collector import Roles
 from bartizan.sources.evidence import Evidence, Place
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, inner_json, objects_of
 from bartizan.sources.severity import of_asff
 from bartizan.sources.shape import Paths, Shape
 
@@ -40,7 +40,7 @@ class SecurityHub(Shape):
     product = "Security Hub"
     marks = (
         "ProductArn+AwsAccountId+GeneratorId+SchemaVersion source=aws.securityhub+detail.findings "
-        "source=aws.securityhub Findings.ProductArn"
+        "source=aws.securityhub Findings.ProductArn AwsSecurityFindingId+AwsSecurityFindingTitle"
     )
     sourcetypes = ("aws:securityhub", "aws:securityhub:*")
     table = "SecurityHubEvents"
@@ -85,7 +85,8 @@ class SecurityHub(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, *self.wrappers):
-            yield from fields.each("findings") or fields.each("detail.findings") or [fields]
+            found = fields.each("findings") or fields.each("detail.findings")
+            yield from found or [_of_row(fields)]
 
     def is_alert(self, fields: Fields) -> bool:
         return fields.has("Title") and fields.has("Severity", "GeneratorId", "ProductArn")
@@ -120,6 +121,13 @@ class SecurityHub(Shape):
             alert.status = "resolved"
         if (fields.text("Workflow.Status") or "").upper() == "SUPPRESSED" and alert.classification is None:
             alert.classification = "informationalExpectedActivity"
+
+
+def _of_row(fields: Fields) -> Fields:
+    """A row of Sentinel's table AWSSecurityHubFindings by the names of the format; any other object as it is."""
+    if not fields.has("AwsSecurityFindingId"):
+        return fields
+    return Fields({key.removeprefix("AwsSecurityFinding"): inner_json(value) for key, value in fields.data.items()})
 
 
 def _category(kind: str | None) -> str:

@@ -121,7 +121,8 @@ class AzureActivity(Shape):
         "authorization.action+operationName.value+eventTimestamp "
         "schemaId=azureMonitorCommonAlertSchema+data.context.activityLog eventDataId+operationName "
         "ResourceProviderValue+OperationNameValue+CategoryValue "
-        "type=Microsoft.Security/Locations/alerts properties.alertDisplayName+properties.alertType"
+        "OperationNameValue+CategoryValue type=AzureActivity type=Microsoft.Security/Locations/alerts "
+        "properties.alertDisplayName+properties.alertType"
     )
     sourcetypes = (
         "azure:monitor:activity", "azure:monitor:resource", "mscs:azure:audit", "mscs:resource:*", "azure:activity*",

@@ -125,6 +125,8 @@ class Bitdefender(Shape):
         threat="malware_name detection_name detection_threat_name malware.malware_name",
         fold="dvchost suser filePath",
         status="incident_status",
+        statuses={"falsepositive": "resolved"},
+        verdict="incident_status",
     )
 
     def read(self, record: Record) -> Iterable[Fields]:

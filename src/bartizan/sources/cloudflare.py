@@ -60,6 +60,7 @@ class Cloudflare(Shape):
         "ClientRequestMethod+ClientRequestHost+ClientASN QueryNameReversed+PolicyID "
         "HTTPHost+HTTPStatusCode+PolicyID FindingTypeID+FindingTypeSeverity SignatureID+SignatureMessage+ColoCode "
         "SinkholeID+SrcAddr BlockedFileHash+URL SourceIP+HTTPHost+PolicyName action.type+actor.email+when "
+        "clientIP+rayName+ruleId "
         "CSPDirective+PageURL"
     )
     sourcetypes = ("cloudflare:*", "cloudflare")

@@ -16,6 +16,7 @@ from bartizan.sources import cef, envelopes, leef, leftover
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
+from bartizan.sources.log_analytics import COLUMNS
 from bartizan.sources.severity import of_cef, of_word
 from bartizan.sources.shape import Shape
 from bartizan.sources.tables import columns, event
@@ -25,99 +26,7 @@ BEGINS = r"(?:CEF:\s?\d{1,2}|LEEF:\s?[012](?:\.\d)?)\|"  # a header of either, u
 MAX_NAMES = 50  # of one key: recipients, addresses
 MAX_EXTENSIONS_CHARS = 16_384
 
-_SPEC = {
-    "DeviceVendor": "deviceVendor",
-    "DeviceProduct": "deviceProduct",
-    "DeviceVersion": "deviceVersion",
-    "DeviceEventClassID": "deviceEventClassId",
-    "Activity": "text name eventName EventMessage Action",
-    "LogSeverity": "deviceSeverity",
-    "OriginalLogSeverity": "severity",
-    "DeviceAction": "act",
-    "ApplicationProtocol": "app",
-    "EventCount": "int cnt",
-    "DestinationDnsDomain": "destinationDnsDomain",
-    "DestinationServiceName": "destinationServiceName",
-    "DestinationTranslatedAddress": "destinationTranslatedAddress",
-    "DestinationTranslatedPort": "int destinationTranslatedPort",
-    "CommunicationDirection": "deviceDirection",
-    "DeviceDnsDomain": "deviceDnsDomain",
-    "DeviceExternalID": "deviceExternalId",
-    "DeviceFacility": "deviceFacility",
-    "DeviceInboundInterface": "deviceInboundInterface",
-    "DeviceNtDomain": "deviceNtDomain",
-    "DeviceOutboundInterface": "deviceOutboundInterface",
-    "DevicePayloadId": "devicePayloadId",
-    "ProcessName": "deviceProcessName",
-    "DeviceTranslatedAddress": "deviceTranslatedAddress",
-    "DestinationHostName": "dhost",
-    "DestinationMACAddress": "dmac",
-    "DestinationNTDomain": "dntdom",
-    "DestinationProcessId": "int dpid",
-    "DestinationUserPrivileges": "dpriv",
-    "DestinationProcessName": "dproc",
-    "DestinationPort": "int dpt",
-    "DestinationIP": "dst",
-    "DeviceTimeZone": "dtz",
-    "DestinationUserID": "duid",
-    "DestinationUserName": "duser",
-    "DeviceAddress": "dvc",
-    "DeviceName": "dvchost",
-    "DeviceMacAddress": "dvcmac",
-    "ProcessID": "int dvcpid",
-    "EndTime": "time end",
-    "ExtID": "externalId",
-    "FileCreateTime": "fileCreateTime",
-    "FileHash": "fileHash",
-    "FileID": "fileId",
-    "FileModificationTime": "fileModificationTime",
-    "FilePath": "filePath",
-    "FilePermission": "filePermission",
-    "FileType": "fileType",
-    "FileName": "fname",
-    "FileSize": "int fsize",
-    "ReceivedBytes": "long in",
-    "Message": "msg",
-    "OldFileHash": "oldFileHash",
-    "OldFileName": "oldFileName",
-    "OldFilePath": "oldFilePath",
-    "SentBytes": "long out",
-    "EventOutcome": "outcome",
-    "Protocol": "proto",
-    "Reason": "reason",
-    "RequestURL": "request",
-    "RequestClientApplication": "requestClientApplication",
-    "RequestContext": "requestContext",
-    "RequestCookies": "requestCookies",
-    "RequestMethod": "requestMethod",
-    "ReceiptTime": "rt",
-    "SourceHostName": "shost",
-    "SourceMACAddress": "smac",
-    "SourceNTDomain": "sntdom",
-    "SourceDnsDomain": "sourceDnsDomain",
-    "SourceServiceName": "sourceServiceName",
-    "SourceTranslatedAddress": "sourceTranslatedAddress",
-    "SourceTranslatedPort": "int sourceTranslatedPort",
-    "SourceProcessId": "int spid",
-    "SourceUserPrivileges": "spriv",
-    "SourceProcessName": "sproc",
-    "SourcePort": "int spt",
-    "SourceIP": "src",
-    "StartTime": "time start",
-    "SourceUserID": "suid",
-    "SourceUserName": "suser",
-    "EventType": "int type",
-    "DeviceEventCategory": "cat",
-    **{f"DeviceCustomString{n}": f"cs{n}" for n in range(1, 7)},
-    **{f"DeviceCustomString{n}Label": f"cs{n}Label" for n in range(1, 7)},
-    **{f"DeviceCustomNumber{n}": f"int cn{n}" for n in range(1, 4)},
-    **{f"DeviceCustomNumber{n}Label": f"cn{n}Label" for n in range(1, 4)},
-    **{f"DeviceCustomFloatingPoint{n}": f"real cfp{n}" for n in range(1, 5)},
-    **{f"DeviceCustomFloatingPoint{n}Label": f"cfp{n}Label" for n in range(1, 5)},
-    **{f"DeviceCustomIPv6Address{n}": f"c6a{n}" for n in range(1, 5)},
-    **{f"DeviceCustomIPv6Address{n}Label": f"c6a{n}Label" for n in range(1, 5)},
-}
-_SAID = frozenset(path.lower() for words in _SPEC.values() for path in words.split())
+_SAID = frozenset(path.lower() for words in COLUMNS.values() for path in words.split())
 
 TIMES = ("rt", "start", "end", "deviceCustomDate1", "devTime", "eventTime", "syslogTime")
 
@@ -272,7 +181,7 @@ def row(fields: Fields, at: str | None, evidence: Evidence) -> Event:
     rest = {key: value for key, value in fields.data.items() if key.lower() not in _SAID and as_text(value)}
     labels = {str(fields.text(f"cs{n}Label")) for n in range(1, 7)}
     text = ";".join(f"{key}={as_text(value)}" for key, value in rest.items() if key not in labels)
-    found: dict[str, Any] = {**columns(fields, _SPEC), "AdditionalExtensions": text[:MAX_EXTENSIONS_CHARS]}
+    found: dict[str, Any] = {**columns(fields, COLUMNS), "AdditionalExtensions": text[:MAX_EXTENSIONS_CHARS]}
     found["SourceIP"] = address(fields.text("src")) or fields.text("src")
     return event(
         "CommonSecurityLog",

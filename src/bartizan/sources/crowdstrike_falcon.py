@@ -95,6 +95,7 @@ _TELEMETRY = {
     "ClassifiedModuleLoad": ("DeviceImageLoadEvents", "ImageLoaded"),
     "ImageHash": ("DeviceImageLoadEvents", "ImageLoaded"),
     "AsepValueUpdate": ("DeviceRegistryEvents", "RegistryValueSet"),
+    "RegSystemConfigValueUpdate": ("DeviceRegistryEvents", "RegistryValueSet"),
     "RegGenericValueUpdate": ("DeviceRegistryEvents", "RegistryValueSet"),
 }
 
@@ -167,7 +168,7 @@ class CrowdStrike(Source):
         "event_simpleName+aid cid+device_id+severity cid+agent_id+severity cid+composite_id+product "
         "detection_id+behaviors incident_id+host_ids+cid fdr_event_type+aid fdr_event_type "
         "event.customer_id+event.device_id+event.object_id PatternDispositionValue+SHA256String "
-        "p_log_type=crowdstrike.* composite_id+cid"
+        "p_log_type=crowdstrike.* composite_id+cid CompositeId+SeverityName"
     )
     sourcetypes = ("crowdstrike:*", "crowdstrike", "falcon:*")
 
@@ -418,7 +419,9 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     for side, role in (("Source", "source"), ("Target", "destination")):
         lower = side.lower()
         found = evidence.user(
-            body.text(f"{side}AccountName", f"{lower}_account_name", f"{side}AccountSamAccountName"),
+            body.text(
+                f"{side}AccountName", f"{lower}_account_name", f"{side}AccountSamAccountName", f"{side}AccountUserName"
+            ),
             domain=body.text(f"{side}AccountDomain", f"{lower}_account_domain"),
             upn=body.text(f"{side}AccountUpn", f"{lower}_account_upn"),
             sid=body.text(f"{side}AccountObjectSid", f"{lower}_account_object_sid"),
@@ -433,8 +436,10 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             roles=(role,),  # type: ignore[arg-type]
         )
         evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))  # type: ignore[arg-type]
-    evidence.host(body.text("TargetDomainControllerHostName", "target_domain_controller_host_name"))
-    for name in dict.fromkeys((body.text("UserId", "UserID"), body.text("UserUUID"), body.text("actor_user"))):
+    evidence.host(
+        body.text("TargetDomainControllerHostName", "target_domain_controller_host_name", "TargetServerHostName")
+    )
+    for name in dict.fromkeys(body.text(key) for key in ("UserId", "UserID", "UserUUID", "actor_user", "TaskAuthor")):
         first = evidence.user(name) or first
     for item in body.objects("AuditKeyValues")[:100]:
         if item.text("Key") in ("target_name", "actor_user", "target_user", "username"):
@@ -465,7 +470,7 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
         parent_image = part.text("ParentImageFileName", "ParentImageFilePath")
         if not scanned:
             evidence.process(
-                part.text("CommandLine", "cmdline"),
+                part.text("CommandLine", "cmdline", "TaskExecCommand"),
                 name=name,
                 path=path,
                 pid=part.integer("RawProcessId", "local_process_id", "ProcessId", "process_id", "PID"),
@@ -506,7 +511,7 @@ def _network(body: Fields, evidence: Evidence) -> None:
             item.text("RemoteAddress", "remote_address", "RemoteAddressIP4", "RemoteAddressIP6"),
             item.integer("RemotePort", "remote_port"),
         )
-        inbound = item.text("ConnectionDirection", "connection_direction") == "1"
+        inbound = item.text("ConnectionDirection", "connection_direction") == "1" or item.has("LogonType")
         start, end = (there, here) if inbound else (here, there)
         if evidence.flow(*start, *end, item.text("Protocol", "protocol")) is None:
             evidence.ip(there[0], ("source" if inbound else "destination",))
@@ -555,6 +560,7 @@ def _event(kind: str, body: Fields, outer: Fields) -> Event:
         body, "ContextTimeStamp", "ContextTimestamp", "UTCTimestamp", "timestamp", "Timestamp", "p_event_time"
     )
     found = max((prefix for prefix in _TELEMETRY if kind.startswith(prefix)), key=len, default=None)
+    found = "PeFileWritten" if found is None and kind.endswith("FileWritten") else found  # of any format
     if found is not None:
         table, action = _TELEMETRY[found]
         row = columns(body, _SENSOR | _COLUMNS.get(table, _IMAGE)) | {"ActionType": action}

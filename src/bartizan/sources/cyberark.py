@@ -115,7 +115,7 @@ class CyberArk(Shape):
         alert.product_version = fields.text("deviceVersion")
         if _is_suspicion(fields):
             words = _HUMP.sub(" ", fields.text("type") or "")
-            alert.title, alert.detector_id = words[:1] + words[1:].lower(), fields.text("type")
+            alert.title, alert.detector_id = words[:1] + words[1:].lower() or alert.title, fields.text("type")
             alert.provider_alert_id = fields.text("id") or alert.provider_alert_id
             alert.severity, alert.vendor_severity = of_hundred(fields.number("score")), fields.text("score")
             alert.first_activity = first_time(fields, "createTime")

@@ -105,7 +105,8 @@ class Darktrace(Shape):
         alert.tags = [tag for tag in alert.tags if tag]
         if alert.severity == "unknown":
             alert.severity = of_share((fields.number("model.then.priority", "priority") or 0) / 5)
-        if fields.flag("acknowledged") is True:
+        seen = fields.object("acknowledged").has("time", "username") and alert.status == "new"
+        if fields.flag("acknowledged") is True or seen:
             alert.status = "resolved"
 
 

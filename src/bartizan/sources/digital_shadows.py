@@ -32,10 +32,11 @@ class DigitalShadows(Shape):
     product = "SearchLight"
     marks = (
         "portal-id+classification+risk-assessment portal-id+title entity-summary+severity+title "
-        "risk-assessment+risk-factors"
+        "risk-assessment+risk-factors risk-type+risk-level+classification content.risk-type+content.classification"
     )
     sourcetypes = ("digital_shadows", "digitalshadows:*", "searchlight:*")
     table = "DigitalShadowsEvents"
+    wrappers = ("content",)
     columns = {"Classification": "classification", "PortalId": "portal-id"}
     alert = Paths(
         id="id portal-id",
@@ -50,6 +51,7 @@ class DigitalShadows(Shape):
         last="updated raised",
         updated="updated",
         status="state.status status",
+        statuses={"rejected": "resolved", "mitigated": "resolved"},
         tags="risk-factors",
     )
 
@@ -57,6 +59,7 @@ class DigitalShadows(Shape):
         text = "\n".join([*fields.texts("title"), *fields.texts("description")])[:_MAX_TEXT]
         for match in list(_DOMAIN.finditer(text))[:_MAX_FOUND]:
             evidence.domain(match[1], roles=("suspicious",))
+        evidence.domain(fields.text("domain", "domain-name"), roles=("suspicious",))
         for match in list(_ADDRESS.finditer(text))[:_MAX_FOUND]:
             evidence.ip(match[1])
         if fields.has("entity-summary"):

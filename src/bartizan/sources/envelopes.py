@@ -2,10 +2,10 @@
 
 Each is known by the keys that it alone sets. What it holds is the record as the vendor wrote it.
 Source: Amazon SNS, "Message and JSON formats"; Amazon SQS, Lambda event; EventBridge, "Events"; CloudWatch Logs,
-"Subscription filters"; CloudEvents 1.0, JSON format; Elasticsearch, "Search API"; Graylog, GELF 1.1; rsyslog,
-"Properties"; syslog-ng, "Macros"; Kafka Connect, HTTP and S3 sinks; Google Pub/Sub, "PubsubMessage", "Push
-subscriptions"; AWS Lambda, events of Kinesis, Firehose and CloudWatch Logs; Amazon Data Firehose, "HTTP endpoint
-delivery".
+"Subscription filters"; CloudEvents 1.0, JSON format; Elasticsearch, "Search API"; Elastic Common Schema,
+"event.original"; Graylog, GELF 1.1; rsyslog, "Properties"; syslog-ng, "Macros"; Kafka Connect, HTTP and S3 sinks;
+Google Pub/Sub, "PubsubMessage", "Push subscriptions"; AWS Lambda, events of Kinesis, Firehose and CloudWatch Logs;
+Amazon Data Firehose, "HTTP endpoint delivery".
 """
 
 import binascii
@@ -14,9 +14,12 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
+from bartizan.sources import log_analytics
+
 MAX_HELD = 1_000  # records of one envelope
 MAX_DECODED_BYTES = 8_388_608  # of what is in Base64, unpacked
-_PACKED = frozenset({"message", "data", "data_base64", "records", "Records", "awslogs"})  # keys above such texts
+# Keys above such texts.
+_PACKED = frozenset({"message", "data", "data_base64", "records", "Records", "awslogs", "DeviceVendor"})
 _GZIP = b"\x1f\x8b"
 
 # A key that hardly anything else has -> all keys of the envelope, and what takes the record out of it.
@@ -41,6 +44,9 @@ _ENVELOPES: dict[str, tuple[frozenset[str], Callable[[dict[str, Any]], Any]]] = 
     "deliveryStreamArn": (frozenset({"records"}), lambda data: _all(data["records"], "data")),
     "records": (frozenset({"requestId", "timestamp"}), lambda data: _all(data["records"], "data")),
     "data_base64": (frozenset({"specversion", "type", "source"}), lambda data: _decoded(data["data_base64"])),
+    "DeviceVendor": (frozenset({"DeviceProduct", "DeviceEventClassID"}), lambda data: log_analytics.cef_line(data)),
+    "Type": (frozenset({"TimeGenerated"}), lambda data: log_analytics.custom_log(data)),
+    "ecs": (frozenset({"event"}), lambda data: _of_elastic(data)),
     "source_type": (frozenset({"message", "timestamp", "appname"}), lambda data: data["message"]),
 }
 _MARKS = frozenset(_ENVELOPES)
@@ -90,7 +96,8 @@ def inside(data: dict[str, Any]) -> Any:
     for mark, (needed, take) in _ENVELOPES.items():
         if mark in data and needed <= data.keys():
             held = take(data)
-            return held if isinstance(held, str | dict | list) and held else None
+            if isinstance(held, str | dict | list) and held:
+                return held
     return None
 
 
@@ -114,6 +121,17 @@ def _of_hook(data: dict[str, Any]) -> dict[str, Any] | None:
         if isinstance(held, dict) and len(held) >= _MIN_KEYS and any(isinstance(data.get(key), str) for key in _TOLD):
             return held if data.keys() - {name} <= _BESIDE else None
     return None
+
+
+def _of_elastic(data: dict[str, Any]) -> Any:
+    """Of a document in the Elastic Common Schema: the record that it was made of, where that was kept; not of an
+    alert, which repeats what it was raised for.
+    """
+    event = data["event"]
+    if not isinstance(event, dict) or event.get("kind") == "signal" or any(key.startswith("kibana") for key in data):
+        return None
+    held = event.get("original")
+    return held if isinstance(held, str) else None
 
 
 def _of_pushed(message: Any) -> Any:

@@ -166,8 +166,9 @@ class Eset(Shape):
             alert.status = "resolved" if "CLOSED" in state else "inProgress" if "PROGRESS" in state else "new"
             reason = (fields.text("resolveReason") or "").upper()
             alert.classification = next((ours for word, ours in _REASONS.items() if word in reason), None)
-        if alert.title.lower() == "blocked by admin" or alert.title == "BlockedFiles_Event":
-            alert.title = f"Blocked file: {file_name(fields.text('object_uri'))}"
+        name = file_name(fields.text("object_uri"))
+        if name is not None and alert.title.lower() in ("blocked by admin", "blockedfiles_event"):
+            alert.title = f"Blocked file: {name}"
         if fields.flag("threat_handled", "handled") is True:
             alert.tags = [*alert.tags, "handled"]
 

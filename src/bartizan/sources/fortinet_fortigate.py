@@ -10,6 +10,7 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
+from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
 KEYS = {
@@ -45,6 +46,22 @@ _ATTACKS = frozenset({"ips", "virus", "anomaly", "waf", "file-filter", "dlp"})
 # Entries of the virus log that tell what the scanner did, not what it found.
 _NO_FINDINGS = frozenset({"analytics", "oversize", "scanerror", "switchproto", "content-disarm", "mimefragmented"})
 _FROM = re.compile(r"\(([0-9A-Fa-f:.]{2,45})\)$")  # GUI(192.0.2.5): how and from where an administrator came
+_ELASTIC = {
+    "srcip": "source.ip",
+    "srcport": "source.port",
+    "dstip": "destination.ip",
+    "dstport": "destination.port",
+    "devname": "observer.name",
+    "devid": "observer.serial_number",
+    "logid": "event.code",
+    "user": "source.user.name",
+    "url": "url.full",
+    "hostname": "url.domain",
+    "filename": "file.name",
+    "msg": "message",
+    "level": "log.level",
+    "timestamp": "@timestamp",
+}
 _CALLBACKS = ("botnetdomain", "botnetip")
 _WORDS: dict[str, Severity] = {
     "debug": "informational",
@@ -60,7 +77,7 @@ class FortiGate(Firewall):
     name = "fortinet_fortigate"
     vendor = "Fortinet"
     product = "FortiGate"
-    marks = "devid+logid+subtype devname+logid+type devid+eventtime+subtype+type"
+    marks = "fortinet.firewall devid+logid+subtype devname+logid+type devid+eventtime+subtype+type"
     pattern = re.compile(
         r"\bdevname=.{0,200}?\blogid=\"?\d{8,10}\"?|\blogid=\"?\d{8,10}\"?[ ,].{0,60}?\btype="
         r"|\bvd=\"?\w+\"?[ ,].{0,200}?\b(?:logdesc|eventtime)=|\|Fortigate\||Fortinet\|FortiGate"
@@ -73,9 +90,15 @@ class FortiGate(Firewall):
         title="attack virus botnetdomain botnetip msg name",
         description="msg",
         severity="severity crlevel level",
+        score="sev",  # of LEEF
+        scale=of_cef,
         words=_WORDS,
         vendor_category="subtype cat",
-        categories={"virus": "Malware", "ips": "Exploit", "waf": "Exploit", "dlp": "Exfiltration"},
+        categories={
+            f"{before}{kind}": ours
+            for before in ("", "utm:")
+            for kind, ours in (("virus", "Malware"), ("ips", "Exploit"), ("waf", "Exploit"), ("dlp", "Exfiltration"))
+        },
         detector="attackid virusid attack virus logid",
         first="eventtime rt date timestamp",
         url="ref",
@@ -84,6 +107,11 @@ class FortiGate(Firewall):
     )
 
     def named(self, data: Any) -> Fields:
+        """Also of a document in the Elastic Common Schema, which has its own names beside the vendor's."""
+        outer = Fields(data)
+        if own := outer.object("fortinet.firewall").data:
+            said = {name: outer.raw(path) for name, path in _ELASTIC.items() if outer.has(path)}
+            data = {**said, **own}
         fields = super().named(data)
         name, comma, rest = (fields.text("suser") or "").partition(",")
         if comma and rest.lower().startswith("cn="):  # an account of a directory with its distinguished name

@@ -21,7 +21,7 @@ from bartizan.sources.fields import MAX_INNER_JSON_CHARS, Fields, inner_json, ob
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.google_activity import Activity, activities, alert, name_entities, signed_in, verdict
 from bartizan.sources.shape import Shape
-from bartizan.sources.tables import columns, event
+from bartizan.sources.tables import columns, event, unmade
 from bartizan.sources.times import first_time
 
 _MAX_BINDINGS = 50
@@ -66,7 +66,7 @@ class GcpAudit(Shape):
         "protoPayload.methodName protoPayload.@type protoPayload+logName logName=*cloudaudit* "
         "jsonPayload+resource+logName textPayload+resource+logName logName+insertId+resource "
         "httpRequest+logName+resource p_log_type=gcp.* jsonPayload.enforcedSecurityPolicy "
-        "protoPayload+severity protoPayload+timestamp protoPayload.serviceName"
+        "PrincipalEmail+MethodName+LogName protoPayload+severity protoPayload+timestamp protoPayload.serviceName"
     )
     sourcetypes = ("google:gcp:pubsub:message", "google:gcp:pubsub:audit:*", "google:gcp:*audit*", "gcp:audit*")
     table = "GCPAuditLogs"
@@ -74,7 +74,7 @@ class GcpAudit(Shape):
     wrappers = ("entries", "_source")
 
     def read(self, record: Record) -> Iterable[Fields]:
-        return (pushed(fields) for fields in objects_of(record, *self.wrappers))
+        return (_of_row(pushed(fields)) for fields in objects_of(record, *self.wrappers))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         payload = fields.object("protoPayload")
@@ -129,6 +129,13 @@ class GcpAudit(Shape):
         }
         rest = {name: value for name, value in fields.rest(_USED).items() if name.lower() != "protopayload"}
         yield event(self.table, at, row, evidence, rest)
+
+
+def _of_row(fields: Fields) -> Fields:
+    """A row of Sentinel's table GCPAuditLogs as the entry that it was made of; any other object as it is."""
+    if not fields.has("GCPResourceName", "PrincipalEmail") or fields.has("protoPayload"):
+        return fields
+    return Fields({"timestamp": fields.raw("Timestamp", "TimeGenerated"), **unmade(fields, _COLUMNS)})
 
 
 def pushed(fields: Fields) -> Fields:

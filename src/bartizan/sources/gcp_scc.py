@@ -11,7 +11,7 @@ from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence, Place
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, inner_json, objects_of
 from bartizan.sources.gcp_audit import pushed
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.times import first_time
@@ -50,7 +50,7 @@ class SecurityCommandCenter(Shape):
     marks = (
         "finding.category+finding.name notificationConfigName+finding finding.parent+finding.resourceName "
         "logName=*threatdetection*+jsonPayload findingClass+category+canonicalName "
-        "parent+resourceName+category+eventTime finding.category"
+        "parent+resourceName+category+eventTime finding.category Findings+FindingsResource"
     )
     sourcetypes = ("google:gcp:security:*", "google:gcp:scc:*", "gcp:scc*")
     table = "GCPSecurityEvents"
@@ -79,6 +79,9 @@ class SecurityCommandCenter(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         for outer in objects_of(record, *self.wrappers):
             fields = pushed(outer)
+            if fields.has("FindingsResource"):  # a row of Sentinel's table GoogleCloudSCC
+                names = {"finding": fields.raw("Findings"), "resource": fields.raw("FindingsResource")}
+                fields = Fields({name: inner_json(value) for name, value in names.items()})
             if fields.has("category") and fields.has("name", "parent", "resourceName") and not fields.has("finding"):
                 fields = Fields({"finding": fields.data})
             yield fields

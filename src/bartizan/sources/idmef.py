@@ -71,7 +71,8 @@ class Idmef(Shape):
             self._end(target, evidence)
         for file in fields.objects("Attachment"):
             hashes = [text.rpartition(":")[2] for text in file.texts("Hash")]
-            evidence.file(file.text("Name") if hashes else None, file.text("FileName"), hashes)
+            name = file.text("FileName")
+            evidence.file(file.text("Name") if hashes and name is None else None, name, hashes)
         if not evidence.items:
             analyzer = fields.object("Analyzer")
             evidence.host(analyzer.text("Hostname", "Name"), addresses=[analyzer.text("IP")])

@@ -25,6 +25,7 @@ _FOUND = re.compile(
 _WHO = re.compile(r"\s*\((?:[^()]{0,60})\)\s*$")  # "CORP\\ann (Active user)"
 _FIRST = "eventTime Time Date rt end start syslogTime"
 # Parameters of `event@23668` -> labels.
+_EVENT = re.compile(r"[A-Z]{3,5}_EV_([A-Z_]{3,100})")
 _PARAMETERS = {
     "etdn": "Event type",
     "et": "eventId",
@@ -61,9 +62,10 @@ class Kaspersky(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        lines = [line.fields for line in cef.records(record)] or [line.fields for line in leef.records(record)]
-        if lines:
+        if lines := [line.fields for line in cef.records(record)]:
             return lines
+        if lines := [line.fields for line in leef.records(record)]:
+            return [line.also(_of_leef(line)) for line in lines]
         found = [fields for fields in map(_labelled, texts_of(record)) if fields is not None]
         return found or [fields for fields in objects_of(record) if fields.has("Event type", "etdn")]
 
@@ -130,6 +132,14 @@ class Kaspersky(Shape):
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         yield from common_security_log.told(fields, self.entities, _FIRST.split())
+
+
+def _of_leef(line: Fields) -> dict[str, Any]:
+    """An event that has no name of its own, by its id in words: "GNRL_EV_VIRUS_FOUND" says "Virus found"."""
+    event = line.text("eventId") or ""
+    found = _EVENT.fullmatch(event)
+    named = found is not None and not line.has("name", "etdn")
+    return {"name": found[1].replace("_", " ").capitalize()} if named and found is not None else {}
 
 
 _WORDS: Mapping[str, Severity] = {"high": "high", "medium": "medium", "low": "low", "informational": "informational"}

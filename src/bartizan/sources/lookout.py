@@ -45,6 +45,7 @@ class Lookout(Shape):
         detector="threat.type details.type type",
         first="created_time event_time eventTime",
         status="threat.status details.state details.status changeType change_type",
+        statuses={"ignored": "resolved", "dismissed": "resolved"},
         threat="threat.classifications details.classifications",
         fold="actor.guid threat.details.package_name threat.details.url",
     )
@@ -62,7 +63,7 @@ class Lookout(Shape):
             device.text("email", "user_email", "email_address")
             or fields.text("user.email", "target.email_address", "actor.email")
         )
-        evidence.url(threat.text("url"))
+        evidence.url(threat.text("url") or fields.text("threat.url"))
         evidence.observe("url", threat.text("url"))
         evidence.domain(threat.text("url", "domain", "dns_name"))
         evidence.ip(threat.text("ip_address", "ip"), ("destination",))

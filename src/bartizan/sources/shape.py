@@ -227,7 +227,10 @@ def _category(word: str | None, at: Paths) -> str:
 
 
 # Where vendors put what the paths of a source did not find.
-_TIMES = "eventTime event_time timestamp @timestamp time detectedAt detected_at createdAt created_at created rt".split()
+_TIMES = (
+    "eventTime event_time timestamp @timestamp time detectedAt detected_at createdAt created_at created rt "
+    "TimeGenerated"
+).split()
 _LEVELS = (
     "severity severityName severityLevel severityLabel riskLevel threatLevel criticality priority risk level".split()
 )

@@ -173,6 +173,23 @@ def _read(fields: Fields, words: str) -> tuple[Any, str]:
     return None, ""
 
 
+def unmade(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
+    """The object that a row of `spec`'s columns was made of, as far as its columns tell."""
+    made: dict[str, Any] = {}
+    for column, words in spec.items():
+        value = fields.raw(column)
+        if value in (None, ""):
+            continue
+        path = next(word for word in words.split() if word not in _READERS)
+        *steps, last = path.split(".")
+        at: Any = made
+        for step in steps:
+            at = at.setdefault(step, {}) if isinstance(at, dict) else None
+        if isinstance(at, dict):
+            at.setdefault(last, inner_json(value))
+    return made
+
+
 def row_event(
     table: str, at: str | None, fields: Fields, spec: Mapping[str, str], evidence: Evidence, **more: Any
 ) -> Event:
