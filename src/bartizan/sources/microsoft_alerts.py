@@ -74,6 +74,11 @@ _PRODUCTS = {
     "azuresentinel": ("microsoftSentinel", "Microsoft Sentinel"),
     "microsoftsentinel": ("microsoftSentinel", "Microsoft Sentinel"),
     "microsoftinsiderriskmanagement": ("microsoftInsiderRiskManagement", "Microsoft Insider Risk Management"),
+    "mdatp": ("microsoftDefenderForEndpoint", "Microsoft Defender for Endpoint"),  # as the legacy API says them
+    "mcas": ("microsoftDefenderForCloudApps", "Microsoft Defender for Cloud Apps"),
+    "ipc": ("azureAdIdentityProtection", "Microsoft Entra ID Protection"),
+    "asc": ("microsoftDefenderForCloud", "Microsoft Defender for Cloud"),
+    "aatp": ("microsoftDefenderForIdentity", "Microsoft Defender for Identity"),
     "microsoftthreatintelligence": ("microsoftThreatIntelligence", "Microsoft Threat Intelligence"),
 }
 _DETECTION_SOURCES = {

@@ -47,7 +47,7 @@ class Mimecast(Shape):
         "aggregateId+processingId accountId+aggregateId processingId+senderEnvelope acc+datetime+aCode "
         "userEmailAddress+ttpDefinition+scanResult recipientAddress+actionTriggered+definition "
         "recipientAddress+taggedMalicious+impersonationResults data.clickLogs data.attachmentLogs "
-        "data.impersonationLogs auditType+eventInfo"
+        "data.impersonationLogs auditType+eventInfo senderAddress+recipientAddress+policy+route"
     )
     pattern = re.compile(r"\bacc=\w+\|.{0,200}?\b(?:aCode|SourceIP|Sender|IP)=|datetime=[^|]{10,40}\|(?:aCode|acc)=")
     sourcetypes = ("mimecast:*", "mimecast")

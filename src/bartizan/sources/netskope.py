@@ -81,6 +81,7 @@ class Netskope(Shape):
         threat="malware_name",
         cves="cve",
         status="status",
+        verdict="classification",
         assigned="assignee",
         fold="user userkey alert_name app",
     )
@@ -100,6 +101,8 @@ class Netskope(Shape):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         common_security_log.acted(alert, fields.text("action", "act"))
+        if alert.category == "SuspiciousActivity" and fields.has("dlp_incident_id"):
+            alert.category = "Exfiltration"
         score = fields.number("breach_score")
         if alert.severity == "unknown" and score is not None:
             alert.severity, alert.vendor_severity = of_hundred(score), fields.text("breach_score")

@@ -35,6 +35,7 @@ _THREATS: dict[str, tuple[str, str | None]] = {
     "app.oauth2.as.token.detect_reuse": ("CredentialAccess", "T1528"),
     "app.oauth2.token.detect_reuse": ("CredentialAccess", "T1528"),
 }
+_FEEDBACK = {"true_positive": "truePositive", "false_positive": "falsePositive"}
 _PHISHING = ("InitialAccess", "T1566")  # FastPass declined: the reason says so
 _NO_SIGN_IN = frozenset({"user.authentication.slo", "user.authentication.universal_logout"})
 _RISK_LEVEL = re.compile(r"level\W{1,6}(LOW|MEDIUM|HIGH)", re.IGNORECASE)
@@ -93,9 +94,29 @@ class Okta(Source):
             threat = _threat(kind, row)
             if threat is not None:
                 yield self._alert(record, row, kind, threat)
+            elif kind == "analytics.feedback.provide" and (judged := self._judged(row)) is not None:
+                yield judged
             if _is_sign_in(kind):
                 yield from _sign_in(row, kind)
             yield _event(row, kind)
+
+    def _judged(self, row: Fields) -> Alert | None:
+        """What an administrator says of a detection that came before: the alert with the id of that, its verdict."""
+        about = row.object("debugContext.debugData")
+        named, verdict = about.text("EventUuid"), _FEEDBACK.get((about.text("Label") or "").lower())
+        if named is None or verdict is None:
+            return None
+        return Alert(
+            vendor=self.vendor,
+            product=self.product,
+            provider_alert_id=named,
+            title="unknown",  # what is there already stays
+            severity="unknown",
+            status="resolved",
+            classification=verdict,
+            source_updated=first_time(row, "published", "p_event_time"),
+            additional={"feedbackBy": row.text("actor.alternateId")},
+        )
 
     def _alert(self, record: Record, row: Fields, kind: str, threat: tuple[str, str | None]) -> Alert:
         at = first_time(row, "published", "p_event_time")

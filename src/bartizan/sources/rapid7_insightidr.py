@@ -9,7 +9,7 @@ from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
 
 _USERS = frozenset({"account", "user", "source_account", "destination_account", "username", "actor", "source_user"})
@@ -53,8 +53,9 @@ class InsightIdr(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        """Also the alert inside a webhook's message."""
-        for outer in super().read(record):
+        """Also the alert inside a webhook's message; an investigation that lists its alerts is no page of them."""
+        whole = [one for one in objects_of(record) if one.has("rrn") and one.has("title")]
+        for outer in whole or super().read(record):
             inner = outer.object("alert", "investigation")
             yield inner if inner.has("rrn", "title") and not outer.has("rrn") else outer
 
@@ -63,7 +64,10 @@ class InsightIdr(Shape):
             _named((pair.text("key") or "").lower(), pair.texts("values", "value"), evidence)
         for path in ("evidences.data", "actors", "actors.data", "users"):
             for one in fields.objects(path):
-                evidence.user(one.text("email", "name", "account"))
+                if (one.text("type") or "").upper() == "ASSET":
+                    evidence.host(one.text("hostname", "name"))
+                else:
+                    evidence.user(one.text("email", "name", "account"))
         for asset in fields.objects("assets"):
             evidence.host(asset.text("name", "hostname"), addresses=asset.texts("ip", "addresses"))
         if not evidence.items:  # an investigation that names nothing but who works on it

@@ -115,6 +115,7 @@ class Vectra(Shape):
             "proxied_dst",
         ):
             evidence.domain(fields.text(path))
+        evidence.flow(own, None, fields.text("dd_dst_ip"), fields.integer("dd_dst_port"), fields.text("dd_proto"))
         evidence.ip(fields.text("source_ip"), ("source",))
         evidence.ip(fields.text("headend_addr"))
         for part in fields.objects("grouped_details")[:_MAX]:

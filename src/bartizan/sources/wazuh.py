@@ -10,7 +10,7 @@ from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import attack, cef, leftover, severity
+from bartizan.sources import attack, cef, common_security_log, leftover, severity
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, joined, lines_of, objects_of
@@ -123,7 +123,9 @@ class Wazuh(Source):
         fallback = next((_GROUPS[group] for group in groups if group in _GROUPS), "SuspiciousActivity")
         log = alert.text("full_log")
         flaw = alert.object("data.vulnerability", "vulnerability")
-        return Alert(
+        threat = alert.text("data.win.eventdata.threat Name", "data.win.eventdata.threatName")
+        fallback = "Malware" if threat and fallback == "SuspiciousActivity" else fallback
+        made = Alert(
             vendor=self.vendor,
             product=self.product,
             sub_provider=alert.text("manager.name", "cluster.node"),
@@ -141,11 +143,15 @@ class Wazuh(Source):
             detection_source="antivirus" if "virus" in groups else "unknown",
             first_activity=at,
             last_activity=at,
+            threat_name=threat,
             vulnerabilities=flaw.texts("cve", "id"),
             evidence=evidence.items,
             additional=_additional(alert, rule, groups) | evidence.unsaid,
             fingerprint=(number or "", alert.text("agent.id", "agentip", "hostname") or "", seen),
         )
+        done = alert.text("data.action") if "firewall" in groups else alert.text("data.win.eventdata.action Name")
+        common_security_log.acted(made, done)
+        return made
 
     def _summary(self, record: Record, alert: Fields) -> Alert:
         """What an integration script made of an alert: flat, with a few names that most scripts share."""
@@ -320,6 +326,8 @@ def _windows(win: Fields, evidence: Evidence) -> None:
     evidence.host(data.text("workstationName"))
     evidence.domain(data.text("queryName"))
     if (threat := data.text("threat Name", "threatName")) is not None:
+        user = evidence.user(data.text("detection User", "detectionUser"))
+        evidence.process(path=data.text("process Name"), user=user)
         evidence.malware(threat, data.text("category Name", "categoryName"))
         evidence.file(path=(data.text("path") or "").partition(":_")[2] or None)
 
@@ -330,6 +338,7 @@ def _integrations(data: Fields, evidence: Evidence) -> None:
         evidence.file(None, path)
     if (module := data.text("integration")) is not None:
         leftover.collect(data.object(module).data, evidence)
+        evidence.domain(data.text(f"{module}.jsonPayload.queryName"))
     if not data.has("aws", "office365", "docker", "github", "virustotal"):
         return
     aws, office, docker = data.object("aws"), data.object("office365"), data.object("docker")
@@ -354,6 +363,8 @@ def _integrations(data: Fields, evidence: Evidence) -> None:
         docker.text("Actor.Attributes.image", "from"),
     )
     evidence.user(data.text("github.actor"))
+    evidence.ip(data.text("github.actor_ip"), ("source",))
+    evidence.repository(data.text("github.repo"))
     found = data.object("virustotal")
     evidence.file(None, found.text("source.file"), [found.text("source.sha1"), found.text("source.md5")])
 

@@ -142,6 +142,7 @@ class WithSecure(Shape):
             alert.status = "resolved"
         if (fields.text("action") or "").lower() in _BLOCKED:
             alert.tags = [*alert.tags, "blocked"]
+        common_security_log.acted(alert, fields.text("action"))
         origin = fields.text("source")
         if origin is not None and origin not in alert.title:
             alert.title = f"{alert.title}: {origin}"
