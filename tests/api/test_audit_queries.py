@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.api.conftest import A, World, on_both_engines, person
@@ -157,6 +158,27 @@ async def test_without_a_start_it_goes_back_half_a_year(world: World) -> None:
     query = await world.post(SET, {})
     assert query["filterEndDateTime"] == "2026-11-23T04:50:30.1234560Z"
     assert query["filterStartDateTime"] == "2026-05-27T04:50:30.1234560Z"
+
+
+async def test_hostile_words_are_words(world: World) -> None:
+    """They reach the query of the lake as texts, whatever stands in them; the server alone says id and status."""
+    for words in ('x" | take 1 //', "a\\", "\n\t\u2028", "it's", "{{}}", "\U0001f600", "%", 'RESOURCE\\"'):
+        names = ("operationFilters", "userPrincipalNameFilters", "objectIdFilters", "ipAddressFilters")
+        query = await made(world, **{name: [words] for name in names}, keywordFilter=words, serviceFilters=[words])
+        assert await ids(world, query) == []
+        await world.refused("GET", f"{query}/records/{quote(words, safe='')}", status=404)
+    for end in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:01Z"):
+        answer = await world.call("POST", SET, {"filterEndDateTime": end})
+        assert answer.status_code == (201 if end.endswith("1Z") else 400), answer.text
+    twice = [await world.post(SET, {"id": "mine", "status": "failed"}) for _ in range(2)]
+    assert twice[0]["id"] != twice[1]["id"] and {each["status"] for each in twice} == {"succeeded"}
+
+
+async def test_a_keyword_is_found_in_values(world: World) -> None:
+    await world.post("/v1.0/auditLogs/signIns", [sign_in(1, userAgent='a "quoted" agent')])
+    signed = {"recordTypeFilters": ["AzureActiveDirectoryStsLogon"]}
+    assert await ids(world, await made(world, keywordFilter='"Quoted"', **signed)) == ["sign-in-001"]
+    assert await ids(world, await made(world, keywordFilter="ExtendedProperties", **signed)) == []
 
 
 async def test_a_query_stays_until_it_is_deleted(world: World) -> None:

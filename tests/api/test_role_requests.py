@@ -58,7 +58,7 @@ async def test_nobody_grants_what_is_asked_for(world: World) -> None:
     """Who asks for a role is told that nothing follows; nothing is stored."""
     path = f"{ROLES}/roleAssignmentScheduleRequests"
     for body in (ASKED, {}, {**ASKED, "id": "r1"}, {**ASKED, "status": "Granted"}):
-        await world.refused("POST", path, body, status=501, says="nothing carries out a request")
+        await world.refused("POST", path, body, status=400, says="nothing carries out a request")
     await world.refused("POST", path, TOLD, status=403, by="reader")
     assert (await world.get(path))["value"] == []
     await world.refused("POST", path, {"id": "r0", "status": "Granted"}, status=400, says="needs action, principalId")
@@ -91,3 +91,41 @@ async def test_what_was_deleted(world: World) -> None:
     await world.refused("GET", DELETED, status=501, says="name a type")
     await world.refused("DELETE", f"{DELETED}/a1", status=501, says="nothing performs it")
     await world.refused("POST", users, {"id": "u9", "displayName": "x"}, status=400, says="deletedDateTime")
+
+
+async def test_roles_held_through_groups(world: World) -> None:
+    """The assignments of a principal and of the groups that it is in, as they are assigned."""
+    await world.post("/v1.0/users", {"id": "ada", "userPrincipalName": "ada@x", "displayName": "Ada"})
+    for group in ("inner", "outer", "other"):
+        await world.post("/v1.0/groups", {"id": group, "displayName": group})
+    for role, template in (("r1", ADMINISTRATOR), ("r2", "a-template"), ("r3", "another")):
+        await world.post("/v1.0/directoryRoles", {"id": role, "displayName": role, "roleTemplateId": template})
+    members = (
+        ("groups/inner", "ada"), ("groups/outer", "inner"),
+        ("directoryRoles/r1", "ada"), ("directoryRoles/r2", "outer"), ("directoryRoles/r3", "other"),
+    )  # fmt: skip
+    for path, member in members:
+        link = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
+        assert (await world.call("POST", f"/v1.0/{path}/members/$ref", link)).status_code == 204
+
+    async def held(filter: str) -> list[tuple[str, str]]:
+        path = f"{ROLES}/transitiveRoleAssignments?$count=true&$filter={filter}&$expand=roleDefinition"
+        found = await world.get(path, consistencylevel="eventual")
+        assert found["@odata.count"] == len(found["value"])
+        return sorted((each["principalId"], each["roleDefinition"]["displayName"]) for each in found["value"])
+
+    assert await held("principalId eq 'ada'") == [("ada", "r1"), ("outer", "r2")]
+    assert await held("principalId eq 'inner'") == [("outer", "r2")]
+    assert await held(f"principalId eq 'ada' and roleDefinitionId eq '{ADMINISTRATOR}'") == [("ada", "r1")]
+    assert await held("principalId in ('inner','other') and directoryScopeId eq '/'") == [
+        ("other", "r3"), ("outer", "r2"),
+    ]  # fmt: skip
+    for filter in ("roleDefinitionId eq 'x'", "principalId eq 'ada' or principalId eq 'x'", "principalId ne 'ada'"):
+        path = f"{ROLES}/transitiveRoleAssignments?$filter={filter}"
+        await world.refused("GET", path, status=400, says="whose roles are meant")
+    await world.refused("GET", f"{ROLES}/transitiveRoleAssignments", status=400, says="whose roles are meant")
+    path = f"{ROLES}/transitiveRoleAssignments"
+    (one,) = (await world.get(f"{path}?$filter=principalId eq 'inner'"))["value"]
+    assert (await world.get(f"{path}/{one['id']}?$expand=principal"))["principal"]["displayName"] == "outer"
+    assert (await world.get(f"{path}/{one['id']}/roleDefinition"))["displayName"] == "r2"
+    await world.refused("GET", f"{path}/none/directoryScope", status=404)

@@ -172,7 +172,7 @@ def test_comments_are_read_where_they_are_added(api: httpx.Client) -> None:
         ("hamilton-deleted", "GET", "/v1.0/directory/deletedItems/no-such-object", 404, "does not exist"),
         ("restore", "POST", "/v1.0/directory/deletedItems/x/restore", 501, "directory"),
         ("purge", "DELETE", "/v1.0/directory/deletedItems/x", 501, "nothing performs it"),
-        ("activation", "POST", f"/beta/{_ROLES}/roleAssignmentScheduleRequests", 501, "nothing carries out"),
+        ("activation", "POST", f"/beta/{_ROLES}/roleAssignmentScheduleRequests", 400, "nothing carries out"),
         ("approval", "POST", f"/v1.0/{_PIM}/assignmentScheduleRequests/x/cancel", 501, "nothing carries out"),
         (
             "own-roles",

@@ -12,7 +12,7 @@ records.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
@@ -103,7 +103,7 @@ def without_empty(item: Any) -> Any:
     kept = {name: value for name, value in item.items() if value not in (None, "", []) and name != "serviceFilter"}
     if old and "serviceFilters" not in kept:
         kept["serviceFilters"] = old if isinstance(old, list) else [old]
-    return {name: value for name, value in kept.items() if name != "status"}
+    return {name: value for name, value in kept.items() if name not in ("id", "status")}
 
 
 @queries.prepare
@@ -114,7 +114,7 @@ def new_query(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     if given.get("administrativeUnitIdFilters"):
         raise BadRequest("administrativeUnitIdFilters: records here do not tell units; leave it out.")
     end = given.get("filterEndDateTime") or instant(ctx.clock())
-    start = given.get("filterStartDateTime") or instant(to_datetime(end) - SPAN)
+    start = given.get("filterStartDateTime") or _before(end)
     if start >= end:
         raise BadRequest(f"filterStartDateTime is {start}; expected an instant before filterEndDateTime, {end}.")
     may = _services(ctx)
@@ -123,6 +123,14 @@ def new_query(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
         raise Forbidden(f"The token may read the audit of: {', '.join(may)}.")
     told = {"approximateReturnedRecordCount": None, "isRecordCountLimitExceeded": False}
     return {**given, **told, "filterStartDateTime": start, "filterEndDateTime": end, "status": "succeeded"}
+
+
+def _before(end: str) -> str:
+    """The start of a query that names none."""
+    try:
+        return instant(to_datetime(end) - SPAN)
+    except OverflowError:
+        return instant(datetime.min.replace(tzinfo=UTC))
 
 
 def _services(ctx: Context) -> list[str] | None:

@@ -6,7 +6,7 @@ schema, Azure Active Directory base schema, identity types).
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ _SPACE = "microsoft.graph.security"
 _APPLICATION_EVENT, _ACCOUNT_LOGON = 1, 0  # AzureActiveDirectoryEventType
 _OTHER, _SPN, _UPN = 2, 4, 5  # types of the ids in Actor and Target
 _REGULAR, _SYSTEM, _SERVICE_PRINCIPAL = 0, 4, 6  # UserType
+_FIRST, _LAST = "0001-01-01T00:00:00.0000000Z", "9999-12-31T23:59:59.9999999Z"
 _SERVERS_OWN = ("TenantId", "TimeGenerated", "Type", "SourceSystem", "_IsBillable", "_BilledSize")
 _OFFICE_NAMES = {  # columns of OfficeActivity -> the record's own words
     "OfficeId": "Id",
@@ -66,7 +67,7 @@ class Sought(Struct, frozen=True):
         ):
             if wanted and not any(str(each or "").lower() in wanted for each in given):
                 return False
-        return not self.keyword or self.keyword in json.dumps(record["auditData"], ensure_ascii=False).lower()
+        return not self.keyword or any(self.keyword in text.lower() for text in _texts(record["auditData"]))
 
 
 def sought(query: Inner, services: Iterable[str] | None) -> Sought | None:
@@ -82,8 +83,8 @@ def sought(query: Inner, services: Iterable[str] | None) -> Sought | None:
             return None
         asked = asked & may or may
     return Sought(
-        start=str(query["filterStartDateTime"]),
-        end=str(query["filterEndDateTime"]),
+        start=str(query.get("filterStartDateTime") or _FIRST),
+        end=str(query.get("filterEndDateTime") or _LAST),
         services=asked,
         types=frozenset(query.get("recordTypeFilters") or ()),
         operations=some("operationFilters"),
@@ -92,6 +93,18 @@ def sought(query: Inner, services: Iterable[str] | None) -> Sought | None:
         objects=some("objectIdFilters"),
         keyword=str(query.get("keywordFilter") or "").lower(),
     )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every value within, as a text."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif value is not None:
+        yield str(value)
 
 
 def plain_address(text: str) -> str:
@@ -173,7 +186,7 @@ def of_audit(said: Inner, tenant: str) -> Record:
             for each in _ids((target.get("userPrincipalName"), _UPN), (target.get("id"), _OTHER))
         ],
     }
-    return _record(tenant, str(said["activityDateTime"]), AUDIT, data)
+    return _record(tenant, str(said.get("activityDateTime") or _FIRST), AUDIT, data)
 
 
 def _said(part: Any) -> Record:
@@ -219,7 +232,7 @@ def of_sign_in(said: Inner, tenant: str) -> Record:
         "InterSystemsId": said.get("correlationId"),
         "Target": _ids((said.get("resourceId"), _OTHER)),
     }
-    return _record(tenant, str(said["createdDateTime"]), SIGN_IN, data)
+    return _record(tenant, str(said.get("createdDateTime") or _FIRST), SIGN_IN, data)
 
 
 def _named(of: Inner, *pairs: tuple[str, str]) -> list[Record]:
