@@ -262,3 +262,15 @@ async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -
     )
     assert await ids(world, asked) == [unnamed["id"]]
     assert await ids(world, await made(world, keywordFilter="none of them")) == []
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({"recordTypeFilters": ["SharePoint"]}, []),
+        ({"serviceFilters": ["exchange"], "keywordFilter": '"'}, []),
+        ({"keywordFilter": unnamed["id"][10:40]}, [unnamed["id"]]),
+        ({"serviceFilters": ["exchange"], "keywordFilter": "x\\rule"}, ["office-1", unnamed["id"]]),
+        ({"serviceFilters": ["exchange"], "keywordFilter": "2026-11-12t10:01:00"}, ["office-1"]),
+        ({"ipAddressFilters": ["198.51.100.7"], "serviceFilters": ["Exchange"]}, ["office-1"]),
+        ({"ipAddressFilters": ["198.51.100"], "serviceFilters": ["Exchange"]}, []),
+        ({"keywordFilter": "New-InboxRule", "filterEndDateTime": "2026-11-12T10:01:00Z"}, [unnamed["id"]]),
+    ]
+    for asked_for, found in cases:
+        assert await ids(world, await made(world, **asked_for)) == found, asked_for
