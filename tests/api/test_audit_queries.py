@@ -112,7 +112,9 @@ async def test_what_a_query_asks_for(world: World) -> None:
     query = await made(world, **signed)
     filtered = await ids(world, query, options="?$filter=operation eq 'UserLoggedIn' and clientIp eq '2001:db8::5'")
     assert filtered == ["sign-in-003"]
-    await world.refused("GET", f"{query}/records?$orderby=id", status=400, says="newest first")
+    assert len(await ids(world, query, options="?$orderby=createdDateTime desc&$top=1")) == 4
+    for options in ("$orderby=id", "$orderby=createdDateTime", "$skip=1"):
+        await world.refused("GET", f"{query}/records?{options}", status=400, says="newest first")
 
 
 async def test_directory_audits_are_records(world: World) -> None:

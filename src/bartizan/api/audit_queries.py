@@ -145,8 +145,9 @@ def _services(ctx: Context) -> list[str] | None:
 
 async def list_records(ctx: Context, query: Stored, asked: Query) -> Page:
     """Newest first."""
-    if asked.order or asked.skip:
-        raise InvalidQuery("Records come newest first, page by page: leave out $orderby and $skip.")
+    newest_first = all(key.path.names == ("createdDateTime",) and key.descending for key in asked.order)
+    if not newest_first or asked.skip:
+        raise InvalidQuery("Records come newest first, page by page: leave out $skip, and $orderby but for that.")
     found = sought(inner(query), _services(ctx))
     if found is None:
         return Page([], False, None, 0 if asked.count else None)
