@@ -225,8 +225,8 @@ def office_rows() -> Iterator[dict[str, Any]]:
         }
 
 
-async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -> None:
-    """As they arrived, in the record's own words; a row that brought no id has one that stays."""
+async def arrive(kept_at: str) -> None:
+    """The rows in files of the lake."""
     lake = open_lake(kept_at)
     await lake.start()
     await lake.append(A, [("OfficeActivity", row) for row in office_rows()])
@@ -238,6 +238,11 @@ async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -
     finally:
         duck.close()
         await lake.close()
+
+
+async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -> None:
+    """As they arrived, in the record's own words; a row that brought no id has one that stays."""
+    await arrive(kept_at)
     await world.post("/v1.0/auditLogs/signIns", [sign_in(1)])
     query = await made(world, recordTypeFilters=["ExchangeAdmin", "AzureActiveDirectoryStsLogon"])
     records = await world.every(f"{query}/records?$top=1")

@@ -129,3 +129,29 @@ async def test_roles_held_through_groups(world: World) -> None:
     assert (await world.get(f"{path}/{one['id']}?$expand=principal"))["principal"]["displayName"] == "outer"
     assert (await world.get(f"{path}/{one['id']}/roleDefinition"))["displayName"] == "r2"
     await world.refused("GET", f"{path}/none/directoryScope", status=404)
+
+
+async def test_sets_that_are_made_whole_are_sorted(world: World) -> None:
+    """Definitions and schedules, page by page; what has no value comes first, and last when descending."""
+    for id, name in (("r1", "b"), ("r2", "A"), ("r3", "b")):
+        template = {"r1": "t1", "r2": "t2", "r3": "t3"}[id]
+        await world.post("/v1.0/directoryRoles", {"id": id, "displayName": name, "roleTemplateId": template})
+    schedule = {"roleDefinitionId": "t1", "directoryScopeId": "/"}
+    for id, start in (("s1", "2026-11-02T00:00:00Z"), ("s2", None), ("s3", "2026-11-01T00:00:00Z")):
+        body = {**schedule, "id": id, "principalId": f"p-{id}", "startDateTime": start}
+        await world.post(f"{ROLES}/roleAssignmentScheduleInstances", body)
+    for path, order, found in (
+        ("roleDefinitions", "displayName", ["t2", "t1", "t3"]),
+        ("roleDefinitions", "displayName desc,id desc", ["t3", "t1", "t2"]),
+        ("roleAssignmentScheduleInstances", "startDateTime", ["s2", "s3", "s1"]),
+        ("roleAssignmentScheduleInstances", "startDateTime desc", ["s1", "s3", "s2"]),
+        ("roleAssignments", "principalId desc", None),
+    ):
+        pages = [await world.every(f"{ROLES}/{path}?$orderby={order}&$top={top}") for top in (1, 2, 99)]
+        assert pages[0] == pages[1] == pages[2] != [], (path, order)
+        ids = [each["id"] for each in pages[0]]
+        assert found is None or ids == found, (path, order, ids)
+    principals = [each["principalId"] for each in pages[0]]
+    assert principals == sorted(principals, reverse=True)
+    await world.refused("GET", f"{ROLES}/roleDefinitions?$orderby=rolePermissions", status=400, says="collection")
+    assert len((await world.get("/v1.0/organization?$orderby=displayName"))["value"]) == 1

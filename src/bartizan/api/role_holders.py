@@ -24,7 +24,6 @@ transitive = resource(
     collection=assignments.collection,  # nothing is kept under this name
     can=Can.READ,
     read=assignments.read,
-    orderby="",
     throttle="directory",
 )
 of_role(transitive)

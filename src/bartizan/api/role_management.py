@@ -41,7 +41,6 @@ definitions = resource(
     read=_READ,
     create=_INGEST,
     required="id displayName",
-    orderby="",
     inline="inheritsPermissionsFrom",
     throttle="directory",
     unserved=_UNWRITABLE,
@@ -53,7 +52,6 @@ assignments = resource(
     collection=collection("roleAssignments", "microsoft.graph.unifiedRoleAssignment"),
     can=Can.READ,
     read=_READ,
-    orderby="",
     throttle="directory",
 )
 
@@ -63,7 +61,6 @@ templates = resource(
     collection=collection("directoryRoleTemplates", "microsoft.graph.directoryRoleTemplate"),
     can=Can.READ,
     read=f"RoleManagement.Read.Directory {_ALL}",
-    orderby="",
     throttle="directory",
 )
 
