@@ -60,7 +60,9 @@ ROOTS = (
     # credentials of applications that another directory gives
     "federatedIdentityCredential "
     # devices under management, what a directory is joined to, sums of the report on registration
-    "managedDevice onPremisesDirectorySynchronization userRegistrationFeatureSummary userRegistrationMethodSummary"
+    "managedDevice onPremisesDirectorySynchronization userRegistrationFeatureSummary userRegistrationMethodSummary "
+    # when applications and their credentials were used last
+    "servicePrincipalSignInActivity appCredentialSignInActivity"
 ).split()
 
 # Navigation properties: kept with their target where that is served, left out where it is not.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.api.conftest import A, World, on_both_engines, person
@@ -111,7 +112,9 @@ async def test_what_a_query_asks_for(world: World) -> None:
     query = await made(world, **signed)
     filtered = await ids(world, query, options="?$filter=operation eq 'UserLoggedIn' and clientIp eq '2001:db8::5'")
     assert filtered == ["sign-in-003"]
-    await world.refused("GET", f"{query}/records?$orderby=id", status=400, says="newest first")
+    assert len(await ids(world, query, options="?$orderby=createdDateTime desc&$top=1")) == 4
+    for options in ("$orderby=id", "$orderby=createdDateTime", "$skip=1"):
+        await world.refused("GET", f"{query}/records?{options}", status=400, says="newest first")
 
 
 async def test_directory_audits_are_records(world: World) -> None:
@@ -159,6 +162,27 @@ async def test_without_a_start_it_goes_back_half_a_year(world: World) -> None:
     assert query["filterStartDateTime"] == "2026-05-27T04:50:30.1234560Z"
 
 
+async def test_hostile_words_are_words(world: World) -> None:
+    """They reach the query of the lake as texts, whatever stands in them; the server alone says id and status."""
+    for words in ('x" | take 1 //', "a\\", "\n\t\u2028", "it's", "{{}}", "\U0001f600", "%", 'RESOURCE\\"'):
+        names = ("operationFilters", "userPrincipalNameFilters", "objectIdFilters", "ipAddressFilters")
+        query = await made(world, **{name: [words] for name in names}, keywordFilter=words, serviceFilters=[words])
+        assert await ids(world, query) == []
+        await world.refused("GET", f"{query}/records/{quote(words, safe='')}", status=404)
+    for end in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:01Z"):
+        answer = await world.call("POST", SET, {"filterEndDateTime": end})
+        assert answer.status_code == (201 if end.endswith("1Z") else 400), answer.text
+    twice = [await world.post(SET, {"id": "mine", "status": "failed"}) for _ in range(2)]
+    assert twice[0]["id"] != twice[1]["id"] and {each["status"] for each in twice} == {"succeeded"}
+
+
+async def test_a_keyword_is_found_in_values(world: World) -> None:
+    await world.post("/v1.0/auditLogs/signIns", [sign_in(1, userAgent='a "quoted" agent')])
+    signed = {"recordTypeFilters": ["AzureActiveDirectoryStsLogon"]}
+    assert await ids(world, await made(world, keywordFilter='"Quoted"', **signed)) == ["sign-in-001"]
+    assert await ids(world, await made(world, keywordFilter="ExtendedProperties", **signed)) == []
+
+
 async def test_a_query_stays_until_it_is_deleted(world: World) -> None:
     query = await made(world)
     await world.refused("PATCH", query, {}, status=405, says="stays as it was made")
@@ -201,8 +225,8 @@ def office_rows() -> Iterator[dict[str, Any]]:
         }
 
 
-async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -> None:
-    """As they arrived, in the record's own words; a row that brought no id has one that stays."""
+async def arrive(kept_at: str) -> None:
+    """The rows in files of the lake."""
     lake = open_lake(kept_at)
     await lake.start()
     await lake.append(A, [("OfficeActivity", row) for row in office_rows()])
@@ -214,6 +238,11 @@ async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -
     finally:
         duck.close()
         await lake.close()
+
+
+async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -> None:
+    """As they arrived, in the record's own words; a row that brought no id has one that stays."""
+    await arrive(kept_at)
     await world.post("/v1.0/auditLogs/signIns", [sign_in(1)])
     query = await made(world, recordTypeFilters=["ExchangeAdmin", "AzureActiveDirectoryStsLogon"])
     records = await world.every(f"{query}/records?$top=1")
@@ -240,3 +269,15 @@ async def test_rows_of_office_activity_are_records(world: World, kept_at: str) -
     )
     assert await ids(world, asked) == [unnamed["id"]]
     assert await ids(world, await made(world, keywordFilter="none of them")) == []
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({"recordTypeFilters": ["SharePoint"]}, []),
+        ({"serviceFilters": ["exchange"], "keywordFilter": '"'}, []),
+        ({"keywordFilter": unnamed["id"][10:40]}, [unnamed["id"]]),
+        ({"serviceFilters": ["exchange"], "keywordFilter": "x\\rule"}, ["office-1", unnamed["id"]]),
+        ({"serviceFilters": ["exchange"], "keywordFilter": "2026-11-12t10:01:00"}, ["office-1"]),
+        ({"ipAddressFilters": ["198.51.100.7"], "serviceFilters": ["Exchange"]}, ["office-1"]),
+        ({"ipAddressFilters": ["198.51.100"], "serviceFilters": ["Exchange"]}, []),
+        ({"keywordFilter": "New-InboxRule", "filterEndDateTime": "2026-11-12T10:01:00Z"}, [unnamed["id"]]),
+    ]
+    for asked_for, found in cases:
+        assert await ids(world, await made(world, **asked_for)) == found, asked_for

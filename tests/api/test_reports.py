@@ -50,3 +50,18 @@ async def test_a_sum_reads_so_many_rows_and_no_more(world: World, monkeypatch: p
     assert (await world.get(asked))["totalUserCount"] == 0
     await world.post(TODAY, [row(3, userType="guest")])
     await world.refused("GET", asked, status=400)
+
+
+async def test_when_applications_were_used_last(world: World) -> None:
+    """As auditors of unused applications ask for it; told, never reckoned."""
+    last = {"lastSignInDateTime": "2026-11-01T00:00:00Z", "lastSignInRequestId": "r"}
+    path = "/beta/reports/servicePrincipalSignInActivities"
+    await world.post(path, {"id": "s1", "appId": "an-app", "lastSignInActivity": last})
+    wanted = "$filter=appId eq 'an-app' and lastSignInActivity/lastSignInDateTime le 2026-11-02T00:00:00Z"
+    (found,) = (await world.get(f"{path}?{wanted}"))["value"]
+    assert found["lastSignInActivity"]["lastSignInDateTime"] == "2026-11-01T00:00:00.0000000Z"
+    path = "/beta/reports/appCredentialSignInActivities"
+    key = {"keyId": "k", "keyType": "clientSecret", "credentialOrigin": "application"}
+    await world.post(path, {"id": "c1", "appId": "an-app", **key, "signInActivity": last})
+    (found,) = (await world.get(f"{path}?$filter=keyType eq 'clientSecret'&$select=appId,keyId"))["value"]
+    assert (found["appId"], found["keyId"]) == ("an-app", "k")

@@ -67,7 +67,7 @@ async def test_assignments(roles: World) -> None:
     assert (await roles.get(ASSIGNMENTS, by="other"))["value"] == []
     await roles.refused("GET", f"{ASSIGNMENTS}/{seen[0]['id']}", status=404, by="other")
     await roles.refused("GET", f"{ASSIGNMENTS}?$expand=appScope", status=400, says="principal, roleDefinition")
-    await roles.refused("GET", f"{ASSIGNMENTS}?$orderby=principalId", status=400)
+    await roles.refused("GET", f"{ASSIGNMENTS}?$orderby=nope", status=400, says="nope")
     await roles.refused("POST", ASSIGNMENTS, {"principalId": "bo"}, status=501, says="nothing performs it")
 
 

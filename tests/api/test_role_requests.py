@@ -58,7 +58,7 @@ async def test_nobody_grants_what_is_asked_for(world: World) -> None:
     """Who asks for a role is told that nothing follows; nothing is stored."""
     path = f"{ROLES}/roleAssignmentScheduleRequests"
     for body in (ASKED, {}, {**ASKED, "id": "r1"}, {**ASKED, "status": "Granted"}):
-        await world.refused("POST", path, body, status=501, says="nothing carries out a request")
+        await world.refused("POST", path, body, status=400, says="nothing carries out a request")
     await world.refused("POST", path, TOLD, status=403, by="reader")
     assert (await world.get(path))["value"] == []
     await world.refused("POST", path, {"id": "r0", "status": "Granted"}, status=400, says="needs action, principalId")
@@ -91,3 +91,67 @@ async def test_what_was_deleted(world: World) -> None:
     await world.refused("GET", DELETED, status=501, says="name a type")
     await world.refused("DELETE", f"{DELETED}/a1", status=501, says="nothing performs it")
     await world.refused("POST", users, {"id": "u9", "displayName": "x"}, status=400, says="deletedDateTime")
+
+
+async def test_roles_held_through_groups(world: World) -> None:
+    """The assignments of a principal and of the groups that it is in, as they are assigned."""
+    await world.post("/v1.0/users", {"id": "ada", "userPrincipalName": "ada@x", "displayName": "Ada"})
+    for group in ("inner", "outer", "other"):
+        await world.post("/v1.0/groups", {"id": group, "displayName": group})
+    for role, template in (("r1", ADMINISTRATOR), ("r2", "a-template"), ("r3", "another")):
+        await world.post("/v1.0/directoryRoles", {"id": role, "displayName": role, "roleTemplateId": template})
+    members = (
+        ("groups/inner", "ada"), ("groups/outer", "inner"),
+        ("directoryRoles/r1", "ada"), ("directoryRoles/r2", "outer"), ("directoryRoles/r3", "other"),
+    )  # fmt: skip
+    for path, member in members:
+        link = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
+        assert (await world.call("POST", f"/v1.0/{path}/members/$ref", link)).status_code == 204
+
+    async def held(filter: str) -> list[tuple[str, str]]:
+        path = f"{ROLES}/transitiveRoleAssignments?$count=true&$filter={filter}&$expand=roleDefinition"
+        found = await world.get(path, consistencylevel="eventual")
+        assert found["@odata.count"] == len(found["value"])
+        return sorted((each["principalId"], each["roleDefinition"]["displayName"]) for each in found["value"])
+
+    assert await held("principalId eq 'ada'") == [("ada", "r1"), ("outer", "r2")]
+    assert await held("principalId eq 'inner'") == [("outer", "r2")]
+    assert await held(f"principalId eq 'ada' and roleDefinitionId eq '{ADMINISTRATOR}'") == [("ada", "r1")]
+    assert await held("principalId in ('inner','other') and directoryScopeId eq '/'") == [
+        ("other", "r3"), ("outer", "r2"),
+    ]  # fmt: skip
+    for filter in ("roleDefinitionId eq 'x'", "principalId eq 'ada' or principalId eq 'x'", "principalId ne 'ada'"):
+        path = f"{ROLES}/transitiveRoleAssignments?$filter={filter}"
+        await world.refused("GET", path, status=400, says="whose roles are meant")
+    await world.refused("GET", f"{ROLES}/transitiveRoleAssignments", status=400, says="whose roles are meant")
+    path = f"{ROLES}/transitiveRoleAssignments"
+    (one,) = (await world.get(f"{path}?$filter=principalId eq 'inner'"))["value"]
+    assert (await world.get(f"{path}/{one['id']}?$expand=principal"))["principal"]["displayName"] == "outer"
+    assert (await world.get(f"{path}/{one['id']}/roleDefinition"))["displayName"] == "r2"
+    await world.refused("GET", f"{path}/none/directoryScope", status=404)
+
+
+async def test_sets_that_are_made_whole_are_sorted(world: World) -> None:
+    """Definitions and schedules, page by page; what has no value comes first, and last when descending."""
+    for id, name in (("r1", "b"), ("r2", "A"), ("r3", "b")):
+        template = {"r1": "t1", "r2": "t2", "r3": "t3"}[id]
+        await world.post("/v1.0/directoryRoles", {"id": id, "displayName": name, "roleTemplateId": template})
+    schedule = {"roleDefinitionId": "t1", "directoryScopeId": "/"}
+    for id, start in (("s1", "2026-11-02T00:00:00Z"), ("s2", None), ("s3", "2026-11-01T00:00:00Z")):
+        body = {**schedule, "id": id, "principalId": f"p-{id}", "startDateTime": start}
+        await world.post(f"{ROLES}/roleAssignmentScheduleInstances", body)
+    for path, order, found in (
+        ("roleDefinitions", "displayName", ["t2", "t1", "t3"]),
+        ("roleDefinitions", "displayName desc,id desc", ["t3", "t1", "t2"]),
+        ("roleAssignmentScheduleInstances", "startDateTime", ["s2", "s3", "s1"]),
+        ("roleAssignmentScheduleInstances", "startDateTime desc", ["s1", "s3", "s2"]),
+        ("roleAssignments", "principalId desc", None),
+    ):
+        pages = [await world.every(f"{ROLES}/{path}?$orderby={order}&$top={top}") for top in (1, 2, 99)]
+        assert pages[0] == pages[1] == pages[2] != [], (path, order)
+        ids = [each["id"] for each in pages[0]]
+        assert found is None or ids == found, (path, order, ids)
+    principals = [each["principalId"] for each in pages[0]]
+    assert principals == sorted(principals, reverse=True)
+    await world.refused("GET", f"{ROLES}/roleDefinitions?$orderby=rolePermissions", status=400, says="collection")
+    assert len((await world.get("/v1.0/organization?$orderby=displayName"))["value"]) == 1

@@ -262,7 +262,7 @@ def test_rules_of_a_role_are_read_rule_by_rule(api: httpx.Client) -> None:
             501,
             "nothing performs it",
         ),
-        ("pim-activation", "POST", f"/v1.0/{_ROLES}/roleAssignmentScheduleRequests", 501, "nothing carries out"),
+        ("pim-activation", "POST", f"/v1.0/{_ROLES}/roleAssignmentScheduleRequests", 400, "nothing carries out"),
         ("xsoar-wipe", "POST", "/v1.0/deviceManagement/managedDevices/x/wipe", 501, "device inventory"),
         ("agent-decision", "POST", "/beta/identityProtection/riskyAgents/dismiss", 501, "scores no agents"),
         ("retired-pim", "GET", "/beta/privilegedAccess/aadRoles/roleAssignments", 405, "retired"),

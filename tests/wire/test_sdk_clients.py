@@ -86,7 +86,7 @@ async def test_audit_of_the_configuration(graph: GraphServiceClient) -> None:
     policy = await graph.policies.authorization_policy.get()
     assert policy is not None and policy.id == "authorizationPolicy" and policy.default_user_role_permissions
     with pytest.raises(ODataError) as refused:
-        await graph.directory.deleted_items.graph_user.get()
+        await graph.directory.attribute_sets.get()
     assert refused.value.response_status_code == 501
     assert refused.value.error is not None and refused.value.error.message
 

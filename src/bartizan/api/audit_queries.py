@@ -12,7 +12,7 @@ records.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
@@ -103,7 +103,7 @@ def without_empty(item: Any) -> Any:
     kept = {name: value for name, value in item.items() if value not in (None, "", []) and name != "serviceFilter"}
     if old and "serviceFilters" not in kept:
         kept["serviceFilters"] = old if isinstance(old, list) else [old]
-    return {name: value for name, value in kept.items() if name != "status"}
+    return {name: value for name, value in kept.items() if name not in ("id", "status")}
 
 
 @queries.prepare
@@ -114,7 +114,7 @@ def new_query(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
     if given.get("administrativeUnitIdFilters"):
         raise BadRequest("administrativeUnitIdFilters: records here do not tell units; leave it out.")
     end = given.get("filterEndDateTime") or instant(ctx.clock())
-    start = given.get("filterStartDateTime") or instant(to_datetime(end) - SPAN)
+    start = given.get("filterStartDateTime") or _before(end)
     if start >= end:
         raise BadRequest(f"filterStartDateTime is {start}; expected an instant before filterEndDateTime, {end}.")
     may = _services(ctx)
@@ -123,6 +123,14 @@ def new_query(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
         raise Forbidden(f"The token may read the audit of: {', '.join(may)}.")
     told = {"approximateReturnedRecordCount": None, "isRecordCountLimitExceeded": False}
     return {**given, **told, "filterStartDateTime": start, "filterEndDateTime": end, "status": "succeeded"}
+
+
+def _before(end: str) -> str:
+    """The start of a query that names none."""
+    try:
+        return instant(to_datetime(end) - SPAN)
+    except OverflowError:
+        return instant(datetime.min.replace(tzinfo=UTC))
 
 
 def _services(ctx: Context) -> list[str] | None:
@@ -137,8 +145,9 @@ def _services(ctx: Context) -> list[str] | None:
 
 async def list_records(ctx: Context, query: Stored, asked: Query) -> Page:
     """Newest first."""
-    if asked.order or asked.skip:
-        raise InvalidQuery("Records come newest first, page by page: leave out $orderby and $skip.")
+    newest_first = all(key.path.names == ("createdDateTime",) and key.descending for key in asked.order)
+    if not newest_first or asked.skip:
+        raise InvalidQuery("Records come newest first, page by page: leave out $skip, and $orderby but for that.")
     found = sought(inner(query), _services(ctx))
     if found is None:
         return Page([], False, None, 0 if asked.count else None)

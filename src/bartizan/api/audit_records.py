@@ -6,7 +6,8 @@ schema, Azure Active Directory base schema, identity types).
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,9 @@ _SPACE = "microsoft.graph.security"
 _APPLICATION_EVENT, _ACCOUNT_LOGON = 1, 0  # AzureActiveDirectoryEventType
 _OTHER, _SPN, _UPN = 2, 4, 5  # types of the ids in Actor and Target
 _REGULAR, _SYSTEM, _SERVICE_PRINCIPAL = 0, 4, 6  # UserType
+_FIRST, _LAST = "0001-01-01T00:00:00.0000000Z", "9999-12-31T23:59:59.9999999Z"
+# A keyword that stands in the JSON of a row as it stands in its values; others are looked for in the values alone.
+_PLAIN = re.compile(r"[a-z0-9 @._:/$+-]{1,200}")
 _SERVERS_OWN = ("TenantId", "TimeGenerated", "Type", "SourceSystem", "_IsBillable", "_BilledSize")
 _OFFICE_NAMES = {  # columns of OfficeActivity -> the record's own words
     "OfficeId": "Id",
@@ -66,7 +70,7 @@ class Sought(Struct, frozen=True):
         ):
             if wanted and not any(str(each or "").lower() in wanted for each in given):
                 return False
-        return not self.keyword or self.keyword in json.dumps(record["auditData"], ensure_ascii=False).lower()
+        return not self.keyword or any(self.keyword in text.lower() for text in _texts(record["auditData"]))
 
 
 def sought(query: Inner, services: Iterable[str] | None) -> Sought | None:
@@ -82,8 +86,8 @@ def sought(query: Inner, services: Iterable[str] | None) -> Sought | None:
             return None
         asked = asked & may or may
     return Sought(
-        start=str(query["filterStartDateTime"]),
-        end=str(query["filterEndDateTime"]),
+        start=str(query.get("filterStartDateTime") or _FIRST),
+        end=str(query.get("filterEndDateTime") or _LAST),
         services=asked,
         types=frozenset(query.get("recordTypeFilters") or ()),
         operations=some("operationFilters"),
@@ -92,6 +96,18 @@ def sought(query: Inner, services: Iterable[str] | None) -> Sought | None:
         objects=some("objectIdFilters"),
         keyword=str(query.get("keywordFilter") or "").lower(),
     )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every value within, as a text."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif value is not None:
+        yield str(value)
 
 
 def plain_address(text: str) -> str:
@@ -173,7 +189,7 @@ def of_audit(said: Inner, tenant: str) -> Record:
             for each in _ids((target.get("userPrincipalName"), _UPN), (target.get("id"), _OTHER))
         ],
     }
-    return _record(tenant, str(said["activityDateTime"]), AUDIT, data)
+    return _record(tenant, str(said.get("activityDateTime") or _FIRST), AUDIT, data)
 
 
 def _said(part: Any) -> Record:
@@ -219,7 +235,7 @@ def of_sign_in(said: Inner, tenant: str) -> Record:
         "InterSystemsId": said.get("correlationId"),
         "Target": _ids((said.get("resourceId"), _OTHER)),
     }
-    return _record(tenant, str(said["createdDateTime"]), SIGN_IN, data)
+    return _record(tenant, str(said.get("createdDateTime") or _FIRST), SIGN_IN, data)
 
 
 def _named(of: Inner, *pairs: tuple[str, str]) -> list[Record]:
@@ -253,21 +269,29 @@ def _json(value: Any) -> Any:
 
 def office_query(asked: Sought, before: tuple[str, str] | None, rows: int, id: str | None = None) -> str:
     """KQL for the newest rows of OfficeActivity that may be meant, behind a place, or the one of an id: their time, id
-    and columns."""
+    and columns. It lets through more than `Sought.takes`, never less."""
     parts = [
         "OfficeActivity",
         f"where TimeGenerated >= datetime({asked.start}) and TimeGenerated < datetime({asked.end})",
     ]
     for column, wanted in (
         ("OfficeWorkload", asked.services),
+        ("RecordType", _types_said(asked.types)),
         ("Operation", asked.operations),
         ("UserId", asked.users),
         ("OfficeObjectId", asked.objects),
     ):
         if wanted:
             parts.append(f"where {column} in~ ({_list(sorted(wanted))})")
+    if asked.addresses:
+        parts.append(
+            "where " + " or ".join(f"ClientIP contains {json.dumps(each)}" for each in sorted(asked.addresses))
+        )
     parts.append("extend packed_ = pack_all(true)")
     parts.append("extend id_ = iff(isempty(OfficeId), hash_sha256(tostring(packed_)), OfficeId)")
+    if _PLAIN.fullmatch(asked.keyword):
+        keyword = json.dumps(asked.keyword)
+        parts.append(f"where tostring(packed_) contains {keyword} or id_ contains {keyword}")
     if id is not None:
         parts.append(f"where id_ == {json.dumps(id)}")
     if before is not None:
@@ -277,6 +301,12 @@ def office_query(asked: Sought, before: tuple[str, str] | None, rows: int, id: s
         )
     parts += ["sort by TimeGenerated desc, id_ asc", f"take {rows}", "project TimeGenerated, id_, packed_"]
     return "\n| ".join(parts)
+
+
+def _types_said(types: Iterable[str]) -> frozenset[str]:
+    """Types of records as rows may say them: by name and by number."""
+    numbers = {name: number for number, name in _by_number("auditLogRecordType").items()}
+    return frozenset(each for name in types for each in (name, numbers[name]))
 
 
 def _list(values: Sequence[str]) -> str:

@@ -244,7 +244,7 @@ units.navigation("members", users, groups, devices, relation="members", link=_IN
 applications.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 service_principals.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 service_principals.navigation("appRoleAssignedTo", ROLE_ASSIGNMENTS, column="resourceId", expand=True)
-service_principals.navigation("oauth2PermissionGrants", GRANTS, column="clientId")
+service_principals.navigation("oauth2PermissionGrants", GRANTS, column="clientId", expand=True)
 devices.navigation(
     "registeredOwners", users, service_principals, relation="registeredOwners", link=_INGEST, expand=True
 )
@@ -262,7 +262,7 @@ for each in (users, service_principals):
         "ownedObjects", groups, service_principals, applications, relation="owners", reverse=True, expand=True
     )
 users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST, access=_LICENSED)
-users.navigation("oauth2PermissionGrants", GRANTS, column="principalId")
+users.navigation("oauth2PermissionGrants", GRANTS, column="principalId", expand=True)
 for each in (users, groups, service_principals):
     access = scopes(" ".join(dict.fromkeys([*_ASSIGNED.split(), *each.read.application])))
     each.navigation("appRoleAssignments", ROLE_ASSIGNMENTS, column="principalId", expand=True, access=access)

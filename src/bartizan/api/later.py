@@ -117,8 +117,48 @@ _all(
     ],
     never("not a part of detection and response"),
 )
+_MAIL = """
+calendar calendars calendarGroups calendarView chats contacts contactFolders drive drives events
+inferenceClassification insights joinedTeams mailFolders messages onenote onlineMeetings outlook people planner presence
+profile settings teamwork todo
+""".split()
 for one in ("users/{}", "me"):
     _all(
-        [f"{one}/{name}/**" for name in ("mailFolders", "messages", "calendar", "events", "drive", "drives")],
-        never("mail, calendars and files are no part of a security graph"),
+        [f"{one}/{name}/**" for name in _MAIL],
+        never("mail, calendars, chats and files are no part of a security graph"),
     )
+    _all(
+        [
+            f"{one}/{name}/**"
+            for name in ("agreementAcceptances", "approvals", "cloudPCs", "extensions", "scopedRoleMemberOf")
+        ],
+        _DIRECTORY,
+    )
+_all(
+    [
+        f"groups/{{}}/{name}/**"
+        for name in "calendar conversations drive drives events onenote planner sites team threads".split()
+    ],
+    never("mail, calendars, chats and files are no part of a security graph"),
+)
+_all(
+    [
+        *(f"groups/{{}}/{name}/**" for name in ("permissionGrants", "settings", "groupLifecyclePolicies")),
+        *(
+            f"servicePrincipals/{{}}/{name}/**"
+            for name in """
+            claimsMappingPolicies delegatedPermissionClassifications federatedIdentityCredentials
+            homeRealmDiscoveryPolicies tokenIssuancePolicies tokenLifetimePolicies
+            """.split()
+        ),
+        "groupLifecyclePolicies/**",
+        "groupSettingTemplates/**",
+        "permissionGrants/**",
+        "identityProviders/**",
+        "identity/apiConnectors/**",
+        "identity/userFlowAttributes/**",
+        "identity/customAuthenticationExtensions/**",
+        "organization/{}/certificateBasedAuthConfiguration/**",
+    ],
+    _DIRECTORY,
+)

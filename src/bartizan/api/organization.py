@@ -19,7 +19,6 @@ organization = resource(
     can=Can.READ,
     read="Organization.Read.All Directory.Read.All Directory.ReadWrite.All",
     filter="",  # there is one
-    orderby="",
     throttle="directory",
     unserved={"PATCH": not_yet("name and domain of a tenant are set at the command line")},
 )
@@ -54,7 +53,6 @@ domains = resource(
     can=Can.READ,
     read="Domain.Read.All Organization.Read.All Directory.Read.All Directory.ReadWrite.All",
     filter="",  # there is one
-    orderby="",
     throttle="directory",
     unserved={"PATCH": not_yet("name and domain of a tenant are set at the command line")},
 )

@@ -1,10 +1,12 @@
 """The two reports on registration for multifactor authentication: today's, and the one of 2019 that connectors read;
-and the sums of today's, by method and by feature.
+and the sums of today's, by method and by feature. Beside them what a directory reports of applications: when they and
+their credentials were used last.
 
 What nobody brings in and sign-ins or the other report tell, the stage of posture fills in; rows that are brought in
 take the place of those.
 
-Source: Microsoft Graph, resources userRegistrationDetails and credentialUserRegistrationDetails.
+Source: Microsoft Graph, resources userRegistrationDetails, credentialUserRegistrationDetails,
+servicePrincipalSignInActivity and appCredentialSignInActivity.
 """
 
 from collections import Counter
@@ -40,6 +42,27 @@ resource(
     versions=("beta",),
     required="id userPrincipalName",
 )
+
+# When applications, and their credentials, were used last: as a directory reports it.
+for _name, _type, _columns in (
+    ("servicePrincipalSignInActivities", "servicePrincipalSignInActivity", "appId"),
+    (
+        "appCredentialSignInActivities",
+        "appCredentialSignInActivity",
+        "appId appObjectId servicePrincipalObjectId expirationDateTime keyId",
+    ),
+):
+    resource(
+        f"reports/{_name}",
+        f"microsoft.graph.{_type}",
+        can=Can.READ | Can.CREATE,
+        read="AuditLog.Read.All",
+        create="Bartizan.Ingest.All",
+        columns=_columns,
+        order="appId",
+        versions=("beta",),
+        required="id appId",
+    )
 
 
 # ---------------------------------------------------------------- sums

@@ -41,7 +41,6 @@ definitions = resource(
     read=_READ,
     create=_INGEST,
     required="id displayName",
-    orderby="",
     inline="inheritsPermissionsFrom",
     throttle="directory",
     unserved=_UNWRITABLE,
@@ -53,7 +52,6 @@ assignments = resource(
     collection=collection("roleAssignments", "microsoft.graph.unifiedRoleAssignment"),
     can=Can.READ,
     read=_READ,
-    orderby="",
     throttle="directory",
 )
 
@@ -63,7 +61,6 @@ templates = resource(
     collection=collection("directoryRoleTemplates", "microsoft.graph.directoryRoleTemplate"),
     can=Can.READ,
     read=f"RoleManagement.Read.Directory {_ALL}",
-    orderby="",
     throttle="directory",
 )
 
@@ -174,7 +171,7 @@ def _held(said: dict[str, Any]) -> _Held:
     return str(said["principalId"]), str(said["roleDefinitionId"]), str(said.get("directoryScopeId") or "/")
 
 
-async def _assigned(ctx: Context) -> list[Stored]:
+async def every_assigned(ctx: Context) -> list[Stored]:
     """Every assignment, each once: members of roles, and who holds one by an instance that has not ended."""
     found = await _members(ctx)
     known = set(found.values())
@@ -231,12 +228,12 @@ async def some_scopes(ctx: Context, ids: list[str]) -> dict[str, Stored]:
 
 @assignments.on_list
 async def every_assignment(ctx: Context, query: Query) -> Page:
-    return paged(query, await _assigned(ctx))
+    return paged(query, await every_assigned(ctx))
 
 
 @assignments.on_get
 async def one_assignment(ctx: Context, id: str) -> Stored | None:
-    return next((row for row in await _assigned(ctx) if row.id.lower() == id.lower()), None)
+    return next((row for row in await every_assigned(ctx) if row.id.lower() == id.lower()), None)
 
 
 async def _told_and_held(ctx: Context, of: Resource) -> list[Stored]:

@@ -2,7 +2,7 @@
 why, and what became of it.
 
 They are records: a directory tells them, with their id and status, when they have been decided. Nothing here grants a
-role, so a request that somebody makes to get one is not taken: 501, and not a 201 that nothing follows.
+role, so a request that somebody makes to get one is not taken: 400, and not a 201 that nothing follows.
 
 Source: Microsoft Graph, resources unifiedRoleAssignmentScheduleRequest, unifiedRoleEligibilityScheduleRequest,
 privilegedAccessGroupAssignmentScheduleRequest and privilegedAccessGroupEligibilityScheduleRequest.
@@ -11,7 +11,7 @@ privilegedAccessGroupAssignmentScheduleRequest and privilegedAccessGroupEligibil
 from typing import Any
 
 from bartizan.api.role_management import ASK_BY_ID, active, eligible, in_groups, of_group, of_role
-from bartizan.errors import BadRequest, NotServed
+from bartizan.errors import BadRequest
 from bartizan.extend import Can, Context, Resource, collection, never, not_yet, resource, unserved
 
 _INGEST = "Bartizan.Ingest.All"
@@ -41,9 +41,7 @@ def _requests(path: str, type: str, read: str, columns: str) -> Resource:
     @made.prepare
     def told(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
         if not given.get("id") or not given.get("status"):
-            raise NotServed(
-                f"Not served yet: POST {path}: {_NOBODY.why}, with the id and the status that a directory gave them."
-            )
+            raise BadRequest(f"{_NOBODY.why}, with the id and the status that a directory gave them.")
         missing = [name for name in ("action", "principalId", columns.split()[0]) if not given.get(name)]
         if missing:
             raise BadRequest(f"{path} needs {', '.join(missing)}.")

@@ -6,10 +6,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from bartizan.api.wire.rank import Ranking, Value
 from bartizan.errors import InvalidQuery
 from bartizan.extend import Context
-from bartizan.odata import compile_predicate
-from bartizan.odata.tree import And, Call, Compare, Expr, In, Literal, Path
+from bartizan.odata import compile_predicate, sort_key
+from bartizan.odata.tree import And, Call, Compare, Expr, In, Literal, Order, Path
 from bartizan.odata.tree import Any as AnyOf
 from bartizan.store.interface import Page, Query, Stored
 
@@ -30,16 +31,21 @@ def made(ctx: Context, type: str, collection: str, id: str, inner: Mapping[str, 
 
 
 def paged(query: Query, rows: Iterable[Stored]) -> Page:
-    """A page of a set that is small enough to be made whole: in order of the ids, the filter checked on each."""
-    if query.order:
-        raise InvalidQuery("These come in order of their ids; leave out $orderby.")
+    """A page of a set that is small enough to be made whole: sorted, and by id, the filter checked on each."""
     matches = None if query.filter is None else compile_predicate(query.filter)
-    kept = sorted(
-        (row for row in rows if matches is None or matches(msgspec.json.decode(row.doc))), key=lambda row: row.id
-    )
-    behind = [row for row in kept if query.after is None or row.id > str(query.after[0])][query.skip :]
+    reads = [sort_key((Order(key.path),)) for key in query.order]
+    found: dict[str, Stored] = {}
+    values: dict[str, list[Value]] = {}
+    for row in rows:
+        item = msgspec.json.decode(row.doc) if matches is not None or reads else {}
+        if matches is None or matches(item):
+            found[row.id] = row
+            values[row.id] = [read(item)[0] for read in reads]
+    ranking = Ranking(query.order, values)
+    behind = ranking.ids[ranking.behind(query.after) + query.skip :]
     part = behind[: query.top]
-    return Page(part, len(behind) > len(part), (part[-1].id,) if part else None, len(kept) if query.count else None)
+    last = ranking.place(part[-1]) if part else None
+    return Page([found[id] for id in part], len(behind) > len(part), last, len(found) if query.count else None)
 
 
 def narrowed(filter: Expr | None, paths: Iterable[str]) -> tuple[list[str] | None, str]:

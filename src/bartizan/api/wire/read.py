@@ -11,7 +11,7 @@ from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, rows_of
-from bartizan.api.wire.mixed import Ranked
+from bartizan.api.wire.mixed import ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
@@ -236,12 +236,11 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     most = queries.page_size(request)
     top = asked.query.top if most is None else min(asked.query.top, most)
     ids = await _matching(ctx, navigation, asked.options, [id for _, id in await edges(ctx, parent.id, navigation)])
-    ranked = Ranked(ctx, navigation, asked.options.orderby) if asked.options.orderby else None
+    order = asked.options.orderby
+    ranking = await ranked(ctx, navigation, order, ids) if order else None
     start = 0
-    if ranked is not None:
-        await ranked.rank(ids)
-        ids = ranked.ids
-        start = 0 if after is None else ranked.behind(after)
+    if ranking is not None:
+        ids, start = ranking.ids, ranking.behind(after)
     elif after is not None:
         start = next((at for at, id in enumerate(ids) if id > str(after[0])), len(ids))
     wanted = ids[start : start + top]
@@ -249,7 +248,7 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
     link = None
     if start + top < len(ids) and wanted:
-        last = (wanted[-1],) if ranked is None else ranked.place(wanted[-1])
+        last = (wanted[-1],) if ranking is None else ranking.place(wanted[-1])
         link = queries.next_link(ctx, request, target, asked, last)
     total = len(ids) if asked.query.count else None
     body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
