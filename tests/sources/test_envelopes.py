@@ -220,6 +220,18 @@ def test_queue_of_several(normalise: Normalise) -> None:
         {"topic": "t", "partition": 1, "offset": 5, "value": ["a", 7, {}]},
         {"Records": []},
         {"body": {"body": {"body": {"body": {"body": {}}}}}},
+        {
+            "TimeGenerated": AT,
+            "DeviceVendor": 5,
+            "DeviceProduct": None,
+            "DeviceEventClassID": [],
+            "AdditionalExtensions": "no pairs",
+        },
+        {"TimeGenerated": AT, "Type": "X_CL", "a_s": None, "b_d": {}, "c_g": [7]},
+        {"ecs": {"version": 8}, "event": {"original": 7}},
+        {"message": {"data": "%%", "messageId": 1}},
+        {"awslogs": {"data": "H4sIAAAA"}},
+        {"Records": [{"kinesis": {"data": None}}]},
     ],
 )
 @pytest.mark.parametrize("source", RECORDS)

@@ -8,7 +8,7 @@ Azure Monitor reference, tables AzureActivity, AzureDiagnostics and StorageBlobL
 
 from collections.abc import Iterator
 
-from bartizan.extend import Event, GraphObject, Record
+from bartizan.extend import SOURCES, Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import azure_alerts
 from bartizan.sources.evidence import Evidence
@@ -144,6 +144,14 @@ class AzureActivity(Shape):
         status="status.value resultType properties.status",
         fold="resourceId properties.compromisedEntity",
     )
+
+    def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
+        """The common schema of Azure Monitor's alerts is read with those of other monitoring."""
+        common = isinstance(record.data, dict) and bool(Fields(record.data).object("data.essentials"))
+        for out in SOURCES["monitoring_misc"].normalise(record) if common else super().normalise(record):
+            if common and isinstance(out, Alert):
+                out.vendor, out.product = self.vendor, _MONITOR
+            yield out
 
     def is_alert(self, fields: Fields) -> bool:
         if azure_alerts.reader(fields) is not None:

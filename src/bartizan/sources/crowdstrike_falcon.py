@@ -299,7 +299,7 @@ def _severity(kind: str, body: Fields) -> tuple[Severity, str | None]:
     spoken = severity.of_word(body.text("Severity", "severity"))
     score = body.number("Score", "FineScore", "fine_score")
     if spoken == "unknown" and score is not None:
-        return severity.of_hundred(score * 10 if score <= 10 and body.has("FineScore") else score), f"{score:g}"
+        return severity.of_hundred(score * 10 if score <= 10 and "FineScore" in body.data else score), f"{score:g}"
     return spoken, word or body.text("Severity", "severity")
 
 

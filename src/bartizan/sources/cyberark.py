@@ -79,6 +79,8 @@ class CyberArk(Shape):
     def is_alert(self, fields: Fields) -> bool:
         if _is_suspicion(fields) or fields.has("threatProtectionAction", "threatDetectionAction"):
             return True
+        if (fields.text("deviceProduct") or "").upper() in ("EPM", "ENDPOINT PRIVILEGE MANAGER"):
+            return "attack" in (fields.text("deviceEventClassId") or "").lower()
         return (fields.text("deviceProduct") or "").upper() in ("PTA", "PRIVILEGED THREAT ANALYTICS")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -113,6 +115,8 @@ class CyberArk(Shape):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         alert.product_version = fields.text("deviceVersion")
+        if (fields.text("deviceProduct") or "").upper().startswith(("EPM", "ENDPOINT")):
+            alert.product = "Endpoint Privilege Manager"
         if _is_suspicion(fields):
             words = _HUMP.sub(" ", fields.text("type") or "")
             alert.title, alert.detector_id = words[:1] + words[1:].lower() or alert.title, fields.text("type")

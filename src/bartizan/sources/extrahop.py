@@ -24,7 +24,7 @@ class ExtraHop(Shape):
     wrappers = ("detections",)
     alert = Paths(
         id="id",
-        title="title type",
+        title="title display_name type",
         description="description",
         score="risk_score",
         vendor_category="categories type",

@@ -31,7 +31,7 @@ class Gatewatcher(Shape):
     columns = {"Module": "event.module", "Dataset": "event.dataset", "FlowId": "network.flow_id"}
     alert = Paths(
         id="event.id",
-        title="sigflow.signature malcore.magic_details event.module event.dataset",
+        title="sigflow.signature malcore.detail_threat_found malcore.magic_details event.module event.dataset",
         description="malcore.detail_scan_name sigflow.category event.reason",
         vendor_category="event.module",
         categories=_CATEGORIES,

@@ -20,7 +20,8 @@ class HarfangLab(Shape):
         "@event_create_date+agent agent.agentid+event_data agent.agentid+rule_name agent.agentid "
         "log_type=alert+agent log_type=threat+agents impacted_users+agents+rules "
         "log_name+source_name+event_id+computer_name+event_data "
-        "rule_name+alert_type+agent agents.security_event_count @event_create_date+alert_type+alert_subtype "
+        "rule_name+alert_type+agent top_rules+top_agents agents.security_event_count "
+        "@event_create_date+alert_type+alert_subtype "
         "alert_type+alert_subtype+confidence_int rule_level+agent+alert_time alert_unique_id+rule_name "
         "process_unique_id+groups+tenant"
     )
@@ -29,12 +30,12 @@ class HarfangLab(Shape):
     columns = {"LogType": "log_type", "AgentId": "agent.agentid", "RuleName": "rule_name"}
     alert = Paths(
         id="alert_unique_id id",
-        title="rule_name rules.rule_name msg",
+        title="rule_name rules.rule_name top_rules.rule_name msg",
         description="msg rules.rule_msg",
         severity="level",
-        vendor_category="alert_type rules.rule_type",
+        vendor_category="alert_type rules.rule_type top_rules.rule_type",
         categories=_KINDS,
-        detector="rule_id rules.rule_id",
+        detector="rule_id rules.rule_id top_rules.rule_name",
         first="detection_date first_seen alert_time @event_create_date",
         last="alert_time last_seen detection_date",
         created="alert_time creation_date ingestion_date",
@@ -47,10 +48,11 @@ class HarfangLab(Shape):
     )
 
     def is_alert(self, fields: Fields) -> bool:
-        return fields.text("log_type") in ("alert", "threat") or fields.has("alert_type", "alert_unique_id")
+        threat = fields.has("top_rules") and fields.has("top_agents")  # of the API's list of threats
+        return threat or fields.text("log_type") in ("alert", "threat") or fields.has("alert_type", "alert_unique_id")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        for agent in [fields.object("agent"), *fields.objects("agents")]:
+        for agent in [fields.object("agent"), *fields.objects("agents"), *fields.objects("top_agents")]:
             evidence.host(
                 agent.text("hostname", "agent_hostname"),
                 domain=agent.text("domainname"),
@@ -60,7 +62,7 @@ class HarfangLab(Shape):
                 device_id=agent.text("agentid", "agent_id"),
             )
             evidence.ip(agent.text("ipaddress"))
-        for one in fields.objects("impacted_users"):
+        for one in [*fields.objects("impacted_users"), *fields.objects("top_impacted_users")]:
             evidence.user(one.text("user_name"), sid=one.text("user_sid"))
         process = fields.object("process")
         _process(process, evidence)
@@ -94,7 +96,7 @@ class HarfangLab(Shape):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         cells = fields.texts("mitre_cells")
-        found = attack.tactics(*(cell.partition("__")[0] for cell in cells), *fields.texts("tags"))
+        found = attack.tactics(*(cell.partition("__")[0] for cell in cells), *fields.texts("tags", "mitre_tactics"))
         names = [name for cell in cells for name in attack.techniques_in(cell.partition("__")[2].upper())]
         alert.techniques = sorted({*alert.techniques, *names})
         if found:

@@ -133,7 +133,7 @@ def cef_line(row: dict[str, Any]) -> str | None:
     more = row.get("AdditionalExtensions")
     if isinstance(more, str):
         marks = list(_PAIR.finditer(more))[:_MAX_EXTENSIONS]
-        ends = [mark.start() for mark in marks[1:]] + [len(more) + 1]
+        ends = [*(mark.start() for mark in marks[1:]), len(more) + 1][: len(marks)]
         pairs += [(mark[1], more[mark.end() : end - 1]) for mark, end in zip(marks, ends, strict=True)]
     said = " ".join(f"{key}={_value(value)}" for key, value in pairs if value != "")
     return f"CEF:0|{'|'.join(head)}|{said}"
