@@ -52,15 +52,13 @@ class TrendApexOne(Firewall):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)
-        evidence.process(
-            fields.text("ProcessCommandLine"),
-            path=fields.text("sproc", "deviceProcessName"),
-            hashes=[fields.text("fileHash", "SHA1", "FileHash")],
-        )
+        command, image = fields.text("ProcessCommandLine"), fields.text("sproc", "deviceProcessName")
+        if command or image:
+            evidence.process(command, path=image, hashes=[fields.text("fileHash", "SHA1", "FileHash")])
         evidence.url(fields.text("InfectionLocation"))
         target = fields.text("Target") or ""
         evidence.registry(target if target.upper().startswith(("HKCU", "HKLM", "HKCR", "HKU")) else None)
-        evidence.malware(fields.text("threat"))
+        evidence.malware(_threat(fields))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         super().finish(fields, alert)
@@ -74,4 +72,13 @@ class TrendApexOne(Firewall):
             alert.category = found or "Malware"
             alert.categories = [alert.category]
         name, what = fields.text("name"), fields.text("threat")
+        alert.threat_name = alert.threat_name or _threat(fields)
+        if prefix == "wb" and (name or "").isdigit():
+            name = alert.title = "Web violation"
         alert.title = f"{name}: {what}" if name and what and what not in name else alert.title
+
+
+def _threat(fields: Fields) -> str | None:
+    """The virus scan writes what it found as the event's name."""
+    scan = (fields.text("deviceEventClassId") or "").startswith("AV:")
+    return fields.text("threat", "name") if scan else fields.text("threat")

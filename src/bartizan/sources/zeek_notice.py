@@ -4,10 +4,11 @@ Source: Zeek documentation, "notice.log", "intel.log", "weird.log", "Log formats
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from bartizan.extend import Record
+from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources.entities import domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of
 from bartizan.sources.shape import Paths, Shape
@@ -59,10 +60,12 @@ class ZeekNotice(Shape):
     columns = {
         "Log": "_path",
         "Uid": "uid",
-        "SourceIP": "id.orig_h src",
+        "SourceIP": "id.orig_h src tx_hosts",
         "SourcePort": "int id.orig_p",
-        "DestinationIP": "id.resp_h dst",
+        "DestinationIP": "id.resp_h dst rx_hosts",
         "DestinationPort": "int id.resp_p p",
+        "FileName": "filename",
+        "DomainName": "query server_name",
         "EventType": "name note",
         "Peer": "peer peer_descr",
     }
@@ -87,6 +90,14 @@ class ZeekNotice(Shape):
     def is_alert(self, fields: Fields) -> bool:
         return fields.text("note", "seen.indicator") is not None
 
+    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
+        for each in super().event(fields):
+            if isinstance(each, Event) and fields.has("uri"):  # of HTTP, whose `host` is what was asked for
+                each.row.pop("HostName", None)
+                if asked := domain(fields.text("host")):
+                    each.row["DomainName"] = asked
+            yield each
+
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         start, end = fields.text("id.orig_h"), fields.text("id.resp_h")
         ports = fields.integer("id.orig_p"), fields.integer("id.resp_p")
@@ -95,7 +106,9 @@ class ZeekNotice(Shape):
         evidence.ip(fields.text("src") or start, ("source",))
         evidence.ip(fields.text("dst") or end, ("destination",))
         _indicator(fields.text("seen.indicator_type"), fields.text("seen.indicator"), evidence)
-        evidence.file(fields.text("file_name"), None, [fields.text("sha256"), fields.text("sha1"), fields.text("md5")])
+        evidence.file(
+            fields.text("file_name", "filename"), None, [fields.text("sha256"), fields.text("sha1"), fields.text("md5")]
+        )
         evidence.domain(fields.text("host", "server_name", "query"))
         if not evidence.items and fields.has("note"):
             evidence.host(fields.text("peer_descr"))  # the sensor: the notice names nobody else
