@@ -98,8 +98,8 @@ def test_audit_search(api: httpx.Client, version: str, body: dict[str, Any], top
 
 ROWS = [
     Row("cipp-searches", f"/beta{_QUERIES}?$filter=startswith(displayName,'No such search')&$top=999", some=False),
-    Row("unused-applications", "/beta/reports/servicePrincipalSignInActivities?$filter=appId eq 'x'", some=False),
-    Row("unused-credentials", "/beta/reports/appCredentialSignInActivities?$top=999", some=False),
+    Row("unused-applications", "/beta/reports/servicePrincipalSignInActivities?$top=9", ["appId"]),
+    Row("unused-credentials", "/beta/reports/appCredentialSignInActivities?$top=999", ["appId", "keyId"]),
     Row("grants-expanded", "/v1.0/servicePrincipals?$expand=oauth2PermissionGrants&$top=1", ["oauth2PermissionGrants"]),
     *(
         Row(
@@ -124,7 +124,7 @@ ROWS = [
         for word in ("assignment", "eligibility")
     ),
     *(
-        Row(f"recycle-bin-{kind}", f"/v1.0/directory/deletedItems/microsoft.graph.{kind}?{options}", some=False)
+        Row(f"recycle-bin-{kind}", f"/v1.0/directory/deletedItems/microsoft.graph.{kind}?{options}", some=True)
         for kind in ("user", "group", "application", "servicePrincipal", "administrativeUnit", "device")
         for options in (
             "$select=id,displayName,deletedDateTime&$top=999",

@@ -27,7 +27,8 @@ _OWN = (f"security/{each}" for each in ("connections", "connectionStreams", "wri
 # Parts of a directory that the sample organisation does not tell of.
 _UNTOLD = ("applications", "directory/administrativeUnits", "administrativeUnits", "subscribedSkus")
 _AGENTS = ("identityProtection/riskyAgents", "identityProtection/agentRiskDetections")  # the sample has no agents
-EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_OWN, *_UNTOLD, *_AGENTS})
+_ASKED_OF_SOMEBODY = {"roleManagement/directory/transitiveRoleAssignments"}  # a list of one principal
+EMPTY = frozenset({"subscriptions", "auditLogs/provisioning", *_ASKED_OF_SOMEBODY, *_OWN, *_UNTOLD, *_AGENTS})
 LISTS = [
     f"/{version}/{each.path}"
     for each in RESOURCES

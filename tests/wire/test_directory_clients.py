@@ -52,7 +52,7 @@ ROWS = [
         f"{_AGO} and activityDateTime lt {_LATER}",
         _AUDIT,
     ),
-    Row("dfir-o365rc-deleted", "/v1.0/directory/deletedItems/microsoft.graph.user", some=False),
+    Row("dfir-o365rc-deleted", "/v1.0/directory/deletedItems/microsoft.graph.user", ["id", "deletedDateTime"]),
     Row("dfir-o365rc-owners", "/v1.0/devices/<device>/registeredOwners/", some=False),
     Row(
         "extractor-sign-ins",

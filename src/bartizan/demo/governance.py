@@ -107,6 +107,9 @@ def sets(org: Organisation, now: datetime) -> Iterator[Batch]:
     yield from _groups(org, now)
     yield "/v1.0/deviceManagement/managedDevices", [_managed(person, now) for person in org.people]
     yield from _sensors(now)
+    yield from _asked(org, now)
+    yield from _gone(now)
+    yield from _used(org, now)
 
 
 def _policies() -> Iterator[Batch]:
@@ -196,6 +199,47 @@ def _groups(org: Organisation, now: datetime) -> Iterator[Batch]:
         id = sample_id("group schedule", word)
         yield f"{_GROUPS}/{word}Schedules", [{"id": id, **kind, "createdDateTime": since, "status": "Provisioned"}]
         yield f"{_GROUPS}/{word}ScheduleInstances", [{"id": f"{id}-i", **kind, "startDateTime": since}]
+
+
+def _asked(org: Organisation, now: datetime) -> Iterator[Batch]:
+    """Requests that led to the schedules above."""
+    (highest, _), _ = org.roles()
+    group, members = next(iter(org.groups()))
+    who = members[0].id
+    decided = {"status": "Provisioned", "action": "adminAssign", "principalId": who, "justification": "On call"}
+    decided["createdDateTime"] = decided["completedDateTime"] = stamp(now - timedelta(days=20))
+    for name in ("Assignment", "Eligibility"):
+        of_role = {"roleDefinitionId": highest["roleTemplateId"], "directoryScopeId": "/"}
+        id = sample_id("request", name)
+        yield f"{_ROLES}/role{name}ScheduleRequests", [{"id": id, **decided, **of_role}]
+        of_group = {"id": f"{id}-g", **decided, "groupId": group["id"], "accessId": "member"}
+        yield f"{_GROUPS}/{name.lower()}ScheduleRequests", [of_group]
+
+
+def _gone(now: datetime) -> Iterator[Batch]:
+    """What was deleted a week ago and may still be restored in its directory."""
+    since = stamp(now - timedelta(days=7))
+    for kind in ("user", "group", "application", "servicePrincipal", "administrativeUnit", "device"):
+        gone: dict[str, Any] = {
+            "id": sample_id("deleted", kind),
+            "displayName": f"Former {kind}",
+            "deletedDateTime": since,
+        }
+        if kind == "user":
+            gone |= {"userPrincipalName": f"former@{DOMAIN}", "accountEnabled": False}
+        yield f"/v1.0/directory/deletedItems/microsoft.graph.{kind}", [gone]
+
+
+def _used(org: Organisation, now: datetime) -> Iterator[Batch]:
+    """When applications, and their credentials, were used last: some have not been for long."""
+    rows, keys = [], []
+    for number, (app_id, name) in enumerate(org.applications):
+        last = {"lastSignInDateTime": stamp(now - timedelta(days=30 * number, hours=1))}
+        rows.append({"id": sample_id("use of application", name), "appId": app_id, "lastSignInActivity": last})
+        key = {"keyId": sample_id("key", name), "keyType": "clientSecret", "credentialOrigin": "application"}
+        keys.append({"id": sample_id("use of credential", name), "appId": app_id, **key, "signInActivity": last})
+    yield "/beta/reports/servicePrincipalSignInActivities", rows
+    yield "/beta/reports/appCredentialSignInActivities", keys
 
 
 def _managed(person: Person, now: datetime) -> dict[str, Any]:

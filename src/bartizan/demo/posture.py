@@ -364,7 +364,11 @@ def rules() -> Iterator[Batch]:
 
 
 def hunting() -> Iterator[Batch]:
-    """What queries may name beside the tables."""
+    """What queries may name beside the tables, and a search of the audit."""
+    yield (
+        "/v1.0/security/auditLog/queries",
+        [{"displayName": "Sign-ins that failed", "operationFilters": ["UserLoginFailed"]}],
+    )
     yield (
         "/beta/security/watchlists",
         [
