@@ -25,6 +25,7 @@ PROBATION_S = DAY  # a place is not known on the day on which it was first seen:
 OWN_PLACE = -2.0  # from here on down the place is the principal's own for days
 SAME_NETWORK, SAME_CARRIER = -1.5, -1.2  # a session that goes on where it was, with the same kind of device
 NEIGHBOURS = 3  # people of the tenant that come by the carrier
+PREFIX_KNOWN = -1.5  # of a workload
 OWN_KIT = 0.2  # up to here the device is one of the principal's kinds
 OTHER_BUILD = 0.2  # what another version of a workload's program adds
 OTHER_SYSTEM = 1.8  # what a system that the principal never used adds
@@ -291,7 +292,7 @@ def _workload(view: View) -> None:
     view.shared = view.known_device = view.hides = False
     view.session = view.hour = view.network = 0.0
     view.place = _network(view)
-    view.elsewhere = view.place > 0
+    view.elsewhere = view.place > PREFIX_KNOWN and bool(event.address)
     view.device = 0.0
     if known("agent", event.keys[0], at) is None and event.agent:
         same = known("kit", product_of(event.agent), at) is not None
@@ -312,9 +313,9 @@ def _network(view: View) -> float:
     if known("address", event.address, at) is not None:
         return -3.0
     if known("prefix", event.prefix, at) is not None:
-        return -1.5
+        return PREFIX_KNOWN
     if known("asn", str(event.asn), at) is not None:
-        return 0.2 if often else 0.5
+        return -0.2 if often else 0.5
     if not event.address and not event.asn and not event.country:
         return 0.0  # managed identities do not say where they are
     unsaid = often and not event.asn  # of who always moves; another carrier would say that it is not the same
