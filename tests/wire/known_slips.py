@@ -27,6 +27,12 @@ KNOWN: dict[str, list[str]] = {
         "404 instead of 204: Resource 'me' does not exist or one of its queried reference-property objects are not "
         "present."
     ],
+    "the page has the names of types where values belong": [
+        "400 instead of 201: filterStartDateTime: not a date and time: 'String (timestamp)'"
+    ],
+    "records of an audit search are found in what is kept, and cannot be put there": [
+        "not given back: /security/auditLog/queries/{auditLogQueryId}/records?"
+    ],
     "mail is not kept here, so it cannot be watched": [
         "400 instead of 201: cannot subscribe to 'me/mailFolders('Inbox')"
     ],

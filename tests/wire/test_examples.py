@@ -203,6 +203,8 @@ class Seed:
 
     async def link(self, navigation: Navigation, parent: str, shown: dict[str, Any]) -> None:
         key = "" if self.target.key is None else unquote(self.target.key.value)
+        if navigation.made is not None:
+            return  # made when it is asked for: nothing can be put there
         item = {**shown, **({"id": key} if key else {})}
         item.setdefault("id", str(uuid.uuid4()))
         marked = str(item.get("@odata.type", "")).removeprefix("#")
