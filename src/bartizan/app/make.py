@@ -12,7 +12,7 @@ from bartizan.app import settle
 from bartizan.child import line_of_this_process
 from bartizan.model import stamps
 
-NICE = 5  # answers to people go first
+NICE = 10  # answers to people go first
 COMMAND = (sys.executable, "-m", "bartizan.app.make")
 
 

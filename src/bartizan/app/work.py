@@ -51,7 +51,7 @@ RENEW_S = 10.0
 PAUSES_S = (0.5, 2.0, 10.0, 30.0)  # before a stage that failed starts again
 RETAIN_S = 60.0
 KEYS_S = 3_600.0
-NICENESS = 5  # requests come first where processors are short
+NICENESS = 10  # requests come first where processors are short
 
 _log = structlog.get_logger(__name__)
 
