@@ -154,8 +154,9 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
     # Of what it cannot hold it keeps what is the same value in its type.
     (
         "union (print s = int(1)), (print s = int(2)), (datatable(s: string)"
-        "['443', ' 8 ', '007', 'x', '', '1.5', '0xFF', '4294967297', '-2147483648']) | sort by s asc | project s",
-        [[each] for each in (None, None, None, None, None, -2147483648, 1, 2, 7, 8, 443)],
+        "['443', ' 8 ', '007', 'x', '', '1.5', '0xFF', '0xFFFFFFFF', '4294967297', '-2147483648']) "
+        "| sort by s asc | project s",
+        [[each] for each in (None, None, None, None, None, -2147483648, 1, 2, 7, 8, 255, 443)],
     ),
     (
         "union (print s = int(1)), (print s = int(2)), (datatable(s: long)[5, 2147483647, 2147483648, long(null)]), "

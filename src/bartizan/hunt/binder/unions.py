@@ -168,7 +168,10 @@ def _shown(value: Expression, wanted: Scalar) -> Expression:
     before, after = apply(measure, [value], -1), apply(measure, [read], -1)
     if measure == "tostring":
         before = apply("tolower", [before], -1)
-    return apply("iff", [apply("==", [before, after], -1), read, Value(wanted, None)], -1)
+    same = apply("==", [before, after], -1)
+    if value.type == "string" and measure == "todecimal":  # hexadecimal digits, which no decimal has; below 0: wrapped
+        same = apply("or", [apply(">=", [read, Value(wanted, 0)], -1), same], -1)
+    return apply("iff", [same, read, Value(wanted, None)], -1)
 
 
 def _notes(
