@@ -116,3 +116,21 @@ async def test_a_change_in_between_is_a_conflict(world: World) -> None:
     made = await world.post(SET, {"name": "F", "body": "1"})
     await world.patch(f"{SET}/F", {"body": "2"})
     await world.refused("PATCH", f"{SET}/F", {"body": "3"}, status=412, if_match=made["@odata.etag"])
+
+
+@on_both_engines
+async def test_an_answer_says_which_values_it_cannot_show(world: World) -> None:
+    path = "/v1.0/security/runHuntingQuery"
+    lossy = {"Query": "union (print s = 1), (print s = 2), (print s = 'x'), (print s = '3') | sort by s asc"}
+    note = "s: the values of type string are shown where they can be read as long; name s_string in the query to see"
+    for accept in ("application/json", "application/json;odata.metadata=none"):
+        answer = (await world.call("POST", path, lossy, accept=accept)).json()
+        assert answer["@bartizan.notes"] == [f"{note} all of them."]
+        assert ("@odata.context" in answer) == (accept == "application/json")
+        assert answer["schema"] == [{"name": "s", "type": "Int64"}]
+        assert answer["results"] == [{"s": None}, {"s": 1}, {"s": 2}, {"s": 3}]
+    whole = await world.post(path, {"Query": f"{lossy['Query'].split('|')[0]} | where s_string == 'x'"})
+    assert "@bartizan.notes" not in whole and whole["results"] == [{"s_long": None, "s_string": "x"}]
+    await world.post(SET, {"name": "Lossy", "body": lossy["Query"]})
+    called = await world.post(path, {"Query": "Lossy | where s > 1"})
+    assert len(called["@bartizan.notes"]) == 1 and called["results"] == [{"s": 2}, {"s": 3}]

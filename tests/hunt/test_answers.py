@@ -151,6 +151,52 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
         "| project s, t = gettype(s) | sort by t asc, tostring(s) asc",
         [[[1], "array"], [7, "long"], ["8", "string"], ["q", "string"]],
     ),
+    # Of what it cannot hold it keeps what is the same value in its type.
+    (
+        "union (print s = int(1)), (print s = int(2)), (datatable(s: string)"
+        "['443', ' 8 ', '007', 'x', '', '1.5', '0xFF', '0xFFFFFFFF', '4294967297', '-2147483648']) "
+        "| sort by s asc | project s",
+        [[each] for each in (None, None, None, None, None, -2147483648, 1, 2, 7, 8, 255, 443)],
+    ),
+    (
+        "union (print s = int(1)), (print s = int(2)), (datatable(s: long)[5, 2147483647, 2147483648, long(null)]), "
+        "(datatable(s: real)[6.0, 6.5, 1e300, real(nan), real(+inf)]), (print s = true), "
+        "(datatable(s: dynamic)[dynamic(9), dynamic('10'), dynamic(9.5), dynamic([1]), dynamic('x')]) "
+        "| where isnotnull(s) | sort by s asc | project s",
+        [[1], [1], [2], [5], [6], [9], [10], [2147483647]],
+    ),
+    (
+        "union (print s = 1), (print s = 2), (datatable(s: real)[3.0, 9223372036854775808.0, -0.5]), "
+        "(datatable(s: decimal)[decimal(4.0), decimal(4.5), decimal(9223372036854775808)]) "
+        "| where isnotnull(s) | sort by s asc | project s",
+        [[1], [2], [3], [4]],
+    ),
+    (
+        "union (print s = 1.5), (print s = 2.5), (datatable(s: long)[3, 9007199254740993, 9223372036854775807]), "
+        "(datatable(s: string)['4.25', '1e3', 'x', '']) | where isnotnull(s) | sort by s asc | project s",
+        [[1.5], [2.5], [3.0], [4.25], [1000.0]],
+    ),
+    (
+        "union (print s = true), (print s = true), (datatable(s: long)[0, 1, 2]), (datatable(s: dynamic)"
+        "[dynamic(false), dynamic('True'), dynamic(5)]), (datatable(s: string)['False', '5', 'x']) "
+        "| summarize c = count() by s | sort by s asc",
+        [[None, 4], [False, 3], [True, 4]],
+    ),
+    (
+        "union (print s = datetime(2020-01-01)), (print s = datetime(2020-01-02)), (print s = '2020-01-03T04:00:00Z'), "
+        "(print s = 'x'), (print s = 5), (print s = 1d) | where isnotnull(s) | sort by s asc | project s",
+        [["2020-01-01T00:00:00Z"], ["2020-01-02T00:00:00Z"], ["2020-01-03T04:00:00Z"]],
+    ),
+    (
+        "let g = guid(74be27de-1e4e-49d9-b579-fe0b331d3642); union (print s = g), (print s = g), "
+        "(print s = tostring(g)), (print s = 'x') | summarize c = count() by s | sort by c asc | project c",
+        [[1], [3]],
+    ),
+    # Who asks for it by type sees all.
+    (
+        "union (print s = int(1)), (print s = int(2)), (print s = 'x') | where isnull(s_int) | project s_string",
+        [["x"]],
+    ),
     (
         "union (print s = 'a'), (print s = 'b'), (print s = dynamic({'x': 1})) | where isnotnull(s_dynamic.x) "
         "| project s_string, s_dynamic",

@@ -180,10 +180,10 @@ UNITED = [
     ("s:dynamic; s:dynamic; s:long; s:string", "s:dynamic"),
     ("s:real; s:real; s:int; b:bool", "s:real b:bool"),
     ("s:decimal; s:decimal; s:long; s:int", "s:decimal"),
-    # What it cannot hold is not lost: the columns that are documented.
-    ("s:int; s:int; s:string", "s_int:int s_string:string"),
-    ("s:real; s:real; s:long", "s_real:real s_long:long"),
-    ("s:datetime; s:datetime; s:dynamic", "s_datetime:datetime s_dynamic:dynamic"),
+    # And where it cannot hold them all.
+    ("s:int; s:int; s:string", "s:int"),
+    ("s:real; s:real; s:long", "s:real"),
+    ("s:datetime; s:datetime; s:dynamic; s:guid", "s:datetime"),
     # Another type among the first two.
     ("s:string; s:dynamic; s:string", "s_string:string s_dynamic:dynamic"),
     # The first two that have the name, whoever stands between.
@@ -207,6 +207,50 @@ def test_a_type_that_comes_twice_first_takes_the_others_in(tables: str, expected
 def test_columns_by_type_are_there_for_who_names_one(asked: str) -> None:
     tables = "(datatable(s:string)[]), (datatable(s:string)[]), (datatable(s:dynamic)[])"
     assert columns(f"union {tables} {asked}").startswith("s_string:string s_dynamic:dynamic")
+
+
+READABLE = "shown where they can be read as int; name s_string in the query to see all of them."
+HIDDEN = "not shown beside those of type datetime; name s_long in the query to see all of them."
+NOTED = [
+    ("s:int; s:int; s:string", "", [f"s: the values of type string are {READABLE}"]),
+    ("s:int; s:int; s:string; s:dynamic", "", [f"s: the values of types string, dynamic are {READABLE}"]),
+    ("s:datetime; s:datetime; s:long", "", [f"s: the values of type long are {HIDDEN}"]),
+    ("s:int; s:int; s:string", "| where s > 1 | count", [f"s: the values of type string are {READABLE}"]),
+    # Nobody asks for the column, or it holds all values, or the documented ones are there.
+    ("s:int, a:int; s:int, a:int; s:string", "| project a", []),
+    ("s:int; s:int; s:string", "| count", []),
+    ("s:real; s:real; s:int", "", []),
+    ("s:string; s:string; s:dynamic", "", []),
+    ("s:int; s:int; s:string", "| where s_string == 'a'", []),
+    ("s:int; s:string", "", []),
+]
+
+
+@pytest.mark.parametrize(("tables", "then", "expected"), NOTED)
+def test_values_that_a_column_cannot_hold_are_told(tables: str, then: str, expected: list[str]) -> None:
+    united = f"union {', '.join(f'(datatable({each})[])' for each in tables.split('; '))}"
+    assert answer(f"{united} {then}").notes == expected
+    assert answer(f"let U = {united} {then}; union U, U").notes == expected
+
+
+def test_a_note_names_the_tables() -> None:
+    tables: dict[str, dict[str, Scalar]] = {"A": {"Port": "int"}, "B": {"Port": "int"}, "C": {"Port": "string"}}
+    more: dict[str, dict[str, Scalar]] = {f"D{n}": {"Port": "string"} for n in range(4)}
+    said = "the values of type string are shown where they can be read as int; name Port_string in the query to see all"
+    assert answer("union A, B, C", of_columns(tables)).notes == [f"Port: of table C {said} of them."]
+    several = answer("union A, B, C, D*", of_columns({**tables, **more})).notes
+    assert several == [f"Port: of tables C, D0, D1 and 2 more {said} of them."]
+
+
+def test_notes_are_bounded() -> None:
+    wide: dict[str, Scalar] = {f"{'c' * 80}{n}": "int" for n in range(30)}
+    texts: dict[str, Scalar] = dict.fromkeys(wide, "string")
+    notes = answer(f"union A, B, {'T' * 90}", of_columns({"A": wide, "B": wide, "T" * 90: texts})).notes
+    assert len(notes) == 20 and notes[-1] == "11 more notes are not shown."
+    assert all(len(each) <= 300 for each in notes) and notes[0].endswith("in the query to see all of them.")
+    long: dict[str, Scalar] = {"c" * 400: "int"}
+    (cut,) = answer("union A, B, T", of_columns({"A": long, "B": long, "T": {"c" * 400: "string"}})).notes
+    assert len(cut) == 300 and cut.endswith("…")
 
 
 def test_a_fuzzy_union_leaves_out_what_is_not_there() -> None:

@@ -87,11 +87,15 @@ Source: Graph, "security: runHuntingQuery"; Kusto, "ColumnType" of the query's H
 
 
 def body(result: Result, form: Form) -> bytes:
-    """`graph`: rows as objects and types by .NET's names; `rows`: rows as lists and Kusto's types."""
+    """`graph`: rows as objects and types by .NET's names, notes as an instance annotation where there are any; `rows`:
+    rows as lists and Kusto's types.
+
+    Source: OData JSON Format 4.01, "Instance Annotations": who does not know one passes it over."""
     if form == "rows":
         schema = [{"name": name, "type": type_} for name, type_ in result.columns]
-        return msgspec.json.encode({"schema": schema, "results": result.rows})
+        return msgspec.json.encode({"schema": schema, "results": result.rows, "notes": result.notes})
     names = [name for name, _ in result.columns]
     schema = [{"name": name, "type": _NET[type_]} for name, type_ in result.columns]
     rows = [dict(zip(names, row, strict=True)) for row in result.rows]
-    return msgspec.json.encode({"schema": schema, "results": rows})
+    noted = {"@bartizan.notes": result.notes} if result.notes else {}
+    return msgspec.json.encode({**noted, "schema": schema, "results": rows})

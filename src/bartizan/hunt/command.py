@@ -166,6 +166,8 @@ def _note(tx: Tx, query: str) -> None:
 def _show(result: Result, as_json: bool) -> None:
     from bartizan.hunt.child import body
 
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         click.echo(body(result, "graph"))
         return

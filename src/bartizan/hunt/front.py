@@ -20,11 +20,13 @@ __all__ = ["KqlError", "Translation", "translate"]
 
 
 class Translation(Struct, frozen=True):
-    """A statement whose columns are these, in order, by their names and Kusto's types; `tables`: what it reads."""
+    """A statement whose columns are these, in order, by their names and Kusto's types; `tables`: what it reads;
+    `notes`: what a reader must know of the values."""
 
     sql: str
     columns: list[tuple[str, Scalar]]
     tables: list[str]
+    notes: list[str] = []
 
 
 def translate(
@@ -58,7 +60,7 @@ def translate(
         )  # fmt: skip
         binder = Binder(work)
         answer = binder.bind(query)
-        return Translation(emit(answer.plan, storage, deadline), answer.columns, binder.tables)
+        return Translation(emit(answer.plan, storage, deadline), answer.columns, binder.tables, answer.notes)
     except KqlError as fault:
         raise fault.locate(text) from None
     except RecursionError:

@@ -351,10 +351,12 @@ Plan: TypeAlias = "_Source | _Step"
 
 
 class Answer(Struct, frozen=True):
-    """What a query gives: the plan's columns, in their order, under these names (which may differ only in case)."""
+    """What a query gives: the plan's columns, in their order, under these names (which may differ only in case), and
+    what a reader must know of their values."""
 
     plan: Plan
     names: list[str]
+    notes: list[str] = []
 
     @property
     def columns(self) -> list[tuple[str, Scalar]]:

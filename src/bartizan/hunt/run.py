@@ -28,6 +28,7 @@ FETCH_ROWS = 5_000  # at a time: the size of the result is looked at in between
 class Result(Struct, frozen=True):
     columns: list[tuple[str, Scalar]]  # names may differ only in case
     rows: list[list[Any]]
+    notes: list[str] = []  # what a reader must know of the values
 
 
 class Runner:
@@ -75,7 +76,7 @@ class Runner:
                     fetch=lent.external if beside.external else None, places=None if self._empty else lent.places,
                     empty=self._empty, seconds=bounds.seconds,
                 )  # fmt: skip
-                return Result(made.columns, self._rows(made.sql, made.columns, bounds))
+                return Result(made.columns, self._rows(made.sql, made.columns, bounds), made.notes)
         except duckdb.InterruptException:
             raise KqlError("run", f"the query took longer than {bounds.seconds:g} s") from None
         except (duckdb.OutOfMemoryException, MemoryError):

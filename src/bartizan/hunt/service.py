@@ -30,6 +30,7 @@ class Found(Struct, frozen=True):
 
     schema: list[Head]
     results: list[list[Any]]
+    notes: list[str] = []  # what a reader must know of the values
 
 
 class Hunting:

@@ -11,8 +11,10 @@ from bartizan.hunt.binder.prune import prune
 from bartizan.hunt.binder.scope import Relation, Rows
 from bartizan.hunt.binder.work import Bound, Work
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.plan import Answer, Out
+from bartizan.hunt.plan import Answer, Id, Out
 from bartizan.hunt.plan import Rows as Values
+
+MAX_NOTES = 20  # of an answer
 
 
 class Binder:
@@ -37,7 +39,17 @@ class Binder:
         if len(query.results) > 1:
             raise KqlError("plan", "several results in one query are not supported", query.results[1].at)
         found = _table(self.work, self.work.whole(query.results[0], names, Rows()))
-        return Answer(prune(found.plan, found.fields, self.work.deadline), found.names())
+        united: set[Id] = set()
+        plan = prune(found.plan, found.fields, self.work.deadline, united)
+        return Answer(plan, found.names(), _notes(self.work, united))
+
+
+def _notes(work: Work, left: set[Id]) -> list[str]:
+    """Of the columns that the answer rests on, each once."""
+    notes = list(dict.fromkeys(text for column, text in work.notes if column in left))
+    if len(notes) <= MAX_NOTES:
+        return notes
+    return [*notes[: MAX_NOTES - 1], f"{len(notes) - MAX_NOTES + 1} more notes are not shown."]
 
 
 def _table(work: Work, found: Bound) -> Relation:

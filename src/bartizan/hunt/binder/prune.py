@@ -19,9 +19,10 @@ from bartizan.hunt.plan import Expression, Id, Plan
 Need = set[Id]
 
 
-def prune(plan: Plan, fields: Sequence[Field], deadline: Deadline) -> Plan:
-    """A plan that gives exactly these columns of `plan`, in this order. KqlError, run: the time is over."""
-    pruner = _Pruner(deadline)
+def prune(plan: Plan, fields: Sequence[Field], deadline: Deadline, united: set[Id] | None = None) -> Plan:
+    """A plan that gives exactly these columns of `plan`, in this order. KqlError, run: the time is over. `united`
+    gets the columns of unions that are left."""
+    pruner = _Pruner(deadline, set() if united is None else united)
     wanted = [each.id for each in fields]
     pruner.ask(plan, set(wanted))
     pruner.settle()
@@ -32,8 +33,9 @@ def prune(plan: Plan, fields: Sequence[Field], deadline: Deadline) -> Plan:
 
 
 class _Pruner:
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, united: set[Id]) -> None:
         self.deadline = deadline
+        self.united = united
         self.needs: dict[str, Need] = {}
         self.waiting: dict[int, p.Shared] = {}
         self.done: dict[str, Plan] = {}
@@ -167,6 +169,7 @@ class _Pruner:
     def _union(self, plan: p.Union, need: Need, children: list[Plan]) -> Plan:
         """Each input becomes a Project of the same columns, in their order."""
         kept = [index for index, each in enumerate(plan.columns) if each.id in need]
+        self.united.update(plan.columns[index].id for index in kept)
         if plan.places is not None:
             outs = [plan.columns[index] for index in kept]
             legs = zip(children, plan.places, strict=True)

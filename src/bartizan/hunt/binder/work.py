@@ -84,6 +84,7 @@ class Work:
         self.globals = Names({})
         self.opening: list[str] = []  # views that are being bound
         self.settings: dict[str, tree.Expr | None] = {}  # of `set`, by name
+        self.notes: list[tuple[Id, str]] = []  # of columns, what a reader must know of their values
         self.guessed = False  # whether a column was taken to be one that follows from data of which there is none
         self._trees: list[tree.Node] = []
         self._words: frozenset[str] = frozenset()
