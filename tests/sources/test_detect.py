@@ -18,7 +18,7 @@ NOT_TOLD = frozenset({"sigma_hits"})
 # What one source reads of another's form: the other may be found as well, and gives the same.
 SHARED_FORMS: dict[str, set[str]] = {
     "aws_securityhub": {"aws_findings", "ocsf"},
-    "azure_activity": {"monitoring_misc"},
+    "azure_activity": {"microsoft_sentinel", "monitoring_misc"},  # alerts of Defender for Cloud come both ways
     "entra_id_logs": {"entra_id_protection"},
     "gcp_audit": {"k8s_audit"},  # of a cluster, pushed
     "graph_security_incident": {"microsoft_defender_xdr"},
