@@ -212,3 +212,12 @@ def test_what_cannot_start_says_why(tmp_path: Path) -> None:
     assert ended.stdout == ""
     assert "cannot start: " in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_driver_that_is_missing_is_said(tmp_path: Path) -> None:
+    run = f"import sys; sys.modules['psycopg'] = None; {RUN.replace('port=0', 'port=0, store=sys.argv[2]')}"
+    asked = [sys.executable, "-c", run, str(tmp_path / "data"), "postgresql://nobody@127.0.0.1:1/none"]
+    ended = subprocess.run(asked, capture_output=True, text=True, timeout=START_S)
+    assert ended.returncode == 1
+    assert "cannot start: " in ended.stderr and "bartizan[postgres]" in ended.stderr
+    assert "Traceback" not in ended.stderr

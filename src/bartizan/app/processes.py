@@ -20,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import import_module
 from multiprocessing.connection import wait
@@ -67,7 +67,8 @@ def serve(settings: Settings) -> None:
     settings = replace(settings, port=listener.getsockname()[1])
     quiet = sys.stderr.isatty()
     logs.configure(quiet=quiet)
-    _share(settings)
+    with _saying_why():
+        _share(settings)
     group = _Group(settings, listener, quiet=quiet)
     try:
         status = group.run()
@@ -92,6 +93,16 @@ def _share(settings: Settings) -> None:
     gc.freeze()
 
 
+@contextlib.contextmanager
+def _saying_why() -> Iterator[None]:
+    """SystemExit with the reason of what keeps a server from starting."""
+    try:
+        yield
+    except (BartizanError, OSError, ValueError, ImportError) as problem:
+        below = problem.__context__ if isinstance(problem, Unavailable) else None  # what the database said
+        raise SystemExit("cannot start: " + " - ".join(str(each) for each in (problem, below) if each)) from None
+
+
 def _prepare(settings: Settings) -> None:
     """Makes what the children look for: folder, certificate, schema. SystemExit says why that cannot be done."""
     from bartizan.app.assembly import lake_of, store_of
@@ -107,16 +118,13 @@ def _prepare(settings: Settings) -> None:
         await lake.start()
         await lake.close()
 
-    try:
+    with _saying_why():
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if settings.tls != "off":
             tls.server_context(settings)
         for each in settings.listeners:
             listener(each)
         asyncio.run(opened())
-    except (BartizanError, OSError, ValueError, ImportError) as problem:
-        below = problem.__context__ if isinstance(problem, Unavailable) else None  # what the database said
-        raise SystemExit("cannot start: " + " - ".join(str(each) for each in (problem, below) if each)) from None
 
 
 def child(role: str) -> None:
