@@ -21,8 +21,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from bartizan.app import NICENESS
 from bartizan.app.assembly import declared, fed
-from bartizan.app.work import NICENESS
 from bartizan.detect.events import EventStage
 from bartizan.detect.marks import INDICATORS, MARKS, marks_of
 from bartizan.detect.match import IndicatorStage

@@ -139,6 +139,24 @@ async def test_a_page_leads_on_where_most_of_a_log_is_something_else(
     assert (await world.get(f"{query}/records/sign-in-000"))["userPrincipalName"] == "ada@contoso.example"
 
 
+async def test_a_count_is_of_the_first_page_and_bounded_by_what_it_looks_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing of a long log is meant."""
+    await world.post("/v1.0/auditLogs/signIns", [sign_in(number) for number in range(30)])
+    every = await made(world, operationFilters=["UserLoggedIn"])
+    first = await world.get(f"{every}/records?$top=10&$count=true")
+    assert first["@odata.count"] == 30
+    assert "@odata.count" not in await world.get(first["@odata.nextLink"])
+    monkeypatch.setattr(module, "EVERY_ROWS", 5)
+    monkeypatch.setattr(module, "MAX_READ", 5)
+    monkeypatch.setattr(module, "MAX_COUNTED", 20)
+    none = await made(world, keywordFilter="that-nobody-said")
+    said = await world.refused("GET", f"{none}/records/$count", status=400)
+    assert "not counted" in said["message"]
+    assert await ids(world, none) == []
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -189,6 +207,12 @@ async def test_a_query_stays_until_it_is_deleted(world: World) -> None:
     assert (await world.call("DELETE", query)).status_code == 204
     await world.refused("GET", query, status=404)
     await world.refused("GET", f"{query}/records", status=404)
+
+
+async def test_who_only_reads_deletes_nobodys_query(world: World) -> None:
+    query = await made(world)
+    await world.refused("DELETE", query, status=403, by="reader")
+    assert (await world.call("DELETE", query, by="operator")).status_code == 204
 
 
 async def test_who_may_read_the_audit_of_one_service_reads_that_one(world: World) -> None:

@@ -4,7 +4,9 @@ is performed."""
 from typing import Any
 
 import pytest
-from tests.api.conftest import World
+from tests.api.conftest import A, World
+
+from bartizan.auth.caller import Caller
 
 pytestmark = pytest.mark.anyio
 ROLES = "/v1.0/roleManagement/directory"
@@ -155,3 +157,13 @@ async def test_sets_that_are_made_whole_are_sorted(world: World) -> None:
     assert principals == sorted(principals, reverse=True)
     await world.refused("GET", f"{ROLES}/roleDefinitions?$orderby=rolePermissions", status=400, says="collection")
     assert len((await world.get("/v1.0/organization?$orderby=displayName"))["value"]) == 1
+
+
+async def test_who_reads_the_directory_reads_no_requests_or_schedules(world: World) -> None:
+    """They hold reasons and tickets, for which Graph wants permissions of their own."""
+    world.known["all"] = Caller(A, "app-d", "D", permissions=frozenset({"Directory.Read.All"}))
+    world.known["own"] = Caller(A, "app-s", "S", permissions=frozenset({"RoleAssignmentSchedule.Read.Directory"}))
+    for name in ("roleAssignmentScheduleRequests", "roleAssignmentSchedules"):
+        await world.refused("GET", f"/v1.0/roleManagement/directory/{name}", status=403, by="all")
+        assert (await world.get(f"/v1.0/roleManagement/directory/{name}", by="own"))["value"] == []
+    assert (await world.get("/v1.0/roleManagement/directory/roleAssignments", by="all"))["value"] == []

@@ -3,6 +3,7 @@
 Source: Microsoft Graph, resource directoryObject; directoryObject: getByIds.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from bartizan.api.directory_objects import applications, devices, groups, roles,
 from bartizan.api.wire import body as bodies
 from bartizan.errors import BadRequest
 from bartizan.extend import Answer, Can, Context, Resource, resource
+from bartizan.extend.resources import OnGet
 from bartizan.store.interface import Query, Stored
 
 MAX_IDS = 1_000  # documented for getByIds
@@ -29,19 +31,26 @@ objects = resource(
 )
 
 
-def typed(row: Stored, of: Resource) -> Stored:
+def _typed(row: Stored, of: Resource) -> Stored:
     """With its type, which its address does not say."""
     beta = None if row.beta is None else bodies.marked(row.beta, of.type)
     return replace(row, doc=bodies.marked(row.doc, of.type), beta=beta)
 
 
-@objects.on_get
-async def one(ctx: Context, id: str) -> Stored | None:
-    for of in _SETS:
-        row = await ctx.store.get(of.collection.name, id)
-        if row is not None:
-            return typed(row, of)
-    return None
+def of_any(sets: Iterable[Resource]) -> OnGet:
+    """The object of an id, whichever of the sets it is in, with its type."""
+
+    async def one(ctx: Context, id: str) -> Stored | None:
+        for of in sets:
+            row = await ctx.store.get(of.collection.name, id)
+            if row is not None:
+                return _typed(row, of)
+        return None
+
+    return one
+
+
+objects.on_get(of_any(_SETS))
 
 
 _GET_BY_IDS = {"ids": "Collection(Edm.String)!", "types": "Collection(Edm.String)"}
@@ -56,7 +65,7 @@ async def by_ids(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     found: dict[str, Stored] = {}
     for of in _wanted(given["types"] or []):
         page = await ctx.store.page(of.collection.name, Query(top=len(ids), ids=tuple(ids), version=ctx.version))
-        found.update((row.id, typed(row, of)) for row in page.rows)
+        found.update((row.id, _typed(row, of)) for row in page.rows)
     return Answer(200, [found[each] for each in ids if each in found])
 
 

@@ -44,7 +44,7 @@ from bartizan.store.interface import Page, Query, Stored
 KEEP = timedelta(days=30)  # as Graph keeps what a query found
 SPAN = timedelta(days=180)  # before its end, of a query that names no start
 MAX_READ = 20_000  # entries of each log that one page looks at; a page with fewer records than asked for leads on
-MAX_COUNTED = 50_000  # records that $count counts
+MAX_COUNTED = 50_000  # records that $count counts, fewer where most of what is looked at is none of them
 MAX_FILTERS = 200  # of one kind
 
 _TYPE = "microsoft.graph.security.auditLogRecord"
@@ -75,7 +75,7 @@ queries = resource(
     can=Can.READ | Can.CREATE | Can.DELETE,
     read=_READ,
     create=scopes(_READ),
-    delete=scopes(_READ),
+    delete=scopes(_READ, role="SecurityOperator"),
     throttle="hunting",
     unserved={"PATCH": _FIXED},
 )
@@ -151,7 +151,7 @@ async def list_records(ctx: Context, query: Stored, asked: Query) -> Page:
     found = sought(inner(query), _services(ctx))
     if found is None:
         return Page([], False, None, 0 if asked.count else None)
-    count = await _count(ctx, found, asked) if asked.count else None
+    count = await _count(ctx, found, asked) if asked.count and asked.after is None else None  # of the first page
     if asked.top == 0:
         return Page([], False, None, count)
     after = None if asked.after is None else (str(asked.after[0]), str(asked.after[1]))
@@ -181,14 +181,15 @@ queries.navigation("records", _RECORDS, made=(list_records, one_record))
 
 async def _count(ctx: Context, found: Sought, asked: Query) -> int:
     total, after = 0, None
-    while True:
+    for _ in range(MAX_COUNTED // EVERY_ROWS):
         page = await _page(ctx, found, asked, after, EVERY_ROWS)
         total += len(page.rows)
         if not page.more or page.last is None:
             return total
-        if total > MAX_COUNTED:
-            raise InvalidQuery(f"More than {MAX_COUNTED} records are not counted: leave out $count.")
         after = (str(page.last[0]), str(page.last[1]))
+    raise InvalidQuery(
+        f"More than {MAX_COUNTED} records, or than may be looked at for them, are not counted: leave out $count."
+    )
 
 
 async def _page(ctx: Context, found: Sought, asked: Query, after: _Place | None, top: int) -> Page:
@@ -236,7 +237,7 @@ async def _stored(
 ) -> _Part:
     filter = bind(parse_filter(f"{time} ge {found.start} and {time} lt {found.end}"), ctx.edm, of.type)
     tenant, records, read = ctx.caller.tenant, list[Record](), 0
-    query = Query(top=min(EVERY_ROWS, top + 1), filter=filter, version=ctx.version, after=after)
+    query = Query(top=min(EVERY_ROWS, top), filter=filter, version=ctx.version, after=after)
 
     def taken(rows: list[Stored]) -> list[Record]:
         each = (make({**inner(row), "id": row.id}, tenant) for row in rows)
@@ -248,7 +249,7 @@ async def _stored(
         read += len(page.rows)
         if not page.more or page.last is None:
             return _Part(records, None)
-        if len(records) > top or read >= MAX_READ:
+        if len(records) >= top or read >= MAX_READ:
             return _Part(records, (str(page.last[0]), str(page.last[-1])))
         query = msgspec.structs.replace(query, after=page.last, top=EVERY_ROWS)
 
@@ -262,7 +263,7 @@ async def _office(ctx: Context, found: Sought, after: _Place | None, top: int) -
         if len(rows) < EVERY_ROWS:
             return _Part(records, None)
         after = _place(rows[-1])
-        if len(records) > top or read >= MAX_READ:
+        if len(records) >= top or read >= MAX_READ:
             return _Part(records, after)
 
 

@@ -287,6 +287,8 @@ def office_query(asked: Sought, before: tuple[str, str] | None, rows: int, id: s
         parts.append(
             "where " + " or ".join(f"ClientIP contains {json.dumps(each)}" for each in sorted(asked.addresses))
         )
+    if id is not None:  # before anything is packed, so that files without it are passed over
+        parts.append(f"where OfficeId == {json.dumps(id)} or isempty(OfficeId)")
     parts.append("extend packed_ = pack_all(true)")
     parts.append("extend id_ = iff(isempty(OfficeId), hash_sha256(tostring(packed_)), OfficeId)")
     if _PLAIN.fullmatch(asked.keyword):

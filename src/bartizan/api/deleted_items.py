@@ -7,10 +7,9 @@ nobody has told that it has gone.
 Source: Microsoft Graph, resource deletedItemContainer; List deletedItems; Get deletedItem.
 """
 
-from bartizan.api.any_object import typed
-from bartizan.extend import BOTH, Can, Context, Resource, collection, not_yet, resource
+from bartizan.api.any_object import of_any
+from bartizan.extend import BOTH, Can, Resource, collection, not_yet, resource
 from bartizan.model.edm import Version
-from bartizan.store.interface import Stored
 
 _INGEST = "Bartizan.Ingest.All"
 _ALL = "Directory.Read.All Directory.ReadWrite.All"
@@ -63,12 +62,4 @@ anything = resource(
         **_UNWRITABLE,
     },
 )
-
-
-@anything.on_get
-async def one(ctx: Context, id: str) -> Stored | None:
-    for of in _SETS:
-        row = await ctx.store.get(of.collection.name, id)
-        if row is not None:
-            return typed(row, of)
-    return None
+anything.on_get(of_any(_SETS))

@@ -84,7 +84,6 @@ _all(
     (
         "contacts/**",
         "devices/{}/extensions/**",
-        "directory/deletedItems/{}/restore",
         "directory/**",
         "contracts/**",
         "domains/{}/federationConfiguration/**",

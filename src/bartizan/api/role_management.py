@@ -83,32 +83,44 @@ def _schedules(path: str, type: str, read: str, columns: str) -> Resource:
     )
 
 
-_ASSIGNED = f"RoleAssignmentSchedule.Read.Directory RoleManagement.Read.Directory RoleManagement.Read.All {_ALL}"
-_ELIGIBLE = f"RoleEligibilitySchedule.Read.Directory RoleManagement.Read.Directory RoleManagement.Read.All {_ALL}"
+# As Graph has it: not by what lets somebody read the rest of the directory.
+_SCHEDULES = "RoleManagement.Read.Directory RoleManagement.ReadWrite.Directory RoleManagement.Read.All"
+READ_ASSIGNED, READ_ELIGIBLE = (
+    f"Role{word}Schedule.Read.Directory Role{word}Schedule.ReadWrite.Directory {_SCHEDULES}"
+    for word in ("Assignment", "Eligibility")
+)
+
+
+def read_in_groups(word: str) -> str:
+    """Permissions for schedules and requests in groups: `assignment` or `eligibility`."""
+    of = f"Privileged{word[0].upper()}{word[1:]}Schedule"
+    return f"{of}.Read.AzureADGroup {of}.ReadWrite.AzureADGroup"
+
+
 _COLUMNS = "roleDefinitionId directoryScopeId memberType"
 eligible = [
-    _schedules(f"{_PATH}/roleEligibilitySchedules", "unifiedRoleEligibilitySchedule", _ELIGIBLE, _COLUMNS),
+    _schedules(f"{_PATH}/roleEligibilitySchedules", "unifiedRoleEligibilitySchedule", READ_ELIGIBLE, _COLUMNS),
     _schedules(
-        f"{_PATH}/roleEligibilityScheduleInstances", "unifiedRoleEligibilityScheduleInstance", _ELIGIBLE, _COLUMNS
+        f"{_PATH}/roleEligibilityScheduleInstances", "unifiedRoleEligibilityScheduleInstance", READ_ELIGIBLE, _COLUMNS
     ),
 ]
 active = _schedules(
     f"{_PATH}/roleAssignmentSchedules",
     "unifiedRoleAssignmentSchedule",
-    _ASSIGNED,
+    READ_ASSIGNED,
     f"{_COLUMNS} assignmentType",
 )
 instances = _schedules(
     f"{_PATH}/roleAssignmentScheduleInstances",
     "unifiedRoleAssignmentScheduleInstance",
-    _ASSIGNED,
+    READ_ASSIGNED,
     f"{_COLUMNS} assignmentType",
 )
 in_groups = [
     _schedules(
         f"identityGovernance/privilegedAccess/group/{word}Schedule{'Instances' if ending else 's'}",
         f"privilegedAccessGroup{word[0].upper()}{word[1:]}Schedule{ending}",
-        f"Privileged{word[0].upper()}{word[1:]}Schedule.Read.AzureADGroup {_ALL}",
+        read_in_groups(word),
         "groupId accessId memberType" + (" assignmentType" if word == "assignment" else ""),
     )
     for word in ("assignment", "eligibility")

@@ -10,13 +10,21 @@ privilegedAccessGroupAssignmentScheduleRequest and privilegedAccessGroupEligibil
 
 from typing import Any
 
-from bartizan.api.role_management import ASK_BY_ID, active, eligible, in_groups, of_group, of_role
+from bartizan.api.role_management import (
+    ASK_BY_ID,
+    READ_ASSIGNED,
+    READ_ELIGIBLE,
+    active,
+    eligible,
+    in_groups,
+    of_group,
+    of_role,
+    read_in_groups,
+)
 from bartizan.errors import BadRequest
 from bartizan.extend import Can, Context, Resource, collection, never, not_yet, resource, unserved
 
 _INGEST = "Bartizan.Ingest.All"
-_ALL = "Directory.Read.All Directory.ReadWrite.All"
-_ROLES = f"RoleManagement.Read.Directory RoleManagement.Read.All {_ALL}"
 _NOBODY = not_yet("nothing carries out a request for a role or a group; told ones are kept")
 
 
@@ -42,6 +50,7 @@ def _requests(path: str, type: str, read: str, columns: str) -> Resource:
     def told(ctx: Context, given: dict[str, Any]) -> dict[str, Any]:
         if not given.get("id") or not given.get("status"):
             raise BadRequest(f"{_NOBODY.why}, with the id and the status that a directory gave them.")
+        # Not `required=` of the set: who asks for a role is told first that nobody grants it.
         missing = [name for name in ("action", "principalId", columns.split()[0]) if not given.get(name)]
         if missing:
             raise BadRequest(f"{path} needs {', '.join(missing)}.")
@@ -57,13 +66,13 @@ _COLUMNS = "roleDefinitionId directoryScopeId"
 _ASSIGNED = _requests(
     f"{_PATH}/roleAssignmentScheduleRequests",
     "unifiedRoleAssignmentScheduleRequest",
-    f"RoleAssignmentSchedule.Read.Directory {_ROLES}",
+    READ_ASSIGNED,
     _COLUMNS,
 )
 _ELIGIBLE = _requests(
     f"{_PATH}/roleEligibilityScheduleRequests",
     "unifiedRoleEligibilityScheduleRequest",
-    f"RoleEligibilitySchedule.Read.Directory {_ROLES}",
+    READ_ELIGIBLE,
     _COLUMNS,
 )
 for _of, _schedule in ((_ASSIGNED, active), (_ELIGIBLE, eligible[0])):
@@ -73,7 +82,7 @@ for _word in ("assignment", "eligibility"):
     _of = _requests(
         f"identityGovernance/privilegedAccess/group/{_word}ScheduleRequests",
         f"privilegedAccessGroup{_word[0].upper()}{_word[1:]}ScheduleRequest",
-        f"Privileged{_word[0].upper()}{_word[1:]}Schedule.Read.AzureADGroup {_ALL}",
+        read_in_groups(_word),
         "groupId accessId",
     )
     of_group(_of)

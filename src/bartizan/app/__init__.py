@@ -5,6 +5,7 @@ import ctypes
 import gc
 from typing import TYPE_CHECKING
 
+NICENESS = 10  # of what works in the background: answers to people go first where processors are short
 YOUNG = 10_000  # objects between two collections: a record makes thousands, and no cycles
 
 if TYPE_CHECKING:

@@ -5,24 +5,16 @@ which command lines and environments would show.
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from bartizan.settings import Secret, Settings
 
 
-class Handover(Struct):
-    settings: Any
-    quiet: bool = False
+def handover(settings: Settings) -> bytes:
+    return msgspec.json.encode(settings, enc_hook=_revealed) + b"\n"
 
 
-def handover(settings: Settings, *, quiet: bool = False) -> bytes:
-    content = msgspec.json.encode(settings, enc_hook=_revealed)
-    return msgspec.json.encode(Handover(msgspec.Raw(content), quiet)) + b"\n"
-
-
-def taken_over(line: bytes) -> tuple[Settings, Handover]:
-    handed = msgspec.json.decode(line, type=Handover)
-    return msgspec.convert(handed.settings, Settings, dec_hook=_secret, strict=False), handed
+def taken_over(line: bytes) -> Settings:
+    return msgspec.json.decode(line, type=Settings, dec_hook=_secret, strict=False)
 
 
 def _secret(kind: type, value: Any) -> Any:

@@ -6,7 +6,7 @@ import sys
 
 from bartizan.child import line_of_this_process
 
-NICE = 5  # answers to people go first
+NICE = 5  # other answers go first: a hunt may take all of a processor for long
 COMMAND = (sys.executable, "-m", "bartizan.app.hunt")
 
 

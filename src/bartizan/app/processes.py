@@ -131,8 +131,8 @@ def child(role: str) -> None:
     """A process that one of the group starts as a command, with its settings over standard input (they hold secrets,
     which command lines and environments show), until that is closed."""
     sys.setswitchinterval(SWITCH_S)
-    settings, handed = taken_over(sys.stdin.buffer.readline())
-    logs.configure(quiet=handed.quiet)
+    settings = taken_over(sys.stdin.buffer.readline())
+    logs.configure()
     threading.Thread(target=_until_orphaned, args=(0,), daemon=True).start()
     if role != "lake":
         raise SystemExit(f"no such role: {role}")

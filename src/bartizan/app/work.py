@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app import settle
+from bartizan.app import NICENESS, settle
 from bartizan.app.assembly import connections_of, fed, hunting_of, lake_of, policy_of, store_of
 from bartizan.app.detect import Detecting
 from bartizan.app.lake import files
@@ -51,7 +51,6 @@ RENEW_S = 10.0
 PAUSES_S = (0.5, 2.0, 10.0, 30.0)  # before a stage that failed starts again
 RETAIN_S = 60.0
 KEYS_S = 3_600.0
-NICENESS = 10  # requests come first where processors are short
 
 _log = structlog.get_logger(__name__)
 

@@ -16,6 +16,8 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
+from bartizan.model import entities
+
 DAY = 86_400.0
 DETAILS = 4_000  # characters of what an audit says of changed properties
 
@@ -200,19 +202,8 @@ def seconds(text: str) -> float:
 
 @lru_cache(65_536)
 def address_of(text: str) -> str:
-    """One spelling of an address: without port, brackets and zone, IPv4 not as IPv6, IPv6 compressed (RFC 5952). What
-    is no address stays as it is."""
-    bare = text.strip()
-    if bare.startswith("["):
-        bare = bare[1:].partition("]")[0]
-    elif bare.count(":") == 1:
-        bare = bare.partition(":")[0]
-    try:
-        parsed = ip_address(bare.partition("%")[0])
-    except ValueError:
-        return intern(text)
-    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
-    return intern(str(mapped or parsed))
+    """One spelling of an address; what is none stays as it is."""
+    return intern(entities.address(text.strip()) or text)
 
 
 @lru_cache(65_536)

@@ -20,6 +20,7 @@ OWN = "@bartizan."  # what keys of this server's own begin with: kept in the sta
 DERIVED = f"{OWN}derived"  # of a document that this server made itself, where others bring such: theirs replaces it
 _ETAG_VALUE = f'W/"{ETAG}"'
 _MAX_INT = 2**63 - 1
+_NUL = b"\\u0000"  # in JSON
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -52,7 +53,7 @@ def draft(
         whole[collection.updated] = UPDATED
     try:
         made = _rendered(collection, whole, id, state)
-        if any(b"\\u0000" in text for text in (made.doc, made.beta or b"", made.state)):
+        if any(_NUL in text for text in (made.doc, made.beta or b"", made.state)):
             whole = _without_nul(whole)
             made = _rendered(collection, whole, id, state)
         made.columns = {**column_values(collection, whole), **(columns or {})}
@@ -71,19 +72,25 @@ def spliced(
 ) -> Draft | None:
     """As `draft` of what is stored with other `values` of some properties, the bytes, columns and entities of all
     others taken over: a fraction of the time. The properties must name no entity, and have the same form on the wire in
-    every version that has them. None where a place for one of them is missing: then it takes `draft`."""
+    every version that has them. None where a place for one of them is missing, or a text cannot be stored as it is:
+    then it takes `draft`."""
     stamps = [(_ETAG_KEY, _ETAG_VALUE)]
     if collection.created is not None:
         stamps.append((collection.created, CREATED))
     if collection.updated is not None:
         stamps.append((collection.updated, UPDATED))
     given = {**values, **dict(stamps)}
-    put = {name: msgspec.Raw(_encode(value)) for name, value in given.items()}
+    try:
+        put = {name: msgspec.Raw(_encode(value)) for name, value in given.items()}
+    except UnicodeEncodeError:
+        return None  # `draft` says what is wrong with it
+    if any(_NUL in bytes(raw) for raw in put.values()):
+        return None
     made: list[bytes] = []
     for text, version in ((stored.doc, collection.versions[0]), (stored.beta, collection.versions[-1])):
         parts = _decode_parts(text) if text else {}
         missing = values.keys() - parts.keys() if text else ()
-        is_inner = not stored.state and text == stored.inner()
+        is_inner = not stored.state and text is stored.inner()
         if missing and (is_inner or any(_has(collection, version, name) for name in missing)):
             return None
         parts.update({name: value for name, value in put.items() if name in parts})

@@ -1,4 +1,4 @@
-"""The store on SQLite: one file, write-ahead log, durable at each commit.
+"""The store on SQLite: one file, write-ahead log, durable at each commit unless `Limits.synced` says otherwise.
 
 A read runs on the event loop's own thread as long as it is short (a page of 100 costs less than handing it to a
 thread); one that is not is interrupted and starts again in a thread.

@@ -111,10 +111,10 @@ async def found(ctx: Context, target: Target) -> Stored:
     assert key is not None
     if resource is None:  # groups/x/members/y
         return await _member(ctx, target, key)
-    if target.via is not None and target.via.navigation is not None and target.via.navigation.made is not None:
-        parent, navigation = await _parent(ctx, target.via)
-        assert navigation.made is not None
-        row = await navigation.made[1](ctx, parent, key.value)
+    link = target.via
+    if link is not None and link.navigation is not None and link.navigation.made is not None:
+        parent, _ = await _parent(ctx, link)
+        row = await link.navigation.made[1](ctx, parent, key.value)
         if row is None:
             raise lost(key.value)
         return row

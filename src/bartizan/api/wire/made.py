@@ -6,11 +6,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from bartizan.api.wire.rank import Ranking, Value
+from bartizan.api.wire.rank import Ranking, Value, reader
 from bartizan.errors import InvalidQuery
 from bartizan.extend import Context
-from bartizan.odata import compile_predicate, sort_key
-from bartizan.odata.tree import And, Call, Compare, Expr, In, Literal, Order, Path
+from bartizan.odata import compile_predicate
+from bartizan.odata.tree import And, Call, Compare, Expr, In, Literal, Path
 from bartizan.odata.tree import Any as AnyOf
 from bartizan.store.interface import Page, Query, Stored
 
@@ -33,14 +33,14 @@ def made(ctx: Context, type: str, collection: str, id: str, inner: Mapping[str, 
 def paged(query: Query, rows: Iterable[Stored]) -> Page:
     """A page of a set that is small enough to be made whole: sorted, and by id, the filter checked on each."""
     matches = None if query.filter is None else compile_predicate(query.filter)
-    reads = [sort_key((Order(key.path),)) for key in query.order]
+    reads = [reader(key.path) for key in query.order]
     found: dict[str, Stored] = {}
     values: dict[str, list[Value]] = {}
     for row in rows:
         item = msgspec.json.decode(row.doc) if matches is not None or reads else {}
         if matches is None or matches(item):
             found[row.id] = row
-            values[row.id] = [read(item)[0] for read in reads]
+            values[row.id] = [read(item) for read in reads]
     ranking = Ranking(query.order, values)
     behind = ranking.ids[ranking.behind(query.after) + query.skip :]
     part = behind[: query.top]

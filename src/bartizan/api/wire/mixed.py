@@ -10,10 +10,10 @@ import msgspec
 
 from bartizan import odata
 from bartizan.api.wire.find import fetched
-from bartizan.api.wire.rank import Ranking, Value
+from bartizan.api.wire.rank import Ranking, Value, reader
 from bartizan.errors import InvalidQuery
 from bartizan.extend import Context, Navigation
-from bartizan.odata.tree import Order, Path
+from bartizan.odata.tree import Order
 from bartizan.store.interface import Collection
 
 _AT_ONCE = 1_000  # objects that are read for their values
@@ -49,17 +49,12 @@ def _of_each(ctx: Context, navigation: Navigation, key: Order) -> dict[str, _Rea
             found[to.name] = lambda item: (False, 0)
             continue
         kinds.add(bound.path.kind)
-        found[to.name] = _reader(bound.path)
+        found[to.name] = reader(bound.path)
     if not kinds and problem is not None:
         raise problem
     if len(kinds) > 1:
         raise InvalidQuery(f"Invalid $orderby: what {navigation.name} leads to has values of different kinds there.")
     return found
-
-
-def _reader(path: Path) -> _Read:
-    read = odata.sort_key((Order(path),))
-    return lambda item: read(item)[0]  # a key of one part
 
 
 def _folded(collection: Collection) -> frozenset[str]:

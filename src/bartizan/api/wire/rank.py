@@ -1,12 +1,18 @@
 """Ids in the order of values that were read beforehand, and places in that order: what a page goes on from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bartizan.odata import Position
-from bartizan.odata.tree import Order
+from bartizan.odata import Position, sort_key
+from bartizan.odata.tree import Order, Path
 
 Value = tuple[bool, Any]  # whether there is one, and which: nulls come first, and last when descending
+
+
+def reader(path: Path) -> Callable[[dict[str, Any]], Value]:
+    """The value of a path in an object, as it is ranked."""
+    read = sort_key((Order(path),))
+    return lambda item: read(item)[0]  # a key of one part
 
 
 class Ranking:

@@ -93,7 +93,7 @@ class Request:
 
     @property
     def bare(self) -> bool:
-        """Whether the client wants documents without what OData says of them, and takes no others."""
+        """Whether it asks for documents without what OData says of them, and for no other form of them by name."""
         header = self.headers.get(b"accept")
         return header is not None and {each.lower() for each in _METADATA.findall(header)} == {b"none"}
 

@@ -24,9 +24,18 @@ Write = Callable[[Sequence[str], Sequence[str], Mapping[str, Any]], str]
 """Of the columns that are told first, those behind (dimensions), and what is constant, by its name."""
 
 
+def _more(by: Sequence[str]) -> str:
+    """The dimensions behind other columns."""
+    return "".join(f", {each}" for each in by)
+
+
+def _sorted(by: Sequence[str], *times: str) -> str:
+    return "sort by " + ", ".join(f"{each} asc" for each in (*by, *times))
+
+
 def _counts(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each window how many rows and who is there, who for the first time, and who was there up to then."""
-    (who, when), dims = of, "".join(f", {each}" for each in by)
+    (who, when), dims = of, _more(by)
     again = " or ".join([f"{each} != prev({each})" for each in by] or ["false"])
     return (
         f"let _in = materialize(_rows | where {when} between (_start .. _end) "
@@ -35,14 +44,14 @@ def _counts(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
         f"| join kind=leftouter (_in | summarize {when} = min({when}) by {who}{dims} "
         f"| summarize _new = count() by {when}{dims}) on {when}{dims} "
         f"| project {when}{dims}, ['count'], dcount, new_dcount = coalesce(_new, 0) "
-        f"| sort by {''.join(f'{each} asc, ' for each in by)}{when} asc "
+        f"| {_sorted(by, when)} "
         f"| extend aggregated_dcount = row_cumsum(new_dcount, {again})"
     )
 
 
 def _sliding(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each window how many rows and who is there, of what lies less than the lookback behind it."""
-    (who, when), dims = of, "".join(f", {each}" for each in by)
+    (who, when), dims = of, _more(by)
     return (
         f"_rows | where {when} between (_start - _lookback .. _end) | extend _at = bin_at({when}, _bin, _start) "
         f"| mv-expand _at = range(_at, _at + _lookback - _bin, _bin) to typeof(_type) "
@@ -53,7 +62,7 @@ def _sliding(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
 
 def _active(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each window who was there then, and in so many periods of the lookback up to then."""
-    (who, when), dims = of, "".join(f", {each}" for each in by)
+    (who, when), dims = of, _more(by)
     return (
         f"let _in = materialize(_rows | where {when} between (_start - _lookback .. _end) "
         f"| distinct {who}, {when}{dims}); _in | where {when} >= _start "
@@ -67,7 +76,7 @@ def _active(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
 
 def _metrics(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each window who is there, who of them was not in the window before, what part of those before came again."""
-    (who, when), dims = of, "".join(f", {each}" for each in by)
+    (who, when), dims = of, _more(by)
     return (
         f"let _in = materialize(_rows | where {when} between (_start .. _end) "
         f"| distinct {who}, _at = bin_at({when}, _window, _start){dims}); "
@@ -79,15 +88,15 @@ def _metrics(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
         f"| extend _again = coalesce(_again, 0), _were = coalesce(_were, 0) "
         f"| extend retention_rate = iff(_were == 0, real(nan), todouble(_again) / _were) "
         f"| project {when} = _at{dims}, dcount_values, dcount_newvalues = dcount_values - _again, retention_rate, "
-        f"churn_rate = 1 - retention_rate | sort by {''.join(f'{each} asc, ' for each in by)}{when} asc"
+        f"churn_rate = 1 - retention_rate | {_sorted(by, when)}"
     )
 
 
 def _new_metrics(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) -> str:
     """Of those who came first in one window: who of them is there in each from then on, and who came first later."""
-    (who, when), dims = of, "".join(f", {each}" for each in by)
+    (who, when), dims = of, _more(by)
     cohort = "| where _from == bin_at(_cohort, _window, _start) " if "_cohort" in told else ""
-    plain = when[2:-2]
+    first, later = (f"['{end}_{when[2:-2]}']" for end in ("from", "to"))
     return (
         f"let _in = materialize(_rows | where {when} between (_start .. _end) "
         f"| distinct {who}, _to = bin_at({when}, _window, _start){dims}); "
@@ -103,16 +112,16 @@ def _new_metrics(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) 
         f"| extend dcount_new_values = iff(_from == _to, _size, coalesce(_new, 0)), "
         f"dcount_retained_values = coalesce(_kept, 0) "
         f"| extend dcount_churn_values = _size - dcount_retained_values "
-        f"| project ['from_{plain}'] = _from, ['to_{plain}'] = _to{dims}, dcount_new_values, dcount_retained_values, "
+        f"| project {first} = _from, {later} = _to{dims}, dcount_new_values, dcount_retained_values, "
         f"dcount_churn_values, retention_rate = todouble(dcount_retained_values) / _size, "
         f"churn_rate = todouble(dcount_churn_values) / _size "
-        f"| sort by {''.join(f'{each} asc, ' for each in by)}['from_{plain}'] asc, ['to_{plain}'] asc"
+        f"| {_sorted(by, first, later)}"
     )
 
 
 def _engagement(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> str:
     """In each inner window who is there, and who is in the outer window that ends with it."""
-    (who, when), dims = of, "".join(f", {each}" for each in by)
+    (who, when), dims = of, _more(by)
     return (
         f"let _in = materialize(_rows | where {when} between (_start - _outer .. _end) "
         f"| distinct {who}, _at = bin_at({when}, _inner, _start){dims}); "
@@ -121,13 +130,13 @@ def _engagement(of: Sequence[str], by: Sequence[str], _: Mapping[str, Any]) -> s
         f"| distinct {who}, _at{dims} | summarize dcount_activities_outer = count() by _at{dims}) on _at{dims} "
         f"| project {when} = _at{dims}, dcount_activities_inner, dcount_activities_outer, "
         f"activity_ratio = todouble(dcount_activities_inner) / dcount_activities_outer "
-        f"| sort by {''.join(f'{each} asc, ' for each in by)}{when} asc"
+        f"| {_sorted(by, when)}"
     )
 
 
 def _rolling(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) -> str:
     """At the end of each window the percentile of what lies in it, where the last bin of it holds anything."""
-    (value, when), dims = of, "".join(f", {each}" for each in by)
+    (value, when), dims = of, _more(by)
     count, percent = told["_count"], told["_percent"]
     if not isinstance(count, int) or not 1 <= count <= MOST_BINS:
         raise KqlError("bind", f"a window has from 1 to {MOST_BINS:,} bins, a constant number")
@@ -137,7 +146,7 @@ def _rolling(of: Sequence[str], by: Sequence[str], told: Mapping[str, Any]) -> s
         f"_in | mv-expand _at = range({when}, {when} + {count - 1} * _bin, _bin) to typeof(_type) "
         f"| join kind=leftsemi (_in | distinct _at = {when}{dims}) on _at{dims} "
         f"| summarize ['rolling_{count}_percentile_{plain}_{percent}'] = percentile({value}, _percent) by _at{dims} "
-        f"| project-rename {when} = _at | sort by {''.join(f'{each} asc, ' for each in by)}{when} asc"
+        f"| project-rename {when} = _at | {_sorted(by, when)}"
     )
 
 

@@ -19,7 +19,7 @@ from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Filter, Join, Limit, Out, Ref, Value
 from bartizan.hunt.plan import Rows as Values
 
-MOST_ELEMENTS = 200_000  # nodes, and edges
+MOST_ELEMENTS = 100_000  # nodes, and edges; their numbers are written into the statement, which has a limit too
 KEY = 1  # hidden fields in front of the properties of nodes
 Key = Hashable
 
@@ -56,15 +56,13 @@ def _looked_at(work: Work, relation: Relation, wanted: Sequence[int], at: int) -
 
 
 def _marked(work: Work, nodes: Relation, found: Iterable[tuple[Any, int]], told: str, at: int) -> Relation:
-    own, there, number = Out(work.id(), "string"), Out(work.id(), "bool"), work.field(told, "long")
-    rows: list[list[Expression]] = [
-        [Value("string", key), Value("bool", True), Value("long", each)] for key, each in found
-    ]
-    table = Values([own, there, Out(number.id, "long")], rows)
+    own, number = Out(work.id(), "string"), work.field(told, "long")
+    rows: list[list[Expression]] = [[Value("string", key), Value("long", each)] for key, each in found]
+    table = Values([own, Out(number.id, "long")], rows)
     text = convert(nodes.fields[0].ref, "string", at)
     plan = Join(nodes.cut(), table, "leftouter", [(text, Ref("string", own.id))])
     why = "the graph came out otherwise when it was read again; sort its rows, or materialize them"
-    known = apply("isnotnull", [Ref("bool", there.id)], at)
+    known = apply("isnotnull", [number.ref], at)
     return Relation(Filter(plan, apply("assert", [known, Value("string", why)], at)), (*nodes.fields, number))
 
 

@@ -21,7 +21,7 @@ from bartizan.hunt.functions.geo_together import read_lines, read_polygons
 from bartizan.hunt.functions.s2 import DEFAULT_LEVEL, FINEST, S2Cell, on_side, spread, token
 
 MOST_CELLS = 65_536  # of a figure: more is null, as documented
-MOST_LOOKS = 4_000_000  # at an edge beside a cell
+MOST_LOOKS = 4_000_000  # at an edge beside a cell; whether a cell that meets none lies inside is looked at besides
 EDGE_OF_A_FACE = 1e-15  # that an edge may lie beyond a cell, by rounding
 
 
