@@ -10,6 +10,7 @@ import pytest
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
+from bartizan.sources import envelopes
 from bartizan.sources.detect import detect
 
 Normalise = Callable[[str, Any], list[Alert | Event | GraphObject]]
@@ -24,11 +25,34 @@ FALCO = {
     "hostname": "node7",
 }
 CEF = "CEF:0|Nozomi Networks|N2OS|23.1|SIGN:SCADA|Scan|7|src=10.1.1.4 dst=10.1.1.9 start=1772532000000 msg=x"
+LEEF = "LEEF:2.0|Acme|Box|1|Scan|^|src=10.1.1.5^sev=8^cat=attack"
 PAIRS = (
     "date=2026-03-03 time=10:00:00 devname=fw1 devid=FG1 logid=0419016384 type=utm subtype=ips level=alert "
     'severity=high srcip=10.1.1.4 dstip=203.0.113.9 action=dropped attack="Sample.Overflow" attackid=7'
 )
 RECORDS = {"falco": json.dumps(FALCO), "nozomi": CEF, "fortinet_fortigate": PAIRS}
+
+
+# Two lines of each, of which no source makes one text.
+LINES = {
+    "fortinet_fortigate": (PAIRS, PAIRS.replace("Sample.Overflow", "Other.Overflow")),
+    "suricata_eve": tuple(
+        f"03/01/2026-10:15:30.123456  [**] [1:91000{n}:2] CASE probe {n} [**] [Classification: Detection of a Network "
+        "Scan] [Priority: 3] {UDP} 192.0.2.7:40000 -> 198.51.100.2:161"
+        for n in (1, 2)
+    ),
+    "zeek_notice": tuple(
+        f"177261840{n}.500000\tC1\t10.0.0.5\t50000\t203.0.113.9\t80\t-\t-\t-\ttcp\tScan::Port_Scan\tprobe {n}\tsub\t"
+        "10.0.0.5\t203.0.113.9\t80\t-\t-\tNotice::ACTION_LOG\t3600.0\tF\t-\t-\t-\t-\t-"
+        for n in (1, 2)
+    ),
+    "wazuh": tuple(
+        f"<132>Mar  3 10:11:12 relay ossec: Alert Level: 5; Rule: 571{n} - Failed login {n}; Location: "
+        "db1->/var/log/secure; srcip: 198.51.100.77;"
+        for n in (1, 2)
+    ),
+    "cef_generic": (CEF, CEF.replace("|Scan|", "|Sweep|")),
+}
 
 
 def _json(text: str) -> Any:
@@ -201,6 +225,95 @@ def test_packed_beyond_the_bound_is_kept(normalise: Normalise) -> None:
     assert not any(isinstance(out, Alert) for out in outs)
 
 
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
+
+
+def _firehose(*held: bytes) -> dict[str, Any]:
+    records = [{"recordId": str(number), "data": b64encode(data).decode()} for number, data in enumerate(held)]
+    return {"deliveryStreamArn": "arn:aws:f", "records": records}
+
+
+@pytest.mark.parametrize("bomb", [b" " * 1_048_575 + b"x", b"x" * 1_048_576, b"x" * 9_000_000], ids=len)
+def test_bombs_share_one_bound(bomb: bytes, normalise: Normalise, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an envelope holds is bounded as a whole: of a hundred records no more is unpacked than of one."""
+    unpacked: list[int] = []
+    unpack = envelopes._unpacked
+
+    def counted(text: Any, most: int) -> bytes | None:
+        data = unpack(text, most)
+        unpacked.append(len(data or b""))
+        return data
+
+    monkeypatch.setattr(envelopes, "_unpacked", counted)
+    sent = _firehose(*[_gzip(bomb)] * 100)
+    assert envelopes.inside(sent) is None
+    assert sum(unpacked) <= envelopes.MAX_DECODED_BYTES
+    outs = normalise("falco", sent)
+    assert outs
+    assert not any(isinstance(out, Alert) for out in outs)
+
+
+def test_within_the_bound_all_is_unpacked() -> None:
+    """Records that fit the bound together are read, packed and plain."""
+    held = [_gzip(b"x" * 1_000_000)] * 8 + [b"y"]
+    assert [len(text) for text in envelopes.inside(_firehose(*held))] == [1_000_000] * 8 + [1]
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [_gzip(json.dumps(FALCO).encode())[:-9], _gzip(json.dumps(FALCO).encode()) + _gzip(b"more"), _gzip(b"a") + b"more"],
+    ids=["cut off", "two members", "something behind"],
+)
+def test_packed_otherwise_is_kept(packed: bytes, normalise: Normalise) -> None:
+    """What is cut off, or holds more than one packing, stays packed rather than be read in part."""
+    assert envelopes.inside(_firehose(packed)) is None
+    assert normalise("falco", _firehose(packed))
+
+
+@pytest.mark.parametrize("envelope", ["CloudWatch Logs", "Firehose"])
+@pytest.mark.parametrize("source", LINES)
+def test_each_line_is_a_record(source: str, envelope: str, normalise: Normalise) -> None:
+    """Lines that come in one envelope are as many alerts, like those of each line alone."""
+    lines = LINES[source]
+    sent: dict[str, Any] = (
+        _firehose(*(line.encode() for line in lines))
+        if envelope == "Firehose"
+        else {"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": [{"message": line} for line in lines]}
+    )
+    alone = [told for line in lines for told in _told(normalise(source, line))]
+    assert len(alone) == 2
+    assert _told(normalise(source, sent)) == alone
+    assert detect(_record(sent)) == detect(_record(lines[0]))
+
+
+def test_as_many_lines_as_an_envelope_may_hold(normalise: Normalise) -> None:
+    """An envelope of lines is read to its own bound."""
+    events = [{"message": PAIRS}] * envelopes.MAX_HELD
+    outs = normalise("fortinet_fortigate", {"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": events})
+    assert len(outs) == envelopes.MAX_HELD
+
+
+@pytest.mark.parametrize(("line", "source"), [(CEF, "cef_generic"), (LEEF, "leef_generic")], ids=["CEF", "LEEF"])
+def test_carried_lines_are_each_read(line: str, source: str, normalise: Normalise) -> None:
+    """Lines of CEF or LEEF that a collector put into JSON are read where the source itself knows neither."""
+    lines = [line, line.replace("10.1.1.", "10.1.2.")]
+    alone = [told for one in lines for told in _told(normalise(source, one))]
+    assert len(alone) == 2
+    events = [{"message": one} for one in lines]
+    sent = {"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": events}
+    assert _told(normalise("darktrace", sent)) == alone
+    assert _told(normalise("darktrace", {"message": line})) == alone[:1]
+
+
+def test_to_mention_a_format_is_not_to_carry_it(normalise: Normalise) -> None:
+    """An object whose message only names CEF or LEEF is kept whole."""
+    sent = {"message": "saw CEF: in page", "log": {"level": "warning"}, "host": {"name": "web-1"}, "tags": ["a"]}
+    (out,) = normalise("darktrace", sent)
+    assert isinstance(out, Event)
+    assert out.row["HostName"] == "web-1"
+
+
 def test_queue_of_several(normalise: Normalise) -> None:
     """Each message of a queue is a record of its own."""
     bodies = [json.dumps({**FALCO, "rule": f"Rule {number}"}) for number in range(3)]
@@ -232,9 +345,13 @@ def test_queue_of_several(normalise: Normalise) -> None:
         {"message": {"data": "%%", "messageId": 1}},
         {"awslogs": {"data": "H4sIAAAA"}},
         {"Records": [{"kinesis": {"data": None}}]},
+        {"body": "[]"},
+        {"message": {"data": [], "messageId": "1"}},
+        {"messageType": "DATA_MESSAGE", "logGroup": "g", "logEvents": [{"message": "[]"}, {"message": "7"}]},
     ],
 )
 @pytest.mark.parametrize("source", RECORDS)
 def test_odd_envelope(source: str, sent: Any, normalise: Normalise) -> None:
     """An envelope that holds nothing that it should is still a record, which is kept."""
     assert normalise(source, sent)
+    detect(_record(sent))

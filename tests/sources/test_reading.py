@@ -1,6 +1,7 @@
 """Reading what vendors write: fields, times, scales, techniques, accounts, evidence."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from bartizan.sources.collector import MAX_EVIDENCE
 from bartizan.sources.entities import Account, account, addresses, file_name, full_path, hashes_in
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import REST_NODES, Fields, content_id, lines_of, objects_of
-from bartizan.sources.tables import TABLES, columns, row_event
+from bartizan.sources.tables import TABLES, columns, row_event, unmade
 from bartizan.sources.times import first_time, when
 
 VALUES = st.recursive(
@@ -75,6 +76,15 @@ def test_columns_hold_whole_values_or_none() -> None:
         "More": 1,
         "AdditionalFields": {"in": {"side": "s"}},
     }
+
+
+def test_a_path_may_be_called_like_a_reader() -> None:
+    """Only the first word of a column says how to read it, when a row is made and when the object is made of it."""
+    spec = {"Title": "text name", "Began": "time time", "Flag": "flag in.flag"}
+    fields = Fields({"name": "n", "time": "2026-03-04T10:00:00Z", "in": {"flag": True}})
+    row = columns(fields, spec)
+    assert row == {"Title": "n", "Began": "2026-03-04T10:00:00.0000000Z", "Flag": True}
+    assert unmade(Fields(row), spec) == {"name": "n", "time": "2026-03-04T10:00:00.0000000Z", "in": {"flag": True}}
 
 
 def test_the_exact_spelling_wins() -> None:
@@ -367,3 +377,10 @@ def test_columns_are_declared() -> None:
     expected = {"A": 5, "B": "y.exe", "C": "x/y.exe", "T": "2026-03-02T12:00:00.0000000Z", "D": None}
     assert columns(fields, spec) == expected
     assert all("Timestamp" in table and "AdditionalFields" in table for table in TABLES.values())
+
+
+def test_what_stands_for_no_host_is_none(normalise: Callable[[str, Any], list[Any]]) -> None:
+    """A notable event of Splunk names no host where it says that it knows none."""
+    said = {"rule_title": "t", "urgency": "high", "security_domain": "access", "search_name": "s", "src": ["unknown"]}
+    (alert,) = normalise("splunk_es", said | {"dest": "localhost", "dvc": "fw-1", "risk_object": "Undefined"})
+    assert [(entry.kind, entry.value) for entry in alert.entities] == [("host", "fw-1")]

@@ -1,7 +1,8 @@
 """VMware Carbon Black Cloud: alerts of the Alerts API (v6 and v7); alerts, hits of watchlists and
-events of endpoints from its forwarder; the audit log.
+events of endpoints from its forwarder; the audit log. Hits and events of the EDR server.
 
-Source: Carbon Black Cloud API, "Alerts", "Alert Bulk Export", "Data Forwarder Data Guide", "Audit Log Events".
+Source: Carbon Black Cloud API, "Alerts", "Alert Bulk Export", "Data Forwarder Data Guide", "Audit Log Events"; Carbon
+Black EDR, "Event Forwarder".
 """
 
 import re
@@ -25,7 +26,7 @@ _CATEGORIES = {
 
 
 def _is_hit(kind: str) -> bool:
-    """An event of the EDR server (once Response) about a watchlist or a feed, of which `alert.` is one as well."""
+    """An event of the EDR server (once Response) about what a watchlist or a feed found."""
     return kind.startswith(("watchlist.hit.", "watchlist.storage.hit.", "feed.")) and ".hit" in kind
 
 
@@ -133,8 +134,7 @@ class CarbonBlack(Shape):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if (fields.text("sensor_action") or "").upper() in ("DENY", "TERMINATE") or fields.flag("blocked_threat"):
-            for item in alert.evidence:
-                item.remediationStatus = "blocked"
+            common_security_log.acted(alert, "blocked")
         score = fields.number("alert_severity", "report_score", "severity")
         if fields.has("cb_server") and score is not None:  # of the EDR server, 0 to 100
             alert.severity, alert.vendor_severity = of_hundred(score), f"{score:g}"

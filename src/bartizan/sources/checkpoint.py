@@ -4,7 +4,7 @@ The forms are CEF, LEEF, syslog, key and value, JSON and the legacy export. What
 prevents is an alert, the rest are events.
 
 Source: Check Point, "Log Exporter", "Log fields description" (sk144192); Harmony Email & Collaboration, "Security
-events"; Harmony Mobile, "SIEM events".
+events", and its API, "Event query"; Harmony Mobile, "SIEM events".
 """
 
 import re
@@ -225,7 +225,7 @@ class CheckPoint(Shape):
                 alert.severity = of_cef(fields.number("deviceSeverity", "sev"))  # of LEEF, 1 to 10
             if alert.category == "SuspiciousActivity":
                 words = " ".join(fields.texts("malware_action") + fields.texts("protection_type") + [blade or ""])
-                found = (ours for word, ours in _IN_WORDS if re.search(rf"(?<![a-z]){word}", words.lower()))
+                found = (ours for word, ours in _IN_WORDS if re.search(rf"(?<![a-z]){word}(?![a-z])", words.lower()))
                 alert.category = next(found, alert.category)
                 alert.categories = [alert.category]
             common_security_log.acted(alert, act)

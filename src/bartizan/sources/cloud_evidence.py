@@ -3,6 +3,8 @@
 Values that name nothing give None, as in `evidence`.
 """
 
+from collections.abc import Sequence
+
 from bartizan.model import security as graph
 from bartizan.sources.collector import Collector, Roles
 
@@ -119,6 +121,50 @@ class CloudEvidence(Collector):
             userAgent=user_agent,
         )
         return self.add(item, ("session", session_id))
+
+    def mail_cluster(
+        self,
+        by: str | None = None,
+        value: str | None = None,
+        *,
+        query: str | None = None,
+        ids: Sequence[str] = (),
+        count: int | None = None,
+        urn: str | None = None,
+    ) -> graph.MailClusterEvidence | None:
+        """Mails that are alike by what they share (`by`, `value`), by a query, or by their network message ids."""
+        if not (ids or query or by):
+            return None
+        item = graph.MailClusterEvidence(
+            **self._given,
+            clusterBy=by,
+            clusterByValue=value,
+            emailCount=count,
+            networkMessageIds=list(ids),
+            query=query,
+            urn=urn,
+        )
+        return self.add(item, ("mail cluster", query or by or ids[0], value or ""))
+
+    def blob(
+        self,
+        name: str | None,
+        url: str | None = None,
+        *,
+        etag: str | None = None,
+        container: str | None = None,
+        container_url: str | None = None,
+    ) -> graph.BlobEvidence | None:
+        if not (name or url):
+            return None
+        self.observe("url", url)
+        held = (
+            graph.BlobContainerEvidence(**self._given, name=container, url=container_url)
+            if container or container_url
+            else None
+        )
+        item = graph.BlobEvidence(**self._given, name=name, url=url, etag=etag, blobContainer=held)
+        return self.add(item, ("blob", (url or name or "").lower()))
 
     def logon_request(self, request_id: str | None) -> graph.CloudLogonRequestEvidence | None:
         """The sign-in that an identity provider knows by this id."""

@@ -10,6 +10,7 @@ Source: Cloudflare Docs, "Log fields" (Logpush data sets), "WAF attack score", "
 from msgspec import Struct
 
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_word
@@ -140,8 +141,8 @@ class Cloudflare(Shape):
             alert.fingerprint = (said.detector or said.title, *alert.fingerprint[1:])
         if said.closed:
             alert.status = "resolved"
-        for item in alert.evidence if said.blocked else ():
-            item.remediationStatus = "blocked"
+        if said.blocked:
+            common_security_log.acted(alert, "blocked")
         if fields.has("alert_type"):
             found = Evidence(alert.first_activity)
             for text in (*fields.texts("data.target_ip"), *fields.texts("data.target_hostname", "data.zones.name")):

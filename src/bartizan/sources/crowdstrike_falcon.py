@@ -407,6 +407,9 @@ def _entities(body: Fields, evidence: Evidence, *, blocked: bool = False) -> Non
         evidence.amazon(resource, account=account, kind=kind)
 
 
+_SIDES: tuple[tuple[str, graph.EvidenceRole], ...] = (("Source", "source"), ("Target", "destination"))
+
+
 def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     number = body.text("user_id", "behaviors.user_id")  # a SID on Windows, a number elsewhere
     sid, mail = (
@@ -416,7 +419,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     name = body.text("UserName", "user_name", "behaviors.user_name")
     first = evidence.user(name, upn=mail, sid=sid, domain=body.text("LogonDomain"))
     first = first or evidence.user(sid)
-    for side, role in (("Source", "source"), ("Target", "destination")):
+    for side, role in _SIDES:
         lower = side.lower()
         found = evidence.user(
             body.text(
@@ -425,7 +428,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             domain=body.text(f"{side}AccountDomain", f"{lower}_account_domain"),
             upn=body.text(f"{side}AccountUpn", f"{lower}_account_upn"),
             sid=body.text(f"{side}AccountObjectSid", f"{lower}_account_object_sid"),
-            roles=(role,),  # type: ignore[arg-type]
+            roles=(role,),
         )
         first = first or found
         evidence.host(
@@ -433,9 +436,9 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             addresses=[
                 body.text(f"{side}EndpointIpAddress", f"{side}EndpointAddressIP4", f"{lower}_endpoint_address_ip4")
             ],
-            roles=(role,),  # type: ignore[arg-type]
+            roles=(role,),
         )
-        evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))  # type: ignore[arg-type]
+        evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))
     evidence.host(
         body.text("TargetDomainControllerHostName", "target_domain_controller_host_name", "TargetServerHostName")
     )

@@ -1,6 +1,8 @@
-"""CyberArk: audits of the vault (LEEF, CEF, JSON) and of the identity platform (JSON), alerts of PTA, its analytics.
+"""CyberArk: audits of the vault (LEEF, CEF, JSON) and of the identity platform (JSON), alerts of PTA, its analytics,
+and of Endpoint Privilege Manager.
 
-Source: CyberArk, "Security Information and Event Management: audit records", "PTA syslog", "Audit service, audit logs".
+Source: CyberArk, "Security Information and Event Management: audit records", "PTA syslog", "Audit service, audit logs";
+PTA REST API, "Security events"; Endpoint Privilege Manager REST API, "Events", and its syslog.
 """
 
 import re
@@ -8,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import domain
@@ -18,6 +21,7 @@ from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.times import first_time
 
 _MAX_AUDITS = 50  # of one event of PTA
+_SIDES: tuple[tuple[str, graph.EvidenceRole], ...] = (("source", "source"), ("target", "destination"))
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _FIRST = "detectionDate deviceCustomDate1 start rt end syslogTime"
 
@@ -67,14 +71,10 @@ class CyberArk(Shape):
         lines = [line.fields for line in cef.records(record)] or [line.fields for line in leef.records(record)]
         if lines:
             return lines
-        found = [_audit(fields) for fields in objects_of(record, *self.wrappers)]
-        return [
-            part
-            for fields in found
-            for part in (
-                [fields] if _is_suspicion(fields) else [Fields(one.data) for one in fields.each("audits")] or [fields]
-            )
-        ]
+        found: list[Fields] = []
+        for fields in map(_audit, objects_of(record, *self.wrappers)):
+            found += ([] if _is_suspicion(fields) else [_audit(one) for one in fields.each("audits")]) or [fields]
+        return found
 
     def is_alert(self, fields: Fields) -> bool:
         if _is_suspicion(fields) or fields.has("threatProtectionAction", "threatDetectionAction"):
@@ -144,12 +144,12 @@ class CyberArk(Shape):
 def _seen(one: Fields, evidence: Evidence) -> None:
     evidence.user(one.text("vaultUser"), roles=("source",))
     evidence.user(one.text("account.accountAsStr", "account.userName"), roles=("destination",))
-    for side, role in (("source", "source"), ("target", "destination")):
+    for side, role in _SIDES:
         where = one.object(side)
         address = where.text("mResolvedAddress.mAddress", "mOriginalAddress")
         name = where.text("mResolvedAddress.mFqdn", "mResolvedAddress.mHostName")
         evidence.host(name, addresses=[address])
-        evidence.ip(address, (role,))  # type: ignore[arg-type]
+        evidence.ip(address, (role,))
 
 
 def _is_suspicion(fields: Fields) -> bool:

@@ -18,7 +18,7 @@ MAX_LOOKED_AT = 8_192  # characters of a line
 # Keys under which products put lists of their records, so that the first of the list shows whose they are.
 _PAGES = (
     "Records", "value", "events", "alerts", "data", "items", "results", "result", "findings", "logs", "entries",
-    "resources", "listFindingsResults", "logEvents", "authlogs",
+    "resources", "listFindingsResults", "logEvents", "authlogs", "audits",
 )  # fmt: skip
 # Keys under which collectors put the record that they took, as an object or as the text that it was.
 _INSIDE = ("event", "raw", "message", "detail", "_source", "@raw", "_raw", "log", "event.original")
@@ -43,10 +43,10 @@ def detect(record: Record) -> str | None:
 
 
 def _of_held(held: Any) -> str | None:
-    """By what an envelope holds: lines of text, or the first of its objects, which may be wrapped in turn."""
-    if isinstance(held, str):
-        return _of_line(held)
-    one = held[0] if isinstance(held, list) else held
+    """By what an envelope holds: the first of its lines of text or of its objects, which may be wrapped in turn."""
+    one = next(iter(held), None) if isinstance(held, list) else held
+    if isinstance(one, str):
+        return _of_line(one)
     if not isinstance(one, dict):
         return None
     found = (_of_object(fields) for fields in (Fields(one), *objects_of(Record(b"", "", one))[:1]))

@@ -17,7 +17,7 @@ from typing import Any
 from bartizan.sources import log_analytics
 
 MAX_HELD = 1_000  # records of one envelope
-MAX_DECODED_BYTES = 8_388_608  # of what is in Base64, unpacked
+MAX_DECODED_BYTES = 8_388_608  # of all that one envelope holds in Base64, unpacked
 # Keys above such texts.
 _PACKED = frozenset({"message", "data", "data_base64", "records", "Records", "awslogs", "DeviceVendor"})
 _GZIP = b"\x1f\x8b"
@@ -39,11 +39,11 @@ _ENVELOPES: dict[str, tuple[frozenset[str], Callable[[dict[str, Any]], Any]]] = 
     "__REALTIME_TIMESTAMP": (frozenset({"MESSAGE", "_HOSTNAME"}), lambda data: data["MESSAGE"]),
     "partition": (frozenset({"topic", "offset", "value"}), lambda data: data["value"]),
     "subscription": (frozenset({"message"}), lambda data: _of_pushed(data["message"])),
-    "publishTime": (frozenset({"data"}), lambda data: _decoded(data["data"])),
-    "publish_time": (frozenset({"data"}), lambda data: _decoded(data["data"])),
+    "publishTime": (frozenset({"data"}), lambda data: decoded(data["data"])),
+    "publish_time": (frozenset({"data"}), lambda data: decoded(data["data"])),
     "deliveryStreamArn": (frozenset({"records"}), lambda data: _all(data["records"], "data")),
     "records": (frozenset({"requestId", "timestamp"}), lambda data: _all(data["records"], "data")),
-    "data_base64": (frozenset({"specversion", "type", "source"}), lambda data: _decoded(data["data_base64"])),
+    "data_base64": (frozenset({"specversion", "type", "source"}), lambda data: decoded(data["data_base64"])),
     "DeviceVendor": (frozenset({"DeviceProduct", "DeviceEventClassID"}), lambda data: log_analytics.cef_line(data)),
     "Type": (frozenset({"TimeGenerated"}), lambda data: log_analytics.custom_log(data)),
     "ecs": (frozenset({"event"}), lambda data: _of_elastic(data)),
@@ -86,7 +86,7 @@ def inside(data: dict[str, Any]) -> Any:
         if isinstance(records, list) and isinstance(_of(records[0] if records else None, "kinesis"), dict):
             return _all([_of(one, "kinesis") for one in records], "data")
         if isinstance(logs := data.get("awslogs"), dict):
-            return _decoded(logs.get("data"))
+            return decoded(logs.get("data"))
         if isinstance(pushed := data.get("message"), dict) and "messageId" in pushed:
             return _of_pushed(pushed)
         held = data.get(_LONE)
@@ -108,10 +108,9 @@ def _of_partner(data: dict[str, Any]) -> Any:
 
 
 def packs(data: Any) -> bool:
-    """Whether an envelope holds what its own text does not show, in Base64."""
-    held = inside(data) if isinstance(data, dict) else None
-    first = held[0] if isinstance(held, list) else held
-    return isinstance(first, str) and not _PACKED.isdisjoint(data)
+    """Whether an envelope holds text that its own does not show: in Base64, or parted into the columns of a row."""
+    held = inside(data) if isinstance(data, dict) and not _PACKED.isdisjoint(data) else None
+    return isinstance(next(iter(held), None) if isinstance(held, list) else held, str)
 
 
 def _of_hook(data: dict[str, Any]) -> dict[str, Any] | None:
@@ -137,31 +136,50 @@ def _of_elastic(data: dict[str, Any]) -> Any:
 def _of_pushed(message: Any) -> Any:
     """Of Pub/Sub: the data of a message, in Base64 or, of a push that is unwrapped, as it is."""
     data = _of(message, "data")
-    return (_decoded(data) or data) if isinstance(data, str) else data
+    return (decoded(data) or data) if isinstance(data, str) else data
 
 
-def _decoded(text: Any) -> str | None:
+def decoded(text: Any) -> str | None:
     """The text that is in Base64, also packed by gzip; None of anything else, and of what is larger than the bound."""
-    if not isinstance(text, str) or not text or len(text) > MAX_DECODED_BYTES * 4 // 3:
+    return _text(_unpacked(text, MAX_DECODED_BYTES))
+
+
+def _unpacked(text: Any, most: int) -> bytes | None:
+    """At most so many bytes; None of more, and of gzip that is cut off or that something follows."""
+    if most <= 0 or not isinstance(text, str) or not text or len(text) > most * 4 // 3:
         return None
     try:
         data = b64decode(text, validate=True)
-        if data.startswith(_GZIP):
-            unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            data = unpacking.decompress(data, MAX_DECODED_BYTES)
-            if unpacking.unconsumed_tail:
-                return None
-        return data.decode().strip() or None
+        if not data.startswith(_GZIP):
+            return data
+        unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        data = unpacking.decompress(data, most)
+        return data if unpacking.eof and not unpacking.unused_data else None
     except (binascii.Error, zlib.error, ValueError):
         return None
 
 
+def _text(data: bytes | None) -> str | None:
+    try:
+        return data.decode().strip() or None if data is not None else None
+    except UnicodeDecodeError:
+        return None
+
+
 def _all(items: Any, key: str) -> list[Any] | None:
-    """What stands in Base64 under the key of each; None where one holds no such text."""
+    """What stands in Base64 under the key of each; None where one holds no such text, or all are beyond the bound."""
     if not isinstance(items, list) or not 0 < len(items) <= MAX_HELD:
         return None
-    found = [_decoded(_of(item, key)) for item in items]
-    return found if all(found) else None
+    found: list[Any] = []
+    left = MAX_DECODED_BYTES
+    for item in items:
+        data = _unpacked(_of(item, key), left)
+        text = _text(data)
+        if data is None or text is None:
+            return None
+        found.append(text)
+        left -= len(data)
+    return found
 
 
 def _of(data: Any, key: str) -> Any:

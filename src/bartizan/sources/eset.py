@@ -1,8 +1,8 @@
-"""ESET PROTECT: what its syslog export writes as JSON, CEF or LEEF, with detections of ESET Inspect; detections of ESET
-Connect.
+"""ESET PROTECT: what its syslog export writes as JSON, CEF or LEEF, with detections of ESET Inspect; detections and
+incidents of ESET Connect.
 
 Source: ESET PROTECT documentation, "Events exported to JSON format", "...to LEEF format", "...to
-CEF format"; ESET Connect API, "List detections".
+CEF format"; ESET Connect API, "List detections", "List incidents".
 """
 
 import re

@@ -482,7 +482,7 @@ def _within(data: dict[str, Any]) -> Any:
 
 
 def read_held(held: Any) -> Any:
-    """What an envelope holds, texts of JSON read: objects as a list of them, lines of text as one text."""
+    """What an envelope holds, texts of JSON read; of a list its objects where all are such, else its lines of text."""
     if not isinstance(held, list):
         inner = inner_json(held)
         return inner if isinstance(inner, dict | list) else held
@@ -490,7 +490,7 @@ def read_held(held: Any) -> Any:
     objects = [one if isinstance(one, dict) else _behind_header(one) for one in found if isinstance(one, str | dict)]
     if objects and all(isinstance(one, dict) for one in objects):
         return objects
-    return "\n".join(one for one in found if isinstance(one, str)) or None
+    return [one for one in found if isinstance(one, str)] or None
 
 
 def opened(record: Record) -> Record:
@@ -546,7 +546,7 @@ def objects_of(record: Record, *wrappers: str, taken: bool = True) -> list[Field
                 return [Fields(inner)]
         within = _within(data) if taken else None
         within = _behind_header(within) if isinstance(within, str) else within
-        if within is None:
+        if within is None or (isinstance(within, list) and all(isinstance(one, str) for one in within)):
             return [fields]
         data = within
     if isinstance(data, list):
@@ -570,7 +570,7 @@ def _held(record: Record) -> list[Any]:
     if not isinstance(record.data, dict | list):
         return [record.text]
     data = _innermost(record.data)
-    return [_innermost(item) for item in data[:MAX_ITEMS]] if isinstance(data, list) else [data]
+    return [_innermost(item) for item in data[: envelopes.MAX_HELD]] if isinstance(data, list) else [data]
 
 
 def _whole_line(text: str) -> str:

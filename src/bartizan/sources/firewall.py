@@ -3,6 +3,7 @@
 Source: ArcSight CEF, extension dictionary; `common_security_log`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from bartizan.sources.shape import Shape
 from bartizan.sources.times import first_time
 
 _NOT_SAID = frozenset({"n/a", "none", "unknown", "undefined", "0.0.0.0", "::"})  # noqa: S104 - compared
+_CAME_FROM = re.compile(r"\(([0-9A-Fa-f:.]{2,45})\)$")
 
 
 class Firewall(Shape):
@@ -74,6 +76,12 @@ class Firewall(Shape):
         if not fields.has("dvchost"):
             evidence.host(fields.text("syslogHost"))
         yield common_security_log.row(fields, first_time(fields, *self.times.split()), evidence)
+
+
+def came_from(ui: str | None) -> str | None:
+    """The address of "GUI(192.0.2.5)", in which Fortinet says how and from where an administrator came."""
+    found = _CAME_FROM.search(ui or "")
+    return found[1] if found is not None else None
 
 
 def _says(value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
-from bartizan.sources.firewall import Firewall
+from bartizan.sources.firewall import Firewall, came_from
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
@@ -45,7 +45,6 @@ KEYS = {
 _ATTACKS = frozenset({"ips", "virus", "anomaly", "waf", "file-filter", "dlp"})
 # Entries of the virus log that tell what the scanner did, not what it found.
 _NO_FINDINGS = frozenset({"analytics", "oversize", "scanerror", "switchproto", "content-disarm", "mimefragmented"})
-_FROM = re.compile(r"\(([0-9A-Fa-f:.]{2,45})\)$")  # GUI(192.0.2.5): how and from where an administrator came
 _ELASTIC = {
     "srcip": "source.ip",
     "srcport": "source.port",
@@ -132,8 +131,7 @@ class FortiGate(Firewall):
         super().entities(fields, evidence)
         for path in ("remip", "userip", "locip", "ip", "assignip", "tunnelip", "ipaddr", "forwardedfor"):
             evidence.ip(fields.text(path))
-        ui = _FROM.search(fields.text("ui") or "")
-        evidence.ip(ui[1] if ui is not None else None, ("source",))
+        evidence.ip(came_from(fields.text("ui")), ("source",))
         evidence.domain((fields.text("qname") or "").strip("[]") or None)
         for text in fields.texts("ipaddr"):
             for part in text.split(","):

@@ -9,7 +9,7 @@ from typing import Any
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
-from bartizan.sources.firewall import Firewall
+from bartizan.sources.firewall import Firewall, came_from
 from bartizan.sources.severity import SYSLOG_WORDS
 from bartizan.sources.shape import Paths
 
@@ -17,7 +17,6 @@ _URL = re.compile(r"https?://[^\s\"'<>,]{3,2048}")
 _ADDRESS = re.compile(r"\[(\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f:]{3,45})\]", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![\w.])(from|to)=<?([^\s<>,]{1,320})>?", re.IGNORECASE)
 _SURE = ("MALICIOUS", "INFECTED WITH", "HIGH_RISK")
-_FROM = re.compile(r"\(([0-9A-Fa-f:.]{2,45})\)$")  # GUI(192.0.2.5): how and from where an administrator came
 _MAX_TEXT = 16_384
 _MAX_FOUND = 50
 
@@ -88,8 +87,7 @@ class FortiMail(Firewall):
         evidence.user(recipient)
         for match in list(_URL.finditer(text))[:_MAX_FOUND]:
             evidence.url(match[0].rstrip("."))
-        seen = _FROM.search(fields.text("ui") or "")
-        evidence.ip(seen[1] if seen is not None else None, ("source",))
+        evidence.ip(came_from(fields.text("ui")), ("source",))
         for match in list(_ADDRESS.finditer(text))[:_MAX_FOUND]:
             evidence.ip(match[1])
         evidence.file(fields.text("attachment", "file"))

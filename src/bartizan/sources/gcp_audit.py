@@ -7,15 +7,13 @@ Source: Google Cloud, "AuditLog", "LogEntry", "Push subscriptions", "Google Work
 Engine, "Audit logging information"; Microsoft Sentinel, table GCPAuditLogs.
 """
 
-import binascii
-from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import entities as names
-from bartizan.sources import gcp_logs
+from bartizan.sources import envelopes, gcp_logs
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_INNER_JSON_CHARS, Fields, inner_json, objects_of
 from bartizan.sources.generic import guess_event, unread
@@ -139,14 +137,11 @@ def _of_row(fields: Fields) -> Fields:
 
 
 def pushed(fields: Fields) -> Fields:
-    """The entry inside a push of Pub/Sub, whose data is JSON in Base64; any other object as it is."""
+    """The entry inside a push of Pub/Sub, whose data is JSON, in Base64 or as it is; any other object as it is."""
     text = fields.text("message.data")
     if text is None or len(text) > MAX_INNER_JSON_CHARS:
         return fields
-    try:
-        inner = inner_json(b64decode(text, validate=True).decode())
-    except (binascii.Error, ValueError):
-        inner = inner_json(text)
+    inner = inner_json(envelopes.decoded(text) or text)
     return Fields(inner) if isinstance(inner, dict) else fields
 
 

@@ -4,11 +4,12 @@ Source: Google Cloud, "VPC Flow Logs records", "Firewall Rules Logging", "Cloud 
 "Cloud IDS logging", "Cloud Armor request logging", "LogEntry", "HttpRequest".
 """
 
-import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from bartizan.extend import Event
 from bartizan.model.alert import Alert
+from bartizan.sources import common_security_log
 from bartizan.sources import entities as names
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -16,7 +17,6 @@ from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.tables import columns, event
 from bartizan.sources.times import first_time
 
-_IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
 _MAX_LINE_CHARS = 8_192
 _MAX_ADDRESSES = 20
 _SOURCE = "connection.src_ip sourceIP source_ip_address src_ip".split()
@@ -24,10 +24,18 @@ _TARGET = "connection.dest_ip destination_ip_address destinationIP dest_ip".spli
 _USED = frozenset({"insertid", "logname", "severity", "timestamp"})
 
 
-class _Ids(Shape):
-    """A threat that Cloud IDS found in the traffic."""
+class _Entry(Shape):
+    """An entry that tells of an attack."""
 
     vendor = "Google"
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        entities(fields, evidence)
+
+
+class _Ids(_Entry):
+    """A threat that Cloud IDS found in the traffic."""
+
     product = "Cloud IDS"
     alert = Paths(
         id="insertId",
@@ -48,14 +56,10 @@ class _Ids(Shape):
         fold="jsonPayload.source_ip_address jsonPayload.destination_ip_address",
     )
 
-    def entities(self, fields: Fields, evidence: Evidence) -> None:
-        entities(fields, evidence)
 
-
-class _Armor(Shape):
+class _Armor(_Entry):
     """A request that Cloud Armor denied by a rule for known attacks."""
 
-    vendor = "Google"
     product = "Cloud Armor"
     alert = Paths(
         id="insertId",
@@ -67,15 +71,11 @@ class _Armor(Shape):
         fold="httpRequest.remoteIp jsonPayload.enforcedSecurityPolicy.name",
     )
 
-    def entities(self, fields: Fields, evidence: Evidence) -> None:
-        entities(fields, evidence)
-
     def finish(self, fields: Fields, alert: Alert) -> None:
         rules = fields.texts("jsonPayload.enforcedSecurityPolicy.preconfiguredExprIds")
         alert.title = f"Request denied by {', '.join(rules[:3])}"
         alert.severity = "low"  # it was denied
-        for item in alert.evidence:
-            item.remediationStatus = "blocked"
+        common_security_log.acted(alert, "blocked")
 
 
 _IDS = _Ids()
@@ -92,20 +92,33 @@ def reader(fields: Fields) -> Shape | None:
     return _ARMOR if denied and policy.has("preconfiguredExprIds") else None
 
 
+class _Flow(NamedTuple):
+    source: str | None
+    source_port: int | None
+    target: str | None
+    target_port: int | None
+    protocol: str | None
+
+
+def _flow(payload: Fields, request: Fields) -> _Flow:
+    """Who spoke with whom, of each kind of log in its own words."""
+    connection = payload.object("connection")
+    return _Flow(
+        payload.text(*_SOURCE) or request.text("remoteIp"),
+        connection.integer("src_port") or payload.integer("source_port"),
+        payload.text(*_TARGET),
+        connection.integer("dest_port") or payload.integer("destination_port"),
+        connection.text("protocol") or payload.text("ip_protocol", "protocol"),
+    )
+
+
 def entities(fields: Fields, evidence: Evidence) -> None:
     """What an entry names in the keys that Google's logs share."""
     payload, request = fields.object("jsonPayload"), fields.object("httpRequest")
-    connection = payload.object("connection")
-    start, end = payload.text(*_SOURCE) or request.text("remoteIp"), payload.text(*_TARGET)
-    evidence.flow(
-        start,
-        connection.integer("src_port") or payload.integer("source_port"),
-        end,
-        connection.integer("dest_port") or payload.integer("destination_port"),
-        connection.text("protocol") or payload.text("ip_protocol"),
-    )
-    evidence.ip(start, ("source",))
-    evidence.ip(end or request.text("serverIp"), ("destination",))
+    flow = _flow(payload, request)
+    evidence.flow(*flow)
+    evidence.ip(flow.source, ("source",))
+    evidence.ip(flow.target or request.text("serverIp"), ("destination",))
     for path in ("instance", "src_instance", "dest_instance", "endpoint"):
         evidence.host(payload.text(f"{path}.vm_name"))
     evidence.host((payload.text("vmInstanceName") or "").rpartition(".")[2] or None)
@@ -116,26 +129,26 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     evidence.observe("resource", labels.text("project_id"), "project")
     evidence.observe("resource", labels.text("instance_id", "cluster_name"), fields.text("resource.type") or "")
     evidence.pod(labels.text("pod_name"), labels.text("namespace_name"), cluster=labels.text("cluster_name"))
-    for match in list(_IPV4.finditer((fields.text("textPayload") or "")[:_MAX_LINE_CHARS]))[:_MAX_ADDRESSES]:
-        evidence.ip(match[0])
+    for text in names.addresses_in((fields.text("textPayload") or "")[:_MAX_LINE_CHARS], _MAX_ADDRESSES):
+        evidence.ip(text)
 
 
 def row(fields: Fields, table: str, spec: Mapping[str, str]) -> Event:
     """A row of the table of audit logs: the entry's own columns, and who spoke with whom."""
     payload, request, evidence = fields.object("jsonPayload"), fields.object("httpRequest"), Evidence()
     entities(fields, evidence)
-    connection = payload.object("connection")
+    flow = _flow(payload, request)
     said = columns(fields, spec) | {
         "EventId": fields.text("insertId"),
         "EventType": (fields.text("logName") or "").rpartition("/")[2] or None,
         "Message": fields.text("textPayload") or payload.text("message", "msg"),
         "Outcome": payload.text("disposition", "responseCode", "statusDetails") or request.text("status"),
         "HostName": payload.text("instance.vm_name", "src_instance.vm_name", "dest_instance.vm_name"),
-        "SourceIP": names.address(payload.text(*_SOURCE) or request.text("remoteIp")),
-        "SourcePort": connection.integer("src_port") or payload.integer("source_port"),
-        "DestinationIP": names.address(payload.text(*_TARGET)),
-        "DestinationPort": connection.integer("dest_port") or payload.integer("destination_port"),
-        "Protocol": connection.text("protocol") or payload.text("ip_protocol", "protocol"),
+        "SourceIP": names.address(flow.source),
+        "SourcePort": flow.source_port,
+        "DestinationIP": names.address(flow.target),
+        "DestinationPort": flow.target_port,
+        "Protocol": flow.protocol,
         "DomainName": names.domain((payload.text("queryName") or "").rstrip(".") or None),
         "Url": request.text("requestUrl"),
         "UserAgent": request.text("userAgent"),

@@ -24,8 +24,8 @@ _FOUND = re.compile(
 )
 _WHO = re.compile(r"\s*\((?:[^()]{0,60})\)\s*$")  # "CORP\\ann (Active user)"
 _FIRST = "eventTime Time Date rt end start syslogTime"
+_EVENT = re.compile(r"[A-Z]{3,5}_EV_([A-Z_]{3,100})")  # GNRL_EV_VIRUS_FOUND
 # Parameters of `event@23668` -> labels.
-_EVENT = re.compile(r"[A-Z]{3,5}_EV_([A-Z_]{3,100})")
 _PARAMETERS = {
     "etdn": "Event type",
     "et": "eventId",

@@ -190,19 +190,14 @@ def _mail(item: Fields, evidence: Evidence, by_id: _By) -> graph.AnalyzedMessage
 
 def _cluster(item: Fields, evidence: Evidence, by_id: _By) -> graph.MailClusterEvidence | None:
     """Mails that are alike: of Office's investigations, and of advanced hunting."""
-    ids = item.texts("NetworkMessageIds")[:MAX_EVIDENCE]
-    query, by = item.text("Query"), item.text("ClusterBy", "ClusterGroup")
-    if not (ids or query or by):
-        return None
-    made = graph.MailClusterEvidence(
-        clusterBy=by,
-        clusterByValue=item.text("ClusterByValue"),
-        emailCount=item.integer("MailCount"),
-        networkMessageIds=ids,
-        query=query,
+    return evidence.mail_cluster(
+        item.text("ClusterBy", "ClusterGroup"),
+        item.text("ClusterByValue"),
+        query=item.text("Query"),
+        ids=item.texts("NetworkMessageIds")[:MAX_EVIDENCE],
+        count=item.integer("MailCount"),
         urn=item.text("Urn"),
     )
-    return evidence.add(made, ("mail cluster", query or by or ids[0], item.text("ClusterByValue") or ""))
 
 
 def _session(item: Fields, evidence: Evidence, by_id: _By) -> graph.CloudLogonSessionEvidence | None:
@@ -219,13 +214,13 @@ def _blob(item: Fields, evidence: Evidence, by_id: _By) -> graph.BlobEvidence | 
     container = _at(item, by_id, "BlobContainer")
     store = _at(container or item, by_id, "StorageResource")
     evidence.azure(store.text("AzureResourceId", "ResourceId"), kind="Storage Account")
-    name, url = item.text("Name"), item.text("Url")
-    if not (name or url):
-        return None
-    evidence.observe("url", url)
-    held = graph.BlobContainerEvidence(name=container.text("Name"), url=container.text("Url")) if container else None
-    made = graph.BlobEvidence(name=name, url=url, etag=item.text("Etag"), blobContainer=held)
-    return evidence.add(made, ("blob", (url or name or "").lower()))
+    return evidence.blob(
+        item.text("Name"),
+        item.text("Url"),
+        etag=item.text("Etag"),
+        container=container.text("Name"),
+        container_url=container.text("Url"),
+    )
 
 
 def _cloud(item: Fields, evidence: Evidence, by_id: _By) -> graph.CloudApplicationEvidence | None:

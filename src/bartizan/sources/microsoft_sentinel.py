@@ -2,8 +2,9 @@
 
 An incident is an alert (its alerts come apart, with ids of their own); where a playbook's body holds the incident's
 alerts and entities, they are read from there.
-Source: Microsoft Sentinel REST API, "Incidents"; "Security alert schema"; Azure Monitor reference, tables
-SecurityIncident and SecurityAlert; "Azure Logic Apps connector for Microsoft Sentinel".
+Source: Microsoft Sentinel REST API, "Incidents"; "Security alert schema"; Microsoft Defender for Cloud REST API,
+"Alerts"; Azure Monitor reference, tables SecurityIncident and SecurityAlert; "Azure Logic Apps connector for Microsoft
+Sentinel".
 """
 
 from collections.abc import Iterable
@@ -46,20 +47,23 @@ _ALERT = Paths(
     id="SystemAlertId name",
     title="AlertDisplayName DisplayName AlertName",
     description="Description",
-    severity="AlertSeverity severity",
+    severity="AlertSeverity severity reportedSeverity",
     vendor_category="AlertType",
-    detector="AlertType",
-    first="StartTime StartTimeUtc TimeGenerated",
-    last="EndTime EndTimeUtc",
-    created="TimeGenerated",
-    updated="ProcessingEndTime",
-    status="Status",
+    detector="AlertType AlertName",
+    first="StartTime StartTimeUtc detectedTimeUtc timeGeneratedUtc TimeGenerated",
+    last="EndTime EndTimeUtc timeGeneratedUtc",
+    created="timeGeneratedUtc TimeGenerated reportedTimeUtc",
+    updated="ProcessingEndTime processingEndTimeUtc",
+    status="Status state",
     actions="RemediationSteps",
     sub_provider="ProductComponentName",
     confidence="ConfidenceScore",
-    url="AlertLink",
+    url="AlertLink alertUri",
     fold="CompromisedEntity",
 )
+
+DEFENDER = "Microsoft Defender for Cloud"
+_ATTACKER = ("attacker source IP", "client IP address", "attackerSourceIP")  # among the properties of an alert
 
 
 class MicrosoftSentinel(Shape):
@@ -83,8 +87,8 @@ class MicrosoftSentinel(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         for fields in objects_of(record, "value", "records"):
-            incident = _flat(fields.object("object") or fields)
-            alerts = [found for inside in incident.objects("alerts") if _is_alert(found := _flat(inside))]
+            incident = flat(fields.object("object") or fields)
+            alerts = [found for inside in incident.objects("alerts") if _is_alert(found := flat(inside))]
             if len(alerts) == 1 and not alerts[0].has("Entities"):  # then those of the incident are its own
                 alerts = [alerts[0].also({"Entities": incident.raw("relatedEntities")})]
             yield from alerts
@@ -96,7 +100,7 @@ class MicrosoftSentinel(Shape):
 
     def made(self, record: Record, fields: Fields) -> Alert:
         if _is_alert(fields):
-            return _SECURITY_ALERT.made(record, fields)
+            return SECURITY_ALERT.made(record, fields)
         return _with_analyst(fields, super().made(record, fields))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -111,7 +115,7 @@ class MicrosoftSentinel(Shape):
 
 
 def _with_analyst(fields: Fields, alert: Alert) -> Alert:
-    """Who works on an incident is named where nothing else is, as context."""
+    """Where evidence is the account of who works on the incident, it is context."""
     own = {text.lower() for path in _OWNER.split() if (text := fields.text(path)) is not None}
     for item in alert.evidence:
         account = item.userAccount if isinstance(item, graph.UserEvidence) else None
@@ -120,7 +124,7 @@ def _with_analyst(fields: Fields, alert: Alert) -> Alert:
     return alert
 
 
-def _flat(fields: Fields) -> Fields:
+def flat(fields: Fields) -> Fields:
     """The properties, with the name, which is the id, and the type beside them."""
     inner = fields.object("properties")
     beside = ("name", "id", "etag", "type", "kind")
@@ -135,7 +139,7 @@ def _is_alert(fields: Fields) -> bool:
 
 
 class _SecurityAlert(Shape):
-    """What Sentinel calls SecurityAlert, of whichever product raised it."""
+    """What Sentinel calls SecurityAlert, of whichever product raised it, and an alert of Defender for Cloud's API."""
 
     vendor = "Microsoft"
     product = "Microsoft Sentinel"
@@ -146,23 +150,29 @@ class _SecurityAlert(Shape):
         items = fields.objects("Entities")
         read_entities(items, evidence)
         for one in fields.objects("ResourceIdentifiers")[:MAX_EVIDENCE]:
-            evidence.azure(one.text("azureResourceId"))
-        evidence.azure(fields.text("AzureResourceId"))
+            evidence.azure(one.text("azureResourceId", "id"), roles=("attacked",))
+        evidence.azure(fields.text("AzureResourceId"), roles=("attacked",))
+        evidence.azure(fields.text("associatedResource"), roles=("attacked",))
+        for name in _ATTACKER:
+            evidence.ip(fields.text(f"extendedProperties.{name}"), ("attacker",))
         if not evidence.items:
-            evidence.host(fields.text("CompromisedEntity"))
+            evidence.host(fields.text("CompromisedEntity"), roles=("attacked",))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        service, product = product_of(fields.text("ProductName"), fields.text("ProviderName"))
+        own = DEFENDER if (fields.text("type") or "").lower().startswith("microsoft.security/") else None
+        service, product = product_of(fields.text("ProductName"), fields.text("ProviderName"), own)
         alert.service_source, alert.product = service, product
         alert.vendor = fields.text("VendorName") or "Microsoft"
         alert.detection_source = "scheduledAlerts" if service == "microsoftSentinel" else detection_source(product)
         tactics = [word for text in fields.texts("Tactics", "Intent") for word in text.split(",")]
         alert.categories = attack.tactics(*tactics) or alert.categories
         alert.category = alert.categories[0] if alert.categories else alert.category
-        alert.severity = of_word(fields.text("AlertSeverity", "severity"))
+        named = {word for text in fields.texts("techniques") for word in attack.techniques_in(text)}
+        alert.techniques = sorted({*alert.techniques, *named})
+        alert.severity = of_word(fields.text("AlertSeverity", "severity", "reportedSeverity"))
         alert.recommended_actions = "\n".join(fields.texts("RemediationSteps")) or None
-        if (fields.text("Status") or "").lower() == "dismissed":
+        if (fields.text("Status", "state") or "").lower() == "dismissed":
             alert.classification = alert.classification or "falsePositive"
 
 
-_SECURITY_ALERT = _SecurityAlert()
+SECURITY_ALERT = _SecurityAlert()

@@ -68,12 +68,11 @@ class Mimecast(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         """Objects, or the older lines of `key=value` between bars."""
         record = opened(record)
-        if found := _lines(record) if record.data is not None else []:
+        found = _lines(record)
+        if found or record.data is None:
             return found
-        if record.data is not None:
-            inner = [key for key in self.wrappers[2:] if Fields(record.data).has(f"data.{key}")]
-            return objects_of(record, *(f"data.{key}" for key in inner), *self.wrappers)
-        return _lines(record)
+        inner = [key for key in self.wrappers[2:] if Fields(record.data).has(f"data.{key}")]
+        return objects_of(record, *(f"data.{key}" for key in inner), *self.wrappers)
 
     def is_alert(self, fields: Fields) -> bool:
         if (fields.text("scanResult", "result") or "").lower() in _CLEAN:

@@ -102,7 +102,7 @@ class Netskope(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         common_security_log.acted(alert, fields.text("action", "act"))
         if alert.category == "SuspiciousActivity" and fields.has("dlp_incident_id"):
-            alert.category = "Exfiltration"
+            alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
         score = fields.number("breach_score")
         if alert.severity == "unknown" and score is not None:
             alert.severity, alert.vendor_severity = of_hundred(score), fields.text("breach_score")

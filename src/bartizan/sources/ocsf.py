@@ -58,7 +58,7 @@ class Ocsf(Shape):
     }
     wrappers = ("events", "records")
     alert = Paths(
-        id="finding_info.uid finding.uid metadata.correlation_uid metadata.uid",
+        id="finding_info.uid finding.uid metadata.uid",
         title="finding_info.title finding.title message finding_info_list.title finding_info.desc type_name class_name",
         description="finding_info.desc finding.desc desc message",
         severity="severity",

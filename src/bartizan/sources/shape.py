@@ -16,12 +16,11 @@ paths cannot say: which entities a record names, and corrections of the alert ma
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ClassVar, Literal
 
-import msgspec
 from msgspec import Struct
 
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, leftover
+from bartizan.sources import attack, cef, leef, leftover
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
@@ -150,8 +149,8 @@ class Shape(Source):
                 yield self.made(record, fields)
                 if not self.also_events:
                     continue
-            elif fields.data is record.data and (line := _carried(record)) is not None:
-                yield from unread(msgspec.structs.replace(record, text=line, data=None), self.table)
+            elif fields.data is record.data and _carries(record):
+                yield from unread(record, self.table)
                 continue
             yield from self.event(fields)
         if not found:
@@ -214,9 +213,9 @@ _CATEGORIES: Mapping[str, str] = {
 }
 
 
-def _carried(record: Record) -> str | None:
-    """The line of CEF or LEEF that a collector put into JSON, where the source does not read it as such."""
-    return next((text for text in lines_of(record) if "CEF:" in text or "LEEF:" in text), None)
+def _carries(record: Record) -> bool:
+    """Whether a collector put lines of CEF or LEEF into JSON, which the source does not read as such."""
+    return any(cef.read(text) or leef.read(text) for text in lines_of(record))
 
 
 def _category(word: str | None, at: Paths) -> str:

@@ -43,9 +43,8 @@ _TOLD = {
     5145: "Network share object checked",
     7045: "Service installed",
 }
-# How Hayabusa abbreviates tactics.
+# How Hayabusa abbreviates tactics, where `attack` does not know the word.
 _TACTICS = {
-    "recon": "Reconnaissance",
     "resdev": "Resource Development",
     "initaccess": "Initial Access",
     "exec": "Execution",
@@ -56,7 +55,6 @@ _TACTICS = {
     "disc": "Discovery",
     "latmov": "Lateral Movement",
     "collect": "Collection",
-    "c2": "Command and Control",
     "exfil": "Exfiltration",
 }
 _OBJECTS = ("Image", "TargetFilename", "TargetObject", "QueryName", "NewProcessName", "ServiceName", "TaskName")

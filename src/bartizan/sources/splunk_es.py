@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import attack, common_security_log
+from bartizan.sources.collector import Roles
 from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
@@ -76,11 +77,10 @@ class SplunkEs(Shape):
         )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        _end(fields.texts("src", "src_ip"), "source", evidence)
-        _end(fields.texts("dest", "dest_ip"), "destination", evidence)
+        _end(fields.texts("src", "src_ip"), evidence, ("source",))
+        _end(fields.texts("dest", "dest_ip"), evidence, ("destination",))
         for name in ("src_host", "src_nt_host", "dest_host", "dest_nt_host", "dvc", "orig_host"):
-            for text in fields.texts(name)[:_MAX]:
-                _end([text], "", evidence)
+            _end(fields.texts(name), evidence)
         source, target = address(fields.text("src", "src_ip")), address(fields.text("dest", "dest_ip"))
         evidence.flow(
             source,
@@ -96,7 +96,7 @@ class SplunkEs(Shape):
             if (fields.text("risk_object_type") or "").lower() == "user":
                 evidence.user(text)
             else:
-                _end([text], "", evidence)
+                _end([text], evidence)
         hashes = fields.texts("file_hash", "hash")[:_MAX]
         evidence.file(fields.text("file_name"), fields.text("file_path"), hashes)
         evidence.process(
@@ -127,14 +127,8 @@ class SplunkEs(Shape):
         common_security_log.acted(alert, fields.text("action"))
 
 
-def _end(texts: list[str], role: str, evidence: Evidence) -> None:
+def _end(texts: list[str], evidence: Evidence, roles: Roles = ()) -> None:
     """An end is an address or the name of a host."""
     for text in texts[:_MAX]:
-        if role == "source":
-            made = evidence.ip(text, ("source",)) or evidence.host(text, roles=("source",))
-        elif role == "destination":
-            made = evidence.ip(text, ("destination",)) or evidence.host(text, roles=("destination",))
-        else:
-            made = evidence.ip(text) or evidence.host(text)
-        if made is None:
-            evidence.observe("host", text)
+        if evidence.ip(text, roles) is None:
+            evidence.host(text, roles=roles)

@@ -138,14 +138,20 @@ def eve_severity(alert: Fields) -> Severity:
     return _SIGNATURE_SEVERITY.get(word.lower()) or severity.of_suricata(alert.number("severity"))
 
 
+_SIDES: tuple[tuple[str, graph.EvidenceRole], ...] = (
+    ("alert.source.ip", "attacker"),
+    ("alert.target.ip", "attacked"),
+)
+
+
 def eve_evidence(eve: Fields, evidence: Evidence) -> None:
     """The connection and what was seen in it: names, URLs, files, accounts."""
     source, target = eve.text("src_ip", "source.ip"), eve.text("dest_ip", "destination.ip")
     source_port, target_port = eve.integer("src_port", "source.port"), eve.integer("dest_port", "destination.port")
     protocol = eve.text("proto", "network.transport")
     evidence.flow(source, source_port, target, target_port, protocol)
-    for path, role in (("alert.source.ip", "attacker"), ("alert.target.ip", "attacked")):
-        evidence.ip(eve.text(path), (role,))  # type: ignore[arg-type]
+    for path, role in _SIDES:
+        evidence.ip(eve.text(path), (role,))
     http = eve.object("http")
     evidence.domain(http.text("hostname"))
     evidence.url(_url(http))

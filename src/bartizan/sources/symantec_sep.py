@@ -1,8 +1,9 @@
 """Broadcom Symantec Endpoint Protection: the logs that its manager forwards, `Name: value` between commas, or as CEF
-where a collector wrote them so.
+where a collector wrote them so. Endpoint Security: events and incidents of its API.
 
 Source: Broadcom, "External logging settings and log event severity levels for Symantec Endpoint Protection Manager";
-ArcSight, "SmartConnector for Symantec Endpoint Protection DB" (device event mapping to CEF).
+Symantec Endpoint Security API, "Events", "Incidents"; ArcSight, "SmartConnector for Symantec Endpoint Protection DB"
+(device event mapping to CEF).
 """
 
 import re
@@ -10,12 +11,12 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from bartizan.extend import Record
-from bartizan.model.alert import Alert, Severity
+from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log, csv_records, pairs, syslog
 from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of, objects_of
-from bartizan.sources.severity import of_cef, of_word
+from bartizan.sources.severity import of_cef, of_ocsf, of_word
 from bartizan.sources.shape import Paths, Shape
 
 # The labels of the log -> where CEF says the same.
@@ -84,15 +85,14 @@ def _of_cloud(fields: Fields, evidence: Evidence) -> None:
 _SECURITY = 1
 _STATES: dict[int, Literal["new", "inProgress", "resolved"]] = {2: "inProgress", 3: "inProgress", 4: "resolved"}
 _RESOLUTIONS = {2: "truePositive", 3: "falsePositive", 6: "informationalExpectedActivity"}
-_SEVERITIES: dict[int, Severity] = {1: "informational", 2: "low", 3: "medium", 4: "high", 5: "high", 6: "high"}
 
 
 def _grade(fields: Fields, alert: Alert) -> None:
     """By the number of Endpoint Security's schema, with what it says of the threat."""
     alert.title = fields.text("message", "threat.name") or alert.title
     number = fields.integer("severity_id")
-    if number in _SEVERITIES:
-        alert.severity, alert.vendor_severity = _SEVERITIES[number], str(number)
+    if (level := of_ocsf(number)) != "unknown":
+        alert.severity, alert.vendor_severity = level, str(number)
     if fields.has("incident_uid"):
         alert.title = fields.text("rule_name") or alert.title
         alert.description, alert.recommended_actions = fields.text("message"), fields.text("remediation")

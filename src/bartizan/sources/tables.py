@@ -162,11 +162,16 @@ def columns(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
     return {name: _read(fields, words)[0] for name, words in spec.items()}
 
 
+def _way(words: str) -> tuple[Callable[..., Any], list[str]]:
+    """The reader that the first word names, else that of texts, and the paths."""
+    first, *others = words.split()
+    return (_READERS[first], others) if first in _READERS else (Fields.text, [first, *others])
+
+
 def _read(fields: Fields, words: str) -> tuple[Any, str]:
     """The value of a column, and the path at which it stands."""
-    first, *others = words.split()
-    reader = _READERS.get(first, Fields.text)
-    for path in others if first in _READERS else [first, *others]:
+    reader, paths = _way(words)
+    for path in paths:
         value = reader(fields, path)
         if value is not None:
             return value, path
@@ -180,8 +185,7 @@ def unmade(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
         value = fields.raw(column)
         if value in (None, ""):
             continue
-        path = next(word for word in words.split() if word not in _READERS)
-        *steps, last = path.split(".")
+        *steps, last = _way(words)[1][0].split(".")
         at: Any = made
         for step in steps:
             at = at.setdefault(step, {}) if isinstance(at, dict) else None

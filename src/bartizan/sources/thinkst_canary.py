@@ -14,7 +14,7 @@ from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.shape import Paths, Shape
 
 _MAX_TARGETS = 50
-# What OpenCanary calls its types of log by number; those below a thousand and from it on are of the decoy itself.
+# What OpenCanary calls its types of log by number.
 _TYPES = {
     2000: "FTP login attempt",
     3000: "HTTP request",
@@ -43,7 +43,7 @@ _TYPES = {
     17001: "Redis command",
     18001: "TCP connection",
 }
-_FIRST_OF_DECOYS = 2_000
+_FIRST_OF_DECOYS = 2_000  # types below it tell of OpenCanary itself
 _HEALTH = ("disconnect", "reconnect", "settings changed", "device died", "console")  # of the decoys themselves
 
 

@@ -35,7 +35,7 @@ def of_score(score: float | None) -> Severity:
     return "high" if score >= 80 else "medium" if score >= 50 else "low" if score >= 20 else "informational"
 
 
-_SAAS = re.compile(r"(?:O365|M365|AzureAD|Azure|AWS|GCP):(?=[^:@/\\s]{1,128}@)")  # where an account is of
+_SAAS = re.compile(r"(?:O365|M365|AzureAD|Azure|AWS|GCP):(?=[^:@/\\\s]{1,128}@)")  # where an account is of
 _LOCKDOWN = "LOCKDOWN"
 
 

@@ -97,7 +97,7 @@ class Wazuh(Source):
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = [_of_cef(event) for event in cef.records(record)]
         found = found or [_unwrapped(fields) for fields in objects_of(record, "alerts", "hits.hits")]
-        lines = [read for text in lines_of(record)[:1] if (read := text_alert(text)) is not None]
+        lines = [read for text in lines_of(record) if (read := text_alert(text)) is not None]
         if lines and (not found or record.data is not None):  # as a collector carries it, too
             found = lines
         if not found:

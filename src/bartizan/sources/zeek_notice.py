@@ -80,7 +80,7 @@ class ZeekNotice(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        texts = (match[1].split("\t") for text in lines_of(record)[:1] if (match := _LINE.search(text)))
+        texts = (match[1].split("\t") for text in lines_of(record) if (match := _LINE.search(text)))
         lines = [
             Fields({name: value for name, value in zip(_COLUMNS, each, strict=False) if value not in _UNSET})
             for each in texts

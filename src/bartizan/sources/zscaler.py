@@ -145,10 +145,8 @@ class Zscaler(Shape):
             common_security_log.acted(alert, "blocked")
         if _leaks(fields):
             alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
-            rules = _each(fields.text("rule.labels"))
-            alert.title, alert.detector_id = (
-                (" | ".join(rules), rules[0]) if rules else (alert.title, alert.detector_id)
-            )
+            if rules := _each(fields.text("rule.labels")):
+                alert.title, alert.detector_id = " | ".join(rules), rules[0]
             levels = {_WORDS.get(word.lower(), "unknown") for word in _each(fields.text("severity"))}
             blocked: Severity = "low" if "blocked" in alert.tags else "medium"
             alert.severity = next((word for word in _LEVELS if word in levels), blocked)
