@@ -347,7 +347,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             le=100,
             description="Part of an API process's time, in percent, for tenants that ask much while others ask little.",
         ),
-    ] = 25
+    ] = 10
     body_bytes: Annotated[Count, Meta(description="Largest JSON body of a request in bytes, decompressed.")] = 4 << 20
     answer_s: Annotated[Count, Meta(description="Seconds after which an unanswered request ends in 504.")] = 100
     query_s: Annotated[Count, Meta(description="Seconds that one read of the store may take.")] = 10

@@ -148,7 +148,7 @@ async def test_who_asks_little_never_rests() -> None:
 async def test_where_all_ask_much_they_share_all_of_the_time() -> None:
     crowd = Crowd()
     await asked_lately(crowd, "c")
-    began, work = crowd.clock.now, 4 * turns.CREDIT_S
+    began, work = crowd.clock.now, 1.2 * turns.CREDIT_S  # so little that no rest is cut
     rests = {}
     for at in (0.0, 2 * turns.RECENT_S):  # first while c asks little, then without it
         crowd.clock.now = began + at

@@ -158,6 +158,100 @@ async def test_an_alert_that_moves_to_an_incident_has_no_further_row(target: str
         await store.close()
 
 
+async def rows_of(lake: Lake, table: str) -> list[dict[str, Any]]:
+    batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
+    return [row for batch in batches if batch.table == table for row in batch.rows()]
+
+
+@pytest.fixture
+async def alerts(target: str) -> AsyncIterator[Store]:
+    store = open_store(target, (ALERTS, INCIDENTS, INDICATORS))
+    await store.start()
+    yield store
+    await store.close()
+
+
+async def test_a_new_alert_waits_for_correlation_and_is_copied_once(alerts: Store, lake: Lake) -> None:
+    """What correlation says of it is in the copy, and no second copy says it again; later changes have theirs."""
+    await alerts.advance("correlate", 0)
+    stage = CopyStage(alerts, lake)
+    await put(alerts, "t1", draft(ALERTS, {"status": "new"}, "a1"))
+    made = await alerts.head()
+    step = asyncio.create_task(stage.step())
+    await asyncio.sleep(3 * copy.LOOK_S)
+    assert not step.done()
+    assert await rows_of(lake, "AlertInfo") == []
+    await put(alerts, "t1", draft(ALERTS, {"status": "new", "additionalData": {"foldedIntoAlertId": "a0"}}, "a1"))
+    await alerts.advance("correlate", made)
+    await step
+    await all_steps(stage)
+    (row,) = await rows_of(lake, "SecurityAlert")
+    assert "a0" in row["ExtendedProperties"]
+    await put(alerts, "t1", draft(ALERTS, {"status": "resolved"}, "a1"))
+    await all_steps(stage)
+    assert [row["Status"] for row in await rows_of(lake, "SecurityAlert")] == ["New", "Resolved"]
+
+
+async def test_alerts_are_copied_while_correlation_stands_still(
+    alerts: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy, "SETTLE_S", 0.1)
+    await alerts.advance("correlate", 0)
+    stage = CopyStage(alerts, lake)
+    for id in ("a1", "a2"):
+        await put(alerts, "t1", draft(ALERTS, {"status": "new"}, id))
+        await all_steps(stage)
+        monkeypatch.setattr(copy, "SETTLE_S", 1_000.0)  # no second alert waits
+    assert len(await rows_of(lake, "AlertInfo")) == 2
+
+
+async def test_an_incident_that_keeps_changing_is_copied_now_and_then(
+    alerts: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of changes that come quickly some have no row of their own; the last one always has."""
+    monkeypatch.setattr(copy, "STEP_CHANGES", 1)
+    monkeypatch.setattr(copy, "INCIDENT_S", 1_000.0)
+    stage = CopyStage(alerts, lake)
+
+    async def renamed(name: str) -> None:
+        await put(alerts, "t1", draft(INCIDENTS, {"status": "active", "displayName": name}, "i1"))
+
+    async def told() -> list[str]:
+        await all_steps(stage)
+        return [row["Title"] for row in await rows_of(lake, "SecurityIncident")]
+
+    await renamed("a")
+    assert await told() == ["a"]
+    for name in "bcd":
+        await renamed(name)
+    assert await told() == ["a", "d"]
+    monkeypatch.setattr(copy, "INCIDENT_S", 0.0)
+    for name in "ef":
+        await renamed(name)
+        assert (await told())[-1] == name
+
+
+async def test_what_was_not_appended_is_copied_again(
+    alerts: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that fails leaves nothing behind that says otherwise."""
+    stage = CopyStage(alerts, lake)
+    await put(alerts, "t1", draft(ALERTS, {"status": "new"}, "a1"))
+    await all_steps(stage)
+    await put(alerts, "t1", draft(ALERTS, {"status": "resolved"}, "a1"))
+    append = lake.append
+
+    async def full(*args: Any, **more: Any) -> Any:
+        raise StorageFull("no room")
+
+    monkeypatch.setattr(lake, "append", full)
+    with pytest.raises(StorageFull):
+        await stage.step()
+    monkeypatch.setattr(lake, "append", append)
+    await all_steps(stage)
+    assert [row["Status"] for row in await rows_of(lake, "SecurityAlert")] == ["New", "Resolved"]
+
+
 class Dies:
     """A store in which the stage dies before its cursor moves."""
 

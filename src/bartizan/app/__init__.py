@@ -6,7 +6,8 @@ import gc
 from typing import TYPE_CHECKING
 
 NICENESS = 10  # of what works in the background: answers to people go first where processors are short
-YOUNG = 10_000  # objects between two collections: a record makes thousands, and no cycles
+NICENESS_OF_INCIDENTS = 5  # a record is to be in its incident before the next ones are read
+YOUNG = 50_000  # objects between two collections: a record makes thousands, and no cycles
 
 if TYPE_CHECKING:
     from bartizan.app.assembly import App as App

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from bartizan.app import NICENESS, settle
+from bartizan.app import NICENESS, NICENESS_OF_INCIDENTS, settle
 from bartizan.app.assembly import connections_of, fed, hunting_of, lake_of, policy_of, store_of
 from bartizan.app.detect import Detecting
 from bartizan.app.lake import files
@@ -63,7 +63,7 @@ def run(settings: Settings) -> None:
 
 async def _main(settings: Settings) -> None:
     async with at_work(settings) as (store, lake, stop):
-        _stand_back()
+        _stand_back(NICENESS)
         copy = CopyStage(store, lake)
         tenants = Standing(Accounts(store)).tenants
         identity = identity_of(settings, store, tenants)
@@ -100,7 +100,13 @@ async def _main(settings: Settings) -> None:
 def correlate(settings: Settings) -> None:
     """The process of correlation. All that it writes follows from what is stored, its place in the feed included: what
     a power cut took it makes again, so that nobody has to wait for its disk."""
-    _run_alone(settings, "correlate", lambda store: CorrelateStage(store).run, synced=False)
+    _run_alone(
+        settings,
+        "correlate",
+        lambda store: CorrelateStage(store).run,
+        synced=False,
+        niceness=NICENESS_OF_INCIDENTS,
+    )
 
 
 def share(settings: Settings, shard: int) -> None:
@@ -112,13 +118,20 @@ def share(settings: Settings, shard: int) -> None:
     _run_alone(settings, name_of(shard), stage)
 
 
-def _run_alone(settings: Settings, name: str, stage: Callable[[Store], Stage], *, synced: bool = True) -> None:
+def _run_alone(
+    settings: Settings,
+    name: str,
+    stage: Callable[[Store], Stage],
+    *,
+    synced: bool = True,
+    niceness: int = NICENESS,
+) -> None:
     """A process with one stage."""
     import uvloop
 
     async def main() -> None:
         async with at_work(settings, synced=synced) as (store, _, stop):
-            _stand_back()
+            _stand_back(niceness)
             task = asyncio.create_task(_kept(store, name, _owner(), stage(store)))
             settle()
             await stop.wait()
@@ -140,10 +153,10 @@ def identity_of(settings: Settings, store: Store, tenants: Tenants, shard: int =
     )
 
 
-def _stand_back() -> None:
+def _stand_back(niceness: int) -> None:
     """Of this thread and those to come. The writer is there already: it holds the store's lock, and goes on as
     before."""
-    os.nice(NICENESS)
+    os.nice(niceness)
 
 
 def _owner() -> str:

@@ -25,7 +25,7 @@ from bartizan.correlate.write import ACTOR, Batch, follow
 from bartizan.errors import Conflict
 from bartizan.model import entities, faces
 from bartizan.model.ids import stable_id
-from bartizan.store.alerts import ALERTS_V2, INCIDENTS
+from bartizan.store.alerts import ALERTS_V2, CORRELATE, INCIDENTS
 from bartizan.store.follow import Follower
 from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
@@ -39,7 +39,7 @@ RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
 # the journal does; a restart goes through so much again.
-SNAPSHOT_BYTES = 512 * 2**10
+SNAPSHOT_BYTES = 2 * 2**20
 MAX_ENTRIES = 4_096
 SWEPT = 64  # entries of the journal that a write removes when a snapshot has made them needless
 MAX_TENANTS = 64  # whose engines are in memory
@@ -91,7 +91,7 @@ class _Live:
 class CorrelateStage:
     """One at a time for each `name`, under a lease; a second one finds that the position has moved, and reads anew."""
 
-    def __init__(self, store: Store, *, name: str = "correlate", step_changes: int | None = None) -> None:
+    def __init__(self, store: Store, *, name: str = CORRELATE, step_changes: int | None = None) -> None:
         self._store = store
         self._step_changes = step_changes  # None: as many as the writer's lock has time for
         self._feed = Follower(store, name, WATCHED, limit=step_changes or STEP_CHANGES)

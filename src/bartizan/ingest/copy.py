@@ -2,12 +2,17 @@
 
 A sign-in or an audit is copied when it is created, as it is at that moment; decisions on its risk that come later
 change the document alone. What has states (alerts, incidents, risk, users, indicators) is copied with each change that
-its table shows, as it is when the change is read: of several changes that are read together the last one counts. At
-least once from the feed, and the lake knows which part of it has been appended: effectively once.
+its table shows, as it is when the change is read: of several changes that are read together the last one counts, and
+what was in the object already when it was copied is not copied again. So alerts wait a moment for correlation, which
+changes each, and an incident that grows all the time is copied every INCIDENT_S. At least once from the feed, and the
+lake knows which part of it has been appended: effectively once.
 
 Source: design of events in ARCHITECTURE.md.
 """
 
+import asyncio
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -29,8 +34,9 @@ from bartizan.lake.identity_rows import (
 )
 from bartizan.lake.rows import Inner, TableRow, audit_rows, sign_in_rows
 from bartizan.odata.tree import Compare, Literal, Path
+from bartizan.store.alerts import CORRELATE
 from bartizan.store.draft import inner
-from bartizan.store.follow import Follower
+from bartizan.store.follow import Follower, Part
 from bartizan.store.interface import Change, Query, Store, Stored, TenantStore
 
 Rows = list[TableRow]
@@ -69,6 +75,11 @@ COPIED: Mapping[str, Copied] = {
 STEP_CHANGES = 500  # of one step
 READ_DOCUMENTS = 20  # at once
 GATHER_S = 0.2  # once it has caught up: an incident that grows meanwhile is copied once
+SETTLE_S = 5.0  # how long alerts wait for correlation at most ...
+UNSETTLED_S = 30.0  # ... and how long nothing waits where it was later than that
+LOOK_S = 0.05
+INCIDENT_S = 2.0  # between two copies of an incident, while it changes
+REMEMBERED = 4_096  # objects whose last copy is known
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +92,8 @@ class CopyStage:
         self._lake = lake
         self._name = name
         self._feed = Follower(store, name, list(COPIED), limit=STEP_CHANGES)
+        self._copies: OrderedDict[tuple[str, str, str], tuple[int, float]] = OrderedDict()  # as of which change, when
+        self._settles = 0.0  # alerts wait for correlation from then on
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -93,6 +106,15 @@ class CopyStage:
     async def step(self) -> int:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
         part = await self._feed.read()
+        await self._settled(part.changes)
+        try:
+            await self._copy(part)
+        except BaseException:
+            self._copies.clear()  # what is said there may not have been appended
+            raise
+        return await self._feed.taken(part)
+
+    async def _copy(self, part: Part) -> None:
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             if COPIED[change.collection].shows(change):
@@ -109,7 +131,19 @@ class CopyStage:
                     for last, made in some
                 ]
             await self._append(tenant, [each for each in parts if each[1]])
-        return await self._feed.taken(part)
+
+    async def _settled(self, changes: Sequence[Change]) -> None:
+        """Until correlation has seen the new alerts, or is too late."""
+        news = [change.seq for change in changes if change.collection == "alerts_v2" and change.op == "created"]
+        until = time.monotonic() + SETTLE_S
+        while news and time.monotonic() >= self._settles:
+            seen = await self._store.cursor(CORRELATE)
+            if seen is None or seen >= news[-1]:
+                return
+            if time.monotonic() >= until:
+                self._settles = until + UNSETTLED_S
+            else:
+                await asyncio.sleep(LOOK_S)
 
     async def _position(self, tenant: str, changes: Sequence[Change], cursor: int, head: int) -> int:
         """Up to where this tenant's changes were appended before a crash kept the cursor from following.
@@ -125,6 +159,7 @@ class CopyStage:
             return position
         log.warning("copy.store_was_set_back", stage=self._name, tenant=tenant, position=position, head=head)
         await self._lake.forget(tenant, self._name)
+        self._copies.clear()
         return cursor
 
     async def _rows(self, change: Change, stored: Stored | None, *, made: bool) -> Rows:
@@ -133,12 +168,29 @@ class CopyStage:
             return [] if of.deleted is None else of.deleted(change.id, change.tenant, change.at)
         if stored is None:
             return []  # deleted since
+        if self._is_copied(change, stored):
+            return []
         whole = {**inner(stored), "id": change.id}
         if change.collection == "incidents":
             alerts = await _alerts_of(self._store.tenant(change.tenant), change.id)
             return incident_rows(whole, change.tenant, change.at, alerts)
         as_rows = of.made if made else of.changed
         return [] if as_rows is None else as_rows(whole, change.tenant, change.at)
+
+    def _is_copied(self, change: Change, stored: Stored) -> bool:
+        """Whether this change need not be copied: it was in the object when that was copied, or is of an incident that
+        was copied a moment ago and has a later change, which comes yet."""
+        key, now = (change.tenant, change.collection, change.id), time.monotonic()
+        seq, at = self._copies.get(key, (0, float("-inf")))
+        if change.seq <= seq and change.op == "updated":
+            return True
+        if change.collection == "incidents" and change.seq < stored.seq and now - at < INCIDENT_S:
+            return True
+        self._copies[key] = (stored.seq, now)
+        self._copies.move_to_end(key)
+        if len(self._copies) > REMEMBERED:
+            self._copies.popitem(last=False)
+        return False
 
     async def _append(self, tenant: str, parts: Sequence[tuple[int, Rows]]) -> None:
         """All at once. If the lake refuses what they hold, by halves, so that only the one at fault stays out."""

@@ -164,4 +164,4 @@ def _audit(fields: Fields) -> Fields:
         return fields
     pairs_of = {pair.text("Name"): pair.raw("Value") for pair in inside.objects("CAProperties.CAProperty")}
     names: dict[str, Any] = {"account.Address": pairs_of.get("Address"), "account.UserName": pairs_of.get("UserName")}
-    return Fields(inside.data | {"timestamp": inside.raw("IsoTimestamp", "Timestamp")}).also(names)
+    return Fields({**inside.data, "timestamp": inside.raw("IsoTimestamp", "Timestamp")}).also(names)

@@ -6,8 +6,7 @@ Nothing here raises on odd input, and everything is bounded, since records come 
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +14,7 @@ import msgspec
 
 from bartizan.extend import Record
 from bartizan.sources import envelopes
+from bartizan.sources.keys import Keys, Way, keys_of
 
 MAX_INNER_JSON_CHARS = 262_144  # of JSON in a string; longer ones stay text
 MAX_ITEMS = 500  # of one list that are read
@@ -22,7 +22,6 @@ MAX_NODES = 20_000  # that a walk over a record visits
 REST_DEPTH = 8
 REST_NODES = 600  # of the part that stays under the vendor's names
 REST_TEXT_CHARS = 4_096
-MAX_PATHS = 8_192  # remembered, with what they are made of: the sources ask for some thousand
 _LONGEST_NUMBER_CHARS = 40
 _MAX_HEADER_CHARS = 1_024  # of a line, before the JSON that it ends with
 _INT64 = 2**63
@@ -124,27 +123,6 @@ def inner_json(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=MAX_PATHS)
-def _way(path: str) -> tuple[str, str, str]:
-    """In lower case; the first step; those behind it."""
-    head, _, tail = path.partition(".")
-    return path.lower(), head, tail
-
-
-@lru_cache(maxsize=MAX_PATHS)
-def _words(paths: tuple[str, ...]) -> tuple[frozenset[str], list[tuple[str, str, str]]]:
-    """Of which words an object must have one; and of each path the whole as one word, its first step, those behind."""
-    ways = [(one_word(path.lower()), *path.partition(".")[::2]) for path in paths]
-    return frozenset(one_word(part.lower()) for path in paths for part in (path, path.partition(".")[0])), ways
-
-
-def one_word(key: str) -> str:
-    """A key without what stands between its words: "src_ip", "src-ip" and "srcIp" are one. At its begin "_" says more
-    than that.
-    """
-    return key[:1] + key[1:].replace("_", "").replace("-", "")
-
-
 class Fields:
     """One JSON object of a record. A path such as "agent.name" is tried as one key first, then step by step.
 
@@ -154,15 +132,13 @@ class Fields:
     key), and so is no part of what stays.
     """
 
-    __slots__ = ("_beside", "_folded", "_inner", "_loose", "_steps", "data")
+    __slots__ = ("_beside", "_inner", "_of", "data")
 
     def __init__(self, data: Any, beside: dict[str, Any] | None = None) -> None:
-        self.data: dict[str, Any] = data if isinstance(data, dict) else {}
+        self.data: Mapping[str, Any] = data if isinstance(data, dict) else {}
         self._beside: Fields | None = Fields(beside) if beside else None
-        self._folded: dict[str, str] | None = None  # lower-case key -> key
-        self._loose: dict[str, str] | None = None  # the same as one word -> key
+        self._of: Keys | None = None
         self._inner: dict[str, Fields] | None = None  # path -> the object there
-        self._steps: bool | None = None
 
     def __bool__(self) -> bool:
         return bool(self.data)
@@ -171,87 +147,78 @@ class Fields:
         """The same, which can be read under further names as well."""
         return Fields(self.data, {**(self._beside.data if self._beside is not None else {}), **names})
 
-    def _at(self, path: str) -> Any:
-        data = self.data
-        if not data:
-            return None
-        value = data.get(path)
-        if value is not None:
-            return value
-        if self._folded is None:
-            self._folded = {key.lower(): key for key in reversed(data) if isinstance(key, str)}
-        folded, head, tail = _way(path)
-        key = self._folded.get(folded)
-        if key is not None and (value := data[key]) is not None:
-            return value
-        if tail:
-            inside = self._inner.get(head) if self._inner is not None else None
-            value = (self.object(head) if inside is None else inside)._at(tail)
-        return self._beside._at(path) if value is None and self._beside is not None else value
+    def put(self, **said: Any) -> None:
+        """Says something under names that stand for nothing yet, or for something else."""
+        self.data = {**self.data, **said}
+        self._of = self._inner = None
 
-    def _loosely(self, paths: tuple[str, ...]) -> Sequence[Any]:
-        """The values at keys whose words are parted in another way than in the paths; asked where `_at` found none."""
-        if self._folded is None:
-            return ()
-        if self._loose is None:
-            text = "".join(self._folded)
-            parted = "_" in text or "-" in text
-            keys = self._folded.items()
-            self._loose = {one_word(key): name for key, name in keys} if parted else self._folded
-        words, ways = _words(paths)
-        if self._loose.keys().isdisjoint(words) and not (self._has_steps() if self._steps is None else self._steps):
-            return ()  # most misses end here
-        found = []
-        for word, head, tail in ways:
-            key = self._loose.get(word)
-            if key is not None and (value := self.data[key]) is not None:
-                found.append(value)
-            elif tail and (inside := self.object(head)).data:
-                value = inside._at(tail)
-                found.extend(inside._loosely((tail,)) if value is None else [value])
-        return found
+    def _keys(self) -> Keys:
+        if self._of is None:
+            self._of = keys_of(self.data)
+        return self._of
+
+    def _values(self, paths: tuple[str, ...]) -> Iterable[Any]:
+        """What is at the paths, in their order; then what is at keys whose words are parted in another way."""
+        if self._beside is not None and self.data:
+            return self._with_beside(paths)
+        ways = (self._of or self._keys()).ways(paths) if self.data else ()
+        return self._along(ways) if ways else ()  # most are asked for what is not there
+
+    def _along(self, ways: Iterable[Way]) -> Iterator[Any]:
+        for key, tail, loosely in ways:
+            if tail is None:
+                value = self.data[key]
+            else:
+                inside = self.object(key)
+                value = inside.raw(tail) if loosely else inside._at(tail)
+            if value is not None:
+                yield value
+
+    def _with_beside(self, paths: tuple[str, ...]) -> Iterator[Any]:
+        for path in paths:
+            value = self._at(path)
+            if value is not None:
+                yield value
+        yield from self._along(self._keys().loosely(paths))
+
+    def _at(self, path: str) -> Any:
+        """What is at a path whose words are parted as in it."""
+        if not self.data:
+            return None
+        value = self.data.get(path)
+        if value is None:
+            ways = (self._of or self._keys()).strict(path)
+            value = next(self._along(ways), None) if ways else None
+        return self._beside._at(path) if value is None and self._beside is not None else value
 
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
-        for path in paths if self.data else ():
-            value = self._at(path)
-            if value is not None:
-                return value
-        others = self._loosely(paths)
-        return others[0] if others else None
+        for value in self._values(paths):
+            return value
+        return None
 
     def has(self, *paths: str) -> bool:
-        return self.raw(*paths) is not None or (self._has_steps() and any(self.object(path).data for path in paths))
-
-    def _has_steps(self) -> bool:
-        """Whether a key is written as several steps ("agent.name")."""
-        if self._steps is None:
-            self._steps = "." in "".join(self._folded or ())
-        return self._steps
+        return self.raw(*paths) is not None or (
+            self._keys().has_steps and any(self.object(path).data for path in paths)
+        )
 
     def text(self, *paths: str) -> str | None:
-        for path in paths if self.data else ():
-            value = self._at(path)
-            if value is not None and (text := as_text(value)) is not None:
+        for value in self._values(paths):
+            if (text := as_text(value)) is not None:
                 return text
-        others = self._loosely(paths)
-        return next((text for value in others if (text := as_text(value)) is not None), None) if others else None
+        return None
 
     def number(self, *paths: str) -> float | None:
-        for path in paths if self.data else ():
-            number = as_number(self._at(path))
-            if number is not None:
+        for value in self._values(paths):
+            if (number := as_number(value)) is not None:
                 return number
-        others = self._loosely(paths)
-        return next((number for value in others if (number := as_number(value)) is not None), None) if others else None
+        return None
 
     def integer(self, *paths: str) -> int | None:
-        for path in paths if self.data else ():
-            number = as_integer(self._at(path))
-            if number is not None:
+        for value in self._values(paths):
+            if (number := as_integer(value)) is not None:
                 return number
-        others = self._loosely(paths)
-        return next((number for value in others if (number := as_integer(value)) is not None), None) if others else None
+        return None
 
     def flag(self, *paths: str) -> bool | None:
         for value in (single(self.raw(path)) for path in paths):
@@ -281,13 +248,9 @@ class Fields:
         """The object whose members are keys of several steps: {"agent.name": "a", "agent.id": 1} at "agent"; else what
         is there under other spellings.
         """
-        if self._has_steps():
-            begin = f"{_way(path)[0]}."
-            keys = [key for folded, key in (self._folded or {}).items() if folded.startswith(begin)]
-            if keys:
-                return {key[len(begin) :]: self.data[key] for key in reversed(keys)}
-        others = self._loosely((path,))
-        return others[0] if others else None
+        if members := self._keys().gathered(path):
+            return {behind: self.data[key] for key, behind in members}
+        return next(self._along(self._keys().loosely((path,))), None)
 
     def objects(self, *paths: str) -> list["Fields"]:
         """The objects of a list (at most MAX_ITEMS), or one object alone; also written as JSON in a string."""

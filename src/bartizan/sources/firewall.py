@@ -11,7 +11,8 @@ from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log, leef, pairs, syslog
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, as_text, lines_of, objects_of, one_word
+from bartizan.sources.fields import Fields, as_text, lines_of, objects_of
+from bartizan.sources.keys import one_word
 from bartizan.sources.shape import Shape
 from bartizan.sources.times import first_time
 

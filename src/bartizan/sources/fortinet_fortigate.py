@@ -114,10 +114,10 @@ class FortiGate(Firewall):
         fields = super().named(data)
         name, comma, rest = (fields.text("suser") or "").partition(",")
         if comma and rest.lower().startswith("cn="):  # an account of a directory with its distinguished name
-            fields.data["suser"] = name
+            fields.put(suser=name)
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None and not fields.has("eventtime"):
-            fields.data["eventtime"] = f"{day}T{clock}{fields.text('tz') or ''}"
+            fields.put(eventtime=f"{day}T{clock}{fields.text('tz') or ''}")
         return fields
 
     def is_alert(self, fields: Fields) -> bool:

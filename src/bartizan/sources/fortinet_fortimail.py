@@ -64,7 +64,7 @@ class FortiMail(Firewall):
         fields = super().named(data)
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None:
-            fields.data["eventtime"] = f"{day}T{clock}"
+            fields.put(eventtime=f"{day}T{clock}")
         return fields
 
     def is_alert(self, fields: Fields) -> bool:

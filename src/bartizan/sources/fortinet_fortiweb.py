@@ -67,10 +67,10 @@ class FortiWeb(Firewall):
         fields = super().named(data)
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None:
-            fields.data["eventtime"] = f"{day}T{clock}"
+            fields.put(eventtime=f"{day}T{clock}")
         kind, colon, what = (fields.text("name") or "").partition(":")  # of CEF: "attack:Signature Detection"
         if colon and not fields.has("type"):
-            fields.data |= {"type": kind, "main_type": what, "log_id": fields.text("deviceEventClassId")}
+            fields.put(type=kind, main_type=what, log_id=fields.text("deviceEventClassId"))
         return fields
 
     def is_alert(self, fields: Fields) -> bool:

@@ -4,7 +4,7 @@ Source: IBM, "QRadar Log Event Extended Format (LEEF) Version 2" (header, delimi
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -90,7 +90,7 @@ def read(text: str) -> Leef | None:
     return Leef(vendor, product, version, event_id, time, Fields(data, _as_cef(data, time, header)), header)
 
 
-def _as_cef(data: dict[str, Any], time: str | None, header: Syslog) -> dict[str, Any]:
+def _as_cef(data: Mapping[str, Any], time: str | None, header: Syslog) -> dict[str, Any]:
     found = {name: data[key] for key, name in _CEF.items() if key in data}
     return found | {"rt": time, "syslogHost": header.host, "syslogTime": header.time}
 

@@ -12,7 +12,8 @@ from typing import Any
 from bartizan.model.alert import Alert
 from bartizan.sources.entities import address, hash_kind
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import as_text, inner_json, one_word
+from bartizan.sources.fields import as_text, inner_json
+from bartizan.sources.keys import one_word
 
 MAX_VALUES = 600  # that a walk visits
 MAX_FOUND = 20  # of one record

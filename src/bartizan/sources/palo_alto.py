@@ -166,13 +166,13 @@ class PanOs(Firewall):
         fields = super().named(data)
         for key in ("suser", "duser"):
             if (name := fields.text(key)) is not None:
-                fields.data[key] = name.replace("\\\\", "\\")
+                fields.put(**{key: name.replace("\\\\", "\\")})
         if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
             _of_header(fields)
         said = fields.text("ThreatID", "ThreatName")
         match = _NAMED.match(said or "")
         if match is not None:
-            fields.data["ThreatName"], fields.data["ThreatNumber"] = match[1].strip(), match[2]
+            fields.put(ThreatName=match[1].strip(), ThreatNumber=match[2])
         return fields
 
     def is_alert(self, fields: Fields) -> bool:
@@ -221,18 +221,18 @@ def _of_header(fields: Fields) -> None:
     the threat."""
     first, second = fields.text("deviceEventClassId") or "", fields.text("name") or ""
     if second.upper() not in _COLUMNS:
-        fields.data["Subtype"] = fields.data.get("name")
+        fields.put(Subtype=fields.data.get("name"))
         return
-    fields.data["LogType"] = second
+    fields.put(LogType=second)
     if _NAMED.match(first):
-        fields.data["ThreatID"], fields.data["Subtype"] = first, fields.data.get("subtype")
+        fields.put(ThreatID=first, Subtype=fields.data.get("subtype"))
     else:
-        fields.data["Subtype"] = first
+        fields.put(Subtype=first)
         if _NAMED.match(fields.text("cat") or ""):
-            fields.data["ThreatID"] = fields.text("cat")
+            fields.put(ThreatID=fields.text("cat"))
     level = fields.integer("deviceSeverity") or 0
     if second.upper() in _THREATS and 1 <= level <= len(_LEVELS):
-        fields.data.setdefault("VendorSeverity", _LEVELS[level - 1])
+        fields.put(VendorSeverity=fields.data.get("VendorSeverity", _LEVELS[level - 1]))
 
 
 def _placed(data: dict[str, Any]) -> dict[str, Any]:

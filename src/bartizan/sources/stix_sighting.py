@@ -102,7 +102,7 @@ def _referred(one: Fields, known: dict[str, Fields]) -> list[dict[str, object]]:
         names = [text for each in level for text in _refs(each)]
         level = [known[name] for name in dict.fromkeys(names) if name in known and name not in found]
         found.update({str(each.text("id")): each for each in level})
-    return [each.data for each in found.values()]
+    return [dict(each.data) for each in found.values()]
 
 
 def _refs(one: Fields) -> Iterable[str]:

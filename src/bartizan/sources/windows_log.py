@@ -59,7 +59,7 @@ def _whole(event: WindowsEvent) -> WindowsEvent:
     about = (event.provider or "").lower().replace("-", " ")
     if event.message and any(word in about for word in _SAY_ALL) and not event.data.data.keys() - _OF_SNARE:
         said = windows_message.said(event.message, event.provider)
-        return event._replace(data=Fields(event.data.data | said)) if said else event
+        return event._replace(data=Fields({**event.data.data, **said})) if said else event
     return event
 
 
@@ -177,7 +177,7 @@ def _of_flat(fields: Fields) -> WindowsEvent:
         message=fields.text("Message", "RenderedDescription"),
         sid=fields.text("UserID", "UserId"),
         process_id=fields.integer("ProcessID", "ExecutionProcessID"),
-        data=Fields(data | inside),
+        data=Fields({**data, **inside}),
         raw=fields,
     )
 

@@ -113,6 +113,7 @@ COLLECTIONS = (ALERTS_V2, ALERTS, INCIDENTS)
 # who changed it). What a provider's record or the server changes has no such mark.
 ANALYST = "@analyst"
 
+CORRELATE = "correlate"  # the stage that puts each new alert into its incident, by its place in the feed
 RESOLVING = "alerts/resolving"  # incidents whose alerts are not all resolved yet
 RESOLVE_CHUNK = 50  # alerts that one transaction resolves: the writer's lock stays short
 _UNDECIDED = (None, "unknown")

@@ -1,0 +1,111 @@
+"""Where paths lead in an object, as far as its keys alone tell: worked out once for all that have the same keys.
+
+Records of one source have few sets of keys, and a source asks each for what most of them lack.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+MAX_SETS = 256  # of keys that are remembered
+MAX_KEYS = 128  # of a set that is remembered, with MAX_CHARS in all
+MAX_CHARS = 4_096
+MAX_WAYS = 1_024  # remembered of one set
+
+
+class Way(NamedTuple):
+    """One place where a path may lead."""
+
+    key: str  # of the value; with `tail` a path to an object
+    tail: str | None = None  # what is asked of that object
+    loosely: bool = False  # which may part its words otherwise
+
+
+def one_word(key: str) -> str:
+    """A key without what stands between its words: "src_ip", "src-ip" and "srcIp" are one. At its begin "_" says more
+    than that.
+    """
+    return key[:1] + key[1:].replace("_", "").replace("-", "")
+
+
+class Keys:
+    """The keys of an object. Of keys that differ in case only, or in how their words are parted, the first counts."""
+
+    __slots__ = ("_folded", "_gathered", "_known", "_loose", "_strict", "_ways", "has_steps", "size")
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._known = frozenset(keys)
+        self._folded = {key.lower(): key for key in reversed(keys)}
+        text = "".join(self._folded)
+        parted = "_" in text or "-" in text
+        self._loose = {one_word(key): name for key, name in self._folded.items()} if parted else self._folded
+        self.has_steps = "." in text  # whether a key is written as several steps ("agent.name")
+        self.size = len(text)
+        self._strict: dict[str, tuple[Way, ...]] = {}
+        self._ways: dict[tuple[str, ...], tuple[Way, ...]] = {}
+        self._gathered: dict[str, tuple[tuple[str, str], ...]] = {}
+
+    def strict(self, path: str) -> tuple[Way, ...]:
+        """As one key, spelt so, then in any case; then step by step."""
+        found = self._strict.get(path)
+        if found is None:
+            head, _, tail = path.partition(".")
+            exact = [Way(path)] if path in self._known else []
+            other = self._folded.get(path.lower())
+            exact += [Way(other)] if other is not None and other != path else []
+            found = (*exact, Way(head, tail)) if tail and self._leads(head) else tuple(exact)
+            if len(self._strict) < MAX_WAYS:
+                self._strict[path] = found
+        return found
+
+    def ways(self, paths: tuple[str, ...]) -> tuple[Way, ...]:
+        """Where any of the paths may lead, in their order; then by keys whose words are parted in another way."""
+        found = self._ways.get(paths)
+        if found is None:
+            found = (*(way for path in paths for way in self.strict(path)), *self.loosely(paths))
+            if len(self._ways) < MAX_WAYS:
+                self._ways[paths] = found
+        return found
+
+    def loosely(self, paths: tuple[str, ...]) -> list[Way]:
+        """By keys whose words are parted in another way than in the paths."""
+        found = []
+        for path in paths:
+            head, _, tail = path.partition(".")
+            key = self._loose.get(one_word(path.lower()))
+            if key is not None:
+                found.append(Way(key))
+            if tail and self._leads(head):
+                found.append(Way(head, tail, loosely=True))
+        return found
+
+    def gathered(self, path: str) -> tuple[tuple[str, str], ...]:
+        """The keys of several steps that go on from the path, and what stands behind it in each, in their order."""
+        if not self.has_steps:
+            return ()
+        found = self._gathered.get(path)
+        if found is None:
+            begin = f"{path.lower()}."
+            keys = [key for folded, key in reversed(self._folded.items()) if folded.startswith(begin)]
+            found = tuple((key, key[len(begin) :]) for key in keys)
+            if len(self._gathered) < MAX_WAYS:
+                self._gathered[path] = found
+        return found
+
+    def _leads(self, head: str) -> bool:
+        """Whether an object may stand at a first step."""
+        folded = head.lower()
+        return folded in self._folded or one_word(folded) in self._loose or bool(self.gathered(head))
+
+
+_SETS: dict[tuple[str, ...], Keys] = {}
+
+
+def keys_of(data: Mapping[str, object]) -> Keys:
+    found = _SETS.get(names := tuple(data))
+    if found is None:
+        found = Keys(tuple(key for key in names if isinstance(key, str)))
+        if len(names) <= MAX_KEYS and found.size <= MAX_CHARS:
+            if len(_SETS) >= MAX_SETS:
+                _SETS.clear()
+            _SETS[names] = found
+    return found
