@@ -243,3 +243,12 @@ async def test_pages_that_are_too_large(known: World, path: str, code: str, word
     """Clients read the bound out of the message and ask again: in the words of the service that Graph has there."""
     problem = await known.refused("GET", f"/v1.0/{path}", status=400, says=words)
     assert problem["code"] == code
+
+
+async def test_rows_of_one_object(known: World) -> None:
+    """How many rows to give says nothing of one object; of a list an unknown option stays an error."""
+    assert (await known.get("/v1.0/users/u1?%24top=1&%24limit=1"))["id"] == "u1"
+    assert "displayName" not in await known.get("/v1.0/users/u1?$top=1&$select=id&$limit=1")
+    await known.refused("GET", "/v1.0/users/u1?$top=x", status=400, says="$top")
+    await known.refused("GET", "/v1.0/users/u1?$filter=id eq 'u2'&$top=1", status=400, says="$filter")
+    await known.refused("GET", "/v1.0/users?$limit=1", status=400, says="$limit")

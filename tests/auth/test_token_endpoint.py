@@ -84,6 +84,20 @@ async def test_bodies_that_clients_send(world: World) -> None:
     assert (await world.token(**CREDENTIALS, client_secret=world.secret, **claims)).status_code == 200
 
 
+async def test_names_in_any_case(world: World) -> None:
+    """Scripts of PowerShell write Grant_Type and Client_Id, in the forms of both versions; a name that comes twice with
+    different values is refused however it is spelt."""
+    given = {"Client_Id": world.app.id, "Client_Secret": world.secret, "Grant_Type": "client_credentials"}
+    scoped = {**given, "Scope": "https://graph.microsoft.com/.default"}
+    where = f"/{world.tenant.id}/oauth2"
+    assert (await world.http.post(f"{where}/v2.0/token", data=scoped)).json()["token_type"] == "Bearer"
+    resource = {**given, "Resource": "https://graph.microsoft.com"}
+    assert (await world.http.post(f"{where}/token", data=resource)).json()["resource"] == "https://graph.microsoft.com"
+    await _refused(
+        await world.http.post(f"{where}/v2.0/token", data={**scoped, "scope": "x"}), "invalid_request", 9002313
+    )
+
+
 async def test_paths_that_clients_send(world: World) -> None:
     """Joined with a slash too many, ending with one, with an API version behind them, or in capitals."""
     form = {**CREDENTIALS, "client_id": world.app.id, "client_secret": world.secret}

@@ -4,6 +4,7 @@ Reading, binding and checking is done once for each set and query text; nearly a
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -382,11 +383,15 @@ def _levels(navigation: Navigation, text: str) -> int:
 # ---------------------------------------------------------------- what is no list
 
 
+_ROWS = re.compile(r"(?:^|&)(?:\$|%24)(?:top|limit)=\d+(?=&|$)", re.IGNORECASE)
+
+
 def asked_of_one(
     ctx: Context, request: Request, resource: Resource | None, type: str
 ) -> tuple[Select | None, tuple[Expanded, ...]]:
-    """One object takes $select and $expand only; $count where Graph wants it, beside $levels."""
-    options = read(request.query)
+    """One object takes $select and $expand only; $count where Graph wants it, beside $levels. How many rows a list may
+    have is passed over, as Graph does: Splunk SOAR asks so for a sign-in."""
+    options = read(_ROWS.sub("", request.query))
     expand = () if resource is None else _expand(ctx.edm, resource, ctx.version, options.expand)
     deep = _deep(expand)
     only(options, "select", "expand", *(("count",) if deep else ()))
