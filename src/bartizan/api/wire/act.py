@@ -3,6 +3,7 @@
 from typing import Any
 
 from bartizan.api.wire import body as bodies
+from bartizan.api.wire import read
 from bartizan.api.wire.find import found
 from bartizan.api.wire.request import Request, Response, decode
 from bartizan.api.wire.route import Target
@@ -18,6 +19,8 @@ async def act(ctx: Context, target: Target, request: Request) -> Response:
     if not action.on_set:
         id = "" if resource.singleton else (await found(ctx, target)).id
     answer = await action.code(ctx, id, given)
+    if action.mine:
+        return await read.part(ctx, target, request, answer.value)
     return bodies.outcome(ctx, request, action.returns, answer)
 
 
