@@ -65,12 +65,16 @@ def _read(ctx: Context, action: Action, body: dict[str, Any]) -> dict[str, Any]:
     parameters = action.parameters or {}
     names = {name.lower(): name for name in parameters}
     given: dict[str, Any] = dict.fromkeys(parameters)
+    seen: set[str] = set()
     for name, value in body.items():
         known = names.get(name.lower())
         if known is None:
             if name.startswith("@"):
                 continue
             raise BadRequest(f"{action.name} has no parameter '{name}'; it takes: {', '.join(parameters) or 'none'}.")
+        if known in seen:
+            raise BadRequest(f"{action.name} was given {known} twice, in different spellings.")
+        seen.add(known)
         kind = parameters[known].removesuffix("!")
         many = kind.startswith("Collection(")
         kind = kind.removeprefix("Collection(").removesuffix(")")

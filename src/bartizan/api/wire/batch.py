@@ -91,7 +91,10 @@ def _any_case(given: Any, names: tuple[str, ...]) -> Any:
     if not isinstance(given, dict):
         return given
     known = {name.lower(): name for name in names}
-    return {known.get(name.lower(), name): value for name, value in given.items()}
+    read = {known.get(name.lower(), name): value for name, value in given.items()}
+    if len(read) < len(given):
+        raise BadRequest("Invalid batch payload: an object has a property twice, in different spellings.")
+    return read
 
 
 def _part(outer: Request, version: str, item: Any) -> _Part:
