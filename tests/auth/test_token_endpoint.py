@@ -53,13 +53,14 @@ async def test_v1_shape(world: World) -> None:
     [
         ("https://graph.microsoft.com/.default", "https://graph.microsoft.com"),
         ("https://graph.microsoft.com//.default", "https://graph.microsoft.com"),
+        (".default", "https://graph.microsoft.com"),
         ("00000003-0000-0000-c000-000000000000/.default", "00000003-0000-0000-c000-000000000000"),
         ("https://localhost:8443/.default", "https://localhost:8443"),
         ("HTTPS://LOCALHOST:8443//.default", "https://localhost:8443"),
     ],
 )
 async def test_resources(world: World, scope: str, audience: str) -> None:
-    """Graph and the own address are resources, and a token for either is taken."""
+    """Graph and the own address are resources, and a token for either is taken; Graph is meant where none is named."""
     token = await world.app_token(scope=scope)
     assert claims_of(token)["aud"] == audience
     assert await world.authority.verifier.authenticate(token)

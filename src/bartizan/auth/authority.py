@@ -254,7 +254,7 @@ class Authority:
             raise aadsts.missing("scope" if ask.version == "v2" else "resource")
         if text:
             scope = parse_scope(text)
-            if not scope.default or scope.resource is None:
+            if not scope.default:
                 raise aadsts.not_default_scope(text)
             resource = scope.resource
         audience = self.audience(resource)
