@@ -256,8 +256,8 @@ class Authority:
             scope = parse_scope(text)
             if not scope.default:
                 raise aadsts.not_default_scope(text)
-            resource = scope.resource
-        audience = self.audience(resource)
+            resource = scope.resource or resource
+        audience = self.audience(resource or None)
         permissions = await self.accounts.consented(tenant.id, client.app.id)
         if permissions is None:
             raise aadsts.unknown_app(client.app.id, tenant.id)
