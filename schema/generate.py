@@ -86,7 +86,8 @@ def merged() -> dict[str, Schema]:
     for fact in additions["corrections"]:
         for version in fact["versions"]:
             versions[version]["types"][fact["type"]]["props"][fact["name"]] = fact["is"]
-            versions[version]["enums"][fact["is"]]["flags"] = fact["flags"]
+            if "flags" in fact:
+                versions[version]["enums"][fact["is"]]["flags"] = fact["flags"]
     for fact in additions["properties"]:
         for version in fact["versions"]:
             add(
@@ -258,8 +259,8 @@ def space(name: str) -> str:
 
 
 def python_name(name: str) -> str:
-    short = name.removeprefix(space(name))
-    return short[0].upper() + short[1:]
+    """Of a namespace that has no module of its own its last word stands in front."""
+    return "".join(word[0].upper() + word[1:] for word in name.removeprefix(space(name)).split("."))
 
 
 class Module:

@@ -117,6 +117,21 @@ async def test_beta_filters(signed: World, wanted: str, ids: str) -> None:
     assert "".join(each["id"][1:] for each in found) == ids
 
 
+async def test_sign_ins_of_agents(signed: World) -> None:
+    """What is said of an agent is kept, filtered by and shown in beta, where Graph has it."""
+    agent = {"agentType": "agenticAppInstance", "parentAppId": "a0", "agentSubjectType": "notAgentic"}
+    kinds = {"signInEventTypes": ["servicePrincipal"], "servicePrincipalId": "sp6", "isInteractive": None}
+    await signed.post(BETA, {**sign_in(6, **kinds), "agent": agent})
+    wanted = "signInEventTypes/any(t: t eq 'servicePrincipal') and agent/agentType eq 'agenticAppInstance'"
+    (found,) = (await signed.get(f"{BETA}?$filter={wanted}"))["value"]
+    assert found["agent"] == {**agent, "agentSubjectParentId": None}
+    assert "agent" not in await signed.get(f"{SIGN_INS}/s6")
+    metadata = (await signed.call("GET", "/beta/$metadata")).text
+    assert '<Schema Namespace="microsoft.graph.agentic"' in metadata
+    assert '<Property Name="agent" Type="microsoft.graph.agentic.agentSignIn"/>' in metadata
+    assert "agentic" not in (await signed.call("GET", "/v1.0/$metadata")).text
+
+
 @on_both_engines
 async def test_a_list_is_of_interactive_sign_ins(signed: World) -> None:
     """As in Graph, where the filter does not say which kinds are meant; each can be read by its id."""

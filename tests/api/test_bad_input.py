@@ -228,3 +228,23 @@ async def test_bodies_within_batches(world: World) -> None:
         for each in answer.json()["responses"]:
             assert each["status"] in (400, 415), each
             assert each["body"]["error"]["message"], each
+
+
+async def test_names_that_come_twice(world: World) -> None:
+    """An object says each thing once, at any depth and however it is spelt; texts may hold what looks like a name."""
+    for body, says in (
+        (b'{"displayName": "a", "displayName": "b"}', "property 'displayName' twice"),
+        (b'{"displayName": "a", "extra": [{"x" :1,"x":2}]}', "property 'x' twice"),
+        (b'{"displayName": "a", "DisplayName": "b"}', "given twice"),
+    ):
+        await world.refused("POST", "/v1.0/groups", body, status=400, says=says)
+    assert (await world.get("/v1.0/groups"))["value"] == []
+    named = await world.post("/v1.0/groups", b'{"displayName": "a", "description": "\\"displayName\\": \\"b\\":"}')
+    assert named["description"] == '"displayName": "b":'
+    path = "/v1.0/identityProtection/riskyUsers/dismiss"
+    await world.refused("POST", path, {"userIds": ["a"], "UserIds": ["b"]}, status=400, says="twice")
+    twice = {"id": "1", "method": "GET", "url": "/users", "Url": "/groups"}
+    await world.refused("POST", "/v1.0/$batch", {"requests": [twice]}, status=400, says="twice")
+    deep = b'{"displayName": "a", "extra": %b1%b}' % (b'{"a":' * 62, b"}" * 62)
+    assert "64 levels" not in (await world.call("POST", "/v1.0/groups", deep)).text
+    await world.refused("POST", "/v1.0/groups", deep.replace(b"1", b"[[]]"), status=400, says="64 levels")

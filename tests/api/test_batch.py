@@ -56,6 +56,13 @@ async def test_dependants_of_failures_fail(world: World) -> None:
     assert (await world.get("/v1.0/users"))["value"] == []
 
 
+async def test_names_in_any_case(world: World) -> None:
+    """As scripts of PowerShell spell the keys of their objects; an answer is as documented."""
+    sent = {"Requests": [{"ID": 1, "Method": "GET", "Url": "/users?$top=1", "DependsOn": None}]}
+    answer = await world.post("/v1.0/$batch", sent)
+    assert [(each["id"], each["status"]) for each in answer["responses"]] == [("1", 200)]
+
+
 async def test_parts_have_the_callers_rights(world: World) -> None:
     """A header inside does not make somebody else of the caller."""
     done = await run(world, part("1", "/users", headers={"Authorization": "Bearer admin"}), by="none")

@@ -233,7 +233,7 @@ async def test_what_cannot_be_asked_is_refused(world: World) -> None:
         (f"('{ALICE}')/shortestPath(to='x')", "kind:value"),
         (f"('{ALICE}')/timeline(since='yesterday')", "since"),
         (f"('{ALICE}')/timeline(top=501)", "1 to 500"),
-        ("?$top=21", "at most 20"),
+        ("?$top=21", "The limit of '20'"),
         ("?$skip=1", "nextLink"),
         ("?$filter=nope eq 1", "nope"),
     ):

@@ -12,6 +12,7 @@ from bartizan import api
 from bartizan.api.documents.coverage import UNDOCUMENTED, Line, lines
 from bartizan.api.wire.route import Router, Target
 from bartizan.auth.caller import Access
+from bartizan.errors import MethodNotAllowed, NotFound, NotServed
 from bartizan.extend import RESOURCES
 
 api.load()
@@ -46,6 +47,27 @@ def test_every_operation_has_an_answer() -> None:
 def test_served(verb: str, path: str) -> None:
     found = [line for line in ALL if (line.verb, line.path) == (verb, path)]
     assert all(line.state == "served" for line in found), found
+
+
+def test_no_operation_is_a_key() -> None:
+    """What is known and not served is refused as what it is, never as an object that is not there."""
+    taken = []
+    for line in ALL:
+        name = line.path.rpartition("/")[2]
+        for path in (line.path, line.path.removesuffix(name) + f"microsoft.graph.{name}"):
+            try:
+                target = ROUTER.resolve(f"/{line.version}{path.replace('{}', 'key')}")
+            except (MethodNotAllowed, NotFound, NotServed):
+                continue
+            if target.key is not None and not target.key.own and target.key.value.rpartition(".")[2] == name:
+                taken.append(f"{line.version}{path}")
+    assert not taken
+
+
+@pytest.mark.parametrize("path", ["security/alerts_v2/microsoft.graph.no", "users/u/memberOf/microsoft.graph.no()"])
+def test_a_namespace_is_no_key(path: str) -> None:
+    with pytest.raises(NotFound, match=r"segment 'microsoft\.graph\.no"):
+        ROUTER.resolve(f"/v1.0/{path}")
 
 
 def _facts(shared: Path) -> dict[tuple[str, str, str], dict[str, list[str]]]:

@@ -67,8 +67,8 @@ async def test_token_is_bound(many: World) -> None:
 async def test_top_is_honoured_or_refused(many: World) -> None:
     """$top up to the maximum is the page size; above it 400."""
     assert len((await many.get(f"{ALERTS}?$top=2000"))["value"]) == 25
-    await many.refused("GET", f"{ALERTS}?$top=2001", status=400, says="at most 2000")
-    await many.refused("GET", "/v1.0/security/incidents?$top=1001", status=400, says="at most 1000")
+    await many.refused("GET", f"{ALERTS}?$top=2001", status=400, says="The limit of '2000'")
+    await many.refused("GET", "/v1.0/security/incidents?$top=1001", status=400, says="The limit of '1000'")
     assert (await many.get(f"{ALERTS}?$top=0&$count=true"))["@odata.count"] == 25
     for wrong in ("-1", "x", "1.5", ""):
         await many.refused("GET", f"{ALERTS}?$top={wrong}", status=400)

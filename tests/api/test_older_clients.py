@@ -204,3 +204,51 @@ async def test_other_names_of_conditional_access(known: World, path: str) -> Non
     made = await known.post(f"/{path}", body)
     assert (await known.get(f"/{path}/{made['id']}"))["displayName"] == "p"
     assert (await known.get(f"/v1.0/identity/conditionalAccess/policies/{made['id']}"))["id"] == made["id"]
+
+
+async def test_consistency_as_a_parameter(known: World) -> None:
+    """Where the header cannot be set, in lists of batches and by clients that write it into every address: a count, a
+    search and its next page, one object."""
+    assert (await known.call("GET", "/v1.0/users/$count?ConsistencyLevel=eventual")).text == "2"
+    page = await known.get('/v1.0/users?$search="displayName:u"&consistencyLevel=eventual&$count=true&$top=1')
+    assert page["@odata.count"] == 2
+    assert len((await known.get(page["@odata.nextLink"]))["value"]) == 1
+    assert (await known.get("/v1.0/users/u1?consistencyLevel=eventual"))["id"] == "u1"
+    await known.refused("GET", "/v1.0/users/$count?ConsistencyLevel=session", status=400, says="eventual")
+    counted = {"id": "1", "method": "GET", "url": "/groups/g1/transitivemembers/microsoft.graph.user/$count?"}
+    counted["url"] += "ConsistencyLevel=eventual"
+    (answer,) = (await known.post("/beta/$batch", {"requests": [counted]}))["responses"]
+    assert (answer["status"], answer["body"]) == (200, "1")
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "words"),
+    [
+        (
+            "security/incidents?$top=4000",
+            "BadRequest",
+            "The limit of '1000' for Top query has been exceeded. The value",
+        ),
+        ("identityProtection/riskyUsers?$top=999", "BadRequest", "'999'. Must be between 1 and 500 inclusive."),
+        (
+            "users?$top=1000",
+            "Request_UnsupportedQuery",
+            "Invalid page size specified: '1000'. Must be between 1 and 999",
+        ),
+        ("users/delta?$top=1000", "Request_UnsupportedQuery", "Invalid page size specified: '1000'. Must be"),
+        ("groups/g1/members?$top=1000", "Request_UnsupportedQuery", "Invalid page size specified: '1000'. Must be"),
+    ],
+)
+async def test_pages_that_are_too_large(known: World, path: str, code: str, words: str) -> None:
+    """Clients read the bound out of the message and ask again: in the words of the service that Graph has there."""
+    problem = await known.refused("GET", f"/v1.0/{path}", status=400, says=words)
+    assert problem["code"] == code
+
+
+async def test_rows_of_one_object(known: World) -> None:
+    """How many rows to give says nothing of one object; of a list an unknown option stays an error."""
+    assert (await known.get("/v1.0/users/u1?%24top=1&%24limit=1"))["id"] == "u1"
+    assert "displayName" not in await known.get("/v1.0/users/u1?$top=1&$select=id&$limit=1")
+    await known.refused("GET", "/v1.0/users/u1?$top=x", status=400, says="$top")
+    await known.refused("GET", "/v1.0/users/u1?$filter=id eq 'u2'&$top=1", status=400, says="$filter")
+    await known.refused("GET", "/v1.0/users?$limit=1", status=400, says="$limit")

@@ -7,6 +7,7 @@ import pytest
 from tests.api.conftest import A, World
 
 from bartizan.auth.caller import Caller
+from bartizan.extend import RESOURCES
 
 pytestmark = pytest.mark.anyio
 ROLES = "/v1.0/roleManagement/directory"
@@ -167,3 +168,52 @@ async def test_who_reads_the_directory_reads_no_requests_or_schedules(world: Wor
         await world.refused("GET", f"/v1.0/roleManagement/directory/{name}", status=403, by="all")
         assert (await world.get(f"/v1.0/roleManagement/directory/{name}", by="own"))["value"] == []
     assert (await world.get("/v1.0/roleManagement/directory/roleAssignments", by="all"))["value"] == []
+
+
+MINE = "filterByCurrentUser(on='principal')"
+SETS = [
+    *(
+        f"{ROLES}/role{word}Schedule{end}"
+        for word in ("Assignment", "Eligibility")
+        for end in ("s", "Instances", "Requests")
+    ),
+    *(
+        f"{GROUPS}/{word}Schedule{end}"
+        for word in ("assignment", "eligibility")
+        for end in ("s", "Instances", "Requests")
+    ),
+]
+
+
+@pytest.mark.parametrize("path", SETS)
+async def test_ones_own(world: World, path: str) -> None:
+    """People see what they may activate and have asked for, with the options of a list and without a directory role:
+    by the id of the account, and by that of the directory's user of the same name."""
+    await world.post("/v1.0/users", {"id": "ada", "userPrincipalName": "guest@contoso.example", "displayName": "Ada"})
+    for_role = {"roleDefinitionId": ADMINISTRATOR, "directoryScopeId": "/"}
+    for_group = {"groupId": "g1", "accessId": "member"}
+    given = {"action": "selfActivate", "status": "Provisioned"} if path.endswith("Requests") else {}
+    given = {**given, **(for_group if "group" in path else for_role)}
+    for id, principal in (("1", "ada"), ("2", "id-of-guest"), ("3", "ada"), ("4", "ben")):
+        await world.post(path, {**given, "id": id, "principalId": principal})
+    scopes = next(each for each in RESOURCES if each.path == path.removeprefix("/v1.0/")).read.delegated
+    world.known["guest"] = Caller(
+        A, "console", "Console", "id-of-guest", "guest@contoso.example", "Guest", frozenset(scopes[:1])
+    )
+    found = await world.every(f"{path}/{MINE}?$top=2&$orderby=id", by="guest")
+    assert [each["id"] for each in found] == ["1", "2", "3"]
+    page = await world.get(f"{path}/{MINE}?$select=principalId&$filter=id eq '3'&$expand=principal", by="guest")
+    assert page["@odata.context"].partition("#")[2].startswith("Collection(microsoft.graph.")
+    assert [(each["principalId"], each["principal"]["displayName"]) for each in page["value"]] == [("ada", "Ada")]
+    assert (await world.get(f"{path}/{MINE.upper()}", by="analyst"))["value"] == []
+    await world.refused("GET", path, by="guest", status=403)
+    world.known["guest"] = Caller(A, "console", "Console", "id-of-guest", None, "Guest", frozenset({"User.Read"}))
+    await world.refused("GET", f"{path}/{MINE}", by="guest", status=403)
+
+
+async def test_ones_own_by_what_is_not_told(world: World) -> None:
+    path = f"{ROLES}/roleAssignmentScheduleRequests/filterByCurrentUser"
+    await world.refused("GET", f"{path}(on='approver')", by="analyst", status=501, says="for whom it is")
+    await world.refused("GET", f"{path}(on='x')", by="analyst", status=400, says="principal")
+    await world.refused("GET", f"{path}()", by="analyst", status=400, says="needs on")
+    await world.refused("GET", f"{path}(on='principal')", status=400, says="delegated")

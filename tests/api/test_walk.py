@@ -26,6 +26,7 @@ class Step:
     shared: bool = False  # answers 404 for another tenant's key, rather than an empty list
     body: Any = None
     ours: bool = False  # what the program itself has, and shows to every tenant
+    mine: bool = False  # of the person who is signed in: an application has nothing of its own
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -53,11 +54,12 @@ def _steps(resource: Resource, root: str, version: str) -> Iterator[Step]:
         yield Step("DELETE", one, resource.delete, True)
     for action in resource.actions.values():
         if version in action.versions:
-            path = f"{root if action.on_set else one}/{action.name}"
+            path = f"{root if action.on_set else one}/{action.name}" + ("(on='principal')" if action.mine else "")
             asks = any(kind.endswith("!") for kind in (action.parameters or {}).values())
             # Nothing is stored of a container: what its functions answer without being asked anything is the program's.
             ours = action.function and resource.singleton and not resource.can and not asks
-            yield Step("GET" if action.function else "POST", path, action.access, not action.on_set, {}, ours)
+            verb = "GET" if action.function else "POST"
+            yield Step(verb, path, action.access, not action.on_set, {}, ours, action.mine)
     for navigation in resource.navigations.values():
         if version in navigation.versions:
             yield Step("GET", f"{one}/{navigation.name}", navigation.access, True)
@@ -91,6 +93,8 @@ async def test_no_token_no_scope_no_tenant(world: World) -> None:
             assert (await world.call("DELETE", f"{step.path}/{answer.json()['id']}", by="other")).status_code == 204
         if "transitiveRoleAssignments" in step.path and step.ours:
             assert answer.status_code == 400, step  # it wants a principal
+        elif step.mine:
+            assert answer.status_code == 400 and "delegated" in answer.text, step
         elif step.ours:
             assert answer.status_code == 200, step
         elif step.method == "GET" and not step.shared:

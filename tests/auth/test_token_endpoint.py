@@ -53,13 +53,14 @@ async def test_v1_shape(world: World) -> None:
     [
         ("https://graph.microsoft.com/.default", "https://graph.microsoft.com"),
         ("https://graph.microsoft.com//.default", "https://graph.microsoft.com"),
+        (".default", "https://graph.microsoft.com"),
         ("00000003-0000-0000-c000-000000000000/.default", "00000003-0000-0000-c000-000000000000"),
         ("https://localhost:8443/.default", "https://localhost:8443"),
         ("HTTPS://LOCALHOST:8443//.default", "https://localhost:8443"),
     ],
 )
 async def test_resources(world: World, scope: str, audience: str) -> None:
-    """Graph and the own address are resources, and a token for either is taken."""
+    """Graph and the own address are resources, and a token for either is taken; Graph is meant where none is named."""
     token = await world.app_token(scope=scope)
     assert claims_of(token)["aud"] == audience
     assert await world.authority.verifier.authenticate(token)
@@ -82,6 +83,20 @@ async def test_bodies_that_clients_send(world: World) -> None:
     assert basic.status_code == 200
     claims = {"claims": '{"access_token":{"xms_cc":{"values":["CP1"]}}}', "client_info": "1"}
     assert (await world.token(**CREDENTIALS, client_secret=world.secret, **claims)).status_code == 200
+
+
+async def test_names_in_any_case(world: World) -> None:
+    """Scripts of PowerShell write Grant_Type and Client_Id, in the forms of both versions; a name that comes twice with
+    different values is refused however it is spelt."""
+    given = {"Client_Id": world.app.id, "Client_Secret": world.secret, "Grant_Type": "client_credentials"}
+    scoped = {**given, "Scope": "https://graph.microsoft.com/.default"}
+    where = f"/{world.tenant.id}/oauth2"
+    assert (await world.http.post(f"{where}/v2.0/token", data=scoped)).json()["token_type"] == "Bearer"
+    resource = {**given, "Resource": "https://graph.microsoft.com"}
+    assert (await world.http.post(f"{where}/token", data=resource)).json()["resource"] == "https://graph.microsoft.com"
+    await _refused(
+        await world.http.post(f"{where}/v2.0/token", data={**scoped, "scope": "x"}), "invalid_request", 9002313
+    )
 
 
 async def test_paths_that_clients_send(world: World) -> None:

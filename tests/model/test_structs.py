@@ -13,8 +13,8 @@ EVIDENCE = sorted(edm("beta").structured("microsoft.graph.security.alertEvidence
 
 
 def python_name(name: str) -> str:
-    short = name.rpartition(".")[2]
-    return short[0].upper() + short[1:]
+    short = name.removeprefix("microsoft.graph.").removeprefix("security.")
+    return "".join(word[0].upper() + word[1:] for word in short.split("."))
 
 
 @pytest.mark.parametrize("name", EVIDENCE)

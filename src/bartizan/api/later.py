@@ -37,13 +37,26 @@ _all(
 )
 _all(("identity/conditionalAccess/authenticationStrengths/**",), not_yet("only policies and locations are kept"), _BETA)
 _all(
+    [
+        f"identity/conditionalAccess/{strengths}/policies/findByMethodMode"
+        for strengths in ("authenticationStrength", "authenticationStrengths")
+    ],
+    not_yet("strengths are kept as they are told; ask for the set with $filter"),
+    _BETA,
+)
+_all(
     [f"servicePrincipals/{{}}/{name}" for name in ("addKey", "addPassword", "removeKey", "removePassword")],
     never("credentials of applications are made by an operator at the command line"),
 )
 _all(("security/auditLog",), never("a container; ask for auditLog/queries"))
 _all(("security/collaboration/**",), not_yet("analysed mails come with a mail connector"))
 _all(
-    ("security/identities/**",),
+    (
+        "security/identities/**",
+        "security/identities/sensors/getDeploymentAccessKey",
+        "security/identities/sensors/getDeploymentPackageUri",
+        "security/identities/sensors/regenerateDeploymentAccessKey",
+    ),
     not_yet("of sensors their list and the issues of their health are kept, as they are told"),
 )
 _all(("security/threatIntelligence/**",), not_yet("threat intelligence articles and hosts come with its connectors"))

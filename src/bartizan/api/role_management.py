@@ -13,12 +13,14 @@ from typing import Any
 from bartizan.api.directory import users
 from bartizan.api.directory_objects import applications, groups, roles, service_principals, units
 from bartizan.api.organization import organization, told_tenant
-from bartizan.api.wire.find import MAX_RELATED, edges, every_row
+from bartizan.api.wire.find import MAX_RELATED, by_key, edges, every_row
 from bartizan.api.wire.made import made, paged
-from bartizan.errors import BadRequest
-from bartizan.extend import Can, Context, Resource, collection, not_yet, resource, unserved
+from bartizan.api.wire.route import Key
+from bartizan.errors import BadRequest, NotServed
+from bartizan.extend import Answer, Can, Context, Resource, collection, not_yet, resource, unserved
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant
+from bartizan.odata.tree import In, Literal, Path
 from bartizan.store.draft import inner
 from bartizan.store.interface import Page, Query, Stored
 
@@ -30,8 +32,6 @@ _READ = f"RoleManagement.Read.Directory RoleManagement.Read.All {_ALL}"
 _PATH = "roleManagement/directory"
 _TOLD = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
 _UNWRITABLE = {"PATCH": _TOLD, "DELETE": _TOLD}
-
-ASK_BY_ID = not_yet("ask for the set with $filter=principalId eq 'id of the user'")
 
 definitions = resource(
     f"{_PATH}/roleDefinitions",
@@ -347,8 +347,31 @@ of_roles = resource(
 )
 of_roles.navigation("policy", policies, key="policyId", expand=True)
 
+
+async def _mine(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
+    """Those of the signed-in user: of the account, and of the user of the directory that has its name."""
+    on = given["on"].lower()
+    if on in ("approver", "createdby"):
+        raise NotServed(f"Not served yet: filterByCurrentUser(on='{on}'): of a request it is told for whom it is.")
+    if on != "principal":
+        raise BadRequest(f"filterByCurrentUser has no '{on[:40]}'; it takes on='principal'.")
+    if ctx.caller.user is None:
+        raise BadRequest("filterByCurrentUser is only valid with delegated authentication flow.")
+    known = await by_key(ctx, users, Key("me", own=True))
+    ids = dict.fromkeys((ctx.caller.user, *([] if known is None else [known.id])))
+    return Answer(value=In(Path(("principalId",), kind="text"), tuple(Literal(each, "text") for each in ids)))
+
+
+def of_caller(of: Resource) -> None:
+    """filterByCurrentUser, by which people see what they may activate and have asked for."""
+    returns = f"Collection({of.type})"
+    of.action(
+        "filterByCurrentUser", on="set", parameters={"on": "Edm.String!"}, returns=returns, function=True, mine=True
+    )(_mine)
+
+
 for _of in (active, instances, *eligible, *in_groups):
-    unserved(f"{_of.path}/filterByCurrentUser", ASK_BY_ID)
+    of_caller(_of)
 unserved(f"{assignments.path}/**", _TOLD, verbs="POST PATCH DELETE")
 unserved("roleManagement/**", not_yet("of role management the roles of the directory and who holds them are told"))
 unserved(

@@ -11,12 +11,12 @@ privilegedAccessGroupAssignmentScheduleRequest and privilegedAccessGroupEligibil
 from typing import Any
 
 from bartizan.api.role_management import (
-    ASK_BY_ID,
     READ_ASSIGNED,
     READ_ELIGIBLE,
     active,
     eligible,
     in_groups,
+    of_caller,
     of_group,
     of_role,
     read_in_groups,
@@ -56,7 +56,7 @@ def _requests(path: str, type: str, read: str, columns: str) -> Resource:
             raise BadRequest(f"{path} needs {', '.join(missing)}.")
         return given
 
-    unserved(f"{path}/filterByCurrentUser", ASK_BY_ID)
+    of_caller(made)
     unserved(f"{path}/{{}}/cancel", _NOBODY)
     return made
 

@@ -254,10 +254,10 @@ class Authority:
             raise aadsts.missing("scope" if ask.version == "v2" else "resource")
         if text:
             scope = parse_scope(text)
-            if not scope.default or scope.resource is None:
+            if not scope.default:
                 raise aadsts.not_default_scope(text)
-            resource = scope.resource
-        audience = self.audience(resource)
+            resource = scope.resource or resource
+        audience = self.audience(resource or None)
         permissions = await self.accounts.consented(tenant.id, client.app.id)
         if permissions is None:
             raise aadsts.unknown_app(client.app.id, tenant.id)

@@ -1,6 +1,7 @@
 """What clients send to the authority, read with care: form bodies, Basic credentials, scopes.
 
-Clients differ: some do not escape the body, some escape Basic credentials and some do not.
+Clients differ: some write names with capitals, some do not escape the body, some escape Basic credentials and some do
+not.
 
 Source: RFC 6749, section 2.3.1 and appendix B; RFC 7617; WHATWG URL, application/x-www-form-urlencoded.
 """
@@ -25,7 +26,8 @@ DEFAULT = ".default"
 
 
 class Form(Struct, frozen=True):
-    """The fields of a form. `raw` is how they came, for secrets of clients that forget to escape."""
+    """The fields of a form, by their names in lower case: Entra ID reads names in any case, and scripts write
+    `Grant_Type`. `raw` is how the values came, for secrets of clients that forget to escape."""
 
     values: dict[str, str]
     raw: dict[str, str] = {}
@@ -56,7 +58,7 @@ def parse_form(body: bytes) -> Form:
     for pair in pairs:
         left, _, right = pair.partition("=")
         try:
-            name, value = unquote_plus(left, errors="strict"), unquote_plus(right, errors="strict")
+            name, value = unquote_plus(left, errors="strict").lower(), unquote_plus(right, errors="strict")
         except UnicodeDecodeError:
             raise aadsts.bad_request("A field is not UTF-8 after decoding.") from None
         if _CONTROL.search(name) or _CONTROL.search(value):

@@ -81,8 +81,9 @@ class Context:
 class Answer:
     """What an operation answers.
 
-    `value` is inner form of the declared return type (a dict, a list, a scalar), a `Stored`, a list of `Stored`, or
-    bytes (wire JSON of an object, without @odata.context); None with 204.
+    `value` is inner form of the declared return type (a dict, a list, a scalar), a `Stored`, a list of `Stored`, bytes
+    (wire JSON of an object, without @odata.context), or what rows of the set a function that is `mine` picks; None with
+    204.
     """
 
     status: int = 200
@@ -127,6 +128,7 @@ class Action:
     versions: tuple[Version, ...] = BOTH
     function: bool = False
     qualified: str = ""  # the name with the namespace of the resource's type
+    mine: bool = False  # a function that picks the caller's own objects out of the set, a list; no role is needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +234,7 @@ class Resource:
         versions: tuple[Version, ...] | None = None,
         function: bool = False,
         namespace: str | None = None,
+        mine: bool = False,
     ) -> Callable[[Code], Code]:
         """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a
         function `read`. Its qualified name has the `namespace` of the resource's type unless another is said.
@@ -255,6 +258,7 @@ class Resource:
                 versions or self.versions,
                 function,
                 f"{space}.{name}",
+                mine,
             )
             return code
 

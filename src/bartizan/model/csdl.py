@@ -20,7 +20,8 @@ from bartizan.model.schema import (
     schema,
 )
 
-NAMESPACES = ("microsoft.graph.security", "microsoft.graph")  # the longer first: a name belongs to the first that fits
+# The longer first: a name belongs to the first that fits.
+NAMESPACES = ("microsoft.graph.agentic", "microsoft.graph.security", "microsoft.graph")
 CONTAINER = "GraphService"
 
 
@@ -73,8 +74,10 @@ class _Document:
         yield '<?xml version="1.0" encoding="utf-8"?>'
         yield '<edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx">'
         yield "<edmx:DataServices>"
+        used = {_namespace(name) for name in self._schema.type_names()}
         for namespace in reversed(NAMESPACES):
-            yield from self._namespace(namespace)
+            if namespace in used:
+                yield from self._namespace(namespace)
         yield "</edmx:DataServices>"
         yield "</edmx:Edmx>"
 

@@ -30,6 +30,15 @@ AgentIdentityType: TypeAlias = Literal[
     "discoveredAgentIdentity",
 ]
 AgentMessageNotificationMode: TypeAlias = Literal["atMentionedMessagesOnly", "allMessages", "unknownFutureValue"]
+AgenticAgentType: TypeAlias = Literal[
+    "notAgentic",
+    "agenticAppBuilder",
+    "agenticApp",
+    "agenticAppInstance",
+    "unknownFutureValue",
+    "agentIdentityBlueprintPrincipal",
+    "agentIDuser",
+]
 AlertFeedback: TypeAlias = Literal["unknown", "truePositive", "falsePositive", "benignPositive", "unknownFutureValue"]
 AlertSeverity: TypeAlias = Literal["unknown", "informational", "low", "medium", "high", "unknownFutureValue"]
 AlertStatus: TypeAlias = Literal["unknown", "newAlert", "inProgress", "resolved", "dismissed", "unknownFutureValue"]
@@ -644,18 +653,6 @@ class AgentRiskDetection(Entity, kw_only=True, omit_defaults=True):
     source: str | None = None
 
 
-class SignInIdentity(
-    Struct, kw_only=True, omit_defaults=True, tag_field="@odata.type", tag="#microsoft.graph.signInIdentity"
-):
-    pass
-
-
-class AgentSignIn(
-    SignInIdentity, kw_only=True, omit_defaults=True, tag_field="@odata.type", tag="#microsoft.graph.agentSignIn"
-):
-    agentServicePrincipalId: str | None = None
-
-
 class AgentTeamworkConfiguration(Struct, kw_only=True, omit_defaults=True):
     channelConfiguration: AgentConversationConfiguration | None = None
     groupChatConfiguration: AgentConversationConfiguration | None = None
@@ -754,6 +751,13 @@ class User(DirectoryObject, kw_only=True, omit_defaults=True):
 
 class AgentUser(User, kw_only=True, omit_defaults=True, tag_field="@odata.type", tag="#microsoft.graph.agentUser"):
     pass
+
+
+class AgenticAgentSignIn(Struct, kw_only=True, omit_defaults=True):
+    agentSubjectParentId: str | None = None
+    agentSubjectType: AgenticAgentType | None = None
+    agentType: AgenticAgentType | None = None
+    parentAppId: str | None = None
 
 
 class Alert(Entity, kw_only=True, omit_defaults=True):
@@ -2423,16 +2427,6 @@ class ServicePrincipalRiskDetection(Entity, kw_only=True, omit_defaults=True):
     tokenIssuerType: TokenIssuerType | None = None
 
 
-class ServicePrincipalSignIn(
-    SignInIdentity,
-    kw_only=True,
-    omit_defaults=True,
-    tag_field="@odata.type",
-    tag="#microsoft.graph.servicePrincipalSignIn",
-):
-    servicePrincipalId: str | None = None
-
-
 class ServiceProvisioningError(
     Struct, kw_only=True, omit_defaults=True, tag_field="@odata.type", tag="#microsoft.graph.serviceProvisioningError"
 ):
@@ -2503,7 +2497,7 @@ class SharePointIdentity(
 
 
 class SignIn(Entity, kw_only=True, omit_defaults=True):
-    agent: AgentSignIn | None = None
+    agent: AgenticAgentSignIn | None = None
     alternateSignInName: str | None = None
     appDisplayName: str | None = None
     appId: str | None = None
@@ -2889,14 +2883,6 @@ class UserSecurityState(Struct, kw_only=True, omit_defaults=True):
     riskScore: str | None = None
     userAccountType: UserAccountSecurityType | None = None
     userPrincipalName: str | None = None
-
-
-class UserSignIn(
-    SignInIdentity, kw_only=True, omit_defaults=True, tag_field="@odata.type", tag="#microsoft.graph.userSignIn"
-):
-    externalTenantId: str | None = None
-    externalUserType: str | None = None
-    userId: str | None = None
 
 
 class VerifiedDomain(Struct, kw_only=True, omit_defaults=True):

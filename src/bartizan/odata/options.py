@@ -22,6 +22,7 @@ from bartizan.errors import InvalidQuery
 MAX_QUERY_CHARACTERS = 16_384
 MAX_TOKEN_CHARACTERS = 24_576  # a token repeats the query that it continues, in base64
 MAX_NUMBER = 2**31 - 1
+CONSISTENCY: Final = "consistencylevel"  # a header of Graph's that it takes as a parameter too
 SYSTEM: Final = tuple("filter orderby select expand search top skip count skiptoken deltatoken format".split())
 _MAC_BYTES = 16  # of the HMAC that a token carries
 _JSON_FORMATS = ("json", "application/json")
@@ -42,6 +43,7 @@ class QueryOptions(Struct, frozen=True, omit_defaults=True, rename={"orderby": "
     count: bool | None = None
     skiptoken: str | None = None
     deltatoken: str | None = None
+    consistency: str | None = None  # ConsistencyLevel, where it is a parameter
 
 
 def parse_options(raw_query: str) -> QueryOptions:
@@ -53,6 +55,9 @@ def parse_options(raw_query: str) -> QueryOptions:
         raw_name, equals, raw_value = part.partition("=")
         name = _decoded(raw_name).strip()
         bare = name.removeprefix("$").lower()
+        if name.lower() == CONSISTENCY:
+            found[CONSISTENCY] = _decoded(raw_value).strip()
+            continue
         if bare not in SYSTEM:
             if name.startswith("$") and equals:
                 known = ", ".join(f"${each}" for each in SYSTEM)
@@ -92,6 +97,7 @@ def _typed(found: dict[str, str]) -> QueryOptions:
         count=None if count is None else count.lower() == "true",
         skiptoken=found.get("skiptoken") or None,
         deltatoken=found.get("deltatoken") or None,
+        consistency=found.get(CONSISTENCY) or None,
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bartizan.api.wire import body as bodies
+from bartizan.api.wire import read
 from bartizan.api.wire.find import found
 from bartizan.api.wire.request import Request, Response, decode
 from bartizan.api.wire.route import Target
@@ -18,6 +19,8 @@ async def act(ctx: Context, target: Target, request: Request) -> Response:
     if not action.on_set:
         id = "" if resource.singleton else (await found(ctx, target)).id
     answer = await action.code(ctx, id, given)
+    if action.mine:
+        return await read.part(ctx, target, request, answer.value)
     return bodies.outcome(ctx, request, action.returns, answer)
 
 
@@ -62,12 +65,16 @@ def _read(ctx: Context, action: Action, body: dict[str, Any]) -> dict[str, Any]:
     parameters = action.parameters or {}
     names = {name.lower(): name for name in parameters}
     given: dict[str, Any] = dict.fromkeys(parameters)
+    seen: set[str] = set()
     for name, value in body.items():
         known = names.get(name.lower())
         if known is None:
             if name.startswith("@"):
                 continue
             raise BadRequest(f"{action.name} has no parameter '{name}'; it takes: {', '.join(parameters) or 'none'}.")
+        if known in seen:
+            raise BadRequest(f"{action.name} was given {known} twice, in different spellings.")
+        seen.add(known)
         kind = parameters[known].removesuffix("!")
         many = kind.startswith("Collection(")
         kind = kind.removeprefix("Collection(").removesuffix(")")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 20  # Graph's own bound
 MAX_BYTES = 64 * 1024 * 1024  # of all answers together; what comes after is refused one by one
 _METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+_NAMES = ("id", "method", "url", "headers", "body", "dependsOn")
 
 
 class _Part(msgspec.Struct):
@@ -70,7 +71,7 @@ def _answer(part: _Part, response: Response) -> dict[str, Any]:
 
 
 def _read(outer: Request, version: str) -> list[_Part]:
-    body = outer.json()
+    body = _any_case(outer.json(), ("requests",))
     requests = body.get("requests") if isinstance(body, dict) else None
     if not isinstance(requests, list):
         raise BadRequest('Invalid batch payload: expected {"requests": [...]}.')
@@ -85,7 +86,19 @@ def _read(outer: Request, version: str) -> list[_Part]:
     return parts
 
 
+def _any_case(given: Any, names: tuple[str, ...]) -> Any:
+    """An object whose known names are spelt as documented: scripts write `Url`, as they do in any body."""
+    if not isinstance(given, dict):
+        return given
+    known = {name.lower(): name for name in names}
+    read = {known.get(name.lower(), name): value for name, value in given.items()}
+    if len(read) < len(given):
+        raise BadRequest("Invalid batch payload: an object has a property twice, in different spellings.")
+    return read
+
+
 def _part(outer: Request, version: str, item: Any) -> _Part:
+    item = _any_case(item, _NAMES)
     id = _id(item.get("id")) if isinstance(item, dict) else None
     if id is None or not all(isinstance(item.get(key), str) for key in ("method", "url")):
         raise BadRequest("Invalid batch payload: each request needs id, method and url as text.")

@@ -107,9 +107,7 @@ def _asked(ctx: Context, request: Request, resource: Resource, options: QueryOpt
     queries.only(options, "select", "filter", "top", "expand")
     top = resource.default_top if options.top is None else options.top
     if not 0 < top <= resource.max_top:
-        raise InvalidQuery(
-            f"$top is {top}; {resource.path}/delta gives 1 to {resource.max_top} in a page.", code="invalidQueryOption"
-        )
+        raise queries.too_large(resource.path, top, resource.max_top, directory=resource.throttle == "directory")
     most = queries.page_size(request)
     select = queries.selected(ctx, resource, options.select)
     links = [resource.navigations[name] for name in resource.delta or ()]

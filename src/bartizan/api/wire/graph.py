@@ -413,7 +413,10 @@ def authorise(caller: Caller, target: Target, verb: Verb) -> None:
 
 
 def _own(caller: Caller, target: Target, verb: Verb) -> bool:
-    """A signed-in user may read itself without a directory role."""
+    """A signed-in user may read itself, and what is picked for it, without a directory role."""
+    action = target.action
+    if action is not None and action.mine:
+        return caller.user is not None and not caller.permissions.isdisjoint(action.access.delegated)
     while target.via is not None:
         target = target.via
     key = target.key

@@ -4,6 +4,7 @@ Reading, binding and checking is done once for each set and query text; nearly a
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -70,7 +71,7 @@ def asked(ctx: Context, request: Request, target: Target, resource: Resource) ->
     plan = _plan(resource, ctx.version, options)
     if plan.advanced:
         _check_advanced(ctx, plan)
-    elif resource.advanced and plan.query.count and not _eventual(ctx):
+    elif resource.advanced and plan.query.count and not _eventual(ctx, options):
         plan = dataclasses.replace(plan, query=replace(plan.query, count=False))  # as in Graph: nobody counts
     return plan, position
 
@@ -128,7 +129,7 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
     most = resource.max_top
     top = resource.default_top if options.top is None else options.top
     if top > most:
-        raise InvalidQuery(f"$top is {top}; {resource.path} gives at most {most} in a page.", code="invalidQueryOption")
+        raise too_large(resource.path, top, most, directory=resource.throttle == "directory")
     skip = options.skip or 0
     if resource.max_skip is not None and skip > resource.max_skip:
         raise InvalidQuery(
@@ -143,6 +144,20 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
     if resource.advanced and not advanced and _deep(expand):
         advanced, counting = _LEVELS, True
     return Asked(query, select, expand, options, advanced, counting)
+
+
+def too_large(path: str, top: int, most: int, *, directory: bool) -> BadRequest:
+    """In the words of the service that Graph has behind the path: clients look for them and ask again with less.
+
+    Source: Graph's answers as Microsoft365DSC, Steampipe's plugin for Entra and collectors of logs quote them.
+    """
+    if path.startswith("security/"):
+        return InvalidQuery(
+            f"The query specified in the URI is not valid. The limit of '{most}' for Top query has been exceeded. The "
+            f"value from the incoming request is '{top}'."
+        )
+    text = f"Invalid page size specified: '{top}'. Must be between 1 and {most} inclusive."
+    return UnsupportedQuery(text) if directory else InvalidQuery(text)
 
 
 _LEVELS = "$levels in $expand"
@@ -212,15 +227,16 @@ def _hard(expr: Expr | None) -> Iterator[str]:
 
 
 def _check_advanced(ctx: Context, plan: Asked) -> None:
-    _check_eventual(ctx, plan.advanced, not plan.counting or plan.query.count)
+    _check_eventual(ctx, plan.options, plan.advanced, not plan.counting or plan.query.count)
 
 
-def _eventual(ctx: Context) -> bool:
-    return (ctx.header("consistencylevel") or "").lower() == "eventual"
+def _eventual(ctx: Context, options: QueryOptions) -> bool:
+    """By the header, or by the parameter of that name, for clients that set no headers."""
+    return (ctx.header("consistencylevel") or options.consistency or "").lower() == "eventual"
 
 
-def _check_eventual(ctx: Context, what: str, counted: bool) -> None:
-    if not _eventual(ctx):
+def _check_eventual(ctx: Context, options: QueryOptions, what: str, counted: bool) -> None:
+    if not _eventual(ctx, options):
         raise UnsupportedQuery(f"{what} needs the header ConsistencyLevel: eventual (and $count=true) here.")
     if not counted:
         raise UnsupportedQuery(f"{what} needs $count=true beside ConsistencyLevel: eventual here.")
@@ -367,16 +383,20 @@ def _levels(navigation: Navigation, text: str) -> int:
 # ---------------------------------------------------------------- what is no list
 
 
+_ROWS = re.compile(r"(?:^|&)(?:\$|%24)(?:top|limit)=\d+(?=&|$)", re.IGNORECASE)
+
+
 def asked_of_one(
     ctx: Context, request: Request, resource: Resource | None, type: str
 ) -> tuple[Select | None, tuple[Expanded, ...]]:
-    """One object takes $select and $expand only; $count where Graph wants it, beside $levels."""
-    options = read(request.query)
+    """One object takes $select and $expand only; $count where Graph wants it, beside $levels. How many rows a list may
+    have is passed over, as Graph does: Splunk SOAR asks so for a sign-in."""
+    options = read(_ROWS.sub("", request.query))
     expand = () if resource is None else _expand(ctx.edm, resource, ctx.version, options.expand)
     deep = _deep(expand)
     only(options, "select", "expand", *(("count",) if deep else ()))
     if deep:
-        _check_eventual(ctx, _LEVELS, True)  # SDKs have no $count for one object
+        _check_eventual(ctx, options, _LEVELS, True)  # SDKs have no $count for one object
     if options.expand and resource is None:
         raise InvalidQuery("$expand is not served here.")
     if resource is None:
@@ -389,7 +409,7 @@ def counted(ctx: Context, request: Request, resource: Resource) -> Expr | None:
     """The condition of a /$count."""
     options = read(request.query) if request.query else _NOTHING
     only(options, "filter", "search")
-    if resource.advanced and not _eventual(ctx):
+    if resource.advanced and not _eventual(ctx, options):
         raise UnsupportedQuery("/$count needs the header ConsistencyLevel: eventual here.")
     return _plan(resource, ctx.version, options).query.filter
 
@@ -423,7 +443,7 @@ def asked_of_mixed(
             raise InvalidQuery(f"${name} on {navigation.name} needs one type; add a segment with one of: {types}.")
     top = 100 if options.top is None else options.top
     if not 0 < top <= 999:
-        raise InvalidQuery(f"$top is {top}; {navigation.name} gives 1 to 999 in a page.", code="invalidQueryOption")
+        raise too_large(navigation.name, top, 999, directory=True)
     select: dict[str, Any] | None = None
     if options.select and "*" not in odata.parse_select(options.select):
         select = {}
@@ -471,7 +491,7 @@ def _choose_anywhere(of: Edm, navigation: Navigation, name: str, chosen: dict[st
 
 def only(options: QueryOptions, *names: str) -> None:
     for name in QueryOptions.__struct_fields__:
-        if name not in names and getattr(options, name) is not None:
+        if name not in (*names, "consistency") and getattr(options, name) is not None:
             allowed = ", ".join("$" + each for each in names) or "no query option"
             raise BadRequest(f"${name} has no meaning here; allowed: {allowed}.")
 

@@ -37,6 +37,14 @@ async def many(ctx: Context, target: Target, request: Request) -> Response:
     return await _page(ctx, request, target, resource, rows_of(ctx, resource), None, resource.name)
 
 
+async def part(ctx: Context, target: Target, request: Request, scope: Expr) -> Response:
+    """What a function picks out of a set, as a list of it."""
+    resource = target.resource
+    assert resource is not None
+    name = f"Collection({resource.type})"
+    return await _page(ctx, request, target, resource, both(rows_of(ctx, resource), scope), None, name)
+
+
 async def _page(
     ctx: Context,
     request: Request,

@@ -1,6 +1,7 @@
 """A request and its answer inside the API, without a web framework: the unit that HTTP and `$batch` share."""
 
 import base64
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -161,7 +162,11 @@ def _is_json(kind: bytes) -> bool:
 
 
 def decode(body: bytes) -> Any:
-    """JSON within MAX_DEPTH; BadRequest otherwise. UTF-8, with or without a byte order mark."""
+    """JSON within MAX_DEPTH whose objects name nothing twice; BadRequest otherwise. UTF-8, with or without a byte order
+    mark.
+
+    Source: RFC 8259, section 4 (names should be unique); OData's readers refuse a property that comes twice.
+    """
     if body.startswith(b"\xef\xbb\xbf"):
         body = body[3:]
     try:
@@ -172,14 +177,20 @@ def decode(body: bytes) -> Any:
         raise BadRequest(f"Unable to read JSON request payload. It nests deeper than {MAX_DEPTH} levels.") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"Unable to read JSON request payload. {error}.") from None
-    if _deeper(value, MAX_DEPTH):
-        raise BadRequest(f"Unable to read JSON request payload. It nests deeper than {MAX_DEPTH} levels.")
+    if _names(value) < len(_NAME.findall(body)):  # or a text has what looks like one
+        json.loads(body, object_pairs_hook=_once, parse_int=str, parse_float=str)
     return value
 
 
-def _deeper(value: Any, levels: int) -> bool:
+_NAME = re.compile(rb'"\s*:')
+
+
+def _names(value: Any) -> int:
+    """How many names its objects have. BadRequest below MAX_DEPTH."""
+    names = 0
     level = [value]
-    while level:
+    for _ in range(MAX_DEPTH):
+        names += sum(len(each) for each in level if isinstance(each, dict))
         level = [
             item
             for each in level
@@ -187,10 +198,17 @@ def _deeper(value: Any, levels: int) -> bool:
             for item in (each.values() if isinstance(each, dict) else each)
             if isinstance(item, dict | list)
         ]
-        levels -= 1
-        if levels < 0:
-            return True
-    return False
+        if not level:
+            return names
+    raise BadRequest(f"Unable to read JSON request payload. It nests deeper than {MAX_DEPTH} levels.")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise BadRequest(f"Unable to read JSON request payload. An object has the property '{name[:100]}' twice.")
+        seen.add(name)
 
 
 def _prefers(header: bytes | None) -> Mapping[str, str]:

@@ -104,6 +104,7 @@ class _Node:
         self.own: Resource | None = None  # this path is the caller's own object of that set
 
 
+_NAMESPACES = ("microsoft.graph.", "graph.")
 _CALL = re.compile(r"([^()']*)\((.*)\)", re.DOTALL)
 _ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=\s*)?('(?:[^']|'')*'|[^,']*?)\s*(?:,|$)")
 
@@ -371,9 +372,7 @@ class _Walk:
             if self.step("delta"):
                 raise self.lost()
             return self.done(Target("delta", self.version, resource))
-        why = self.router.unserved[self.version].get("/".join([*self.shape, bare(name)]))
-        if why is not None:  # an operation that is known and not served is not the key of an object
-            raise refusal(why, "/".join([*self.shape, bare(name)]))
+        self.no_key(name)
         if segment.lower() == "$count":
             if self.step("$count"):
                 raise self.lost()
@@ -382,6 +381,15 @@ class _Walk:
             raise self.lost()
         more = self.step("{}")
         return self.object(resource, _named(resource, segment) or Key(segment), more, None)
+
+    def no_key(self, name: str) -> None:
+        """An operation that is not served is not the key of an object: refused as it is declared, and by any name that
+        has a namespace in front."""
+        why = self.router.unserved[self.version].get("/".join([*self.shape, bare(name)]))
+        if why is not None:
+            raise refusal(why, "/".join([*self.shape, bare(name)]))
+        if name.startswith(_NAMESPACES):
+            raise self.lost()
 
     def action(
         self, resource: Resource, key: Key | None, found: tuple[Action, dict[str, str]], via: Target | None
@@ -457,6 +465,7 @@ class _Walk:
                     return self.related(navigation, here, self.step(name), known.type)
         if not navigation.many or segment.startswith("$"):
             raise self.lost()
+        self.no_key(name)
         return self.one_related(navigation, here, segment, cast, self.step("{}"))
 
     def one_related(self, navigation: Navigation, here: Target, key: str, cast: str | None, more: bool) -> Target:
