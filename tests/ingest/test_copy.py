@@ -101,63 +101,6 @@ INCIDENTS = Collection("incidents", "microsoft.graph.security.incident")
 INDICATORS = Collection("tiIndicators", "microsoft.graph.tiIndicator", versions=("beta",))
 
 
-async def test_what_has_states_is_copied_with_each_change(target: str, lake: Lake) -> None:
-    """An alert once in AlertInfo, each of its states in SecurityAlert; an incident with its alerts; what was deleted
-    is told."""
-    store = open_store(target, (ALERTS, INCIDENTS, INDICATORS))
-    await store.start()
-    try:
-        stage = CopyStage(store, lake)
-        await put(store, "t1", draft(ALERTS, {"status": "new", "severity": "low"}, "a1"))
-        await all_steps(stage)
-        for status in ("inProgress", "resolved"):  # read together: the last one counts
-            await put(store, "t1", draft(ALERTS, {"status": status, "severity": "high", "incidentId": "i1"}, "a1"))
-        await put(
-            store, "t1", draft(INCIDENTS, {"status": "active"}, "i1"), draft(INDICATORS, {"action": "alert"}, "x")
-        )
-        await put(store, "t2", draft(INCIDENTS, {"status": "active"}, "i1"))
-        await all_steps(stage)
-        await store.tenant("t1").write(lambda tx: tx.delete("tiIndicators", "x"), actor="test")
-        await all_steps(stage)
-        batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
-        found = [(batch.tenant, batch.table, row) for batch in batches for row in batch.rows()]
-        tables = [(tenant, table) for tenant, table, _ in found]
-        assert tables.count(("t1", "AlertInfo")) == 1
-        states = [row["Status"] for _, table, row in found if table == "SecurityAlert"]
-        assert states == ["New", "Resolved"]
-        alerts = [(tenant, row["AlertIds"]) for tenant, table, row in found if table == "SecurityIncident"]
-        assert sorted(alerts) == [("t1", ["a1"]), ("t2", [])]
-        active = [row.get("Active") for _, table, row in found if table == "ThreatIntelligenceIndicator"]
-        assert active == [None, False]
-    finally:
-        await store.close()
-
-
-def moving(made: Draft, changed: dict[str, tuple[Any, Any]] | None, tx: Tx) -> None:
-    tx.put(made, changed=changed)
-
-
-async def test_an_alert_that_moves_to_an_incident_has_no_further_row(target: str, lake: Lake) -> None:
-    """No column shows the incident; whatever else changes with it is shown."""
-    store = open_store(target, (ALERTS, INCIDENTS, INDICATORS))
-    await store.start()
-    try:
-        stage = CopyStage(store, lake)
-        moved: dict[str, tuple[Any, Any]] = {"incidentId": (None, "i1")}
-        for body, changed in (
-            ({"status": "new"}, None),
-            ({"status": "new", "incidentId": "i1"}, moved),
-            ({"status": "resolved", "incidentId": "i1"}, moved | {"status": ("new", "resolved")}),
-        ):
-            await store.tenant("t1").write(partial(moving, draft(ALERTS, body, "a1"), changed), actor="test")
-            await all_steps(stage)
-        batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
-        rows = [row for batch in batches if batch.table == "SecurityAlert" for row in batch.rows()]
-        assert [row["Status"] for row in rows] == ["New", "Resolved"]
-    finally:
-        await store.close()
-
-
 async def rows_of(lake: Lake, table: str) -> list[dict[str, Any]]:
     batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
     return [row for batch in batches if batch.table == table for row in batch.rows()]
@@ -169,6 +112,51 @@ async def alerts(target: str) -> AsyncIterator[Store]:
     await store.start()
     yield store
     await store.close()
+
+
+async def test_what_has_states_is_copied_with_each_change(alerts: Store, lake: Lake) -> None:
+    """An alert once in AlertInfo, each of its states in SecurityAlert; an incident with its alerts; what was deleted
+    is told."""
+    stage = CopyStage(alerts, lake)
+    await put(alerts, "t1", draft(ALERTS, {"status": "new", "severity": "low"}, "a1"))
+    await all_steps(stage)
+    for status in ("inProgress", "resolved"):  # read together: the last one counts
+        await put(alerts, "t1", draft(ALERTS, {"status": status, "severity": "high", "incidentId": "i1"}, "a1"))
+    await put(alerts, "t1", draft(INCIDENTS, {"status": "active"}, "i1"), draft(INDICATORS, {"action": "alert"}, "x"))
+    await put(alerts, "t2", draft(INCIDENTS, {"status": "active"}, "i1"))
+    await all_steps(stage)
+    await alerts.tenant("t1").write(lambda tx: tx.delete("tiIndicators", "x"), actor="test")
+    await all_steps(stage)
+    batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
+    found = [(batch.tenant, batch.table, row) for batch in batches for row in batch.rows()]
+    tables = [(tenant, table) for tenant, table, _ in found]
+    assert tables.count(("t1", "AlertInfo")) == 1
+    states = [row["Status"] for _, table, row in found if table == "SecurityAlert"]
+    assert states == ["New", "Resolved"]
+    named = [(tenant, row["AlertIds"]) for tenant, table, row in found if table == "SecurityIncident"]
+    assert sorted(named) == [("t1", ["a1"]), ("t2", [])]
+    active = [row.get("Active") for _, table, row in found if table == "ThreatIntelligenceIndicator"]
+    assert active == [None, False]
+
+
+def moving(made: Draft, changed: dict[str, tuple[Any, Any]] | None, tx: Tx) -> None:
+    tx.put(made, changed=changed)
+
+
+async def test_an_alert_that_moves_to_an_incident_has_no_further_row(alerts: Store, lake: Lake) -> None:
+    """No column shows the incident; whatever else changes with it is shown."""
+    stage = CopyStage(alerts, lake)
+    moved: dict[str, tuple[Any, Any]] = {"incidentId": (None, "i1")}
+    for body, changed in (
+        ({"status": "new"}, None),
+        ({"status": "new", "incidentId": "i1"}, moved),
+        ({"status": "resolved", "incidentId": "i1"}, moved | {"status": ("new", "resolved")}),
+    ):
+        await alerts.tenant("t1").write(partial(moving, draft(ALERTS, body, "a1"), changed), actor="test")
+        await all_steps(stage)
+    batches = await lake.read_after(0, limit_rows=10**6, limit_bytes=2**30)
+    rows = [row for batch in batches if batch.table == "SecurityAlert" for row in batch.rows()]
+    assert [row["Status"] for row in rows] == ["New", "Resolved"]
 
 
 async def test_a_new_alert_waits_for_correlation_and_is_copied_once(alerts: Store, lake: Lake) -> None:
