@@ -1,12 +1,12 @@
-"""The grid of H3: what the documentation prints, what the H3 library (4.5) says of a few cells, what holds of all."""
+"""The grid of H3: what the documentation prints, a few cells as they are known, what holds of all."""
 
+import random
 from functools import cache
 from typing import Any
 
+import h3.api.basic_str as h3
 import pytest
 from tests.hunt.harness import Harness
-
-from bartizan.hunt.functions.h3_grid import PENTAGONS, Cell, cell_of, centre, neighbours, outline, rings
 
 CELL = "862a1072fffffff"
 NEAR = 1e-6  # degrees
@@ -70,28 +70,52 @@ def test_centres_and_corners(known: tuple[str, tuple[float, float], int, tuple[f
     assert ring[-2] == pytest.approx(last, abs=NEAR)
 
 
-def cells() -> list[Cell]:
-    """All of two resolutions around the twelve pentagons, and some far from them."""
-    near = [Cell(base, (first, second)) for base in PENTAGONS for first in range(7) for second in range(7)
-            if first != 1 and not (first == 0 and second == 1)]  # fmt: skip
-    return [*near, *(Cell(base, (digit, 6 - digit, digit)) for base in (0, 21, 60, 99, 121) for digit in range(7))]
+TOKENS = [
+    h3.latlng_to_cell(draw.uniform(-90, 90), draw.uniform(-180, 180), number % 16)
+    for draw in [random.Random(4)]
+    for number in range(160)
+]
+NEAR_PENTAGONS = sorted({near for at in (0, 1, 2) for each in h3.get_pentagons(at) for near in h3.grid_disk(each, 2)})
 
 
-def test_a_cell_holds_its_centre_and_is_its_neighbours_neighbour() -> None:
-    for cell in cells():
-        longitude, latitude = centre(cell)
-        assert cell_of(latitude, longitude, len(cell.digits)) == cell
-        around = neighbours(cell)
-        assert len(around) == (5 if cell.base in PENTAGONS and not any(cell.digits) else 6)
-        assert all(cell in neighbours(each) for each in around)
-        assert len(outline(cell)) in (5, 6, 7, 8, 10)
+def rows(expressions: str, tokens: list[str]) -> list[list[Any]]:
+    told = ", ".join(f"'{each}'" for each in tokens)
+    rows: list[list[Any]] = harness().run(f"datatable(c: string) [{told}] | project c, {expressions}")[1]
+    return rows
 
 
-def test_rings_are_as_far_away_as_they_say() -> None:
-    """Walked around or spread from neighbour to neighbour: the same cells."""
-    for cell in cells()[::60]:
-        seen = {cell}
-        for before, ring in zip(rings(cell, 3), rings(cell, 3)[1:], strict=False):
-            assert set(ring) == {near for each in before for near in neighbours(each)} - seen
+@pytest.mark.parametrize("tokens", [TOKENS, NEAR_PENTAGONS[::3]], ids=["anywhere", "near pentagons"])
+def test_what_follows_from_tokens_is_what_the_library_says(tokens: list[str]) -> None:
+    """Levels, parents and children are worked out of the bits."""
+    asked = "l = geo_h3cell_level(c), p = geo_h3cell_parent(c), k = geo_h3cell_children(c)"
+    for cell, level, parent, children in rows(asked, tokens):
+        assert level == h3.get_resolution(cell)
+        assert parent == (h3.cell_to_parent(cell) if level else "")
+        assert (children is None) if level == 15 else (sorted(children) == sorted(h3.cell_to_children(cell)))
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, NEAR_PENTAGONS], ids=["anywhere", "near pentagons"])
+def test_a_cell_holds_its_centre_and_is_its_neighbours_neighbour(tokens: list[str]) -> None:
+    place = "todouble(m.coordinates[0]), todouble(m.coordinates[1])"
+    asked = (
+        "m = geo_h3cell_to_central_point(c), n = geo_h3cell_neighbors(c), r = geo_h3cell_rings(c, 3) "
+        f"| project c, n, r, again = geo_point_to_h3cell({place}, geo_h3cell_level(c))"
+    )
+    for cell, near, rings, again in rows(asked, tokens):
+        assert again == cell
+        assert len(near) == (5 if h3.is_pentagon(cell) else 6)
+        assert rings[0] == [cell]
+        assert set(rings[1]) == set(near)
+        for at, ring in enumerate(rings):
             assert len(ring) == len(set(ring))
-            seen.update(ring)
+            assert set(ring) == set(h3.grid_ring(cell, at))
+    around = rows("n = geo_h3cell_neighbors(c)", [each for _, near, _, _ in rows(asked, tokens[:9]) for each in near])
+    assert all(any(cell in near for _, near in around) for cell in tokens[:9])
+
+
+def test_as_many_rings_as_there_may_be() -> None:
+    """Around a pentagon as well as anywhere."""
+    for cell in (CELL, "8609a0007ffffff", "860800007ffffff"):
+        rings = value(f"geo_h3cell_rings('{cell}', 142)")
+        assert len(rings) == 143
+        assert len({each for ring in rings for each in ring}) == len(h3.grid_disk(cell, 142))

@@ -1,5 +1,6 @@
 """Cells of H3 by their tokens: the resolution of a cell, the cell that it lies in, those that lie in it; and what
-needs the grid itself (`h3_grid`): the cell of a place, the centre and the corners of a cell, the cells around it.
+needs the grid itself, which the library h3 has: the cell of a place, the centre and the corners of a cell, the cells
+around it.
 
 A token is the cell's 64 bits in hexadecimal: a zero, four bits that say 1, three zeros, four of the resolution, seven
 of the base cell, and three for each of 15 resolutions: which of the seven children it is, 7 behind its own. Of a
@@ -10,27 +11,22 @@ Source: Kusto Query Language, "geo_h3cell_level()", "geo_h3cell_parent()", "geo_
 "geo_h3cell_rings()"; H3, "H3Index bit layout", "Indexing".
 """
 
+from importlib import import_module
 from re import compile as pattern
+from types import ModuleType
 from typing import Any
 
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.functions import function, worked
-from bartizan.hunt.functions.h3_grid import (
-    FINEST,
-    MISSING,
-    PENTAGONS,
-    Cell,
-    cell_of,
-    centre,
-    neighbours,
-    outline,
-    rings,
-)
 
+FINEST = 15
+PENTAGONS = (4, 14, 24, 38, 49, 58, 63, 72, 83, 97, 107, 117)  # base cells
 DEFAULT_LEVEL = 6
 MOST_RINGS = 142  # around a cell
 MOST_LEVELS = 5  # between a cell and its children
 BASES = 122
+
+_TOKEN = pattern(r"[0-9a-fA-F]{15}")
 
 _ALL = f"range(1::BIGINT, {FINEST + 1})"
 macro("kf_h3_bits(t) := CASE WHEN regexp_full_match(t, '[0-9a-fA-F]{15}') THEN ('0x' || t)::BIGINT END")
@@ -41,7 +37,7 @@ macro(
     f"kf_h3_first(c, last) := list_filter(list_transform({_ALL}, lambda hr: CASE WHEN hr <= last THEN "
     "kf_h3_digit(c, hr) ELSE 0 END), lambda hd: hd > 0)[1]"
 )
-macro(f"kf_h3_is_pentagon(c) := (c >> 45 & 127) IN {tuple(sorted(PENTAGONS))}")
+macro(f"kf_h3_is_pentagon(c) := (c >> 45 & 127) IN {PENTAGONS}")
 macro(
     f"kf_h3_valid(c) := c >> 56 = 8 AND (c >> 45 & 127) < {BASES} AND list_bool_and(list_transform({_ALL}, lambda hv: "
     "(kf_h3_digit(c, hv) = 7) = (hv > kf_h3_level(c)))) "
@@ -80,57 +76,59 @@ function("geo_h3cell_children", "string long -> dynamic", duckdb="kf_h3_children
 
 # ------------------------------------------------------------------ the grid
 
-_TOKEN = pattern(r"[0-9a-fA-F]{15}")
+
+def _library() -> ModuleType:
+    """Of a valid cell it takes and gives tokens in lower case; imported when a query first asks for the grid."""
+    return import_module("h3.api.basic_str")
 
 
-def _read(told: str) -> Cell | None:
-    if not _TOKEN.fullmatch(told):
-        return None
-    bits = int(told, 16)
-    level, base = bits >> 52 & 15, bits >> 45 & 127
-    digits = tuple(bits >> 3 * (FINEST - each) & 7 for each in range(1, FINEST + 1))
-    own, rest = digits[:level], digits[level:]
-    first = next((each for each in own if each), 0)
-    fits = bits >> 56 == 8 and base < BASES and all(each < 7 for each in own) and all(each == 7 for each in rest)
-    return Cell(base, own) if fits and not (base in PENTAGONS and first == MISSING) else None
-
-
-def _written(cell: Cell) -> str:
-    digits = (*cell.digits, *[7] * (FINEST - len(cell.digits)))
-    bits = 8 << 56 | len(cell.digits) << 52 | cell.base << 45
-    for each, digit in enumerate(digits, 1):
-        bits |= digit << 3 * (FINEST - each)
-    return f"{bits:x}"
+def _read(told: str) -> str | None:
+    return told.lower() if _TOKEN.fullmatch(told) and _library().is_valid_cell(told) else None
 
 
 def _of_place(longitude: float, latitude: float, level: int = DEFAULT_LEVEL) -> str | None:
-    fits = -180 <= longitude <= 180 and -90 <= latitude <= 90 and 0 <= level <= FINEST
-    return _written(cell_of(latitude, longitude, level)) if fits else None
+    if not (-180 <= longitude <= 180 and -90 <= latitude <= 90 and 0 <= level <= FINEST):
+        return None
+    token: str = _library().latlng_to_cell(latitude, longitude, level)
+    return token
 
 
 def _centre(told: str) -> dict[str, Any] | None:
-    cell = _read(told)
-    return None if cell is None else {"type": "Point", "coordinates": list(centre(cell))}
+    if (cell := _read(told)) is None:
+        return None
+    latitude, longitude = _library().cell_to_latlng(cell)
+    return {"type": "Point", "coordinates": [longitude, latitude]}
 
 
 def _polygon(told: str) -> dict[str, Any] | None:
-    cell = _read(told)
-    if cell is None:
+    if (cell := _read(told)) is None:
         return None
-    corners = [list(each) for each in outline(cell)]
+    corners = [[longitude, latitude] for latitude, longitude in _library().cell_to_boundary(cell)]
     return {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
 
 
 def _neighbours(told: str) -> list[str] | None:
-    cell = _read(told)
-    return None if cell is None else [_written(each) for each in neighbours(cell)]
+    rings = _rings(told, 1)
+    return None if rings is None else rings[1]
 
 
 def _rings(told: str, furthest: int) -> list[list[str]] | None:
+    """The cells by how far they are, in the order in which the library goes around; where a pentagon is among them, as
+    they are met."""
     cell = _read(told)
     if cell is None or not 0 <= furthest <= MOST_RINGS:
         return None
-    return [[_written(each) for each in ring] for ring in rings(cell, furthest)]
+    grid = _library()
+    disk: list[str] = grid.grid_disk(cell, furthest)
+    if not any(map(grid.is_pentagon, disk)):  # ring behind ring
+        ends = [1 + 3 * each * (each + 1) for each in range(furthest + 1)]
+        return [disk[end - 6 * each if each else 0 : end] for each, end in enumerate(ends)]
+    rings, met = [[cell]], {cell}
+    for _ in range(furthest):
+        near = dict.fromkeys(near for each in rings[-1] for near in grid.grid_disk(each, 1))
+        rings.append([each for each in near if each not in met])
+        met.update(near)
+    return rings
 
 
 worked("geo_point_to_h3cell", "real real long? -> string", _of_place)
