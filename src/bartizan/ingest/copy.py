@@ -4,7 +4,7 @@ A sign-in or an audit is copied when it is created, as it is at that moment; dec
 change the document alone. What has states (alerts, incidents, risk, users, indicators) is copied with each change that
 its table shows, as it is when the change is read: of several changes that are read together the last one counts, and
 what was in the object already when it was copied is not copied again. So alerts wait a moment for correlation, which
-changes each, and an incident that grows all the time is copied every INCIDENT_S. At least once from the feed, and the
+changes each, and an incident that grows all the time is copied once in INCIDENT_S. At least once from the feed, and the
 lake knows which part of it has been appended: effectively once.
 
 Source: design of events in ARCHITECTURE.md.
@@ -36,7 +36,7 @@ from bartizan.lake.rows import Inner, TableRow, audit_rows, sign_in_rows
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import CORRELATE
 from bartizan.store.draft import inner
-from bartizan.store.follow import Follower, Part
+from bartizan.store.follow import Follower
 from bartizan.store.interface import Change, Query, Store, Stored, TenantStore
 
 Rows = list[TableRow]
@@ -107,14 +107,6 @@ class CopyStage:
         """Takes one bounded batch of changes; returns how many, 0 if there were none."""
         part = await self._feed.read()
         await self._settled(part.changes)
-        try:
-            await self._copy(part)
-        except BaseException:
-            self._copies.clear()  # what is said there may not have been appended
-            raise
-        return await self._feed.taken(part)
-
-    async def _copy(self, part: Part) -> None:
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             if COPIED[change.collection].shows(change):
@@ -123,14 +115,20 @@ class CopyStage:
             position = await self._position(tenant, changes, part.after, part.head)
             lasts = _last_of_each([change for change in changes if change.seq > position])
             parts: list[tuple[int, Rows]] = []
+            copies: dict[tuple[str, str, str], tuple[int, float]] = {}
             for start in range(0, len(lasts), READ_DOCUMENTS):
                 some = lasts[start : start + READ_DOCUMENTS]
                 now = await _documents(self._store.tenant(tenant), [last for last, _ in some])
-                parts += [
-                    (last.seq, await self._rows(last, now.get((last.collection, last.id)), made=made))
-                    for last, made in some
-                ]
+                for last, made in some:
+                    stored = now.get((last.collection, last.id))
+                    if stored is not None and self._is_copied(last, stored):
+                        continue
+                    parts.append((last.seq, await self._rows(last, stored, made=made)))
+                    if stored is not None:
+                        copies[_key(last)] = stored.seq, time.monotonic()
             await self._append(tenant, [each for each in parts if each[1]])
+            self._remember(copies)
+        return await self._feed.taken(part)
 
     async def _settled(self, changes: Sequence[Change]) -> None:
         """Until correlation has seen the new alerts, or is too late."""
@@ -168,8 +166,6 @@ class CopyStage:
             return [] if of.deleted is None else of.deleted(change.id, change.tenant, change.at)
         if stored is None:
             return []  # deleted since
-        if self._is_copied(change, stored):
-            return []
         whole = {**inner(stored), "id": change.id}
         if change.collection == "incidents":
             alerts = await _alerts_of(self._store.tenant(change.tenant), change.id)
@@ -180,17 +176,18 @@ class CopyStage:
     def _is_copied(self, change: Change, stored: Stored) -> bool:
         """Whether this change need not be copied: it was in the object when that was copied, or is of an incident that
         was copied a moment ago and has a later change, which comes yet."""
-        key, now = (change.tenant, change.collection, change.id), time.monotonic()
-        seq, at = self._copies.get(key, (0, float("-inf")))
+        seq, at = self._copies.get(_key(change), (0, float("-inf")))
         if change.seq <= seq and change.op == "updated":
             return True
-        if change.collection == "incidents" and change.seq < stored.seq and now - at < INCIDENT_S:
-            return True
-        self._copies[key] = (stored.seq, now)
-        self._copies.move_to_end(key)
-        if len(self._copies) > REMEMBERED:
+        return change.collection == "incidents" and change.seq < stored.seq and time.monotonic() - at < INCIDENT_S
+
+    def _remember(self, copies: Mapping[tuple[str, str, str], tuple[int, float]]) -> None:
+        """What has been appended."""
+        for key, copy in copies.items():
+            self._copies[key] = copy
+            self._copies.move_to_end(key)
+        while len(self._copies) > REMEMBERED:
             self._copies.popitem(last=False)
-        return False
 
     async def _append(self, tenant: str, parts: Sequence[tuple[int, Rows]]) -> None:
         """All at once. If the lake refuses what they hold, by halves, so that only the one at fault stays out."""
@@ -206,6 +203,10 @@ class CopyStage:
             middle = len(parts) // 2
             await self._append(tenant, parts[:middle])
             await self._append(tenant, parts[middle:])
+
+
+def _key(change: Change) -> tuple[str, str, str]:
+    return change.tenant, change.collection, change.id
 
 
 def _last_of_each(changes: Sequence[Change]) -> list[tuple[Change, bool]]:

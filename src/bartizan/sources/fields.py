@@ -161,7 +161,7 @@ class Fields:
         """What is at the paths, in their order; then what is at keys whose words are parted in another way."""
         if self._beside is not None and self.data:
             return self._with_beside(paths)
-        ways = (self._of or self._keys()).ways(paths) if self.data else ()
+        ways = self._keys().ways(paths) if self.data else ()
         return self._along(ways) if ways else ()  # most are asked for what is not there
 
     def _along(self, ways: Iterable[Way]) -> Iterator[Any]:
@@ -187,15 +187,13 @@ class Fields:
             return None
         value = self.data.get(path)
         if value is None:
-            ways = (self._of or self._keys()).strict(path)
+            ways = self._keys().strict(path)
             value = next(self._along(ways), None) if ways else None
         return self._beside._at(path) if value is None and self._beside is not None else value
 
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
-        for value in self._values(paths):
-            return value
-        return None
+        return next(iter(self._values(paths)), None)
 
     def has(self, *paths: str) -> bool:
         return self.raw(*paths) is not None or (
