@@ -8,6 +8,7 @@ import pytest
 from tests.lake.conftest import Opener
 
 from bartizan.errors import BadRequest, Conflict, TooLarge, Unavailable
+from bartizan.lake import readers
 from bartizan.lake.buffer import BATCH_BYTES, MAX_APPEND_ROWS, MAX_ROW_BYTES, Batch, Lake, Sizes
 from bartizan.lake.coerce import coerce
 
@@ -256,3 +257,19 @@ async def test_a_caller_who_gives_up_harms_nobody(lake: Lake) -> None:
     results = await asyncio.gather(*appends, return_exceptions=True)
     kept = {n for n, result in enumerate(results) if isinstance(result, int)}
     assert kept == set(range(1, 40, 2)) and kept <= set(numbers(await everything(lake)))
+
+
+async def test_a_reader_goes_on_where_it_was(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cursor follows at times, and when there is nothing more: after a crash a part is read once more."""
+    monkeypatch.setattr(readers, "SAVE_S", 3_600.0)
+    await readers.expected(lake, ["r"])
+    reader = readers.Reader(lake, "r")
+    await lake.append("t1", [event(1)])
+    assert await reader.before() == (0, 1, ["t1"])
+    await reader.passed(1)
+    await lake.append("t2", [event(2)])
+    assert await reader.before() == (1, 2, ["t2"])
+    await reader.passed(2)
+    assert await readers.Reader(lake, "r").before() == (1, 2, ["t2"])
+    assert await reader.before() == (2, 2, [])
+    assert await readers.Reader(lake, "r").before() == (2, 2, [])

@@ -8,6 +8,7 @@ Source: design of events in ARCHITECTURE.md; Microsoft Graph beta, resource tiIn
 """
 
 import asyncio
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
@@ -23,7 +24,7 @@ from bartizan.detect.named import Column, Entity, columns_of, decoder_of, named
 from bartizan.detect.sieve import Looks, Sieve
 from bartizan.errors import BartizanError
 from bartizan.lake.buffer import Batch, Lake
-from bartizan.lake.readers import before, passed
+from bartizan.lake.readers import Reader
 from bartizan.lake.tables import Table, table
 from bartizan.model import entities
 from bartizan.model.ids import stable_id
@@ -40,6 +41,9 @@ _ABOUT = "DeviceId DeviceName Computer HostName AccountObjectId AccountUpn UserI
 _ABOUT_SENSED = "SourceHostName SourceUserName SourceIP DestinationHostName DestinationIP".split()
 _SENSOR = "DeviceVendor"  # a table with this column calls the sensor a device
 
+_PLAIN = {str, type(None)}  # types of most columns' values
+_NOTHING = {None, ""}
+
 log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -52,6 +56,7 @@ class EventStage:
     def __init__(self, lake: Lake, matching: IndicatorStage) -> None:
         self._lake = lake
         self._matching = matching
+        self._reader = Reader(lake, READER)
         self._looks: dict[str, Looks] = {}
 
     async def run(self) -> None:
@@ -68,18 +73,18 @@ class EventStage:
 
     async def step(self) -> int:
         """Takes a bounded part of the buffer; returns how many rows, 0 if there were none."""
-        after, head, tenants = await before(self._lake, READER)
+        after, head, tenants = await self._reader.before()
         if head <= after:
             return 0
         sieves = {each: await self._matching.sieves.of(each) for each in tenants}
         watched = {each: sieve for each, sieve in sieves.items() if sieve.held}
         if not watched:
-            await passed(self._lake, READER, head)
+            await self._reader.passed(head)
             return 0
         found = await self._lake.read_after(after, limit_rows=STEP_ROWS, limit_bytes=STEP_BYTES)
         for tenant, sieve in watched.items():
             await self._take(tenant, sieve, [batch for batch in found if batch.tenant == tenant])
-        await passed(self._lake, READER, found[-1].seq if found else head)
+        await self._reader.passed(found[-1].seq if found else head)
         return sum(batch.count for batch in found)
 
     async def _take(self, tenant: str, sieve: Sieve, batches: Sequence[Batch]) -> None:
@@ -132,8 +137,7 @@ def sightings(batch: Batch, looks: Looks) -> dict[tuple[Any, ...], Sighting]:
         known |= _known(column, list(map(attrgetter(f"c{number}"), rows)), looks)
     if not known:
         return {}
-    text = lines.splitlines()
-    return keyed(of, (_decode(text[at]) for at in sorted(known)))
+    return keyed(of, (_decode(line) for at, line in enumerate(io.BytesIO(lines)) if at in known))
 
 
 @lru_cache(maxsize=1_024)
@@ -143,11 +147,12 @@ def _decoder(columns: tuple[Column, ...]) -> msgspec.json.Decoder[Any]:
 
 def _known(column: Column, values: Sequence[Any], looks: Looks) -> set[int]:
     """The places of values of which an indicator may know something. Each different text is looked at once."""
-    texts = {value for value in values if type(value) is str}
-    texts.discard("")
+    types = set(map(type, values))
+    texts = set(values) if types <= _PLAIN else {value for value in values if type(value) is str}
+    texts -= _NOTHING
     bad = looks.known(column, texts)
     found = {at for at, value in enumerate(values) if type(value) is str and value in bad} if bad else set[int]()
-    if column.several:
+    if column.several and not types <= _PLAIN:
         odd = ((at, value) for at, value in enumerate(values) if isinstance(value, list | dict))
         found |= {at for at, value in odd if looks.odd(column, value)}
     return found

@@ -149,11 +149,21 @@ class Networks:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._by: dict[tuple[int, int], dict[int, str]] = {}
+        self._heads: set[str] = set()  # "a.b" of all that blocks of IPv4 hold, 65,536 at most
         for text in texts:
             block = network(text)
             if block is not None:
                 at = int(block.network_address) >> (block.max_prefixlen - block.prefixlen)
                 self._by.setdefault((block.version, block.prefixlen), {})[at] = text
+                if block.version == 4:
+                    first = int(block.network_address) >> 16
+                    heads = range(first, first + (1 << max(0, 16 - block.prefixlen)))
+                    self._heads.update(f"{each >> 8}.{each & 255}" for each in heads)
+
+    def near(self, addresses: Iterable[str]) -> list[str]:
+        """Of IPv4 addresses in their canonical form those that a block may hold; most are told apart so."""
+        heads = self._heads
+        return [each for each in addresses if each.rsplit(".", 2)[0] in heads] if heads else []
 
     def holding(self, address: str) -> list[Pair]:
         if not self._by:

@@ -1,9 +1,10 @@
 """Whether some indicator may bear a mark: bits in memory, so that events that no indicator knows cost no look-up.
 
 A Bloom filter of each tenant: it never says no to a mark that was added; of those that were not it takes one in some
-hundreds, and the index of the store decides. What is deleted stays in it until it is made anew.
+thousands, and the index of the store decides. What is deleted stays in it until it is made anew.
 
-Source: B. H. Bloom, "Space/time trade-offs in hash coding with allowable errors" (1970).
+Source: B. H. Bloom, "Space/time trade-offs in hash coding with allowable errors" (1970); A. Kirsch, M. Mitzenmacher,
+"Less hashing, same performance" (2006).
 """
 
 import re
@@ -14,7 +15,7 @@ from bartizan.detect.marks import INDICATORS, KINDS, MAX_PARENTS, Networks, Pair
 from bartizan.detect.named import Column, named
 from bartizan.store.interface import Store
 
-BITS = 32  # a mark; with two of them set, a full sieve lets one stranger of 270 through
+BITS = 32  # a mark; with four of them set, a full sieve lets one stranger of 5,000 through
 LEAST = 1_024  # marks that a sieve has room for
 MAX_REMEMBERED, MAX_CHARS = 10_000, 256  # texts of a kind and tenant that say nothing, and of one of them
 _PLAIN_V4 = re.compile(r"(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])(?:\.(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])){3}", re.ASCII)
@@ -49,16 +50,25 @@ class Sieve:
         bits, mask = self._bits, self._mask
         for pair in pairs:
             value = hash(pair)
-            low, high = value & mask, (value >> _HIGH) & mask
-            bits[low >> 3] |= 1 << (low & 7)
-            bits[high >> 3] |= 1 << (high & 7)
+            for at in (value, value >> _HIGH, value + (value >> _HIGH), value - (value >> _HIGH)):
+                bits[(at & mask) >> 3] |= 1 << (at & 7)
             self.kinds.add(pair[0])
             self.held += 1
 
     def may(self, pair: Pair) -> bool:
-        value = hash(pair)
-        low, high = value & self._mask, (value >> _HIGH) & self._mask
-        return bool(self._bits[low >> 3] >> (low & 7) & 1 and self._bits[high >> 3] >> (high & 7) & 1)
+        return bool(self.among(pair[0], (pair[1],)))
+
+    def among(self, kind: str, texts: Iterable[str]) -> list[str]:
+        """Those that some indicator may bear as marks of this kind."""
+        bits, mask = self._bits, self._mask
+        return [
+            text
+            for text in texts
+            if bits[((value := hash((kind, text))) & mask) >> 3] >> (value & 7) & 1
+            and bits[((high := value >> _HIGH) & mask) >> 3] >> (high & 7) & 1
+            and bits[((at := value + high) & mask) >> 3] >> (at & 7) & 1
+            and bits[((at := value - high) & mask) >> 3] >> (at & 7) & 1
+        ]
 
 
 class Looks:
@@ -80,14 +90,17 @@ class Looks:
 
     def known(self, column: Column, texts: set[str]) -> set[str]:
         """Those of which an indicator may know something."""
+        if column.several:  # may say more than one thing
+            return {text for text in texts if self._whole(column, text)}
+        if column.kind == "address":  # of which most are new, and a look at one costs as much as remembering it
+            return self._addresses(column, texts)
         nothing = self._nothing.setdefault(column.kind, set())
-        look = self._quick.get(column.kind, Looks._whole) if not column.several else Looks._whole
-        fresh = texts if column.several else texts - nothing  # one that lists several may say more
+        look: Callable[[Looks, Column, str], bool] = self._quick.get(column.kind, Looks._whole)
+        fresh = texts - nothing
         found = {text for text in fresh if look(self, column, text)}
         if len(nothing) + len(fresh) > MAX_REMEMBERED:
             nothing.clear()
-        if not column.several:
-            nothing |= {text for text in fresh - found if len(text) <= MAX_CHARS}
+        nothing |= {text for text in fresh - found if len(text) <= MAX_CHARS}
         return found
 
     def _whole(self, column: Column, value: Any) -> bool:
@@ -105,10 +118,13 @@ class Looks:
     def _hash(self, column: Column, text: str) -> bool:
         return "hash" in self.sieve.kinds and self.sieve.may(("hash", text.strip().lower()))
 
-    def _address(self, column: Column, text: str) -> bool:
-        if not _PLAIN_V4.fullmatch(text):
-            return self._whole(column, text)
-        return self.sieve.may(("address", text)) or bool(self._networks.holding(text))
+    def _addresses(self, column: Column, texts: set[str]) -> set[str]:
+        plain = list(filter(_PLAIN_V4.fullmatch, texts))
+        found = set(self.sieve.among("address", plain))
+        found |= {text for text in self._networks.near(plain) if self._networks.holding(text)}
+        if len(plain) < len(texts):
+            found |= {text for text in texts.difference(plain) if self._whole(column, text)}
+        return found
 
     def _domain(self, column: Column, text: str) -> bool:
         if not _PLAIN_NAME.fullmatch(text):
@@ -137,7 +153,6 @@ class Looks:
 
     _quick: ClassVar[Mapping[str, Callable[["Looks", Column, str], bool]]] = {
         "hash": _hash,
-        "address": _address,
         "domain": _domain,
         "url": _url,
     }

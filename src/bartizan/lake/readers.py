@@ -6,12 +6,14 @@ Cursors are kept in the database of the buffer: they are set back together with 
 Source: cursors, in ARCHITECTURE.md.
 """
 
+import time
 from collections.abc import Collection
 
 from bartizan.lake.buffer import Lake
 from bartizan.lake.writer import Clock, Db
 
 FLUSHER = "parquet"  # the cursor of the flush
+SAVE_S = 0.5  # between two moves of a reader's cursor: each is a commit, for which who appends has to wait
 
 
 def move(db: Db, name: str, seq: int) -> None:
@@ -43,17 +45,39 @@ async def expected(lake: Lake, readers: Collection[str]) -> None:
     await lake.write(work)
 
 
-async def before(lake: Lake, reader: str) -> tuple[int, int, list[str]]:
-    """Where a reader stands, the number of the last batch there is, and the tenants of the batches between the two."""
+class Reader:
+    """The place of one reader, which may read what it read last once more after a crash."""
 
-    def work(db: Db) -> tuple[int, list[str]]:
-        after = position(db, reader)
-        sql = "SELECT DISTINCT tenant FROM lake_batches WHERE seq > ? AND seq <= ?"
-        return after, [str(tenant) for (tenant,) in db.rows(sql, (after, head))]
+    def __init__(self, lake: Lake, name: str) -> None:
+        self._lake = lake
+        self._name = name
+        self._done = 0  # up to here all has been read; the cursor may be behind
+        self._saved = float("-inf")  # when it was moved
 
-    head = await lake.head()
-    after, tenants = await lake.read(work)
-    return after, head, tenants
+    async def before(self) -> tuple[int, int, list[str]]:
+        """Where it stands, the number of the last batch there is, and the tenants of the batches between the two."""
+
+        def work(db: Db) -> tuple[int, int, list[str]]:
+            kept = position(db, self._name)
+            after = max(kept, self._done if self._done <= head else 0)  # a buffer that was set back has lower numbers
+            sql = "SELECT DISTINCT tenant FROM lake_batches WHERE seq > ? AND seq <= ?"
+            return kept, after, [str(tenant) for (tenant,) in db.rows(sql, (after, head))]
+
+        head = await self._lake.head()
+        kept, after, tenants = await self._lake.read(work)
+        if kept < after >= head:
+            await self._save(after)
+        return after, head, tenants
+
+    async def passed(self, seq: int) -> None:
+        """It needs nothing up to `seq` any more. The cursor follows now, soon, or when there is nothing more."""
+        self._done = seq
+        if time.monotonic() - self._saved >= SAVE_S:
+            await self._save(seq)
+
+    async def _save(self, seq: int) -> None:
+        await passed(self._lake, self._name, seq)
+        self._saved = time.monotonic()
 
 
 async def passed(lake: Lake, reader: str, seq: int) -> None:
