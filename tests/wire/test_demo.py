@@ -1,6 +1,7 @@
 """The sample organisation of `bartizan demo`: lists have content, starting again changes nothing, attacks unfold."""
 
 import asyncio
+import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,14 +13,17 @@ from typing import Any, TypeVar
 import aiohttp
 import httpx
 import pytest
+from click.testing import CliRunner
 from tests.wire.conftest import Running, seeded
 
 from bartizan import api as resources
 from bartizan.demo import posture, story
+from bartizan.demo.command import demo
 from bartizan.demo.feed import Server, fill
 from bartizan.demo.organisation import Organisation
 from bartizan.extend import RESOURCES, Can
 from bartizan.identity.posture.score import PROVIDER
+from bartizan.settings import Settings
 
 resources.load()
 # Made by who tries it: whom to tell, and which systems to work with. Nothing provisions in the sample.
@@ -153,3 +157,14 @@ def test_an_attack_unfolds(server: Running, api: httpx.Client) -> None:
     assert victim.upn in incident["displayName"] and "Linked by" in incident["summary"]
     user = api.get(f"/v1.0/identityProtection/riskyUsers/{victim.id}").json()
     assert (user["userPrincipalName"], user["riskLevel"], user["riskState"]) == (victim.upn, "high", "atRisk")
+
+
+def test_without_tls_the_sample_speaks_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy is in front of it, so what it prints and asks is where it answers."""
+    served: list[Settings] = []
+    monkeypatch.setattr("bartizan.app.serve", served.append)
+    monkeypatch.setenv("BARTIZAN_TLS", "off")
+    done = CliRunner().invoke(demo, ["--data", str(tmp_path / "data"), "--port", "18899", "--days", "0"])
+    assert done.exit_code == 0, done.output
+    assert served[0].root == "http://localhost:18899"
+    assert json.loads((tmp_path / "data" / "demo.json").read_text())["address"] == served[0].root

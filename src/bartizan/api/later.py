@@ -69,13 +69,12 @@ _all(
     ("security/triggers/**", "security/triggerTypes/**", "security/partner/**", "security/zones/**"),
     never("not a part of detection and response"),
 )
-_all(
-    ("security/labels/**",),
-    not_yet("comes with hunting"),
-)
 _all(("security/rules",), never("a container; ask for rules/detectionRules"))
 _all(("security/incidentTasks/**", "security/securityCopilot/**"), not_yet("comes with playbooks"))
-_all(("security/cases/**", "security/attackSimulation/**"), never("not a part of detection and response"))
+_all(
+    ("security/cases/**", "security/attackSimulation/**", "security/labels/**"),
+    never("not a part of detection and response"),
+)
 _all(
     ("informationProtection/**", "users/{}/informationProtection/**", "users/{}/security/**"),
     never("labels, policies and threat assessment are services of Microsoft's cloud"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from bartizan.settings import BadSettings, Settings, load
 
@@ -31,6 +32,8 @@ def demo(data: str, port: int | None, store: str | None, days: int) -> None:
     """
     try:
         settings = load(data, port=port, store=store, allow_private_notifications=True, access_log=False)
+        if settings.tls == "off" and not settings.address:  # no proxy is in front of a sample
+            settings = replace(settings, address=f"http://localhost:{settings.port}")
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         known = _credentials(settings)
     except BadSettings as error:
