@@ -5,12 +5,13 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ def children(pid: int) -> list[int]:
                 if int(fields[1]) == pid:
                     found.append(int(each.name))
     return found
+
+
+def named(pid: int) -> str:
+    """As `ps` shows it: its first 15 bytes."""
+    return (Path("/proc") / str(pid) / "comm").read_text().strip()
 
 
 @contextmanager
@@ -274,6 +280,55 @@ def test_killed_on_sqlite(tmp_path: Path) -> None:
 def test_killed_on_postgresql(tmp_path: Path, postgres_dsn: str) -> None:
     """The same of three API processes over PostgreSQL: 50 kills and 20,000 acknowledged writes."""
     killed(tmp_path, KILLS, ACKNOWLEDGED, WHOLE, "--store", postgres_dsn, "--processes", "3")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return ("--store", request.getfixturevalue("postgres_dsn")) if request.param == "postgres" else ()
+
+
+def renewed(data: Path, *store: str) -> None:
+    """Every lease, for an hour: whoever waits for its end is not seen to go on by this test."""
+    asked = "UPDATE leases SET until = until + 3600"
+    if store:
+        import psycopg
+
+        with psycopg.connect(store[-1]) as there:
+            assert there.execute(asked).rowcount
+    else:
+        with closing(sqlite3.connect(data / "state.db")) as here, here:
+            assert here.execute(asked).rowcount
+
+
+def incident(api: httpx.Client, title: str) -> str:
+    """Of a new alert, once correlation has come to it."""
+    id = api.post(ALERTS, json={"title": title, "severity": "high"}).json()["id"]
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        found = api.get(f"{ALERTS}/{id}").json()["incidentId"]
+        if found is not None:
+            return str(found)
+        time.sleep(0.05)
+    raise AssertionError(f"no incident of '{title}' within {PATIENCE_S:.0f} s")
+
+
+def test_nobody_waits_for_the_leases_of_the_dead(tmp_path: Path, store: tuple[str, ...]) -> None:
+    """After SIGKILL of the whole group, and of one process of it, stages go on while its leases have not run out."""
+    with placed(tmp_path, *store) as place:
+        server = place.up()
+        with server.api() as api:
+            assert incident(api, "before")
+        place.kill()
+        renewed(tmp_path, *store)
+        place.up()
+        with server.api() as api:
+            assert incident(api, "after the end of all")
+            assert place.process is not None
+            (stage,) = [pid for pid in children(place.process.pid) if named(pid) == "bartizan correl"]
+            os.kill(stage, signal.SIGKILL)
+            renewed(tmp_path, *store)
+            assert incident(api, "after the end of one")
+        stop(place.process)
 
 
 def test_sigterm_lets_requests_end(tmp_path: Path) -> None:

@@ -8,10 +8,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import structlog
 
@@ -46,8 +44,9 @@ from bartizan.store import LeaseLost, Store
 
 Stage = Callable[[], Awaitable[None]]  # runs until it is cancelled
 
-LEASE_S = 30.0  # how long another process waits before it takes over from one that died
+LEASE_S = 30.0  # how long another process waits before it takes over from one of which it cannot tell whether it lives
 RENEW_S = 10.0
+STAND_BY_S = 1.0  # between two looks of one that waits, which are reads
 PAUSES_S = (0.5, 2.0, 10.0, 30.0)  # before a stage that failed starts again
 RETAIN_S = 60.0
 KEYS_S = 3_600.0
@@ -81,7 +80,7 @@ async def _main(settings: Settings) -> None:
         detecting = Detecting(settings, store, lake, connections, tenants, hunting)
         await detecting.register()
         every = stages(settings, store, lake, copy, identity, traffic, pull, carry, writeback, tenants)
-        owner = _owner()
+        owner = store.owner()
         tasks = [
             asyncio.create_task(_kept(store, name, owner, stage), name=name)
             for name, stage in {**every, **detecting.stages()}.items()
@@ -132,7 +131,7 @@ def _run_alone(
     async def main() -> None:
         async with at_work(settings, synced=synced) as (store, _, stop):
             _stand_back(niceness)
-            task = asyncio.create_task(_kept(store, name, _owner(), stage(store)))
+            task = asyncio.create_task(_kept(store, name, store.owner(), stage(store)))
             settle()
             await stop.wait()
             task.cancel()
@@ -157,11 +156,6 @@ def _stand_back(niceness: int) -> None:
     """Of this thread and those to come. The writer is there already: it holds the store's lock, and goes on as
     before."""
     os.nice(niceness)
-
-
-def _owner() -> str:
-    """Of leases."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 @contextlib.asynccontextmanager
@@ -231,7 +225,7 @@ async def _kept(store: Store, name: str, owner: str, stage: Stage) -> None:
     while True:
         try:
             if not await store.lease(name, owner, seconds=LEASE_S):
-                await asyncio.sleep(RENEW_S)
+                await asyncio.sleep(STAND_BY_S)
                 continue
             async with asyncio.TaskGroup() as group:
                 group.create_task(_renewed(store, name, owner))

@@ -21,7 +21,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import msgspec
 import structlog
@@ -84,7 +83,7 @@ class Delivery:
         self._may_read = may_read
         self.times = times or Times()
         self._clock = clock
-        self._owner = str(uuid4())
+        self._owner = store.owner()
         self._collections = [SUBSCRIPTIONS.name, *(each.collection for each in WATCHABLE)]
         self._reset()
 

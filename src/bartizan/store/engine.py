@@ -15,6 +15,7 @@ from bartizan.errors import BartizanError, Timeout
 from bartizan.odata.tree import Expr
 from bartizan.store import entities, read, schema, upkeep
 from bartizan.store.interface import Ahead, Change, Collection, Page, Query, Span, Stored, Tx
+from bartizan.store.owners import Owners
 from bartizan.store.schema import Release
 from bartizan.store.sql import Db, Dialect, tables
 from bartizan.store.tail import Tail
@@ -56,12 +57,14 @@ class SqlStore(ABC):
         dialect: Dialect,
         collections: Sequence[Collection],
         limits: Limits,
+        owners: Owners,
         now: Callable[[], int] = wall,
         release: Release | None = None,
     ) -> None:
         self.dialect = dialect
         self.limits = limits
         self.now = now
+        self._owners = owners
         self._release = release or Release()
         self.tables = tables(collections, dialect)
         self.sets = {name: read.read_set(table) for name, table in self.tables.items()}
@@ -116,6 +119,7 @@ class SqlStore(ABC):
         if writer is not None:
             await asyncio.to_thread(writer.close)
         self._grown()
+        self._owners.close()
         await asyncio.to_thread(self._close_readers)
 
     async def ready(self) -> bool:
@@ -179,16 +183,26 @@ class SqlStore(ABC):
     async def drop_cursor(self, name: str) -> None:
         await self.write(lambda db, clock: db.run("DELETE FROM cursors WHERE name = $?", (name,)))
 
+    def owner(self) -> str:
+        return self._owners.new()
+
     async def lease(self, name: str, owner: str, *, seconds: float) -> bool:
         now = self.dialect.clock_s
+        asked = f"SELECT owner, until > {now} FROM leases WHERE name = $?"
+        found = await self.read(lambda db: db.rows(asked, (name,)))  # who waits takes no lock
+        ended = owner
+        if found and found[0][0] != owner and found[0][1]:
+            ended = found[0][0]
+            if not self._owners.ended(ended):
+                return False
 
         def take(db: Db, clock: Clock) -> bool:
             return (
                 db.run(
                     f"INSERT INTO leases (name, owner, until) VALUES ($?, $?, {now} + $?) ON CONFLICT (name) DO UPDATE "
                     "SET owner = excluded.owner, until = excluded.until "
-                    f"WHERE leases.owner = excluded.owner OR leases.until <= {now}",
-                    (name, owner, seconds),
+                    f"WHERE leases.owner IN (excluded.owner, $?) OR leases.until <= {now}",
+                    (name, owner, seconds, ended),
                 )
                 > 0
             )

@@ -366,8 +366,13 @@ class Store(Protocol):
         """A cursor that lives holds back the feed's retention."""
         ...
 
+    def owner(self) -> str:
+        """Of a started store: a new name for who takes leases. Of who has one it is known that he has ended, if
+        anybody can tell, and not waited for: on SQLite wherever it was, on PostgreSQL under the same kernel."""
+        ...
+
     async def lease(self, name: str, owner: str, *, seconds: float) -> bool:
-        """Takes or renews a named lease; False while another owner holds it."""
+        """Takes or renews a named lease; False while another owner holds it that may be alive."""
         ...
 
     async def release(self, name: str, owner: str) -> None: ...

@@ -21,6 +21,7 @@ import structlog
 from bartizan.errors import BartizanError, Conflict, InvalidQuery, NotServed, StorageFull, Timeout, Unavailable
 from bartizan.store.engine import SLOW_READ, Limits, SqlStore
 from bartizan.store.interface import Collection
+from bartizan.store.owners import ProcessOwners
 from bartizan.store.schema import Release
 from bartizan.store.sql import POSTGRES, Db, Params, cleaned
 from bartizan.store.tx import Clock, wall
@@ -323,7 +324,7 @@ class PostgresStore(SqlStore):
         now: Callable[[], int] = wall,
         release: Release | None = None,
     ) -> None:
-        super().__init__(POSTGRES, collections, limits or Limits(), now, release)
+        super().__init__(POSTGRES, collections, limits or Limits(), ProcessOwners(), now, release)
         self._dsn = dsn
         self._local = threading.local()
         self._readers: list[PostgresDb] = []

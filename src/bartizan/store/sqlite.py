@@ -25,6 +25,7 @@ from bartizan.errors import BartizanError, Conflict, InvalidQuery, StorageFull, 
 from bartizan.store.compile import SQLITE_FUNCTIONS
 from bartizan.store.engine import SLOW_READ, Limits, SqlStore
 from bartizan.store.interface import Collection
+from bartizan.store.owners import LockedOwners
 from bartizan.store.schema import Release
 from bartizan.store.sql import SQLITE, Db, Params, cleaned
 from bartizan.store.tx import Clock, wall
@@ -360,7 +361,8 @@ class SqliteStore(SqlStore):
         now: Callable[[], int] = wall,
         release: Release | None = None,
     ) -> None:
-        super().__init__(SQLITE, collections, limits or Limits(), now, release)
+        owners = LockedOwners(path.with_name(path.name + "-owners"))
+        super().__init__(SQLITE, collections, limits or Limits(), owners, now, release)
         self.path = path
         self._local = threading.local()
         self._readers: list[SqliteDb] = []
