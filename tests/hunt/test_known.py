@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def numbered(value: Any, number: int) -> Any:
 
 class Case:
     def __init__(self, path: Path) -> None:
-        case = yaml.safe_load(path.read_text("utf-8"))
+        case = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
         self.now: datetime = case["now"].astimezone(UTC)
         self.query = queries()[case["query"]]
         self.rows = {table: list(self.planted(table, rows)) for table, rows in case["rows"].items()}
@@ -101,15 +101,22 @@ class Case:
         """The rows as `expected` has them, of all that was planted but for some rows of some tables."""
         on = harness().connection
         on.begin()
-        for table, gone in (without or {}).items():
-            on.execute(f"DELETE FROM {identifier(table)} WHERE list_contains(?, planted)", [gone])
-        # what a query looks up first, such as the names of a bag, depends on the rows
-        again = without is not None and "evaluate" in self.query
-        made = harness().translate(self.query, self.now) if again else self.made
-        found = rows_as_json(made.columns, harness().ask(made.sql))
-        on.rollback()
+        try:
+            for table, gone in (without or {}).items():
+                on.execute(f"DELETE FROM {identifier(table)} WHERE list_contains(?, planted)", [gone])
+            # what a query looks up first, such as the names of a bag, depends on the rows
+            again = without is not None and "evaluate" in self.query
+            made = harness().translate(self.query, self.now) if again else self.made
+            found = rows_as_json(made.columns, harness().ask(made.sql))
+        finally:
+            on.rollback()
         shown = [[self.shown(name, value) for (name, _), value in zip(made.columns, row, strict=True)] for row in found]
         return shown if self.ordered else sorted(shown, key=repr)
+
+    @cached_property
+    def whole(self) -> list[list[Any]]:
+        """The rows of all that was planted."""
+        return self.run()
 
     def shown(self, name: str, value: Any) -> Any:
         if name in self.sets:
@@ -134,8 +141,9 @@ class Case:
         return self.shown(name, float(written) if type_ == "real" else written)
 
 
-@pytest.fixture(params=CASES, ids=lambda path: path.stem)
+@pytest.fixture(params=CASES, ids=lambda path: path.stem, scope="module")
 def case(request: pytest.FixtureRequest, shared: Path) -> Case:
+    """Planted once for its tests: what they take away comes back."""
     case = Case(request.param)
     case.fill()
     return case
@@ -143,27 +151,24 @@ def case(request: pytest.FixtureRequest, shared: Path) -> Case:
 
 def test_exactly_the_planted_rows(case: Case) -> None:
     """The query finds the attack that was planted, and nothing else."""
-    found = case.run()
-    assert found == case.expected(), f"{case.attack}\n{case.query}"
+    assert case.whole == case.expected(), f"{case.attack}\n{case.query}"
 
 
 def test_what_counts_and_what_does_not(case: Case) -> None:
     """Each hit is in the result: without it there is another one. No miss is: without it there is the same."""
-    whole = case.run()
     kinds = {kind for content in case.rows.values() for kind, _ in content}
     assert {"hit", "miss"} <= kinds, "an attack and a near miss"
     for table, content in case.rows.items():
         for index, (kind, row) in enumerate(content):
             if kind in ("hit", "miss"):
-                same = case.run({table: [index]}) == whole
+                same = case.run({table: [index]}) == case.whole
                 assert same == (kind == "miss"), f"{kind} of {table}: {row}"
 
 
 def test_nothing_without_an_attack(case: Case) -> None:
     """Once all hits are gone, nothing of the result is left."""
     hits = {table: [n for n, (kind, _) in enumerate(rows) if kind.endswith("hit")] for table, rows in case.rows.items()}
-    whole = case.run()
-    assert not [row for row in case.run(hits) if row in whole]
+    assert not [row for row in case.run(hits) if row in case.whole]
 
 
 def test_there_are_enough() -> None:

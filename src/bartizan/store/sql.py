@@ -137,7 +137,8 @@ class Index(NamedTuple):
 
 
 class Table:
-    """A collection's table: small columns first, documents last, so that a scan does not drag them along."""
+    """A collection's table: small columns first, documents last, so that a scan does not drag them along. It never
+    changes: the stores of a process share it."""
 
     def __init__(self, collection: Collection, dialect: Dialect) -> None:
         if not _NAME.fullmatch(collection.name):
@@ -232,12 +233,32 @@ class Table:
         }
 
 
+class _Declared:
+    """One declaration, equal to no other: what it maps has no hash."""
+
+    __slots__ = ("collection",)
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection = collection
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Declared) and self.collection is other.collection
+
+    def __hash__(self) -> int:
+        return id(self.collection)
+
+
+@lru_cache(maxsize=1024)
+def _table(declared: _Declared, dialect: Dialect) -> Table:
+    return Table(declared.collection, dialect)
+
+
 def physical_name(path: str) -> str:
     return '"' + "x_" + path.replace("/", "__") + '"'
 
 
 def tables(collections: Sequence[Collection], dialect: Dialect) -> Mapping[str, Table]:
-    made = {collection.name: Table(collection, dialect) for collection in collections}
+    made = {collection.name: _table(_Declared(collection), dialect) for collection in collections}
     if len(made) != len(collections):
         raise ValueError("two collections have one name")
     return made
