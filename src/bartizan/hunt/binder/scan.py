@@ -8,7 +8,9 @@ from typing import Literal, cast
 from bartizan.hunt import tree
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.expressions import condition, typed
+from bartizan.hunt.binder.groups import parted
 from bartizan.hunt.binder.joins import option
+from bartizan.hunt.binder.order import keys, sorted_
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, convert, project
 from bartizan.hunt.fault import KqlError
@@ -22,11 +24,16 @@ def scan(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Rel
     assign to a column of the source as well."""
     body = op.body
     assert isinstance(body, tree.Scan)
-    if body.keys or body.partition or any(each.optional for each in body.steps):
-        raise KqlError("plan", "scan with order by, partition by or optional steps is not supported", op.at)
+    if any(each.optional for each in body.steps):
+        raise KqlError("plan", "scan with optional steps is not supported", op.at)
     if not 1 <= len(body.steps) <= MOST_STEPS:
         raise KqlError("bind", f"scan has 1 to {MOST_STEPS} steps", op.at)
     told = option(op, "with_match_id", "")
+    outer = relation.groups
+    if body.partition:
+        relation = parted(work, body.partition, names, relation)
+    if body.keys:
+        relation = sorted_(relation, keys(work, body.keys, names, Rows.of(relation)))
     extended, defaults = _declared(work, body, names, relation)
     memory, held = _memory(work, op, body, extended, defaults)
     rows = Rows(extended.by_name(), memory, all=extended.fields, groups=extended.groups, ingested=extended.ingested)
@@ -44,7 +51,7 @@ def scan(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Rel
     fields = [*(outs.get(each.name, each) for each in extended.fields), *([match] if told else [])]
     if len({each.name for each in fields}) < len(fields):
         raise KqlError("bind", f"there are two columns '{told}'", op.at)
-    return relation.over(plan, fields, ordered=True)
+    return Relation(plan, tuple(fields), outer, relation.source, True, relation.ingested, open=relation.open)
 
 
 def _declared(work: Work, body: tree.Scan, names: Names, relation: Relation) -> tuple[Relation, dict[str, Expression]]:
