@@ -268,7 +268,7 @@ def _extract_all(args: Sequence[str], apply: Apply) -> str:
         return _extract_groups(source, range(1, count + 1), args[1])
     chosen = constant(apply, 1, "the list of groups")
     called: dict[Any, Any] = {each: place + 1 for place, each in enumerate(_group_names(source)) if each}
-    groups = [called.get(each, each) for each in chosen] if isinstance(chosen, list) else []
+    groups: list[Any] = [called.get(each, each) for each in chosen] if isinstance(chosen, list) else []
     if not groups or not all(isinstance(each, int) and 1 <= each <= count for each in groups):
         raise KqlError("bind", f"extract_all(): the groups are numbers from 1 to {count}, or names of groups")
     return _extract_groups(source, groups, args[2])
