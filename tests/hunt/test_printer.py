@@ -75,7 +75,7 @@ def test_grown_queries(query: tree.Query) -> None:
         "T | mv-apply with_itemindex=i x = a to typeof(string), b limit 3 on (where x > 1 | top 1 by x | project x)",
         "T | make-series kind=nonempty n = count() default = 0, avg(b) on t from ago(1d) to now() step 1h by c, d = e",
         "T | make-series count() on t in range(ago(1d), now(), 1h)",
-        "T | top-nested 3 of a with others = 'o' by count() desc, top-nested of b by sum(c)",
+        "T | top-nested 3 of a with others = 'o' by count() desc nulls last, top-nested of b by sum(c)",
         "T | top-hitters 3 of a by b | sample-distinct 5 of a | sample 3 | distinct * | serialize n = row_number()",
         "T | scan with_match_id=m order by a asc partition by b declare (c: long = 0, d: string) with "
         "(step s1: a > 1; step s2 optional output=last: a > s1.a => c = s1.c + 1, d = 'x';)",

@@ -271,6 +271,7 @@ class Nested(Node):
     others: "Expr | None"
     by: Named
     descending: bool | None = None
+    nulls_first: bool | None = None
 
 
 class Levels(Node):

@@ -56,8 +56,10 @@ def wrapped(number: int) -> int:
 
 
 def _negative(one: Value) -> Value | None:
-    if one.type in (*_WHOLE, "timespan"):
-        return Value("timespan" if one.type == "timespan" else "long", wrapped(-one.value))
+    if one.type == "int":
+        return Value("int", -one.value) if one.value > -(2**31) else None
+    if one.type in ("long", "timespan"):
+        return Value(one.type, wrapped(-one.value))
     return Value("real", -one.value) if one.type == "real" else None
 
 

@@ -11,9 +11,10 @@ from bartizan.hunt.binder.columns import parts
 from bartizan.hunt.binder.order import counted, first, sorted_
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.summarize import Summary
-from bartizan.hunt.binder.work import Work
+from bartizan.hunt.binder.unions import united
+from bartizan.hunt.binder.work import Work, apply, convert, project
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.plan import Column, Join, Project, SortKey
+from bartizan.hunt.plan import Column, Expression, Filter, Join, Project, SortKey, Value
 
 
 def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
@@ -21,15 +22,19 @@ def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -
     assert isinstance(op.body, tree.Branch)
     if len(op.body.pipes) != 1 or not op.body.pipes[0].bracketed:
         raise KqlError("plan", "partition { ... } is not supported; write the sub-query in round brackets", op.at)
-    [by] = op.body.by
-    value = work.bind(by, names, Rows.of(relation))
-    key = work.field("", value.type)
-    columns = {each.id: Column(each.id, each) for each in (*relation.hidden(), *(each.ref for each in relation.fields))}
-    plan = Project(relation.plan, [*columns.values(), Column(key.id, value)])
-    grouped = Relation(plan, relation.fields, (*relation.groups, key.ref), relation.source, relation.ordered,
-                       relation.ingested)  # fmt: skip
-    found = work.pipe(op.body.pipes[0], names, grouped)
+    found = work.pipe(op.body.pipes[0], names, parted(work, op.body.by, names, relation))
     return Relation(found.plan, found.fields, relation.groups, "", False, found.ingested)
+
+
+def parted(work: Work, by: Sequence[tree.Expr], names: Names, relation: Relation) -> Relation:
+    """The same rows, of which those of equal values go apart from the others."""
+    values = [work.bind(each, names, Rows.of(relation)) for each in by]
+    keys = [work.field("", each.type) for each in values]
+    columns = {each.id: Column(each.id, each) for each in (*relation.hidden(), *(each.ref for each in relation.fields))}
+    made = [Column(key.id, value) for key, value in zip(keys, values, strict=True)]
+    groups = (*relation.groups, *(each.ref for each in keys))
+    plan = Project(relation.plan, [*columns.values(), *made])
+    return Relation(plan, relation.fields, groups, relation.source, relation.ordered, relation.ingested)
 
 
 def invoke(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
@@ -42,47 +47,109 @@ def invoke(work: Work, op: tree.Operator, names: Names, relation: Relation) -> R
 
 
 def top_nested(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
-    """Level by level: the best values of a column within each of those chosen before."""
+    """Level by level: the best values of a column within each of those chosen before; where a level tells a name for
+    the others, a row for them as well."""
     assert isinstance(op.body, tree.Levels)
     if relation.groups:
         raise KqlError("plan", "top-nested within mv-apply or partition is not supported", op.at)
     shared = work.share(relation)
-    keys: list[tree.Named] = []
-    so_far: Relation | None = None
-    shown: list[Field] = []
-    for level in op.body.levels:
-        if level.others is not None:
-            raise KqlError("plan", "top-nested with others is not supported", level.at)
+    levels, keys = op.body.levels, list[tree.Named]()
+    bests: list[Relation] = []  # of each level
+    chains: list[Relation] = []  # of what is chosen up to each level, a value and its measure for each
+    for level in levels:
         keys.append(level.of)
-        best, value, total = _level(work, level, keys, names, work.again(shared))
-        shown = [*shown, value, total]
-        if so_far is None:
-            so_far = best
-        else:
-            before = [each for each in shown[:-2] if each.id in {out.id for out in so_far.plan.columns}]
-            pairs = [(mine.ref, other.ref) for mine, other in zip(before[::2], best.fields, strict=False)]
-            so_far = Relation(Join(so_far.cut(), best.cut(), "inner", list(pairs)), (*so_far.fields, *best.fields))
-    assert so_far is not None
-    return Relation(so_far.plan, tuple(shown))
+        best, own, measured = _level(work, level, keys, names, work.again(shared))
+        bests.append(work.share(best))
+        best = work.again(bests[-1])
+        value, total = best.fields[len(keys) - 1 :]
+        mine = (Field(own, value.id, value.type), Field(measured, total.id, total.type))
+        if not chains:
+            chains.append(work.share(Relation(best.plan, mine)))
+            continue
+        before = work.again(chains[-1])
+        pairs = [(one.ref, other.ref) for one, other in zip(before.fields[::2], best.fields, strict=False)]
+        joined = Join(before.cut(), best.cut(), "inner", list(pairs))
+        chains.append(work.share(Relation(joined, (*before.fields, *mine))))
+    rest = [_others(work, levels, place, names, shared, bests, chains)
+            for place, level in enumerate(levels) if level.others is not None]  # fmt: skip
+    whole = work.again(chains[-1])
+    if not rest:
+        return whole
+    numbered = [_by_place(each) for each in (whole, *rest)]
+    found = united(work, numbered, False, "")
+    return Relation(found.plan, tuple(Field(old.name, new.id, new.type)
+                                      for old, new in zip(whole.fields, found.fields, strict=True)))  # fmt: skip
+
+
+def _by_place(relation: Relation) -> Relation:
+    """Called by their places, so that columns of one name are not taken for one another."""
+    return Relation(relation.plan, tuple(Field(f"#{index}", each.id, each.type)
+                                         for index, each in enumerate(relation.fields)))  # fmt: skip
+
+
+def _others(
+    work: Work,
+    levels: Sequence[tree.Nested],
+    place: int,
+    names: Names,
+    shared: Relation,
+    bests: Sequence[Relation],
+    chains: Sequence[Relation],
+) -> Relation:
+    """For what is chosen before a level a row of all that the level does not choose. It is measured on that level, and
+    on later ones that tell a name as well; on the rest of them it has nothing."""
+    keys = [each.of for each in levels[: place + 1]]
+    rows, best = work.again(shared), work.again(bests[place])
+    pairs = [(work.bind(each.expr, names, Rows.of(rows)), other.ref)
+             for each, other in zip(keys, best.fields, strict=False)]  # fmt: skip
+    rest = rows.over(Join(rows.cut(), best.cut(), "leftanti", list(pairs)))
+    summary = Summary(work, names, rest)
+    summary.by(keys[:-1])
+    named = [index for index in range(place, len(levels)) if levels[index].others is not None]
+    at = levels[place].at
+    summary.add(tree.Named(tree.Call("count", [], at=at, end=at), at=at, end=at))
+    for index in named:
+        summary.add(tree.Named(levels[index].by.expr, at=at, end=at))
+    found = summary.relation_of()
+    count, *totals = found.fields[place:]
+    found = found.over(Filter(found.plan, apply(">", [count.ref, Value("long", 0)], at)))
+    made: list[tuple[Field, Expression]] = []
+    if place:
+        before = work.again(chains[place - 1])
+        on = [(one.ref, other.ref) for one, other in zip(before.fields[::2], found.fields, strict=False)]
+        found = Relation(Join(before.cut(), found.cut(), "inner", list(on)), (*before.fields, *found.fields))
+        made += [(each, each.ref) for each in before.fields]
+    shown = chains[-1].fields
+    for index in range(place, len(levels)):
+        told = levels[index].others
+        value, total = shown[2 * index : 2 * index + 2]
+        label: Expression = Value(value.type, "" if value.type == "string" else None)
+        measure: Expression = Value(total.type, None)
+        if told is not None:
+            label = convert(work.bind(told, names, Rows()), value.type, told.at)
+            measure = convert(totals[named.index(index)].ref, total.type, told.at)
+        made += [(work.field(value.name, value.type), label), (work.field(total.name, total.type), measure)]
+    return project(found, made)
 
 
 def _level(
     work: Work, level: tree.Nested, keys: Sequence[tree.Named], names: Names, rows: Relation
-) -> tuple[Relation, Field, Field]:
-    """The values of a level with what they are measured by; the last key and the measure are its own."""
+) -> tuple[Relation, str, str]:
+    """The values of a level within those of the levels before, with what they are measured by; how the last key and the
+    measure are called."""
     summary = Summary(work, names, rows)
     summary.by(keys)
     summary.add(level.by)
     found = summary.relation_of()
-    key, total = found.fields[len(keys) - 1], found.fields[len(keys)]
     [named] = parts(work, level.of, names, Rows.of(rows))
     own = named.name or "Column1"
-    value = Field(own, key.id, key.type)
-    measure = Field(level.by.names[0] if level.by.names else f"aggregated_{own}", total.id, total.type)
+    measured = level.by.names[0] if level.by.names else f"aggregated_{own}"
     if level.count is not None:
+        total = found.fields[len(keys)]
         outer = tuple(each.ref for each in found.fields[: len(keys) - 1])
         descending = level.descending is not False
         grouped = Relation(found.plan, found.fields, outer)
-        grouped = sorted_(grouped, [SortKey(total.ref, descending, not descending)])
+        nulls_first = not descending if level.nulls_first is None else level.nulls_first
+        grouped = sorted_(grouped, [SortKey(total.ref, descending, nulls_first)])
         found = first(work, grouped, counted(work, level.count, names, level.at))
-    return Relation(found.plan, found.fields), value, measure
+    return Relation(found.plan, found.fields[: len(keys) + 1]), own, measured

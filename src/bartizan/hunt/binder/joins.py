@@ -15,11 +15,12 @@ from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, convert, unfit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
-from bartizan.hunt.plan import Expression, Join, JoinKind
+from bartizan.hunt.plan import Column, Expression, Join, JoinKind, Project, Ref, Value
 from bartizan.hunt.types import NUMBERS
 
 KINDS = {"anti": "leftanti", "leftantisemi": "leftanti", "rightantisemi": "rightanti", "semi": "leftsemi"}
 _DEFAULT = "innerunique"
+_OF_PARTS = ("inner", _DEFAULT, "leftouter", "leftsemi", "leftanti")  # what a join within partition may be
 
 
 def option(op: tree.Operator, name: str, default: str) -> str:
@@ -37,8 +38,6 @@ def option(op: tree.Operator, name: str, default: str) -> str:
 
 def join(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Join)
-    if relation.groups:
-        raise KqlError("plan", "join within mv-apply or partition is not supported", op.at)
     lookup = op.name == "lookup"
     told = option(op, "kind", "leftouter" if lookup else _DEFAULT).lower()
     kind = KINDS.get(told, told)
@@ -47,7 +46,12 @@ def join(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Rel
     right = work.whole(op.body.right, names, Rows())
     if not isinstance(right, Relation):
         raise KqlError("bind", f"{op.name} needs a table", op.body.right.at)
+    if relation.groups and kind not in _OF_PARTS:
+        told = f"a join of kind {kind} within mv-apply or partition is not supported"
+        raise KqlError("plan", f"{told}: rows of the right side alone belong to no part", op.at)
     on, same = _conditions(work, op.body.on, names, relation, right, op.at)
+    if relation.groups and kind == _DEFAULT:
+        relation, kind = _one_each(work, relation, [one for one, _ in on]), "inner"
     plan = Join(relation.cut(), right.cut(), kind, [(one, other) for one, other in on])  # type: ignore[arg-type]
     return _joined(relation, right, plan, same if lookup else set())
 
@@ -64,7 +68,19 @@ def _joined(left: Relation, right: Relation, plan: Join, dropped: set[str]) -> R
     taken.names |= {each.name for each in others}
     named = [(taken.free(each.name) if each.name in mine else each.name, each) for each in others]
     fields = (*left.fields, *(Field(name, each.id, each.type) for name, each in named))
-    return Relation(plan, fields, (), left.source, False, left.ingested, open=left.open or right.open)
+    return Relation(plan, fields, left.groups, left.source, False, left.ingested, open=left.open or right.open)
+
+
+def _one_each(work: Work, relation: Relation, keys: Sequence[Expression]) -> Relation:
+    """Of each part one row for each value of the keys."""
+    from bartizan.hunt.binder.order import first
+
+    own = [Column(work.id(), each) for each in keys]
+    kept = {each.id: Column(each.id, each) for each in (*relation.hidden(), *(each.ref for each in relation.fields))}
+    plan = Project(relation.plan, [*kept.values(), *own])
+    groups = (*relation.groups, *(Ref(each.expression.type, each.id) for each in own))
+    single = first(work, Relation(plan, relation.fields, groups, ingested=relation.ingested), Value("long", 1))
+    return relation.over(single.plan)
 
 
 def _conditions(

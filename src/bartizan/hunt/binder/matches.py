@@ -77,6 +77,8 @@ class _Match:
         self.paths: list[Field] = []  # arrays of the numbers of the edges of paths, with cycles=none of their nodes
         self.lengths = {each.name: each for one in body.patterns for each in one if each.kind != "node"
                         and each.name and each.least is not None}  # fmt: skip
+        self.whole = {each.name: graph.nodes.fields[KEY:] if each.kind == "node" else graph.edges.fields[ENDS:]
+                      for one in body.patterns for each in one if each.name}  # fmt: skip
         self.gathered: list[Gathered] = []
         self.fitting = _of_one_node(body)
 
@@ -96,8 +98,9 @@ class _Match:
             found = self._shortest(body, found)
         taken, made = Taken(), list[tuple[Field, Expression]]()
         for written, column in zip(body.project, columns, strict=True):
-            for part in parts(self.work, column, self.names, rows):
-                own = natural(written.expr) if HIDDEN in part.name else part.name
+            found_parts = parts(self.work, column, self.names, rows)
+            for part in found_parts:
+                own = part.name if written.names or len(found_parts) > 1 else natural(written.expr)
                 name = taken.free(own) if own else taken.column()
                 made.append((self.work.field(name, part.value.type), part.value))
         return project(found, made)
@@ -118,10 +121,27 @@ class _Match:
         if isinstance(node, tree.Member) and isinstance(node.of, tree.Name) and node.of.name in self.lengths:
             of = tree.Name(node.name, at=node.at, end=node.end)  # the property of each edge of a path
             return self._gather(tree.Call("map", [node.of, of], at=node.at, end=node.end))
+        if isinstance(node, tree.Member) and isinstance(node.of, tree.Name):
+            return node
+        if isinstance(node, tree.Name) and node.name in self.whole:
+            return self._properties(node)
         changes = {
             name: self._lifted(getattr(node, name)) for name in node.__struct_fields__ if name not in ("at", "end")
         }
         return replace(node, **changes)
+
+    def _properties(self, node: tree.Name) -> tree.Expr:
+        """A node or an edge as a bag of all its properties; of a path an array of the bags of its edges."""
+        of_path = node.name in self.lengths
+        args: list[tree.Expr | tree.Pipe] = []
+        for each in self.whole[node.name]:
+            args.append(tree.Constant("string", each.name, at=node.at, end=node.end))
+            own = tree.Name(each.name, at=node.at, end=node.end)
+            args.append(own if of_path else tree.Member(node, each.name, at=node.at, end=node.end))
+        bag: tree.Expr = tree.Constant("dynamic", {}, at=node.at, end=node.end)
+        if args:
+            bag = tree.Call("bag_pack", args, at=node.at, end=node.end)
+        return self._gather(tree.Call("map", [node, bag], at=node.at, end=node.end)) if of_path else bag
 
     def _gather(self, node: tree.Call) -> tree.Name:
         target, of = node.args

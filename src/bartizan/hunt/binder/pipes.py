@@ -53,10 +53,11 @@ def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) ->
 
 
 def _as(work: Work, op: tree.Operator, names: Names, relation: Relation) -> tuple[Names, Relation]:
-    """A name for the rows so far, in what follows."""
+    """A name for the rows so far, in what follows. Rows of parts get none: a query that reads them by it is refused,
+    as it names no table."""
     assert isinstance(op.body, tree.Label)
     if relation.groups:
-        raise KqlError("plan", "as within mv-apply or partition is not supported", op.at)
+        return names, relation
     shared = work.share(relation)
     found = work.again(shared)
     named = Relation(found.plan, found.fields, (), op.body.name, found.ordered, found.ingested)

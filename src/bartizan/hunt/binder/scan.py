@@ -8,7 +8,9 @@ from typing import Literal, cast
 from bartizan.hunt import tree
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.expressions import condition, typed
+from bartizan.hunt.binder.groups import parted
 from bartizan.hunt.binder.joins import option
+from bartizan.hunt.binder.order import keys, sorted_
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, convert, project
 from bartizan.hunt.fault import KqlError
@@ -18,19 +20,27 @@ MOST_STEPS = 32  # each is a level of the statement
 
 
 def scan(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
-    """The source's columns, the declared ones, and the number of the match where a name for it is told."""
+    """The source's columns, the declared ones, and the number of the match where a name for it is told. A step may
+    assign to a column of the source as well."""
     body = op.body
     assert isinstance(body, tree.Scan)
-    if body.keys or body.partition or any(each.optional for each in body.steps):
-        raise KqlError("plan", "scan with order by, partition by or optional steps is not supported", op.at)
+    if any(each.optional for each in body.steps):
+        raise KqlError("plan", "scan with optional steps is not supported", op.at)
     if not 1 <= len(body.steps) <= MOST_STEPS:
         raise KqlError("bind", f"scan has 1 to {MOST_STEPS} steps", op.at)
     told = option(op, "with_match_id", "")
+    outer = relation.groups
+    if body.partition:
+        relation = parted(work, body.partition, names, relation)
+    if body.keys:
+        relation = sorted_(relation, keys(work, body.keys, names, Rows.of(relation)))
     extended, defaults = _declared(work, body, names, relation)
     memory, held = _memory(work, op, body, extended, defaults)
     rows = Rows(extended.by_name(), memory, all=extended.fields, groups=extended.groups, ingested=extended.ingested)
-    outs = {name: work.field(name, default.type) for name, default in defaults.items()}
-    stages = [_stage(work, each, names, rows, extended, list(defaults)) for each in body.steps]
+    assigned = {name for step in body.steps for each in step.assignments for name in each.names}
+    outs = {each.name: work.field(each.name, each.type) for each in extended.fields
+            if each.name in defaults or each.name in assigned}  # fmt: skip
+    stages = [_stage(work, each, names, rows, extended, list(outs)) for each in body.steps]
     used = ids([part for each in stages for part in (each.condition, *each.made)])
     own = {field.id: outs[field.name].id for field in extended.fields if field.name in outs}
     kept = [Held(each.id, each.type, each.step, own.get(each.column, each.column), each.empty) for each in held
@@ -38,10 +48,10 @@ def scan(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Rel
     match = work.field(told, "long")
     declared = [Out(each.id, each.type) for each in outs.values()]
     plan = Scan(extended.plan, stages, kept, declared, match.id, list(relation.groups))
-    fields = [*relation.fields, *outs.values(), *([match] if told else [])]
+    fields = [*(outs.get(each.name, each) for each in extended.fields), *([match] if told else [])]
     if len({each.name for each in fields}) < len(fields):
         raise KqlError("bind", f"there are two columns '{told}'", op.at)
-    return relation.over(plan, fields, ordered=True)
+    return Relation(plan, tuple(fields), outer, relation.source, True, relation.ingested, open=relation.open)
 
 
 def _declared(work: Work, body: tree.Scan, names: Names, relation: Relation) -> tuple[Relation, dict[str, Expression]]:
@@ -86,7 +96,7 @@ def _stage(work: Work, step: tree.Step, names: Names, rows: Rows, extended: Rela
     for each in step.assignments:
         name = each.names[0]
         if name not in made or name in assigned:
-            what = "is assigned twice" if name in assigned else "is no declared column"
+            what = "is assigned twice" if name in assigned else "is no column here"
             raise KqlError("bind", f"'{name}' {what}", each.at)
         assigned.add(name)
         made[name] = typed(work, each.expr, names, rows, fields[name].type)

@@ -7,6 +7,8 @@ Source: Kusto Query Language, "make-series operator".
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder.calls import aggregate_of
 from bartizan.hunt.binder.columns import parts
@@ -45,9 +47,32 @@ class Axis(NamedTuple):
 
 def make_series(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     assert isinstance(op.body, tree.Series)
-    body = op.body
-    if relation.groups:
-        raise KqlError("plan", "make-series within mv-apply or partition is not supported", op.at)
+    return (
+        _of_parts(work, op, op.body, names, relation)
+        if relation.groups
+        else _series(work, op, op.body, names, relation)
+    )
+
+
+def _of_parts(work: Work, op: tree.Operator, body: tree.Series, names: Names, relation: Relation) -> Relation:
+    """The parts are groups as well, by names that no query gives."""
+    if body.start is None or body.stop is None:
+        why = "its ends, which are told by from and to, would be those of each part"
+        raise KqlError("plan", f"make-series within mv-apply or partition is not supported without ends: {why}", op.at)
+    count = len(relation.groups)
+    parts_ = [Field(f"#{index}", each.id, each.type) for index, each in enumerate(relation.groups)]
+    by = [tree.Named(tree.Name(each.name, at=op.at, end=op.at), at=op.at, end=op.at) for each in parts_]
+    flat = Relation(relation.plan, (*relation.fields, *parts_), (), relation.source, relation.ordered)
+    found = _series(work, op, replace(body, by=[*by, *body.by]), names, flat)
+    own = zip(relation.groups, found.fields, strict=False)
+    columns = [
+        *(Column(group.id, field.ref) for group, field in own),
+        *(Column(f.id, f.ref) for f in found.fields[count:]),
+    ]
+    return Relation(Project(found.plan, columns), found.fields[count:], relation.groups)
+
+
+def _series(work: Work, op: tree.Operator, body: tree.Series, names: Names, relation: Relation) -> Relation:
     shared = work.share(relation)
     axis, rows = _axis(work, op, body, names, shared)
     place = work.field("place", "long")

@@ -59,6 +59,7 @@ FAMILIES = (
     "series",
     "seasons",
     "spectra",
+    "breaks",
     "packing",
     "networks",
     "places",

@@ -46,7 +46,7 @@ macro(
     rf"kf_text_time(t) := CASE WHEN regexp_full_match(t, '{_DATE}{_CLOCK}[Zz]?\s*') "
     r"THEN try_cast(regexp_replace(t, '[Zz]\s*$', '') AS TIMESTAMP) "
     rf"WHEN regexp_full_match(t, '{_DATE}{_CLOCK}[+-]\d{{2}}:?\d{{2}}\s*') "
-    "THEN timezone('UTC', try_cast(trim(t) AS TIMESTAMPTZ)) "
+    r"THEN timezone('UTC', try_cast(regexp_replace(trim(t), '\s*([+-]\d{2}):?(\d{2})$', '\1:\2') AS TIMESTAMPTZ)) "
     "ELSE kf_text_time_odd(trim(t)) END"
 )
 _ODD = (
@@ -64,23 +64,41 @@ _ODD = (
     "%m-%d-%Y",
     "%Y/%m/%d %H:%M:%S",
     "%Y/%m/%d",
-    "%a, %d %b %y %H:%M:%S",
     "%a, %d %b %Y %H:%M:%S",
-    "%a, %d %b %y %H:%M",
-    "%d %b %y %H:%M:%S",
     "%d %b %Y %H:%M:%S",
     "%d %b %Y",
-    "%d %b %y %H:%M",
-    "%A, %d-%b-%y %H:%M:%S",
-    "%A, %d-%b-%y %H:%M",
-    "%a, %d-%b-%y %H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
     "%b %d %Y",
     "%b %d, %Y",
 )
+# A year of two digits is one of this century or of the end of the last; the engine's %Y would take it as it stands.
+_ODD_SHORT = (
+    "%m/%d/%y %I:%M:%S %p",
+    "%m/%d/%y %I:%M %p",
+    "%m/%d/%y %H:%M:%S",
+    "%m/%d/%y %H:%M",
+    "%m/%d/%y",
+    "%a, %d %b %y %H:%M:%S",
+    "%a, %d %b %y %H:%M",
+    "%d %b %y %H:%M:%S",
+    "%d %b %y %H:%M",
+    "%d %b %y",
+    "%A, %d-%b-%y %H:%M:%S",
+    "%A, %d-%b-%y %H:%M",
+    "%a, %d-%b-%y %H:%M:%S",
+)
+_LONG_YEAR = r"(?:^|[^\d:.])\d{4}(?:\D|$)|^\d{8}$"
+
+
+def _formats(told: Sequence[str]) -> str:
+    return f"[{', '.join(repr(each) for each in told)}]"
+
+
+macro(r"kf_text_time_bare(t) := regexp_replace(t, '\s*(?:GMT|UTC|Z)$', '')")
 macro(
-    r"kf_text_time_odd(t) := CASE WHEN regexp_matches(t, '\d') THEN "
-    r"try_strptime(regexp_replace(t, '\s*(?:GMT|UTC|Z)$', ''), [" + ", ".join(f"'{each}'" for each in _ODD) + "]) END"
+    rf"kf_text_time_odd(t) := CASE WHEN regexp_matches(t, '{_LONG_YEAR}') "
+    f"THEN try_strptime(kf_text_time_bare(t), {_formats(_ODD)}) "
+    rf"WHEN regexp_matches(t, '\d') THEN try_strptime(kf_text_time_bare(t), {_formats(_ODD_SHORT)}) END"
 )
 # A timespan: [-][d.]hh:mm[:ss[.fffffff]], or a number and its unit.
 _SPAN = r"^\s*(-?)(?:(\d{1,8})\.)?(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,7})\d*)?)?\s*$"

@@ -7,12 +7,14 @@ Source: Kusto Query Language, "Scalar functions", group "Dynamic/array functions
 """
 
 from collections.abc import Sequence
+from functools import partial
 
-from bartizan.hunt.duckdb.literal import as_json, once, text
+from bartizan.hunt.duckdb.literal import as_json, once, pointer, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import constant, function
 from bartizan.hunt.functions.conversions import json_of
+from bartizan.hunt.functions.parsing import member_path
 from bartizan.hunt.plan import Apply, Value
 
 MOST_ELEMENTS = 1_048_576  # of range()
@@ -245,35 +247,63 @@ function(
 )
 
 
-def _simple_key(name: str, key: str) -> str:
-    if key.startswith("$"):
-        raise KqlError("plan", f"{name}() with a JSON path ({key!r}) is not supported")
-    return key
+def _names(key: str) -> list[str]:
+    """A key of the bag itself, or those of the bags within it, told by a JSON path."""
+    return member_path(key) if key.startswith("$") else [key]
+
+
+def _has(bag: str, key: str) -> str:
+    return f"coalesce(json_type({bag}) = 'OBJECT' AND list_contains(json_keys({bag}), {key}), FALSE)"
 
 
 def _has_key(args: Sequence[str], apply: Apply) -> str:
     key = apply.args[1]
-    if isinstance(key, Value):
-        _simple_key("bag_has_key", str(key.value))
-    return f"coalesce(json_type({args[0]}) = 'OBJECT' AND list_contains(json_keys({args[0]}), {args[1]}), FALSE)"
+    if not isinstance(key, Value):
+        return _has(args[0], args[1])
+    *outer, last = _names(str(key.value))
+    inner = args[0]
+    for each in outer:
+        inner = f"json_extract({inner}, {text(pointer(each))})"
+    return _has(inner, text(last))
 
 
 function("bag_has_key", "dynamic string -> bool", duckdb=_has_key)
 
 
+def _without(bag: str, names: Sequence[str]) -> str:
+    """The bag without one key, or one of a bag within it."""
+    entry = f"e{len(names)}"
+    if len(names) == 1:
+        return f"kf_of_entries(list_filter(kf_entries({bag}), lambda {entry}: {entry}.k <> {text(names[0])}))"
+    rest = f"CAST({_without(f'{entry}.v', names[1:])} AS JSON)"
+    inner = f"CASE WHEN json_type({entry}.v) = 'OBJECT' THEN {rest} ELSE {entry}.v END"
+    value = f"CASE WHEN {entry}.k = {text(names[0])} THEN {inner} ELSE {entry}.v END"
+    return f"kf_of_entries(list_transform(kf_entries({bag}), lambda {entry}: {{'k': {entry}.k, 'v': {value}}}))"
+
+
 def _remove_keys(args: Sequence[str], apply: Apply) -> str:
     keys = apply.args[1]
-    if isinstance(keys, Value):
-        for each in keys.value if isinstance(keys.value, list) else []:
-            _simple_key("bag_remove_keys", str(each))
-    return f"kf_of_entries(list_filter(kf_entries({args[0]}), lambda e: NOT list_contains(kf_texts({args[1]}), e.k)))"
+    told = [str(each) for each in keys.value] if isinstance(keys, Value) and isinstance(keys.value, list) else []
+    if not any(each.startswith("$") for each in told):
+        plain = f"list_filter(kf_entries({args[0]}), lambda e: NOT list_contains(kf_texts({args[1]}), e.k))"
+        return f"kf_of_entries({plain})"
+    found = args[0]
+    for each in told:
+        found = once([found], partial(_without, names=_names(each)))
+    return found
 
 
 function("bag_remove_keys", "dynamic dynamic -> dynamic", duckdb=_remove_keys)
 
 
+def _simple_key(key: str) -> str:
+    if key.startswith("$"):
+        raise KqlError("plan", f"bag_set_key() with a JSON path ({key!r}) is not supported")
+    return key
+
+
 def _set_key(args: Sequence[str], apply: Apply) -> str:
-    key = text(_simple_key("bag_set_key", str(constant(apply, 1, "the key"))))
+    key = text(_simple_key(str(constant(apply, 1, "the key"))))
     value = f"CAST({json_of(args, apply, 2)} AS JSON)"
     return f"kf_set_key(kf_entries({args[0]}), {key}, {value})"
 

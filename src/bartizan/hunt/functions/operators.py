@@ -120,6 +120,7 @@ function("/", "timespan timespan -> real", duckdb="({0} / nullif({1}, 0)::DOUBLE
 function("/", "timespan long -> timespan", duckdb=_divide)
 function("/", "timespan real -> timespan", duckdb="try_cast(trunc({0} / nullif({1}, 0)) AS BIGINT)")
 function("%", "timespan timespan -> timespan", duckdb=_remainder)
+function("-", "int -> int", duckdb=f"(CASE WHEN {{0}} > {-(2**31)} THEN -{{0}} ELSE {{0}} END)")
 function("-", "long -> long", duckdb="kql_wrap(-({0}::HUGEINT))")
 function("-", "real -> real", duckdb="(-{0})")
 function("-", "decimal -> decimal", duckdb="(-{0})")

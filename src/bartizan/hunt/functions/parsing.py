@@ -45,6 +45,21 @@ def json_path(source: str) -> list[str]:
     return [*made, run]
 
 
+def member_path(source: str) -> list[str]:
+    """The names of `$.a['b']`, one within the other. KqlError: what is no such path, or has a place in an array."""
+    found, at = list[str](), 1
+    while at < len(source):
+        step = _STEP.match(source, at)
+        name = None if step is None else next((step[each] for each in (1, 2, 3, 5) if step[each] is not None), None)
+        if step is None or name is None:
+            raise KqlError("bind", f"{source!r} is no path of names; it is written $.name['other name']")
+        found.append(name)
+        at = step.end()
+    if not found:
+        raise KqlError("bind", f"{source!r} is no path of names; it is written $.name['other name']")
+    return found
+
+
 def _extract_json(args: Sequence[str], apply: Apply) -> str:
     path = json_path(str(constant(apply, 0, "the path")))
     found = args[1]

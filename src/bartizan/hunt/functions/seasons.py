@@ -148,13 +148,15 @@ macro(
 class _Model:
     """What is told of a decomposition; `first` is the argument after which it begins."""
 
-    def __init__(self, args: Sequence[str], apply: Apply, first: int, tested: str | None = None) -> None:
+    def __init__(
+        self, args: Sequence[str], apply: Apply, first: int, tested: str | None = None, trend: str = "avg"
+    ) -> None:
         def given(index: int, default: str) -> str:
             return args[index] if index < len(args) else default
 
         self.season = given(first, "-1")
         self.tested = given(first + 2, "0") if tested is None else tested
-        trend = constant(apply, first + 1, "the trend") if first + 1 < len(args) else "avg"
+        trend = constant(apply, first + 1, "the trend") if first + 1 < len(args) else trend
         if trend not in TRENDS:
             raise KqlError("bind", f"a trend is one of {', '.join(TRENDS)}; not {trend!r}")
         self.trend = TRENDS[trend]
@@ -188,10 +190,10 @@ function("series_decompose", "dynamic long? string?! long? real? -> dynamic", du
 
 
 def _forecast(args: Sequence[str], apply: Apply) -> str:
-    if len(args) < 4:
-        why = "which trend is meant without one, the documentation tells in two ways; tell 'avg' or 'linefit'"
-        raise KqlError("plan", f"series_decompose_forecast() without a trend is not supported: {why}")
-    return _Model(args, apply, 2, args[1]).parts(args[0], "[]", _score(args, 4), "kf_of_reals(kf_plus(xs, xt))")
+    """Without a trend a line is fitted: the page says so in its versions up to 2022 and forecasts a series that rises;
+    the later ones say the average, beside the same example."""
+    model = _Model(args, apply, 2, args[1], trend="linefit")
+    return model.parts(args[0], "[]", _score(args, 4), "kf_of_reals(kf_plus(xs, xt))")
 
 
 function("series_decompose_forecast", "dynamic long long? string?! real? -> dynamic", duckdb=_forecast)

@@ -11,7 +11,7 @@ from functools import partial
 
 from bartizan.hunt.duckdb.literal import as_json
 from bartizan.hunt.duckdb.macros import macro
-from bartizan.hunt.functions import constant, function, refused
+from bartizan.hunt.functions import constant, function
 from bartizan.hunt.plan import Apply
 from bartizan.hunt.tree import Scalar
 
@@ -323,8 +323,3 @@ def _linear(args: Sequence[str], _: Apply) -> str:
 
 
 function("series_fill_linear", "dynamic number? bool? number? -> dynamic", duckdb=_linear)
-
-# ------------------------------------------------------------------ what is known and not here
-
-for _name in ("series_fit_2lines", "series_fit_2lines_dynamic"):
-    refused(_name, "dynamic -> dynamic", "which of the points of a break belongs to which line is not published")

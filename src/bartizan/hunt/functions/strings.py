@@ -10,6 +10,7 @@ Source: Kusto Query Language, "Scalar functions", group "String functions"; "RE2
 from collections.abc import Sequence
 from functools import partial
 from re import compile as pattern
+from typing import Any
 
 from bartizan.hunt.duckdb.literal import text
 from bartizan.hunt.duckdb.macros import macro
@@ -27,6 +28,9 @@ _REWRITE = pattern(r"(?:[^\\]|\\[0-9\\])*", 16)  # 16: a point is any character
 def regex(source: str) -> str:
     """A regular expression as DuckDB's RE2 takes it: groups are named (?P<name>...)."""
     return _NAMED.sub(r"\1(?P<", source)
+
+
+_GROUP_NAME = pattern(r"\(\?P?<(\w+)>")
 
 
 def regex_groups(source: str) -> list[int]:
@@ -263,13 +267,17 @@ def _extract_all(args: Sequence[str], apply: Apply) -> str:
     if len(args) == 2:
         return _extract_groups(source, range(1, count + 1), args[1])
     chosen = constant(apply, 1, "the list of groups")
-    if (
-        not isinstance(chosen, list)
-        or not all(isinstance(each, int) and 1 <= each <= count for each in chosen)
-        or not chosen
-    ):
-        raise KqlError("bind", f"extract_all(): the groups are numbers from 1 to {count}")
-    return _extract_groups(source, chosen, args[2])
+    called: dict[Any, Any] = {each: place + 1 for place, each in enumerate(_group_names(source)) if each}
+    groups: list[Any] = [called.get(each, each) for each in chosen] if isinstance(chosen, list) else []
+    if not groups or not all(isinstance(each, int) and 1 <= each <= count for each in groups):
+        raise KqlError("bind", f"extract_all(): the groups are numbers from 1 to {count}, or names of groups")
+    return _extract_groups(source, groups, args[2])
+
+
+def _group_names(source: str) -> list[str]:
+    """The name of each group of a regular expression, '' of one without."""
+    found = (_GROUP_NAME.match(source, each) for each in regex_groups(source))
+    return ["" if each is None else each[1] for each in found]
 
 
 for _name in ("extract_all", "extractall"):

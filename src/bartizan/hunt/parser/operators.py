@@ -170,9 +170,9 @@ class Operators(Tables):
         by, descending = self.named(), None
         if self.kind in ("asc", "desc"):
             descending = self.step().kind == "desc"
-        return tree.Nested(
-            count=count, of=of, others=others, by=by, descending=descending, at=at, end=self.previous_end
-        )
+        nulls_first = self.nulls_first()
+        return tree.Nested(count=count, of=of, others=others, by=by, descending=descending, nulls_first=nulls_first,
+                           at=at, end=self.previous_end)  # fmt: skip
 
     # ------------------------------------------------------------------ several tables
 

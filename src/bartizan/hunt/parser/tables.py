@@ -343,9 +343,14 @@ class Tables(Expressions):
             if order.kind.startswith("granny"):
                 self.wrong(f"'{order.kind}' is for project-reorder", order.at)
             key.descending = order.kind == "desc"
-        if self.accept("nulls"):
-            if self.kind not in ("first", "last"):
-                self.fail(f"expected 'first' or 'last' after 'nulls', found {self.sight()}")
-            key.nulls_first = self.step().kind == "first"
+        key.nulls_first = self.nulls_first()
         key.end = self.previous_end
         return key
+
+    def nulls_first(self) -> bool | None:
+        """`[nulls first|last]`"""
+        if not self.accept("nulls"):
+            return None
+        if self.kind not in ("first", "last"):
+            self.fail(f"expected 'first' or 'last' after 'nulls', found {self.sight()}")
+        return self.step().kind == "first"

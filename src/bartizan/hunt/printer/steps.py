@@ -190,7 +190,8 @@ def _level(to: Printer, of: tree.Nested) -> str:
     count = "" if of.count is None else f"{to.expr(of.count)} "
     others = "" if of.others is None else f" with others = {to.expr(of.others)}"
     order = "" if of.descending is None else " desc" if of.descending else " asc"
-    return f"{count}of {to.named(of.of)}{others} by {to.named(of.by)}{order}"
+    nulls = "" if of.nulls_first is None else " nulls first" if of.nulls_first else " nulls last"
+    return f"{count}of {to.named(of.of)}{others} by {to.named(of.by)}{order}{nulls}"
 
 
 def _scan(to: Printer, of: tree.Scan) -> str:
