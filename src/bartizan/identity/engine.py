@@ -18,7 +18,7 @@ from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
 from bartizan.identity.changes import ADMIN_CONSENT, CONSENT, CREDENTIAL_ADDED, BackView, ChangeView, RequestView
 from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, cluster_of
-from bartizan.identity.learning import count_failure, held_like, hold, learn, learn_held, release
+from bartizan.identity.learning import count_failure, held_like, hold, hold_job, learn, learn_held, release
 from bartizan.identity.state import (
     DENIALS,
     RECENT,
@@ -212,7 +212,7 @@ class State:
 
     def _valid(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> list[Result]:
         at = event.at
-        if principal.held and at - principal.risky > WINDOW_S:
+        if principal.held and at - max(principal.risky, principal.held[-1].at) > WINDOW_S:
             release(principal)
         elif principal.held and at - principal.held[0].at > PATIENCE_S:
             learn_held(principal, principal.held.pop(0))
@@ -248,6 +248,8 @@ class State:
             self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings), moved)
             if event.success:
                 hold(event, principal, view)
+        elif event.success and view.job:
+            hold_job(event, principal, view)
         elif event.success:
             learn(event, principal, view)
         if event.code in DENIED:

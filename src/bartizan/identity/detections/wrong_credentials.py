@@ -80,15 +80,22 @@ def _everybodys(view: View) -> bool:
     return browser.others(who) >= OWN_PROGRAM * burst.failing(who, at)
 
 
+def _came_in(view: View) -> bool:
+    """He was accepted at the address, or in its network, before: while it is new to him, in quarantine."""
+    who = view.event.principal
+    return who in view.address.users or who in view.prefix.users
+
+
 @detection("maliciousIPAddress", timing="nearRealtime")
 def guessed_password(view: View) -> Finding | None:
-    """Brute force: the wrong passwords came from the address from which the right one came."""
+    """Brute force: the wrong passwords came from the address from which the right one came. Who had come in there
+    before has no need to guess: a telephone of his does not know his new password."""
     event = view.event
     since = event.at - 86_400.0
     last, tries = view.principal.failures.get(event.address, (0.0, 0))
     if last < since:
         return None
-    if tries < TRIES or view.known_device:
+    if tries < TRIES or view.known_device or (view.strange and _came_in(view)):
         return None
     said = {"ipAddress": event.address, "wrongPasswords": tries, "windowHours": 24}
     return Finding("maliciousIPAddress", min(4.0, 2.0 + 0.05 * tries), said)
