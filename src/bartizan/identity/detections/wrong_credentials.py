@@ -14,7 +14,9 @@ from bartizan.intel import Kind
 
 NEIGHBOURS = 4  # principals that failed in the network of an address
 SPRAYED = 2  # other principals that failed at the address
-NEAR = 0.5  # of a burst, by a new program at a new address of the own carrier: many of these change by themselves
+# Of a burst, by a new program at a new address of the own carrier, for many of these change by themselves; or where
+# nobody says the program, so that it is one of all that try.
+NEAR = 0.5
 CLUSTER = 6  # principals that failed by one carrier and family of programs within a week
 FAILING = 4  # of them for each that is accepted so
 TRIES = 10  # wrong passwords of one principal from there within a day
@@ -38,13 +40,16 @@ def password_spray(view: View) -> Finding | None:
         or not (view.strange or (view.place > OWN_PLACE and view.device > 0))
     ):
         return None
-    if view.principal.known("agent", event.keys[0], event.at) is not None:
+    if event.agent and view.principal.known("agent", event.keys[0], event.at) is not None:
+        return None
+    if not event.agent and (view.learning or not _signs_in(view)):
         return None
     size = view.burst.size(event.principal, event.at)
     if size < SWARM or (view.learning and _everybodys(view)):
         return None
     said = {"userAgent": event.agent, "principalsWithWrongCredentials": round(size), "windowHours": 24}
-    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size) * (1.0 if view.strange else NEAR), said)
+    near = not (view.strange and event.agent)
+    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size) * (NEAR if near else 1.0), said)
 
 
 @detection("passwordSpray", strange=True, timing="nearRealtime")
@@ -69,6 +74,12 @@ def _tells_by_itself(view: View) -> bool:
     who, at = view.event.principal, view.event.at
     burst = view.burst.size(who, at) if view.burst is not None else 0.0
     return view.address.failing(who, at) >= SPRAYED or view.prefix.failing(who, at) >= NEIGHBOURS or burst >= SWARM
+
+
+def _signs_in(view: View) -> bool:
+    """With a password, as those who try them do; not by going on with a session."""
+    event = view.event
+    return event.interactive and not (event.session and event.keys[3] in view.principal.sessions)
 
 
 def _everybodys(view: View) -> bool:
