@@ -14,13 +14,16 @@ HOSTING = 1.5  # a session that goes on in a data centre of which nobody else of
 
 
 def _travelled(view: View, session: Session) -> bool:
-    """Whether its device can have come here since it was last used, from where in its countries the person was."""
+    """Whether its device can have come here since it was last used, from where in its countries the person was; or the
+    person at all, for a telephone that roams is told to be at home until it takes another network."""
     event = view.event
     if event.latitude is None or event.longitude is None:
         return False
+    if view.moved() is None:
+        return True
     left = [each for each in view.principal.places if each.country in session.countries]
     if not left:
-        return view.moved() is None
+        return False
     away = max(60.0, abs(event.at - session.last))
     far = min(kilometres(event.latitude, event.longitude, each.latitude, each.longitude) for each in left)
     return far <= FAR_KM or far / away * 3600 <= FAST_KMH
