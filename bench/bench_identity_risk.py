@@ -1,6 +1,7 @@
 """How well sign-ins are scored: labelled streams of tenants of several sizes, by an author of their own, replayed.
 
-`python -m bench.bench_identity_risk [--streams NAME ...] [--seeds N] [--first SEED] [--without PART ...]`
+`python -m bench.bench_identity_risk [--streams NAME ...] [--seeds N] [--first SEED] [--without PART ...]
+[--thefts N]`
 """
 
 import argparse
@@ -32,10 +33,10 @@ UNIT, WIDE, EVENT, PRECISION, NAMED, FALSE = (
 BARS = {UNIT: 0.65, WIDE: 0.95, EVENT: 0.50, PRECISION: 0.40, NAMED: 0.80, FALSE: 3.0}
 
 
-def run(seed: int, name: str, without: Sequence[str] = ()) -> Measured:
+def run(seed: int, name: str, without: Sequence[str] = (), thefts: int = 0) -> Measured:
     users, days, warmup, attacks = STREAMS[name]
     with tempfile.TemporaryDirectory(prefix="bartizan-bench-") as folder:
-        of = written(tenant_of(Asked(seed, users, days, warmup, attacks)), Path(folder))
+        of = written(tenant_of(Asked(seed, users, days, warmup, attacks, thefts)), Path(folder))
         through(of / "signins.jsonl", without)
         return measured(of, replay(of))
 
@@ -113,10 +114,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--without", nargs="*", choices=list(PARTS), default=[])
+    parser.add_argument("--thefts", type=int, default=0, help="accounts of scripts whose password somebody uses")
     asked = parser.parse_args()
     for name in asked.streams:
         began = time.monotonic()
-        runs = [run(seed, name, asked.without) for seed in range(asked.first, asked.first + asked.seeds)]
+        seeds = range(asked.first, asked.first + asked.seeds)
+        runs = [run(seed, name, asked.without, asked.thefts) for seed in seeds]
         print("\n".join(shown(name, runs)))
         print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bench.tenants.kits import TOOLS, Kit, made
 from bench.tenants.people import APPS, Person, Tenant
-from bench.tenants.records import DAY, HOUR, START, Label, Program, Stream, Try, ran, signed_in
+from bench.tenants.records import DAY, HOUR, START, Label, Program, Service, Stream, Try, ran, signed_in
 from bench.tenants.world import City, Spot, World
 
 MINUTE = 60.0
@@ -29,6 +29,7 @@ class Scene(Struct):
     people: list[Person]
     dormant: list[Person]
     programs: list[Program]
+    services: list[Service]
     stream: Stream
     lists: Lists
     first: int  # days between which campaigns begin
@@ -478,6 +479,25 @@ def workload(scene: Scene) -> None:
         ran(scene.stream, app, at, spot, agent=chance.choice(TOOLS), resource=resource, key=key,
             label=scene.label("servicePrincipalTheft", "followup" if n else "compromise", "naive"))  # fmt: skip
         at += chance.uniform(5, 120) * MINUTE
+
+
+def service(scene: Scene) -> None:
+    """The password of an account that a script uses, beside the script: by its own program or another."""
+    chance, at = scene.stream.chance, scene.begin()
+    some = [each for each in scene.services if each.id not in scene.hit]
+    if not some:
+        return
+    it = chance.choice(some)
+    scene.hit.add(it.id)
+    spot, own = scene.somewhere(scene.world.home), chance.random() < 0.6
+    for n in range(chance.randrange(3, 9)):
+        signed_in(
+            scene.stream, it.id, it.name,
+            Try(at, spot, None, it.app if own or chance.random() < 0.5 else "Outlook", False, 0,
+                agent=it.agent if own else chance.choice(TOOLS), client="Other clients",
+                label=scene.label("serviceAccountTheft", "followup" if n else "compromise", "targeted")),
+        )  # fmt: skip
+        at += chance.uniform(20, 600) * MINUTE
 
 
 def noise(scene: Scene, days: int) -> None:

@@ -8,21 +8,23 @@ from typing import Any
 
 from msgspec import Struct
 
-from bench.tenants.attacks import Lists, Scene, campaigns, noise
+from bench.tenants.attacks import Lists, Scene, campaigns, noise, service
 from bench.tenants.kits import TOOLS
 from bench.tenants.people import Daily, Person, Tenant, person, plan
-from bench.tenants.records import DAY, HOUR, START, Program, Stream, Try, instant, ran, signed_in
+from bench.tenants.records import DAY, HOUR, START, Program, Service, Stream, Try, instant, ran, signed_in
 from bench.tenants.world import BLOCK, City, Spot, World
 
 
 class Asked(Struct, frozen=True):
-    """`attacks` is the share of the campaigns of a tenant of a thousand over sixty days."""
+    """`attacks` is the share of the campaigns of a tenant of a thousand over sixty days; `thefts` is of how many
+    accounts that scripts use somebody has the password, beside those."""
 
     seed: int
     users: int = 1_000
     days: int = 60
     warmup: int = 21
     attacks: float = 1.0
+    thefts: int = 0
 
 
 class Made(Struct):
@@ -126,13 +128,14 @@ def _run(made: Made, programs: list[Program]) -> None:
             at += app.every_s * chance.uniform(0.7, 1.3)
 
 
-def _service_accounts(made: Made) -> None:
+def _service_accounts(made: Made) -> list[Service]:
     """User accounts that scripts use: from a server, with a password, at each hour."""
-    stream, chance = made.stream, made.stream.chance
+    stream, chance, services = made.stream, made.stream.chance, list[Service]()
     for n in range(max(1, made.asked.users // 150)):
         user, name = stream.id(), f"svc-{n}@{made.tenant.domain}"
         spot, agent = made.world.spot("hosting", made.world.of(made.world.home)[0]), chance.choice(TOOLS)
         moves = chance.randrange(made.asked.days)
+        services.append(Service(user, name, "SharePoint Online", agent))
         for hour in range(0, made.asked.days * 24, chance.choice((1, 2, 6))):
             if hour == moves * 24:
                 spot = made.world.spot("hosting", made.world.of(made.world.home)[0])
@@ -149,6 +152,7 @@ def _service_accounts(made: Made) -> None:
                 tags=("serviceAccount",),
             )
             signed_in(stream, user, name, it)
+    return services
 
 
 def _meetings(made: Made) -> None:
@@ -212,16 +216,21 @@ def tenant_of(asked: Asked) -> Made:
             for day in range(asked.days):
                 Daily(one, tenant, world, stream, day).run()
     _run(result, programs)
-    _service_accounts(result)
+    services = _service_accounts(result)
     _changes(result)
     _leaks(result)
     awake = [each for each in result.people if each.id not in asleep]
     steady = [each for each in programs if not each.wanders]
-    scene = Scene(world, tenant, awake, dormant, steady, stream, lists, asked.warmup + 1, asked.days - 2, hit=set())
+    scene = Scene(
+        world, tenant, awake, dormant, steady, services, stream, lists, asked.warmup + 1, asked.days - 2, hit=set()
+    )
     noise(scene, asked.days)
     for attack in campaigns(scene, asked.attacks):
         scene.number += 1
         attack(scene)
+    for _ in range(asked.thefts):  # last, so that all else is as without them
+        scene.number += 1
+        service(scene)
     end = instant(START + asked.days * DAY)
     for of, key in (
         (stream.signins, "createdDateTime"),

@@ -34,6 +34,7 @@ EXPECTED: Mapping[str, str] = {
     "newCountryVpn": "newCountry unfamiliarFeatures anonymizedIPAddress riskyIPAddress",
     "suspiciousApiTraffic": "suspiciousAPITraffic unfamiliarFeatures",
     "servicePrincipalTheft": "suspiciousSignins anomalousServicePrincipalActivity suspiciousAPITraffic",
+    "serviceAccountTheft": "unfamiliarFeatures unlikelyTravel mcasImpossibleTravel newCountry anonymizedIPAddress",
     "sameIpManyUsers": "maliciousIPAddress unfamiliarFeatures suspiciousIPAddress investigationsThreatIntelligence",
 }
 PLAIN = "(plain)"

@@ -204,3 +204,12 @@ class Program(Struct):
     places: list[Spot]
     every_s: float
     wanders: bool = False
+
+
+class Service(Struct):
+    """An account of a user that a script uses."""
+
+    id: str
+    name: str
+    app: str
+    agent: str

@@ -17,8 +17,8 @@ from msgspec import Struct, field
 from bartizan.extend.detections import DETECTIONS, Detection, Finding
 from bartizan.identity import detections as _all_detections
 from bartizan.identity.changes import ADMIN_CONSENT, CONSENT, CREDENTIAL_ADDED, BackView, ChangeView, RequestView
-from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, cluster_of
-from bartizan.identity.learning import count_failure, held_like, hold, learn, learn_held, release
+from bartizan.identity.events import DAY, DENIED, WRONG, Activity, Audit, Event, SignIn, cluster_of, program_of
+from bartizan.identity.learning import count_failure, held_like, hold, hold_job, learn, learn_held, release
 from bartizan.identity.state import (
     DENIALS,
     RECENT,
@@ -212,7 +212,7 @@ class State:
 
     def _valid(self, event: SignIn, principal: Principal, address: Address, prefix: Address) -> list[Result]:
         at = event.at
-        if principal.held and at - principal.risky > WINDOW_S:
+        if principal.held and at - max(principal.risky, principal.held[-1].at) > WINDOW_S:
             release(principal)
         elif principal.held and at - principal.held[0].at > PATIENCE_S:
             learn_held(principal, principal.held.pop(0))
@@ -248,6 +248,8 @@ class State:
             self._mark(principal, event.id, event.keys[3], event.address, score, at, _telling(findings), moved)
             if event.success:
                 hold(event, principal, view)
+        elif event.success and view.job:
+            hold_job(event, principal, view)
         elif event.success:
             learn(event, principal, view)
         if event.code in DENIED:
@@ -270,7 +272,7 @@ class State:
         view.tenant_asn = 0 if of_asn is None else len(of_asn) - (event.principal in of_asn)
         view.countries, view.country_sum = self.countries, self.country_sum
         view.tenant_country = view.share_of(event.country)
-        view.burst, view.cluster = self.bursts.get(event.agent), self.clusters.get(cluster_of(event))
+        view.burst, view.cluster = self.bursts.get(program_of(event)), self.clusters.get(cluster_of(event))
         assess(view)
         return view
 
@@ -305,7 +307,7 @@ class State:
         failing = address.failing(event.principal, event.at)
         if failing >= 3 and not address.shared(event.principal):
             score = min(3.0, 0.5 * failing)
-        burst = self.bursts.get(event.agent)
+        burst = self.bursts.get(program_of(event))
         if burst is not None and not address.users:
             score = max(score, min(2.5, 0.25 * burst.size(event.principal, event.at)))
         return Result(event.id, event.at, event.principal, score, [], event.at, kind="attempt")
@@ -349,10 +351,11 @@ class State:
         elif event.code in WRONG:
             address.fail(who, at)
             prefix.fail(who, at)
-            if not address.users and event.agent:
-                burst = self.bursts.get(event.agent)
+            program = program_of(event)
+            if not address.users and program:
+                burst = self.bursts.get(program)
                 if burst is None:
-                    burst = self.bursts[event.agent] = Burst()
+                    burst = self.bursts[program] = Burst()
                 burst.add(who, at)
             key = cluster_of(event)
             if key:
@@ -364,11 +367,11 @@ class State:
         found: list[tuple[str, str]] = []
         if not event.success or event.workload:
             return found
-        who, burst, key = event.principal, self.bursts.get(event.agent), cluster_of(event)
+        who, burst, key = event.principal, self.bursts.get(program_of(event)), cluster_of(event)
         if burst is not None and who in burst.users:
             prefix = self.prefixes.get(event.prefix)
             if prefix is not None and who in prefix.failed:
-                found.append(("b", event.agent))
+                found.append(("b", program_of(event)))
         cluster = self.clusters.get(key)
         if cluster is not None and cluster.learns(who, event.at):
             found.append(("k", key))

@@ -30,6 +30,7 @@ VALID = frozenset(
     }
 )  # fmt: skip
 WRONG = frozenset({50126, 50056, 50034, 50053, 50057, 50064, 120021, 1000502})  # wrong or unknown, locked for that
+UNSAID = "-"  # for a user agent
 DENIED = frozenset({500121})  # the second factor was denied, or not answered
 LEGACY = frozenset(
     {
@@ -346,6 +347,11 @@ def _on_earth(of: _Coordinates) -> bool:
     if of.latitude is None or of.longitude is None or not (of.latitude or of.longitude):
         return False
     return abs(of.latitude) <= 90 and abs(of.longitude) <= 180
+
+
+def program_of(event: SignIn) -> str:
+    """What tells bursts of wrong credentials apart; people's whose record does not say are together."""
+    return event.agent or ("" if event.workload else UNSAID)
 
 
 def cluster_of(event: SignIn) -> str:

@@ -11,7 +11,7 @@ from bartizan.identity.state import (
     Principal,
     Session,
 )
-from bartizan.identity.view import HIDDEN, HIDING, WANDERING, View, kit_of
+from bartizan.identity.view import HIDDEN, HIDING, INTERACTIVE, WANDERING, View, came_first, kit_of
 from bartizan.intel import Kind
 
 _MOVING = int(Kind.MOBILE | Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE)
@@ -71,6 +71,18 @@ def learn_held(principal: Principal, held: Held, weight: float = 1.0) -> None:
         principal.learn(kind, value, held.at, weight)
 
 
+def hold_job(event: SignIn, principal: Principal, view: View) -> None:
+    """A program at a new place: held until it has been there alone for a day, then it has moved."""
+    since = came_first(principal, event)
+    if event.at - max(principal.last, since) < DAY:
+        hold(event, principal, view)
+        return
+    for held in [each for each in principal.held if each.at >= since]:
+        learn_held(principal, held)
+        principal.held.remove(held)
+    learn(event, principal, view)
+
+
 def release(principal: Principal, weight: float = 1.0) -> None:
     """A quiet week has passed, or a person said that it was safe: what was held is learned."""
     for held in principal.held:
@@ -98,6 +110,8 @@ def values(event: SignIn, kinds: int) -> list[tuple[str, str]]:
         values.append(("kit", kit_of(event)))
         values.append(("os", event.os))
         values.append(("client", event.client))
+        if event.interactive:
+            values.append(("net", INTERACTIVE))
         if event.device:
             values.append(("device", event.keys[2]))
     values.append(("agent", event.keys[0]))

@@ -43,10 +43,11 @@ class Budget(Struct, frozen=True):
     most: float
 
 
+# High is nothing below 5, at which an attack is as likely as not (`verdicts.EVEN`), however quiet the days before were.
 BUDGETS: dict[Level, Budget] = {
     "low": Budget(0.005, 1.5, 2.5, 3.5),
     "medium": Budget(0.001, 3.0, 4.0, 5.0),
-    "high": Budget(0.0002, 4.5, 5.5, 7.0),
+    "high": Budget(0.0002, 5.0, 5.5, 7.0),
 }
 
 

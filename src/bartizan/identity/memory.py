@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from bartizan.identity.engine import State, applications_of
-from bartizan.identity.events import WRONG, Audit, SignIn, cluster_of
+from bartizan.identity.events import WRONG, Audit, SignIn, cluster_of, program_of
 from bartizan.identity.levels import Day, Levels
 from bartizan.identity.state import Address, Application, Browser, Burst, Cluster, Principal
 from bartizan.identity.verdicts import Learned
@@ -96,8 +96,10 @@ def touched(event: Step) -> Iterator[tuple[Key, bool]]:
         if event.prefix:
             yield ("x", event.prefix), True
         yield ("u", event.principal), False
+        program = program_of(event)
+        if program:
+            yield ("b", program), event.code in WRONG
         if event.agent:
-            yield ("b", event.agent), event.code in WRONG
             yield ("w", event.agent), event.success and event.interactive
         if cluster := cluster_of(event):
             yield ("k", cluster), event.code in WRONG

@@ -21,7 +21,7 @@ WINDOW_S = 7 * DAY  # of failures, of addresses under suspicion, of quarantine
 # Values of one principal that are kept of each kind; the least used makes room.
 CAPS: Mapping[str, int] = {
     "address": 16, "prefix": 12, "asn": 8, "country": 6, "city": 8, "kit": 6, "os": 4, "agent": 14, "app": 20,
-    "client": 5, "device": 6, "credential": 4, "change": 12, "net": 2,
+    "client": 5, "device": 6, "credential": 4, "change": 12, "net": 3,
 }  # fmt: skip
 CHANGES = 24  # hours with changes of the directory that a principal remembers
 PLACES, SESSIONS, FAILURES, DENIALS, HELD, RECENT = 6, 8, 6, 12, 4, 10

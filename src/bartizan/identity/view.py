@@ -34,6 +34,9 @@ BOUND_TOKEN = "primaryRefreshToken"  # noqa: S105 - a kind of token: one that a 
 EARTH_KM = 12_742.0
 FAR_KM, FAST_KMH = 500.0, 800.0
 WANDERING, WANDERS = "wandering", 5.0  # of a workload: each run may be on another machine; runs that were, in a month
+INTERACTIVE = "interactive"  # of a principal: somebody was at the keyboard
+JOB_COUNT = 30  # accepted sign-ins until an account may be taken for a program's
+ASLEEP_H, AWAKE = 8, 0.12  # of a program's sign-ins so many at least are within any eight hours: people sleep
 HIDING = "hidden"  # of a principal: comes by networks that hide the place, whichever they are
 HIDDEN = Kind.VPN | Kind.TOR | Kind.PROXY | Kind.SATELLITE  # the place is not the user's
 
@@ -53,10 +56,10 @@ class View:
     """Of one sign-in. The parts of its behavioural score are log-odds."""
 
     __slots__ = (
-        "account", "address", "app", "applications", "browsers", "burst", "cluster", "countries", "country_sum",
-        "device", "dormant", "elsewhere", "event", "hides", "hour", "intel", "issuers", "kinds", "known_device",
-        "learning", "network", "place", "prefix", "principal", "session", "shared", "starter", "tells", "tenant_asn",
-        "tenant_country",
+        "account", "address", "app", "applications", "beside", "browsers", "burst", "cluster", "countries",
+        "country_sum", "device", "dormant", "elsewhere", "event", "hides", "hour", "intel", "issuers", "job", "kinds",
+        "known_device", "learning", "network", "place", "prefix", "principal", "session", "shared", "starter", "tells",
+        "tenant_asn", "tenant_country",
     )  # fmt: skip
 
     event: SignIn
@@ -68,6 +71,8 @@ class View:
     starter: bool  # the directory has the account for days only
     hides: bool  # comes by a network that hides the place, as often before
     elsewhere: bool  # a workload in a network that is new to it
+    job: bool  # a program that runs in a user's name is at a new place, and at no other
+    beside: bool  # it is, and where it always was, too
     dormant: bool  # nobody used the account for long
     tells: bool  # the directory says of some account when it was used last: so silence means never
     place: float
@@ -166,6 +171,7 @@ def assess(view: View) -> None:
     """Fills in the behavioural parts."""
     event, principal = view.event, view.principal
     known, at = principal.known, event.at
+    view.job = view.beside = False
     view.starter = is_starter(view.account, at)
     view.dormant = not event.workload and not view.starter and view.idle_s() >= IDLE_S
     learning = view.learning = principal.count < LEARNING_COUNT or at - principal.first < LEARNING_S
@@ -192,6 +198,47 @@ def assess(view: View) -> None:
     if event.multifactor and event.interactive and event.success:
         network -= 0.3  # a second factor was given: less likely, and never proof
     view.network = network
+    if view.place > 0.0 and _is_job(view):
+        _moved_job(view)
+
+
+def _is_job(view: View) -> bool:
+    """Whether the account is used by a program alone, one that runs day and night, and this sign-in is like all others
+    but for its place. What programs are called differs; that they do not sleep does not."""
+    event, principal, at = view.event, view.principal, view.event.at
+    if view.learning or principal.count < JOB_COUNT or event.browser or view.app > 0.0:
+        return False
+    kits = [each for each in principal.seen.get("kit", ()) if principal.known("kit", each, at) is not None]
+    if kits != [kit_of(event)] or principal.known("agent", event.keys[0], at) is None:
+        return False
+    if event.interactive and principal.known("net", INTERACTIVE, at) is None:
+        return False
+    hours = principal.hours
+    least = min(sum(hours[(hour + n) % 24] for n in range(ASLEEP_H)) for hour in range(24))
+    return least >= AWAKE * sum(hours)
+
+
+def came_first(principal: Principal, event: SignIn) -> float:
+    """When a sign-in by this carrier, that is not learned from yet, came first; now where this one is it."""
+    way = ("asn", str(event.asn)) if event.asn else ("prefix", event.prefix)
+    return min((each.at for each in principal.held if way in each.values), default=event.at)
+
+
+def _moved_job(view: View) -> None:
+    """A job that was moved comes from its new place alone, and comes again and again; whoever stole its password comes
+    beside it."""
+    event, principal = view.event, view.principal
+    since = came_first(principal, event)
+    view.beside = principal.last > since and event.at - principal.last < DAY
+    view.job = not view.beside
+    if view.beside:
+        return
+    if since < event.at:
+        view.place *= 0.5
+    if view.network > 0.0 and any(
+        view.intel.asn_kinds(int(each)) & Kind.HOSTING for each in principal.seen.get("asn", ())
+    ):
+        view.network = 0.0  # it was in a data centre before
 
 
 def _place(view: View, asn: Seen | None) -> float:

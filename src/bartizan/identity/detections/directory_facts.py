@@ -4,6 +4,8 @@ from bartizan.extend.detections import Finding, detection
 from bartizan.identity.events import DAY
 from bartizan.identity.view import OTHER_SYSTEM, OWN_PLACE, View
 
+STAYS_S = 4 * DAY  # after waking, until it says least: who took an account acts soon, who works comes every day
+STAYED = 0.2  # of the odds, then
 AMONG_OURS = 1.5  # what it says of who wakes where they are: most who come back from a leave do
 
 
@@ -30,4 +32,6 @@ def dormant_account(view: View) -> Finding | None:
     odds = 0.5 if view.shared else 1.0 if event.device else 2.5  # an attacker has no registered device, at first
     if view.among_ours:
         odds = min(odds, AMONG_OURS)
+    woke = min((each.at for each in view.principal.held), default=event.at)  # while it is risky nothing is learned
+    odds *= max(STAYED, 1 - max(0.0, event.at - woke) / STAYS_S)
     return Finding("unfamiliarFeatures", odds, said)

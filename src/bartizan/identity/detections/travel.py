@@ -20,8 +20,8 @@ def unlikely_travel(view: View) -> Finding | None:
     event, principal = view.event, view.principal
     if event.workload or view.kinds & HIDDEN or view.shared or view.known_device:
         return None
-    if event.script and not event.interactive and principal.known("agent", event.keys[0], event.at) is not None:
-        return None  # a job that moved to another server: programs do not travel
+    if view.job or (_job(view) and not view.beside):
+        return None  # it moved to another server: programs do not travel
     if principal.count < LEARNING_COUNT and event.at - principal.first < LEARNING_S:
         return None
     found = _moved(view)
@@ -56,6 +56,12 @@ def impossible_travel(view: View) -> Finding | None:
     return Finding("mcasImpossibleTravel", 0.4, said)
 
 
+def _job(view: View) -> bool:
+    """By its name; `view.job` is one by what it does."""
+    event = view.event
+    return event.script and not event.interactive and view.principal.known("agent", event.keys[0], event.at) is not None
+
+
 def _moved(view: View) -> tuple[Place, float, float] | None:
     found = view.moved()
     if found is not None and found[0].country == view.event.country and view.kinds & Kind.MOBILE:
@@ -68,7 +74,7 @@ def new_country(view: View) -> Finding | None:
     event, principal = view.event, view.principal
     if event.workload or view.learning or not event.country or view.tenant_country >= 0.02 or view.known_device:
         return None
-    if view.hides:
+    if view.hides or view.job:
         return None  # the country is not the person's
     if principal.known("country", event.country, event.at) is not None:
         return None

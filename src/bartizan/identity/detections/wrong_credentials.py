@@ -14,7 +14,9 @@ from bartizan.intel import Kind
 
 NEIGHBOURS = 4  # principals that failed in the network of an address
 SPRAYED = 2  # other principals that failed at the address
-NEAR = 0.5  # of a burst, by a new program at a new address of the own carrier: many of these change by themselves
+# Of a burst, by a new program at a new address of the own carrier, for many of these change by themselves; or where
+# nobody says the program, so that it is one of all that try.
+NEAR = 0.5
 CLUSTER = 6  # principals that failed by one carrier and family of programs within a week
 FAILING = 4  # of them for each that is accepted so
 TRIES = 10  # wrong passwords of one principal from there within a day
@@ -38,13 +40,16 @@ def password_spray(view: View) -> Finding | None:
         or not (view.strange or (view.place > OWN_PLACE and view.device > 0))
     ):
         return None
-    if view.principal.known("agent", event.keys[0], event.at) is not None:
+    if event.agent and view.principal.known("agent", event.keys[0], event.at) is not None:
+        return None
+    if not event.agent and (view.learning or not _signs_in(view)):
         return None
     size = view.burst.size(event.principal, event.at)
     if size < SWARM or (view.learning and _everybodys(view)):
         return None
     said = {"userAgent": event.agent, "principalsWithWrongCredentials": round(size), "windowHours": 24}
-    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size) * (1.0 if view.strange else NEAR), said)
+    near = not (view.strange and event.agent)
+    return Finding("passwordSpray", min(3.0, 1.0 + 0.2 * size) * (NEAR if near else 1.0), said)
 
 
 @detection("passwordSpray", strange=True, timing="nearRealtime")
@@ -71,6 +76,12 @@ def _tells_by_itself(view: View) -> bool:
     return view.address.failing(who, at) >= SPRAYED or view.prefix.failing(who, at) >= NEIGHBOURS or burst >= SWARM
 
 
+def _signs_in(view: View) -> bool:
+    """With a password, as those who try them do; not by going on with a session."""
+    event = view.event
+    return event.interactive and not (event.session and event.keys[3] in view.principal.sessions)
+
+
 def _everybodys(view: View) -> bool:
     """Of one whom we do not know yet, a program that the tenant's people use says nothing: some of them mistype."""
     burst, browser = view.burst, view.browsers.get(view.event.agent)
@@ -80,15 +91,22 @@ def _everybodys(view: View) -> bool:
     return browser.others(who) >= OWN_PROGRAM * burst.failing(who, at)
 
 
+def _came_in(view: View) -> bool:
+    """He was accepted at the address, or in its network, before: while it is new to him, in quarantine."""
+    who = view.event.principal
+    return who in view.address.users or who in view.prefix.users
+
+
 @detection("maliciousIPAddress", timing="nearRealtime")
 def guessed_password(view: View) -> Finding | None:
-    """Brute force: the wrong passwords came from the address from which the right one came."""
+    """Brute force: the wrong passwords came from the address from which the right one came. Who had come in there
+    before has no need to guess: a telephone of his does not know his new password."""
     event = view.event
     since = event.at - 86_400.0
     last, tries = view.principal.failures.get(event.address, (0.0, 0))
     if last < since:
         return None
-    if tries < TRIES or view.known_device:
+    if tries < TRIES or view.known_device or (view.strange and _came_in(view)):
         return None
     said = {"ipAddress": event.address, "wrongPasswords": tries, "windowHours": 24}
     return Finding("maliciousIPAddress", min(4.0, 2.0 + 0.05 * tries), said)
