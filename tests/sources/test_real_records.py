@@ -25,7 +25,7 @@ from bartizan.model.alert import Alert, Observed
 
 Out = Alert | Event | GraphObject
 # Written from the vendor's schema: real records are not at hand.
-UNRECORDED = frozenset({"aws_findings", "elastic_security", "splunk_es"})
+UNRECORDED = frozenset({"aws_findings", "elastic_security", "qualys_vm", "splunk_es", "tenable_vm"})
 NAMES = sorted(set(SOURCES) - {"auto", "generic"} - UNRECORDED)
 # Sources of which records of kind event become alerts -> what in such a record is the source's own verdict.
 VERDICTS: dict[str, tuple[str, ...]] = {

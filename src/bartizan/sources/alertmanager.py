@@ -100,8 +100,7 @@ class Alertmanager(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         if not fields.has("fingerprint"):  # what Alertmanager's own fingerprint is made of
             alert.provider_alert_id = content_id({"labels": fields.raw("labels"), "at": fields.raw("startsAt")})
-        ended = fields.text("endsAt") or ""
-        if alert.last_activity is None or ended.startswith("0001-"):
+        if alert.status != "resolved":  # till then it says when the alert would end if nothing more came
             alert.last_activity = alert.first_activity
         words = fields.texts("labels.mitre", "labels.mitre_attack", "labels.technique")
         alert.techniques = sorted({*alert.techniques, *(name for word in words for name in attack.techniques_in(word))})

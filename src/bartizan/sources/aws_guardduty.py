@@ -40,6 +40,7 @@ _USED = frozenset(
 )
 _SEQUENCE_USER = re.compile(r"\bfor (?:IAMUser|AssumedRole|Root|FederatedUser)/([\w+=,.@-]{1,128})")
 _SEQUENCE_ADDRESS = re.compile(r"Exit Node: ((?:[\d.]+(?:, )?){1,50})")
+_CONTROLLERS = ("deployment", "daemonset", "statefulset", "replicaset", "replicationcontroller", "job", "cronjob")
 _RESOURCES = {
     # key of `resource` -> (type, names of its ARN or id, names of its name)
     "instanceDetails": ("Instance", ("instanceId",), ()),
@@ -216,9 +217,14 @@ def _kubernetes(resource: Fields, evidence: Evidence) -> None:
     cluster = resource.text("eksClusterDetails.name")
     evidence.cluster(cluster)
     evidence.user(who.text("username"), object_id=who.text("uid"))
-    pod = evidence.pod(
-        load.text("name"), load.text("namespace"), cluster=cluster, service_account=load.text("serviceAccountName")
-    )
+    kind = (load.text("type") or "pod").lower()
+    if kind.startswith(_CONTROLLERS):
+        evidence.kubernetes(kind.removesuffix("s"), load.text("name"), load.text("namespace"), cluster)
+        pod = None
+    else:
+        pod = evidence.pod(
+            load.text("name"), load.text("namespace"), cluster=cluster, service_account=load.text("serviceAccountName")
+        )
     for box in load.objects("containers")[:20]:
         privileged = box.flag("securityContext.privileged")
         evidence.container(box.text("id"), box.text("name"), box.text("image"), privileged=privileged, pod=pod)

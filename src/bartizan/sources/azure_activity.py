@@ -232,7 +232,7 @@ def _is_storage(fields: Fields) -> bool:
 
 def _caller(fields: Fields, evidence: Evidence) -> None:
     """A person by name or object id; else an application."""
-    claims = fields.object("identity.claims", "claims", "Claims")
+    claims = fields.object("identity.claims", "identity.claim", "claims", "Claims")
     requester, by = fields.object("identity.requester"), fields.object("identity.authorization.evidence")
     caller, name = fields.text("caller"), claims.text("name")
     upn = claims.text(_UPN, "upn", "unique_name", _NAME) or requester.text("upn")

@@ -125,6 +125,8 @@ class CheckPoint(Shape):
     pattern = re.compile(
         r"\bCEF:\s?\d\|{1,2}Check Point\||\[action:\"|\bloguid[=:]\"?\{0x|CheckPoint \d+ - |\A0\|Check Point\|"
         r"|\[Fields@1\.3\.6\.1\.4\.1\.2620 "
+        r"|(?:\A|\|)product=(?:Anti-|Threat |SmartDefense|IPS|VPN-1|Application Control|URL Filtering|Forensics)"
+        r"[^|]{0,60}\|.{0,2000}?\b(?:src|origin|action)="
         r"|\A\"\d+\" \"\d{1,2}[A-Z][a-z]{2}\d{4}\" \"\d\d:\d\d:\d\d\" "
     )
     sourcetypes = ("cp_log*", "checkpoint:*", "opsec*")
@@ -141,6 +143,7 @@ class CheckPoint(Shape):
         first=_FIRST,
         threat="protection_name malware_family",
         confidence="",
+        cves="industry_reference",
         fold="src dst src_user_name",
     )
 
@@ -199,6 +202,15 @@ class CheckPoint(Shape):
             asked if _WINDOWS.match(asked) else None,  # of a blade on an endpoint
             [fields.text("file_sha256"), fields.text("file_sha1"), fields.text("file_md5")],
         )
+        if any("@" in text for text in [*fields.texts("from"), *fields.texts("to")]):
+            for to in common_security_log.people(fields.texts("to")) or [""]:
+                evidence.message(
+                    fields.text("email_id"),
+                    internet_id=fields.text("email_message_id"),
+                    sender=fields.text("from"),
+                    recipient=to or None,
+                    subject=fields.text("email_subject"),
+                )
         program = fields.text("process_name")
         path = program if program is not None and _WINDOWS.match(program) else None
         evidence.process(fields.text("process_command_line"), name=None if path else program, path=path)
@@ -228,6 +240,9 @@ class CheckPoint(Shape):
                 found = (ours for word, ours in _IN_WORDS if re.search(rf"(?<![a-z]){word}(?![a-z])", words.lower()))
                 alert.category = next(found, alert.category)
                 alert.categories = [alert.category]
+            alert.vulnerabilities = [
+                name for text in alert.vulnerabilities for name in re.findall(r"CVE-\d{4}-\d{4,7}", text)
+            ]
             common_security_log.acted(alert, act)
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:

@@ -1,6 +1,6 @@
 """Where a record's evidence is collected: one object per distinct entity, in the order of first mention."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -47,6 +47,16 @@ class Collector:
         """An entry of the index alone."""
         if value and len(value) <= MAX_VALUE_CHARS and len(self._observed) < MAX_ENTITIES:
             self._observed.setdefault(Observed(kind, value, role))
+
+    def join(self, *keys: tuple[str, ...], agree: Callable[[graph.AlertEvidence, graph.AlertEvidence], bool]) -> None:
+        """Makes one of the objects under these keys, which what comes next says to be of one thing, where they agree:
+        the MD5 and the SHA-256 of one file may have been told apart."""
+        found = list({id(item): item for key in keys if (item := self._by_key.get(key)) is not None}.values())
+        for other in found[1:]:
+            if agree(found[0], other):
+                _fill(found[0], other)
+                self._items = [item for item in self._items if item is not other]
+                self._by_key = {key: found[0] if item is other else item for key, item in self._by_key.items()}
 
     def add(self, item: _E, *keys: tuple[str, ...]) -> _E:
         """The object of one of the keys with what is new filled in, or the item itself, kept under all keys."""

@@ -192,7 +192,7 @@ def row(fields: Fields, at: str | None, evidence: Evidence) -> Event:
     )
 
 
-_STOPPED = re.compile(r"block|prevent|den(?:y|ied)|drop|reject|reset|terminat|kill|refus", re.IGNORECASE)
+_STOPPED = re.compile(r"block|sinkhol|prevent|den(?:y|ied)|drop|reject|reset|terminat|kill|refus", re.IGNORECASE)
 _REPAIRED = re.compile(r"quarantin|delet|clean|disinfect|remov|remediat|repair|restor|rolled.?back", re.IGNORECASE)
 _NOT = re.compile(r"\b(?:not|un|non|failed|failure|unable|allow\w*|pass\w*)", re.IGNORECASE)
 

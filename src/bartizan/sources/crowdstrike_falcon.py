@@ -570,6 +570,7 @@ def _event(kind: str, body: Fields, outer: Fields) -> Event:
         if table == "DnsEvents":
             row = columns(body, _COLUMNS[table])
         return event(table, at, row, evidence, body.rest(frozenset({"event"})))
+    here, there, inbound = "LocalAddress", "RemoteAddress", body.text("ConnectionDirection") == "1"
     row = {
         "EventType": kind,
         "EventId": body.text("id", "EventUUID", "ExecutionID") or outer.text("metadata.offset"),
@@ -578,10 +579,10 @@ def _event(kind: str, body: Fields, outer: Fields) -> Event:
         "Outcome": {True: "Success", False: "Failure"}.get(body.flag("Success")) if body.has("Success") else None,  # type: ignore[arg-type]
         "HostName": body.text("Hostname", "ComputerName", "HostnameField", "properties.ComputerName"),
         "UserName": _user(body) or body.text("UserID"),
-        "SourceIP": body.text("UserIp", "LocalAddress", "LocalIP"),
-        "SourcePort": body.integer("LocalPort"),
-        "DestinationIP": body.text("RemoteAddress"),
-        "DestinationPort": body.integer("RemotePort"),
+        "SourceIP": body.text("UserIp", there if inbound else here, "LocalIP"),
+        "SourcePort": body.integer("RemotePort" if inbound else "LocalPort"),
+        "DestinationIP": body.text(here if inbound else there),
+        "DestinationPort": body.integer("LocalPort" if inbound else "RemotePort"),
         "Protocol": body.text("Protocol"),
         "ProcessName": file_name(body.text("ImageFileName", "properties.ImageFileName", "FileName")),
         "ProcessCommandLine": body.text("CommandLine", "properties.CommandLine"),

@@ -34,6 +34,15 @@ _CATEGORIES: Mapping[str, str] = {
     "cnc": "CommandAndControl",
     "malicious_process": "Execution",
     "phishing": "Phishing",
+    "credential_theft": "CredentialAccess",
+    "malware": "Malware",
+    "malicious_tool": "Malware",
+    "fileless_malware": "Malware",
+    "unwanted_program": "UnwantedSoftware",
+    "exploit": "Exploit",
+    "exploitation": "Exploit",
+    "persistence": "Persistence",
+    "reconnaissance": "Discovery",
 }
 
 

@@ -32,6 +32,7 @@ class DigitalShadows(Shape):
     product = "SearchLight"
     marks = (
         "portal-id+classification+risk-assessment portal-id+title entity-summary+severity+title "
+        "entitySummary+severity+title "
         "risk-assessment+risk-factors risk-type+risk-level+classification content.risk-type+content.classification"
     )
     sourcetypes = ("digital_shadows", "digitalshadows:*", "searchlight:*")

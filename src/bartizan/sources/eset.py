@@ -71,7 +71,9 @@ class Eset(Shape):
     vendor = "ESET"
     product = "PROTECT"
     marks = (
-        "event_type=*_event+source_uuid+occured event_type+source_uuid+occured+severity "
+        "event_type=*_event+source_uuid+occured event_type=*_event+hostname+occured "
+        "event_type=*_event+source_uuid+occurred event_type=*_event+hostname+occurred "
+        "event_type+source_uuid+occured+severity "
         "source_uuid+eialarmid severityLevel+occurTime+category "
         "severity=INCIDENT_SEVERITY_*+createTime"
     )
@@ -128,18 +130,16 @@ class Eset(Shape):
         path = uri.removeprefix("file:///") if uri.startswith("file:///") else uri if _DRIVE.match(uri) else None
         hashes = [fields.text("hash", "sha1", "objectHashSha1")]
         target = fields.text("target")
-        connect = fields.has("severityLevel")  # its hash is the object's, which stands apart from the process
         kind = (fields.text("event_type") or "").lower()
         operated = "hips" in kind
         if operated and target is not None and _KEY.match(target):
             evidence.registry(target)
             target = None
-        connect = connect or ("blockedfiles" in kind and path is not None)  # the hash is the file's there
         evidence.process(
             fields.text("command_line"),
             path=fields.text("processname", "process_name", "context.process.path")
             or ((target or fields.text("application")) if operated else None),
-            hashes=hashes if not connect else (),
+            hashes=hashes if "inspector" in kind else (),  # elsewhere it is the object's, which stands apart
             user=who,
             parent_path=fields.text("application") if operated and target else None,
         )
@@ -169,6 +169,10 @@ class Eset(Shape):
         name = file_name(fields.text("object_uri"))
         if name is not None and alert.title.lower() in ("blocked by admin", "blockedfiles_event"):
             alert.title = f"Blocked file: {name}"
+        kind = (fields.text("event_type") or "").lower()
+        common_security_log.acted(
+            alert, fields.text("action_taken"), fields.text("action") if "firewall" in kind else None
+        )
         if fields.flag("threat_handled", "handled") is True:
             alert.tags = [*alert.tags, "handled"]
 

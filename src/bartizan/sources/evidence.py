@@ -196,9 +196,12 @@ class Evidence(CloudEvidence):
         details = self._details(name, path, hashes, size=size, publisher=publisher)
         if details is None:
             return None
-        keys = [("file", value) for value in (details.sha256, details.sha1, details.md5) if value]
-        keys = keys or [("file", (details.filePath or details.fileName or "").lower())]
         item = graph.FileEvidence(**self._given, roles=list(roles), fileDetails=details, detectionStatus=status)
+        keys = [("file", value) for value in (details.sha256, details.sha1, details.md5) if value]
+        called = ("file", (details.filePath or details.fileName or "").lower())
+        if called[1] and (not keys or not _has_hash(self._by_key.get(called))):
+            keys.append(called)
+        self.join(*keys, agree=_same_file)
         return self.add(item, *keys)
 
     def _details(
@@ -431,6 +434,24 @@ class Evidence(CloudEvidence):
             zone=zone,
         )
         return self.add(item, ("iot", (device_id or mac or name or str(own and own.ipAddress)).lower()))
+
+
+def _has_hash(item: graph.AlertEvidence | None) -> bool:
+    details = item.fileDetails if isinstance(item, graph.FileEvidence) else None
+    return details is not None and bool(details.sha256 or details.sha1 or details.md5)
+
+
+def _same_file(one: graph.AlertEvidence, other: graph.AlertEvidence) -> bool:
+    """Whether nothing that both say of their file tells them apart."""
+    if not isinstance(one, graph.FileEvidence) or not isinstance(other, graph.FileEvidence):
+        return False
+    return all(
+        not (before and after) or before.lower() == after.lower()
+        for before, after in (
+            (getattr(one.fileDetails, name), getattr(other.fileDetails, name))
+            for name in ("sha256", "sha1", "md5", "fileName", "filePath")
+        )
+    )
 
 
 def _sender(mail: names.Account) -> graph.EmailSender | None:

@@ -5,8 +5,9 @@ Source: ExtraHop REST API, "Detections".
 
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
+from bartizan.sources.entities import addresses
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, as_text
 from bartizan.sources.shape import Paths, Shape
 
 
@@ -46,7 +47,9 @@ class ExtraHop(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         for who in fields.objects("participants"):
             role: graph.EvidenceRole = "attacker" if who.text("role") == "offender" else "attacked"
-            address, name = who.text("object_value", "ipaddr"), who.text("hostname")
+            # Of a device the value is its MAC address.
+            address = next(iter(addresses([who.text("object_value"), who.text("ipaddr")])), None)
+            name = who.text("hostname")
             if who.flag("external"):
                 evidence.domain(name)
             else:
@@ -55,6 +58,10 @@ class ExtraHop(Shape):
             evidence.user(who.text("username"), roles=(role,))
             if who.text("object_type") == "application":
                 evidence.app(who.text("object_value"))
+
+        for key, value in fields.object("properties").data.items():
+            if key.endswith(("domain", "host", "hostname", "sni")):
+                evidence.domain(as_text(value))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if alert.description is not None:

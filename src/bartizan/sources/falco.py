@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 
 from bartizan.extend import Event, GraphObject, Record, Source
-from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import attack, leftover, severity, syslog
 from bartizan.sources.evidence import Evidence
@@ -189,6 +188,12 @@ def _network(seen: Fields, evidence: Evidence) -> None:
         evidence.ip(text, ("source",))
 
 
+# Resources of Kubernetes that evidence has types for.
+_KINDS = frozenset(
+    "secrets pods serviceaccounts services deployments daemonsets statefulsets replicasets jobs cronjobs".split()
+)
+
+
 def _cloud(seen: Fields, evidence: Evidence) -> None:
     account = seen.text("ct.user.accountid")
     evidence.amazon(seen.text("ct.user.arn"), account=account, kind="IAMIdentity")
@@ -199,11 +204,8 @@ def _cloud(seen: Fields, evidence: Evidence) -> None:
         for image in seen.texts("ka.req.pod.containers.image")[:20]:
             evidence.container(None, None, image, pod=asked)
     name, kind = seen.text("ka.target.name"), seen.text("ka.target.resource")
-    if name is not None and kind == "secrets":
-        evidence.observe("resource", name)
-        evidence.add(graph.KubernetesSecretEvidence(name=name), ("secret", name))
-    elif name is not None and kind == "pods":
-        evidence.pod(name, seen.text("ka.target.namespace"))
+    if name is not None and kind in _KINDS:
+        evidence.kubernetes(kind, name, seen.text("ka.target.namespace"))
     elif name is not None:
         evidence.observe("resource", name)
     evidence.url(seen.text("ka.uri"))

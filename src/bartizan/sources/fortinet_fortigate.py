@@ -18,6 +18,7 @@ KEYS = {
     "srcport": "spt",
     "srcname": "shost",
     "srcmac": "smac",
+    "remip": "src",  # of a tunnel, which has no source
     "dstip": "dst",
     "dstport": "dpt",
     "dstname": "dhost",
@@ -128,7 +129,14 @@ class FortiGate(Firewall):
         return named or (fields.text("type") in ("utm", "anomaly") and kind in _ATTACKS)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        super().entities(fields, evidence)
+        # The host that a URL names is a site's name, no machine that is known.
+        site = fields.text("hostname") or (None if fields.has("dstname") else fields.text("dhost"))
+        web = fields.text("type") == "utm" or (fields.text("cat") or "").startswith("utm")
+        if site is not None and web:
+            others = {key: value for key, value in fields.data.items() if key != "dhost"}
+            super().entities(Fields({**others, "destinationDnsDomain": site}), evidence)
+        else:
+            super().entities(fields, evidence)
         for path in ("remip", "userip", "locip", "ip", "assignip", "tunnelip", "ipaddr", "forwardedfor"):
             evidence.ip(fields.text(path))
         evidence.ip(came_from(fields.text("ui")), ("source",))

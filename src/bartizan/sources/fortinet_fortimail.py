@@ -95,6 +95,8 @@ class FortiMail(Firewall):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         super().finish(fields, alert)
+        if fields.has("virus"):  # also where the history says it
+            alert.category, alert.categories = "Malware", ["Malware"]
         text = (fields.text("msg") or "").upper()
         if alert.severity == "unknown" or "CLEAN" in text:
             alert.severity = "informational"

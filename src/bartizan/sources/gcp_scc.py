@@ -13,10 +13,12 @@ from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, inner_json, objects_of
 from bartizan.sources.gcp_audit import pushed
+from bartizan.sources.gcp_techniques import BY_NAME
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.times import first_time
 
 _MAX_PARTS = 50
+_MAX_COMMAND = 8_192  # characters of the arguments of a process
 _CLASSES = {
     "misconfiguration": "Misconfiguration",
     "vulnerability": "Vulnerability",
@@ -117,6 +119,9 @@ class SecurityCommandCenter(Shape):
         told = finding.object("mitreAttack")
         words = [*told.texts("primaryTactic"), *told.texts("additionalTactics")]
         purpose = alert.title.partition(":")[0]
+        named_so = [*told.texts("primaryTechniques"), *told.texts("additionalTechniques")]
+        ids = {BY_NAME[word.upper()] for word in named_so if word.upper() in BY_NAME}
+        alert.techniques = sorted({*alert.techniques, *ids})
         tactics = attack.tactics(*words) or attack.tactics(purpose)
         kind = (finding.text("findingClass") or "").lower()
         named = _PURPOSES.get(purpose.lower()) or _CLASSES.get(kind)
@@ -166,10 +171,12 @@ def _connection(item: Fields, evidence: Evidence) -> None:
 
 def _process(item: Fields, evidence: Evidence) -> None:
     binary = item.object("binary")
+    # The path is whole, and the name what the process calls itself.
+    path, said = binary.text("path"), item.texts("args")
     evidence.process(
-        None,
-        name=item.text("name"),
-        path=binary.text("path"),
+        " ".join(said)[:_MAX_COMMAND] or None,
+        name=None if path else item.text("name"),
+        path=path,
         pid=item.integer("pid"),
         hashes=[binary.text("sha256")],
         parent_pid=item.integer("parentPid"),

@@ -82,8 +82,6 @@ class Idmef(Shape):
         evidence.user(end.text("User", "Email"))
         evidence.url(end.text("URL"))
         evidence.process(None, path=end.text("Process"))
-        for text in end.texts("Service", "ServiceName"):
-            evidence.app(text)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         words = [text.partition(".")[0].lower() for text in fields.texts("Category")]

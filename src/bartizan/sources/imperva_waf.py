@@ -64,7 +64,8 @@ class Imperva(Shape):
             longitude=fields.number("longitude"),
         )
         source, target = fields.text("src", "caIP"), fields.text("dst", "sip")
-        ports = fields.integer("cpt", "spt"), fields.integer("dpt")
+        # Of Cloud WAF "cpt" is the client's port and "spt" the server's.
+        ports = fields.integer("cpt", "spt"), fields.integer("dpt", "spt" if fields.has("cpt") else "dpt")
         if evidence.flow(source, ports[0], target, ports[1], "tcp", places=(place, None)) is None:
             evidence.ip(source, ("source",), place)
             evidence.ip(target, ("destination",))

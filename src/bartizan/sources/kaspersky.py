@@ -111,7 +111,7 @@ class Kaspersky(Shape):
         evidence.malware(_threat(fields), fields.text("Type"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        kind, threat = fields.text("Event type", "name"), _threat(fields)
+        kind, threat = fields.text("Event type", "name", "etdn"), _threat(fields)
         alert.title = f"{kind}: {threat}" if threat else kind or alert.title
         alert.threat_name = threat
         alert.description = fields.text("Result description", "Error", "Reason", "Result", "msg", "Description")

@@ -7,6 +7,7 @@ Azure Monitor, "Data Collector API: record type and properties".
 """
 
 import re
+from collections import Counter
 from typing import Any
 
 # Columns of CommonSecurityLog -> how a value is read, and the key of CEF.
@@ -111,6 +112,7 @@ _KEYS = {
 }
 _PAIR = re.compile(r"(?<![^;])([A-Za-z][\w.\[\]]{0,60})=")
 _MAX_EXTENSIONS = 200
+_STEPS = re.compile(r"_\w*[a-z][A-Z]|[a-z][A-Z]\w*_|_[A-Z]")
 _TYPED = re.compile(r"(.{1,200})_[sdgbt]", re.DOTALL)
 # What the table adds to every row.
 _OF_TABLE = frozenset(
@@ -143,16 +145,34 @@ def _value(value: Any) -> str:
     return str(value).replace("\\", "\\\\").replace("=", "\\=").replace("\n", "\\n").replace("\r", "")
 
 
-def custom_log(row: dict[str, Any]) -> dict[str, Any] | None:
-    """The object that a row of a custom log holds; None of any other object."""
+def custom_log(row: dict[str, Any]) -> dict[str, Any] | str | None:
+    """The object or the text that a row of a custom log holds; None of any other object.
+
+    Columns of objects within objects are named by the steps that lead there, "actor_alternateId", which nothing tells
+    from words of one name. They are steps where words within a name are parted by capitals; else a name that begins as
+    another is said in each way.
+    """
     kind = row.get("Type")
     if not isinstance(kind, str) or not kind.endswith("_CL"):
         return None
+    raw = row.get("RawData")
+    if isinstance(raw, str) and raw.lstrip()[:1] == "{":
+        return raw
     names = {key: match[1] for key in row if isinstance(key, str) and (match := _TYPED.fullmatch(key)) is not None}
     if len(names) < _MIN_KEYS:
-        return None
+        return raw if isinstance(raw, str) and raw else None
+    sure = sum(_STEPS.search(name) is not None for name in names.values()) >= _MIN_KEYS
+    begins = Counter(name.partition("_")[0] for name in names.values())
     held: dict[str, Any] = {}
     for key, value in row.items():
-        if key not in _OF_TABLE and value not in (None, ""):
-            held.setdefault(names.get(key, key), value)
+        if key in _OF_TABLE or value in (None, ""):
+            continue
+        name = names.get(key, key)
+        parted = key in names and "_" in name[1:] and (sure or begins[name.partition("_")[0]] > 1)
+        if parted:
+            held.setdefault(name.replace("_", "."), value)
+        if not parted or _STEPS.search(name) is None:
+            held.setdefault(name, value)
+            if parted:
+                held.setdefault(name.replace("_", ".", 1), value)  # "context_ip_address": context, ip_address
     return held

@@ -112,7 +112,10 @@ class MonitoringMisc(Shape):
         ),
         words=_WORDS,
         vendor_category="alert_type type event_definition_type what eventType category",
-        detector="event_definition_id rule_id monitorID check_id detector rule AlarmName policy_name alert_id name",
+        detector=(
+            "event_definition_id rule_id monitorID check_id detector rule AlarmName policy_name alert_id name "
+            "labels.alertname"
+        ),
         first=(
             "StateChangeTime state.timestamp firedDateTime startsAt started_at startedAt start timestamp occurred_at "
             "time date_happened last_updated timestampISO short_date_time dateCreated lastSeen firstSeen event_time "

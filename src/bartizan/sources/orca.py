@@ -65,7 +65,7 @@ class Orca(Shape):
         scale=of_cef,
         vendor_category="category type_string type",
         categories=_CATEGORIES,
-        tactics="data.mitre_category",
+        tactics="data.mitre_category mitre_category",
         detector="rule_id type_key alert_type type",
         first="state.created_at create_time created_at",
         last="state.last_seen last_seen state.last_updated create_time",

@@ -5,7 +5,7 @@ Service: log fields".
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from bartizan.model.alert import Alert
@@ -160,7 +160,7 @@ class PanOs(Firewall):
         cells = csv_records.cells(message)
         if len(cells) < len(_HEAD) or cells[3].upper() not in _COLUMNS:
             return []
-        return [_placed(csv_records.by_columns(message, _named(cells[3])))]
+        return [_placed(csv_records.by_columns(message, _named(cells[3], cells)))]
 
     def named(self, data: Mapping[str, Any]) -> Fields:
         fields = super().named(data)
@@ -200,7 +200,8 @@ class PanOs(Firewall):
                 recipient=fields.text("EmailRecipient"),
                 subject=fields.text("EmailSubject"),
             )
-        text = (fields.text("EventDescription") or "")[:_MAX_TEXT]
+        told = "msg" if (fields.text("LogType") or "").upper() == "SYSTEM" else "EventDescription"  # of CEF
+        text = (fields.text("EventDescription", told) or "")[:_MAX_TEXT]
         for match in list(_USER.finditer(text))[:_MAX_FOUND]:
             evidence.user(match[1].rstrip("."))
         for found in [*addresses_in(text), *fields.texts("DNSResponse")]:
@@ -243,6 +244,9 @@ def _placed(data: dict[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in data.items() if name != "URL"}, "FileName": said}
 
 
-def _named(kind: str) -> list[str]:
+def _named(kind: str, cells: Sequence[str]) -> list[str]:
     names = [*_HEAD, *_COLUMNS[kind.upper()]]
+    at = names.index("SequenceNo") if kind.upper() == "CONFIG" else len(cells)
+    if at + 3 < len(cells) and not cells[at + 1].startswith("0x") and cells[at + 3].startswith("0x"):
+        names[at:at] = ["BeforeChangeDetail", "AfterChangeDetail"]  # of which a format of the operator's has both
     return ["" if name == "-" else name for name in names]

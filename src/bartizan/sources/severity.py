@@ -128,6 +128,10 @@ _FALCO: dict[str, Severity] = {
 }
 
 
+_PRIORITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
+_FALCO |= {str(number): _FALCO[name] for number, name in enumerate(_PRIORITIES)}  # as gRPC says them
+
+
 def of_falco(priority: str | None) -> Severity:
     return _FALCO.get((priority or "").strip().lower(), "unknown")
 

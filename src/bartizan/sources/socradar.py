@@ -4,6 +4,7 @@ Source: SOCRadar API, "Incidents v4" and "Incidents v2"; the schema that Panther
 """
 
 from bartizan.model.alert import Alert
+from bartizan.sources.entities import addresses
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
@@ -61,20 +62,28 @@ class SocRadar(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         content = fields.object("content")
-        evidence.url(content.text("content_link", "url", "phishing_url"))
-        for path in ("source", "domain", "phishing_domain"):
-            evidence.domain(content.text(path))
+        for path in ("content_link", "url", "phishing_url", "phishing_domain_url", "effective_url", "repository_url"):
+            evidence.url(content.text(path))
+        for path in ("source", "domain", "domains", "phishing_domain", "potential_phishing_domain"):
+            for text in content.texts(path):
+                for name in text.split(",")[:_MAX]:
+                    evidence.domain(name.strip())
         preview = content.object("content_preview")
         evidence.domain(preview.text("source", "domain"))
-        for text in [*content.texts("ip"), *content.texts("ip_address"), *fields.texts("alarm_related_entities.value")]:
+        said = [*content.texts("ip"), *content.texts("ip_address"), *fields.texts("alarm_related_entities.value")]
+        for text in addresses([*said, *content.texts("dns_records.A"), *content.texts("dns_records.AAAA")])[:_MAX]:
             evidence.ip(text)
         for item in fields.objects("alarm_related_entities"):
             kind = (item.text("key") or "").lower()
             for text in item.texts("value")[:_MAX]:
                 if kind in ("domain", "host", "hostname"):
                     evidence.domain(text)
-                elif kind == "url":
+                elif kind in ("url", "effective_url"):
                     evidence.url(text)
+                elif kind == "hash":
+                    evidence.file(hashes=[text])
+                elif kind == "email":
+                    evidence.mailbox(text)
         assets = [*fields.texts("alarm_asset", "alarm_assets"), *content.texts("matched_asset")]
         for asset in dict.fromkeys(assets):
             if evidence.ip(asset) is None and evidence.domain(asset) is None:

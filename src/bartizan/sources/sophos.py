@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import attack, common_security_log, leftover, pairs
 from bartizan.sources.entities import file_name
@@ -27,6 +28,15 @@ _GROUPS = {
     "ransomware": "Ransomware",
     "threat": "SuspiciousActivity",
 }
+# In the type of an event ("Event::Endpoint::Threat::Detected"), where nothing else says of which kind it is.
+_KINDS = (
+    ("Pua", "UnwantedSoftware"),
+    ("CommandAndControl", "CommandAndControl"),
+    ("CryptoGuard", "Ransomware"),
+    ("Exploit", "Exploit"),
+    ("::Threat::", "Malware"),
+    ("CoreDetection", "Malware"),
+)
 _AT = re.compile(r"'([^']{1,256})' (?:at|in) '([^']{1,1024})'")
 _NOBODY = "n/a"
 _PAIRS = re.compile(r'\b(?:endpoint_id|customer_id|datastream)="')
@@ -74,8 +84,8 @@ class Sophos(Shape):
         vendor_category="group category ioc_detection_category ioc_attack_type type",
         categories=_GROUPS,
         detector="ioc_detection_id detectionRule ruleId type",
-        first="when raisedAt detectionTime time sensorGeneratedAt created_at end calendar_time unix_time rt",
-        last="end rt unix_time created_at",
+        first="when raisedAt detectionTime sensorGeneratedAt time created_at end calendar_time unix_time rt",
+        last="end rt unix_time created_at when time",
         created="created_at ingestion_timestamp rt",
         threat="threat",
         status="status",
@@ -115,15 +125,17 @@ class Sophos(Shape):
             if name is not None and name.lower() != _NOBODY:
                 user = evidence.user(name) or user
         evidence.user(fields.text("person.name"))
+        evidence.user(fields.text("rawData.meta_username", "rawData.username"))
         evidence.observe("user", fields.text("duid"))
-        leftover.collect(fields.object("rawData").data, evidence)
-        evidence.process(fields.text("rawData.cmdline", "rawData.cmd_line"), name=fields.text("rawData.process_name"))
+        raw = fields.object("rawData")
+        _ran(raw, evidence)
+        leftover.collect(raw.data, evidence)
         evidence.process(
             fields.text("cmdline", "cmd_line"),
             name=fields.text("process_name", "ioc_worker_name" if not fields.has("path") else "name_of_process"),
             path=fields.text("path", "process_path"),
             pid=fields.integer("pid"),
-            hashes=[fields.text("sha256", "appSha256", "rawData.sha256"), fields.text("sha1")],
+            hashes=[fields.text("sha256", "appSha256"), fields.text("sha1")],
             user=user,
             parent_name=fields.text("parent_name"),
             parent_path=fields.text("parent_path"),
@@ -150,6 +162,26 @@ class Sophos(Shape):
         )
         if found:
             alert.category, alert.categories = found[0], found
+        elif alert.category == "SuspiciousActivity":
+            kind = fields.text("type") or ""
+            alert.category = next((ours for word, ours in _KINDS if word in kind), alert.category)
+            alert.categories = [alert.category]
+        if alert.threat_name is None:
+            said = next((item for item in alert.evidence if isinstance(item, graph.MalwareEvidence)), None)
+            alert.threat_name = said.name if said is not None else None
+
+
+def _ran(raw: Fields, evidence: Evidence) -> None:
+    """The process in the raw data of a detection."""
+    evidence.process(
+        raw.text("cmdline", "cmd_line"),
+        name=raw.text("process_name"),
+        path=raw.text("path", "process_path"),
+        pid=raw.integer("pid"),
+        hashes=[raw.text("sha256")],
+        parent_name=raw.text("parent_name"),
+        parent_path=raw.text("parent_path"),
+    )
 
 
 def _bare(value: object) -> object:

@@ -57,9 +57,11 @@ class Sublime(Shape):
         evidence.ip(request.text("ip"), ("source",))
         message = fields.object("data.message", "message")
         mailbox = message.text("mailbox.email_address", "mailbox") or message.text("recipients.email", "recipients")
+        foreign = message.text("external_id") or ""  # of the mail service: its own id or that of the message
         evidence.message(
             message.text("id", "message_source_id") if message else None,
-            internet_id=message.text("internet_message_id", "headers.message_id", "external_id"),
+            internet_id=message.text("internet_message_id", "headers.message_id")
+            or (foreign if "@" in foreign else None),
             sender=message.text("sender.email_address", "sender.email"),
             recipient=mailbox,
             subject=message.text("subject", "subject.subject"),

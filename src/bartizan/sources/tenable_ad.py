@@ -41,6 +41,23 @@ def _read(text: str) -> list[Fields]:
     return [Fields(data)]
 
 
+def _object(fields: Fields, evidence: Evidence) -> None:
+    """The object of the directory that deviates, of which nothing but its place and the code tell the type."""
+    dn, code = fields.text("adObject") or "", fields.text("code") or ""
+    place = dn.upper()
+    named = _CN.match(dn)
+    if named is None or ",CN=CONFIGURATION," in place:  # the domain, a unit, a template of certificates
+        evidence.observe("resource", dn)
+    elif "OU=" in place and "COMPUTER" in place:
+        evidence.host(named[1])
+    elif "GROUP" in code:
+        evidence.group(named[1])
+    elif ",CN=USERS," in place or "PASSWORD" in code:
+        evidence.user(named[1])
+    elif named[1] not in fields.texts(*_PEOPLE):
+        evidence.group(named[1])
+
+
 class TenableAd(Shape):
     name = "tenable_ad"
     vendor = "Tenable"
@@ -84,18 +101,7 @@ class TenableAd(Shape):
         who = _CN.match(fields.text("resolved_SID") or "")
         evidence.user(who[1] if who is not None else None, sid=fields.text("SID"))
         evidence.group(fields.text("GroupCn"))
-        dn = fields.text("adObject") or ""
-        named = _CN.match(dn)
-        if named is not None:
-            kind = dn.upper()
-            if "OU=" in kind and "COMPUTER" in kind:
-                evidence.host(named[1])
-            elif "CN=USERS" in kind and "GROUP" not in (fields.text("code") or ""):
-                evidence.user(named[1])
-            else:
-                evidence.group(named[1])
-        elif dn:
-            evidence.group(dn)
+        _object(fields, evidence)
         for path in ("source_ip", "destination_ip", "AadConnectDbServer", "SourceIp"):
             evidence.ip(fields.text(path))
         for path in ("source_hostname", "destination_hostname", "dc_name", "ComputerCn"):

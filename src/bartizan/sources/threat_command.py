@@ -52,9 +52,10 @@ class ThreatCommand(Shape):
             _named(None, text, evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
-        if fields.flag("Closed.IsClosed") is True:
+        closed = fields.object("Closed", "IsClosed")
+        if closed.flag("IsClosed") is True or fields.flag("IsClosed") is True:
             alert.status = "resolved"
-            reason = (fields.text("Closed.Reason", "Closed.CloseReason") or "").lower()
+            reason = (closed.text("Reason", "CloseReason") or "").lower()
             alert.classification = "falsePositive" if reason.startswith("false") else alert.classification
 
 

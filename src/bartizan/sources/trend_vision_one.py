@@ -14,6 +14,7 @@ from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.times import when
 
 _TECHNIQUE = re.compile(r"T\d{4}(?:\.\d{3})?$")  # behind the version of ATT&CK: "V9.T1059.001"
 _CATEGORIES = {"web reputation": "Phishing", "malware": "Malware", "file": "Malware"}
@@ -112,6 +113,9 @@ class TrendVisionOne(Shape):
         if fields.has("malName") and alert.category == "SuspiciousActivity":
             alert.category, alert.categories = "Malware", ["Malware"]
         common_security_log.acted(alert, *fields.texts("act"), *fields.texts("actResult"))
+        matched = [when(text) for text in fields.texts("matchedRules.matchedFilters.matchedDateTime")]
+        if times := sorted(at for at in matched if at is not None):
+            alert.first_activity, alert.last_activity = times[0], times[-1]
         filters = fields.objects("filters", "matchedRules.matchedFilters")
         if filters and not alert.vendor_category:
             alert.vendor_category = filters[0].text("type")
@@ -200,7 +204,7 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     for who in ("process", "object"):
         evidence.process(
             event.text(f"{who}Cmd"),
-            path=event.text(f"{who}FilePath"),
+            path=event.text(f"{who}FilePath") or (event.text("processName") if who == "process" else None),
             pid=event.integer(f"{who}Pid"),
             hashes=_hashes(event, who),
             user=user,

@@ -118,7 +118,9 @@ class Vectra(Shape):
         evidence.flow(own, None, fields.text("dd_dst_ip"), fields.integer("dd_dst_port"), fields.text("dd_proto"))
         evidence.ip(fields.text("source_ip"), ("source",))
         evidence.ip(fields.text("headend_addr"))
+        _targets(fields.object("summary"), evidence)
         for part in fields.objects("grouped_details")[:_MAX]:
+            _targets(part, evidence)
             for item in part.objects("dst_hosts")[:_MAX]:
                 evidence.host(item.text("name"), addresses=[item.text("ip")], roles=("destination",))
         for item in fields.objects("host_access_history")[:_MAX]:
@@ -144,6 +146,15 @@ class Vectra(Shape):
             alert.title = f"{entity} scored {alert.vendor_severity or alert.severity}"
         if fields.flag("triaged", "is_triaged") is True:
             alert.classification = "informationalExpectedActivity"
+
+
+def _targets(part: Fields, evidence: Evidence) -> None:
+    """Where outside a host went, as the API sums it up."""
+    for text in part.texts("target_domains")[:_MAX]:
+        evidence.domain(text)
+    for item in part.objects("external_target")[:_MAX]:
+        evidence.ip(item.text("ip"), ("destination",))
+        evidence.domain(item.text("name"))
 
 
 def _scored(fields: Fields) -> str | None:

@@ -357,6 +357,18 @@ def _integrations(data: Fields, evidence: Evidence) -> None:
     )
     evidence.user(office.text("UserId"))
     evidence.ip(office.text("ClientIP", "ActorIpAddress"), ("source",))
+    if office.has("P2Sender", "P1Sender"):
+        for recipient in (office.texts("Recipients") or [""])[:50]:
+            evidence.message(
+                office.text("NetworkMessageId"),
+                internet_id=office.text("InternetMessageId"),
+                sender=office.text("P2Sender"),
+                envelope_sender=office.text("P1Sender"),
+                recipient=recipient or None,
+                sender_ip=office.text("SenderIp"),
+                subject=office.text("Subject"),
+                threats=office.texts("Verdict"),
+            )
     evidence.container(
         docker.text("Actor.ID", "id"),
         docker.text("Actor.Attributes.name"),

@@ -138,6 +138,9 @@ class Wiz(Shape):
             alert.category, alert.categories = "Misconfiguration", ["Misconfiguration"]
 
 
+_SUBSCRIPTIONS = ("subscription.externalId", "subscriptionExternalId", "subscriptionId")
+
+
 def _resource(one: Fields, evidence: Evidence) -> None:
     """By Wiz's type of it."""
     kind, name = (one.text("type", "nativeType") or "").lower(), one.text("name")
@@ -158,7 +161,7 @@ def _resource(one: Fields, evidence: Evidence) -> None:
         evidence.host(host if port.isdigit() else name, os=one.text("operatingSystem"))
         for text in one.texts("ipAddresses"):
             evidence.ip(text)
-        if cloud and full is not None:
+        if cloud and (full is not None or one.has(*_SUBSCRIPTIONS)):
             _in_cloud(cloud, one, evidence)
     else:
         _in_cloud(cloud, one, evidence)
@@ -168,7 +171,7 @@ def _resource(one: Fields, evidence: Evidence) -> None:
 def _in_cloud(cloud: str, one: Fields, evidence: Evidence) -> None:
     kind, name = (one.text("type", "nativeType") or "").lower(), one.text("name")
     full = one.text("providerUniqueId", "providerId", "externalId")
-    account = one.text("subscription.externalId", "subscriptionExternalId", "subscriptionId")
+    account = one.text(*_SUBSCRIPTIONS)
     if cloud == "AZURE" or (full or "").startswith("/subscriptions/"):
         evidence.azure(full, name=name, kind=kind)
     elif cloud == "GCP":
