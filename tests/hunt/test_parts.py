@@ -1,4 +1,5 @@
-"""Steps within partition and mv-apply: what they do of all rows they do part by part."""
+"""Steps within partition and mv-apply, which do of each part what they do of all rows; and names that stand for several
+tables."""
 
 from functools import cache
 from typing import Any
@@ -67,3 +68,16 @@ def test_of_elements() -> None:
 def test_refused(steps: str, why: str) -> None:
     with pytest.raises(KqlError, match=why):
         rows(f"{ROWS} | partition by g ({steps})")
+
+
+def test_views_of_the_query_are_meant_by_a_pattern_of_names() -> None:
+    """Those without parameters; other functions are not, and a view hides the table of its name."""
+    lets = (
+        "let v1 = view () { print a = 1 }; let v2 = view () { print a = 2 }; let w = view () { print a = 3 }; "
+        "let v3 = () { print a = 4 }; let v4 = view (x: long) { print a = x };"
+    )
+    assert rows(f"{lets} union withsource=T v* | sort by a asc") == [["v1", 1], ["v2", 2]]
+    own = Harness({"Events": {"x": "long"}, "Events2": {"x": "long"}})
+    assert own.run("let Events = view () { print a = 1 }; union Ev*")[0] == [("x", "long"), ("a", "long")]
+    with pytest.raises(KqlError, match="called like"):
+        rows(f"{lets} union q*")

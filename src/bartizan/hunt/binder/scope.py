@@ -132,6 +132,17 @@ class Names(Struct):
             scope = scope.before
         return scope
 
+    def views(self) -> list[str]:
+        """Those that a pattern of names may stand for, in the order in which they were made."""
+        found: dict[str, bool] = {}
+        scope: Names | None = self
+        while scope is not None:
+            for name, each in scope.names.items():
+                is_view = isinstance(each, FunctionOf) and each.function.view and not each.function.parameters
+                found.setdefault(name, is_view)
+            scope = scope.before
+        return [name for name, is_view in reversed(found.items()) if is_view]
+
     def with_(self, name: str, variable: Variable) -> "Names":
         return Names({name: variable}, self, self.depth)
 

@@ -50,12 +50,18 @@ def sources(work: Work, node: tree.Node, names: Names) -> list[Relation]:
     if isinstance(node, tree.Source) and isinstance(node.name, tree.Wildcard):
         _within(work, node.within)
         found = chosen(node.name.pattern, work.catalogue.every()) or chosen(node.name.pattern, work.catalogue.named())
-        if not found:
+        views = [] if node.within else chosen(node.name.pattern, names.views())
+        if not found and not views:
             raise UnknownTable("bind", f"no table is called like '{node.name.pattern}'", node.at)
         if len(found) > MOST_TABLES:
             raise KqlError("plan", f"'{node.name.pattern}' stands for more than {MOST_TABLES} tables", node.at)
-        return [table(work, each, node.at) for each in found]
+        tables = [table(work, each, node.at) for each in found if each not in views]
+        return [*tables, *(_named(work, _plain(each, node), names) for each in views)]
     return [source(work, node, names)]
+
+
+def _plain(name: str, node: tree.Source) -> tree.Source:
+    return tree.Source(tree.Name(name, at=node.at, end=node.end), at=node.at, end=node.end)
 
 
 def _within(work: Work, within: Sequence[tree.Call]) -> None:
