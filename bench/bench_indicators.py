@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from msgspec.structs import replace
@@ -35,7 +35,7 @@ from bartizan.store import Draft, Entity, Store, Stored, Tx, draft, open_store
 TENANT = "11111111-1111-1111-1111-111111111111"
 BATCH = 500
 BLOCKS = 1_000  # of addresses
-EVENTS_EACH = 40  # for each sign-in
+EVENTS_EACH = 80  # for each sign-in
 STARTED_S = 20.0
 LOOKED_BACK = 50_000  # indicators: a million take as long as that many times so many
 HIT_EVERY = 1_000  # sightings
@@ -248,7 +248,7 @@ async def bench(folder: str, wanted: int, sightings: int) -> bool:
         print(f"turn {turn + 1}, {'beside matching' if stage else 'without it'}: {shown}", flush=True)
     fine = alerts > 0
     for number, what in enumerate(("sign-ins", "events")):
-        without, along = (median(rate[number] for rate in rates[each]) for each in (False, True))
+        without, along = (fmean(rate[number] for rate in rates[each]) for each in (False, True))
         slower = 1 - along / without
         rate = f"without matching {without:,.0f}/s, beside it {along:,.0f}/s"
         print(f"{what} {rate}: {slower:+.1%} (most {MOST_SLOWER:.0%})")

@@ -1,5 +1,6 @@
 """Indicators against events: as they arrive in the lake, and against what its files hold."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +29,7 @@ from bartizan.lake.readers import expected, position
 from bartizan.lake.tables import declare
 from bartizan.model.times import instant
 from bartizan.settings import Settings
+from bartizan.store.interface import TenantStore
 
 pytestmark = pytest.mark.anyio
 EMPTY = Networks([])
@@ -293,6 +295,25 @@ async def test_a_sieve_knows_all(hunt: Hunt) -> None:
     assert first.full
     again = await made.of(A)
     assert again is not first and again.may(("domain", "bad.example")) and not again.full
+
+
+async def test_a_sieve_is_read_once(hunt: Hunt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where two ask for it at once, and again where all is forgotten while it is read."""
+    await tell(hunt.world)
+    tenant = type(hunt.world.store.tenant(A))
+    values = tenant.values
+
+    async def slowly(self: TenantStore, *given: Any, **more: Any) -> list[str]:
+        await asyncio.sleep(0)
+        return await values(self, *given, **more)
+
+    monkeypatch.setattr(tenant, "values", slowly)
+    made = Sieves(hunt.world.store)
+    begun = asyncio.create_task(made.of(A))
+    await asyncio.sleep(0)
+    made.forget()
+    sieve = await made.of(A)
+    assert sieve is await begun and sieve.may(("domain", "bad.example"))
 
 
 @pytest.mark.parametrize(

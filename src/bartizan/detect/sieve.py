@@ -7,6 +7,7 @@ Source: B. H. Bloom, "Space/time trade-offs in hash coding with allowable errors
 "Less hashing, same performance" (2006).
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
@@ -165,6 +166,8 @@ class Sieves:
         self._store = store
         self._of: dict[str, Sieve] = {}
         self._under_way: dict[str, Sieve] = {}
+        self._reading: dict[str, asyncio.Lock] = {}
+        self._lives = 0  # how often all was forgotten
 
     def add(self, tenant: str, pairs: Iterable[Pair]) -> None:
         """Marks that an indicator bears from now on; also where the sieve is being read at this moment."""
@@ -174,18 +177,21 @@ class Sieves:
                 sieve.add(found)
 
     async def of(self, tenant: str) -> Sieve:
-        """Made anew where it is full. One at a time for each tenant."""
-        known = self._of.get(tenant)
-        if known is not None and not known.full:
+        """Made anew where it is full, or where all was forgotten while it was read."""
+        async with self._reading.setdefault(tenant, asyncio.Lock()):
+            while (known := self._of.get(tenant)) is None or known.full:
+                life = self._lives
+                made = await self._read(tenant, 0 if known is None else 2 * known.room)
+                if made.full:  # several marks an indicator
+                    made = await self._read(tenant, 2 * made.held)
+                if life == self._lives:
+                    self._of[tenant] = made
+                    return made
             return known
-        made = await self._read(tenant, 0 if known is None else 2 * known.room)
-        if made.full:  # several marks an indicator
-            made = await self._read(tenant, 2 * made.held)
-        self._of[tenant] = made
-        return made
 
     def forget(self) -> None:
         self._of.clear()
+        self._lives += 1
 
     async def _read(self, tenant: str, room: int) -> Sieve:
         store = self._store.tenant(tenant)
