@@ -37,6 +37,7 @@ from bartizan.store import open_store, read
 from bartizan.store.alerts import ALERTS_V2, change_alert
 from bartizan.store.interface import Query, Tx
 from bartizan.store.sql import SQLITE, Params, Table
+from bench import TURNS
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 LANES = 16
@@ -45,7 +46,6 @@ ROUNDS = 5  # own and floor in turn, so that a drift of the machine meets both; 
 VICTIM_S = 0.02  # between two requests of each lane of the tenant whose latency is measured
 VICTIM_LANES = 4
 FLOOD_LANES = 32
-FLOOD_TURNS = (False, True, True, False, True, False, False, True)
 SETTLE_S = 3.0  # between two turns
 IDLE_S = 5.0
 
@@ -416,13 +416,14 @@ async def flood(root: str, app: dict[str, Any], seconds: float) -> None:
 
 
 async def fairness(session: aiohttp.ClientSession, root: str, data: Path, ids: list[str], seconds: float) -> None:
-    """By turns that balance, since a store that grows and a machine that others use change by the minute."""
+    """By turns. The others are there all the time: who comes while a flood runs alone waits once for what it has begun,
+    which is not measured here."""
     bartizan("tenant", "add", "flooder", data=data)
     other = bartizan("app", "add", "flooder", "--all", "--tenant", "flooder", data=data)
     command = [sys.executable, "-m", "bench.bench_api", "--flood", root, "--seconds", str(seconds + 2 * SETTLE_S)]
     others = Others()
     asking = asyncio.create_task(others.ask(session, root, ids))
-    for loud in FLOOD_TURNS:
+    for loud in TURNS:
         telling = None
         if loud:
             flooder = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)

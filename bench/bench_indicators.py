@@ -31,6 +31,7 @@ from bartizan.extend import Context
 from bartizan.lake.buffer import Lake, open_lake
 from bartizan.model.times import instant
 from bartizan.store import Draft, Entity, Store, Stored, Tx, draft, open_store
+from bench import TURNS
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 BATCH = 500
@@ -40,8 +41,6 @@ STARTED_S = 20.0
 LOOKED_BACK = 50_000  # indicators: a million take as long as that many times so many
 HIT_EVERY = 1_000  # sightings
 MOST_SLOWER = 0.10
-# With matching or without: what else the machine does, and that a store which grows gets slower, fall on both alike.
-TURNS = (False, True, True, False, True, False, False, True)
 NOW = datetime.now(UTC)
 
 

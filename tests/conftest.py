@@ -3,10 +3,8 @@
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,6 @@ from tests.databases import Databases, lay
 # How long an example takes is the machine's affair: no test asserts a time.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
-
-# httpx asks at each request in process whether trio runs, by an import that nobody can satisfy: some 80 us of search.
-if find_spec("sniffio") is None:
-    sys.modules["sniffio"] = None  # type: ignore[assignment]  # how the import system marks what is absent
 
 IN_CI = os.environ.get("CI") == "true"
 SHARED = Path(os.environ.get("BARTIZAN_SHARED", Path(__file__).resolve().parents[2] / "shared"))

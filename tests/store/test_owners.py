@@ -133,3 +133,13 @@ async def test_a_file_of_locks_that_was_replaced_tells_nothing(opened: Opener, t
     with holder(target):
         replaced(Path(target) / "state.db-owners")
         assert not await taken(store)
+
+
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+async def test_where_no_lock_can_be_had_leases_run_out(opened: Opener, target: str) -> None:
+    """A full disk, or a file system without locks, keeps nobody from his lease."""
+    (Path(target) / "state.db-owners").mkdir(parents=True)
+    one, other = await opened(), await opened()
+    assert await taken(one)
+    await one.close()
+    assert not await taken(other)

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from bartizan.identity.engine import Result
 from bartizan.identity.events import DAY
 from bartizan.identity.risk import Level
+from bartizan.identity.verdicts import EVEN
 
 HISTORY_DAYS = 30
 YOUNG_DAYS = 14  # of history until it may lower a threshold: while we learn, what is new counts less than it will
@@ -43,11 +44,11 @@ class Budget(Struct, frozen=True):
     most: float
 
 
-# High is nothing below 5, at which an attack is as likely as not (`verdicts.EVEN`), however quiet the days before were.
+# Nothing is high that is less likely an attack than not, however quiet the days before were.
 BUDGETS: dict[Level, Budget] = {
     "low": Budget(0.005, 1.5, 2.5, 3.5),
     "medium": Budget(0.001, 3.0, 4.0, 5.0),
-    "high": Budget(0.0002, 5.0, 5.5, 7.0),
+    "high": Budget(0.0002, EVEN, 5.5, 7.0),
 }
 
 

@@ -40,7 +40,6 @@ _USED = frozenset(
 )
 _SEQUENCE_USER = re.compile(r"\bfor (?:IAMUser|AssumedRole|Root|FederatedUser)/([\w+=,.@-]{1,128})")
 _SEQUENCE_ADDRESS = re.compile(r"Exit Node: ((?:[\d.]+(?:, )?){1,50})")
-_CONTROLLERS = ("deployment", "daemonset", "statefulset", "replicaset", "replicationcontroller", "job", "cronjob")
 _RESOURCES = {
     # key of `resource` -> (type, names of its ARN or id, names of its name)
     "instanceDetails": ("Instance", ("instanceId",), ()),
@@ -217,14 +216,13 @@ def _kubernetes(resource: Fields, evidence: Evidence) -> None:
     cluster = resource.text("eksClusterDetails.name")
     evidence.cluster(cluster)
     evidence.user(who.text("username"), object_id=who.text("uid"))
-    kind = (load.text("type") or "pod").lower()
-    if kind.startswith(_CONTROLLERS):
-        evidence.kubernetes(kind.removesuffix("s"), load.text("name"), load.text("namespace"), cluster)
-        pod = None
-    else:
+    kind, pod = load.text("type") or "pod", None
+    if kind.lower() in ("pod", "pods"):
         pod = evidence.pod(
             load.text("name"), load.text("namespace"), cluster=cluster, service_account=load.text("serviceAccountName")
         )
+    else:
+        evidence.kubernetes(kind, load.text("name"), load.text("namespace"), cluster)
     for box in load.objects("containers")[:20]:
         privileged = box.flag("securityContext.privileged")
         evidence.container(box.text("id"), box.text("name"), box.text("image"), privileged=privileged, pod=pod)

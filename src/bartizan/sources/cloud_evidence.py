@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from bartizan.model import security as graph
 from bartizan.sources.collector import Collector, Roles
 
+# Kinds of objects of Kubernetes that run pods; what is of a kind without a type of evidence is a resource alone.
+_CONTROLLERS = frozenset("deployment daemonset statefulset replicaset replicationcontroller job cronjob".split())
+
 
 class CloudEvidence(Collector):
     """Adds to the collection what lives in clouds."""
@@ -319,4 +322,7 @@ class CloudEvidence(Collector):
             return self.add(graph.KubernetesServiceAccountEvidence(**self._given, name=name, namespace=inside), key)
         if word == "service":
             return self.add(graph.KubernetesServiceEvidence(**self._given, name=name, namespace=inside), key)
-        return self.add(graph.KubernetesControllerEvidence(**self._given, name=name, type=kind, namespace=inside), key)
+        if word not in _CONTROLLERS:
+            return None
+        one = (kind or "").removesuffix("s")
+        return self.add(graph.KubernetesControllerEvidence(**self._given, name=name, type=one, namespace=inside), key)

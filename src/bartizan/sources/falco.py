@@ -188,12 +188,6 @@ def _network(seen: Fields, evidence: Evidence) -> None:
         evidence.ip(text, ("source",))
 
 
-# Resources of Kubernetes that evidence has types for.
-_KINDS = frozenset(
-    "secrets pods serviceaccounts services deployments daemonsets statefulsets replicasets jobs cronjobs".split()
-)
-
-
 def _cloud(seen: Fields, evidence: Evidence) -> None:
     account = seen.text("ct.user.accountid")
     evidence.amazon(seen.text("ct.user.arn"), account=account, kind="IAMIdentity")
@@ -203,9 +197,5 @@ def _cloud(seen: Fields, evidence: Evidence) -> None:
         asked = evidence.pod(seen.text("ka.resp.name", "ka.req.pod.name"), seen.text("ka.target.namespace"))
         for image in seen.texts("ka.req.pod.containers.image")[:20]:
             evidence.container(None, None, image, pod=asked)
-    name, kind = seen.text("ka.target.name"), seen.text("ka.target.resource")
-    if name is not None and kind in _KINDS:
-        evidence.kubernetes(kind, name, seen.text("ka.target.namespace"))
-    elif name is not None:
-        evidence.observe("resource", name)
+    evidence.kubernetes(seen.text("ka.target.resource"), seen.text("ka.target.name"), seen.text("ka.target.namespace"))
     evidence.url(seen.text("ka.uri"))

@@ -11,7 +11,6 @@ boot_id; SQLite "Write-Ahead Logging" (all processes are on one host).
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -23,13 +22,15 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+import structlog
 from msgspec import Struct
 
 PLACES = 10**18  # bytes that may be locked, most of them behind the end of the file
 _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid
 _LOCKED = re.compile(r".*:lock=(\d+),(\d{1,18})", re.DOTALL)
 _PROCESS = re.compile(r".*:process=([^,]+),([^,]+),(\d{1,9}),(\d+)", re.DOTALL)
-_WITHOUT = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # kernels and file systems without such locks
+
+log = structlog.get_logger(__name__)
 
 
 class Owners(Protocol):
@@ -62,9 +63,8 @@ class LockedOwners:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK, place))
-        except OSError as error:
-            if error.errno not in _WITHOUT:
-                raise
+        except OSError as error:  # no room for the file, or no such locks here: nobody will be able to tell
+            log.warning("store.owner_without_lock", path=str(self._path), error=str(error))
             return name
         return f"{name}:lock={os.fstat(self._file).st_ino},{place}"
 

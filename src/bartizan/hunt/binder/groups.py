@@ -12,9 +12,9 @@ from bartizan.hunt.binder.order import counted, first, sorted_
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.summarize import Summary
 from bartizan.hunt.binder.unions import united
-from bartizan.hunt.binder.work import Work, apply, convert, project
+from bartizan.hunt.binder.work import Work, apply, convert, parted, project
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.plan import Column, Expression, Filter, Join, Project, SortKey, Value
+from bartizan.hunt.plan import Expression, Filter, Join, SortKey, Value
 
 
 def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
@@ -22,19 +22,12 @@ def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -
     assert isinstance(op.body, tree.Branch)
     if len(op.body.pipes) != 1 or not op.body.pipes[0].bracketed:
         raise KqlError("plan", "partition { ... } is not supported; write the sub-query in round brackets", op.at)
-    found = work.pipe(op.body.pipes[0], names, parted(work, op.body.by, names, relation))
+    found = work.pipe(op.body.pipes[0], names, parted_by(work, op.body.by, names, relation))
     return Relation(found.plan, found.fields, relation.groups, "", False, found.ingested)
 
 
-def parted(work: Work, by: Sequence[tree.Expr], names: Names, relation: Relation) -> Relation:
-    """The same rows, of which those of equal values go apart from the others."""
-    values = [work.bind(each, names, Rows.of(relation)) for each in by]
-    keys = [work.field("", each.type) for each in values]
-    columns = {each.id: Column(each.id, each) for each in (*relation.hidden(), *(each.ref for each in relation.fields))}
-    made = [Column(key.id, value) for key, value in zip(keys, values, strict=True)]
-    groups = (*relation.groups, *(each.ref for each in keys))
-    plan = Project(relation.plan, [*columns.values(), *made])
-    return Relation(plan, relation.fields, groups, relation.source, relation.ordered, relation.ingested)
+def parted_by(work: Work, by: Sequence[tree.Expr], names: Names, relation: Relation) -> Relation:
+    return parted(work, relation, [work.bind(each, names, Rows.of(relation)) for each in by])
 
 
 def invoke(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:

@@ -11,11 +11,12 @@ from typing import get_args
 from bartizan.hunt import tree
 from bartizan.hunt.binder.expressions import alike
 from bartizan.hunt.binder.naming import Taken, bare
+from bartizan.hunt.binder.order import first
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
-from bartizan.hunt.binder.work import Work, convert, unfit
+from bartizan.hunt.binder.work import Work, convert, parted, unfit
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import choose
-from bartizan.hunt.plan import Column, Expression, Join, JoinKind, Project, Ref, Value
+from bartizan.hunt.plan import Expression, Join, JoinKind, Value
 from bartizan.hunt.types import NUMBERS
 
 KINDS = {"anti": "leftanti", "leftantisemi": "leftanti", "rightantisemi": "rightanti", "semi": "leftsemi"}
@@ -73,14 +74,7 @@ def _joined(left: Relation, right: Relation, plan: Join, dropped: set[str]) -> R
 
 def _one_each(work: Work, relation: Relation, keys: Sequence[Expression]) -> Relation:
     """Of each part one row for each value of the keys."""
-    from bartizan.hunt.binder.order import first
-
-    own = [Column(work.id(), each) for each in keys]
-    kept = {each.id: Column(each.id, each) for each in (*relation.hidden(), *(each.ref for each in relation.fields))}
-    plan = Project(relation.plan, [*kept.values(), *own])
-    groups = (*relation.groups, *(Ref(each.expression.type, each.id) for each in own))
-    single = first(work, Relation(plan, relation.fields, groups, ingested=relation.ingested), Value("long", 1))
-    return relation.over(single.plan)
+    return relation.over(first(work, parted(work, relation, keys), Value("long", 1)).plan)
 
 
 def _conditions(

@@ -8,7 +8,7 @@ from typing import Literal, cast
 from bartizan.hunt import tree
 from bartizan.hunt.binder.columns import ids
 from bartizan.hunt.binder.expressions import condition, typed
-from bartizan.hunt.binder.groups import parted
+from bartizan.hunt.binder.groups import parted_by
 from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.order import keys, sorted_
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
@@ -31,7 +31,7 @@ def scan(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Rel
     told = option(op, "with_match_id", "")
     outer = relation.groups
     if body.partition:
-        relation = parted(work, body.partition, names, relation)
+        relation = parted_by(work, body.partition, names, relation)
     if body.keys:
         relation = sorted_(relation, keys(work, body.keys, names, Rows.of(relation)))
     extended, defaults = _declared(work, body, names, relation)

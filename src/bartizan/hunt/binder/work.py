@@ -221,6 +221,15 @@ def project(relation: Relation, made: Sequence[tuple[Field, Expression]]) -> Rel
     return relation.over(Project(relation.plan, columns), [field for field, _ in made])
 
 
+def parted(work: Work, relation: Relation, values: Sequence[Expression]) -> Relation:
+    """The same rows, of which those of equal values go apart from the others."""
+    keys = [Column(work.id(), each) for each in values]
+    kept = {each.id: Column(each.id, each) for each in (*relation.hidden(), *(each.ref for each in relation.fields))}
+    groups = (*relation.groups, *(Ref(each.expression.type, each.id) for each in keys))
+    plan = Project(relation.plan, [*kept.values(), *keys])
+    return Relation(plan, relation.fields, groups, relation.source, relation.ordered, relation.ingested)
+
+
 def single(work: Work, found: Relation, at: int) -> Expression:
     """The first column of the first row."""
     if not found.fields:
