@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,9 +57,8 @@ async def test_a_hunt_answers_as_graph_does(hunters: Hunters, hunt: Asked) -> No
 async def test_a_process_stays_warm_and_is_its_tenant_s(hunters: Hunters, hunt: Asked) -> None:
     await hunters.run(hunt("print 1"))
     first = hunters._idle[0]
-    began = time.monotonic()
     await hunters.run(hunt("print 2"))
-    assert hunters._idle == [first] and time.monotonic() - began < 1
+    assert hunters._idle == [first]
     await hunters.run(hunt("print 3", "b"))
     assert {each.tenant for each in hunters._idle} == {"a", "b"}
 
@@ -89,10 +87,8 @@ async def test_a_bound_is_told(hunters: Hunters, hunt: Asked, query: str, why: s
 async def test_time_ends_a_hunt(hunt: Asked) -> None:
     hunters = Hunters(COMMAND, Limits(Bounds(seconds=1.0)))
     await hunters.run(hunt("print 1"))
-    began = time.monotonic()
     with pytest.raises(KqlError, match="longer than 1 s"):
         await hunters.run(hunt(SLOW))
-    assert time.monotonic() - began < 10
     await hunters.close()
 
 

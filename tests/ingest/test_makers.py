@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -87,12 +86,10 @@ async def test_a_record_that_ends_the_process_is_kept_as_text(
 ) -> None:
     monkeypatch.setattr(module, "GROUP_S", 1.0)
     given = [(each.encode(), None) for each in ("a", "b", fatal, "c", "d")]
-    began = time.monotonic()
     made = await makers.make(FATAL, given, TENANT, AT)
     assert [one.raw for one in made] == [raw for raw, _ in given]
     assert [one.warning is not None for one in made] == [False, False, True, False, False]
     assert made[2].rows[0][1]["AdditionalFields"]["raw"] == fatal
-    assert time.monotonic() - began < 60
 
 
 async def test_it_ends_when_no_bulk_comes_and_starts_again(makers: Makers, monkeypatch: pytest.MonkeyPatch) -> None:

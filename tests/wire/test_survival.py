@@ -354,12 +354,10 @@ def test_sigterm_lets_requests_end(tmp_path: Path) -> None:
                 time.sleep(0.3)
                 place.process.send_signal(signal.SIGTERM)
                 time.sleep(0.7)
-                began = time.monotonic()
                 late.sendall(body[5:])
                 answer = late.recv(65_536)
             assert answer.startswith(b"HTTP/1.1 201"), answer[:500]
-            assert place.process.wait(timeout=20) == 0
-            assert time.monotonic() - began < STOP_S
+            assert place.process.wait(timeout=STOP_S) == 0
         assert not [pid for pid in group if Path(f"/proc/{pid}").exists()]
         assert "Traceback" not in (tmp_path / "server.log").read_text(errors="replace")
         place.up()
