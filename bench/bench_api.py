@@ -31,6 +31,7 @@ from msgspec import Struct
 
 from bartizan.app.assembly import declared
 from bartizan.auth import audit
+from bartizan.auth.turns import RECENT_S
 from bartizan.demo.organisation import Organisation
 from bartizan.model.workflow import Who
 from bartizan.store import open_store, read
@@ -47,6 +48,7 @@ VICTIM_S = 0.02  # between two requests of each lane of the tenant whose latency
 VICTIM_LANES = 4
 FLOOD_LANES = 32
 SETTLE_S = 3.0  # between two turns
+COME_S = 0.3
 IDLE_S = 5.0
 
 _BARE = """
@@ -367,6 +369,7 @@ class Others(Struct):
 
     async def ask(self, session: aiohttp.ClientSession, root: str, ids: Sequence[str]) -> None:
         """GET and PATCH by turns, at a steady pace, until `done`."""
+        self.done = False
 
         async def lane(number: int) -> None:
             n = number
@@ -416,8 +419,7 @@ async def flood(root: str, app: dict[str, Any], seconds: float) -> None:
 
 
 async def fairness(session: aiohttp.ClientSession, root: str, data: Path, ids: list[str], seconds: float) -> None:
-    """By turns. The others are there all the time: who comes while a flood runs alone waits once for what it has begun,
-    which is not measured here."""
+    """By turns. The others are there all the time; then what they wait for who come while a flood runs alone."""
     bartizan("tenant", "add", "flooder", data=data)
     other = bartizan("app", "add", "flooder", "--all", "--tenant", "flooder", data=data)
     command = [sys.executable, "-m", "bench.bench_api", "--flood", root, "--seconds", str(seconds + 2 * SETTLE_S)]
@@ -440,6 +442,26 @@ async def fairness(session: aiohttp.ClientSession, root: str, data: Path, ids: l
         quiet, flooded = others.p99(method, loud=False), others.p99(method, loud=True)
         told = f"p99 {quiet:.1f} ms alone, {flooded:.1f} ms while another tenant floods"
         verdict(f"{method} while another tenant floods", flooded / quiet, 1.2, told=told)
+    flooder = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
+    telling = asyncio.create_task(flooder.communicate(json.dumps(other).encode()))
+    await asyncio.sleep(SETTLE_S)
+    await come(session, root, ids, seconds)
+    await telling
+
+
+async def come(session: aiohttp.ClientSession, root: str, ids: Sequence[str], seconds: float) -> None:
+    """What they wait for who ask for COME_S while a flood runs, each time when nobody else has asked for a while."""
+    others = Others(loud=True)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        asking = asyncio.create_task(others.ask(session, root, ids))
+        await asyncio.sleep(COME_S)
+        others.done = True
+        await asking
+        await asyncio.sleep(RECENT_S + COME_S)
+    for method in ("GET", "PATCH"):
+        median, p99 = statistics.median(others.took[True, method]), others.p99(method, loud=True)
+        print(f"  who comes while it runs alone: {method} in the first {COME_S:g} s {median:.1f} ms, p99 {p99:.1f} ms")
 
 
 # ---------------------------------------------------------------- start and idle

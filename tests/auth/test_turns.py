@@ -62,6 +62,35 @@ async def test_a_tenant_alone_is_not_held_up() -> None:
 
 
 @pytest.mark.asyncio
+async def test_who_comes_is_heard_between_two_reads_of_a_tenant_that_was_alone() -> None:
+    """Long reads begin one in each step of the loop, though all were there before; one that is cancelled takes none."""
+    crowd, begun = Crowd(), list[str]()
+
+    async def read(tenant: str, name: str) -> None:
+        async with crowd.turns.of(tenant, "read"):
+            begun.append(name)
+            crowd.clock.now += 2 * turns.STEP_S
+
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(read("a", f"a{n}")) for n in range(20)]
+        await asyncio.sleep(0)
+        assert begun == ["a0"]
+        asked[1].cancel()
+        group.create_task(read("b", "b"))
+    assert sorted(begun) == sorted([*(f"a{n}" for n in range(20) if n != 1), "b"])
+    assert begun.index("b") < 4
+    async with asyncio.timeout(10), crowd.turns.of("a", "read"):
+        pass  # no place was lost
+
+
+@pytest.mark.asyncio
+async def test_who_comes_counts_at_once() -> None:
+    crowd = Crowd()
+    async with crowd.request("a"), crowd.request("b"), crowd.request("a"):
+        assert crowd.running == ["a", "b"]
+
+
+@pytest.mark.asyncio
 async def test_together_one_waits_behind_itself_alone() -> None:
     """With a second tenant asking, reads of the first run one at a time; the second's runs at once."""
     crowd = Crowd()

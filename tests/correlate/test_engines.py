@@ -123,3 +123,19 @@ async def test_a_second_stage_takes_over_without_doing_anything_twice(postgres_d
     finally:
         await first.close()
         await second.close()
+
+
+async def test_a_stage_that_is_behind_sees_who_writes_now(postgres_dsn: str, tmp_path: Path) -> None:
+    """Its steps are short as soon as a second tenant has written, not when it has come to what that one wrote."""
+    for target in (tmp_path, postgres_dsn):
+        store = await opened(target)
+        try:
+            made = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
+            await store.tenant(TENANT).write(partial(store_alerts, prepared=made), actor="test")
+            stage = CorrelateStage(store)
+            assert await stage.step(10) == 10 and not stage._crowded()
+            late = [prepare(provider_faces(alerts()[0], "late", None))]
+            await store.tenant("late").write(partial(store_alerts, prepared=late), actor="test")
+            assert await stage.step(10) == 10 and stage._crowded()
+        finally:
+            await store.close()

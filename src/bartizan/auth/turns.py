@@ -1,9 +1,10 @@
 """Tenants take turns in a process: while several ask, whoever asks much waits behind itself, and nobody else does.
 
-A tenant alone is never held up. As soon as a second one asks, each runs a few requests at a time, and those that ask
-much rest, so that together they have no more than a share of the process's time, and let short requests of those that
-ask little end before they begin, for CALM_S at most: what the others notice of them is small then. Where all ask much,
-they share all of it. Whoever asks little never rests.
+A tenant alone is never held up; its reads only begin a few in each step of the loop, so that whoever comes is heard. As
+soon as a second one asks, each runs a few requests at a time, and those that ask much rest, so that together they have
+no more than a share of the process's time, and let short requests of those that ask little end before they begin, for
+CALM_S at most: what the others notice of them is small then. Where all ask much, they share all of it. Whoever asks
+little never rests.
 
 Source: fair queueing, as in Demers, Keshav and Shenker, "Analysis and Simulation of a Fair Queueing Algorithm" (1989);
 the leaky bucket as a meter, as in ITU-T I.371.
@@ -16,6 +17,8 @@ from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Literal
+
+from msgspec import Struct, field
 
 from bartizan.errors import TooManyRequests
 
@@ -31,12 +34,21 @@ MAX_WAITING = 2_000  # requests of one tenant; more are told to come back
 MAX_REST_S = 0.5
 SHARE = 0.1  # of the process's time, for those together that ask much, while others ask little; by setting
 CREDIT_S = 0.01  # of work that a tenant may have ahead of its share, so that a few requests at once do not wait
+STEP_S = 0.001  # of work, after which further reads of a tenant that is alone begin in a later step of the loop
 AROUND_S = 0.0002  # that a request takes before and after its turn: reading and writing HTTP
 WRITE_S = 0.0005  # at most, of a write or a federated read: most of its time it waits for the disk, or for others
 CALM_S = 0.05  # how long whoever asks much lets requests of those that ask little end before it begins all the same
 SHORT: frozenset[Kind] = frozenset({"read", "write"})  # those that are waited for so; the others take longer
 
 _Lane = tuple[str, Kind]
+_Queue = deque["asyncio.Future[None]"]
+
+
+class _Step(Struct):
+    """Of the loop, in which reads of a lane begin; those that wait begin in the next ones."""
+
+    began: float
+    waiting: _Queue = field(default_factory=deque)
 
 
 class Turns:
@@ -51,7 +63,8 @@ class Turns:
         self._seen: dict[str, float] = {}
         self._debts: dict[str, tuple[float, float]] = {}  # tenant -> seconds of work ahead of its share, as of when
         self._running: dict[_Lane, int] = {}
-        self._waiting: dict[_Lane, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[_Lane, _Queue] = {}
+        self._steps: dict[_Lane, _Step] = {}
         self._asking = 1
         self._look = 0.0
         self._light: dict[Turn, float] = {}  # requests of tenants that ask little, and when they began
@@ -64,8 +77,9 @@ class Turns:
 
     def asking(self, tenant: str, now: float) -> int:
         """How many tenants have asked lately, this one among them."""
+        comes = tenant not in self._seen
         self._seen[tenant] = now
-        if now >= self._look:
+        if comes or now >= self._look:
             self._look = now + LOOK_S
             self._seen = {name: at for name, at in self._seen.items() if now - at < RECENT_S}
             self._asking = len(self._seen)
@@ -97,7 +111,32 @@ class Turns:
             await self._wait(lane)  # who wakes us has handed its place over
             return self.clock()
         self._running[lane] = self._running.get(lane, 0) + 1
+        if lane[1] == "read" and not crowded:
+            try:
+                await self._step(lane, now)
+            except asyncio.CancelledError:
+                self._next(lane)
+                raise
+            return self.clock()
         return now
+
+    async def _step(self, lane: _Lane, now: float) -> None:
+        """Reads of a tenant begin in one step of the loop for STEP_S: whoever comes is heard between two of them."""
+        loop = asyncio.get_running_loop()
+        step = self._steps.get(lane)
+        if step is None:
+            self._steps[lane] = _Step(now)
+            loop.call_soon(self._stepped, lane)
+        elif step.waiting or now - step.began > STEP_S:
+            turn: asyncio.Future[None] = loop.create_future()
+            step.waiting.append(turn)
+            await turn
+
+    def _stepped(self, lane: _Lane) -> None:
+        if _woken(self._steps[lane].waiting):
+            asyncio.get_running_loop().call_soon(self._stepped, lane)
+        else:
+            del self._steps[lane]
 
     async def _wait(self, lane: _Lane) -> None:
         queue = self._waiting.setdefault(lane, deque())
@@ -151,12 +190,7 @@ class Turns:
 
     def _next(self, lane: _Lane) -> None:
         queue = self._waiting.get(lane)
-        while queue:
-            turn = queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                break
-        else:
+        if not queue or not _woken(queue):
             self._free(lane)
         if queue is not None and not queue:
             self._waiting.pop(lane, None)
@@ -167,6 +201,16 @@ class Turns:
             self._running[lane] = left
         else:
             self._running.pop(lane, None)
+
+
+def _woken(queue: _Queue) -> bool:
+    """Whether somebody still waited there; the first who did goes on."""
+    while queue:
+        turn = queue.popleft()
+        if not turn.done():
+            turn.set_result(None)
+            return True
+    return False
 
 
 class Turn:

@@ -26,7 +26,7 @@ from bartizan.errors import Conflict
 from bartizan.model import entities, faces
 from bartizan.model.ids import stable_id
 from bartizan.store.alerts import ALERTS_V2, CORRELATE, INCIDENTS
-from bartizan.store.follow import Follower
+from bartizan.store.follow import Follower, Part
 from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
@@ -34,6 +34,7 @@ WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRE
 # with what they take here. In a larger step an incident that several of its alerts belong to is written once.
 STEP_CHANGES = 300
 HOLD_S = 0.04
+LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
 CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
 RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
@@ -124,12 +125,19 @@ class CorrelateStage:
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
+        latest = await self._latest(part)
         now = time.monotonic()
-        self._heard.update((tenant, now) for tenant in by_tenant)
+        self._heard.update((tenant, now) for tenant in (*by_tenant, *latest))
         moved = False
         for left, (tenant, its) in zip(range(len(by_tenant) - 1, -1, -1), by_tenant.items(), strict=True):
             moved = await self._take(tenant, its, None if left else part.end)
         return self._feed.noted(part) if moved else await self._feed.taken(part)
+
+    async def _latest(self, part: Part) -> set[str]:
+        """The tenants that have just written, where this stage is far behind them."""
+        if not part.changes or part.head - part.end <= LATEST_CHANGES:
+            return set()
+        return {each.tenant for each in await self._store.changes(part.head - LATEST_CHANGES, limit=LATEST_CHANGES)}
 
     def _crowded(self) -> bool:
         """Whether several tenants write: then each is to notice little of what is done for the others."""
