@@ -133,6 +133,20 @@ def test_one_attack_over_several_products_is_one_incident() -> None:
     assert told.together("idp", "mail", "edr", "edr2", "cloud")
 
 
+def test_what_comes_late_joins_the_incident_of_its_own_time() -> None:
+    """Days are imported one after another, and a slower source tells of all of them afterwards."""
+    site = ("domain", "c2.example")
+    days = [
+        alert(f"{what}-{day}", 24 * 3 * day + at, f"{what} {day}", host(f"h{day}"), *more, severity="high")
+        for day in range(3)
+        for what, at, more in (("dump", 0.0, ()), ("beacon", 0.1, (site,)))
+    ]
+    late = [alert(f"match-{day}", 24 * 3 * day + 0.1, "indicator", site, severity="medium") for day in (1, 0, 2)]
+    told = Told(Engine(), [*days, *late])
+    for day in range(3):
+        assert told.together(f"dump-{day}", f"beacon-{day}", f"match-{day}")
+
+
 @pytest.mark.parametrize("history", [0, 96])
 def test_two_attacks_behind_one_address_stay_two(history: int) -> None:
     """Whether the tenant has shown the address to be shared or is new."""

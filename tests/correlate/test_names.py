@@ -33,6 +33,21 @@ def test_every_name_of_an_account_is_one_person() -> None:
     assert known.shown("oid:0-1") == "ann@x.example"
 
 
+def test_a_user_of_an_aws_account_is_the_only_person_of_that_name() -> None:
+    """Also where the person has an account name in a directory already, and users in several accounts."""
+    known = Aliases()
+    known.learn(person(object_id="1", addresses=["ann@x.example"]), 0)
+    known.learn(person(addresses=["ann@x.example"], account="ann", domain="CORP"), 0)
+    of_aws = [person(account="ann", domain=account) for account in ("111122223333", "444455556666")]
+    assert [known.resolve(each, 1)[0] for each in of_aws] == ["oid:1", "oid:1"]
+    assert known.shown("oid:1") == "ann@x.example"
+    assert known.resolve(person(account="ann", domain="OTHER"), 1) == ["sam:other\\ann"]
+    ambiguous = Aliases()
+    for id, domain in (("1", "x"), ("2", "y")):
+        ambiguous.learn(person(object_id=id, addresses=[f"ann@{domain}.example"]), 0)
+    assert ambiguous.resolve(of_aws_account := person(account="ann", domain="111122223333"), 1) == of_aws_account
+
+
 def test_two_of_one_name_are_two() -> None:
     known = Aliases()
     known.learn(person(object_id="1", addresses=["sam@x.example"]), 0)

@@ -3,7 +3,8 @@
 Learned from what evidence and directory objects name together, each as of its own time: a name that was given to
 somebody else means the one who had it then. A bare name means somebody only where it can mean one alone.
 
-Source: MS-ADTS 3.1.1.5.1 (names of accounts), MS-DTYP 2.4.2 (SID), RFC 1123 (hosts).
+Source: MS-ADTS 3.1.1.5.1 (names of accounts), MS-DTYP 2.4.2 (SID), RFC 1123 (hosts), AWS "View AWS account
+identifiers".
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,8 +13,10 @@ from typing import Any
 Token = str  # kind:value in lower case; kinds below
 
 FIXED = ("oid", "sid", "mde")  # are never given to another
-NAMES = ("addr", "sam", "fqdn")  # may be, in time; `addr` is a UPN or a mail address
+NAMES = ("addr", "sam", "iam", "fqdn")  # may be, in time; `addr` is a UPN or a mail address, `iam` a user of AWS
 BARE = "name"  # an account or host name without its domain
+READABLE = ("addr", "fqdn", "sam", "iam", BARE, *FIXED)  # what people call it, first
+AWS_ACCOUNT_DIGITS = 12
 MAX_TOKENS = 200_000
 MAX_OWNERS = 4  # of one name over time
 MAX_BEARERS = 3  # of one bare name; with more than one it is ambiguous
@@ -112,9 +115,10 @@ class Aliases:
         return any(kind in kinds for kind in self._kinds.get(owner, ()) if kind in FIXED)
 
     def _likely(self, strong: Sequence[Token], kinds: set[str]) -> str | None:
-        """CORP\\alice is alice@example.org where she is the only alice and has no other account name."""
+        """CORP\\alice is alice@example.org where she is the only alice and has no other account name, and alice of any
+        AWS account is she too."""
         bearers = {self._root(each) for name in map(_bare, strong) for each in self._bearers.get(name, ())}
-        if len(bearers) != 1 or kinds & set(self._kinds.get(only := next(iter(bearers)), ())):
+        if len(bearers) != 1 or (kinds - {"iam"}) & set(self._kinds.get(only := next(iter(bearers)), ())):
             return None
         return only
 
@@ -190,7 +194,7 @@ def _strength(token: str) -> int:
 
 
 def _readable(token: Token) -> int:
-    return ("addr", "fqdn", "sam", BARE, *FIXED).index(token.partition(":")[0])
+    return READABLE.index(token.partition(":")[0])
 
 
 def _bare(token: str) -> str:
@@ -199,7 +203,7 @@ def _bare(token: str) -> str:
     match kind:
         case "addr":
             return value.partition("@")[0]
-        case "sam":
+        case "sam" | "iam":
             return value.rpartition("\\")[2]
         case "fqdn":
             return value.partition(".")[0]
@@ -234,8 +238,13 @@ def person(
         name = ""
     found += [f"addr:{each}" for each in mails if each.partition("@")[0] not in NOBODY]
     if name:
-        found.append(f"sam:{domain}\\{name}" if domain and domain not in NOBODY else f"{BARE}:{name}")
+        found.append(f"{_realm(domain)}:{domain}\\{name}" if domain and domain not in NOBODY else f"{BARE}:{name}")
     return list(dict.fromkeys(found))
+
+
+def _realm(domain: str) -> str:
+    """What kind of name an account of this domain is. One has an account name in a directory and users in clouds."""
+    return "iam" if len(domain) == AWS_ACCOUNT_DIGITS and domain.isdecimal() else "sam"
 
 
 def _of_a_person(sid: str) -> bool:

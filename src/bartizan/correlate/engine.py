@@ -326,11 +326,13 @@ class Engine:
     def _linked(
         self, facts: Facts, nodes: tuple[Node, ...], hour: int, watched: float
     ) -> tuple[Incident | None, Link | None]:
-        """The strongest link that passes the bar, if any: of the latest incident of each entity."""
+        """The strongest link that passes the bar, if any: of the latest incident of each entity, among those of this
+        time, since what happened days ago may come after what happened today."""
         limit = self._limit()
         found: dict[int, tuple[Incident, list[_Way]]] = {}
         for node in nodes:
-            incident = next(iter(reversed(self.memory.latest.get(node, ()))), None)
+            known = reversed(self.memory.latest.get(node, ()))
+            incident = next((each for each in known if each.reaches(facts.at, self.rules)), None)
             if incident is None or not incident.grows(facts.at, limit, self.rules):
                 continue
             popularity = share(self.memory.nodes.hours(node, hour), watched, PRIOR_HOURS.get(node[0], PRIOR_HOURS_ELSE))

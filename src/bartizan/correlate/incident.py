@@ -112,14 +112,13 @@ class Incident(Struct, eq=False):
     def principals(self) -> set[Node]:
         return {node for node in self.nodes if node[0] in PRINCIPALS}
 
+    def reaches(self, at: float, rules: Rules) -> bool:
+        """Whether it is of about this time."""
+        return at - self.last <= rules.idle_s and abs(at - self.first) <= rules.age_s
+
     def grows(self, at: float, limit: int, rules: Rules) -> bool:
         """Whether one more alert of this time may join, were it not resolved."""
-        return (
-            self.state != "merged"
-            and at - self.last <= rules.idle_s
-            and abs(at - self.first) <= rules.age_s
-            and self.folds < limit
-        )
+        return self.state != "merged" and self.folds < limit and self.reaches(at, rules)
 
     def because(self, reasons: tuple[str, ...]) -> None:
         for each in reasons:

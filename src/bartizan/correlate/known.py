@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from bartizan.correlate.aliases import Aliases, Token
+from bartizan.correlate.aliases import READABLE, Aliases, Token
 from bartizan.correlate.context import HUB, Key, Observation
 from bartizan.correlate.facts import Names
 from bartizan.correlate.incident import Node
@@ -35,8 +35,6 @@ KINDS = ("host", "user", "address", "hash", "domain", "url", "mailbox", "process
 # observations of them together.
 OBSERVED = ("alerts_v2", "signIns", "riskDetections", "servicePrincipalRiskDetections")
 
-_READABLE = ("addr", "fqdn", "sam", "name", "sid", "oid", "mde")
-
 
 class Known:
     """Names of one tenant, both ways: from a name in the index to the node, and back to all of its names."""
@@ -50,7 +48,7 @@ class Known:
 
     def _take(self, kind: str, aliases: Aliases) -> None:
         for root, tokens in aliases.groups().items():
-            ordered = sorted(tokens, key=lambda token: (_READABLE.index(token.partition(":")[0]), token))
+            ordered = sorted(tokens, key=lambda token: (READABLE.index(token.partition(":")[0]), token))
             shown = (kind, aliases.shown(root))
             named = list(dict.fromkeys(node for token in ordered for node in _indexed(kind, token)))[:MAX_NAMES]
             if len(named) < 2:
