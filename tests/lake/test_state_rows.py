@@ -100,6 +100,51 @@ def test_a_new_alert_is_a_row_of_each_table() -> None:
     assert kinds == ["account", "host", "process", "ip", "newKind"]
 
 
+def test_entities_have_the_names_of_sentinel() -> None:
+    """What queries over SecurityAlert.Entities look for, by kind of evidence; of unknown kinds what it says."""
+    space = "#microsoft.graph.security."
+    address = {"@odata.type": f"{space}ipEvidence", "ipAddress": "203.0.113.7", "countryLetterCode": "BR"}
+    image = {"fileName": "cmd.exe", "filePath": "C:\\Windows", "sha256": "ff", "fileSize": 9}
+    evidence = [
+        {"@odata.type": f"{space}fileHashEvidence", "algorithm": "sha256", "value": "ff"},
+        {"@odata.type": f"{space}dnsEvidence", "domainName": "c2.example", "ipAddresses": [address]},
+        {"@odata.type": f"{space}networkConnectionEvidence", "destinationAddress": address, "destinationPort": 443},
+        {"@odata.type": f"{space}registryValueEvidence", "registryHive": "HKEY_LOCAL_MACHINE", "registryKey": "Run",
+         "registryValueName": "x", "registryValue": "y"},
+        {"@odata.type": f"{space}analyzedMessageEvidence", "recipientEmailAddress": "ann@example.org",
+         "p2Sender": {"emailAddress": "eve@evil.example"}, "subject": "Pay", "urls": []},
+        {"@odata.type": f"{space}processEvidence", "processId": 7, "processCommandLine": "cmd /c x", "imageFile": image,
+         "userAccount": {"accountName": "ann", "domainName": "CORP"}, "parentProcessId": 4},
+        {"@odata.type": f"{space}mailboxEvidence", "primaryAddress": "ann@example.org", "upn": "ann@example.org"},
+        {"@odata.type": f"{space}securityGroupEvidence", "displayName": "Admins", "securityGroupId": "g-1"},
+        {"@odata.type": f"{space}userEvidence", "userAccount": {}},
+        {"@odata.type": f"{space}kubernetesPodEvidence", "name": "web"},
+        "odd",
+    ]  # fmt: skip
+    rows = by_table(alerts.alert_rows({**ALERT, "evidence": evidence}, TENANT, AT))
+    found = json.loads(rows["SecurityAlert"][0]["Entities"])
+    ip = {"Type": "ip", "Address": "203.0.113.7", "Location": {"CountryCode": "BR"}}
+    file = {"Type": "file", "Name": "cmd.exe", "Directory": "C:\\Windows", "SizeInBytes": 9,
+            "FileHashes": [{"Type": "filehash", "Algorithm": "SHA256", "Value": "ff"}]}  # fmt: skip
+    assert [{name: value for name, value in each.items() if name != "$id"} for each in found] == [
+        {"Type": "filehash", "Algorithm": "SHA256", "Value": "ff"},
+        {"Type": "dns", "DomainName": "c2.example", "IpAddress": [ip]},
+        {"Type": "network-connection", "DestinationAddress": ip, "DestinationPort": 443},
+        {"Type": "registry-value", "Name": "x", "Value": "y",
+         "Key": {"Type": "registry-key", "Hive": "HKEY_LOCAL_MACHINE", "Key": "Run"}},
+        {"Type": "mail-message", "Recipient": "ann@example.org", "Sender": "eve@evil.example", "Subject": "Pay"},
+        {"Type": "process", "ProcessId": "7", "CommandLine": "cmd /c x", "ImageFile": file,
+         "Account": {"Type": "account", "Name": "ann", "NTDomain": "CORP"},
+         "ParentProcess": {"Type": "process", "ProcessId": "4"}},
+        {"Type": "mailbox", "MailboxPrimaryAddress": "ann@example.org", "Upn": "ann@example.org"},
+        {"Type": "security-group", "ObjectGuid": "g-1", "DisplayName": "Admins"},
+        {"Type": "account"},
+        {"Type": "kubernetesPod", "@odata.type": f"{space}kubernetesPodEvidence", "name": "web"},
+        {"Type": "unknown", "Value": "odd"},
+    ]  # fmt: skip
+    assert [each["$id"] for each in found] == [str(number) for number in range(1, len(evidence) + 1)]
+
+
 def test_evidence() -> None:
     """The kind says which columns are filled; who was struck is impacted; all of it stands in AdditionalFields."""
     evidence = by_table(alerts.alert_rows(ALERT, TENANT, AT))["AlertEvidence"]

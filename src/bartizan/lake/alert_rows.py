@@ -8,10 +8,11 @@ SecurityIncident; Microsoft Sentinel, "entity types reference"; Microsoft Graph,
 alertEvidence (microsoft.graph.security).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
+from bartizan.lake.entities import entity, host_or_user, kind_of
 from bartizan.lake.plain import json_text
 from bartizan.lake.rows import Inner, TableRow, documented, first, list_of, object_of
 from bartizan.model.faces import CORRELATION
@@ -120,11 +121,11 @@ def alert_state_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
         "ProcessingEndTime": inner.get("createdDateTime"),
         "RemediationSteps": json_text([steps]) if steps else None,
         "ExtendedProperties": json_text(more) if more else None,
-        "Entities": json_text([_entity(number, each) for number, each in enumerate(evidence, 1)]),
+        "Entities": json_text([entity(number, each) for number, each in enumerate(evidence, 1)]),
         "ProductName": product,
         "AlertLink": inner.get("alertWebUrl"),
         "Status": _of(_STATES | _CLOSED, inner.get("status")),
-        "CompromisedEntity": next((name for name in map(_host_or_user, evidence) if name), None),
+        "CompromisedEntity": next((name for name in map(host_or_user, evidence) if name), None),
         "Tactics": inner.get("category"),
         "Techniques": _listed(sorted({each.partition(".")[0] for each in techniques})),
         "SubTechniques": _listed([each for each in techniques if "." in each]),
@@ -202,14 +203,9 @@ def _evidence(inner: Inner, info: Inner) -> Iterator[dict[str, Any]]:
     }
     for each in list_of(inner.get("evidence")):
         if isinstance(each, dict):
-            kind = _kind(each)
+            kind = kind_of(each)
             entity = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
             yield {**shared, "EntityType": entity, **_roles(each, entity), **_columns(kind, each)}
-
-
-def _kind(evidence: Inner) -> str:
-    """Such as user, of #microsoft.graph.security.userEvidence."""
-    return str(evidence.get("@odata.type") or "").rpartition(".")[2].removesuffix("Evidence") or "unknown"
 
 
 def _roles(evidence: Inner, entity: str) -> dict[str, Any]:
@@ -276,90 +272,6 @@ def _file(file: Inner) -> dict[str, Any]:
         "SHA256": file.get("sha256"),
         "FileSize": file.get("fileSize"),
     }
-
-
-# ---------------------------------------------------------------- entities of Sentinel
-
-
-def _entity(number: int, evidence: Any) -> dict[str, Any]:
-    """As Sentinel's alerts name it, as far as it names it; of other kinds what the evidence says."""
-    if not isinstance(evidence, dict):
-        return {"$id": str(number), "Type": "unknown", "Value": evidence}
-    kind = _kind(evidence)
-    made = _ENTITIES[kind](evidence) if kind in _ENTITIES else {"Type": kind, **evidence}
-    return {"$id": str(number), **{name: value for name, value in made.items() if value is not None}}
-
-
-def _file_entity(evidence: Inner) -> dict[str, Any]:
-    file = object_of(evidence, "fileDetails") or object_of(evidence, "imageFile")
-    hashes = [
-        {"Type": "filehash", "Algorithm": name.upper(), "Value": file[name]}
-        for name in ("md5", "sha1", "sha256")
-        if file.get(name)
-    ]
-    return {
-        "Type": "file",
-        "Name": file.get("fileName"),
-        "Directory": file.get("filePath"),
-        "FileHashes": hashes or None,
-    }
-
-
-def _process_entity(evidence: Inner) -> dict[str, Any]:
-    id, image = evidence.get("processId"), _file_entity(evidence)
-    return {
-        "Type": "process",
-        "ProcessId": None if id is None else str(id),
-        "CommandLine": evidence.get("processCommandLine"),
-        "ImageFile": image if any(image[name] for name in ("Name", "Directory", "FileHashes")) else None,
-    }
-
-
-def _shown(kind: str, **names: str) -> Callable[[Inner], dict[str, Any]]:
-    return lambda evidence: {"Type": kind, **{name: evidence.get(path) for name, path in names.items()}}
-
-
-def _account_entity(user: Inner) -> dict[str, Any]:
-    return {
-        "Name": user.get("accountName"),
-        "UPNSuffix": str(user.get("userPrincipalName") or "").partition("@")[2] or None,
-        "NTDomain": user.get("domainName"),
-        "Sid": user.get("userSid"),
-        "AadUserId": user.get("azureAdUserId"),
-        "UserPrincipalName": user.get("userPrincipalName"),
-        "DisplayName": user.get("displayName"),
-    }
-
-
-def _host_entity(device: Inner) -> dict[str, Any]:
-    return {
-        "HostName": _host_or_user(device),
-        "DnsDomain": device.get("dnsDomain"),
-        "MdatpDeviceId": device.get("mdeDeviceId"),
-        "AadDeviceId": device.get("azureAdDeviceId"),
-        "OSFamily": device.get("osPlatform"),
-    }
-
-
-_ENTITIES: Mapping[str, Callable[[Inner], dict[str, Any]]] = {  # by kind of evidence
-    "user": lambda evidence: {"Type": "account", **_account_entity(object_of(evidence, "userAccount"))},
-    "device": lambda evidence: {"Type": "host", **_host_entity(evidence)},
-    "ip": _shown("ip", Address="ipAddress"),
-    "url": _shown("url", Url="url"),
-    "file": _file_entity,
-    "process": _process_entity,
-    "mailbox": _shown("mailbox", MailboxPrimaryAddress="primaryAddress"),
-    "azureResource": _shown("azure-resource", ResourceId="resourceId"),
-    "cloudApplication": _shown("cloud-application", AppId="appId", Name="displayName"),
-}
-
-
-def _host_or_user(evidence: Any) -> str | None:
-    if not isinstance(evidence, dict):
-        return None
-    user = object_of(evidence, "userAccount")
-    found = first(evidence, "hostName", "deviceDnsName")
-    return found or (first(user, "userPrincipalName", "accountName") if _kind(evidence) == "user" else None)
 
 
 # ---------------------------------------------------------------- small
