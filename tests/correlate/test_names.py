@@ -38,14 +38,41 @@ def test_a_user_of_an_aws_account_is_the_only_person_of_that_name() -> None:
     known = Aliases()
     known.learn(person(object_id="1", addresses=["ann@x.example"]), 0)
     known.learn(person(addresses=["ann@x.example"], account="ann", domain="CORP"), 0)
-    of_aws = [person(account="ann", domain=account) for account in ("111122223333", "444455556666")]
-    assert [known.resolve(each, 1)[0] for each in of_aws] == ["oid:1", "oid:1"]
+    of_aws = [
+        person(object_id=f"AIDACKCEVSQ6C2{n}", account="ann", domain=account, product="Amazon GuardDuty")
+        for n, account in enumerate(("111122223333", "444455556666", "777788889999"))
+    ]
+    assert [known.resolve(each, 1)[0] for each in of_aws] == ["oid:1", "oid:1", "oid:1"]
+    assert known.resolve(person(account="ann", domain="444455556666"), 1)[0] == "oid:1"
     assert known.shown("oid:1") == "ann@x.example"
     assert known.resolve(person(account="ann", domain="OTHER"), 1) == ["sam:other\\ann"]
     ambiguous = Aliases()
     for id, domain in (("1", "x"), ("2", "y")):
         ambiguous.learn(person(object_id=id, addresses=[f"ann@{domain}.example"]), 0)
-    assert ambiguous.resolve(of_aws_account := person(account="ann", domain="111122223333"), 1) == of_aws_account
+    alone = person(account="ann", domain="111122223333")
+    assert ambiguous.resolve(alone, 1) == alone
+
+
+def test_ids_of_several_providers_are_one_person() -> None:
+    """By turns, in any order; a second id with the same provider is somebody else, who has the name from then on."""
+    guid, other = "5f1c7a6e-0000-4000-8000-000000000001", "5f1c7a6e-0000-4000-8000-000000000002"
+    told = [
+        person(object_id=guid, addresses=["ann@x.example"], product="Microsoft Entra ID Protection"),
+        person(object_id="00u1abc", addresses=["ann@x.example"], product="Okta"),
+        person(object_id=other, addresses=["ann@x.example"], product="Keycloak"),
+        person(object_id="DU1", addresses=["ann@x.example"], account="ann", domain="CORP", product="Duo"),
+    ]
+    for order in (told, told[::-1]):
+        known = Aliases()
+        for each in order * 2:
+            known.learn(each, 0)
+        assert len({known.resolve(each, 1)[0] for each in order}) == 1
+        late = known.resolve(person(object_id="00u2", addresses=["ann@x.example"], product="Okta"), 2)
+        assert late[0] == "uid.okta:00u2"
+    by_guid = person(object_id=guid, account="a.lee", product="Tracebit")
+    known = Aliases()
+    known.learn(told[0], 0)
+    assert known.resolve(by_guid, 1)[0] == f"oid:{guid}", "the id is Entra's, whoever tells it"
 
 
 def test_two_of_one_name_are_two() -> None:

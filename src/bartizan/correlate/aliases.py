@@ -1,22 +1,30 @@
 """Which names are one person or one host: UPN, mail, SID, object id, DOMAIN\\name; device ids, FQDN and short name.
 
 Learned from what evidence and directory objects name together, each as of its own time: a name that was given to
-somebody else means the one who had it then. A bare name means somebody only where it can mean one alone.
+somebody else means the one who had it then. A bare name means somebody only where it can mean one alone. Who has
+accounts with several providers has an id with each.
 
 Source: MS-ADTS 3.1.1.5.1 (names of accounts), MS-DTYP 2.4.2 (SID), RFC 1123 (hosts), AWS "View AWS account
-identifiers".
+identifiers" and "IAM identifiers".
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 Token = str  # kind:value in lower case; kinds below
 
-FIXED = ("oid", "sid", "mde")  # are never given to another
+FIXED = ("oid", "sid", "mde")  # are never given to another; nor is
+OTHERS = "uid"  # and a provider's name after a dot: the id that an account has with it; `oid` is Entra's
 NAMES = ("addr", "sam", "iam", "fqdn")  # may be, in time; `addr` is a UPN or a mail address, `iam` a user of AWS
 BARE = "name"  # an account or host name without its domain
-READABLE = ("addr", "fqdn", "sam", "iam", BARE, *FIXED)  # what people call it, first
+READABLE = ("addr", "fqdn", "sam", "iam", BARE, *FIXED, OTHERS)  # what people call it, first
+ENTRA = ("microsoft", "azure", "bartizan")  # what names of products begin with that tell Entra's ids
+AWS_USER = "aida"  # what AWS's ids of users begin with, whoever tells them
+_IDS = (*FIXED, OTHERS)
+MANY = frozenset({"iam", f"{OTHERS}.aws"})  # one has such names in several accounts
 AWS_ACCOUNT_DIGITS = 12
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_TOKENS = 200_000
 MAX_OWNERS = 4  # of one name over time
 MAX_BEARERS = 3  # of one bare name; with more than one it is ambiguous
@@ -42,6 +50,7 @@ class Aliases:
 
     def learn(self, tokens: Sequence[Token], at: float) -> str | None:
         """These name one thing, says a record of this time. None where nothing but a bare name is known."""
+        tokens = [self._known_id(each) for each in tokens]
         strong = [each for each in tokens if not each.startswith(f"{BARE}:")]
         if not strong:
             return None
@@ -65,11 +74,17 @@ class Aliases:
                 known.append(kind)
         for each in tokens:
             self._bear(each, whole)
-        best = min((*tokens, *filter(None, [self._shown.get(whole)])), key=_readable)
+        best = min((*tokens, *filter(None, [self._shown.get(whole)])), key=readable)
         if len(self._shown) >= MAX_TOKENS and whole not in self._shown:
             del self._shown[next(iter(self._shown))]
         self._shown[whole] = best
         return whole
+
+    def _known_id(self, token: Token) -> Token:
+        """What Entra has told as its id is Entra's, whoever names it."""
+        kind, _, value = token.partition(":")
+        of_entra = f"oid:{value}"
+        return of_entra if kind.startswith(f"{OTHERS}.") and is_guid(value) and of_entra in self._owners else token
 
     def shown(self, one: str) -> str:
         """The name that people use."""
@@ -111,14 +126,14 @@ class Aliases:
         return found
 
     def _clash(self, owner: str, kinds: set[str]) -> bool:
-        """Nobody has two ids of one kind."""
-        return any(kind in kinds for kind in self._kinds.get(owner, ()) if kind in FIXED)
+        """Nobody has two ids with one provider."""
+        return any(kind in kinds for kind in self._kinds.get(owner, ()) if _sort(kind) in _IDS and kind not in MANY)
 
     def _likely(self, strong: Sequence[Token], kinds: set[str]) -> str | None:
         """CORP\\alice is alice@example.org where she is the only alice and has no other account name, and alice of any
         AWS account is she too."""
         bearers = {self._root(each) for name in map(_bare, strong) for each in self._bearers.get(name, ())}
-        if len(bearers) != 1 or (kinds - {"iam"}) & set(self._kinds.get(only := next(iter(bearers)), ())):
+        if len(bearers) != 1 or (kinds - MANY) & set(self._kinds.get(only := next(iter(bearers)), ())):
             return None
         return only
 
@@ -185,16 +200,22 @@ class Aliases:
         self._owners = {token: [(since, owner) for since, owner in its] for token, its in owners.items()}
 
 
-def _fixed(token: str) -> bool:
-    return token.partition(":")[0] in FIXED
+def _sort(token: Token) -> str:
+    """Its kind, whichever the provider."""
+    return token.partition(":")[0].partition(".")[0]
 
 
-def _strength(token: str) -> int:
-    return (*FIXED, *NAMES).index(token.partition(":")[0])
+def _fixed(token: Token) -> bool:
+    return _sort(token) in _IDS
 
 
-def _readable(token: Token) -> int:
-    return READABLE.index(token.partition(":")[0])
+def _strength(token: Token) -> int:
+    return (*_IDS, *NAMES).index(_sort(token))
+
+
+def readable(token: Token) -> int:
+    """Least is what people call it."""
+    return READABLE.index(_sort(token))
 
 
 def _bare(token: str) -> str:
@@ -219,15 +240,16 @@ def person(
     addresses: Iterable[str | None] = (),
     account: str | None = None,
     domain: str | None = None,
+    product: str | None = None,
 ) -> list[Token]:
     """Tokens of an account; none where it is one that every system has. An account name may come with its domain in
-    any of its forms.
+    any of its forms. Where a `product` says so, the id may be that of another provider than Entra.
     """
     name, domain = (account or "").strip().lower(), (domain or "").strip().lower()
     if "\\" in name:
         domain, _, name = name.rpartition("\\")
     domain = domain.partition(".")[0]  # CORP and corp.example.org
-    found = [f"oid:{object_id.lower()}"] if object_id else []
+    found = [_id(object_id.strip().lower(), product)] if object_id else []
     if name in NOBODY or name.endswith("$"):
         name = ""
     if sid and _of_a_person(sid.lower()):
@@ -240,6 +262,18 @@ def person(
     if name:
         found.append(f"{_realm(domain)}:{domain}\\{name}" if domain and domain not in NOBODY else f"{BARE}:{name}")
     return list(dict.fromkeys(found))
+
+
+def is_guid(text: str) -> bool:
+    return _GUID.fullmatch(text.lower()) is not None
+
+
+def _id(value: str, product: str | None) -> Token:
+    if value.startswith(AWS_USER):
+        return f"{OTHERS}.aws:{value}"
+    if not product or (product.lower().startswith(ENTRA) and is_guid(value)):
+        return f"oid:{value}"
+    return f"{OTHERS}.{product.lower().replace(':', ' ')}:{value}"
 
 
 def _realm(domain: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from bartizan.correlate.aliases import Aliases, Token, device, person
+from bartizan.correlate.aliases import Aliases, Token, device, is_guid, person
 from bartizan.correlate.incident import Facts, Node
 from bartizan.correlate.rank import TACTICS
 from bartizan.model import entities, faces
@@ -84,7 +84,9 @@ class Names:
 
     def account(self, object_id: Any, principal_name: Any, at: float) -> None:
         """Who signed in; most sign-ins tell nothing new, and nothing is written down of those."""
-        tokens = person(object_id=_text(object_id), addresses=[_text(principal_name)])
+        told = _text(object_id)
+        ours = told if told and is_guid(told) else None  # of another provider's id nothing says whose it is
+        tokens = person(object_id=ours, addresses=[_text(principal_name)])
         if len(tokens) > 1 and not self.people.joined(tokens, at):
             self.resolve("people", tokens, at)
 
@@ -122,7 +124,7 @@ def facts_of(alert: Mapping[str, Any], names: Names) -> Facts:
         key=str(alert["id"]),
         at=at,
         detector=f"{product}/{alert.get('detectorId') or alert.get('title')}",
-        nodes=tuple(_capped(_nodes(evidence, names, at))),
+        nodes=tuple(_capped(_nodes(evidence, names, at, product))),
         title=str(alert.get("title") or ""),
         severity=str(alert.get("severity") or "unknown"),
         tactics=tuple(each for each in _categories(alert) if each in TACTICS),
@@ -160,7 +162,7 @@ def _capped(nodes: Iterable[Node]) -> Iterator[Node]:
             yield node
 
 
-def _nodes(evidence: list[dict[str, Any]], names: Names, at: float) -> Iterator[Node]:
+def _nodes(evidence: list[dict[str, Any]], names: Names, at: float, product: str) -> Iterator[Node]:
     hosts: list[str] = []
     for item in _walk(evidence):
         kind = str(item.get("@odata.type") or "").removeprefix(_NAMESPACE)
@@ -170,7 +172,7 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float) -> Iterator[
             yield from (("host", each) for each in found)
             for address in _addresses(item) if found else ():
                 names.held(address, found[0], at)
-        for tokens in _accounts(kind, item):
+        for tokens in _accounts(kind, item, product):
             yield from (("user", each) for each in names.resolve("people", tokens, at))
         if kind == "analyzedMessageEvidence":
             for sender in ("p1Sender", "p2Sender"):
@@ -229,7 +231,7 @@ def _addresses(item: Mapping[str, Any]) -> list[str]:
     return [found for each in given if isinstance(each, str) and (found := entities.address(each))]
 
 
-def _accounts(kind: str, item: Mapping[str, Any]) -> Iterator[list[Token]]:
+def _accounts(kind: str, item: Mapping[str, Any], product: str) -> Iterator[list[Token]]:
     account = item.get("userAccount")
     if isinstance(account, dict):
         yield person(
@@ -238,6 +240,7 @@ def _accounts(kind: str, item: Mapping[str, Any]) -> Iterator[list[Token]]:
             addresses=[_text(account.get("userPrincipalName"))],
             account=_text(account.get("accountName")),
             domain=_text(account.get("domainName")),
+            product=product,
         )
     if kind in ("mailboxEvidence", "mailboxConfigurationEvidence"):
         mails = [_text(item.get(each)) for each in ("upn", "primaryAddress", "mailboxPrimaryAddress")]

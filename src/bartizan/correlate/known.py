@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from bartizan.correlate.aliases import READABLE, Aliases, Token
+from bartizan.correlate.aliases import Aliases, Token, readable
 from bartizan.correlate.context import HUB, Key, Observation
 from bartizan.correlate.facts import Names
 from bartizan.correlate.incident import Node
@@ -48,7 +48,7 @@ class Known:
 
     def _take(self, kind: str, aliases: Aliases) -> None:
         for root, tokens in aliases.groups().items():
-            ordered = sorted(tokens, key=lambda token: (READABLE.index(token.partition(":")[0]), token))
+            ordered = sorted(tokens, key=lambda token: (readable(token), token))
             shown = (kind, aliases.shown(root))
             named = list(dict.fromkeys(node for token in ordered for node in _indexed(kind, token)))[:MAX_NAMES]
             if len(named) < 2:
