@@ -409,7 +409,7 @@ async def test_names_are_whole_though_a_snapshot_is_written_while_they_are_read(
 
     names = await names_of(Around(world.store, value=value).tenant(A))
     assert await world.store.tenant(A).value(STATE) is not None
-    assert any({"addr:kim@c.example", "oid:oid-kim"} <= set(each) for each in names.people.groups().values())
+    assert any({"addr:kim@c.example", "uid.acme edr:oid-kim"} <= set(each) for each in names.people.groups().values())
 
 
 async def test_the_journal_is_swept_behind_snapshots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

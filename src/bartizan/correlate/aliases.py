@@ -15,14 +15,14 @@ from typing import Any
 Token = str  # kind:value in lower case; kinds below
 
 FIXED = ("oid", "sid", "mde")  # are never given to another; nor is
-OTHERS = "uid"  # and a provider's name after a dot: the id that an account has with it; `oid` is Entra's
+OTHERS = "uid"  # and a product's name after a dot: the id that an account has with it; `oid` is a directory's
 NAMES = ("addr", "sam", "iam", "fqdn")  # may be, in time; `addr` is a UPN or a mail address, `iam` a user of AWS
 BARE = "name"  # an account or host name without its domain
 READABLE = ("addr", "fqdn", "sam", "iam", BARE, *FIXED, OTHERS)  # what people call it, first
-ENTRA = ("microsoft", "azure", "bartizan")  # what names of products begin with that tell Entra's ids
 AWS_USER = "aida"  # what AWS's ids of users begin with, whoever tells them
 _IDS = (*FIXED, OTHERS)
-MANY = frozenset({"iam", f"{OTHERS}.aws"})  # one has such names in several accounts
+SIGN_INS = "sign-ins"  # as a product: of whichever provider
+MANY = frozenset({"iam", f"{OTHERS}.aws", f"{OTHERS}.{SIGN_INS}"})  # one has several of such names
 AWS_ACCOUNT_DIGITS = 12
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_TOKENS = 200_000
@@ -81,10 +81,10 @@ class Aliases:
         return whole
 
     def _known_id(self, token: Token) -> Token:
-        """What Entra has told as its id is Entra's, whoever names it."""
+        """What the directory has told as its id is the directory's, whoever names it."""
         kind, _, value = token.partition(":")
-        of_entra = f"oid:{value}"
-        return of_entra if kind.startswith(f"{OTHERS}.") and is_guid(value) and of_entra in self._owners else token
+        own = f"oid:{value}"
+        return own if kind.startswith(f"{OTHERS}.") and own in self._owners else token
 
     def shown(self, one: str) -> str:
         """The name that people use."""
@@ -243,7 +243,7 @@ def person(
     product: str | None = None,
 ) -> list[Token]:
     """Tokens of an account; none where it is one that every system has. An account name may come with its domain in
-    any of its forms. Where a `product` says so, the id may be that of another provider than Entra.
+    any of its forms. An id that a `product` tells is Entra's where it is a GUID, else one of the product's own.
     """
     name, domain = (account or "").strip().lower(), (domain or "").strip().lower()
     if "\\" in name:
@@ -264,14 +264,10 @@ def person(
     return list(dict.fromkeys(found))
 
 
-def is_guid(text: str) -> bool:
-    return _GUID.fullmatch(text.lower()) is not None
-
-
 def _id(value: str, product: str | None) -> Token:
     if value.startswith(AWS_USER):
         return f"{OTHERS}.aws:{value}"
-    if not product or (product.lower().startswith(ENTRA) and is_guid(value)):
+    if not product or _GUID.fullmatch(value):
         return f"oid:{value}"
     return f"{OTHERS}.{product.lower().replace(':', ' ')}:{value}"
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from bartizan.correlate.aliases import Aliases, Token, device, is_guid, person
+from bartizan.correlate.aliases import SIGN_INS, Aliases, Token, device, person
 from bartizan.correlate.incident import Facts, Node
 from bartizan.correlate.rank import TACTICS
 from bartizan.model import entities, faces
@@ -84,9 +84,7 @@ class Names:
 
     def account(self, object_id: Any, principal_name: Any, at: float) -> None:
         """Who signed in; most sign-ins tell nothing new, and nothing is written down of those."""
-        told = _text(object_id)
-        ours = told if told and is_guid(told) else None  # of another provider's id nothing says whose it is
-        tokens = person(object_id=ours, addresses=[_text(principal_name)])
+        tokens = person(object_id=_text(object_id), addresses=[_text(principal_name)], product=SIGN_INS)
         if len(tokens) > 1 and not self.people.joined(tokens, at):
             self.resolve("people", tokens, at)
 
