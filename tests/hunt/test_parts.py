@@ -100,6 +100,7 @@ def test_part_by_part(steps: str, wanted: list[list[Any]]) -> None:
         (f"{ROWS} | partition by g (where nothing == 1)", "no column or variable 'nothing'"),
         (f"{ROWS} | fork (count) (take 1)", "gives several tables"),
         (f"{ROWS} | facet by g", "gives several tables"),
+        (f"{ROWS} | evaluate preview(1)", "gives several tables"),
     ],
 )
 def test_what_has_no_parts_is_refused(query: str, why: str) -> None:

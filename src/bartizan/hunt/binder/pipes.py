@@ -20,7 +20,7 @@ _ON_GRAPHS = frozenset(
     "graph-mark-components graph-match graph-shortest-paths graph-to-table graph-where-nodes graph-where-edges".split()
 )
 _SEVERAL = {
-    name: f"{name} gives several tables, and an answer has one: ask for each of them in a query of its own"
+    name: f"{name} is not supported: it gives several tables, and an answer is one; ask for each in a query of its own"
     for name in ("fork", "facet")
 }
 
