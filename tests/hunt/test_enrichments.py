@@ -162,6 +162,9 @@ def test_a_column_may_be_a_constant_of_the_query() -> None:
 
 
 def test_a_function_of_the_query_or_of_the_tenant_stands_in_place() -> None:
+    assert run(f"FileProfile((print file = '{SHA1}'), file, 5)") == profile(SHA1)
+    with pytest.raises(KqlError, match=r"it is a function: call FileProfile\(\)"):
+        run("FileProfile | take 1")
     own = "let FileProfile = (T: (file: string)) { T | extend mine = 1 }; "
     assert run(f"{own} print file = 'x' | invoke FileProfile()") == [{"file": "x", "mine": 1}]
     saved = Harness({})

@@ -20,6 +20,12 @@ def check(work: Work, found: FunctionOf, call: tree.Call, given: Given, names: N
     """What is `given` to a function of `ENRICHMENTS`, with columns told as texts. KqlError, bind: the rows have no such
     column, or a number is out of its bounds."""
     enriches = ENRICHMENTS[found.name]
+    first = found.function.parameters[0]
+    table = given.get(first.name)
+    if first.columns is not None and table is not None and not isinstance(table, Relation):
+        bound = calls.bound_any(work, table, names, Rows())
+        if isinstance(bound, Relation):
+            given[first.name] = rows = bound
     scope = Rows() if rows is None else Rows.of(rows)
     for parameter in found.function.parameters:
         value = given.get(parameter.name)
