@@ -109,6 +109,25 @@ def test_what_has_no_parts_is_refused(query: str, why: str) -> None:
     assert len(rows("range x from 1 to 64 step 1 | partition by x { print x }")) == 64
 
 
+def test_a_part_of_which_nothing_is_left() -> None:
+    """The legacy strategy asks each part for itself, and gets an answer from each."""
+    query = f"{ROWS} | partition hint.strategy={{}} by g (where v > 7 | summarize c = count(), s = sum(v))"
+    assert sorted(rows(query.format("legacy"))) == [[0, 0], [2, 17]]
+    assert rows(query.format("native")) == [[2, 17]]
+
+
+def test_functions_are_asked_for_each_part() -> None:
+    lets = "let f = (T: (*)) { T | summarize s = sum(v) }; let five = (T: (*)) { print 5 };"
+    for strategy in ("native", "legacy"):
+        assert sorted(rows(f"{lets} {ROWS} | partition hint.strategy={strategy} by g (invoke f())")) == [[17], [18]]
+    assert rows(f"{lets} {ROWS} | partition by g (invoke five())") == [[5], [5]]
+    assert rows(f"{lets} {ARRAYS} | mv-apply v = d to typeof(long) on (invoke f()) | project s") == [[6], [2]]
+    assert len(rows(f"{ROWS} | partition by g (getschema)")) == 6
+    for steps in ("mv-apply v = d on (invoke five())", "mv-apply v = d on (getschema)"):
+        with pytest.raises(KqlError, match="do not come from those of a part"):
+            rows(f"{lets} {ARRAYS} | {steps}")
+
+
 def test_the_best_of_each_part() -> None:
     steps = "top-nested 1 of k with others = -1 by sum(v), top-nested 1 of v with others = -2 by max(v)"
     wanted = [[-1, 7, -2, 7], [-1, 8, -2, 8], [1, 11, -2, 5], [1, 11, 6, 6], [9, 9, 9, 9]]

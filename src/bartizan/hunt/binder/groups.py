@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from bartizan.hunt import tree
 from bartizan.hunt.binder import inline
 from bartizan.hunt.binder.columns import parts
+from bartizan.hunt.binder.expand import of_parts
 from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.order import counted, first, sorted_
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
@@ -19,6 +20,8 @@ from bartizan.hunt.binder.unions import united
 from bartizan.hunt.binder.work import UnknownTable, Work, apply, convert, parted, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Filter, Join, SortKey, Value
+
+_REMOVING = frozenset("where parse-where search join lookup mv-apply scan invoke".split())
 
 
 def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
@@ -29,13 +32,25 @@ def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -
         if not legacy:
             raise KqlError("plan", "partition { ... } is supported with the legacy strategy, and not in parts", op.at)
         return _part_by_part(work, op, names, relation)
+    if legacy and _counts_nothing(op.body.pipes[0]):
+        return _part_by_part(work, op, names, relation)
     try:
-        found = work.pipe(op.body.pipes[0], names, parted_by(work, op.body.by, names, relation))
+        found = of_parts(work, op.body.pipes[0], names, parted_by(work, op.body.by, names, relation))
     except KqlError as fault:
         if legacy and (fault.phase == "plan" or isinstance(fault, UnknownTable)):
             return _part_by_part(work, op, names, relation)
         raise
     return Relation(found.plan, found.fields, relation.groups, "", False, found.ingested)
+
+
+def _counts_nothing(pipe: tree.Pipe) -> bool:
+    """Whether the rows of a part may all be gone before a step that gives a row even then: done at once, such a part is
+    not seen any more."""
+    for index, op in enumerate(pipe.operators):
+        keyless = op.name == "count" or (isinstance(op.body, tree.Summary) and op.body.by is None)
+        if keyless and any(each.name in _REMOVING for each in pipe.operators[:index]):
+            return True
+    return False
 
 
 def _part_by_part(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:

@@ -159,9 +159,8 @@ def invoked(work: Work, call: tree.Call, names: Names, rows: Rows, first: Relati
             bound = whole(work, found.function.body, inner, Rows())
         if not isinstance(bound, Relation):
             return bound
-        return Relation(
-            bound.plan, bound.fields, (), found.name if found.function.view else "", bound.ordered, bound.ingested
-        )
+        source = found.name if found.function.view else ""
+        return Relation(bound.plan, bound.fields, bound.groups, source, bound.ordered, bound.ingested)
     finally:
         work.opening.pop()
 
