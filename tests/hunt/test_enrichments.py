@@ -206,6 +206,15 @@ def test_devices_that_saw_a_device_by_an_address_that_it_had_that_day() -> None:
     assert expanded == [{"seen": ""}]
 
 
+def test_they_can_be_asked_again() -> None:
+    [twice] = run(f"print file = '{SHA1}' | invoke FileProfile(file) | invoke FileProfile(SHA256)")
+    assert [twice[name] for name in ("SHA1", "SHA11", "SignatureState1", "ProfileAvailability1")] == [
+        SHA1, SHA1, "SignedValid", "Available",
+    ]  # fmt: skip
+    [again] = run("print DeviceId = 'one' | invoke SeenBy() | invoke SeenBy() | project-away DeviceId")
+    assert again == {"SeenBy": [{"DeviceId": "another"}, {"DeviceId": "watcher"}]}
+
+
 def test_they_can_be_asked_in_parts_of_a_query() -> None:
     query = (
         "let rare = DeviceProcessEvents | invoke FileProfile('SHA1', 1000) | where ProfileAvailability == 'Available' "

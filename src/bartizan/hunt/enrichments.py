@@ -153,11 +153,11 @@ _SEEN_BY = f"""(T: (*), x: string = "DeviceId") {{
         | where DeviceId != ['$device']
         | distinct ['$device'], DeviceId
         | sort by DeviceId asc
-        | summarize SeenBy = make_list(bag_pack("DeviceId", DeviceId)) by ['$device'];
+        | summarize ['$seen'] = make_list(bag_pack("DeviceId", DeviceId)) by ['$device'];
     rows
     | join kind=leftouter seen on ['$device']
-    | extend SeenBy = coalesce(SeenBy, dynamic([]))
-    | project-away ['$device'], ['$device1']
+    | extend SeenBy = coalesce(['$seen'], dynamic([]))
+    | project-away ['$device'], ['$device1'], ['$seen']
 }}"""
 
 ENRICHMENTS: Mapping[str, Enrichment] = {
