@@ -14,6 +14,7 @@ from bartizan.extend import RESOURCES, SOURCES, Can, Resource
 from bartizan.extend.connections import settings_of
 from bartizan.extend.connectors import CONNECTORS, Connector
 from bartizan.extend.detections import DETECTIONS, Detection
+from bartizan.hunt.enrichments import ENRICHMENTS
 from bartizan.hunt.functions import TOGETHER, Kind, known, names, signature
 from bartizan.identity.detections.unknown import BY_OTHERS, NEVER
 from bartizan.identity.posture import CONTROLS
@@ -213,7 +214,10 @@ def _kql() -> str:
         for name in names(kind)
         if name != TOGETHER  # no query can say it
     ]
-    return _page("Functions of the query language", intro, ("name", "kind", "signatures"), rows)
+    page = _page("Functions of the query language", intro, ("name", "kind", "signatures"), rows)
+    more = [f"| `{name}` | {each.says} |" for name, each in sorted(ENRICHMENTS.items())]
+    also = "\n".join(("## Functions over the tables", "", "| name | what it tells |", "|---|---|", *more))
+    return f"{page}\n{also}\n"
 
 
 def _index() -> str:

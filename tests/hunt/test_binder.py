@@ -93,6 +93,12 @@ NAMED = [
     ("summarize percentile(toint(b), 5), binary_all_or(toint(b))", "percentile_b_5:long b:int"),
     ("serialize c = row_cumsum(toint(b)) | project c, d.x - d.y, -d.x, b - d.x",
      "c:int Column1:dynamic Column2:dynamic Column3:long"),
+    ("summarize take_any(1), take_any(tolower(a)), take_anyif(tolower(a), true), any(tolower(a))",
+     "any_arg0:long any_arg01:string Column1:string any_:string"),
+    ("summarize argmax(b, 1), argmin(t, a)", "max_b:long max_b_arg1:long min_t:datetime min_t_a:string"),
+    ("summarize percentile(todecimal(b), 5), percentilew(todecimal(b), 1, 50)",
+     "percentile_b_5:real percentile_b_50:real"),
+    ("project hll_merge(d, d), tdigest_merge(d, d)", "hll_merged_result:dynamic tdigests_merge_result:dynamic"),
     ("getschema kind=csl", "Schema:string"),
     ("project sqrt(todecimal(b)), pow(b, todecimal(b)), todecimal(b) + 1.5", "b:real b1:real Column1:decimal"),
     ("evaluate ipv4_lookup((datatable(n:string, b:long, c:long)[]), a, n, b)",
@@ -423,6 +429,36 @@ def test_where_no_row_tells_the_columns_any_name_may_be_one(query: str, wanted: 
     assert columns(empty + query, ask=lambda plan: []) == wanted
     with pytest.raises(KqlError, match=r"no column|name of a column"):
         columns(empty + query, ask=lambda plan: [("Some", "long")])
+
+
+def test_an_axis_that_is_called_as_another_column() -> None:
+    """One that comes from an expression is numbered, one that is told is refused."""
+    rows = "datatable(t: datetime, v: long)[] | make-series"
+    assert columns(f"{rows} count() on t step 1d by bin(t, 1h)") == "t:datetime count_:dynamic t1:dynamic"
+    assert columns(f"{rows} t = count() on bin(t, 1h) step 1d") == "t:dynamic t1:dynamic"
+    for steps in ("count() on t step 1d by t", "count() on t = v step 1 by t", "t = count() on t step 1d"):
+        with pytest.raises(KqlError, match="two columns 't'"):
+            answer(f"{rows} {steps}")
+
+
+def test_columns_are_put_in_the_order_of_their_names_whatever_their_case() -> None:
+    rows = "datatable(aB: long, Aa: long, a_b: long, a10: long, ['a-b']: long, AB: long, a2: long)[] | project-reorder"
+    for order, wanted in (
+        ("asc", "a-b a10 a2 Aa aB AB a_b"),
+        ("desc", "a_b aB AB Aa a2 a10 a-b"),
+        ("granny-asc", "a-b a2 a10 Aa aB AB a_b"),
+    ):
+        assert columns(f"{rows} * {order}").replace(":long", "") == wanted
+
+
+def test_what_pivot_gives_is_what_its_schema_says() -> None:
+    rows = "datatable(a: string, b: string)[] | evaluate pivot(a, count(), b)"
+    assert columns(f"{rows} : (x: long, b: string)") == "x:long b:string"
+    assert columns(f"{rows} : (*, x: long)") == "b:string x:long"
+    with pytest.raises(KqlError, match="gives the column 'b', which its schema does not tell"):
+        answer(f"{rows} : (x: long)")
+    with pytest.raises(KqlError, match="gives the column 'x' as long; its schema says string"):
+        answer(f"{rows} : (x: string, b: string)")
 
 
 def test_bag_unpack_takes_a_list_of_names_to_ignore() -> None:

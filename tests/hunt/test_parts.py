@@ -67,7 +67,74 @@ def test_of_elements() -> None:
 )
 def test_refused(steps: str, why: str) -> None:
     with pytest.raises(KqlError, match=why):
-        rows(f"{ROWS} | partition by g ({steps})")
+        rows(f"{ROWS} | partition hint.strategy=native by g ({steps})")
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        ("(join kind=rightanti (datatable(k: long)[1, 2, 7]) on k)", [[2], [7], [7]]),
+        ("(make-series c = count() on k step 1 | project c)", [[[1] + [0] * 7 + [1]], [[2, 1]]]),
+        ("(union (datatable(v: long)[100]) | summarize take_any(g), sum(v))", [["a", 118], ["b", 117]]),
+        ("(as P | where 2 * v > toscalar(P | summarize max(v) + min(v)) | project v)", [[7], [9]]),
+        ("(project d = bag_pack(g, k) | evaluate bag_unpack(d) | summarize take_any(*))", [[1, None], [None, 1]]),
+        ("{ datatable(h: string)['a', 'c'] | where h == toscalar(g) | count }", [[0], [1]]),
+        ("{ datatable(h: string)['a', 'c'] | where h == g }", [["a"]]),
+        ("{ print g }", [["a"], ["b"]]),
+    ],
+)
+def test_part_by_part(steps: str, wanted: list[list[Any]]) -> None:
+    """What cannot be done at once is done for each part, as the legacy strategy does."""
+    assert sorted(rows(f"{ROWS} | partition by g {steps}"), key=str) == sorted(wanted, key=str)
+    columns, none = harness().run(f"{ROWS} | where v < 0 | partition hint.strategy=legacy by g {steps}")
+    assert none == []
+    if "bag_unpack" not in steps:
+        assert columns == harness().run(f"{ROWS} | partition by g {steps}")[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("range x from 1 to 65 step 1 | partition by x { print x }", "at most 64 parts, and the data has 65"),
+        (f"{ROWS} | partition hint.strategy=native by g {{ print 1 }}", "legacy strategy"),
+        (f"{ROWS} | partition by g (where nothing == 1)", "no column or variable 'nothing'"),
+        (f"{ROWS} | fork (count) (take 1)", "gives several tables"),
+        (f"{ROWS} | facet by g", "gives several tables"),
+        (f"{ROWS} | evaluate preview(1)", "gives several tables"),
+    ],
+)
+def test_what_has_no_parts_is_refused(query: str, why: str) -> None:
+    with pytest.raises(KqlError, match=why):
+        rows(query)
+    assert len(rows("range x from 1 to 64 step 1 | partition by x { print x }")) == 64
+
+
+def test_a_part_of_which_nothing_is_left() -> None:
+    """The legacy strategy asks each part for itself, and gets an answer from each."""
+    query = f"{ROWS} | partition hint.strategy={{}} by g (where v > 7 | summarize c = count(), s = sum(v))"
+    assert sorted(rows(query.format("legacy"))) == [[0, 0], [2, 17]]
+    assert rows(query.format("native")) == [[2, 17]]
+
+
+def test_functions_are_asked_for_each_part() -> None:
+    lets = "let f = (T: (*)) { T | summarize s = sum(v) }; let five = (T: (*)) { print 5 };"
+    for strategy in ("native", "legacy"):
+        assert sorted(rows(f"{lets} {ROWS} | partition hint.strategy={strategy} by g (invoke f())")) == [[17], [18]]
+    assert rows(f"{lets} {ROWS} | partition by g (invoke five())") == [[5], [5]]
+    assert rows(f"{lets} {ARRAYS} | mv-apply v = d to typeof(long) on (invoke f()) | project s") == [[6], [2]]
+    assert len(rows(f"{ROWS} | partition by g (getschema)")) == 6
+    for steps in ("mv-apply v = d on (invoke five())", "mv-apply v = d on (getschema)"):
+        with pytest.raises(KqlError, match="do not come from those of a part"):
+            rows(f"{lets} {ARRAYS} | {steps}")
+
+
+def test_the_best_of_each_part() -> None:
+    steps = "top-nested 1 of k with others = -1 by sum(v), top-nested 1 of v with others = -2 by max(v)"
+    wanted = [[-1, 7, -2, 7], [-1, 8, -2, 8], [1, 11, -2, 5], [1, 11, 6, 6], [9, 9, 9, 9]]
+    for strategy in ("native", "legacy"):
+        assert sorted(rows(f"{ROWS} | partition hint.strategy={strategy} by g ({steps})")) == wanted
+    elements = "print d = dynamic([3, 4, 4]) | mv-apply k = d on (top-nested 1 of k by count())"
+    assert rows(f"{elements} | project k, aggregated_k") == [[4, 2]]
 
 
 def test_views_of_the_query_are_meant_by_a_pattern_of_names() -> None:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 from msgspec import Struct, field
 
+from bartizan.hunt.enrichments import ENRICHMENTS
 from bartizan.hunt.tree import Scalar
 from bartizan.lake.tables import INGESTED, TABLES
 
@@ -61,7 +62,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
     def like(self, name: str) -> str:
         """The table, view or function of which `name` may be a misspelling, or ''."""
-        known = {each.lower(): each for each in (*self.tables, *self.views, *self.functions)}
+        known = {each.lower(): each for each in (*self.tables, *self.views, *self.functions, *ENRICHMENTS)}
         found = known.get(name.lower()) or next(
             (known[each] for each in get_close_matches(name.lower(), known, n=1, cutoff=0.8)), ""
         )

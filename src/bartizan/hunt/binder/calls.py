@@ -52,7 +52,7 @@ def scalar_any(work: Work, node: "tree.Expr | tree.Pipe", names: Names, rows: Ro
 def is_own(work: Work, node: tree.Call, names: Names) -> bool:
     """Whether a function of the user's or of the catalogue is called, or one that gives a table."""
     found = names.find(node.name)
-    return isinstance(found, FunctionOf | Later) or (found is None and node.name in work.catalogue.functions)
+    return isinstance(found, FunctionOf | Later) or (found is None and work.function(node.name) is not None)
 
 
 def call(work: Work, node: tree.Call, names: Names, rows: Rows) -> Expression:

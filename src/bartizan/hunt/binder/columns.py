@@ -207,16 +207,17 @@ def project_reorder(work: Work, op: tree.Operator, names: Names, relation: Relat
         found = _matching(each.expr, rest)
         order = op.body.orders.get(index, "")
         if order:
-            found.sort(key=_granny if order.startswith("granny") else str, reverse=order.endswith("desc"))
+            found.sort(key=_granny if order.startswith("granny") else str.upper, reverse=order.endswith("desc"))
         placed += found
         rest = [name for name in rest if name not in found]
     by_name = relation.by_name()
     return relation.over(relation.plan, [by_name[each] for each in (*placed, *rest)])
 
 
-def _granny(name: str) -> list[tuple[int, str]]:
-    """Numbers in names by their value."""
-    return [(int(digits), "") if digits else (-1, text) for digits, text in findall(r"(\d+)|(\D+)", name)]
+def _granny(name: str) -> list[tuple[int, int]]:
+    """Numbers in names by their value, among other characters where digits are."""
+    found = findall(r"(\d+)|(\D)", name.upper())
+    return [(ord("0"), int(digits)) if digits else (ord(other[0]), 0) for digits, other in found]
 
 
 def distinct(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:

@@ -70,7 +70,7 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     inner_id, outer_id = inner.fields[-1].ref, outer.fields[-1].ref
     begun = Relation(inner.plan, inner.fields[:-1], (*inner.groups, inner_id), inner.source, inner.ordered)
     expanded = _expanded(work, op, names, begun, drop=True)
-    result = work.pipe(op.body.pipe, names, expanded)
+    result = of_parts(work, op.body.pipe, names, expanded)
     expressions = [(each.column, bare(each.column.expr)) for each in op.body.columns]
     replaced = {inner.name for each, inner in expressions
                 if isinstance(inner, tree.Name) and inner.name == (*each.names, inner.name)[0]}  # fmt: skip
@@ -87,6 +87,15 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     right = Project(result.plan, [Column(each.id, each) for each in _unique(given)])
     plan_ = Join(left, right, "inner", [(outer_id, result.groups[-1])])
     return Relation(plan_, tuple(shown.values()), outer.groups, relation.source, False, outer.ingested)
+
+
+def of_parts(work: Work, pipe: tree.Pipe, names: Names, parts_: Relation) -> Relation:
+    """What a sub-pipe gives of all parts at once. KqlError, plan: rows that belong to none."""
+    found = work.pipe(pipe, names, parts_)
+    if len(found.groups) < len(parts_.groups):
+        told = "rows that do not come from those of a part are not supported within mv-apply or partition"
+        raise KqlError("plan", told, pipe.at)
+    return found
 
 
 def _unique(refs: list[Ref]) -> list[Ref]:

@@ -1,5 +1,8 @@
 """Steps that do their work part by part: partition, top-nested; and invoke.
 
+partition does all its parts at once where its steps can; where they cannot, the legacy strategy does one by one
+(`binder/apart.py`).
+
 Source: Kusto Query Language, "partition operator", "top-nested operator", "invoke operator".
 """
 
@@ -8,22 +11,53 @@ from collections.abc import Sequence
 from bartizan.hunt import tree
 from bartizan.hunt.binder import inline
 from bartizan.hunt.binder.columns import parts
+from bartizan.hunt.binder.expand import of_parts
+from bartizan.hunt.binder.joins import option
 from bartizan.hunt.binder.order import counted, first, sorted_
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.summarize import Summary
 from bartizan.hunt.binder.unions import united
-from bartizan.hunt.binder.work import Work, apply, convert, parted, project
+from bartizan.hunt.binder.work import UnknownTable, Work, apply, convert, parted, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.plan import Expression, Filter, Join, SortKey, Value
+
+_REMOVING = frozenset("where parse-where search join lookup mv-apply scan invoke".split())
 
 
 def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
     """The sub-pipe for the rows of each value of a column."""
     assert isinstance(op.body, tree.Branch)
-    if len(op.body.pipes) != 1 or not op.body.pipes[0].bracketed:
-        raise KqlError("plan", "partition { ... } is not supported; write the sub-query in round brackets", op.at)
-    found = work.pipe(op.body.pipes[0], names, parted_by(work, op.body.by, names, relation))
+    legacy = option(op, "hint.strategy", "legacy").lower() == "legacy" and not relation.groups
+    if not op.body.pipes[0].bracketed:
+        if not legacy:
+            raise KqlError("plan", "partition { ... } is supported with the legacy strategy, and not in parts", op.at)
+        return _part_by_part(work, op, names, relation)
+    if legacy and _counts_nothing(op.body.pipes[0]):
+        return _part_by_part(work, op, names, relation)
+    try:
+        found = of_parts(work, op.body.pipes[0], names, parted_by(work, op.body.by, names, relation))
+    except KqlError as fault:
+        if legacy and (fault.phase == "plan" or isinstance(fault, UnknownTable)):
+            return _part_by_part(work, op, names, relation)
+        raise
     return Relation(found.plan, found.fields, relation.groups, "", False, found.ingested)
+
+
+def _counts_nothing(pipe: tree.Pipe) -> bool:
+    """Whether the rows of a part may all be gone before a step that gives a row even then: done at once, such a part is
+    not seen any more."""
+    for index, op in enumerate(pipe.operators):
+        keyless = op.name == "count" or (isinstance(op.body, tree.Summary) and op.body.by is None)
+        if keyless and any(each.name in _REMOVING for each in pipe.operators[:index]):
+            return True
+    return False
+
+
+def _part_by_part(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
+    """Read when a query needs it."""
+    from bartizan.hunt.binder.apart import each
+
+    return each(work, op, names, relation)
 
 
 def parted_by(work: Work, by: Sequence[tree.Expr], names: Names, relation: Relation) -> Relation:
@@ -43,8 +77,6 @@ def top_nested(work: Work, op: tree.Operator, names: Names, relation: Relation) 
     """Level by level: the best values of a column within each of those chosen before; where a level tells a name for
     the others, a row for them as well."""
     assert isinstance(op.body, tree.Levels)
-    if relation.groups:
-        raise KqlError("plan", "top-nested within mv-apply or partition is not supported", op.at)
     shared = work.share(relation)
     levels, keys = op.body.levels, list[tree.Named]()
     bests: list[Relation] = []  # of each level
@@ -57,12 +89,11 @@ def top_nested(work: Work, op: tree.Operator, names: Names, relation: Relation) 
         value, total = best.fields[len(keys) - 1 :]
         mine = (Field(own, value.id, value.type), Field(measured, total.id, total.type))
         if not chains:
-            chains.append(work.share(Relation(best.plan, mine)))
+            chains.append(work.share(Relation(best.plan, mine, best.groups)))
             continue
         before = work.again(chains[-1])
-        pairs = [(one.ref, other.ref) for one, other in zip(before.fields[::2], best.fields, strict=False)]
-        joined = Join(before.cut(), best.cut(), "inner", list(pairs))
-        chains.append(work.share(Relation(joined, (*before.fields, *mine))))
+        joined = Join(before.cut(), best.cut(), "inner", _pairs(before, best))
+        chains.append(work.share(Relation(joined, (*before.fields, *mine), before.groups)))
     rest = [_others(work, levels, place, names, shared, bests, chains)
             for place, level in enumerate(levels) if level.others is not None]  # fmt: skip
     whole = work.again(chains[-1])
@@ -70,14 +101,21 @@ def top_nested(work: Work, op: tree.Operator, names: Names, relation: Relation) 
         return whole
     numbered = [_by_place(each) for each in (whole, *rest)]
     found = united(work, numbered, False, "")
-    return Relation(found.plan, tuple(Field(old.name, new.id, new.type)
-                                      for old, new in zip(whole.fields, found.fields, strict=True)))  # fmt: skip
+    groups = tuple(each.ref for each in found.fields[len(whole.fields) :])
+    fields = tuple(Field(old.name, new.id, new.type) for old, new in zip(whole.fields, found.fields, strict=False))
+    return Relation(found.plan, fields, groups)
+
+
+def _pairs(chosen: Relation, best: Relation) -> list[tuple[Expression, Expression]]:
+    """Of the same part, and of the same values on all levels that both have."""
+    values = [(one.ref, other.ref) for one, other in zip(chosen.fields[::2], best.fields, strict=False)]
+    return [*zip(chosen.groups, best.groups, strict=True), *values]
 
 
 def _by_place(relation: Relation) -> Relation:
-    """Called by their places, so that columns of one name are not taken for one another."""
-    return Relation(relation.plan, tuple(Field(f"#{index}", each.id, each.type)
-                                         for index, each in enumerate(relation.fields)))  # fmt: skip
+    """Called by their places, so that columns of one name are not taken for one another; the parts behind."""
+    columns = [*(each.ref for each in relation.fields), *relation.groups]
+    return Relation(relation.plan, tuple(Field(f"#{index}", each.id, each.type) for index, each in enumerate(columns)))
 
 
 def _others(
@@ -95,6 +133,7 @@ def _others(
     rows, best = work.again(shared), work.again(bests[place])
     pairs = [(work.bind(each.expr, names, Rows.of(rows)), other.ref)
              for each, other in zip(keys, best.fields, strict=False)]  # fmt: skip
+    pairs += list(zip(rows.groups, best.groups, strict=True))
     rest = rows.over(Join(rows.cut(), best.cut(), "leftanti", list(pairs)))
     summary = Summary(work, names, rest)
     summary.by(keys[:-1])
@@ -109,8 +148,8 @@ def _others(
     made: list[tuple[Field, Expression]] = []
     if place:
         before = work.again(chains[place - 1])
-        on = [(one.ref, other.ref) for one, other in zip(before.fields[::2], found.fields, strict=False)]
-        found = Relation(Join(before.cut(), found.cut(), "inner", list(on)), (*before.fields, *found.fields))
+        joined = Join(before.cut(), found.cut(), "inner", _pairs(before, found))
+        found = Relation(joined, (*before.fields, *found.fields), before.groups)
         made += [(each, each.ref) for each in before.fields]
     shown = chains[-1].fields
     for index in range(place, len(levels)):
@@ -141,8 +180,8 @@ def _level(
         total = found.fields[len(keys)]
         outer = tuple(each.ref for each in found.fields[: len(keys) - 1])
         descending = level.descending is not False
-        grouped = Relation(found.plan, found.fields, outer)
+        grouped = Relation(found.plan, found.fields, (*rows.groups, *outer))
         nulls_first = not descending if level.nulls_first is None else level.nulls_first
         grouped = sorted_(grouped, [SortKey(total.ref, descending, nulls_first)])
         found = first(work, grouped, counted(work, level.count, names, level.at))
-    return Relation(found.plan, found.fields[: len(keys) + 1]), own, measured
+    return Relation(found.plan, found.fields[: len(keys) + 1], rows.groups), own, measured

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from bartizan.hunt import tree
-from bartizan.hunt.binder import calls
+from bartizan.hunt.binder import calls, enriched
 from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, ScalarOf, TableOf
-from bartizan.hunt.binder.work import MOST_CALLS, Bound, UnknownTable, Work, convert
+from bartizan.hunt.binder.work import MOST_CALLS, Bound, UnknownTable, Work, convert, of_asim
+from bartizan.hunt.enrichments import ENRICHMENTS
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.parser import parse
 from bartizan.hunt.plan import Value, size
@@ -98,10 +99,13 @@ def of_variable(work: Work, name: str, names: Names, at: int) -> "Bound | None":
 def saved(work: Work, name: str, at: int) -> FunctionOf:
     """A function of the catalogue."""
     if name not in work.saved:
-        if name not in work.catalogue.functions:
-            raise UnknownTable("bind", f"there is no function '{name}'", at)
+        text = work.function(name)
+        if text is None:
+            like = work.catalogue.like(name)
+            hint = f"; did you mean {like}?" if like else of_asim(name)
+            raise UnknownTable("bind", f"there is no function '{name}'{hint}", at)
         with _inside(work, name, at):
-            query = parse(text_of_saved(work.catalogue.functions[name]))
+            query = parse(text_of_saved(text))
             let = query.statements[0] if len(query.statements) == 1 and len(query.results) == 1 else None
             if not isinstance(let, tree.Let) or not isinstance(let.value, tree.Function):
                 raise KqlError("bind", "it is no function, or something stands behind it")
@@ -125,7 +129,7 @@ def _inside(work: Work, name: str, at: int) -> Iterator[None]:
         if fault.saved:
             fault.at = at
             raise
-        fault.locate(text_of_saved(work.catalogue.functions[name]))
+        fault.locate(text_of_saved(work.function(name) or ""))
         place = f", line {fault.line - 1}, column {fault.column} of its body" if fault.line > 1 else ""
         told = KqlError(fault.phase, f"in the saved function {name}(){place}: {fault.message}", at)
         told.saved = True
@@ -155,9 +159,8 @@ def invoked(work: Work, call: tree.Call, names: Names, rows: Rows, first: Relati
             bound = whole(work, found.function.body, inner, Rows())
         if not isinstance(bound, Relation):
             return bound
-        return Relation(
-            bound.plan, bound.fields, (), found.name if found.function.view else "", bound.ordered, bound.ingested
-        )
+        source = found.name if found.function.view else ""
+        return Relation(bound.plan, bound.fields, bound.groups, source, bound.ordered, bound.ingested)
     finally:
         work.opening.pop()
 
@@ -177,6 +180,8 @@ def _arguments(
             what = f"has no parameter '{name}'" if name else f"takes {len(order)} arguments"
             raise KqlError("bind", f"{found.name}() {what}", call.at)
         given[name] = value
+    if found.name in ENRICHMENTS and found.name not in work.catalogue.functions and found is work.saved.get(found.name):
+        enriched.check(work, found, call, given, names, first)
     made: dict[str, ScalarOf | TableOf | FunctionOf | Later] = {}
     for name, parameter in parameters.items():
         if name in given:

@@ -4,7 +4,7 @@ A path of several lengths is made length by length, each from the one before; wh
 edges, or of the nodes within it, is gathered on the way.
 
 Source: Kusto Query Language, "graph-match operator", "graph-shortest-paths operator", "map()", "any()", "all()",
-"inner_nodes()".
+"inner_nodes()", "node_degree_in()", "node_degree_out()".
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bartizan.hunt import tree
+from bartizan.hunt.binder.calls import aggregate_of
 from bartizan.hunt.binder.columns import parts
 from bartizan.hunt.binder.expressions import condition
 from bartizan.hunt.binder.graphs import ENDS, KEY
@@ -25,10 +26,24 @@ from bartizan.hunt.binder.scope import Field, Graph, Names, Relation, Rows
 from bartizan.hunt.binder.unions import united
 from bartizan.hunt.binder.work import Work, apply, convert, project
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.plan import Expression, Filter, Join, Plan, SortKey, Value
+from bartizan.hunt.plan import (
+    Aggregate,
+    Column,
+    Expression,
+    Filter,
+    Join,
+    Number,
+    Plan,
+    Ref,
+    SortKey,
+    Summarize,
+    Value,
+    Windowed,
+)
 
 MOST_HOPS = 16  # of a path
 GATHERED = ("map", "any", "all")
+DEGREES = ("node_degree_in", "node_degree_out")  # the end of an edge that counts is the second, or the first
 HIDDEN = "#"  # in a name that no query gives
 ALWAYS = Value("long", 1)
 
@@ -77,9 +92,11 @@ class _Match:
         self.paths: list[Field] = []  # arrays of the numbers of the edges of paths, with cycles=none of their nodes
         self.lengths = {each.name: each for one in body.patterns for each in one if each.kind != "node"
                         and each.name and each.least is not None}  # fmt: skip
+        self.edge_names = {each.name for one in body.patterns for each in one if each.kind != "node"}
         self.whole = {each.name: graph.nodes.fields[KEY:] if each.kind == "node" else graph.edges.fields[ENDS:]
                       for one in body.patterns for each in one if each.name}  # fmt: skip
         self.gathered: list[Gathered] = []
+        self.degrees: dict[str, set[str]] = {}  # that are asked of each node, and of those within paths
         self.fitting = _of_one_node(body)
 
     def answer(self, body: tree.Graph) -> Relation:
@@ -113,6 +130,8 @@ class _Match:
             return node
         if isinstance(node, tree.Call) and node.name.lower() in GATHERED and len(node.args) == 2:
             return self._gather(node)
+        if isinstance(node, tree.Call) and node.name.lower() in DEGREES:
+            return self._degree(node)
         if isinstance(node, tree.Call) and node.name.lower() == "array_length" and len(node.args) == 1:
             path = node.args[0]  # how many edges it has
             if isinstance(path, tree.Name) and path.name in self.lengths:
@@ -129,6 +148,28 @@ class _Match:
             name: self._lifted(getattr(node, name)) for name in node.__struct_fields__ if name not in ("at", "end")
         }
         return replace(node, **changes)
+
+    def _degree(self, node: tree.Call) -> tree.Member:
+        """How many edges of the graph end, or begin, at a node: a property that is joined to it."""
+        asked = bare(node.args[0]) if len(node.args) == 1 else None
+        if not isinstance(asked, tree.Name) or asked.name not in self.whole or asked.name in self.edge_names:
+            raise KqlError("plan", f"{node.name}() is supported of a node of the pattern", node.at)
+        if not self.graph.directed:
+            raise KqlError("bind", f"{node.name}() needs a graph whose edges have a direction", node.at)
+        self.degrees.setdefault(asked.name, set()).add(node.name.lower())
+        return tree.Member(asked, f"{HIDDEN}{node.name.lower()}", at=node.at, end=node.end)
+
+    def _inner_degrees(self, node: Any) -> Any:
+        """What is asked of inner nodes, where how many edges they have is a property of each."""
+        if isinstance(node, list):
+            return [self._inner_degrees(each) for each in node]
+        if not isinstance(node, tree.Node):
+            return node
+        if isinstance(node, tree.Call) and node.name.lower() in DEGREES and not node.args:
+            self.degrees.setdefault(HIDDEN, set()).add(node.name.lower())
+            return tree.Name(f"{HIDDEN}{node.name.lower()}", at=node.at, end=node.end)
+        fields = (name for name in node.__struct_fields__ if name not in ("at", "end"))
+        return replace(node, **{name: self._inner_degrees(getattr(node, name)) for name in fields})
 
     def _properties(self, node: tree.Name) -> tree.Expr:
         """A node or an edge as a bag of all its properties; of a path an array of the bags of its edges."""
@@ -151,6 +192,8 @@ class _Match:
             raise KqlError(
                 "bind", f"{node.name}() takes an edge of several lengths, or the inner nodes of one", node.at
             )
+        if inner and self.graph.directed:
+            of = self._inner_degrees(of)
         how = node.name.lower()
         name = f"{node.name}{HIDDEN}{len(self.gathered)}"
         field = self.work.field(name, "dynamic" if how == "map" else "bool")
@@ -180,12 +223,26 @@ class _Match:
                 self._filter(apply("==", [known.ref, reached.ref], node.at))
             return known
         rows = self._fit(node.name or "")
+        for each in sorted(self.degrees.get(node.name or "", ())):
+            rows = self._counted(rows, each)
         key = rows.fields[0]
         self._join(rows, reached, key)
         self.nodes[node.name or f"#{len(self.nodes)}"] = key
         if node.name:
             self._side(node, rows.fields[KEY:])
         return key
+
+    def _counted(self, rows: Relation, degree: str) -> Relation:
+        """Nodes with how many edges they have of one direction."""
+        edges = self.work.again(self.graph.edges)
+        end, into = edges.fields[1 - DEGREES.index(degree)], list[Aggregate]()
+        aggregate_of(self.work, "count", [], into, self.op.at)
+        key = self.work.field("", end.type)
+        counts = Summarize(edges.plan, [Column(key.id, end.ref)], into)
+        joined = rows.over(Join(rows.cut(), counts, "leftouter", [(rows.fields[0].ref, key.ref)]))
+        many = apply("coalesce", [Ref("long", into[0].id), Value("long", 0)], self.op.at)
+        own: list[tuple[Field, Expression]] = [(each, each.ref) for each in rows.fields]
+        return project(joined, [*own, (self.work.field(f"{HIDDEN}{degree}", "long"), many)])
 
     def _fit(self, name: str) -> Relation:
         """The nodes that what is asked of this one alone leaves."""
@@ -297,6 +354,8 @@ class _Match:
         rows = self._directed(edge)
         inner = any(each.inner for each in wanted)
         nodes = self.work.again(self.graph.nodes)
+        for each in sorted(self.degrees.get(HIDDEN, ())):
+            nodes = self._counted(nodes, each)
         seen = {True: Rows({each.name: each for each in nodes.fields[KEY:]}),
                 False: Rows({each.name: each for each in rows.fields[ENDS:]})}  # fmt: skip
         if inner:
@@ -351,14 +410,24 @@ class _Match:
         return self._named([source, target, longer], wanted, values, Relation(plan, (*before.fields, *rows.fields)))
 
     def _shortest(self, body: tree.Graph, found: Relation) -> Relation:
-        """Between each two nodes one path of the fewest edges."""
-        if len(body.patterns) != 1 or not self.paths or option(self.op, "output", "any").lower() != "any":
-            raise KqlError("plan", "shortest paths are supported for one pattern, with output=any", self.op.at)
+        """Between each two nodes one path of the fewest edges, or all of them."""
+        output = option(self.op, "output", "any").lower()
+        if output not in ("any", "all"):
+            raise KqlError("bind", f"{self.op.name} gives any or all paths, not output={output}", self.op.at)
+        if len(body.patterns) != 1 or not self.paths:
+            raise KqlError(
+                "plan", "shortest paths are supported for one pattern, of an edge of several lengths", self.op.at
+            )
         length = apply("array_length", [self.paths[0].ref], self.op.at)
         groups = tuple(each.ref for each in list(self.nodes.values())[:2])
         grouped = Relation(found.plan, found.fields, groups)
         # Of equals by their edges, so that the answer is the same each time.
         ordered = sorted_(grouped, [SortKey(length, False, True), SortKey(self.paths[0].ref, False, True)])
+        if output == "all":
+            rank = Windowed(self.work.id(), "long", "row_rank_min", [length], None, list(groups))
+            numbered = Number(ordered.plan, [rank])
+            fewest = apply("==", [Ref("long", rank.id), Value("long", 1)], self.op.at)
+            return Relation(Filter(numbered, fewest), ordered.fields)
         single = first(self.work, ordered, Value("long", 1))
         return Relation(single.plan, single.fields)
 
@@ -375,9 +444,19 @@ def _of_one_node(body: tree.Graph) -> dict[str, list[tree.Expr]]:
             waiting += [one.left, one.right]
             continue
         used = {each.name for each in every} & set(names_in(one))
-        if len(used) == 1 and used <= nodes and not isinstance(one, tree.Pipe):
+        if len(used) == 1 and used <= nodes and not isinstance(one, tree.Pipe) and not _counts_edges(one):
             found.setdefault(str(used.pop()), []).append(one)
     return found
+
+
+def _counts_edges(node: object) -> bool:
+    if isinstance(node, list):
+        return any(_counts_edges(each) for each in node)
+    if not isinstance(node, tree.Node):
+        return False
+    if isinstance(node, tree.Call) and node.name.lower() in DEGREES:
+        return True
+    return any(_counts_edges(getattr(node, name)) for name in node.__struct_fields__)
 
 
 def _renamed(fields: Sequence[Field]) -> list[Field]:

@@ -34,6 +34,11 @@ BEFORE = {
     **dict.fromkeys(("merge_tdigest", "tdigest_merge"), "merge_tdigests"),
     "hll_merge": "hll_merge", "percentiles_array": "percentiles", "percentilesw_array": "percentiles",
 }  # fmt: skip
+# Functions of several digests or sketches, which summarize has of one.
+MERGED = {
+    **dict.fromkeys(("merge_tdigest", "tdigest_merge"), "tdigests_merge_result"),
+    "hll_merge": "hll_merged_result",
+}
 PERCENTILES = {"percentile", "percentilew", "percentiles", "percentilesw"}
 
 
@@ -121,6 +126,8 @@ def _of_call(node: tree.Call) -> str:
     if name in ("column_ifexists", "columnifexists"):
         given = bare(node.args[0])
         return str(given.value) if isinstance(given, tree.Constant) else ""
+    if name in MERGED and len(node.args) > 1:
+        return MERGED[name]
     if name in BEFORE:
         first = natural(node.args[0]) if node.args else ""
         return f"{BEFORE[name]}_{first}"

@@ -19,6 +19,10 @@ _HERE = "bartizan.hunt.binder"
 _ON_GRAPHS = frozenset(
     "graph-mark-components graph-match graph-shortest-paths graph-to-table graph-where-nodes graph-where-edges".split()
 )
+_SEVERAL = {
+    name: f"{name} is not supported: it gives several tables, and an answer is one; ask for each in a query of its own"
+    for name in ("fork", "facet")
+}
 
 
 def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) -> Relation:
@@ -40,7 +44,7 @@ def pipe(work: Work, node: tree.Pipe, names: Names, current: Relation | None) ->
             continue
         step = STEPS.get(op.name)
         if step is None:
-            raise KqlError("plan", f"the operator {op.name} is not supported", op.at)
+            raise KqlError("plan", _SEVERAL.get(op.name, f"the operator {op.name} is not supported"), op.at)
         if (relation.graph is None) == (op.name in _ON_GRAPHS):
             what = "works on a graph, of make-graph" if relation.graph is None else "does not work on a graph"
             raise KqlError("bind", f"{op.name} {what}", op.at)

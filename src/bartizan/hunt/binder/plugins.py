@@ -41,6 +41,7 @@ from bartizan.hunt.plan import (
 )
 from bartizan.hunt.tree import Scalar
 
+SEVERAL = ": it gives several tables, and an answer is one"
 MOST_COLUMNS = 1_000  # that a plugin may make of the data
 MOST_NEAR = 500_000  # rows before or after one that rows_near finds: an array of their numbers has to hold both
 
@@ -50,7 +51,8 @@ def evaluate(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     name = op.body.call.name.lower()
     plugin = PLUGINS.get(name)
     if plugin is None:
-        raise KqlError("plan", f"the plugin {op.body.call.name}() is not supported", op.body.call.at)
+        why = SEVERAL if name in ("preview", "funnel_sequence") else ""
+        raise KqlError("plan", f"the plugin {op.body.call.name}() is not supported{why}", op.body.call.at)
     if relation.groups:
         raise KqlError("plan", "evaluate within mv-apply or partition is not supported", op.at)
     return plugin(work, op.body, names, relation)
@@ -208,7 +210,25 @@ def _pivot(work: Work, plugin: tree.Plugin, names: Names, relation: Relation) ->
         aggregates.append(made)
         fields.append(Field(taken.free(value), made.id, made.type))
     plan = Summarize(relation.plan, [Column(field.id, value) for field, value in keys], aggregates)
-    return Relation(plan, tuple(fields), open=plugin.schema is None and not values)
+    shown = fields if plugin.schema is None else _as_schema(plugin, fields, len(keys))
+    return Relation(plan, tuple(shown), open=plugin.schema is None and not values)
+
+
+def _as_schema(plugin: tree.Plugin, fields: Sequence[Field], keys: int) -> list[Field]:
+    """In the order of the schema, which must be what the plugin gives; behind the columns of the rows where it is
+    open."""
+    told = {each.name: each for each in plugin.schema or []}
+    found = {each.name: each for each in fields}
+    for each in fields:
+        wanted = told.get(each.name)
+        if wanted is None and not plugin.open:
+            raise KqlError("bind", f"pivot() gives the column '{each.name}', which its schema does not tell", plugin.at)
+        if wanted is not None and (wanted.type or "string") != each.type:
+            message = (
+                f"pivot() gives the column '{each.name}' as {each.type}; its schema says {wanted.type or 'string'}"
+            )
+            raise KqlError("bind", message, wanted.at)
+    return [*(each for each in fields[:keys] if each.name not in told), *(found[name] for name in told)]
 
 
 def _completed(work: Work, plugin: tree.Plugin, relation: Relation) -> Relation:

@@ -5,6 +5,7 @@ Bins and groups are summarized, joined with all places of the axis of each group
 Source: Kusto Query Language, "make-series operator".
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from bartizan.hunt import tree
 from bartizan.hunt.binder.calls import aggregate_of
 from bartizan.hunt.binder.columns import parts
-from bartizan.hunt.binder.naming import Taken, natural
+from bartizan.hunt.binder.naming import Taken, bare, natural
 from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.summarize import Summary
 from bartizan.hunt.binder.work import Work, apply, convert, single
@@ -86,8 +87,22 @@ def _series(work: Work, op: tree.Operator, body: tree.Series, names: Names, rela
     values = summed.fields[len(keys) + 1 :]
     every = _places(work, names, body, shared, axis, keys)
     joined = Join(every.cut(), summed.cut(), "leftouter", _on(every, keys, place))
-    told = body.on.names[0] if body.on.names else natural(body.on.expr)
+    told = _axis_name(body, [*keys, *values])
     return _listed(work, op, joined, every, values, body, axis, told)
+
+
+def _axis_name(body: tree.Series, others: Sequence[Field]) -> str:
+    """A name that comes from an expression is numbered; one that the query says twice is an error."""
+    name = body.on.names[0] if body.on.names else natural(body.on.expr) or "Column1"
+    said = {one for each in (*body.by, *body.aggregates) for one in _said(each)}
+    if name in said and _said(body.on):
+        raise KqlError("bind", f"there are two columns '{name}'", body.on.at)
+    return Taken(each.name for each in others).free(name)
+
+
+def _said(named: tree.Named) -> Sequence[str]:
+    inner = bare(named.expr)
+    return named.names or ([inner.name] if isinstance(inner, tree.Name) else [])
 
 
 def _axis(work: Work, op: tree.Operator, body: tree.Series, names: Names, shared: Relation) -> tuple[Axis, Relation]:
@@ -184,7 +199,7 @@ def _listed(
         value = apply("iff", [missing, _fitting(given, each, op.at), each.ref], op.at)
         made.append((work.field(each.name, value.type), value))
     at = apply("+", [axis.start, _times(number.ref, axis.step, op.at)], op.at)
-    on = work.field(told or "Column1", at.type)
+    on = work.field(told, at.type)
     made.append((on, at))
     plan = Sort(Project(joined, [Column(field.id, value) for field, value in made]), [SortKey(number.ref, False, True)])
     lists: list[Aggregate] = []

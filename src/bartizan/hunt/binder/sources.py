@@ -103,6 +103,8 @@ def table(work: Work, name: str, at: int) -> Relation:
             return found
     like = work.catalogue.like(name)
     hint = f"; did you mean {like}?" if like else of_asim(name)
+    if work.function(name) is not None:
+        hint = f"; it is a function: call {name}()"
     raise UnknownTable("bind", f"there is no table '{name}'{hint}", at)
 
 

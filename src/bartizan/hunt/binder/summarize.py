@@ -105,7 +105,9 @@ class Summary:
                 continue
             own = natural(each)
             value = calls.scalar_any(self.work, each, self.names, self.rows)
-            told = f"{kind}_{given}_{own}" if old else own or f"{kind}_{given}_arg{index}"
+            told = own or f"{kind}_{given}_arg{index}"
+            if old and own:
+                told = f"{kind}_{given}_{own}"
             told = call.named.get(index, told)
             found.append((told, value))
         function = "arg_max" if kind == "max" else "arg_min"
@@ -124,7 +126,8 @@ class Summary:
             else:
                 value = calls.scalar_any(self.work, each, self.names, self.rows)
                 own = natural(each)
-                found.append((before + own if own or len(args) == 1 else f"any_arg{index}", value))
+                alone = len(args) == 1 and name != "take_any"
+                found.append((before + own if own or alone else f"any_arg{index}", value))
         function = "first_row" if len(found) > 1 else "take_any"
         start = len(self.aggregates)
         self.several(named, [(told, self.put(function, [value], call.at)) for told, value in found])

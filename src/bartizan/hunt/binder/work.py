@@ -12,6 +12,7 @@ from bartizan.hunt.binder.naming import words_in
 from bartizan.hunt.binder.scope import Field, FunctionOf, Names, Relation, Rows
 from bartizan.hunt.catalogue import Catalogue, Stored
 from bartizan.hunt.deadline import Deadline
+from bartizan.hunt.enrichments import ENRICHMENTS
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import CONVERT, choose, known
 from bartizan.hunt.plan import Apply, Column, Expression, Id, Out, Plan, Project, Ref, Shared, Single, Value, size
@@ -100,6 +101,11 @@ class Work:
 
     def id(self) -> Id:
         return next(self._ids)
+
+    def function(self, name: str) -> str | None:
+        """The text of a saved function, or of one that is built in."""
+        saved = self.catalogue.functions.get(name)
+        return ENRICHMENTS[name].text if saved is None and name in ENRICHMENTS else saved
 
     def spend(self, at: int, nodes: int = 1) -> None:
         """Notes that the plan grows by so much. KqlError: it may not, or the time is over."""

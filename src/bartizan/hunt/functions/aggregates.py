@@ -345,7 +345,7 @@ def _weighted_list(args: Arguments, one: Aggregate) -> str:
 
 
 aggregate("percentile", "dynamic real! -> dynamic", duckdb=_plain(_percentile_dynamic))
-for _type in ("long", "real", "decimal", "datetime", "timespan"):
+for _type in ("long", "real", "datetime", "timespan"):  # of a decimal it is a real
     aggregate("percentile", f"{_type} real! -> {_type}", duckdb=_plain(_percentile))
     aggregate("percentilew", f"{_type} long real! -> {_type}",
               duckdb=_plain(lambda args, one: _weighted(_share(one, 2)[0], args)))  # fmt: skip
