@@ -220,13 +220,16 @@ def _notification(fields: Fields) -> _Verdict:
 
 
 def _request(fields: Fields, evidence: Evidence) -> None:
-    """The address of a web request; its query is left to the record."""
+    """The address of a web request, with its query, in which most attacks are."""
     host = fields.text("ClientRequestHost", "clientRequestHTTPHost", "HTTPHost")
-    path = (fields.text("ClientRequestPath", "ClientRequestURI") or "").partition("?")[0]
+    path = fields.text("ClientRequestURI", "ClientRequestPath", "clientRequestPath") or ""
+    query = (fields.text("ClientRequestQuery", "clientRequestQuery") or "").lstrip("?")
+    if "?" not in path and query:
+        path = f"{path}?{query}"
     if fields.has("URL"):
         evidence.url(fields.text("URL"))
     elif host is not None and path.startswith("/"):
-        evidence.url(f"{fields.text('ClientRequestScheme') or 'https'}://{host}{path}")
+        evidence.url(f"{fields.text('ClientRequestScheme', 'clientRequestScheme') or 'https'}://{host}{path}")
     evidence.domain(host)
 
 

@@ -71,7 +71,9 @@ class FortiMail(Firewall):
         return (fields.text("type") or "").lower() == "virus" or fields.has("virus")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        super().entities(fields, evidence)
+        # The name of whoever connects is a server of the world, or a dialler's; no machine of one's own.
+        super().entities(fields.without("shost"), evidence)
+        evidence.domain(fields.text("client_name"), roles=("source",))
         text = (fields.text("msg") or "")[:_MAX_TEXT]
         sent = {key.lower(): value for key, value in _MAIL.findall(text)}
         sender, recipient = fields.text("from") or sent.get("from"), fields.text("to") or sent.get("to")
