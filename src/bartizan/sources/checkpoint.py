@@ -36,6 +36,7 @@ _CEF = {
     "sport_svc": "spt",
     "src_user_name": "suser",
     "user": "suser",
+    "user_name": "suser",
     "administrator": "suser",
     "src_machine_name": "shost",
     "dst_machine_name": "dhost",
@@ -186,6 +187,7 @@ class CheckPoint(Shape):
             return
         mailed = _mailed(fields)
         common_security_log.entities(mailed, evidence)
+        evidence.host(fields.text("machine"))
         for key in ("shost", "dhost"):
             machine = account(fields.text(key))  # "host@domain", as Identity Awareness names a machine
             if machine.upn is not None:

@@ -20,6 +20,7 @@ _NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)",
 _PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".msi", ".scr")  # ends of no folder
 # "Ann <ann@example.com>", "mailto:ann@example.com", the first of several
 _MAIL = re.compile(r"(?:[^<>@]{0,256}<|(?i:mailto|smtp):)?([^\s<>@,;:]{1,256}@[\w.-]{1,256})(?:>|[,;]|$)")
+_WHOLE_PATH = re.compile(r"[A-Za-z]:[\\/]")
 _IN_TEXT = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", re.ASCII)
 _OWN_NETWORKS = (
     "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1"
@@ -97,6 +98,11 @@ def file_name(path: str | None) -> str | None:
     if not path:
         return None
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or None
+
+
+def is_path(text: str | None) -> bool:
+    """A whole path of either kind: of a drive, of a share, or from the root."""
+    return bool(text and (_WHOLE_PATH.match(text) or text.startswith(("\\\\", "/"))))
 
 
 def full_path(folder: str | None, name: str | None) -> str | None:

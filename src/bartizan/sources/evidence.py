@@ -215,6 +215,8 @@ class Evidence(CloudEvidence):
         role: str = "",
     ) -> graph.FileDetails | None:
         found = names.hashes_in(hashes)
+        if names.is_path(name):
+            name, path = names.file_name(name), path or name
         name = name or names.file_name(path)
         if not (name or path or found):
             return None

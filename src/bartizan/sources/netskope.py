@@ -60,7 +60,8 @@ class Netskope(Shape):
         "alert_type+ur_normalized _id+app_session_id connection_id+access_method+app "
         "audit_log_event+supporting_data dlp_incident_id+dlp_file userkey+access_method+traffic_type "
         "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey "
-        "_id+alert_type+alert_name _id+dlp_incident_id traffic_type+access_method+userip"
+        "alert=yes+alert_type+alert_name alert=yes+alert_type+user _id+alert_type+alert_name _id+dlp_incident_id "
+        "traffic_type+access_method+userip"
     )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Netskope\|")
     sourcetypes = ("netskope:*", "netskope")

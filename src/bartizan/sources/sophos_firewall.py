@@ -52,7 +52,7 @@ class SophosFirewall(Firewall):
         "user_name": "suser",
         "user": "suser",
         "url": "request",
-        "domain": "dhost",
+        "domain": "destinationDnsDomain",
         "server": "dhost",
         "method": "requestMethod",
         "log_subtype": "act",
@@ -74,7 +74,7 @@ class SophosFirewall(Firewall):
     }
     times = "timestamp eventtime utmtime date"
     alert = Paths(
-        title="signature_msg virus malware threatname threat ips_message reason log_component msg name",
+        title="signature_msg signature_name virus malware threatname threat ips_message reason log_component msg name",
         description="message classification",
         severity="priority severity",
         words=SYSLOG_WORDS,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log, csv_records, pairs, syslog
-from bartizan.sources.entities import addresses, domain
+from bartizan.sources.entities import addresses, domain, is_outside
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.severity import of_cef, of_ocsf, of_word
@@ -185,7 +185,9 @@ class SymantecSep(Shape):
         if remote is not None:
             evidence.flow(*start, *end, next((word for word in words if word in ("TCP", "UDP")), None))
         evidence.ip(remote, ("source" if comes else "destination",))
-        evidence.host(fields.text("Remote_Host_Name", "Source_Computer_Name"))
+        far = fields.text("Remote_Host_Name")
+        if not is_outside(remote) or evidence.domain(far) is None:  # a name of the net
+            evidence.host(far or fields.text("Source_Computer_Name"))
         for who in ("User_Name", "User1", "User2", "User"):
             evidence.user(fields.text(who))
         path = fields.text("File_path", "File_Path")

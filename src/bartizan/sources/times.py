@@ -70,6 +70,17 @@ _GAP = re.compile(r"(?<=T\d\d:) (?=\d\d:\d\d)", re.ASCII)  # Bitdefender's Excha
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 
+# Months as French, Spanish, Italian and German systems shorten them, where English does otherwise.
+_MONTHS = {
+    "janv": "Jan", "fevr": "Feb", "mars": "Mar", "avr": "Apr", "mai": "May", "juin": "Jun", "juil": "Jul",
+    "aout": "Aug", "sept": "Sep", "ene": "Jan", "abr": "Apr", "ago": "Aug", "set": "Sep", "dic": "Dec", "gen": "Jan",
+    "mag": "May", "giu": "Jun", "lug": "Jul", "ott": "Oct", "mrz": "Mar", "marz": "Mar", "okt": "Oct", "dez": "Dec",
+    "oct": "Oct", "nov": "Nov", "dec": "Dec", "fev": "Feb", "mar": "Mar",
+}  # fmt: skip
+_MONTH = re.compile(r"(?<![^\W\d_])([^\W\d_]{3,5})\.?(?= )")
+_PLAIN = str.maketrans("éèûúäÄ", "eeuuaa")
+
+
 def when(value: Any) -> str | None:
     """Wire text of a vendor's time; None where it is none, or says "never"."""
     value = single(value)
@@ -144,7 +155,7 @@ def _of_text(text: str) -> str | None:
         return _moved(parse(plain), fraction, offset)
     except (ValueError, OverflowError):
         pass
-    bare = plain.replace(" @ ", " ").replace(",", "")
+    bare = _MONTH.sub(_in_english, plain.replace(" @ ", " ").replace(",", ""), count=2)
     for form in _FORMS:
         try:
             at = datetime.strptime(bare, form).replace(tzinfo=UTC)
@@ -161,6 +172,10 @@ def _of_text(text: str) -> str | None:
         return instant(at if at.tzinfo else at.replace(tzinfo=UTC))
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
+
+
+def _in_english(month: re.Match[str]) -> str:
+    return _MONTHS.get(month[1].lower().translate(_PLAIN), month[0])
 
 
 def _without_zone(text: str) -> tuple[str, timedelta]:

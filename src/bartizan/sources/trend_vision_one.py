@@ -169,6 +169,8 @@ def _indicator(one: Fields, evidence: Evidence) -> None:
         evidence.mailbox(value)
     elif kind == "host":
         evidence.host(inner.text("name") or value, addresses=inner.texts("ips"))
+    elif kind == "detection_name":
+        evidence.malware(value)
     elif kind.startswith("registry_key"):
         evidence.registry(value)
 

@@ -28,6 +28,9 @@ _WORDS: dict[str, Severity] = {
 _CATEGORIES = {
     "deepguard": "Malware",
     "filescanning": "Malware",
+    "realtimescanning": "Malware",
+    "manualscanning": "Malware",
+    "scheduledscanning": "Malware",
     "amsi": "Malware",
     "browsingprotection": "SuspiciousActivity",
     "webtrafficscanning": "Malware",
