@@ -123,6 +123,8 @@ def _shown(match: Fields, evidence: Evidence) -> None:
     kind, value = (match.text("filterType") or "").lower(), match.text("trigger.value")
     if "ip" in kind.split() or kind.endswith(" ip"):
         evidence.ip(value, ("destination",))
+    elif kind.endswith("device name"):  # of one that it watches
+        evidence.host(value)
     elif kind in _HOSTS:
         evidence.domain(value)
     elif kind in ("username", "user", "credential"):

@@ -61,6 +61,7 @@ _DB2 = re.compile(r"(\d{4}-\d\d-\d\d)-(\d\d)\.(\d\d)\.(\d\d)((?:\.\d{1,9})?)", r
 _COMPACT = re.compile(  # 20260102T030405.678Z, 20260102030405
     r"((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)T?([01]\d|2[0-3])([0-5]\d)([0-6]\d)(\.\d{1,9})?(Z?)", re.ASCII
 )
+_WHOLE_HOURS = re.compile(r"(?<=UTC|GMT)([+-])(\d{1,2})$", re.ASCII)  # "UTC+1"
 _REGION = re.compile(r"\[[\w/+-]{1,40}\]$", re.ASCII)  # "+01:00[Europe/Paris]", as Java prints it
 _HOURS_ALONE = re.compile(r"(?<=\d)([+-]\d\d)$", re.ASCII)  # "03:04:05+00", as PostgreSQL prints it
 _ZONE_INSIDE = re.compile(r"(:\d\d) ([A-Z]{3,4}) (\d{4})$", re.ASCII)  # "Fri Jan 02 03:04:05 CET 2026", as date(1) does
@@ -142,6 +143,7 @@ def _of_number(number: float, value: Any) -> str | None:
 def _of_text(text: str) -> str | None:
     text = _GAP.sub("", text)
     text = _DB2.sub(r"\1 \2:\3:\4\5", _ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
+    text = _WHOLE_HOURS.sub(lambda zone: f"{zone[1]}{zone[2]:0>2}:00", text)
     text = _ZONE_INSIDE.sub(r"\1 \3 \2", _HOURS_ALONE.sub(r"\1:00", _REGION.sub("", text)))
     try:
         return parse(text)

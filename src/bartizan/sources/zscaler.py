@@ -123,7 +123,8 @@ class Zscaler(Shape):
         url = fields.text("url", "eurl", "fullurl", "file.full_url")
         evidence.observe("url", url)
         if url is not None:
-            evidence.url(url if "://" in url else f"http://{url}")
+            secure = (fields.text("protocol", "proto") or "").lower().startswith(("https", "ssl"))
+            evidence.url(url if "://" in url else f"{'https' if secure else 'http'}://{url}")
             evidence.domain(url_host(url))
         evidence.domain(fields.text("hostname", "ehost", "req", "dnsreq", "dns_req", "domain"))
         for text in fields.texts("res", "dnsresp", "dns_resp"):
