@@ -24,7 +24,7 @@ from bartizan.sources.times import first_time
 # Who acts where nobody does: the services' own names.
 _SERVICES = frozenset(
     """
-    securitycompliancealerts securitycomplianceinsights threatintel airinvestigation app@sharepoint
+    securitycompliancealerts securitycomplianceinsights threatintel airinvestigation app@sharepoint dlpagent
     """.split()
 )
 _COLUMNS = {
@@ -290,6 +290,13 @@ def _things(fields: Fields, evidence: Evidence) -> None:
             sender_ip=fields.text("SenderIp"),
         )
     evidence.ip(fields.text("SenderIp", "UserIp"), ("source",))
+    for item in fields.objects("CopilotEventData.AccessedResources")[:50]:
+        evidence.url(item.text("SiteUrl"))
+    if (fields.text("Workload") or "").lower() == "endpoint":
+        evidence.process(name=fields.text("Application"))
+        evidence.domain(fields.text("TargetDomain"))
+        evidence.file(path=fields.text("ObjectId"), hashes=[fields.text("Sha256"), fields.text("Sha1")])
+        evidence.host(fields.text("DeviceName"))
     _protected(fields, evidence)
     read_entities(fields.objects("Data.Entities"), evidence)
     for action in fields.objects("Actions")[:50]:
