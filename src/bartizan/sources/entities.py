@@ -138,6 +138,8 @@ def account(text: str | None) -> Account:
     text = text.strip("<>")
     if not text or len(text) > MAX_VALUE_CHARS or text.lower() in _NOBODY:
         return Account()
+    if text.startswith("${") or address(text) is not None:  # what a template did not fill in; who has no name there
+        return Account()
     if is_sid(text):
         return Account(sid=text)
     head, slash, tail = text.partition("\\")

@@ -144,7 +144,7 @@ class FortiGate(Firewall):
         for text in fields.texts("ipaddr"):
             for part in text.split(","):
                 evidence.ip(part.strip())
-        for path in ("login", "xauthuser", "initiator"):
+        for path in ("login", "xauthuser", "eapuser", "initiator"):
             evidence.user(fields.text(path))
         for path in ("sender", "recipient", "from", "to"):
             if evidence.mailbox(fields.text(path)) is None:

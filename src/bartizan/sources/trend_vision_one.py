@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log
+from bartizan.sources.entities import is_outside
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
@@ -222,6 +223,7 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
     evidence.ip(source, ("source",))
     evidence.ip(target, ("destination",))
+    evidence.domain(event.text("dhost") if is_outside(target) else None)
     for path in ("peerIp", "interestedIp", "clientIp"):
         for text in event.texts(path):
             evidence.ip(text)
