@@ -127,5 +127,9 @@ class SophosFirewall(Firewall):
             subject=fields.text("email_subject", "subject"),
             action=fields.text("spamaction"),
         )
+        for path in ("login_user", "process_user"):  # of an endpoint that reports to the firewall
+            evidence.user(fields.text(path))
+        evidence.process(path=fields.text("execution_path"))
+        evidence.domain(fields.text("source"))  # where the sandbox's file came from
         evidence.malware(fields.text("virus", "malware", "threatname"))
         evidence.file(None, fields.text("file_path"), [fields.text("sha1sum", "sha256")])

@@ -15,12 +15,20 @@ from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import address, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_ITEMS, Fields, lines_of, objects_of, opened
+from bartizan.sources.severity import of_word
 from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {"low severity": "low", "medium severity": "medium", "high severity": "high"}
 _LEVELS: tuple[Severity, ...] = ("high", "medium", "low")
 _STOPPED = ("block", "drop", "reset", "deny")  # how the word for what was done about it begins
 _BEGIN = re.compile(r"\s*(?:<\d{1,3}>)?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\t")  # of the feed for Splunk
+# Of an application of the cloud: who has what was found, and to whom it went.
+_PEOPLE = (
+    "external_collab_names", "internal_collab_names", "collab_names", "collaboration.sender", "file.last_share_user",
+    "collaboration.external_recipients", "collaboration.internal_recipients", "email.external_recipients",
+    "email.internal_recipients",
+)  # fmt: skip
+_MAX_PEOPLE = 20
 _NOTHING = frozenset({"none", "na", "n/a", "unknown", "not supported", "-"})
 
 
@@ -137,6 +145,12 @@ class Zscaler(Shape):
                 fields.text("bamd5", "md5", "filemd5", "file.hash.md5"),
             ],
         )
+        for path in _PEOPLE:
+            for name in _each(fields.text(path))[:_MAX_PEOPLE]:
+                evidence.mailbox(name)
+        for path, role in (("bucket.name", "bucket"), ("repository.name", "repository")):
+            evidence.observe("resource", fields.text(path), role)
+        evidence.app(fields.text("application.name"))
         _mail(fields, evidence)
         evidence.malware(fields.text("threatname"), fields.text("threatcategory", "threatcat"))
 
@@ -148,7 +162,7 @@ class Zscaler(Shape):
             alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
             if rules := _each(fields.text("rule.labels")):
                 alert.title, alert.detector_id = " | ".join(rules), rules[0]
-            levels = {_WORDS.get(word.lower(), "unknown") for word in _each(fields.text("severity"))}
+            levels = {_WORDS.get(word.lower()) or of_word(word) for word in _each(fields.text("severity"))}
             blocked: Severity = "low" if "blocked" in alert.tags else "medium"
             alert.severity = next((word for word in _LEVELS if word in levels), blocked)
         if alert.severity == "unknown":
