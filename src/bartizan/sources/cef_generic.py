@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from bartizan.extend import Record
 from bartizan.sources import cef
 from bartizan.sources.common_security_log import MAX_NAMES, Device, people
-from bartizan.sources.entities import is_outside
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
@@ -51,9 +50,9 @@ class CefGeneric(Device):
         if fields.has("ESAMID", "ESAICID"):
             _mail(fields, evidence)
             fields = fields.without("suser", "duser")
-            if is_outside(fields.text("sourceAddress", "src")):  # who sends it, as the net calls him
-                evidence.domain(fields.text("sourceHostName", "shost"))
-                fields = fields.without("sourceHostName", "shost")
+            evidence.domain(
+                fields.text("sourceHostName", "shost")
+            )  # of a host that sends mail, which has a name in the net
         super().entities(fields, evidence)
         for key in _USERS:
             evidence.user(fields.text(key))
