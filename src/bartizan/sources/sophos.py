@@ -149,15 +149,7 @@ class Sophos(Shape):
             parent_name=fields.text("parent_name"),
             parent_path=fields.text("parent_path"),
         )
-        told = (fields.text(path) or "" for path in ("name", "description"))
-        match = next((found for text in told if (found := _AT.search(text)) is not None), None)
-        if match is not None:
-            evidence.file(file_name(match[2]), match[2])
-            evidence.malware(match[1])
-        site = _SITE.match(fields.text("name") or "")
-        where = None if site is None else site[1] or site[2]
-        if evidence.url(where) is None:
-            evidence.domain(where)
+        _sentences(fields, evidence)
         evidence.malware(fields.text("threat"))
         _guards(fields, own, evidence)
         for each in fields.objects("core_remedy_items.items", "data.core_remedy_items.items"):
@@ -182,6 +174,19 @@ class Sophos(Shape):
         if alert.threat_name is None:
             said = next((item for item in alert.evidence if isinstance(item, graph.MalwareEvidence)), None)
             alert.threat_name = said.name if said is not None else None
+
+
+def _sentences(fields: Fields, evidence: Evidence) -> None:
+    """What the title and the description say of files and sites."""
+    told = (fields.text(path) or "" for path in ("name", "description"))
+    match = next((found for text in told if (found := _AT.search(text)) is not None), None)
+    if match is not None:
+        evidence.file(file_name(match[2]), match[2])
+        evidence.malware(match[1])
+    site = _SITE.match(fields.text("name") or "")
+    where = None if site is None else site[1] or site[2]
+    if evidence.url(where) is None:
+        evidence.domain(where)
 
 
 def _ran(raw: Fields, evidence: Evidence) -> None:

@@ -231,13 +231,18 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     evidence.malware(event.text("malName"), event.text("malType"))
     for text in event.texts("hostName"):
         evidence.domain(text)
-    if event.has("mailMsgSubject", "mailbox"):
-        evidence.message(
-            event.text("mailUniqueId", "msgUuid"),
-            internet_id=event.text("mailMsgId"),
-            sender=event.text("suser"),
-            recipient=event.text("mailbox", "duser"),
-            subject=event.text("mailMsgSubject"),
-            urls=[event.text("request")],
-        )
-        evidence.mailbox(event.text("mailbox"), roles=("attacked",))
+    _mail(event, evidence)
+
+
+def _mail(event: Fields, evidence: Evidence) -> None:
+    if not event.has("mailMsgSubject", "mailbox"):
+        return
+    evidence.message(
+        event.text("mailUniqueId", "msgUuid"),
+        internet_id=event.text("mailMsgId"),
+        sender=event.text("suser"),
+        recipient=event.text("mailbox", "duser"),
+        subject=event.text("mailMsgSubject"),
+        urls=[event.text("request")],
+    )
+    evidence.mailbox(event.text("mailbox"), roles=("attacked",))

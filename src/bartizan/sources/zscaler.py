@@ -128,15 +128,7 @@ class Zscaler(Shape):
         )
         evidence.ip(target, ("destination",))
         evidence.host(fields.text("devicehostname"))
-        url = fields.text("url", "eurl", "fullurl", "file.full_url")
-        evidence.observe("url", url)
-        if url is not None:
-            secure = (fields.text("protocol", "proto") or "").lower().startswith(("https", "ssl"))
-            evidence.url(url if "://" in url else f"{'https' if secure else 'http'}://{url}")
-            evidence.domain(url_host(url))
-        evidence.domain(fields.text("hostname", "ehost", "req", "dnsreq", "dns_req", "domain"))
-        for text in fields.texts("res", "dnsresp", "dns_resp"):
-            evidence.ip(text)
+        _asked(fields, evidence)
         evidence.file(
             fields.text("filename", "file.name"),
             fields.text("filesrcpath"),
@@ -145,12 +137,7 @@ class Zscaler(Shape):
                 fields.text("bamd5", "md5", "filemd5", "file.hash.md5"),
             ],
         )
-        for path in _PEOPLE:
-            for name in _each(fields.text(path))[:_MAX_PEOPLE]:
-                evidence.mailbox(name)
-        for path, role in (("bucket.name", "bucket"), ("repository.name", "repository")):
-            evidence.observe("resource", fields.text(path), role)
-        evidence.app(fields.text("application.name"))
+        _application(fields, evidence)
         _mail(fields, evidence)
         evidence.malware(fields.text("threatname"), fields.text("threatcategory", "threatcat"))
 
@@ -196,6 +183,29 @@ def _each(text: str | None) -> list[str]:
     return list(
         dict.fromkeys(part.strip() for part in (text or "").split("|")[:MAX_ITEMS] if part.strip() and _said(part))
     )
+
+
+def _asked(fields: Fields, evidence: Evidence) -> None:
+    """The page or the name that was asked for, and the addresses that answered."""
+    url = fields.text("url", "eurl", "fullurl", "file.full_url")
+    evidence.observe("url", url)
+    if url is not None:
+        secure = (fields.text("protocol", "proto") or "").lower().startswith(("https", "ssl"))
+        evidence.url(url if "://" in url else f"{'https' if secure else 'http'}://{url}")
+        evidence.domain(url_host(url))
+    evidence.domain(fields.text("hostname", "ehost", "req", "dnsreq", "dns_req", "domain"))
+    for text in fields.texts("res", "dnsresp", "dns_resp"):
+        evidence.ip(text)
+
+
+def _application(fields: Fields, evidence: Evidence) -> None:
+    """What a finding in an application of the cloud names."""
+    for path in _PEOPLE:
+        for name in _each(fields.text(path))[:_MAX_PEOPLE]:
+            evidence.mailbox(name)
+    for path, role in (("bucket.name", "bucket"), ("repository.name", "repository")):
+        evidence.observe("resource", fields.text(path), role)
+    evidence.app(fields.text("application.name"))
 
 
 def _mail(fields: Fields, evidence: Evidence) -> None:
