@@ -321,6 +321,8 @@ def test_tactics() -> None:
         ("ann@corp.example;bob@corp.example", Account(name="ann", domain="corp.example", upn="ann@corp.example")),
         ("S-1-5-21-1-2-3-500", Account(sid="S-1-5-21-1-2-3-500")),
         ("unknown", Account()),
+        ("10.1.1.7", Account()),
+        ("${Alert.username}", Account()),
         ("", Account()),
         (None, Account()),
     ],

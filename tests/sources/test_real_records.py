@@ -226,7 +226,8 @@ def wrong(entry: Observed, text: str) -> bool:
         return True
     if entry.kind == "url":
         rest = value.partition("://")[2] or value
-        return not all(part in text for part in rest.split("/", 1))
+        host, _, path = rest.partition("/")
+        return not all(part in text for part in (host, *path.split("?", 1)))  # which vendors give apart
     if entry.kind == "mailbox" and "@" not in value:
         return True
     if entry.kind == "process" and "\\" in value:  # a vendor may give the folder and the name apart

@@ -37,7 +37,7 @@ class Alertmanager(Shape):
     product = "Alertmanager"
     marks = (
         "labels.alertname labels.alertname+annotations+startsAt parameters+payload.labels "
-        "receiver+groupKey+alerts commonLabels+groupLabels+alerts"
+        "receiver+groupKey+alerts commonLabels+groupLabels+alerts status=success+data.alerts"
     )
     sourcetypes = ("alertmanager", "alertmanager:*", "prometheus:alert*")
     table = "AlertmanagerEvents"
@@ -74,7 +74,7 @@ class Alertmanager(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         labels = fields.object("labels")
-        for path in ("host", "hostname", "node", "instance", "exported_instance", "nodename", "device"):
+        for path in ("host", "hostname", "node", "instance", "exported_instance", "nodename"):
             for text in labels.texts(path):
                 name = text.removeprefix("http://").removeprefix("https://").partition("/")[0]
                 host = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name
@@ -100,6 +100,8 @@ class Alertmanager(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         if not fields.has("fingerprint"):  # what Alertmanager's own fingerprint is made of
             alert.provider_alert_id = content_id({"labels": fields.raw("labels"), "at": fields.raw("startsAt")})
+        if alert.severity == "unknown" and fields.raw("labels.severity") == "none":  # of what fires always
+            alert.severity, alert.vendor_severity = "informational", "none"
         if alert.status != "resolved":  # till then it says when the alert would end if nothing more came
             alert.last_activity = alert.first_activity
         words = fields.texts("labels.mitre", "labels.mitre_attack", "labels.technique")

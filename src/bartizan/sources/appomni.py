@@ -21,7 +21,7 @@ class AppOmni(Shape):
         id="appomni.alert.id event.id appomni.event.id",
         title="rule.name message event.reason event.code event.action",
         description="message rule.description",
-        severity="appomni.alert.severity rule.severity",
+        severity="appomni.alert.severity rule.severity event.severity",
         score="event.severity event.risk_score",
         vendor_category="event.category",
         tactics="rule.threat.tactic.name threat.tactic.name threat.tactic.id",

@@ -234,8 +234,11 @@ def _actions(finding: Fields, evidence: Evidence) -> None:
     runtime = finding.object("service.runtimeDetails")
     amazon.process(runtime.object("process"), evidence)
     context = runtime.object("context")
-    amazon.process(context.object("modifyingProcess", "targetProcess"), evidence)
+    for path in ("modifyingProcess", "targetProcess"):
+        amazon.process(context.object(path), evidence)
+    evidence.process(context.text("commandLineExample"))
     evidence.file(None, context.text("threatFilePath"))
+    evidence.file(None, context.text("moduleFilePath"), [context.text("moduleSha256")])
     evidence.file(None, context.text("scriptPath", "libraryPath", "socketPath"))
 
 

@@ -82,8 +82,8 @@ class Waf(Shape):
         host = request.text("host") or _header(request, "host")
         path = request.text("uri") or ""
         if host and path.startswith("/"):
-            scheme = request.text("scheme") or "https"
-            evidence.url(f"{scheme}://{host}{path}")
+            scheme, asked = request.text("scheme") or "https", (request.text("args") or "").lstrip("?")
+            evidence.url(f"{scheme}://{host}{path}{'?' if asked else ''}{asked}")
         evidence.domain(host)
         amazon.resource(evidence, fields.text("webaclId"), "WebAcl")
         evidence.observe("resource", fields.text("httpSourceId"), fields.text("httpSourceName") or "")

@@ -15,6 +15,7 @@ from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_hundred
 from bartizan.sources.shape import Paths, Shape
 
+_FOUND = re.compile(r"(?<![A-Z])(?:KNOWN_MALWARE|MALWARE_APP|RUN_MALWARE_APP|T_REP_VIRUS|R_REP_VIRUS|RANSOMWARE)")
 _CATEGORIES = {
     "cb_analytics": "SuspiciousActivity",
     "watchlist": "SuspiciousActivity",
@@ -135,6 +136,11 @@ class CarbonBlack(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         if (fields.text("sensor_action") or "").upper() in ("DENY", "TERMINATE") or fields.flag("blocked_threat"):
             common_security_log.acted(alert, "blocked")
+        said = " ".join(
+            (*fields.texts("ttps"), fields.text("reason_code") or "", fields.text("process_reputation") or "")
+        )
+        if alert.category == "SuspiciousActivity" and _FOUND.search(said.upper()) is not None:
+            alert.category, alert.categories = "Malware", ["Malware"]
         score = fields.number("alert_severity", "report_score", "severity")
         if fields.has("cb_server") and score is not None:  # of the EDR server, 0 to 100
             alert.severity, alert.vendor_severity = of_hundred(score), f"{score:g}"

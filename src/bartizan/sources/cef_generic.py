@@ -8,10 +8,17 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.sources import cef
-from bartizan.sources.common_security_log import Device
+from bartizan.sources.common_security_log import MAX_NAMES, Device, people
+from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
+
+_USERS = ("loginName",)  # what vendors name beside the dictionary
+_HOSTS = ("sourceHost", "sourceHostname")
+_PART = re.compile(r"'([^']{1,255})': \{'AMP': (\{[^{}]{0,512}\})")  # a file, and what was found of it
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+_LINK = re.compile(r"(?<=')https?://[^\s']{3,2048}(?=': \{)")
 
 
 class CefGeneric(Device):
@@ -38,3 +45,35 @@ class CefGeneric(Device):
 
     def read(self, record: Record) -> Iterable[Fields]:
         return [event.fields for event in cef.records(record)]
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        if fields.has("ESAMID", "ESAICID"):
+            _mail(fields, evidence)
+            fields = fields.without("suser", "duser")
+            evidence.domain(
+                fields.text("sourceHostName", "shost")
+            )  # of a host that sends mail, which has a name in the net
+        super().entities(fields, evidence)
+        for key in _USERS:
+            evidence.user(fields.text(key))
+        for key in _HOSTS:
+            evidence.host(fields.text(key))
+
+
+def _mail(fields: Fields, evidence: Evidence) -> None:
+    """Of a gateway of Cisco's, what it tells of a mail as a whole: its parts stand in texts that look like Python."""
+    parts = fields.text("ESAAttachmentDetails") or ""
+    links = [link[0] for link in list(_LINK.finditer(fields.text("ESAURLDetails") or ""))[:MAX_NAMES]]
+    for to in people(fields.texts("duser")) or [""]:
+        evidence.message(
+            None,
+            internet_id=(fields.text("ExternalMsgID", "cs4") or "").strip("'") or None,
+            sender=fields.text("suser"),
+            recipient=to or None,
+            sender_ip=fields.text("src", "sourceAddress"),
+            subject=(fields.text("msg") or "").strip("'") or None,
+            urls=links,
+        )
+    for name, inside in _PART.findall(parts)[:MAX_NAMES]:
+        found = _DIGEST.search(inside)
+        evidence.file(name, hashes=[found[0]] if found else [])

@@ -36,6 +36,7 @@ _CEF = {
     "sport_svc": "spt",
     "src_user_name": "suser",
     "user": "suser",
+    "user_name": "suser",
     "administrator": "suser",
     "src_machine_name": "shost",
     "dst_machine_name": "dhost",
@@ -107,6 +108,7 @@ _IN_WORDS = (
     ("ips", "Exploit"),
 )
 _PERSON = re.compile(r"[^()]{1,200}\(([\w.@-]{2,100})\)")  # "Ann Other (aother)", as Identity Awareness names a user
+_OF_MAIL = ("from", "to", "email_id", "email_message_id", "email_subject", "email_session_id", "email_control")
 _WINDOWS = re.compile(r"[A-Za-z]:\\")
 _DEFANGED = re.compile(r"\[\.\]|\(\.\)")
 _NAMED = re.compile(r"(Domain|URL|Url|IP|App|Package|SSID)\s?:\s?(\S{1,2048})")
@@ -183,14 +185,16 @@ class CheckPoint(Shape):
             evidence.url(fields.text("entityUrl"))
             evidence.mailbox(fields.text("userAddress", "recipientAddress"), roles=("destination",))
             return
-        common_security_log.entities(fields, evidence)
+        mailed = _mailed(fields)
+        common_security_log.entities(mailed, evidence)
+        evidence.host(fields.text("machine"))
         for key in ("shost", "dhost"):
             machine = account(fields.text(key))  # "host@domain", as Identity Awareness names a machine
             if machine.upn is not None:
                 evidence.host(machine.name)
                 evidence.observe("host", machine.upn)
         for key in ("src_user_name", "user", "suser"):
-            said = fields.text(key)
+            said = mailed.text(key)
             person = _PERSON.fullmatch(said or "")
             evidence.user(person[1] if person else said, sid=fields.text("user_sid"), display=said if person else None)
             evidence.observe("user", said if person else None)
@@ -202,15 +206,7 @@ class CheckPoint(Shape):
             asked if _WINDOWS.match(asked) else None,  # of a blade on an endpoint
             [fields.text("file_sha256"), fields.text("file_sha1"), fields.text("file_md5")],
         )
-        if any("@" in text for text in [*fields.texts("from"), *fields.texts("to")]):
-            for to in common_security_log.people(fields.texts("to")) or [""]:
-                evidence.message(
-                    fields.text("email_id"),
-                    internet_id=fields.text("email_message_id"),
-                    sender=fields.text("from"),
-                    recipient=to or None,
-                    subject=fields.text("email_subject"),
-                )
+        _message(fields, evidence)
         program = fields.text("process_name")
         path = program if program is not None and _WINDOWS.match(program) else None
         evidence.process(fields.text("process_command_line"), name=None if path else program, path=path)
@@ -247,6 +243,28 @@ class CheckPoint(Shape):
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         yield from common_security_log.told(fields, self.entities, _FIRST.split())
+
+
+def _mailed(fields: Fields) -> Fields:
+    """Of a record of a mail what is left without its sender and recipients, who are no accounts for that."""
+    if not fields.has(*_OF_MAIL):
+        return fields
+    return fields.without(*(key for key in ("suser", "duser") if "@" in (fields.text(key) or "")))
+
+
+def _message(fields: Fields, evidence: Evidence) -> None:
+    if not fields.has(*_OF_MAIL):
+        return
+    sender, recipients = fields.text("from", "suser"), fields.texts("to") or fields.texts("duser")
+    if any("@" in text for text in [sender or "", *recipients]):
+        for to in common_security_log.people(recipients) or [""]:
+            evidence.message(
+                fields.text("email_id"),
+                internet_id=fields.text("email_message_id"),
+                sender=sender,
+                recipient=to or None,
+                subject=fields.text("email_subject"),
+            )
 
 
 def _threat(fields: Fields) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log
+from bartizan.sources.entities import address
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.severity import of_cef
@@ -54,7 +55,7 @@ class Claroty(Shape):
     marks = (
         "alert_info+device_category alert_info+asset_id+uid alert_type_name+alert_class+detected_time "
         "alert_type_name+device_uid+device_alert_detected_time alert_name+device_uid+detection_time "
-        "device_alert_status+device_uid"
+        "device_alert_status+device_uid alert_info+uid"
     )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Claroty\|")
     sourcetypes = ("claroty:*",)
@@ -156,11 +157,16 @@ def _named(fields: Fields) -> Fields:
     return fields.also(names) if names else fields
 
 
+_NAMES = ("windows_last_seen_hostname", "dhcp_last_seen_hostname", "http_last_seen_hostname", "snmp_last_seen_hostname")
+
+
 def _device(fields: Fields, evidence: Evidence) -> None:
     """A device that an alert is about, as the API tells the pair of both."""
     addresses = fields.texts("ip_list")
+    names = [fields.text(path) for path in ("device_name", *_NAMES, "local_name", "asset_id")]
+    evidence.ip(fields.text("device_name"))  # of one that has no name
     evidence.iot(
-        fields.text("device_name", "local_name", "asset_id"),
+        next((name for name in names if name is not None and address(name) is None), None),
         device_id=fields.text("uid"),
         address=next(iter(addresses), None),
         mac=next(iter(fields.texts("mac_list")), None),
@@ -172,6 +178,6 @@ def _device(fields: Fields, evidence: Evidence) -> None:
     )
     for text in addresses[:50]:
         evidence.ip(text)
-    for name in fields.texts("windows_hostnames", "dhcp_hostnames", "other_hostnames")[:10]:
+    for name in [*fields.texts("windows_hostnames", "dhcp_hostnames", "other_hostnames")[:10], *names[1:-1]]:
         evidence.host(name)
     evidence.user(fields.text("last_domain_user"))

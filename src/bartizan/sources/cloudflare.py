@@ -119,6 +119,7 @@ class Cloudflare(Shape):
         evidence.domain(fields.text("QueryName"), fields.texts("ResolvedIPs"))
         evidence.domain(fields.text("SNI"))
         evidence.observe("resource", fields.text("AppDomain"), "application")
+        evidence.url(fields.text("PageURL"))  # what loaded a script
         evidence.file(fields.text("BlockedFileName"), hashes=[fields.text("BlockedFileHash")])
         for item in fields.objects("FileInfo.files")[:_MAX_PARTS]:
             evidence.file(item.text("file_name"), hashes=[item.text("file_hash")], size=item.integer("file_size"))
@@ -131,6 +132,8 @@ class Cloudflare(Shape):
             evidence.domain(fields.text("Host"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.has("SinkholeID"):
+            alert.additional.pop("Password", None)  # somebody's own, sent to the wrong host
         said = verdict(fields)
         if said is None:
             return
@@ -220,20 +223,24 @@ def _notification(fields: Fields) -> _Verdict:
 
 
 def _request(fields: Fields, evidence: Evidence) -> None:
-    """The address of a web request; its query is left to the record."""
+    """The address of a web request, with its query, in which most attacks are."""
     host = fields.text("ClientRequestHost", "clientRequestHTTPHost", "HTTPHost")
-    path = (fields.text("ClientRequestPath", "ClientRequestURI") or "").partition("?")[0]
+    path = fields.text("ClientRequestURI", "ClientRequestPath", "clientRequestPath") or ""
+    query = (fields.text("ClientRequestQuery", "clientRequestQuery") or "").lstrip("?")
+    if "?" not in path and query:
+        path = f"{path}?{query}"
     if fields.has("URL"):
         evidence.url(fields.text("URL"))
     elif host is not None and path.startswith("/"):
-        evidence.url(f"{fields.text('ClientRequestScheme') or 'https'}://{host}{path}")
+        evidence.url(f"{fields.text('ClientRequestScheme', 'clientRequestScheme') or 'https'}://{host}{path}")
     evidence.domain(host)
 
 
 def _mail(fields: Fields, evidence: Evidence) -> None:
     if not fields.has("FinalDisposition"):
         return
-    recipients: list[str | None] = [*fields.texts("To", "SMTPEnvelopeTo")[:_MAX_PARTS]]
+    addressed = [text for path in ("To", "CC", "SMTPEnvelopeTo") for text in fields.texts(path)]
+    recipients: list[str | None] = [*dict.fromkeys(addressed[:_MAX_PARTS])]
     for to in recipients or [None]:
         evidence.message(
             internet_id=fields.text("MessageID"),
@@ -245,4 +252,7 @@ def _mail(fields: Fields, evidence: Evidence) -> None:
             urls=fields.texts("Links")[:_MAX_PARTS],
         )
     for item in fields.objects("Attachments")[:_MAX_PARTS]:
-        evidence.file(item.text("Filename", "Name"), hashes=[item.text("SHA256"), item.text("MD5")])
+        evidence.file(item.text("Filename", "Name"), hashes=[item.text("SHA256"), item.text("SHA1"), item.text("MD5")])
+    for path in ("ReplyTo", "OriginalSender"):
+        evidence.mailbox(fields.text(path))
+    evidence.domain(fields.text("SMTPHeloServerName"))

@@ -28,7 +28,10 @@ MAX_EXTENSIONS_CHARS = 16_384
 
 _SAID = frozenset(path.lower() for words in COLUMNS.values() for path in words.split())
 
-TIMES = ("rt", "start", "end", "deviceCustomDate1", "devTime", "eventTime", "syslogTime")
+TIMES = (
+    "rt", "start", "end", "deviceCustomDate1", "devTime", "eventTime", "startTime", "endTime", "timeStamp",
+    "syslogTime",
+)  # fmt: skip
 
 _ADDRESSES = (
     "sourceTranslatedAddress", "destinationTranslatedAddress", "deviceTranslatedAddress", "c6a1", "c6a2", "c6a3",
@@ -70,7 +73,8 @@ def entities(fields: Fields, evidence: Evidence) -> None:
         evidence.ip(said)
     for key, uid, place in (("suser", "suid", "sntdom"), ("duser", "duid", "dntdom"), ("susr", "", "")):
         for who in people(fields.texts(key)):
-            evidence.user(who, domain=fields.text(place) if "@" not in who else None, sid=_sid(fields.text(uid)))
+            own = "@" in who or "\\" in who
+            evidence.user(who, domain=None if own else fields.text(place), sid=_sid(fields.text(uid)))
     if evidence.flow(source, fields.integer("spt"), target, fields.integer("dpt"), protocol(fields)) is None:
         evidence.ip(source, ("source",))
         evidence.ip(target, ("destination",))

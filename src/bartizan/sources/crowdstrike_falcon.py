@@ -165,8 +165,8 @@ class CrowdStrike(Source):
     marks = (
         "unknown_payload.ExternalApiType+cid ExternalApiType+CustomerIdString metadata.eventType+event "
         "metadata.customerIDString+event aid+cid+event_platform aid+cid+event_simpleName "
-        "event_simpleName+aid cid+device_id+severity cid+agent_id+severity cid+composite_id+product "
-        "detection_id+behaviors incident_id+host_ids+cid fdr_event_type+aid fdr_event_type "
+        "event_simpleName+aid #event_simpleName+aid cid+device_id+severity cid+agent_id+severity "
+        "cid+composite_id+product detection_id+behaviors incident_id+host_ids+cid fdr_event_type+aid fdr_event_type "
         "event.customer_id+event.device_id+event.object_id PatternDispositionValue+SHA256String "
         "p_log_type=crowdstrike.* composite_id+cid CompositeId+SeverityName"
     )
@@ -244,7 +244,8 @@ def _opened(fields: Fields) -> tuple[str | None, Fields]:
         return kind.removeprefix("Event_"), inner
     body = Fields({**fields.data, **inner.data}) if inner else fields
     kind = fields.text("ExternalApiType") or inner.text("ExternalApiType")
-    kind = fields.text("fdr_event_type", "event_simpleName") or kind or inner.text("event_simpleName", "EventType")
+    named = fields.text("fdr_event_type", "event_simpleName", "#event_simpleName")
+    kind = named or kind or inner.text("event_simpleName", "EventType")
     if kind is None and body.has("composite_id", "detection_id", "behaviors"):
         kind = "DetectionApi"
     if kind is None and body.has("incident_id") and body.has("fine_score", "hosts"):
@@ -273,7 +274,7 @@ def _period(body: Fields, created: str | None) -> tuple[str | None, str | None]:
         "SignalStartTimestamp", "start", "ContextTimestamp", "behaviors.timestamp", "StartTimeEpoch",
         "MatchedTimestamp", "EventCreatedTimestamp", "SessionStartTimestamp",
     )  # fmt: skip
-    exact = exact or first_time(body, "UTCTimestamp", "timestamp", "EventTimestamp")
+    exact = exact or first_time(body, "UTCTimestamp", "timestamp", "EventTimestamp", "@timestamp")
     started = first_time(body, "ProcessStartTime", "process_start_time")
     first = exact or started or created
     last = first_time(
@@ -560,8 +561,9 @@ def _event(kind: str, body: Fields, outer: Fields) -> Event:
     evidence = Evidence()
     _entities(body, evidence)
     at = first_time(outer, "metadata.eventCreationTime") or first_time(
-        body, "ContextTimeStamp", "ContextTimestamp", "UTCTimestamp", "timestamp", "Timestamp", "p_event_time"
-    )
+        body, "ContextTimeStamp", "ContextTimestamp", "UTCTimestamp", "timestamp", "Timestamp", "p_event_time",
+        "@timestamp",
+    )  # fmt: skip
     found = max((prefix for prefix in _TELEMETRY if kind.startswith(prefix)), key=len, default=None)
     found = "PeFileWritten" if found is None and kind.endswith("FileWritten") else found  # of any format
     if found is not None:

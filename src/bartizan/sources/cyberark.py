@@ -22,6 +22,7 @@ from bartizan.sources.times import first_time
 
 _MAX_AUDITS = 50  # of one event of PTA
 _SIDES: tuple[tuple[str, graph.EvidenceRole], ...] = (("source", "source"), ("target", "destination"))
+_ATTACKS = frozenset({"attackattempt", "ransomware", "threatdetection", "threatprotection", "suspiciousactivity"})
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _FIRST = "detectionDate deviceCustomDate1 start rt end syslogTime"
 
@@ -32,7 +33,8 @@ class CyberArk(Shape):
     product = "Privileged Threat Analytics"
     marks = (
         "auditCode+action+username auditCode+applicationCode+auditType syslog.audit_record+format "
-        "type+score+audits.sensorType audit_code+application_code threatProtectionAction+policyName"
+        "type+score+audits.sensorType audit_code+application_code threatProtectionAction+policyName "
+        "threatProtectionAction+computerName"
     )
     pattern = re.compile(r"(?:CEF|LEEF):\s?[\d.]{1,3}\|Cyber-?Ark\|")
     sourcetypes = ("cyberark:*",)
@@ -49,6 +51,7 @@ class CyberArk(Shape):
         "IdentityType": "identityType",
         "CloudProvider": "cloudProvider",
         "TenantId": "tenantId",
+        "Timestamp": "time timestamp lastEventDate firstEventDate arrivalTime",
     }
     wrappers = ("data", "events")
     alert = Paths(
@@ -77,7 +80,7 @@ class CyberArk(Shape):
         return found
 
     def is_alert(self, fields: Fields) -> bool:
-        if _is_suspicion(fields) or fields.has("threatProtectionAction", "threatDetectionAction"):
+        if _is_suspicion(fields) or _is_threat(fields):
             return True
         if (fields.text("deviceProduct") or "").upper() in ("EPM", "ENDPOINT PRIVILEGE MANAGER"):
             return "attack" in (fields.text("deviceEventClassId") or "").lower()
@@ -103,6 +106,9 @@ class CyberArk(Shape):
         evidence.host(fields.text("Hostname", "computerName"))
         evidence.user(fields.text("userName"))
         evidence.file(fields.text("fileName"), fields.text("filePath"), [fields.text("hash")])
+        command = fields.text("processCommandLine")
+        evidence.process(command, path=fields.text("filePath") if command is not None else None)
+        evidence.file(None, fields.text("accessTargetName"))  # what it touched
         for one in fields.objects("audits")[:_MAX_AUDITS] if _is_suspicion(fields) else ():
             _seen(one, evidence)
         evidence.file(None, fields.text("File"))
@@ -125,9 +131,13 @@ class CyberArk(Shape):
             alert.first_activity = first_time(fields, "createTime")
             alert.last_activity = first_time(fields, "lastUpdateTime", "createTime")
             alert.status = "resolved" if (fields.text("mStatus") or "").upper() in ("CLOSED", "HANDLED") else "new"
-        elif fields.has("threatProtectionAction", "threatDetectionAction"):
+        elif _is_threat(fields):
             alert.product = "Endpoint Privilege Manager"
+            if (fields.text("eventType") or "").lower() == "ransomware":
+                alert.category, alert.categories = "Ransomware", ["Ransomware"]
             alert.title = fields.text("policyName", "threatName", "displayName") or "Threat detected"
+            if _attack(fields) and not fields.has("policyName", "threatName"):
+                alert.title = f"{fields.text('eventType')}: {alert.title}"
             alert.severity, alert.detector_id = "high", alert.title  # EPM gives none; what it tells is an attack
             alert.first_activity = first_time(fields, "firstEventDate", "arrivalTime")
             alert.last_activity = first_time(fields, "lastEventDate", "firstEventDate")
@@ -155,6 +165,16 @@ def _seen(one: Fields, evidence: Evidence) -> None:
 def _is_suspicion(fields: Fields) -> bool:
     """Of PTA's REST API: an event, with the audits that it is made of."""
     return fields.has("score") and fields.has("audits") and fields.has("type")
+
+
+def _is_threat(fields: Fields) -> bool:
+    """Of Endpoint Privilege Manager: an attack. Of a program that merely ran, all actions stand for none."""
+    done = (fields.text("threatProtectionAction", "threatDetectionAction") or "all").lower()
+    return done != "all" or (fields.has("threatProtectionAction") and _attack(fields))
+
+
+def _attack(fields: Fields) -> bool:
+    return (fields.text("eventType") or "").lower() in _ATTACKS
 
 
 def _audit(fields: Fields) -> Fields:

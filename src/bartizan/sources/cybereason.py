@@ -66,7 +66,7 @@ class Cybereason(Shape):
         score="deviceSeverity",
         scale=of_cef,
         vendor_category="malopDetectionType MalopDetectionType MalopActivityType malopActivityTypes detectionTypes "
-        "decisionFeatures type",
+        "detectionType decisionFeatures type",
         categories=_CATEGORIES,
         detector="DecisionFeatures primaryRootCauseName decisionFeature malopDetectionType deviceEventClassId @class "
         "malwareDataModel.detectionRule",
@@ -182,7 +182,8 @@ def _title(fields: Fields, title: str, kind: str) -> str:
 
 
 def _said(word: str) -> str:
-    text = _WORDS.sub(" ", _TAIL.sub("", word.rpartition("(")[2].rstrip(")"))).replace("_", " ")
+    kept = word.removesuffix("(Malop decision)").removeprefix("Process.")  # "Process.maliciousByInjection(...)"
+    text = _WORDS.sub(" ", _TAIL.sub("", kept.rpartition("(")[2].rstrip(")"))).replace("_", " ")
     return text.capitalize()
 
 

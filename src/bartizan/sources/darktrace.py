@@ -60,7 +60,7 @@ class Darktrace(Shape):
         last="end periods.end lastUpdated time",
         created="creationTime createdAt",
         status="acknowledged.status currentGroupStatus status",
-        url="breachUrl url",
+        url="breachUrl incidentEventUrl url",
         tags="model.then.tags model.now.tags model.tags",
         fold="device.did device.ip hostname",
     )
@@ -77,7 +77,7 @@ class Darktrace(Shape):
             watched.update(own)
             for text in own:
                 evidence.ip(text, ("source",))
-            for credential in device.texts("credentials.credential"):
+            for credential in device.texts("credentials.credential") or device.texts("credentials"):
                 evidence.user(credential)
         for component in fields.objects("triggeredComponents")[:_MAX_COMPONENTS]:
             evidence.ip((component.text("ip") or "").partition("/")[0] or None)
@@ -123,6 +123,8 @@ def _shown(match: Fields, evidence: Evidence) -> None:
     kind, value = (match.text("filterType") or "").lower(), match.text("trigger.value")
     if "ip" in kind.split() or kind.endswith(" ip"):
         evidence.ip(value, ("destination",))
+    elif kind.endswith("device name"):  # of one that it watches
+        evidence.host(value)
     elif kind in _HOSTS:
         evidence.domain(value)
     elif kind in ("username", "user", "credential"):

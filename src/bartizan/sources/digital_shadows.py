@@ -12,6 +12,7 @@ from bartizan.sources.shape import Paths, Shape
 _MAX_TEXT = 16_384
 _DOMAIN = re.compile(r"(?:Impersonating Domain|Domain|Hostname):?\s+([\w-]+(?:\.[\w-]+)+)", re.IGNORECASE)
 _ADDRESS = re.compile(r"^A{1,4}\s+-\s+(\S{3,45})\s*$", re.MULTILINE)
+_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}", re.ASCII)
 _URL = re.compile(r"https?://[^\s\"'<>]{3,2048}")
 _MAX_FOUND = 50
 _CATEGORIES = {
@@ -43,6 +44,7 @@ class DigitalShadows(Shape):
         id="id portal-id",
         title="title",
         description="description summary",
+        url="portal-link",
         severity="risk-assessment.risk-level risk-level severity",
         vendor_category="classification type",
         categories=_CATEGORIES,
@@ -68,3 +70,10 @@ class DigitalShadows(Shape):
         for match in list(_URL.finditer(text))[:_MAX_FOUND]:
             if "digitalshadows.com" not in match[0]:  # the portal's own link
                 evidence.url(match[0].rstrip(".,)"))
+        if "credential" in (fields.text("classification") or ""):
+            for match in list(_MAIL.finditer(text))[:_MAX_FOUND]:
+                evidence.user(match[0].rstrip("."))
+        if not evidence.items:  # then what of one's own it is about
+            for asset in fields.texts("assets.display-value")[:_MAX_FOUND]:
+                if evidence.domain(asset) is None and evidence.ip(asset) is None:
+                    evidence.mailbox(asset)

@@ -1,11 +1,13 @@
 """What a text of a record names: addresses, an account, hashes, a file; None where it names none of that kind.
 
 What an address, a domain or a URL is, `model.entities` decides; here is how vendors write several, or one in parts.
-Source: MS-DTYP 2.4.2 (security identifiers); Sysmon's "SHA1=...,MD5=..." fields.
+Source: MS-DTYP 2.4.2 (security identifiers); Sysmon's "SHA1=...,MD5=..." fields; RFC 1918, 3927, 4193, 4291 and 6598
+(addresses of networks of one's own).
 """
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from bartizan.model import entities as known
@@ -18,7 +20,12 @@ _NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)",
 _PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".msi", ".scr")  # ends of no folder
 # "Ann <ann@example.com>", "mailto:ann@example.com", the first of several
 _MAIL = re.compile(r"(?:[^<>@]{0,256}<|(?i:mailto|smtp):)?([^\s<>@,;:]{1,256}@[\w.-]{1,256})(?:>|[,;]|$)")
+_WHOLE_PATH = re.compile(r"[A-Za-z]:[\\/]")
 _IN_TEXT = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", re.ASCII)
+_OWN_NETWORKS = (
+    "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1"
+)
+_OWN = tuple(map(ip_network, _OWN_NETWORKS.split()))
 _MAX_TEXT_CHARS = 65_536
 _MAX_URL_CHARS = 8_192
 
@@ -26,6 +33,12 @@ _MAX_URL_CHARS = 8_192
 def address(text: str | None) -> str | None:
     """One IP address in its shortest form, without port, brackets or zone; 0.0.0.0 and :: are none."""
     return known.address(text.strip().removesuffix("/128")) if text else None
+
+
+def is_outside(text: str | None) -> bool:
+    """Whether an address is none of those that networks have for themselves: who has it is a party in the world."""
+    found = address(text)
+    return found is not None and not any(ip_address(found) in network for network in _OWN)
 
 
 def domain(text: str | None) -> str | None:
@@ -87,6 +100,11 @@ def file_name(path: str | None) -> str | None:
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or None
 
 
+def is_path(text: str | None) -> bool:
+    """A whole path of either kind: of a drive, of a share, or from the root."""
+    return bool(text and (_WHOLE_PATH.match(text) or text.startswith(("\\\\", "/"))))
+
+
 def full_path(folder: str | None, name: str | None) -> str | None:
     """The whole path, where a vendor gives the folder and the name apart (or the whole path as folder)."""
     if not folder or not name or file_name(folder) == name:
@@ -119,6 +137,8 @@ def account(text: str | None) -> Account:
         text = match[1] if match is not None else text
     text = text.strip("<>")
     if not text or len(text) > MAX_VALUE_CHARS or text.lower() in _NOBODY:
+        return Account()
+    if text.startswith("${") or address(text) is not None:  # what a template did not fill in; who has no name there
         return Account()
     if is_sid(text):
         return Account(sid=text)

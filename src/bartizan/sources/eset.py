@@ -13,7 +13,7 @@ from bartizan.model.alert import Alert, Severity
 from bartizan.sources import common_security_log
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, inner_json, objects_of
+from bartizan.sources.fields import Fields, inner_json, objects_of, texts_of
 from bartizan.sources.severity import of_cef, of_word
 from bartizan.sources.shape import Paths, Shape
 
@@ -62,6 +62,25 @@ _CEF = {
     "target_port": "targetPort,dpt",
     "protocol": "protocol,proto",
 }
+# Labels of a notification in words -> the names of the JSON.
+_NOTICES = {
+    "detection type": "threat_type",
+    "detection name": "threat_name",
+    "computer name": "hostname",
+    "logged user": "username",
+    "time of occurrence": "occured",
+    "scanner": "scanner_id",
+    "action performed": "action_taken",
+    "object": "object_uri",
+    "object uri": "object_uri",
+    "hash": "hash",
+    "process name": "processname",
+    "circumstances": "circumstances",
+}
+_LABELS = re.compile(rf"(?:^|(?<=\s))({'|'.join(sorted(_NOTICES, key=len, reverse=True))}):\s", re.IGNORECASE)
+_NOTICE = re.compile(r"\bDetection type: .{0,200}?\bDetection name: ", re.DOTALL)
+_ENGLISH_TIME = re.compile(r"(\d{1,2}/\d{1,2}/\d{2}), (\d{1,2}:\d\d:\d\d) ?\s([AP]M)")  # 2/20/25, 4:27:59 PM UTC+1
+_MAX_TEXT = 8_192
 _KEY = re.compile(r"(?:HK(?:LM|CU|U|CR|CC)|HKEY_[A-Z_]+)\\", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
@@ -77,6 +96,7 @@ class Eset(Shape):
         "source_uuid+eialarmid severityLevel+occurTime+category "
         "severity=INCIDENT_SEVERITY_*+createTime"
     )
+    pattern = re.compile(r"\bDetection type: .{1,80}? Detection name: .{1,200}? Computer name: ")
     sourcetypes = ("eset", "eset:*")
     table = "EsetEvents"
     wrappers = ("detections", "incidents")
@@ -103,6 +123,8 @@ class Eset(Shape):
         """Also behind the syslog header that the export writes before the JSON."""
         if lines := common_security_log.lines(record, _CEF):
             return lines
+        if told := [_told(text) for text in texts_of(record) if _NOTICE.search(text)]:
+            return told
         found = objects_of(record, *self.wrappers)
         begin = record.text.find("{")
         if not found and begin > 0 and isinstance(inside := inner_json(record.text[begin:].rstrip()), dict):
@@ -126,7 +148,9 @@ class Eset(Shape):
         who = evidence.user(fields.text("username", "user", "account", "context.userName"))
         if fields.text("action") == "Login attempt":
             evidence.user(fields.text("target"))
-        uri = fields.text("object_uri", "objectUrl", "target_address") or ""
+        uri = (fields.text("object_uri", "objectUrl", "target_address") or "").replace(
+            "\\/", "/"
+        )  # escaped once too often
         path = uri.removeprefix("file:///") if uri.startswith("file:///") else uri if _DRIVE.match(uri) else None
         hashes = [fields.text("hash", "sha1", "objectHashSha1")]
         target = fields.text("target")
@@ -166,6 +190,8 @@ class Eset(Shape):
             alert.status = "resolved" if "CLOSED" in state else "inProgress" if "PROGRESS" in state else "new"
             reason = (fields.text("resolveReason") or "").upper()
             alert.classification = next((ours for word, ours in _REASONS.items() if word in reason), None)
+        if alert.severity == "unknown" and fields.has("threat_name"):  # of a notification in words
+            alert.severity = "medium"
         name = file_name(fields.text("object_uri"))
         if name is not None and alert.title.lower() in ("blocked by admin", "blockedfiles_event"):
             alert.title = f"Blocked file: {name}"
@@ -175,6 +201,16 @@ class Eset(Shape):
         )
         if fields.flag("threat_handled", "handled") is True:
             alert.tags = [*alert.tags, "handled"]
+
+
+def _told(text: str) -> Fields:
+    """A notification in words, as one line: "Detection type: Trojan Detection name: X Computer name: ..."."""
+    found = _LABELS.split(text[:_MAX_TEXT])
+    data: dict[str, str] = {"event_type": "Threat_Event"}
+    for label, value in zip(found[1::2], found[2::2], strict=False):
+        data.setdefault(_NOTICES[label.lower()], value.strip().rstrip("."))
+    data["occured"] = _ENGLISH_TIME.sub(r"\1 \2 \3", data.get("occured", ""))
+    return Fields(data)
 
 
 def _is_incident(fields: Fields) -> bool:

@@ -215,6 +215,8 @@ class Evidence(CloudEvidence):
         role: str = "",
     ) -> graph.FileDetails | None:
         found = names.hashes_in(hashes)
+        if names.is_path(name):
+            name, path = names.file_name(name), path or name
         name = name or names.file_name(path)
         if not (name or path or found):
             return None
@@ -368,9 +370,9 @@ class Evidence(CloudEvidence):
         roles: Roles = (),
     ) -> graph.AnalyzedMessageEvidence | None:
         """A mail to one recipient. `sender` is that of the header (P2), `envelope_sender` that of the envelope (P1)."""
-        if not (network_id or internet_id or sender or envelope_sender or recipient):
-            return None
         header, envelope, to = names.account(sender), names.account(envelope_sender), names.account(recipient)
+        if not (network_id or internet_id or header.upn or envelope.upn or to.upn):
+            return None
         address = names.address(sender_ip)
         links = [text for text in urls if text and names.is_url(text)]
         for value, role in ((header.upn, "sender"), (envelope.upn, "sender"), (to.upn, "recipient")):

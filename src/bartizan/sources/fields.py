@@ -147,6 +147,12 @@ class Fields:
         """The same, which can be read under further names as well."""
         return Fields(self.data, {**(self._beside.data if self._beside is not None else {}), **names})
 
+    def without(self, *names: str) -> "Fields":
+        """The same, but for what is under these names."""
+        beside = self._beside.data if self._beside is not None else {}
+        kept = {name: value for name, value in self.data.items() if name not in names}
+        return Fields(kept, {name: value for name, value in beside.items() if name not in names})
+
     def put(self, **said: Any) -> None:
         """Says something under names that stand for nothing yet, or for something else."""
         self.data = {**self.data, **said}

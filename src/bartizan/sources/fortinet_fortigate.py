@@ -144,8 +144,11 @@ class FortiGate(Firewall):
         for text in fields.texts("ipaddr"):
             for part in text.split(","):
                 evidence.ip(part.strip())
-        for path in ("login", "xauthuser", "initiator", "sender", "recipient", "from", "to"):
+        for path in ("login", "xauthuser", "eapuser", "initiator"):
             evidence.user(fields.text(path))
+        for path in ("sender", "recipient", "from", "to"):
+            if evidence.mailbox(fields.text(path)) is None:
+                evidence.user(fields.text(path))
         if fields.has("fctuid"):  # of an endpoint's FortiClient
             evidence.host(fields.text("name"))
         evidence.domain(fields.text("botnetdomain"))

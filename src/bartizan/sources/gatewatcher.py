@@ -63,7 +63,11 @@ class Gatewatcher(Shape):
         evidence.ip(target.text("ip"), ("destination",), _place(target))
         evidence.domain(fields.text("dns.name", "dns.question.name", "dga.dga_domain", "url.domain", "tls.sni"))
         evidence.domain(fields.text("http.hostname", "tls.client.server_name"))
+        for asked in [*fields.texts("dns.query.rrname"), *fields.texts("dns.rrname")]:
+            evidence.domain(asked)
+        host, path = fields.text("url.domain", "http.hostname"), fields.text("url.path", "http.url") or ""
         evidence.url(fields.text("url.full", "http.url"))
+        evidence.url(f"http://{host}{path}" if host and path.startswith("/") else None)
         for each in fields.objects("dns.answers.data"):
             evidence.ip(each.text("rdata", "data"))
         for found in (fields.object("file"), fields.object("malcore"), fields.object("fileinfo")):

@@ -97,7 +97,8 @@ def guess_event(
         "DomainName": domain(fields.text(*_DOMAIN)),
     }
     known = {name: value for name, value in (columns or {}).items() if value is not None}
-    return event(table, first_time(fields, *_TIME), guessed | known, evidence, fields.rest())
+    at = known.get("Timestamp") or first_time(fields, *_TIME)
+    return event(table, at, guessed | known, evidence, fields.rest())
 
 
 def guess_entities(fields: Fields) -> Evidence:

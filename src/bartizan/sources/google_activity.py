@@ -162,6 +162,7 @@ def name_entities(item: Activity, evidence: Evidence) -> None:
             if path != "owner" or "@" in text:
                 _user(text, evidence)
     evidence.ip(item.address, ("source",), item.place)
+    evidence.ip(more.text("actor_ip_address"), ("source",))  # of whom a rule watched
     for path in _MAILBOXES:
         for text in more.texts(path):
             evidence.mailbox(text)
@@ -171,7 +172,8 @@ def name_entities(item: Activity, evidence: Evidence) -> None:
     device = more.text("DEVICE_NAME") or more.text("SERIAL_NUMBER")
     evidence.host(device, device_id=more.text("DEVICE_ID"), os=more.text("DEVICE_PLATFORM", "OS_VERSION"))
     evidence.domain(more.text("target_domain"))
-    evidence.url(more.text("URL", "TAB_URL"))
+    evidence.url(more.text("URL"))
+    evidence.url(more.text("TAB_URL"))
     evidence.file(more.text("CONTENT_NAME"), hashes=[more.text("CONTENT_HASH")])
     evidence.file(hashes=[more.text("APK_SHA256_HASH")])
     for text in addresses([more.text("LOCAL_IP"), more.text("REMOTE_IP")]):

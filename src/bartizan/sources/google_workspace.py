@@ -34,6 +34,9 @@ _CATEGORIES = {
     "government": "InitialAccess",
     "exfiltration": "Exfiltration",
     "data export": "Exfiltration",
+    "data loss prevention": "Exfiltration",
+    "takeout": "Exfiltration",
+    "granted admin": "PrivilegeEscalation",
     "spam": "SuspiciousActivity",
 }
 

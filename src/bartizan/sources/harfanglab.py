@@ -4,10 +4,11 @@ Source: HarfangLab EDR, "Syslog and Kafka output: log formats".
 """
 
 from bartizan.model.alert import Alert
-from bartizan.sources import attack
+from bartizan.sources import attack, windows_event
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.windows_log import WindowsEvent
 
 _KINDS = {"hurukaiav": "Malware", "hlai": "Malware", "yara": "Malware", "ransom": "Ransomware"}
 
@@ -27,7 +28,20 @@ class HarfangLab(Shape):
     )
     sourcetypes = ("harfanglab", "harfanglab:*")
     table = "HarfangLabEvents"
-    columns = {"LogType": "log_type", "AgentId": "agent.agentid", "RuleName": "rule_name"}
+    columns = {
+        "Timestamp": "time @event_create_date event_date timestamp utc_time @timestamp detection_date",
+        "LogType": "log_type",
+        "AgentId": "agent.agentid",
+        "RuleName": "rule_name",
+        "SourceIP": "saddr source_address",
+        "SourcePort": "int sport source_port",
+        "DestinationIP": "daddr target_address",
+        "DestinationPort": "int dport target_port",
+        "DomainName": "requested_name query_name",
+        "UserName": "username target_username source_username user.name",
+        "ProcessName": "image_name process_image_path process_imagename process_name",
+        "ProcessCommandLine": "commandline process_commandline",
+    }
     alert = Paths(
         id="alert_unique_id id",
         title="rule_name rules.rule_name top_rules.rule_name msg",
@@ -74,10 +88,12 @@ class HarfangLab(Shape):
             place = found.text("image_loaded", "path", "file_path", "target_filename")
             evidence.file(None, place if place != "ANONYMIZED" else None, hashes)
         evidence.malware(fields.text("av_detection_details.signature_name"))
-        data = fields.object("event_data", "eventlog.event_data")
-        for path in ("SubjectUserName", "TargetUserName"):
-            evidence.user(data.text(path))
-        evidence.ip(data.text("IpAddress"), ("source",))
+        _logged(fields, evidence)
+        if fields.has("imagepath"):  # a driver that was loaded
+            evidence.file(
+                fields.text("imagename"), fields.text("imagepath"), [fields.text(f"hashes.{k}") for k in _HASHES]
+            )
+        evidence.file(None, fields.text("event_path"))
         for user in ("username", "source_username", "target_username", "user_name"):
             evidence.user(fields.text(user))
         network = fields.object("details_network") or fields
@@ -104,6 +120,27 @@ class HarfangLab(Shape):
 
 
 _HASHES = ("sha256", "sha1", "md5")
+
+
+def _logged(fields: Fields, evidence: Evidence) -> None:
+    """Of an entry of Windows' event log that the agent sends on."""
+    data = fields.object("event_data", "eventlog.event_data")
+    if data:
+        entry = WindowsEvent(
+            channel=fields.text("log_name", "eventlog.log_name"),
+            provider=fields.text("source_name", "eventlog.source_name"),
+            event_id=fields.integer("event_id", "eventlog.event_id"),
+            computer=None,
+            time=None,
+            record_id=None,
+            level=None,
+            message=None,
+            sid=None,
+            process_id=None,
+            data=data,
+            raw=Fields(None),
+        )
+        windows_event.entities(entry, evidence)
 
 
 def _process(one: Fields, evidence: Evidence) -> None:

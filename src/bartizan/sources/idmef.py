@@ -80,10 +80,12 @@ class Idmef(Shape):
     def _end(self, end: Fields, evidence: Evidence) -> None:
         evidence.host(end.text("Hostname"), addresses=[end.text("IP")])
         evidence.user(end.text("User", "Email"))
+        evidence.mailbox(end.text("Email") if end.has("User") else None)
         evidence.url(end.text("URL"))
         evidence.process(None, path=end.text("Process"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        alert.product = fields.text("Analyzer.Model", "Analyzer.Name") or self.product
         words = [text.partition(".")[0].lower() for text in fields.texts("Category")]
         found = [_CATEGORIES[word] for word in words if word in _CATEGORIES]
         if found:

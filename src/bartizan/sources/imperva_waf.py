@@ -80,7 +80,8 @@ class Imperva(Shape):
         if (fields.text("cat") or "").lower() == "systemevent":
             for text in addresses_in(fields.text("name")):
                 evidence.ip(text, ("source",))
-        evidence.host(fields.text("dvchost", "ServerGroup"))
+        evidence.host(fields.text("dvchost"))
+        evidence.observe("resource", fields.text("ServerGroup"), "serverGroup")
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         product = fields.text("deviceProduct") or ""

@@ -29,7 +29,18 @@ _USERS = (
     "dst_user",
 )
 _SPOKEN = re.compile(r"[A-Za-z]{3,}(?:::?| )[A-Za-z]{2,}")  # an id in words
-_HOSTS = ("sender", "identHostName", "identNetBios", "devname", "hostname", "vSrcName", "DstHost", "SrcHost")
+_HOSTS = (
+    "sender",
+    "identHostName",
+    "identNetBios",
+    "devname",
+    "hostname",
+    "vSrcName",
+    "DstHost",
+    "SrcHost",
+    "sourceHostname",
+    "targetHostname",
+)
 _DOMAINS = ("dstname", "dst_host", "domainName", "rcptDomain", "host")
 
 

@@ -51,7 +51,7 @@ class Lookout(Shape):
     )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        device, threat = fields.object("device", "target"), fields.object("threat.details", "details")
+        device, threat = fields.object("device", "target"), fields.object("threat.details", "details", "threat")
         ids = [fields.text(f"{who}.guid") for who in ("actor", "target") if fields.text(f"{who}.type") != "USER"]
         evidence.host(
             device.text("name", "hardware_model"),

@@ -265,7 +265,7 @@ def _row_entities(row: Fields, evidence: Evidence, table: str) -> None:
         evidence.user(row.text("RawEventData.UserId"))
     _row_processes(row, evidence, table, user)
     _row_network(row, evidence)
-    for name in ("SenderFromAddress", "SenderMailFromAddress", "RecipientEmailAddress"):
+    for name in ("SenderFromAddress", "SenderMailFromAddress", "RecipientEmailAddress", "SenderEmailAddress"):
         evidence.mailbox(row.text(name))
     evidence.registry(row.text("RegistryKey"), row.text("RegistryValueName"), row.text("RegistryValueData"))
     evidence.app(row.text("Application") if table == "CloudAppEvents" else None)

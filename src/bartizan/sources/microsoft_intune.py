@@ -32,6 +32,8 @@ _DEVICE = {
     """.split()
 }
 
+_MAX_TARGETS = 50
+
 
 class MicrosoftIntune(Shape):
     name = "microsoft_intune"
@@ -77,6 +79,12 @@ class MicrosoftIntune(Shape):
         evidence.service_principal(actor.text("ApplicationName", "applicationDisplayName"))
         evidence.ip(actor.text("ipAddress"), ("source",))
         evidence.observe("resource", said.text("IntuneAccountId"))
+        if (fields.text("operationName") or "").lower().endswith(" manageddevice"):  # wiped, retired, locked
+            for name in said.texts("TargetDisplayNames")[:_MAX_TARGETS]:
+                evidence.host(name)
+        for item in fields.objects("resources")[:_MAX_TARGETS]:
+            if (item.text("auditResourceType", "type") or "").lower().endswith("manageddevice"):
+                evidence.host(item.text("displayName"))
         host = said.text("DeviceHostName", "DeviceNetBiosName", "ManagedDeviceName", "DeviceName")
         evidence.host(
             host,

@@ -32,6 +32,7 @@ _FOUND = {
 }
 # What Cloud Integrated found in a mail; the rest it only let pass or calls spam.
 _THREATS = {"malware": "Malware", "phishing": "Phishing", "untrustworthy": "Phishing"}
+_MAX_ATTACHMENTS = 20
 _CLEAN = frozenset({"clean", "safe"})
 _HELD = frozenset({"rej", "hld", "block", "blocked", "hold", "bnc"})
 
@@ -105,6 +106,9 @@ class Mimecast(Shape):
         evidence.domain(fields.text("senderDomain", "urlDomain", "destination"))
         hashes = [fields.text("sha256", "fileHash"), fields.text("sha1"), fields.text("md5")]
         evidence.file(fields.text("fileName", "attachments") if any(hashes) else None, None, hashes)
+        if not any(hashes) and _found(fields) == "Malware":
+            for name in fields.texts("attachments")[:_MAX_ATTACHMENTS]:
+                evidence.file(name)
         evidence.malware(fields.text("virusFound", "Virus"))
 
     def finish(self, fields: Fields, alert: Alert) -> None:

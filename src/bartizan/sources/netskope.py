@@ -37,6 +37,7 @@ _CEF = {
 _EVENT_CLASSES = frozenset(
     "application audit page infrastructure network incident connection endpoint clientstatus".split()
 )
+_MAX_PEOPLE = 20
 _CATEGORIES = {
     "malware": "Malware",
     "malsite": "CommandAndControl",
@@ -60,7 +61,8 @@ class Netskope(Shape):
         "alert_type+ur_normalized _id+app_session_id connection_id+access_method+app "
         "audit_log_event+supporting_data dlp_incident_id+dlp_file userkey+access_method+traffic_type "
         "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey "
-        "_id+alert_type+alert_name _id+dlp_incident_id traffic_type+access_method+userip"
+        "alert=yes+alert_type+alert_name alert=yes+alert_type+user _id+alert_type+alert_name _id+dlp_incident_id "
+        "traffic_type+access_method+userip"
     )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Netskope\|")
     sourcetypes = ("netskope:*", "netskope")
@@ -110,6 +112,9 @@ class Netskope(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         evidence.user(fields.text("user", "ur_normalized", "userPrincipalName"), upn=fields.text("ur_normalized"))
         evidence.user(fields.text("acting_user"))
+        for path in ("from_user", "owner", "shared_with"):  # accounts of the application, whose file it is among them
+            for text in fields.texts(path)[:_MAX_PEOPLE]:
+                evidence.mailbox(text)
         evidence.observe("user", (fields.text("user", "ur_normalized") or "").partition("@")[0])
         place = Place(
             country=fields.text("src_country"),
@@ -127,10 +132,11 @@ class Netskope(Shape):
         evidence.url(fields.text("url", "page"))
         evidence.observe("url", fields.text("url"))
         evidence.domain(fields.text("domain", "site"))
+        evidence.domain(fields.text("dsthost"))
         evidence.file(
             fields.text("object", "file_name") if fields.has("md5", "file_type", "sha256") else None,
             fields.text("file_path"),
-            [fields.text("sha256", "local_sha256"), fields.text("md5", "local_md5")],
+            [fields.text("sha256", "local_sha256"), fields.text("local_sha1"), fields.text("md5", "local_md5")],
             size=fields.integer("file_size"),
         )
         evidence.app(fields.text("app", "appname"))

@@ -1,15 +1,21 @@
-"""OCSF, the Open Cybersecurity Schema Framework: findings are alerts, all other classes events.
+"""OCSF, the Open Cybersecurity Schema Framework: findings are alerts, all other classes events, logons also signIns.
 
 Products write OCSF that the schema would refuse; it is read as it comes.
 Source: Open Cybersecurity Schema Framework 1.0 to 1.6: classes from 2001 on (findings), objects, observable types.
 """
 
+from collections.abc import Iterator
+
+from bartizan.extend import Event, GraphObject
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack
-from bartizan.sources.evidence import Evidence, Place
+from bartizan.sources import attack, ocsf_sign_ins
+from bartizan.sources.entities import domain, is_outside
+from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
+from bartizan.sources.ocsf_sign_ins import place
 from bartizan.sources.shape import Paths, Shape, Status
+from bartizan.sources.sign_ins import sign_in
 
 _LEVELS: dict[int, Severity] = {1: "informational", 2: "low", 3: "medium", 4: "high", 5: "high", 6: "high"}
 _STATUSES: dict[str, Status] = {"suppressed": "resolved", "pass": "resolved", "fail": "new", "passed": "resolved"}
@@ -111,6 +117,13 @@ class Ocsf(Shape):
             account = cloud.text("account.uid", "account_uid")
             evidence.amazon(None, name=account, account=account, kind="Account")
 
+    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
+        if ocsf_sign_ins.is_sign_in(fields):
+            evidence = Evidence()
+            self.entities(fields, evidence)
+            yield from sign_in(ocsf_sign_ins.said(fields), evidence.observed)
+        yield from super().event(fields)
+
     def finish(self, fields: Fields, alert: Alert) -> None:
         product = fields.object("metadata.product")
         alert.vendor = product.text("vendor_name") or self.vendor
@@ -149,7 +162,7 @@ def _seen(one: Fields, evidence: Evidence) -> None:
         target.text("ip"),
         target.integer("port"),
         one.text("connection_info.protocol_name", "connection_info.protocol_num"),
-        places=(_place(source), _place(target)),
+        places=(place(source), place(target)),
     )
     _endpoint(source, "source", evidence)
     _endpoint(target, "destination", evidence)
@@ -181,15 +194,14 @@ def _seen(one: Fields, evidence: Evidence) -> None:
     evidence.session(actor.text("session.uid"), user)
 
 
-def _place(end: Fields) -> Place:
-    where = end.object("location")
-    return Place(country=where.text("country"), city=where.text("city"))
-
-
 def _endpoint(end: Fields, role: graph.EvidenceRole, evidence: Evidence) -> None:
     address = end.text("ip")
-    evidence.ip(address, (role,), _place(end))
-    evidence.host(end.text("hostname", "name"), addresses=[address])
+    evidence.ip(address, (role,), place(end))
+    name = end.text("hostname", "name")
+    if is_outside(address) and domain(name) is not None:
+        evidence.domain(name, roles=(role,))
+    else:
+        evidence.host(name, addresses=[address])
     evidence.domain(end.text("domain"))
 
 

@@ -90,7 +90,10 @@ class Orca(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         cloud = (fields.text("cloud_provider") or "").lower()
         asset, name = fields.text("asset_vendor_id", "asset_unique_id"), fields.text("asset_name")
-        kind, account = fields.text("asset_type_string", "asset_type"), fields.text("cloud_vendor_id", "account_name")
+        kind, account = (
+            fields.text("asset_type_string", "asset_type"),
+            fields.text("cloud_vendor_id", "cloud_provider_id", "account_name"),
+        )
         if cloud == "gcp":
             evidence.google(asset, name=name, kind=kind, project=account)
         elif cloud == "azure":

@@ -128,6 +128,7 @@ _USER = re.compile(r"\buser '?([^'\s,]{1,256})'?", re.IGNORECASE)
 _MONITOR = re.compile(r"\bserver monitor ([\w.-]{1,253})")
 _MAX_TEXT = 8_192
 _MAX_FOUND = 20
+_HTTPS = 443
 
 
 class PanOs(Firewall):
@@ -179,7 +180,12 @@ class PanOs(Firewall):
         return (fields.text("LogType") or fields.text("deviceEventClassId") or "").upper() in _THREATS
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        super().entities(fields, evidence)
+        kind, file = (fields.text("Subtype") or "").lower(), fields.text("fname")
+        asked = file if kind == "spyware" and domain(file) is not None else None  # the name that was looked up
+        url = (fields.text("URL", "request") or "").strip('"')
+        bare = "/" in url and "://" not in url
+        super().entities(fields.without(*(["fname"] if asked else []), *(["request"] if bare else [])), evidence)
+        evidence.domain(asked)
         evidence.host(
             fields.text("EndpointDeviceName", "SourceDeviceHost"),
             addresses=[fields.text("PrivateIPv4"), fields.text("PrivateIPv6")],
@@ -187,11 +193,11 @@ class PanOs(Firewall):
         )
         for path in ("PublicIPv4", "PublicIPv6", "PrivateIPv4", "PrivateIPv6", "XForwardedFor", "EndpointIP"):
             evidence.ip(fields.text(path), ("source",))
-        url = (fields.text("URL", "request") or "").strip('"')
         if "/" in url:
             evidence.observe("url", url)
         if url and "://" not in url:
-            evidence.url(f"http://{url}" if "/" in url else None)
+            secure = (fields.text("app") or "").lower() == "ssl" or fields.integer("dpt") == _HTTPS
+            evidence.url(f"{'https' if secure else 'http'}://{url}" if bare else None)
             evidence.domain(url.partition("/")[0].partition(":")[0] if "/" in url or not fields.has("fname") else None)
         if "@" in (fields.text("EmailSender", "EmailRecipient") or ""):
             evidence.message(
@@ -215,6 +221,8 @@ class PanOs(Firewall):
             alert.severity = "informational"
         if fields.text("Subtype") == "url":
             alert.title = f"URL {fields.text('act') or 'seen'}: {fields.text('URL', 'request') or alert.title}"
+        elif (fields.text("Subtype") or "").lower() == "wildfire" and (file := fields.text("fname")) is not None:
+            alert.title = f"WildFire {fields.text('URLCategory', 'Verdict') or 'verdict'}: {file}"
 
 
 def _of_header(fields: Fields) -> None:

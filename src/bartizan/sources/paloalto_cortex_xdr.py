@@ -61,12 +61,20 @@ class CortexXdr(Shape):
         "alert_id+actor_process_image_sha256 alert_id+actor_causality_id "
         "alert_id+detection_timestamp+severity incident_id+incident_name+hosts alert_id+events+endpoint_id "
         "alert_id+event_type+actor_process_image_name alert_id+action_local_ip+action_remote_ip "
-        "alert_id+agent_install_type"
+        "alert_id+agent_install_type agent_hostname+agent_id+event_timestamp "
+        "event_timestamp+event_type+os_actor_process_image_name"
     )
     pattern = re.compile(common_security_log.BEGINS + r"Palo Alto Networks\|Cortex XDR")
     sourcetypes = ("pan:xdr*", "cortex:xdr*", "pan:cortex*", "paloalto:cortex*")
     table = "CortexXdrEvents"
-    columns = {"EndpointId": "endpoint_id", "CaseId": "case_id"}
+    columns = {
+        "EndpointId": "endpoint_id agent_id",
+        "CaseId": "case_id",
+        "EventType": "event_type",
+        "HostName": "agent_hostname",
+        "UserName": "action_username os_actor_primary_username",
+        "Timestamp": "time event_timestamp",
+    }
     alert = Paths(
         id="alert_id external_id incident_id",
         title="name alert_name incident_name event_type description",
@@ -104,7 +112,7 @@ class CortexXdr(Shape):
 
     def is_alert(self, fields: Fields) -> bool:
         """Also an event of an alert that comes apart from it: it has the alert's id and adds to its evidence."""
-        if fields.text("deviceEventClassId") == _AUDIT:
+        if fields.text("deviceEventClassId") == _AUDIT or _is_event(fields):
             return False
         return fields.has("alert_id", "external_id", "incident_id") or super().is_alert(fields)
 
@@ -121,6 +129,8 @@ class CortexXdr(Shape):
             evidence.host(text.partition(":")[0])
         for text in [*fields.texts("users"), *fields.texts("user_name")]:
             evidence.user(text)
+        for path in ("action_username", "os_actor_primary_username") if _is_event(fields) else ():
+            evidence.user(fields.text(path))
         for text in fields.texts("host_ip"):
             evidence.ip(text)
         inside = fields.objects("events")[:_EVENTS]
@@ -142,6 +152,13 @@ class CortexXdr(Shape):
         found = attack.tactics(*(part.strip() for name in names for part in name.split(" - ")))
         if found:
             alert.category, alert.categories = found[0], found
+
+
+def _is_event(fields: Fields) -> bool:
+    """Whether it is one of those that agents report and Cortex hands on, apart from any alert."""
+    return fields.has("event_timestamp") and not fields.has(
+        "alert_id", "external_id", "incident_id", "severity", "name"
+    )
 
 
 def _told(text: str, evidence: Evidence) -> None:
@@ -179,10 +196,16 @@ def _happened(event: Fields, evidence: Evidence) -> None:
         event.text("action_registry_value_name"),
         event.text("action_registry_data"),
     )
-    local, remote = event.text("action_local_ip"), event.text("action_remote_ip")
+    here = [text for path in ("action_local_ip", "action_local_ip_v6") for text in event.texts(path)]
+    there = [text for path in ("action_remote_ip", "action_remote_ip_v6") for text in event.texts(path)]
+    local, remote = next(iter(here), None), next(iter(there), None)
     evidence.flow(local, event.integer("action_local_port"), remote, event.integer("action_remote_port"))
-    evidence.ip(local, ("source",))
-    evidence.ip(remote, ("destination",))
+    for text in here[:_EVENTS]:
+        evidence.ip(text, ("source",))
+    for text in there[:_EVENTS]:
+        evidence.ip(text, ("destination",))
+    for text in event.texts("malicious_urls")[:_EVENTS]:
+        evidence.url(text)
     for path in ("action_external_hostname", "dst_action_external_hostname", "dns_query_name", "fw_url_domain"):
         evidence.domain(domain(event.text(path)))
     evidence.message(

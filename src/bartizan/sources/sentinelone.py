@@ -12,7 +12,7 @@ from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack, cef, leftover, severity
-from bartizan.sources.entities import file_name
+from bartizan.sources.entities import file_name, is_outside
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, objects_of
 from bartizan.sources.generic import guess_event, unread
@@ -443,7 +443,9 @@ def _then(seen: Fields, evidence: Evidence) -> None:
     """How things stood when it was detected: who attacked whom, and where the asset ran."""
     attacker, target = seen.object("attacker"), seen.object("targetUser")
     evidence.ip(attacker.text("ip"), ("attacker",))
-    evidence.host(attacker.text("host"), roles=("attacker",))
+    far = attacker.text("host")
+    if not is_outside(attacker.text("ip")) or evidence.domain(far, roles=("attacker",)) is None:
+        evidence.host(far, roles=("attacker",))
     evidence.user(target.text("name"), domain=target.text("domain"), upn=target.text("emailAddress"))
     for each in seen.objects("assets")[:50]:
         for path in ("asset.ipV4", "asset.ipV6", "asset.consoleIpAddress"):

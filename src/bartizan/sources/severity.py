@@ -28,12 +28,14 @@ _WORDS: dict[str, Severity] = {
     "notice": "low",
     "moderate": "medium",
     "medium": "medium",
+    "med": "medium",
     "warning": "medium",
     "warn": "medium",
     "error": "medium",
     "major": "medium",
     "high": "high",
     "critical": "high",
+    "crit": "high",
     "important": "high",
     "severe": "high",
     "alert": "high",
@@ -62,7 +64,7 @@ SYSLOG_WORDS: Mapping[str, Severity] = {
 def of_word(word: str | None) -> Severity:
     """A word that most vendors use, also with a prefix such as "E_MEDIUM", or with a number as in "3 - High"."""
     folded = (word or "").strip().lower()
-    found = _WORDS.get(folded) or _WORDS.get(folded.rpartition("_")[2])
+    found = _WORDS.get(folded.replace("_", " ")) or _WORDS.get(folded.rpartition("_")[2])
     if found is None and (match := _WITH_NUMBER.fullmatch(folded)) is not None:
         found = _WORDS.get((match[1] or match[2]).replace("_", " "))
     return found or "unknown"

@@ -23,7 +23,7 @@ class Snyk(Shape):
     vendor = "Snyk"
     product = "Snyk"
     marks = (
-        "event+groupId+userId event+orgId+created project+newIssues+org issueType+pkgName "
+        "event+groupId+userId event+orgId+created project+newIssues+org newIssues+removedIssues+org issueType+pkgName "
         "vulnerabilities+packageManager issueData+pkgName event+groupId+content "
         "attributes.effective_severity_level+relationships attributes.key+attributes.problems "
         "event+userId+orgId"
@@ -71,13 +71,15 @@ class Snyk(Shape):
         if issue:
             _project(project, evidence)
             evidence.file(None, project.text("targetFile") or issue.text("filePath"))
-            evidence.file(issue.text("pkgName", "packageName"))
+            evidence.observe("resource", issue.text("pkgName", "packageName"), "package")
             for each in issue.objects("attributes.coordinates")[:_MAX_PARTS]:
                 for part in each.objects("representations")[:_MAX_PARTS]:
-                    evidence.file(
-                        part.text("dependency.package_name"), part.text("sourceLocation.file", "resourcePath")
-                    )
-            evidence.observe("resource", issue.text("relationships.scan_item.data.id"), "project")
+                    evidence.observe("resource", part.text("dependency.package_name"), "package")
+                    evidence.file(None, part.text("sourceLocation.file", "resourcePath"))
+            scanned = issue.text("relationships.scan_item.data.id")
+            evidence.observe("resource", scanned, "project")
+            if not evidence.items:
+                evidence.app(scanned or fields.text("org.name", "org.slug") or self.product)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         issue, project = fields.object("issue"), fields.object("project")

@@ -19,6 +19,7 @@ _CATEGORIES = {
 
 
 _MAX = 50  # values of one kind
+_MAILS = ("email", "username", "emails", "compromised_emails")
 
 
 class SocRadar(Shape):
@@ -88,8 +89,8 @@ class SocRadar(Shape):
         for asset in dict.fromkeys(assets):
             if evidence.ip(asset) is None and evidence.domain(asset) is None:
                 evidence.app(asset, roles=("attacked",))
-        for mail in [*content.texts("email"), *content.texts("username")]:
-            evidence.user(mail)
+        for mail in [part for path in _MAILS for text in content.texts(path) for part in text.split(",")[:_MAX]]:
+            evidence.user(mail.strip())
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.flag("is_resolved") is True or fields.flag("is_false_positive") is True:

@@ -54,6 +54,10 @@ _CEF = {
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NO_SEVERITY = "none"  # of what is done by the product itself; else the word says that nothing is said
 
+_SITE = re.compile(
+    r"'([^'\s]{4,2048})' (?:was )?(?:blocked|allowed|warned)|Access was blocked to \"?([^\"\s]{4,2048})"
+)  # of web control
+
 
 class Sophos(Shape):
     name = "sophos"
@@ -118,9 +122,14 @@ class Sophos(Shape):
         evidence.ip(own)
         evidence.ip(external)
         named = fields.text("source") or ""
-        user = evidence.user(named if "\\" in named or "@" in named else None)
+        account = "\\" in named or "@" in named
+        user = evidence.user(
+            named if account else None,
+            object_id=fields.text("user_id"),
+            display=None if account or named.lower() == _NOBODY else named or None,
+        )
         evidence.file(None, fields.text("filePath"), [fields.text("appSha256", "fileHash")])
-        for path in ("suser", "meta_username", "username", "target_username", "subject_username", "user_id"):
+        for path in ("suser", "meta_username", "username", "target_username", "subject_username"):
             name = fields.text(path)
             if name is not None and name.lower() != _NOBODY:
                 user = evidence.user(name) or user
@@ -140,11 +149,7 @@ class Sophos(Shape):
             parent_name=fields.text("parent_name"),
             parent_path=fields.text("parent_path"),
         )
-        told = (fields.text(path) or "" for path in ("name", "description"))
-        match = next((found for text in told if (found := _AT.search(text)) is not None), None)
-        if match is not None:
-            evidence.file(file_name(match[2]), match[2])
-            evidence.malware(match[1])
+        _sentences(fields, evidence)
         evidence.malware(fields.text("threat"))
         _guards(fields, own, evidence)
         for each in fields.objects("core_remedy_items.items", "data.core_remedy_items.items"):
@@ -169,6 +174,19 @@ class Sophos(Shape):
         if alert.threat_name is None:
             said = next((item for item in alert.evidence if isinstance(item, graph.MalwareEvidence)), None)
             alert.threat_name = said.name if said is not None else None
+
+
+def _sentences(fields: Fields, evidence: Evidence) -> None:
+    """What the title and the description say of files and sites."""
+    told = (fields.text(path) or "" for path in ("name", "description"))
+    match = next((found for text in told if (found := _AT.search(text)) is not None), None)
+    if match is not None:
+        evidence.file(file_name(match[2]), match[2])
+        evidence.malware(match[1])
+    site = _SITE.match(fields.text("name") or "")
+    where = None if site is None else site[1] or site[2]
+    if evidence.url(where) is None:
+        evidence.domain(where)
 
 
 def _ran(raw: Fields, evidence: Evidence) -> None:

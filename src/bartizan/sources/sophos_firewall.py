@@ -52,7 +52,7 @@ class SophosFirewall(Firewall):
         "user_name": "suser",
         "user": "suser",
         "url": "request",
-        "domain": "dhost",
+        "domain": "destinationDnsDomain",
         "server": "dhost",
         "method": "requestMethod",
         "log_subtype": "act",
@@ -74,7 +74,7 @@ class SophosFirewall(Firewall):
     }
     times = "timestamp eventtime utmtime date"
     alert = Paths(
-        title="signature_msg virus malware threatname threat ips_message reason log_component msg name",
+        title="signature_msg signature_name virus malware threatname threat ips_message reason log_component msg name",
         description="message classification",
         severity="priority severity",
         words=SYSLOG_WORDS,
@@ -127,5 +127,9 @@ class SophosFirewall(Firewall):
             subject=fields.text("email_subject", "subject"),
             action=fields.text("spamaction"),
         )
+        for path in ("login_user", "process_user"):  # of an endpoint that reports to the firewall
+            evidence.user(fields.text(path))
+        evidence.process(path=fields.text("execution_path"))
+        evidence.domain(fields.text("source"))  # where the sandbox's file came from
         evidence.malware(fields.text("virus", "malware", "threatname"))
         evidence.file(None, fields.text("file_path"), [fields.text("sha1sum", "sha256")])

@@ -75,6 +75,10 @@ class Sublime(Shape):
     def finish(self, fields: Fields, alert: Alert) -> None:
         rules = fields.objects("data.flagged_rules", "flagged_rules")
         alert.severity = highest(alert.severity, *(of_word(rule.text("severity")) for rule in rules))
+        worst = next((rule for rule in rules if of_word(rule.text("severity")) == alert.severity), Fields(None))
+        if worst.has("name"):  # of several rules the most serious one tells what it is
+            alert.title, alert.detector_id = worst.text("name") or alert.title, worst.text("id") or alert.detector_id
+            alert.vendor_severity = worst.text("severity")
         if not fields.has("data.flagged_rules", "flagged_rules"):  # a change of the console itself
             alert.title = f"Audit: {alert.title}"
             alert.severity = "informational" if alert.severity == "unknown" else alert.severity

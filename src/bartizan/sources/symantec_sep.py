@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log, csv_records, pairs, syslog
-from bartizan.sources.entities import addresses, domain
+from bartizan.sources.entities import addresses, domain, is_outside, is_path
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.severity import of_cef, of_ocsf, of_word
@@ -173,24 +173,33 @@ class SymantecSep(Shape):
             first = words[1]  # of an agent's activity: what it did, its host and its user, without labels
             evidence.user(words[2])
         host = fields.text("Computer_name", "device_name", "Computer", "Local_Host_Name", "Host_Name") or first
-        own = fields.text("IP_Address", "device_ip", "Local_Host_IP", "Local") or next(iter(addresses(words)), None)
+        own = fields.text("IP_Address", "device_ip", "Local_Host_IP", "Local_Host", "Local") or next(
+            iter(addresses(words)), None
+        )
         evidence.host(host, addresses=[own])
         evidence.ip(own)
         if fields.has("type_id"):
             _of_cloud(fields, evidence)
-        remote = fields.text("Remote_Host_IP", "Source_Computer_IP", "Source_IP")
+        remote = (fields.text("Remote_Host_IP", "Source_Computer_IP", "Source_IP") or "").rstrip(".") or None
         here, there = (own, fields.integer("Local_Port")), (remote, fields.integer("Remote_Port"))
         comes = "Outbound" not in words
         start, end = (there, here) if comes else (here, there)
         if remote is not None:
             evidence.flow(*start, *end, next((word for word in words if word in ("TCP", "UDP")), None))
         evidence.ip(remote, ("source" if comes else "destination",))
-        evidence.host(fields.text("Remote_Host_Name", "Source_Computer_Name"))
-        for who in ("User_Name", "User1", "User2", "User"):
+        far = fields.text("Remote_Host_Name")
+        if not is_outside(remote) or evidence.domain(far) is None:  # a name of the net
+            evidence.host(far or fields.text("Source_Computer_Name"))
+        for who in ("User_Name", "User1", "User2", "User", "Admin"):
             evidence.user(fields.text(who))
-        path = fields.text("File_path", "File_Path")
+        if fields.has("Site") and host is None:  # of the management server itself
+            evidence.host(fields.text("Server", "Server_Name"))
+        found = fields.has("Risk_name", "Application_hash")  # whose path stands among the words, without a label
+        path = fields.text("File_path", "File_Path") or next(filter(is_path, words if found else ()), None)
         hashes = [fields.text("Application_hash"), fields.text("SHA-256"), fields.text("MD-5")]
-        evidence.file(fields.text("Application_name"), path, [each for each in hashes if each != _NO_HASH])
+        evidence.file(
+            None if path else fields.text("Application_name"), path, [each for each in hashes if each != _NO_HASH]
+        )
         if fields.has("Rule"):
             _controlled(words, evidence)
         program = fields.text("Application")

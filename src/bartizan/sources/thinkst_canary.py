@@ -114,7 +114,8 @@ class ThinkstCanary(Shape):
         evidence.host(fields.text("WORKSTATION", "LOCALNAME", "REMOTENAME"), roles=("attacker",))
         evidence.url(fields.text("URL", "FULLURL"))
         evidence.domain(fields.text("HOST", "HOSTNAME", "SNAME"))
-        evidence.file(fields.text("FILENAME"), fields.text("FILENAME"))
+        opened = fields.text("FILENAME") or more.text("Filename", "File Name")
+        evidence.file(opened, opened)
         evidence.amazon(None, name=more.text("Access Key ID", "AWS Access Key"), kind="AccessKey")
 
     def finish(self, fields: Fields, alert: Alert) -> None:

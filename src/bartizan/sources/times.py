@@ -61,6 +61,7 @@ _DB2 = re.compile(r"(\d{4}-\d\d-\d\d)-(\d\d)\.(\d\d)\.(\d\d)((?:\.\d{1,9})?)", r
 _COMPACT = re.compile(  # 20260102T030405.678Z, 20260102030405
     r"((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)T?([01]\d|2[0-3])([0-5]\d)([0-6]\d)(\.\d{1,9})?(Z?)", re.ASCII
 )
+_WHOLE_HOURS = re.compile(r"(?<=UTC|GMT)([+-])(\d{1,2})$", re.ASCII)  # "UTC+1"
 _REGION = re.compile(r"\[[\w/+-]{1,40}\]$", re.ASCII)  # "+01:00[Europe/Paris]", as Java prints it
 _HOURS_ALONE = re.compile(r"(?<=\d)([+-]\d\d)$", re.ASCII)  # "03:04:05+00", as PostgreSQL prints it
 _ZONE_INSIDE = re.compile(r"(:\d\d) ([A-Z]{3,4}) (\d{4})$", re.ASCII)  # "Fri Jan 02 03:04:05 CET 2026", as date(1) does
@@ -68,6 +69,17 @@ _DATE_OF_JSON = re.compile(r"/Date\((-?\d{1,16})(?:[+-]\d{4})?\)/", re.ASCII)  #
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _GAP = re.compile(r"(?<=T\d\d:) (?=\d\d:\d\d)", re.ASCII)  # Bitdefender's Exchange events: "2026-03-01T14: 20:37.000Z"
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
+
+
+# Months as French, Spanish, Italian and German systems shorten them, where English does otherwise.
+_MONTHS = {
+    "janv": "Jan", "fevr": "Feb", "mars": "Mar", "avr": "Apr", "mai": "May", "juin": "Jun", "juil": "Jul",
+    "aout": "Aug", "sept": "Sep", "ene": "Jan", "abr": "Apr", "ago": "Aug", "set": "Sep", "dic": "Dec", "gen": "Jan",
+    "mag": "May", "giu": "Jun", "lug": "Jul", "ott": "Oct", "mrz": "Mar", "marz": "Mar", "okt": "Oct", "dez": "Dec",
+    "oct": "Oct", "nov": "Nov", "dec": "Dec", "fev": "Feb", "mar": "Mar",
+}  # fmt: skip
+_MONTH = re.compile(r"(?<![^\W\d_])([^\W\d_]{3,5})\.?(?= )")
+_PLAIN = str.maketrans("éèûúäÄ", "eeuuaa")
 
 
 def when(value: Any) -> str | None:
@@ -131,6 +143,7 @@ def _of_number(number: float, value: Any) -> str | None:
 def _of_text(text: str) -> str | None:
     text = _GAP.sub("", text)
     text = _DB2.sub(r"\1 \2:\3:\4\5", _ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
+    text = _WHOLE_HOURS.sub(lambda zone: f"{zone[1]}{zone[2]:0>2}:00", text)
     text = _ZONE_INSIDE.sub(r"\1 \3 \2", _HOURS_ALONE.sub(r"\1:00", _REGION.sub("", text)))
     try:
         return parse(text)
@@ -144,7 +157,7 @@ def _of_text(text: str) -> str | None:
         return _moved(parse(plain), fraction, offset)
     except (ValueError, OverflowError):
         pass
-    bare = plain.replace(" @ ", " ").replace(",", "")
+    bare = _MONTH.sub(_in_english, plain.replace(" @ ", " ").replace(",", ""), count=2)
     for form in _FORMS:
         try:
             at = datetime.strptime(bare, form).replace(tzinfo=UTC)
@@ -161,6 +174,10 @@ def _of_text(text: str) -> str | None:
         return instant(at if at.tzinfo else at.replace(tzinfo=UTC))
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
+
+
+def _in_english(month: re.Match[str]) -> str:
+    return _MONTHS.get(month[1].lower().translate(_PLAIN), month[0])
 
 
 def _without_zone(text: str) -> tuple[str, timedelta]:

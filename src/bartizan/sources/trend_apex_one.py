@@ -6,6 +6,7 @@ Source: Trend Micro Apex Central, "Syslog content mapping: CEF".
 import re
 
 from bartizan.model.alert import Alert
+from bartizan.sources.entities import domain, is_outside
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.firewall import Firewall
@@ -51,7 +52,10 @@ class TrendApexOne(Firewall):
         return fields.has("deviceEventClassId", "name")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        super().entities(fields, evidence)
+        far = fields.text("dhost")
+        called = domain(far) is not None and is_outside(fields.text("dst"))  # a name of the net, of no machine here
+        super().entities(fields.without("dhost") if called else fields, evidence)
+        evidence.domain(far if called else None)
         command, image = fields.text("ProcessCommandLine"), fields.text("sproc", "deviceProcessName")
         if command or image:
             evidence.process(command, path=image, hashes=[fields.text("fileHash", "SHA1", "FileHash")])

@@ -26,6 +26,9 @@ _MODULES = (
 )
 _HASHES = ("FileMD5", "FileSHA1", "FileSHA256", "fileHash")
 
+_TARGET = re.compile(r"([\w.-]{1,253}) \(([0-9A-Fa-f:.]{2,45})\)")  # "srv-1 (10.0.0.7)"
+_ALERT = re.compile(r"Alert: ([^\r\n\\]{1,200})")
+
 
 class TrendDeepSecurity(Firewall):
     name = "trend_deep_security"
@@ -63,6 +66,10 @@ class TrendDeepSecurity(Firewall):
         super().entities(fields, evidence)
         if not fields.has("dvchost"):
             evidence.host(fields.text("dvc"))
+        named = _TARGET.fullmatch(fields.text("target") or "")
+        if named is not None:  # an event of the manager: the machine that it is about
+            evidence.host(named[1], addresses=[named[2]])
+            evidence.ip(named[2])
         evidence.process(None, path=fields.text("ProcessName"), hashes=[fields.text("ProcessSHA256")])
         evidence.file(None, fields.text("filePath"), [fields.text(name) for name in _HASHES])
         if _module(fields) == "Malware":
@@ -71,6 +78,9 @@ class TrendDeepSecurity(Firewall):
     def finish(self, fields: Fields, alert: Alert) -> None:
         super().finish(fields, alert)
         found = _module(fields)
+        if (told := _ALERT.match(fields.text("msg") or "")) is not None:  # that one began or ended, and which
+            alert.title = f"{alert.title}: {told[1].strip()}"
+            alert.status = "resolved" if "ended" in (fields.text("name") or "").lower() else alert.status
         alert.category, alert.categories = found, [found]
         if found == "Malware":
             alert.threat_name = alert.threat_name or fields.text("name")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log
+from bartizan.sources.entities import is_outside
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_cef
@@ -169,6 +170,8 @@ def _indicator(one: Fields, evidence: Evidence) -> None:
         evidence.mailbox(value)
     elif kind == "host":
         evidence.host(inner.text("name") or value, addresses=inner.texts("ips"))
+    elif kind == "detection_name":
+        evidence.malware(value)
     elif kind.startswith("registry_key"):
         evidence.registry(value)
 
@@ -220,6 +223,7 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
     evidence.ip(source, ("source",))
     evidence.ip(target, ("destination",))
+    evidence.domain(event.text("dhost") if is_outside(target) else None)
     for path in ("peerIp", "interestedIp", "clientIp"):
         for text in event.texts(path):
             evidence.ip(text)
@@ -227,13 +231,18 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     evidence.malware(event.text("malName"), event.text("malType"))
     for text in event.texts("hostName"):
         evidence.domain(text)
-    if event.has("mailMsgSubject", "mailbox"):
-        evidence.message(
-            event.text("mailUniqueId", "msgUuid"),
-            internet_id=event.text("mailMsgId"),
-            sender=event.text("suser"),
-            recipient=event.text("mailbox", "duser"),
-            subject=event.text("mailMsgSubject"),
-            urls=[event.text("request")],
-        )
-        evidence.mailbox(event.text("mailbox"), roles=("attacked",))
+    _mail(event, evidence)
+
+
+def _mail(event: Fields, evidence: Evidence) -> None:
+    if not event.has("mailMsgSubject", "mailbox"):
+        return
+    evidence.message(
+        event.text("mailUniqueId", "msgUuid"),
+        internet_id=event.text("mailMsgId"),
+        sender=event.text("suser"),
+        recipient=event.text("mailbox", "duser"),
+        subject=event.text("mailMsgSubject"),
+        urls=[event.text("request")],
+    )
+    evidence.mailbox(event.text("mailbox"), roles=("attacked",))

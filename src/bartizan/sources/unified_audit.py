@@ -1,5 +1,6 @@
 """Records of the Microsoft 365 unified audit log: alerts, or rows of OfficeActivity; their keys come in any case.
 
+What Entra's token service says of logons is a Graph signIn besides, of the id that Entra's own log gives it.
 Source: Office 365 Management Activity API schema; Azure Monitor reference, "OfficeActivity".
 """
 
@@ -7,14 +8,15 @@ import json
 import re
 from collections.abc import Iterator
 
-from bartizan.extend import Event, Record
+from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources.collector import Roles
 from bartizan.sources.entities import address, is_sid
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, content_id
 from bartizan.sources.microsoft_entities import read_entities
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.sign_ins import Code, Kind, SignIn, sign_in
 from bartizan.sources.tables import columns as read_columns
 from bartizan.sources.tables import event
 from bartizan.sources.times import first_time
@@ -22,7 +24,7 @@ from bartizan.sources.times import first_time
 # Who acts where nobody does: the services' own names.
 _SERVICES = frozenset(
     """
-    securitycompliancealerts securitycomplianceinsights threatintel airinvestigation app@sharepoint
+    securitycompliancealerts securitycomplianceinsights threatintel airinvestigation app@sharepoint dlpagent
     """.split()
 )
 _COLUMNS = {
@@ -56,6 +58,27 @@ _MAILBOX_PARAMETERS = frozenset(
     ruleactions
     """.split()
 )
+_LOGONS = frozenset({"userloggedin", "userloginfailed"})
+_STS = frozenset({"15", "azureactivedirectorystslogon"})  # types of the records of Entra's token service
+_LOGON_ERRORS = {  # where the number is not there
+    "invalidusernameorpassword": Code.WRONG_PASSWORD,
+    "invalidpasswordexpiredpassword": Code.PASSWORD_EXPIRED,
+    "useraccountnotfound": Code.UNKNOWN_USER,
+    "useraccountnotindirectory": Code.UNKNOWN_USER,
+    "userdisabled": Code.DISABLED,
+    "idslocked": Code.LOCKED_OUT,
+    "accountlocked": Code.LOCKED_OUT,
+    "userstrongauthclientauthnrequired": Code.FACTOR_REQUIRED,
+    "userstrongauthclientauthnrequiredinterrupt": Code.FACTOR_REQUIRED,
+    "userstrongauthenrollmentrequiredinterrupt": Code.FACTOR_NOT_ENROLLED,
+    "authenticationfailedsaserror": Code.FACTOR_FAILED,
+    "devicenotcompliant": Code.WRONG_DEVICE,
+    "blockedbyconditionalaccess": Code.BLOCKED,
+}
+_BY_GRANT = "oauth2:token"  # a request that no user stands behind: of a client that has a grant already
+_STRONG = "sas:"  # what requests to the service of second factors begin with
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_PUID = re.compile(r"[0-9A-F]{16}@")  # "1003000080000001@olprd.example": an id, however it looks
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,24}")
 
 
@@ -63,12 +86,15 @@ def is_audit(fields: Fields) -> bool:
     return fields.has("Operation") and fields.has("Workload", "RecordType", "UserKey", "OrganizationId")
 
 
-def audit(record: Record, fields: Fields) -> Iterator[Alert | Event]:
+def audit(record: Record, fields: Fields) -> Iterator[Alert | Event | GraphObject]:
     """A record that `is_audit` takes: an alert where Security & Compliance (or whose alerts it shows) made one."""
     if fields.has("AlertId") and fields.has("Name") and (fields.text("Operation") or "").startswith("Alert"):
         yield _ALERTS.made(record, fields)
-    else:
-        yield audit_event(fields)
+        return
+    made = audit_event(fields)
+    if (fields.text("Operation") or "").lower() in _LOGONS and (fields.text("RecordType") or "").lower() in _STS:
+        yield from sign_in(_logon(fields), tuple(made.entities))
+    yield made
 
 
 class _Alerts(Shape):
@@ -164,6 +190,52 @@ def audit_event(fields: Fields) -> Event:
     return event("OfficeActivity", at, columns, evidence, fields.rest())
 
 
+def _logon(fields: Fields) -> SignIn:
+    """The id is that of the request, by which Entra's own log names the same sign-in."""
+    more, device = _properties(fields, "ExtendedProperties"), _properties(fields, "DeviceProperties")
+    people = [fields.text("UserId"), fields.text("UserKey"), *fields.texts("Actor.ID"), *fields.texts("Target.ID")]
+    upn = next((text for text in people if text and "@" in text and not _PUID.match(text)), None)
+    request = (more.text("RequestType") or "").lower()
+    kind: Kind = "nonInteractiveUser" if request == _BY_GRANT else "interactiveUser"
+    code = _logon_code(fields)
+    return SignIn(
+        provider="microsoft_365_audit",
+        id=fields.text("IntraSystemId", "Id") or content_id(fields.data),
+        at=first_time(fields, "CreationTime", "TimeGenerated"),
+        upn=upn,
+        user_id=next((text for text in people[:2] if text and _GUID.fullmatch(text) and text.strip("0-")), None),
+        kinds=(kind,),
+        app_id=fields.text("ApplicationId"),
+        address=fields.text("ActorIpAddress", "ClientIP"),
+        user_agent=more.text("UserAgent"),
+        browser=device.text("BrowserType"),
+        os=device.text("OS"),
+        device_id=device.text("Id"),
+        device=device.text("DisplayName"),
+        managed=device.flag("IsCompliantAndManaged"),
+        compliant=device.flag("IsCompliant", "IsCompliantAndManaged"),
+        code=code,
+        reason=fields.text("LogonError") or (more.text("ResultStatusDetail") if code else None),
+        factors=request.startswith(_STRONG),
+        protocol="oauth" if request.startswith("oauth2:") else None,
+        policy="failure" if code in (Code.BLOCKED, Code.WRONG_DEVICE) else "notApplied",
+        correlation_id=fields.text("InterSystemsId"),
+        session_id=device.text("SessionId"),
+    )
+
+
+def _logon_code(fields: Fields) -> int:
+    number = fields.integer("ErrorNumber") or 0
+    if (fields.text("Operation") or "").lower() == "userloggedin":
+        return Code.OK
+    return number or _LOGON_ERRORS.get((fields.text("LogonError") or "").lower(), Code.FAILED)
+
+
+def _properties(fields: Fields, name: str) -> Fields:
+    """A list of names and values as one object."""
+    return Fields({item.text("Name"): item.raw("Value") for item in fields.objects(name) if item.has("Name")})
+
+
 def _user(text: str | None) -> str | None:
     """Without the claim around it; None for the names of services."""
     if text is None or not text.strip("0") or text.lower() in _SERVICES or "spo:anon" in text:
@@ -186,7 +258,7 @@ def _accounts(fields: Fields, evidence: Evidence) -> None:
         evidence.group(shared)
     for item in fields.objects("Members")[:_MAX_PARAMETERS]:
         evidence.user(item.text("UPN"))
-    for item in fields.objects("Target", "Actor")[:50]:
+    for item in [*fields.objects("Actor")[:50], *fields.objects("Target")[:50]]:
         if item.integer("Type") == 5:  # a user principal name
             evidence.user(item.text("ID"))
     for item in [*fields.objects("Parameters"), *fields.objects("OperationProperties")][:_MAX_PARAMETERS]:
@@ -218,6 +290,13 @@ def _things(fields: Fields, evidence: Evidence) -> None:
             sender_ip=fields.text("SenderIp"),
         )
     evidence.ip(fields.text("SenderIp", "UserIp"), ("source",))
+    for item in fields.objects("CopilotEventData.AccessedResources")[:50]:
+        evidence.url(item.text("SiteUrl"))
+    if (fields.text("Workload") or "").lower() == "endpoint":
+        evidence.process(name=fields.text("Application"))
+        evidence.domain(fields.text("TargetDomain"))
+        evidence.file(path=fields.text("ObjectId"), hashes=[fields.text("Sha256"), fields.text("Sha1")])
+        evidence.host(fields.text("DeviceName"))
     _protected(fields, evidence)
     read_entities(fields.objects("Data.Entities"), evidence)
     for action in fields.objects("Actions")[:50]:

@@ -70,7 +70,7 @@ class Vectra(Shape):
         last="detail.last_timestamp last_timestamp event_timestamp vectra_timestamp",
         status="state status",
         statuses={"active": "new", "inactive": "resolved", "fixed": "resolved"},
-        url="href url detection_href",
+        url="href url detection_href detection_url",
         confidence="certainty",
         version="version",
         tags="tags",

@@ -135,7 +135,7 @@ def _entities(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
         evidence.host(name)
         evidence.ip(name, ("source",))
     _programs(each, data, evidence)
-    evidence.url(data.text("url", "Url", "URL", "Server", "RelyingParty"))
+    evidence.url(data.text("url", "Url", "URL", "Server", "RelyingParty", "Destination"))
     evidence.domain(data.text("QueryName", "DnsHostName"))
     evidence.file(
         None, data.text("RelativeTargetName"), [data.text("Hashes"), data.text("FileHash"), data.text("Fqbn")]

@@ -28,12 +28,17 @@ _WORDS: dict[str, Severity] = {
 _CATEGORIES = {
     "deepguard": "Malware",
     "filescanning": "Malware",
+    "realtimescanning": "Malware",
+    "manualscanning": "Malware",
+    "scheduledscanning": "Malware",
     "amsi": "Malware",
     "browsingprotection": "SuspiciousActivity",
     "webtrafficscanning": "Malware",
     "firewall": "SuspiciousActivity",
     "applicationcontrol": "UnwantedSoftware",
     "dataguard": "Ransomware",
+    "malware": "Malware",
+    "ransomware": "Ransomware",
     "edr": "SuspiciousActivity",
     "collaborationprotectionemailscan": "Phishing",
     "emailscan": "Phishing",
@@ -58,7 +63,7 @@ class WithSecure(Shape):
     marks = (
         "engine+persistenceTimestamp+severity engine+device+details engine+clientTimestamp+action "
         "incidentId+riskLevel+categories engine+serverTimestamp engine+details+action "
-        "details.alertType+engine items.engine"
+        "details.alertType+engine items.engine detectionId+incidentId+detectionClass"
     )
     pattern = re.compile(r"CEF:\d\|(?:F-Secure|WithSecure)\|")
     sourcetypes = ("withsecure", "withsecure:*", "fsecure:*")
@@ -66,7 +71,7 @@ class WithSecure(Shape):
     columns = {"Engine": "engine", "AlertType": "details.alertType", "Action": "action"}
     wrappers = ("items",)
     alert = Paths(
-        id="id incidentId details.incidentPublicId",
+        id="id detectionId incidentId details.incidentPublicId",
         title=(
             "details.name details.infectionName message name details.description details.alertType "
             "details.categories engine"
@@ -76,7 +81,7 @@ class WithSecure(Shape):
         words=_WORDS,
         score="deviceSeverity",
         scale=of_cef,
-        vendor_category="engine",
+        vendor_category="engine categories",
         categories=_CATEGORIES,
         tactics="categories details.categories",
         detector="details.alertType engine categories",
@@ -101,6 +106,7 @@ class WithSecure(Shape):
         if fields.has("deviceVendor"):
             common_security_log.entities(fields, evidence)
         seen, device = fields.object("details"), fields.object("device", "target")
+        seen = fields if fields.has("detectionId") else seen  # one of an incident's, which is flat
         own = (seen.text("hostIpAddress", "ipAddress") or "").partition("/")[0] or None
         name = seen.text("systemDataComputer") or (device.text("name") if fields.has("device") else None)
         evidence.host(name, addresses=[own], device_id=device.text("agentId"))
@@ -118,7 +124,7 @@ class WithSecure(Shape):
             name=program if whole is None else None,
             path=whole or seen.text("processPath", "path", "exePath", "initiator", "accessorPath"),
             pid=seen.integer("processId", "pid"),
-            hashes=() if seen.has("filePath") else hashes,
+            hashes=[seen.text("exeHash")] if seen.has("filePath", "exeHash") else hashes,
             user=user,
             parent_name=seen.text("parentProcess"),
         )

@@ -15,12 +15,20 @@ from bartizan.sources import cef, common_security_log, leef, pairs
 from bartizan.sources.entities import address, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_ITEMS, Fields, lines_of, objects_of, opened
+from bartizan.sources.severity import of_word
 from bartizan.sources.shape import Paths, Shape
 
 _WORDS: dict[str, Severity] = {"low severity": "low", "medium severity": "medium", "high severity": "high"}
 _LEVELS: tuple[Severity, ...] = ("high", "medium", "low")
 _STOPPED = ("block", "drop", "reset", "deny")  # how the word for what was done about it begins
 _BEGIN = re.compile(r"\s*(?:<\d{1,3}>)?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\t")  # of the feed for Splunk
+# Of an application of the cloud: who has what was found, and to whom it went.
+_PEOPLE = (
+    "external_collab_names", "internal_collab_names", "collab_names", "collaboration.sender", "file.last_share_user",
+    "collaboration.external_recipients", "collaboration.internal_recipients", "email.external_recipients",
+    "email.internal_recipients",
+)  # fmt: skip
+_MAX_PEOPLE = 20
 _NOTHING = frozenset({"none", "na", "n/a", "unknown", "not supported", "-"})
 
 
@@ -120,14 +128,7 @@ class Zscaler(Shape):
         )
         evidence.ip(target, ("destination",))
         evidence.host(fields.text("devicehostname"))
-        url = fields.text("url", "eurl", "fullurl", "file.full_url")
-        evidence.observe("url", url)
-        if url is not None:
-            evidence.url(url if "://" in url else f"http://{url}")
-            evidence.domain(url_host(url))
-        evidence.domain(fields.text("hostname", "ehost", "req", "dnsreq", "dns_req", "domain"))
-        for text in fields.texts("res", "dnsresp", "dns_resp"):
-            evidence.ip(text)
+        _asked(fields, evidence)
         evidence.file(
             fields.text("filename", "file.name"),
             fields.text("filesrcpath"),
@@ -136,6 +137,7 @@ class Zscaler(Shape):
                 fields.text("bamd5", "md5", "filemd5", "file.hash.md5"),
             ],
         )
+        _application(fields, evidence)
         _mail(fields, evidence)
         evidence.malware(fields.text("threatname"), fields.text("threatcategory", "threatcat"))
 
@@ -147,7 +149,7 @@ class Zscaler(Shape):
             alert.category, alert.categories = "Exfiltration", ["Exfiltration"]
             if rules := _each(fields.text("rule.labels")):
                 alert.title, alert.detector_id = " | ".join(rules), rules[0]
-            levels = {_WORDS.get(word.lower(), "unknown") for word in _each(fields.text("severity"))}
+            levels = {_WORDS.get(word.lower()) or of_word(word) for word in _each(fields.text("severity"))}
             blocked: Severity = "low" if "blocked" in alert.tags else "medium"
             alert.severity = next((word for word in _LEVELS if word in levels), blocked)
         if alert.severity == "unknown":
@@ -181,6 +183,29 @@ def _each(text: str | None) -> list[str]:
     return list(
         dict.fromkeys(part.strip() for part in (text or "").split("|")[:MAX_ITEMS] if part.strip() and _said(part))
     )
+
+
+def _asked(fields: Fields, evidence: Evidence) -> None:
+    """The page or the name that was asked for, and the addresses that answered."""
+    url = fields.text("url", "eurl", "fullurl", "file.full_url")
+    evidence.observe("url", url)
+    if url is not None:
+        secure = (fields.text("protocol", "proto") or "").lower().startswith(("https", "ssl"))
+        evidence.url(url if "://" in url else f"{'https' if secure else 'http'}://{url}")
+        evidence.domain(url_host(url))
+    evidence.domain(fields.text("hostname", "ehost", "req", "dnsreq", "dns_req", "domain"))
+    for text in fields.texts("res", "dnsresp", "dns_resp"):
+        evidence.ip(text)
+
+
+def _application(fields: Fields, evidence: Evidence) -> None:
+    """What a finding in an application of the cloud names."""
+    for path in _PEOPLE:
+        for name in _each(fields.text(path))[:_MAX_PEOPLE]:
+            evidence.mailbox(name)
+    for path, role in (("bucket.name", "bucket"), ("repository.name", "repository")):
+        evidence.observe("resource", fields.text(path), role)
+    evidence.app(fields.text("application.name"))
 
 
 def _mail(fields: Fields, evidence: Evidence) -> None:
