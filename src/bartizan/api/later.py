@@ -59,7 +59,7 @@ _all(
     ),
     not_yet("of sensors their list and the issues of their health are kept, as they are told"),
 )
-_all(("security/threatIntelligence/**",), not_yet("threat intelligence articles and hosts come with its connectors"))
+_all(("security/threatIntelligence",), never("a container; ask for what it contains"))
 _all(("security/threatSubmission/**",), never("Microsoft's analysts are asked at its own service"), _BETA)
 _all(
     ("security/informationProtection/**", "security/dataSecurityAndGovernance/**"),

@@ -154,6 +154,7 @@ class Navigation:
     fetch: Fetch | None = None  # how targets by key are found where they are not just rows of `to`
     inline: tuple[str, ...] = ()  # of the target: see Resource.inline
     made: tuple[OnRelated, OnRelatedOne] | None = None  # or by code that makes a page of them, or the one of an id
+    parent: OnGet | None = None  # how the object is found for this path alone, where its set may not have it
 
     @property
     def recursive(self) -> bool:
@@ -277,6 +278,7 @@ class Resource:
         key: str | None = None,
         fetch: Fetch | None = None,
         made: tuple[OnRelated, OnRelatedOne] | None = None,
+        parent: OnGet | None = None,
         inside: str = "",
         expand: bool = False,
         access: "str | Access | None" = None,
@@ -284,7 +286,7 @@ class Resource:
         versions: tuple[Version, ...] | None = None,
     ) -> None:
         """Declares a path behind one object: by a `column` of the target, by a `relation` of the store, to the one
-        object whose id a property of this one holds (`key`), or to objects that nobody stores (`made`).
+        object whose id a property of this one holds (`key`), or to what code finds (`made`; one object by the id "").
 
         A transitive walk names in `inside` the further collections that it passes through: groups, of memberships.
         """
@@ -311,6 +313,7 @@ class Resource:
             fetch,
             tuple(one for each in to if isinstance(each, Resource) for one in each.inline),
             made,
+            parent,
         )
 
     def prepare(self, code: Prepare) -> Prepare:
