@@ -25,14 +25,8 @@ _all(
     _BETA,
 )
 _all(
-    (
-        "auditLogs/getSummarizedMSISignIns",
-        "auditLogs/getSummarizedNonInteractiveSignIns",
-        "auditLogs/getSummarizedServicePrincipalSignIns",
-        "auditLogs/signInEventsAppSummary/**",
-        "auditLogs/signInEventsSummary/**",
-    ),
-    not_yet("summaries of sign-ins come with hunting"),
+    ("auditLogs/signInEventsAppSummary/{}/application/logo",),
+    never("pictures are no part of a security graph"),
     _BETA,
 )
 _all(("identity/conditionalAccess/authenticationStrengths/**",), not_yet("only policies and locations are kept"), _BETA)

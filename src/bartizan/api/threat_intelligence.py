@@ -64,10 +64,12 @@ def reference(given: Mapping[str, Any], name: str, *, artifact: bool = False) ->
     a host; then it says its type."""
     told = given[name]
     id, type = told.get("id"), told.get("@odata.type")
+    if type in (f"#{OF}.host", f"#{OF}.artifact"):  # as SDKs mark what they know no better
+        type = None
     if not isinstance(id, str) or not id.strip():
         raise BadRequest(f'{name}: expected an object with an id, such as {{"id": "www.example.com"}}.')
     if artifact and type not in (None, HOST_NAME, ADDRESS):
-        return dict(told)
+        return {**told, "@odata.type": type}
     try:
         host, of = host_of(id)
     except BadRequest as problem:

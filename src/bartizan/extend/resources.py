@@ -129,6 +129,7 @@ class Action:
     function: bool = False
     qualified: str = ""  # the name with the namespace of the resource's type
     mine: bool = False  # a function that picks the caller's own objects out of the set, a list; no role is needed
+    makes: "Resource | None" = None  # a function that makes a list of such a set: its answer's value is an OnList
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +237,7 @@ class Resource:
         function: bool = False,
         namespace: str | None = None,
         mine: bool = False,
+        makes: "Resource | None" = None,
     ) -> Callable[[Code], Code]:
         """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a
         function `read`. Its qualified name has the `namespace` of the resource's type unless another is said.
@@ -260,6 +262,7 @@ class Resource:
                 function,
                 f"{space}.{name}",
                 mine,
+                makes,
             )
             return code
 

@@ -45,6 +45,12 @@ async def part(ctx: Context, target: Target, request: Request, scope: Expr) -> R
     return await _page(ctx, request, target, resource, both(rows_of(ctx, resource), scope), None, name)
 
 
+async def made_list(ctx: Context, target: Target, request: Request, resource: Resource, lists: OnList) -> Response:
+    """What a function makes, as a list of that set."""
+    name = f"Collection({resource.type})"
+    return await _page(ctx, request, target, resource, None, None, name, lists=lists)
+
+
 async def _page(
     ctx: Context,
     request: Request,
