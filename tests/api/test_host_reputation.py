@@ -106,6 +106,22 @@ async def test_indicators_of_an_address(world: World) -> None:
     assert await said(world, "2001:DB8:0::7") == ("malicious", 80, [RULES["sure"].name])
 
 
+async def test_articles_and_profiles(world: World) -> None:
+    """Whom an indicator of theirs names, with a link to what is written of it."""
+    await world.post(f"{TI}/articles", {"id": "a/1", "title": "Loaders", "createdDateTime": "2026-01-01T00:00:00Z"})
+    for n in range(2):  # one article counts once
+        await world.post(f"{TI}/articleIndicators", {"id": f"i{n}", "articleId": "a/1", "artifact": {"id": BAD}})
+    assert await said(world) == ("suspicious", 60, [RULES["written"].name])
+    (shown,) = (await world.get(f"{TI}/hosts/{BAD}/reputation"))["rules"]
+    assert (shown["description"], shown["severity"]) == ("Loaders", "medium")
+    link = shown["relatedDetailsUrl"].removeprefix(BASE)
+    assert (await world.get(link))["title"] == "Loaders"
+    new = {"intelligenceProfileId": "actinium", "artifact": {"id": BAD}}
+    await world.post(f"{TI}/intelligenceProfileIndicators", new)
+    assert await said(world) == ("malicious", 90, [RULES["profiled"].name, RULES["written"].name])
+    assert await said(world, by="other") == ("unknown", 0, [])
+
+
 async def test_what_an_indicator_allows(world: World) -> None:
     """No other indicator counts then, nor a list."""
     await world.post(SET, indicator(domainName=BAD, threatType="C2", confidence=90))

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import quote
 
 from bartizan.api import threat_intelligence as told
 from bartizan.api.context import reader
 from bartizan.api.threat_intelligence import ADDRESS, HOST_NAME, OF, OF_HOSTS, PATH, TOLD, behind, host_of, nothing
-from bartizan.api.threat_intelligence_reputation import Facts, Indicator, reputation
+from bartizan.api.threat_intelligence_reputation import Facts, Indicator, Mention, reputation
 from bartizan.api.wire.find import both
 from bartizan.api.wire.made import listed, made, narrowed
 from bartizan.correlate.incident import Node
@@ -36,6 +37,7 @@ from bartizan.store.interface import Page, Query, Stored
 MAX_PAGE = 20  # hosts of a page: each is a look at up to 250 observations
 MAX_INDICATORS = 50  # in force or not, of one mark, the last told
 MAX_URLS = 20  # of a host, that indicators name
+MAX_MENTIONS = 20  # indicators of articles, and of profiles, that are read of a host
 MAX_RELATED = 1_000  # records behind one list of hosts
 ALERT_AGE = timedelta(days=90)  # older alerts say nothing of a host today: names and addresses change hands
 CHUNK = 500  # names of the index that one step of a list looks at
@@ -223,6 +225,24 @@ async def _indicators(ctx: Context, id: str, type: str) -> list[Indicator]:
     return found
 
 
+async def _mentions(ctx: Context, id: str) -> list[Mention]:
+    """Articles and profiles whose indicators name the host, each once."""
+    found: dict[str, Mention] = {}
+    for of, said_by, whole, rule in (
+        (told.profile_indicators, "intelligenceProfileId", told.profiles, "profiled"),
+        (told.article_indicators, "articleId", told.articles, "written"),
+    ):
+        rows = await ctx.store.entity(TOLD, id, collection=of.collection.name, limit=MAX_MENTIONS)
+        for _, each, _, _ in rows:
+            row = await ctx.store.get(of.collection.name, each)
+            by = "" if row is None else str(told.said(row, said_by))
+            about = await ctx.store.get(whole.collection.name, by) if by else None
+            title = by if about is None else str(told.said(about, "title"))
+            if by:
+                found[f"{rule} {by}"] = Mention(rule, title, f"{whole.path}/{quote(by, safe='')}")
+    return list(found.values())
+
+
 async def _reputation(ctx: Context, parent: Stored, _: str) -> Stored:
     """Also of a host that nobody has seen: unknown, 0."""
     id, type = host_of(parent.id)
@@ -234,6 +254,7 @@ async def _reputation(ctx: Context, parent: Stored, _: str) -> Stored:
     facts = Facts(
         id,
         await _indicators(ctx, id, type),
+        await _mentions(ctx, id),
         network,
         observed,
         instant(ctx.clock() - ALERT_AGE),

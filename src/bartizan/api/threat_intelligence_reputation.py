@@ -51,6 +51,15 @@ RULES: Mapping[str, Rule] = {
         0.20,
         "an indicator in force whose threatType is WatchList, PUA, Proxy or Darknet",
     ),
+    "profiled": Rule(
+        "Indicator of an actor or a tool",
+        "high",
+        0.75,
+        "an indicator of a profile under intelProfiles that names the host",
+    ),
+    "written": Rule(
+        "Indicator of an article", "medium", 0.60, "an indicator of an article under articles that names the host"
+    ),
     "nation": Rule("List of addresses of a nation state", "high", 0.90, "a list that the operator imported"),
     "listed": Rule("List of malicious addresses", "high", 0.80, "a list that the operator imported"),
     "tor": Rule("Exit of Tor", "low", 0.30, "a list that the operator imported"),
@@ -67,7 +76,7 @@ RULES: Mapping[str, Rule] = {
         "Allowed by an indicator",
         "low",
         0.0,
-        "an indicator in force whose action is allow: no indicator, no list counts",
+        "an indicator in force whose action is allow: nothing counts but alerts",
     ),
 }
 _OPEN = ("high", "medium", "low")
@@ -95,11 +104,20 @@ class Indicator(Struct, frozen=True):
     exact: bool  # the host itself, not what is around it
 
 
+class Mention(Struct, frozen=True):
+    """An article or a profile whose indicator names the host."""
+
+    rule: str  # written or profiled
+    title: str
+    path: str
+
+
 class Facts(Struct, frozen=True):
     """What is known of a host."""
 
     host: str
     indicators: Sequence[Indicator] = ()
+    mentions: Sequence[Mention] = ()
     network: Network | None = None  # of an address, as imported lists have it
     observed: Sequence[Document] = ()  # alerts and sign-ins that name it as a domain or an address
     since: str = ""  # alerts of before do not count
@@ -119,6 +137,7 @@ def findings(facts: Facts) -> list[Finding]:
     found = [Finding(_ALLOWED, _of_indicator(each), _place(each)) for each in allowing]
     if not allowing:
         found += _indicated(facts)
+        found += [Finding(each.rule, each.title, each.path) for each in facts.mentions]
         found += _listed(facts)
     found += _alerted(facts)
     order = list(RULES)
