@@ -159,7 +159,7 @@ async def test_an_imported_list(
         ({"severity": "medium"}, "medium", "neutral", 10),
         ({"severity": "low"}, "low", "neutral", 4),
         ({"severity": "informational"}, None, "neutral", 0),
-        ({"severity": "low", "classification": "truePositive"}, "confirmed", "malicious", 75),
+        ({"severity": "low", "classification": "truePositive"}, "named", "suspicious", 42),
         ({"severity": "high", "classification": "falsePositive"}, None, "neutral", 0),
         ({"severity": "high", "classification": "informationalExpectedActivity"}, None, "neutral", 0),
     ],
@@ -185,6 +185,16 @@ async def test_whom_an_alert_befell(world: World) -> None:
     assert await said(world, "10.1.2.3") == ("neutral", 0, [])
     assert await said(world, "203.0.113.67") == ("neutral", 10, [RULES["medium"].name])
     assert await said(world, "203.0.113.68") == ("neutral", 0, [])
+
+
+async def test_an_attacker_in_a_confirmed_alert(world: World) -> None:
+    """Where its evidence says so; one that is only named there is suspicious, however often."""
+    for n in range(10, 14):
+        bad = {**dns(), "roles": ["commandAndControl"]}
+        id = await alert(world, f"Beacon {n}", f"{n}:00", *([bad] if n == 10 else []), dns("cdn.example.net"))
+        await world.patch(f"/v1.0/security/alerts_v2/{id}", {"classification": "truePositive"})
+    assert await said(world) == ("malicious", 75, [RULES["confirmed"].name])
+    assert await said(world, "cdn.example.net") == ("suspicious", 66, [RULES["named"].name] * 4)
 
 
 async def test_many_alerts(world: World) -> None:

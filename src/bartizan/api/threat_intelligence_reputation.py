@@ -17,9 +17,8 @@ from bartizan.detect.marks import of_interest
 from bartizan.intel import Kind, Network
 from bartizan.model.entities import address
 
-MALICIOUS = 75  # a score from which on a host is called so: one sure indicator, or one confirmed alert
+MALICIOUS = 75  # a score from which on a host is called so: one sure indicator, or one attacker in a confirmed alert
 SUSPICIOUS = 40  # two doubtful signs together, or one indicator that says nothing of its confidence
-MOST = 3  # findings of one rule that add to the score: further ones of a kind are seldom independent
 SHOWN = 5  # findings of one rule that are shown
 RUMOUR = 25  # of 100; an indicator of less confidence says nothing
 USUAL_DAYS = 7  # on which people signed in with success from an address: then open alerts weigh half
@@ -32,6 +31,7 @@ class Rule(Struct, frozen=True):
     severity: str  # low, medium, high
     chance: float  # that a host is hostile of which only this is known
     checked: str  # what an analyst looks at
+    most: int = 3  # findings of it that add to the score: further ones of a kind are seldom independent
 
 
 RULES: Mapping[str, Rule] = {
@@ -65,7 +65,21 @@ RULES: Mapping[str, Rule] = {
     "tor": Rule("Exit of Tor", "low", 0.30, "a list that the operator imported"),
     "proxy": Rule("Anonymising proxy", "low", 0.25, "a list that the operator imported"),
     "vpn": Rule("Commercial VPN", "low", 0.10, "a list that the operator imported"),
-    "confirmed": Rule("Confirmed alert", "high", 0.75, "an alert of 90 days that an analyst called a true positive"),
+    "confirmed": Rule(
+        "Attacker in a confirmed alert",
+        "high",
+        0.75,
+        "an alert of 90 days that an analyst called a true positive; its evidence says attacker, commandAndControl or "
+        "suspicious",
+    ),
+    # Evidence without a part names bystanders as well: such alerts alone never make a host malicious.
+    "named": Rule(
+        "Named in a confirmed alert",
+        "medium",
+        0.42,
+        "an alert of 90 days that an analyst called a true positive; its evidence does not say which part the host had",
+        most=2,
+    ),
     "high": Rule("Open alert of high severity", "medium", 0.25, "an alert of 90 days that nobody has classified"),
     "medium": Rule("Open alert of medium severity", "low", 0.10, "an alert of 90 days that nobody has classified"),
     "low": Rule("Open alert of low severity", "low", 0.04, "an alert of 90 days that nobody has classified"),
@@ -149,7 +163,7 @@ def score(found: Sequence[Finding]) -> int:
     quiet, counted = 1.0, dict.fromkeys(RULES, 0)
     for each in found:
         counted[each.rule] += 1
-        if counted[each.rule] <= MOST:
+        if counted[each.rule] <= RULES[each.rule].most:
             quiet *= 1 - each.weight * RULES[each.rule].chance
     return round(100 * (1 - quiet))
 
@@ -240,20 +254,18 @@ def _alerted(facts: Facts) -> Iterator[Finding]:
     if usual:
         yield Finding("usual", f"People signed in from {facts.host} on {USUAL_DAYS} days or more.")
     for each in reversed(facts.observed):  # the last one first
-        if each.key.collection != "alerts_v2" or each.at < facts.since or _suffers(each, facts.host):
+        if each.key.collection != "alerts_v2" or each.at < facts.since:
+            continue
+        roles = {role.lower() for (_, value), role in each.named if value == facts.host}
+        if roles & _SUFFERS and not roles & _HARMS:
             continue
         if each.verdict in _CLEARED or (each.verdict != "truePositive" and each.detector.startswith(_OF_INDICATORS)):
             continue
-        rule = "confirmed" if each.verdict == "truePositive" else each.severity
+        told = "confirmed" if roles & _HARMS else "named"
+        rule = told if each.verdict == "truePositive" else each.severity
         if rule in RULES:
             weight = 0.5 if usual and rule in _OPEN else 1.0
             yield Finding(rule, f"{each.title} ({each.at[:10]})", f"security/alerts_v2/{each.key.id}", weight)
-
-
-def _suffers(alert: Document, host: str) -> bool:
-    """Whether an alert names the host as its victim, and nowhere as what does harm."""
-    roles = {role.lower() for (_, value), role in alert.named if value == host}
-    return bool(roles & _SUFFERS) and not roles & _HARMS
 
 
 def _own(host: str) -> bool:
