@@ -60,6 +60,7 @@ ROOTS = [
     "riskDetection|riskyUser|riskyUserHistoryItem|servicePrincipalRiskDetection|agentRiskDetection",
     "riskyServicePrincipal|riskyServicePrincipalHistoryItem|riskyAgent.*",
     # sign-ins and audits
+    "summarizedSignIn|signInEventsActivity|signInEventsAppActivity",
     "signIn|directoryAudit|provisioningObjectSummary|customSecurityAttributeAudit|auditActivityType",
     # directory
     "directoryObject|user|group|device|servicePrincipal|appRoleAssignment|oAuth2PermissionGrant|licenseDetails",

@@ -38,7 +38,7 @@ async def test_ids_are_echoed(world: World) -> None:
         ("PUT", f"{ALERTS}/nope", "admin", 405, "MethodNotAllowed"),
         ("GET", f"{ALERTS}?$filter=(", "admin", 400, "BadRequest"),
         ("POST", ALERTS, "admin", 400, "BadRequest"),
-        ("GET", "/v1.0/security/threatIntelligence/hosts", "admin", 501, "NotImplemented"),
+        ("GET", "/v1.0/security/collaboration/analyzedEmails", "admin", 501, "NotImplemented"),
     ],
 )
 async def test_errors_have_one_shape(

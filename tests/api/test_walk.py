@@ -11,6 +11,7 @@ from tests.api.conftest import A, World
 from bartizan import api
 from bartizan.auth.caller import Access, Caller
 from bartizan.extend import RESOURCES, Can, Resource, collections
+from bartizan.model.edm import Version, edm
 from bartizan.store.draft import draft
 from bartizan.store.interface import Draft, Tx
 
@@ -38,14 +39,15 @@ def steps(resource: Resource) -> Iterator[Step]:
             yield from _steps(resource, f"/{version}/{path}", version)
 
 
-def _steps(resource: Resource, root: str, version: str) -> Iterator[Step]:
+def _steps(resource: Resource, root: str, version: Version) -> Iterator[Step]:
     one = root if resource.singleton else f"{root}/walked"
     if Can.LIST in resource.can and not resource.singleton:
         yield Step("GET", root, resource.read, ours=resource.lists is not None)
         yield Step("GET", f"{root}/$count", resource.read, ours=resource.lists is not None)
     if Can.GET in resource.can:
         yield Step("GET", one, resource.read, True)
-        yield Step("GET", f"{one}/id", resource.read, True)
+        properties = edm(version).structured(resource.type).properties
+        yield Step("GET", f"{one}/{'id' if 'id' in properties else next(iter(properties))}", resource.read, True)
     if Can.CREATE in resource.can:
         yield Step("POST", root, resource.create, body={})
     if Can.PATCH in resource.can:

@@ -42,7 +42,9 @@ LISTS = [
 GROWING = (
     *("security/alerts", "security/alerts_v2", "auditLogs/signIns", "auditLogs/directoryAudits"),
     *("security/incidents", "security/ingestionSources"),  # correlation and the counts go on meanwhile
-    *("security/entities", "SecurityProfiles"),  # of whatever is there
+    # of whatever is there
+    *("security/entities", "SecurityProfiles", "security/threatIntelligence/hosts"),
+    *("auditLogs/signInEventsSummary", "auditLogs/signInEventsAppSummary"),
 )
 PAST = ("secureScores", "riskDetections", "RiskEvents", "riskyUsers")
 T = TypeVar("T")

@@ -57,6 +57,14 @@ NEEDED: dict[str, Any] = {
     "resource": "security/alerts",
     "expirationDateTime": LATER,
     "state": "disabled",
+    "name": "a name",
+    "value": "a value",
+    "kind": "actor",
+    "domain": "contoso.com",
+    "port": 443,
+    "recordType": "A",
+    **{name: {"id": "contoso.com"} for name in ("host", "parentHost", "childHost", "artifact", "sslCertificate")},
+    **dict.fromkeys(("articleId", "intelligenceProfileId"), ID),
     "conditions": {"applications": {"includeApplications": ["All"]}, "users": {"includeUsers": ["All"]}},
 }
 INDICATOR = {
@@ -139,11 +147,16 @@ def examples(shared: Path, router: Router) -> Iterator[tuple[Example, Target]]:
             continue
         one = Example(number, raw)
         try:
-            target = router.resolve(f"/{raw['version']}{_filled(one.path, ID)}")
+            target = router.resolve(f"/{raw['version']}{_filled(one.path, _id(one.path))}")
         except BartizanError:
             continue
         if raw["request"]["method"] in target.served:
             yield one, target
+
+
+def _id(path: str) -> str:
+    """What stands for `{id}`: a host is known by its name."""
+    return "contoso.com" if "/threatIntelligence/hosts/" in path else ID
 
 
 def _filled(text: str, id: str) -> str:
@@ -263,7 +276,9 @@ class Seed:
         also = [more for text, more in ALSO.items() if text in unquote(self.example.query).replace("+", " ")]
         body = {name: value for name, value in shown.items() if name.lower() not in NOT_OURS and value is not None}
         of = edm(resource.versions[-1]).structured(resource.type)
-        for name in [name for name in body if name in of.navigation]:  # shown by $expand
+        for name in [
+            name for name in body if name in of.navigation and name not in resource.inline
+        ]:  # shown by $expand
             self.inside += [(name, each) for each in body.pop(name) if isinstance(each, dict)]
         if resource.type.endswith("RiskEvent"):
             kind = str(body.get("@odata.type", resource.type)).rpartition(".")[2]
@@ -362,7 +377,9 @@ async def tried(place: Place, example: Example, target: Target, receiver: str, f
     seed = Seed(place, example, target, found)
     await seed.run()
     headers = {name: value for name, value in example.request["headers"].items() if name.lower() != "content-length"}
-    path = f"/{example.raw['version']}{_filled(example.path, ID)}" + (f"?{example.query}" if example.query else "")
+    path = f"/{example.raw['version']}{_filled(example.path, _id(example.path))}" + (
+        f"?{example.query}" if example.query else ""
+    )
     body = json.dumps(body_of(example, receiver))
     for sent, stored in seed.ids.items():
         path, body = path.replace(sent, stored), body.replace(f'"{sent}"', f'"{stored}"')

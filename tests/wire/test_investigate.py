@@ -28,10 +28,11 @@ def test_the_examples(server: Running) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     answers: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines() if line]
     asked = re.findall(r"^ask ", "\n".join(blocks), flags=re.MULTILINE)
-    assert len(answers) == len(asked) == 10
-    graph, incident, similar, address, hosts, profiles, near, radius, path, timeline = answers
+    assert len(answers) == len(asked) == 11
+    graph, incident, similar, address, hosts, profiles, reputation, near, radius, path, timeline = answers
     assert graph["nodes"] and graph["edges"] and incident["alerts"] and "comparedCount" in similar
     assert address["userCount"] > 1 and address["signInCount"] > 1 and address["incidentIds"]
     assert hosts["value"] and profiles["value"] and len(near["nodes"]) > 2
+    assert reputation["score"] > 0 and reputation["rules"]
     assert {each["kind"] for each in radius["touched"]} >= {"user"}
     assert path["isFound"] and path["length"] > 1 and timeline["entries"]

@@ -25,14 +25,8 @@ _all(
     _BETA,
 )
 _all(
-    (
-        "auditLogs/getSummarizedMSISignIns",
-        "auditLogs/getSummarizedNonInteractiveSignIns",
-        "auditLogs/getSummarizedServicePrincipalSignIns",
-        "auditLogs/signInEventsAppSummary/**",
-        "auditLogs/signInEventsSummary/**",
-    ),
-    not_yet("summaries of sign-ins come with hunting"),
+    ("auditLogs/signInEventsAppSummary/{}/application/logo",),
+    never("pictures are no part of a security graph"),
     _BETA,
 )
 _all(("identity/conditionalAccess/authenticationStrengths/**",), not_yet("only policies and locations are kept"), _BETA)
@@ -59,7 +53,7 @@ _all(
     ),
     not_yet("of sensors their list and the issues of their health are kept, as they are told"),
 )
-_all(("security/threatIntelligence/**",), not_yet("threat intelligence articles and hosts come with its connectors"))
+_all(("security/threatIntelligence",), never("a container; ask for what it contains"))
 _all(("security/threatSubmission/**",), never("Microsoft's analysts are asked at its own service"), _BETA)
 _all(
     ("security/informationProtection/**", "security/dataSecurityAndGovernance/**"),

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from bartizan.demo import governance, posture, profiles, story, telemetry
+from bartizan.demo import governance, intelligence, posture, profiles, story, telemetry
 from bartizan.demo.organisation import Organisation
 
 BATCH_ROWS = 500
@@ -124,6 +124,7 @@ async def fill(server: Server, org: Organisation, now: datetime, *, days: int = 
         *profiles.profiles(org, now),
         *profiles.entitlements(org, now),
         *governance.sets(org, now),
+        *intelligence.intelligence(now),
     ):
         await server.post_all(path, rows)
     for path, said in governance.only():

@@ -129,6 +129,7 @@ class Action:
     function: bool = False
     qualified: str = ""  # the name with the namespace of the resource's type
     mine: bool = False  # a function that picks the caller's own objects out of the set, a list; no role is needed
+    makes: "Resource | None" = None  # a function that makes a list of such a set: its answer's value is an OnList
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +155,7 @@ class Navigation:
     fetch: Fetch | None = None  # how targets by key are found where they are not just rows of `to`
     inline: tuple[str, ...] = ()  # of the target: see Resource.inline
     made: tuple[OnRelated, OnRelatedOne] | None = None  # or by code that makes a page of them, or the one of an id
+    parent: OnGet | None = None  # how the object is found for this path alone, where its set may not have it
 
     @property
     def recursive(self) -> bool:
@@ -235,6 +237,7 @@ class Resource:
         function: bool = False,
         namespace: str | None = None,
         mine: bool = False,
+        makes: "Resource | None" = None,
     ) -> Callable[[Code], Code]:
         """Declares an action (POST) or, with `function`, a function (GET). Access: the resource's `write`, of a
         function `read`. Its qualified name has the `namespace` of the resource's type unless another is said.
@@ -259,6 +262,7 @@ class Resource:
                 function,
                 f"{space}.{name}",
                 mine,
+                makes,
             )
             return code
 
@@ -277,6 +281,7 @@ class Resource:
         key: str | None = None,
         fetch: Fetch | None = None,
         made: tuple[OnRelated, OnRelatedOne] | None = None,
+        parent: OnGet | None = None,
         inside: str = "",
         expand: bool = False,
         access: "str | Access | None" = None,
@@ -284,7 +289,7 @@ class Resource:
         versions: tuple[Version, ...] | None = None,
     ) -> None:
         """Declares a path behind one object: by a `column` of the target, by a `relation` of the store, to the one
-        object whose id a property of this one holds (`key`), or to objects that nobody stores (`made`).
+        object whose id a property of this one holds (`key`), or to what code finds (`made`; one object by the id "").
 
         A transitive walk names in `inside` the further collections that it passes through: groups, of memberships.
         """
@@ -311,6 +316,7 @@ class Resource:
             fetch,
             tuple(one for each in to if isinstance(each, Resource) for one in each.inline),
             made,
+            parent,
         )
 
     def prepare(self, code: Prepare) -> Prepare:

@@ -21,6 +21,8 @@ async def act(ctx: Context, target: Target, request: Request) -> Response:
     answer = await action.code(ctx, id, given)
     if action.mine:
         return await read.part(ctx, target, request, answer.value)
+    if action.makes is not None:
+        return await read.made_list(ctx, target, request, action.makes, answer.value)
     return bodies.outcome(ctx, request, action.returns, answer)
 
 

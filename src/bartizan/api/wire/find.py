@@ -113,7 +113,7 @@ async def found(ctx: Context, target: Target) -> Stored:
         return await _member(ctx, target, key)
     link = target.via
     if link is not None and link.navigation is not None and link.navigation.made is not None:
-        parent, _ = await _parent(ctx, link)
+        parent, _ = await parent_of(ctx, link)
         row = await link.navigation.made[1](ctx, parent, key.value)
         if row is None:
             raise lost(key.value)
@@ -124,7 +124,7 @@ async def found(ctx: Context, target: Target) -> Stored:
         raise lost(what)
     scope = None
     if target.via is not None:
-        parent, navigation = await _parent(ctx, target.via)
+        parent, navigation = await parent_of(ctx, target.via)
         if navigation.column is not None:
             scope = behind(navigation, parent.id)
         elif row.id not in {id for _, id in await edges(ctx, parent.id, navigation)}:
@@ -137,22 +137,32 @@ async def found(ctx: Context, target: Target) -> Stored:
 async def _member(ctx: Context, target: Target, key: Key) -> Stored:
     """One of the objects of several sets that a relation leads to."""
     assert target.via is not None
-    parent, navigation = await _parent(ctx, target.via)
+    parent, navigation = await parent_of(ctx, target.via)
     if key.value in {id for _, id in await edges(ctx, parent.id, navigation)}:
         for row in await fetched(ctx, navigation, [key.value]):
             return row
     raise lost(key.value)
 
 
-async def _parent(ctx: Context, link: Target) -> tuple[Stored, Navigation]:
-    assert link.via is not None and link.navigation is not None
-    return await found(ctx, link.via), link.navigation
+async def parent_of(ctx: Context, link: Target) -> tuple[Stored, Navigation]:
+    """The object that a navigation is behind."""
+    here, navigation = link.via, link.navigation
+    assert here is not None and navigation is not None
+    if navigation.parent is None or here.key is None or here.via is not None:
+        return await found(ctx, here), navigation
+    row = await navigation.parent(ctx, here.key.value)
+    if row is None:
+        raise lost(here.key.value)
+    return row, navigation
 
 
 async def only_related(ctx: Context, target: Target) -> Stored:
     """The target of a navigation to one object."""
-    parent, navigation = await _parent(ctx, target)
-    if navigation.key is not None:
+    parent, navigation = await parent_of(ctx, target)
+    if navigation.made is not None:
+        row = await navigation.made[1](ctx, parent, "")
+        rows = [] if row is None else [row]
+    elif navigation.key is not None:
         id = held_id(navigation, parent, ctx)
         rows = list((await by_id(ctx, navigation, [] if id is None else [id])).values())
     elif navigation.column is not None:

@@ -10,7 +10,7 @@ from bartizan.api.wire import body as bodies
 from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
-from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, rows_of
+from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, parent_of, rows_of
 from bartizan.api.wire.mixed import ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
@@ -43,6 +43,12 @@ async def part(ctx: Context, target: Target, request: Request, scope: Expr) -> R
     assert resource is not None
     name = f"Collection({resource.type})"
     return await _page(ctx, request, target, resource, both(rows_of(ctx, resource), scope), None, name)
+
+
+async def made_list(ctx: Context, target: Target, request: Request, resource: Resource, lists: OnList) -> Response:
+    """What a function makes, as a list of that set."""
+    name = f"Collection({resource.type})"
+    return await _page(ctx, request, target, resource, None, None, name, lists=lists)
 
 
 async def _page(
@@ -199,7 +205,7 @@ def _contained(ctx: Context, target: Target, row: Stored, values: Any, id: str) 
 
 
 async def related(ctx: Context, target: Target, request: Request) -> Response:
-    parent, navigation = await _parent(ctx, target)
+    parent, navigation = await parent_of(ctx, target)
     resource = target.resource
     if resource is None:
         return await _mixed(ctx, target, request, parent, navigation)
@@ -225,11 +231,6 @@ def _mark(ctx: Context, target: Target, resource: Resource) -> str | None:
     if above is None or target.navigation is None or target.cast is not None:
         return None
     return bodies.mark(ctx, above.type, target.navigation.name, resource.type)
-
-
-async def _parent(ctx: Context, target: Target) -> tuple[Stored, Navigation]:
-    assert target.via is not None and target.navigation is not None
-    return await found(ctx, target.via), target.navigation
 
 
 async def _limits(ctx: Context, parent: Stored, navigation: Navigation) -> tuple[Expr | None, tuple[str, ...] | None]:
@@ -284,7 +285,7 @@ def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, sel
 
 
 async def related_count(ctx: Context, target: Target, request: Request) -> Response:
-    parent, navigation = await _parent(ctx, target)
+    parent, navigation = await parent_of(ctx, target)
     resource = target.resource
     if resource is None:
         among = [id for _, id in await edges(ctx, parent.id, navigation)]
@@ -298,7 +299,7 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
 
 async def refs(ctx: Context, target: Target, request: Request) -> Response:
     """The addresses of what is related, ordered by id. What is contained in the object (a history) has none."""
-    parent, navigation = await _parent(ctx, target)
+    parent, navigation = await parent_of(ctx, target)
     if navigation.relation is None:
         raise NotFound(f"{navigation.name} is part of the object; it has no references.", code="BadRequest")
     ids = sorted(id for _, id in await edges(ctx, parent.id, navigation))

@@ -449,6 +449,11 @@ class _Walk:
         if not more:
             return self.done(target)
         segment, name, _ = self.call()
+        further = None
+        if not navigation.many and navigation.made is not None and target.resource is not None:
+            further = target.resource.navigations.get(name)  # hosts/x/whois/history
+        if further is not None and self.version in further.versions:
+            return self.related(further, target, self.step(name))
         if name in ("$count", "$ref"):
             if self.step(name):
                 raise self.lost()

@@ -102,7 +102,11 @@ def _id_of(address: str) -> str:
 def _refuse_inside(ctx: Context, resource: Resource, given: Mapping[str, Any]) -> None:
     """What stands behind a navigation is an object of its own set, never part of this document."""
     kind = ctx.edm.structured(resource.type)
-    inside = sorted(name for name, value in given.items() if name in kind.navigation and value is not None)
+    inside = sorted(
+        name
+        for name, value in given.items()
+        if name in kind.navigation and value is not None and name not in resource.inline
+    )
     if inside:
         raise BadRequest(f"{', '.join(inside)}: objects of their own; send them to their own path.")
 
