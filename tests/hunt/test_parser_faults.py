@@ -152,6 +152,12 @@ def test_long_is_no_bomb() -> None:
     parse("print " + "iff(a, b, " * 60 + "c" + ")" * 60)
 
 
+@pytest.mark.parametrize("query", ["T | summarize last=max(a)", "T | where first == 2", "T | project a, last"])
+def test_a_name_that_is_a_keyword_is_told_how_it_is_written(query: str) -> None:
+    with pytest.raises(KqlError, match=r"is a keyword; as a name it is written \['(last|first)'\]"):
+        parse(query)
+
+
 _WORDS = [*sorted(KEYWORDS), *"()[]{}|,;=.*+-:<>@!", "T", "a", "1", "'s'", "1d", "..", "==", "!in", "kind=inner", "\n"]
 
 

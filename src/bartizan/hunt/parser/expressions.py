@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from bartizan.hunt import tree
 from bartizan.hunt.fault import KqlError
-from bartizan.hunt.lexer import NAME, NAMING, PLAIN, STRING, string_value
+from bartizan.hunt.lexer import END, NAME, NAMING, PLAIN, STRING, string_value
 from bartizan.hunt.parser import literals
 from bartizan.hunt.parser.cursor import CLOSERS, Cursor
 from bartizan.hunt.tree import Expr
@@ -57,7 +57,7 @@ _NONE = (0, "")
 # Keywords that are columns too, though not among the plain ones.
 _COLUMNS = frozenset(["kind", "withsource", "with_source"])
 # What can only follow a name: a keyword before one of these was meant as one.
-_AFTER_NAME = frozenset(_OPERATORS) - {"+", "-"} | {")", "]", "}", ".", ",", "|"}
+_AFTER_NAME = frozenset(_OPERATORS) - {"+", "-"} | {")", "]", "}", ".", ",", "|", "=", END}
 
 TYPES: dict[str, tree.Scalar] = {
     "bool": "bool",
