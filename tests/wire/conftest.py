@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import httpx
 import pytest
+import pytest_asyncio
 
 from bartizan.demo.feed import Server as FeedServer
 from bartizan.demo.feed import fill
@@ -26,8 +27,10 @@ from bartizan.demo.organisation import Organisation
 
 if TYPE_CHECKING:
     from azure.identity.aio import ClientSecretCredential
+    from msgraph import GraphServiceClient
 
 START_S = 60
+SCOPE = ["https://graph.microsoft.com/.default"]
 
 
 @dataclass(frozen=True)
@@ -178,3 +181,31 @@ async def _fill(running: Running) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
         feed = FeedServer(session, running.root, running.tenant, running.client_id, running.secret)
         await fill(feed, Organisation(people=24), datetime.now(UTC), days=2)
+
+
+@pytest.fixture(scope="module")
+def trust(server: Running) -> Iterator[None]:
+    """The SDK's own client takes the authority from the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(server.ca))
+        yield
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def credential(server: Running) -> AsyncIterator["ClientSecretCredential"]:
+    made = server.credential()
+    async with made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def graph(
+    server: Running, trust: None, credential: "ClientSecretCredential"
+) -> AsyncIterator["GraphServiceClient"]:
+    """Microsoft's SDK, which is imported where it is asked for: that takes a second."""
+    from msgraph import GraphServiceClient
+
+    client = GraphServiceClient(credential, SCOPE)
+    client.request_adapter.base_url = f"{server.root}/v1.0"
+    yield client
+    await client.request_adapter._http_client.aclose()  # the SDK leaves it open

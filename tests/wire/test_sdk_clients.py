@@ -1,10 +1,6 @@
 """What inventories and auditors ask by Microsoft's Python SDKs, and which classes they get: Cartography, Prowler."""
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import pytest
-import pytest_asyncio
 from azure.identity.aio import ClientSecretCredential
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from msgraph import GraphServiceClient
@@ -15,32 +11,9 @@ from msgraph.generated.models.service_principal import ServicePrincipal
 from msgraph.generated.models.user import User
 from msgraph.generated.users.users_request_builder import UsersRequestBuilder
 from msgraph_beta import GraphServiceClient as BetaClient
-from tests.wire.conftest import Running
+from tests.wire.conftest import SCOPE, Running
 
-SCOPE = ["https://graph.microsoft.com/.default"]
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def trust(server: Running) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(server.ca))
-        yield
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def credential(server: Running) -> AsyncIterator[ClientSecretCredential]:
-    made = server.credential()
-    async with made:
-        yield made
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def graph(server: Running, credential: ClientSecretCredential) -> AsyncIterator[GraphServiceClient]:
-    client = GraphServiceClient(credential, SCOPE)
-    client.request_adapter.base_url = f"{server.root}/v1.0"
-    yield client
-    await client.request_adapter._http_client.aclose()  # the SDK leaves it open
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("trust")]
 
 
 async def test_inventory(graph: GraphServiceClient) -> None:
