@@ -48,7 +48,7 @@ VICTIM_S = 0.02  # between two requests of each lane of the tenant whose latency
 VICTIM_LANES = 4
 FLOOD_LANES = 32
 SETTLE_S = 3.0  # between two turns
-COME_S = 0.3
+COME_S = 0.3  # for which those ask who come while a flood runs alone
 IDLE_S = 5.0
 
 _BARE = """

@@ -10,7 +10,7 @@ summarizedSignIn, signInEventsActivity and signInEventsAppActivity.
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,16 +20,17 @@ from msgspec import Struct
 from bartizan.api.audit_logs import sign_ins
 from bartizan.api.directory_objects import applications
 from bartizan.api.wire.find import both
-from bartizan.api.wire.made import made, paged
+from bartizan.api.wire.made import made, no_list, paged
 from bartizan.errors import BadRequest, InvalidQuery
 from bartizan.extend import Answer, Can, Context, collection, never, resource, scopes
 from bartizan.extend.resources import OnList
 from bartizan.model.edm import Version
 from bartizan.model.ids import stable_id
 from bartizan.model.times import instant, to_datetime
-from bartizan.odata.tree import And, Compare, Expr, Literal, Order, Path
 from bartizan.odata.tree import Any as AnyOf
+from bartizan.odata.tree import Compare, Expr, Literal, Order, Path
 from bartizan.store.interface import Page, Query, Stored
+from bartizan.store.plan import conjuncts
 
 BETA: tuple[Version, ...] = ("beta",)
 READ = "AuditLog.Read.All"
@@ -106,18 +107,10 @@ def _take(sums: dict[tuple[Any, ...], _Sum], rows: Iterable[Stored], length: tim
         found.count += 1
 
 
-def _conjuncts(filter: Expr | None) -> Iterator[Expr]:
-    if isinstance(filter, And):
-        for each in filter.operands:
-            yield from _conjuncts(each)
-    elif filter is not None:
-        yield filter
-
-
 def _span(filter: Expr | None, now: datetime, length: timedelta) -> tuple[datetime, datetime]:
     """From when until before when sign-ins may count: whole windows, so that no sum is short."""
     lows, highs = list[datetime](), [datetime.max.replace(tzinfo=UTC) - timedelta(days=2)]
-    for each in _conjuncts(filter):
+    for each in conjuncts(filter):
         match each:
             case Compare(op, Path(("firstSignInDateTime",) | ("aggregationDateTime",)), Literal(str() as value)):
                 if op in ("ge", "gt", "eq"):
@@ -133,7 +126,7 @@ def _pushed(filter: Expr | None) -> Expr | None:
     """What a filter says of properties that are the same of all sign-ins of a sum."""
     alike = [
         each
-        for each in _conjuncts(filter)
+        for each in conjuncts(filter)
         if isinstance(each, Compare)
         and each.op == "eq"
         and isinstance(each.left, Path)
@@ -305,12 +298,8 @@ async def get_app(ctx: Context, id: str) -> Stored | None:
     return await _of_app(ctx, id)
 
 
-async def _no_list(ctx: Context, parent: Stored, query: Query) -> Page:
-    return Page([], False)
-
-
 async def _registered(ctx: Context, parent: Stored, _: str) -> Stored | None:
     return await ctx.store.lookup(applications.collection.name, "appId", parent.id)
 
 
-apps.navigation("application", applications, many=False, made=(_no_list, _registered), access=applications.read)
+apps.navigation("application", applications, many=False, made=(no_list, _registered), access=applications.read)

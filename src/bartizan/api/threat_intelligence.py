@@ -15,13 +15,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from bartizan.api.wire.find import both, stored_page
-from bartizan.api.wire.made import made, paged
+from bartizan.api.wire.made import made, no_list, paged
 from bartizan.errors import BadRequest
 from bartizan.extend import BOTH, Can, Context, Resource, collection, never, resource
 from bartizan.extend.resources import OnRelated, OnRelatedOne
 from bartizan.model import entities
 from bartizan.odata.tree import Compare, Expr, Literal, Or, Path
-from bartizan.store.draft import inner
+from bartizan.store.draft import inner, values_at
 from bartizan.store.interface import Page, Query, Stored
 
 PATH = "security/threatIntelligence"
@@ -84,10 +84,7 @@ def reference(given: Mapping[str, Any], name: str, *, artifact: bool = False) ->
 
 
 def said(row: Stored, path: str) -> Any:
-    value: Any = inner(row)
-    for name in path.split("/"):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+    return next(iter(values_at(inner(row), path.split("/"))), None)
 
 
 def equal(path: str, value: str) -> Expr:
@@ -109,11 +106,6 @@ def behind(
         return row if row is not None and by(parent) in [said(row, path) for path in paths] else None
 
     return many, one
-
-
-async def nothing(ctx: Context, parent: Stored, query: Query) -> Page:
-    """A path to one object has no list."""
-    return Page([], False)
 
 
 # ---------------------------------------------------------------- the sets
@@ -314,7 +306,7 @@ def to_certificate(property: str) -> tuple[OnRelated, OnRelatedOne]:
         row = await ctx.store.get(certificates.collection.name, str(told["id"]))
         return row or made(ctx, certificates.type, certificates.collection.name, str(told["id"]), told)
 
-    return nothing, one
+    return no_list, one
 
 
 host_certificates.navigation("sslCertificate", certificates, many=False, made=to_certificate("sslCertificate"))

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from bartizan.api import threat_intelligence as told
 from bartizan.api.context import reader
-from bartizan.api.threat_intelligence import ADDRESS, HOST_NAME, OF, OF_HOSTS, PATH, TOLD, behind, host_of, nothing
+from bartizan.api.threat_intelligence import ADDRESS, HOST_NAME, OF, OF_HOSTS, PATH, TOLD, behind, host_of
 from bartizan.api.threat_intelligence_reputation import Facts, Indicator, Mention, reputation
 from bartizan.api.wire.find import both
-from bartizan.api.wire.made import listed, made, narrowed
+from bartizan.api.wire.made import listed, made, narrowed, no_list
 from bartizan.correlate.incident import Node
 from bartizan.correlate.known import Observations
 from bartizan.correlate.portrait import Portrait, portrait
@@ -264,7 +264,7 @@ async def _reputation(ctx: Context, parent: Stored, _: str) -> Stored:
     return made(ctx, REPUTATIONS.type or "", REPUTATIONS.name, stable_id("hostReputation", id), body)
 
 
-hosts.navigation("reputation", REPUTATIONS, many=False, made=(nothing, _reputation), parent=named_host)
+hosts.navigation("reputation", REPUTATIONS, many=False, made=(no_list, _reputation), parent=named_host)
 
 
 # ---------------------------------------------------------------- subdomains
@@ -338,7 +338,7 @@ async def _last_whois(ctx: Context, parent: Stored, _: str) -> Stored | None:
     return page.rows[0] if page.rows else None
 
 
-hosts.navigation("whois", told.whois, many=False, made=(nothing, _last_whois), parent=named_host)
+hosts.navigation("whois", told.whois, many=False, made=(no_list, _last_whois), parent=named_host)
 
 
 def _to_host(property: str) -> tuple[OnRelated, OnRelatedOne]:
@@ -350,7 +350,7 @@ def _to_host(property: str) -> tuple[OnRelated, OnRelatedOne]:
             return await host(ctx, str(given["id"]))
         return made(ctx, f"{OF}.artifact", _HOSTS, str(given["id"]), given) if given.get("id") else None
 
-    return nothing, one
+    return no_list, one
 
 
 def _each_way() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 Token = str  # kind:value in lower case; kinds below
 
-FIXED = ("oid", "sid", "mde")  # are never given to another; nor is
-OTHERS = "uid"  # and a product's name after a dot: the id that an account has with it; `oid` is a directory's
+FIXED = ("oid", "sid", "mde")  # are never given to another; `oid` is a directory's id
+OTHERS = "uid"  # and a product's name after a dot: the id that an account has with that; it is not given to another too
 NAMES = ("addr", "sam", "iam", "fqdn")  # may be, in time; `addr` is a UPN or a mail address, `iam` a user of AWS
 BARE = "name"  # an account or host name without its domain
 READABLE = ("addr", "fqdn", "sam", "iam", BARE, *FIXED, OTHERS)  # what people call it, first

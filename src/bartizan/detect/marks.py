@@ -178,9 +178,7 @@ class Networks:
         ]
 
 
-_PRIVATE = Networks(  # RFC 1918, 6598, 3927, 4193, 4291 and loopback; not those of documents, which nobody has
-    "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10".split()
-)
+_PRIVATE = Networks(entities.OWN_NETWORKS)
 
 
 def speaks_of(indicator: Mapping[str, Any], pair: Pair, end: str) -> bool:

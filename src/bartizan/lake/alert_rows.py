@@ -204,8 +204,8 @@ def _evidence(inner: Inner, info: Inner) -> Iterator[dict[str, Any]]:
     for each in list_of(inner.get("evidence")):
         if isinstance(each, dict):
             kind = kind_of(each)
-            entity = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
-            yield {**shared, "EntityType": entity, **_roles(each, entity), **_columns(kind, each)}
+            named = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
+            yield {**shared, "EntityType": named, **_roles(each, named), **_columns(kind, each)}
 
 
 def _roles(evidence: Inner, entity: str) -> dict[str, Any]:

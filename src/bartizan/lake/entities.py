@@ -1,5 +1,8 @@
 """Evidence of an alert as the entities of Sentinel's SecurityAlert. Pure.
 
+Types and fields are those of the reference. What it lacks is named alike: network connections, and of accounts, hosts
+and groups a few fields more.
+
 Source: Microsoft Sentinel entity types reference; Microsoft Graph, alertEvidence (microsoft.graph.security) and what is
 derived from it.
 """
@@ -57,15 +60,9 @@ def _first(*names: str) -> Callable[[Inner], Any]:
     return lambda evidence: first(evidence, *names)
 
 
-def _inside(kind: str, *path: str) -> Callable[[Inner], Entity | None]:
+def _inside(kind: str, name: str) -> Callable[[Inner], Entity | None]:
     """An entity that stands in a property."""
-
-    def made(evidence: Inner) -> Entity | None:
-        for name in path:
-            evidence = object_of(evidence, name)
-        return _typed(kind, evidence)
-
-    return made
+    return lambda evidence: _typed(kind, object_of(evidence, name))
 
 
 def _each(kind: str, name: str) -> Callable[[Inner], list[Entity]]:

@@ -37,6 +37,12 @@ _NOTHING = frozenset(
 ) | {"not available", "not applicable"}
 
 
+# RFC 1918, 6598, 3927, 4193, 4291 and loopback; not those of documents, which nobody has.
+OWN_NETWORKS = (
+    "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1/128"
+).split()
+
+
 def address(text: str) -> str | None:
     """One IP address in its canonical form, without port, brackets or zone; the unspecified ones (0.0.0.0, ::) are
     none."""

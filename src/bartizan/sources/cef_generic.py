@@ -50,9 +50,7 @@ class CefGeneric(Device):
         if fields.has("ESAMID", "ESAICID"):
             _mail(fields, evidence)
             fields = fields.without("suser", "duser")
-            evidence.domain(
-                fields.text("sourceHostName", "shost")
-            )  # of a host that sends mail, which has a name in the net
+            evidence.domain(fields.text("sourceHostName", "shost"))  # who sends mail has a name in the net
         super().entities(fields, evidence)
         for key in _USERS:
             evidence.user(fields.text(key))

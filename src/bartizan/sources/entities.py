@@ -1,8 +1,7 @@
 """What a text of a record names: addresses, an account, hashes, a file; None where it names none of that kind.
 
 What an address, a domain or a URL is, `model.entities` decides; here is how vendors write several, or one in parts.
-Source: MS-DTYP 2.4.2 (security identifiers); Sysmon's "SHA1=...,MD5=..." fields; RFC 1918, 3927, 4193, 4291 and 6598
-(addresses of networks of one's own).
+Source: MS-DTYP 2.4.2 (security identifiers); Sysmon's "SHA1=...,MD5=..." fields.
 """
 
 import re
@@ -22,10 +21,7 @@ _PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".j
 _MAIL = re.compile(r"(?:[^<>@]{0,256}<|(?i:mailto|smtp):)?([^\s<>@,;:]{1,256}@[\w.-]{1,256})(?:>|[,;]|$)")
 _WHOLE_PATH = re.compile(r"[A-Za-z]:[\\/]")
 _IN_TEXT = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", re.ASCII)
-_OWN_NETWORKS = (
-    "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1"
-)
-_OWN = tuple(map(ip_network, _OWN_NETWORKS.split()))
+_OWN = tuple(map(ip_network, known.OWN_NETWORKS))
 _MAX_TEXT_CHARS = 65_536
 _MAX_URL_CHARS = 8_192
 

@@ -24,7 +24,7 @@ responses"; RFC 7234, section 5.5 (Warning).
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from time import monotonic
@@ -51,10 +51,11 @@ from bartizan.ingest import records
 from bartizan.ingest.made import complete, normalised
 from bartizan.model import faces
 from bartizan.model.times import instant
-from bartizan.odata.tree import And, Compare, Expr, Kind, Literal, Order, Path
+from bartizan.odata.tree import Compare, Kind, Literal, Order, Path
 from bartizan.store.alerts import ALERTS, ALERTS_V2, Face
 from bartizan.store.draft import draft
 from bartizan.store.interface import Collection, Page, Query, Stored
+from bartizan.store.plan import conjuncts
 from bartizan.store.tx import Fill
 
 MAX_LIVE = 1_000  # alerts that one provider is asked for
@@ -428,7 +429,7 @@ def _object(order: tuple[Order, ...], place: Sequence[Any]) -> dict[str, Any]:
 def _read(query: Query, order: tuple[Order, ...]) -> Read:
     """Within the times of creation that filter and page leave; so many as the page needs where time alone decides."""
     since, until, other = None, None, False
-    for part in _conjuncts(query.filter):
+    for part in conjuncts(query.filter):
         match part:
             case Compare("ge" | "gt", Path(("createdDateTime",), None), Literal(str(at))):
                 since = at if since is None else max(since, at)
@@ -441,14 +442,6 @@ def _read(query: Query, order: tuple[Order, ...]) -> Read:
     if isinstance(place, str):
         until = place if until is None else min(until, place)
     return Read(since=since, until=until, top=MAX_LIVE if other or not newest else min(query.top + MORE_LIVE, MAX_LIVE))
-
-
-def _conjuncts(filter: Expr | None) -> Iterator[Expr]:
-    if isinstance(filter, And):
-        for part in filter.operands:
-            yield from _conjuncts(part)
-    elif filter is not None:
-        yield filter
 
 
 def _newest(order: tuple[Order, ...]) -> bool:

@@ -30,6 +30,11 @@ def made(ctx: Context, type: str, collection: str, id: str, inner: Mapping[str, 
     return Stored(collection, id, seq, "", "", doc, None, b"", ctx.edm.evolvable(type, inner))
 
 
+async def no_list(ctx: Context, parent: Stored, query: Query) -> Page:
+    """Of a path to one object."""
+    return Page([], False)
+
+
 def paged(query: Query, rows: Iterable[Stored]) -> Page:
     """A page of a set that is small enough to be made whole: sorted, and by id, the filter checked on each."""
     matches = None if query.filter is None else compile_predicate(query.filter)
