@@ -103,8 +103,8 @@ def test_a_database_that_ends_connections(tmp_path: Path, postgres_dsn: str) -> 
         told: list[str] = []
         seen: Counter[int] = Counter()
 
-        def write(number: int) -> None:
-            with server.api() as api:
+        def write(number: int, client: httpx.Client) -> None:
+            with client as api:
                 for count in iter(lambda: len(told), None):
                     if until.is_set():
                         return
@@ -117,7 +117,8 @@ def test_a_database_that_ends_connections(tmp_path: Path, postgres_dsn: str) -> 
                     if answer.status_code == 201:
                         told.append(title)
 
-        writers = [threading.Thread(target=write, args=(number,), daemon=True) for number in range(CLIENTS)]
+        clients = [server.api() for _ in range(CLIENTS)]  # with their tokens, before anything is cut
+        writers = [threading.Thread(target=write, args=each, daemon=True) for each in enumerate(clients)]
         for writer in writers:
             writer.start()
         cut = end_connections(postgres_dsn)
