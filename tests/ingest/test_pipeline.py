@@ -10,7 +10,7 @@ import pytest
 from tests.ingest.conftest import NOW, PLAIN, SIGN_INS, TENANT, Lake
 
 from bartizan.errors import BadRequest, NotFound, StorageFull, TooLarge, Unavailable
-from bartizan.ingest.pipeline import CROWDED_RECORDS, WRITE_RECORDS, Pipeline, Receipt
+from bartizan.ingest.pipeline import CROWDED_RECORDS, TURN_RECORDS, WRITE_RECORDS, Pipeline, Receipt
 from bartizan.model.workflow import Who
 from bartizan.store import Query, Store, Tx
 from bartizan.store.alerts import ALERTS, ALERTS_V2, change_alert
@@ -181,6 +181,13 @@ async def test_a_large_bulk_is_several_writes_and_counts_exactly(pipeline: Pipel
     assert (receipt.accepted, receipt.repeats, len(receipt.ids)) == (count, 1, count + 1)
     assert await store.tenant(TENANT).count(ALERTS_V2.name) == count
     assert await store.tenant(TENANT).count(ALERTS.name) == count
+
+
+async def test_a_repeat_in_a_later_turn_of_the_writer_is_one(pipeline: Pipeline, lake: Lake) -> None:
+    between = [{"id": number, "title": "t"} for number in range(TURN_RECORDS)]
+    receipt = await send(pipeline, {"event": "x"}, *between, {"event": "x"}, {"id": 0, "title": "t"})
+    assert (receipt.accepted, receipt.repeats, receipt.events) == (TURN_RECORDS + 1, 2, 1)
+    assert len(lake.rows) == 1
 
 
 class Pace:

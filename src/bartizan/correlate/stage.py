@@ -29,13 +29,18 @@ from bartizan.store.alerts import ALERTS_V2, CORRELATE, INCIDENTS
 from bartizan.store.follow import Follower, Part
 from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
+AUDITS = "directoryAudits"
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
-# Of one step at most: each alert is put again inside the writer, whose lock is held about HOLD_S: steps grow and shrink
-# with what they take here. In a larger step an incident that several of its alerts belong to is written once.
-STEP_CHANGES = 300
-HOLD_S = 0.04
-LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
+# Of one step at most. Each alert is put again inside the writer, whose lock is held about so long: steps grow and
+# shrink with what a change takes here. The larger a step, the less an alert costs: an incident that several of its
+# alerts belong to is written once.
+STEP_CHANGES = 1_000
+HOLD_S = 0.15
+ATTENDED_HOLD_S = 0.04  # while somebody works
 CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
+CHANGE_S = 0.0004  # what a change takes inside the writer, before any was measured
+ATTENDED_S = 30.0  # somebody who changed something within this time works
+LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
 RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
@@ -96,7 +101,9 @@ class CorrelateStage:
         self._store = store
         self._step_changes = step_changes  # None: as many as the writer's lock has time for
         self._feed = Follower(store, name, WATCHED, limit=step_changes or STEP_CHANGES)
-        self._change_s = HOLD_S / STEP_CHANGES  # what a change takes inside the writer, lately
+        self._change_s = CHANGE_S  # what a change takes inside the writer, lately
+        self._attended = float("-inf")  # when somebody was last seen at work ...
+        self._audited = 0  # ... up to this place in the feed
         self._heard: dict[str, float] = {}  # tenant -> when it was last heard of
         self._live: OrderedDict[str, _Live] = OrderedDict()
 
@@ -125,19 +132,25 @@ class CorrelateStage:
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
-        latest = await self._latest(part)
-        now = time.monotonic()
-        self._heard.update((tenant, now) for tenant in (*by_tenant, *latest))
+        await self._look(part, by_tenant)
         moved = False
         for left, (tenant, its) in zip(range(len(by_tenant) - 1, -1, -1), by_tenant.items(), strict=True):
             moved = await self._take(tenant, its, None if left else part.end)
         return self._feed.noted(part) if moved else await self._feed.taken(part)
 
-    async def _latest(self, part: Part) -> set[str]:
-        """The tenants that have just written, where this stage is far behind them."""
-        if not part.changes or part.head - part.end <= LATEST_CHANGES:
-            return set()
-        return {each.tenant for each in await self._store.changes(part.head - LATEST_CHANGES, limit=LATEST_CHANGES)}
+    async def _look(self, part: Part, taken: Iterable[str]) -> None:
+        """Who writes now, also where this stage is far behind them, and whether people do: what they change is
+        audited."""
+        latest: list[Change] = []
+        if part.changes and part.head - part.end > LATEST_CHANGES:
+            latest = await self._store.changes(part.head - LATEST_CHANGES, limit=LATEST_CHANGES)
+        audits: list[Change] = []
+        if 0 < self._audited < part.head:
+            audits = await self._store.changes(self._audited, limit=LATEST_CHANGES, collections=[AUDITS])
+        now, self._audited = time.monotonic(), part.head
+        if audits:
+            self._attended = now
+        self._heard.update((tenant, now) for tenant in (*taken, *(each.tenant for each in (*latest, *audits))))
 
     def _crowded(self) -> bool:
         """Whether several tenants write: then each is to notice little of what is done for the others."""
@@ -147,7 +160,8 @@ class CorrelateStage:
 
     def _size(self) -> int:
         """Changes of one step, so that the writer's lock is held no longer than it should be."""
-        hold_s = CROWDED_HOLD_S if self._crowded() else HOLD_S
+        attended = time.monotonic() - self._attended < ATTENDED_S
+        hold_s = CROWDED_HOLD_S if self._crowded() else ATTENDED_HOLD_S if attended else HOLD_S
         return self._step_changes or max(1, min(STEP_CHANGES, round(hold_s / self._change_s)))
 
     async def silence(self, now: float | None = None) -> int:
