@@ -75,7 +75,7 @@ class Pen(Protocol):
     def close(self) -> None: ...
 
 
-class Bounds(Struct, frozen=True):
+class Bounds(Struct, frozen=True, kw_only=True):
     group_requests: int = 256
     group_s: float = 0.020
     bulk_s: float = 0.200  # of bulk work, for as long as nothing else waits
