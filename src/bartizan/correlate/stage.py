@@ -189,7 +189,7 @@ class CorrelateStage:
         told = await self._told(tenant, live, ahead)
         if not (told or live.names.heard or live.hidden):
             return False
-        await self._write(tenant, live, ahead[-1].seq, told, cursor)
+        await self._write(tenant, live, ahead[-1].seq, told, cursor, changes=len(ahead))
         return True
 
     async def _of(self, tenant: str) -> _Live:
@@ -220,8 +220,18 @@ class CorrelateStage:
         await follow(store)
         return live
 
-    async def _write(self, tenant: str, live: _Live, seq: int, told: Sequence[Told], cursor: int | None = None) -> None:
-        """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored."""
+    async def _write(
+        self,
+        tenant: str,
+        live: _Live,
+        seq: int,
+        told: Sequence[Told],
+        cursor: int | None = None,
+        *,
+        changes: int = 0,
+    ) -> None:
+        """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored. `changes`
+        are those that it was told of, its own among them."""
         store = self._store.tenant(tenant)
         entry = msgspec.msgpack.encode(_Entry(seq, list(live.names.heard), list(told)))
         live.names.heard.clear()
@@ -251,8 +261,8 @@ class CorrelateStage:
                     tx.set_value(STATE, state)
                 for each in stale:
                     tx.set_value(f"{JOURNAL}/{each}", None)
-                if told:
-                    self._change_s += ((time.monotonic() - began) / len(told) - self._change_s) / 4
+                if changes:
+                    self._change_s += ((time.monotonic() - began) / changes - self._change_s) / 4
                 return True
 
             if not await store.write(work, actor=ACTOR):
