@@ -28,6 +28,7 @@ from bartizan.store.said import revised
 
 WRITE_RECORDS = 600  # made and written at once, in one commit where nothing else waits ...
 TURN_RECORDS = 150  # ... for which the writer looks after so many: at some 0.3 ms an alert that is under 50 ms
+MADE_AHEAD = 6  # parts of all bulks that are made and not yet written: each takes some 15 MB
 CROWDED_RECORDS = 1  # while other tenants ask: what they wait for is to be no longer than a change of their own
 KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
@@ -106,6 +107,7 @@ class Pipeline:
         self._clock = clock
         self._making = asyncio.Semaphore(1)  # one thread makes at a time: more would only fight for the interpreter
         self._makers = makers
+        self._room = asyncio.Semaphore(MADE_AHEAD)
         self.sources = sources
 
     async def receive(self, tenant: str, source: str, body: bytes, *, actor: str, pace: Pace | None = None) -> Receipt:
@@ -132,11 +134,14 @@ class Pipeline:
         given: list[Given] = list(zip(raws, said or [None] * len(raws), strict=True))
         begun = 0
 
-        def begin() -> asyncio.Task[tuple[str, list[Made]]] | None:
+        def cut() -> Sequence[Given]:
             nonlocal begun
             size = CROWDED_RECORDS if pace is not None and pace.crowded() else WRITE_RECORDS
-            chunk, begun = given[begun : begun + size], begun + size
-            return asyncio.create_task(self._make(source, chunk, tenant, len(given))) if chunk else None
+            first, begun = begun, begun + size
+            return given[first:begun]
+
+        def begin() -> asyncio.Task[tuple[str, list[Made]]] | None:
+            return asyncio.create_task(self._make(source, cut, tenant, len(given))) if begun < len(given) else None
 
         ahead = begin()
         try:
@@ -144,21 +149,35 @@ class Pipeline:
                 received, made = await ahead
                 crowded = pace is not None and pace.crowded()
                 ahead = None if crowded else begin()
-                for name in dict.fromkeys(one.source for one in made):
-                    part = made if name == source.name else [one for one in made if one.source == name]
-                    kept = await self._keep(tenant, part, actor, received, also)
-                    self._arrived(tenant, name, kept)
-                    receipt.add(kept)
+                try:
+                    for name in dict.fromkeys(one.source for one in made):
+                        part = made if name == source.name else [one for one in made if one.source == name]
+                        kept = await self._keep(tenant, part, actor, received, also)
+                        self._arrived(tenant, name, kept)
+                        receipt.add(kept)
+                finally:
+                    self._room.release()
                 if crowded and pace is not None and begun < len(given):
                     await pace.pause()
                     ahead = begin()
         finally:
-            if ahead is not None:
-                ahead.cancel()
+            if ahead is not None and not ahead.cancel() and not ahead.cancelled() and ahead.exception() is None:
+                self._room.release()  # it is made, and nobody writes it
         return receipt
 
-    async def _make(self, source: Source, chunk: Sequence[Given], tenant: str, records: int) -> tuple[str, list[Made]]:
-        """With the time of receipt. `records` are those of the whole bulk."""
+    async def _make(
+        self, source: Source, cut: Callable[[], Sequence[Given]], tenant: str, records: int
+    ) -> tuple[str, list[Made]]:
+        """What is cut off when there is room for it, with the time of receipt; whoever has written it releases the
+        room. `records` are those of the whole bulk."""
+        await self._room.acquire()
+        try:
+            return await self._made(source, cut(), tenant, records)
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def _made(self, source: Source, chunk: Sequence[Given], tenant: str, records: int) -> tuple[str, list[Made]]:
         if self._makers is not None and self._makers.ready(source, records):
             received = instant(self._clock())
             return received, await self._makers.make(source, chunk, tenant, received)
