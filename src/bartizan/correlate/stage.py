@@ -33,6 +33,7 @@ WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRE
 # Of one step at most: each alert is put again inside the writer, whose lock is held about HOLD_S: steps grow and shrink
 # with what they take here. In a larger step an incident that several of its alerts belong to is written once.
 STEP_CHANGES = 300
+READ_CHANGES = 1_000  # of which those of this stage itself, two for most alerts, are passed over and hold nothing up
 HOLD_S = 0.04
 LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
 CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
@@ -95,7 +96,8 @@ class CorrelateStage:
     def __init__(self, store: Store, *, name: str = CORRELATE, step_changes: int | None = None) -> None:
         self._store = store
         self._step_changes = step_changes  # None: as many as the writer's lock has time for
-        self._feed = Follower(store, name, WATCHED, limit=step_changes or STEP_CHANGES)
+        self._feed = Follower(store, name, WATCHED, limit=step_changes or READ_CHANGES)
+        self._behind = False  # whether the last step left something
         self._change_s = HOLD_S / STEP_CHANGES  # what a change takes inside the writer, lately
         self._heard: dict[str, float] = {}  # tenant -> when it was last heard of
         self._live: OrderedDict[str, _Live] = OrderedDict()
@@ -109,19 +111,21 @@ class CorrelateStage:
         return await self._feed.register()
 
     async def _step_or_silence(self) -> int:
-        size = self._size()
-        taken = await self.step(size)
+        taken = await self.step()
         if not taken:
             await self.silence()
-        elif taken < size:
+        elif not self._behind:
             await asyncio.sleep(GATHER_S)
         elif self._crowded():
             await asyncio.sleep(CROWDED_HOLD_S)
         return taken
 
     async def step(self, size: int | None = None) -> int:
-        """Takes one bounded batch of changes; returns how many, 0 if there were none."""
-        part = await self._feed.read(size or self._size())
+        """Takes one bounded batch of changes, at most `size` by others; returns how many, 0 if there were none."""
+        limit = self._step_changes or READ_CHANGES
+        read = await self._feed.read(limit)
+        part = _within(read, size or self._size())
+        self._behind = part is not read or len(part.changes) >= limit
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
@@ -146,7 +150,7 @@ class CorrelateStage:
         return len(self._heard) > 1
 
     def _size(self) -> int:
-        """Changes of one step, so that the writer's lock is held no longer than it should be."""
+        """Changes by others of one step, so that the writer's lock is held no longer than it should be."""
         hold_s = CROWDED_HOLD_S if self._crowded() else HOLD_S
         return self._step_changes or max(1, min(STEP_CHANGES, round(hold_s / self._change_s)))
 
@@ -334,6 +338,16 @@ class CorrelateStage:
         if not now and _seen_again(changed) and not _left_alone(body):
             return [*told, Take(facts_of(body, live.names))]
         return told
+
+
+def _within(part: Part, most: int) -> Part:
+    """Its beginning, with at most so many changes by others: what this stage wrote itself it knows."""
+    others = 0
+    for place, change in enumerate(part.changes):
+        others += change.actor != ACTOR
+        if others > most:
+            return Part(part.after, part.head, part.changes[:place])
+    return part
 
 
 async def names_of(store: TenantStore) -> Names:

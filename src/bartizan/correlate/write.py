@@ -44,7 +44,7 @@ _BEFORE = "0001-01-01T00:00:00.0000000Z"  # version of an incident of a source o
 CHUNK = 50  # alerts that one transaction moves after a merge
 LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
 PENDING = "correlate/pending"  # merges whose alerts have not all moved yet: (source, target)
-AHEAD = 200  # documents of a set that are read before the write; a batch has more only where many waited for one
+AHEAD = 300  # documents of a set that are read before the write; a batch has more only where many waited for one
 _UNREAD = object()
 _encode = msgspec.json.Encoder().encode
 _OURS = ("displayName", "severity", "summary")  # which a person may say otherwise
