@@ -11,7 +11,7 @@ Source: design of correlation in docs/explanation/correlation.md.
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import log2
 from typing import TypeAlias
 
@@ -165,9 +165,9 @@ class Engine:
             return incident.company
         others: dict[str, float] = {}
         for hour in (peak - 1, peak, peak + 1):
-            for detector, bits in self.memory.heat.get(hour, {}).items():
-                if detector not in incident.evidence:
-                    others[detector] = max(bits, others.get(detector, 0.0))
+            for detector, bits in self.memory.heat.get(hour, _COLD).items():
+                if detector not in incident.evidence and bits > others.get(detector, 0.0):
+                    others[detector] = bits
         heat, most = sum(others.values()), self.rules.company_bits
         return most * heat / (heat + 2 * most) if heat else 0.0
 
@@ -515,6 +515,7 @@ class Engine:
         )
 
 
+_COLD: Mapping[str, float] = {}
 _NOTHING: Repeats = ("", ())  # no alert repeats this
 
 _Way: TypeAlias = tuple[float, float, Node]  # an entity's popularity, seconds since the incident had it, the entity
