@@ -331,9 +331,12 @@ class Engine:
         limit = self._limit()
         found: dict[int, tuple[Incident, list[_Way]]] = {}
         for node in nodes:
-            known = reversed(self.memory.latest.get(node, ()))
-            incident = next((each for each in known if each.reaches(facts.at, self.rules)), None)
-            if incident is None or not incident.grows(facts.at, limit, self.rules):
+            for incident in reversed(self.memory.latest.get(node, ())):
+                if incident.reaches(facts.at, self.rules):
+                    break
+            else:
+                continue
+            if not incident.grows(limit):
                 continue
             popularity = share(self.memory.nodes.hours(node, hour), watched, PRIOR_HOURS.get(node[0], PRIOR_HOURS_ELSE))
             gap_s = abs(facts.at - incident.nodes.get(node, incident.last))
