@@ -285,9 +285,7 @@ class CorrelateStage:
                 log.error("correlate.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
         return told
 
-    async def _bodies(
-        self, store: TenantStore, live: _Live, changes: Iterable[Change]
-    ) -> dict[tuple[str, str], bytes]:
+    async def _bodies(self, store: TenantStore, live: _Live, changes: Iterable[Change]) -> dict[tuple[str, str], bytes]:
         ids: dict[str, list[str]] = {}
         for change in changes:
             if change.op == "created" or change.collection in (ALERTS_V2.name, INCIDENTS.name):

@@ -119,8 +119,9 @@ class Batch:
         self._ahead: dict[str, dict[str, Ahead]] = {}
         self._placing: dict[str, Placing | None] = {}
         self._incidents: dict[str, tuple[Stored | None, tuple[Draft, Changes | None] | None]] = {}
-        shown = _shown_by(names)
-        self._bodies = {key: None if each.foreign else _body(each, engine, shown) for key, each in touched.items()}
+        self._touched = touched
+        self._engine, self._shown = engine, _shown_by(names)
+        self._bodies: dict[str, dict[str, Any] | None] = {}  # of those touched; None: it is not ours
 
     async def read(self, store: TenantStore, known: Mapping[str, Ahead] = MappingProxyType({})) -> None:
         """What the write puts is rendered here, of what is stored now, so that it holds the lock for less; what has
@@ -131,7 +132,7 @@ class Batch:
             ALERTS_V2.name: [each for each in told if each not in known][:AHEAD],
             ALERTS.name: alerts,
             LINKS.name: alerts,
-            INCIDENTS.name: list(self._bodies)[:AHEAD],
+            INCIDENTS.name: list(self._touched)[:AHEAD],
         }
         self._ahead = {name: await store.ahead(name, ids) for name, ids in asked.items()}
         self._ahead[ALERTS_V2.name].update((each, known[each]) for each in told if each in known)
@@ -143,10 +144,12 @@ class Batch:
             for alert, incident, link in self._alerts
             if alert in today and alert in legacy and (link is None or not link.by_source)
         }
-        self._incidents = {
-            key: (one.stored, self._incident(key, one.stored, self._bodies[key], key in grown))
-            for key, one in self._ahead[INCIDENTS.name].items()
-        }
+        found = self._ahead[INCIDENTS.name]
+        for key, incident in self._touched.items():
+            body = self._bodies[key] = None if incident.foreign else _body(incident, self._engine, self._shown)
+            if key in found:
+                before = found[key].stored
+                self._incidents[key] = before, self._incident(key, before, body, key in grown)
 
     def _grown(self) -> set[str]:
         return {incident for _, incident, _ in self._alerts}
