@@ -33,7 +33,7 @@ WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRE
 # Of one step at most: each alert is put again inside the writer, whose lock is held about HOLD_S: steps grow and shrink
 # with what they take here. In a larger step an incident that several of its alerts belong to is written once.
 STEP_CHANGES = 300
-READ_CHANGES = 1_000  # of which those of this stage itself, two for most alerts, are passed over and hold nothing up
+READ_OF_ONE = 3  # changes that are read for one by others: this stage itself makes up to two of most alerts
 HOLD_S = 0.04
 LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
 CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
@@ -98,7 +98,7 @@ class CorrelateStage:
     def __init__(self, store: Store, *, name: str = CORRELATE, step_changes: int | None = None) -> None:
         self._store = store
         self._step_changes = step_changes  # None: as many as the writer's lock has time for
-        self._feed = Follower(store, name, WATCHED, limit=step_changes or READ_CHANGES)
+        self._feed = Follower(store, name, WATCHED, limit=step_changes or READ_OF_ONE * STEP_CHANGES)
         self._behind = False  # whether the last step left something
         self._change_s = HOLD_S / STEP_CHANGES  # what a change takes inside the writer, lately
         self._heard: dict[str, float] = {}  # tenant -> when it was last heard of
@@ -124,9 +124,10 @@ class CorrelateStage:
 
     async def step(self, size: int | None = None) -> int:
         """Takes one bounded batch of changes, at most `size` by others; returns how many, 0 if there were none."""
-        limit = self._step_changes or READ_CHANGES
+        size = size or self._size()
+        limit = self._step_changes or READ_OF_ONE * size
         read = await self._feed.read(limit)
-        part = _within(read, size or self._size())
+        part = _within(read, size)
         self._behind = part is not read or len(part.changes) >= limit
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
