@@ -34,7 +34,8 @@ WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRE
 # Of one step at most. Each alert is put again inside the writer, whose lock is held about so long: steps grow and
 # shrink with what a change takes here. The larger a step, the less an alert costs: an incident that several of its
 # alerts belong to is written once.
-STEP_CHANGES = 1_000
+STEP_CHANGES = 600
+READ_OF_ONE = 3  # changes that are read for one by others: this stage itself makes up to two of most alerts
 HOLD_S = 0.15
 ATTENDED_HOLD_S = 0.04  # while somebody works
 CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
@@ -42,8 +43,7 @@ CHANGE_S = 0.0004  # what a change takes inside the writer, before any was measu
 ATTENDED_S = 30.0  # somebody who changed something within this time works
 LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
 RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
-GATHER_S = 0.1  # where a step was small: what comes in the meantime is one commit, and others' commits wait less
-GATHER_CHANGES = 100
+GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
 # the journal does; a restart goes through so much again.
 SNAPSHOT_BYTES = 2 * 2**20
@@ -53,6 +53,8 @@ MAX_TENANTS = 64  # whose engines are in memory
 
 POSITION = f"{FEED_PLACE}correlate/position"
 STATE, JOURNAL = "correlate/state", "correlate/journal"
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +103,8 @@ class CorrelateStage:
     def __init__(self, store: Store, *, name: str = CORRELATE, step_changes: int | None = None) -> None:
         self._store = store
         self._step_changes = step_changes  # None: as many as the writer's lock has time for
-        self._feed = Follower(store, name, WATCHED, limit=step_changes or STEP_CHANGES)
+        self._feed = Follower(store, name, WATCHED, limit=step_changes or READ_OF_ONE * STEP_CHANGES)
+        self._behind = False  # whether the last step left something
         self._change_s = CHANGE_S  # what a change takes inside the writer, lately
         self._attended = float("-inf")  # when somebody was last seen at work ...
         self._audited = 0  # ... up to this place in the feed
@@ -117,19 +120,22 @@ class CorrelateStage:
         return await self._feed.register()
 
     async def _step_or_silence(self) -> int:
-        size = self._size()
-        taken = await self.step(size)
+        taken = await self.step()
         if not taken:
             await self.silence()
-        elif taken < min(size, GATHER_CHANGES):
+        elif not self._behind:
             await asyncio.sleep(GATHER_S)
         elif self._crowded():
             await asyncio.sleep(CROWDED_HOLD_S)
         return taken
 
     async def step(self, size: int | None = None) -> int:
-        """Takes one bounded batch of changes; returns how many, 0 if there were none."""
-        part = await self._feed.read(size or self._size())
+        """Takes one bounded batch of changes, at most `size` by others; returns how many, 0 if there were none."""
+        size = size or self._size()
+        limit = self._step_changes or READ_OF_ONE * size
+        read = await self._feed.read(limit)
+        part = _within(read, size)
+        self._behind = part is not read or len(part.changes) >= limit
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
@@ -160,7 +166,7 @@ class CorrelateStage:
         return len(self._heard) > 1
 
     def _size(self) -> int:
-        """Changes of one step, so that the writer's lock is held no longer than it should be."""
+        """Changes by others of one step, so that the writer's lock is held no longer than it should be."""
         attended = time.monotonic() - self._attended < ATTENDED_S
         hold_s = CROWDED_HOLD_S if self._crowded() else ATTENDED_HOLD_S if attended else HOLD_S
         return self._step_changes or max(1, min(STEP_CHANGES, round(hold_s / self._change_s)))
@@ -189,7 +195,7 @@ class CorrelateStage:
         told = await self._told(tenant, live, ahead)
         if not (told or live.names.heard or live.hidden):
             return False
-        await self._write(tenant, live, ahead[-1].seq, told, cursor, changes=len(ahead))
+        await self._write(tenant, live, ahead[-1].seq, told, cursor)
         return True
 
     async def _of(self, tenant: str) -> _Live:
@@ -220,18 +226,8 @@ class CorrelateStage:
         await follow(store)
         return live
 
-    async def _write(
-        self,
-        tenant: str,
-        live: _Live,
-        seq: int,
-        told: Sequence[Told],
-        cursor: int | None = None,
-        *,
-        changes: int = 0,
-    ) -> None:
-        """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored. `changes`
-        are those that it was told of, its own among them."""
+    async def _write(self, tenant: str, live: _Live, seq: int, told: Sequence[Told], cursor: int | None = None) -> None:
+        """All that follows from this, at once. Whatever goes wrong, memory is made anew from what is stored."""
         store = self._store.tenant(tenant)
         entry = msgspec.msgpack.encode(_Entry(seq, list(live.names.heard), list(told)))
         live.names.heard.clear()
@@ -261,8 +257,8 @@ class CorrelateStage:
                     tx.set_value(STATE, state)
                 for each in stale:
                     tx.set_value(f"{JOURNAL}/{each}", None)
-                if changes:
-                    self._change_s += ((time.monotonic() - began) / changes - self._change_s) / 4
+                if told:
+                    self._change_s += ((time.monotonic() - began) / len(told) - self._change_s) / 4
                 return True
 
             if not await store.write(work, actor=ACTOR):
@@ -293,9 +289,10 @@ class CorrelateStage:
         if live.suppressions is None:
             live.suppressions = await suppressions(self._store.tenant(tenant))
         for change in changes:
-            body = bodies.get((change.collection, change.id))
-            if body is None or change.collection == SUPPRESSIONS.name:
+            raw = bodies.get((change.collection, change.id))
+            if raw is None or change.collection == SUPPRESSIONS.name:
                 continue
+            body = _decode(raw)  # one after another: a batch of them at once is more than a processor has at hand
             try:
                 told += self._of_change(live, change, body)
             except (ValueError, KeyError, TypeError) as error:
@@ -303,22 +300,20 @@ class CorrelateStage:
                 log.error("correlate.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
         return told
 
-    async def _bodies(
-        self, store: TenantStore, live: _Live, changes: Iterable[Change]
-    ) -> dict[tuple[str, str], Mapping[str, Any]]:
+    async def _bodies(self, store: TenantStore, live: _Live, changes: Iterable[Change]) -> dict[tuple[str, str], bytes]:
         ids: dict[str, list[str]] = {}
         for change in changes:
             if change.op == "created" or change.collection in (ALERTS_V2.name, INCIDENTS.name):
                 ids.setdefault(change.collection, []).append(change.id)
-        found: dict[tuple[str, str], Mapping[str, Any]] = {}
+        found: dict[tuple[str, str], bytes] = {}
         live.read = await store.ahead(ALERTS_V2.name, list(dict.fromkeys(ids.pop(ALERTS_V2.name, []))))
         for id, one in live.read.items():
             if one.stored is not None:
-                found[ALERTS_V2.name, id] = msgspec.json.decode(one.stored.wire("beta"))
+                found[ALERTS_V2.name, id] = one.stored.wire("beta")
         for collection, its in ids.items():
             page = await store.page(collection, Query(top=len(its), ids=tuple(dict.fromkeys(its)), version="beta"))
             for row in page.rows:
-                found[collection, row.id] = msgspec.json.decode(row.wire("beta"))
+                found[collection, row.id] = row.wire("beta")
         return found
 
     def _of_change(self, live: _Live, change: Change, body: Mapping[str, Any]) -> list[Told]:
@@ -359,6 +354,16 @@ class CorrelateStage:
         if not now and _seen_again(changed) and not _left_alone(body):
             return [*told, Take(facts_of(body, live.names))]
         return told
+
+
+def _within(part: Part, most: int) -> Part:
+    """Its beginning, with at most so many changes by others: what this stage wrote itself it knows."""
+    others = 0
+    for place, change in enumerate(part.changes):
+        others += change.actor != ACTOR
+        if others > most:
+            return Part(part.after, part.head, part.changes[:place])
+    return part
 
 
 async def names_of(store: TenantStore) -> Names:
