@@ -21,6 +21,7 @@ _ALONE = re.compile(
     rf"(?:mitre_)?({_ID}(?:\.\d{{3}})?)", re.IGNORECASE
 )  # in lower case only where nothing is beside it
 _MAYBE = re.compile(r"[Tt](?:1[0-7]|08)\d\d")
+_BEGINS = ("T1", "t1", "T08", "t08")  # of what _MAYBE finds; looking for these takes a tenth of the time
 
 _TACTICS = {
     "TA0043": "Reconnaissance",
@@ -66,10 +67,14 @@ def tactics(*words: str | None) -> list[str]:
     return list(dict.fromkeys(name for word in words if (name := tactic(word)) is not None))
 
 
+def _may_name(text: str) -> bool:
+    return any(begin in text for begin in _BEGINS) and _MAYBE.search(text) is not None
+
+
 def techniques_in(text: str) -> list[str]:
     """The ids in one text. A link such as .../techniques/T1055/012/, or T1055_012, gives both T1055
     and T1055.012."""
-    if not _MAYBE.search(text):
+    if not _may_name(text):
         return []
     found: list[str] = []
     for match in _TECHNIQUE.finditer(text):
@@ -84,7 +89,7 @@ def techniques_in(text: str) -> list[str]:
 
 def techniques(record: Record, data: Any) -> list[str]:
     """Every technique id that `data` (a part of the record) names, in ascending order."""
-    if len(record.text) <= _ONE_RECORD_CHARS and not _MAYBE.search(record.text):
+    if len(record.text) <= _ONE_RECORD_CHARS and not _may_name(record.text):
         return []
     found = {name for text in strings(data) for name in techniques_in(text)}
     return sorted(found)[:MAX_TECHNIQUES]

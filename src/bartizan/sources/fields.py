@@ -28,6 +28,7 @@ _INT64 = 2**63
 
 # What vendors write where they have nothing to say.
 _NOTHING = frozenset({"", "-", "n/a", "null", "none", "(null)", "<na>", "nan", "not available"})
+_LONGEST_NOTHING_CHARS = max(map(len, _NOTHING))
 # Stamped on the way here, not by the vendor: no part of a record's identity.
 _RECEIPT = (
     "_TimeReceivedBySvc",
@@ -62,7 +63,7 @@ def as_text(value: Any) -> str | None:
     """Text, or a number as text; of a list its first such element. None where a vendor writes "-" or "N/A"."""
     if isinstance(value, str):
         value = whole(value.strip())
-        return None if value.lower() in _NOTHING else value
+        return None if len(value) <= _LONGEST_NOTHING_CHARS and value.lower() in _NOTHING else value
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -167,8 +168,19 @@ class Fields:
         """What is at the paths, in their order; then what is at keys whose words are parted in another way."""
         if self._beside is not None and self.data:
             return self._with_beside(paths)
-        ways = self._keys().ways(paths) if self.data else ()
-        return self._along(ways) if ways else ()  # most are asked for what is not there
+        ways = (self._of or self._keys()).ways(paths)
+        if not ways:  # most are asked for what is not there
+            return ()
+        if len(ways) == 1 and ways[0].tail is None:
+            value = self.data[ways[0].key]
+            return () if value is None else (value,)
+        return self._along(ways)
+
+    def leading(self, paths: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the paths at which there may be something, as far as the keys tell."""
+        if self._beside is not None and self.data:
+            return paths
+        return (self._of or self._keys()).leading(paths)
 
     def _along(self, ways: Iterable[Way]) -> Iterator[Any]:
         for key, tail, loosely in ways:
@@ -199,7 +211,9 @@ class Fields:
 
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
-        return next(iter(self._values(paths)), None)
+        for value in self._values(paths):
+            return value
+        return None
 
     def has(self, *paths: str) -> bool:
         return self.raw(*paths) is not None or (
@@ -225,7 +239,8 @@ class Fields:
         return None
 
     def flag(self, *paths: str) -> bool | None:
-        for value in (single(self.raw(path)) for path in paths):
+        for path in self.leading(paths):
+            value = single(self.raw(path))
             if isinstance(value, bool):
                 return value
             if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
@@ -234,7 +249,7 @@ class Fields:
 
     def object(self, *paths: str) -> "Fields":
         """An object (the first of a list of them), also one in a string of JSON; an empty one where there is none."""
-        for path in paths if self.data else ():
+        for path in self.leading(paths):
             if self._inner is None:
                 self._inner = {}
             found = self._inner.get(path)
@@ -258,7 +273,7 @@ class Fields:
 
     def objects(self, *paths: str) -> list["Fields"]:
         """The objects of a list (at most MAX_ITEMS), or one object alone; also written as JSON in a string."""
-        for path in paths if self.data else ():
+        for path in self.leading(paths):
             value = inner_json(self.raw(path))
             if value is None:
                 value = self.object(path).data or None  # of keys of several steps
@@ -280,7 +295,7 @@ class Fields:
 
         A path leads through lists of objects: "attacks.tactic" gives the tactic of each.
         """
-        for path in paths if self.data else ():
+        for path in self.leading(paths):
             items = self._each(path)
             if not items:
                 continue

@@ -30,7 +30,7 @@ def one_word(key: str) -> str:
 class Keys:
     """The keys of an object. Of keys that differ in case only, or in how their words are parted, the first counts."""
 
-    __slots__ = ("_folded", "_gathered", "_known", "_loose", "_strict", "_ways", "has_steps", "size")
+    __slots__ = ("_folded", "_gathered", "_known", "_leading", "_loose", "_strict", "_ways", "has_steps", "size")
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._known = frozenset(keys)
@@ -42,6 +42,7 @@ class Keys:
         self.size = len(text)
         self._strict: dict[str, tuple[Way, ...]] = {}
         self._ways: dict[tuple[str, ...], tuple[Way, ...]] = {}
+        self._leading: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._gathered: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def strict(self, path: str) -> tuple[Way, ...]:
@@ -64,6 +65,15 @@ class Keys:
             found = (*(way for path in paths for way in self.strict(path)), *self.loosely(paths))
             if len(self._ways) < MAX_WAYS:
                 self._ways[paths] = found
+        return found
+
+    def leading(self, paths: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the paths at which there may be something, be it of keys of several steps."""
+        found = self._leading.get(paths)
+        if found is None:
+            found = tuple(path for path in paths if self.ways((path,)) or self._leads(path.partition(".")[0]))
+            if len(self._leading) < MAX_WAYS:
+                self._leading[paths] = found
         return found
 
     def loosely(self, paths: tuple[str, ...]) -> list[Way]:

@@ -110,7 +110,7 @@ def _when(value: str) -> str | None:
 def first_time(fields: Fields, *paths: str) -> str | None:
     """Of the first path that holds a time; where none does, of the first that holds a day."""
     days: list[str] = []
-    for path in paths:
+    for path in fields.leading(paths):
         value = fields.raw(path)
         text = when(value)
         if text is not None:
