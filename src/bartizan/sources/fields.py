@@ -6,7 +6,7 @@ Nothing here raises on odd input, and everything is bounded, since records come 
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, KeysView, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -164,11 +164,18 @@ class Fields:
             self._of = keys_of(self.data)
         return self._of
 
+    def in_lower_case(self) -> KeysView[str]:
+        """Its keys, each once."""
+        return self._keys().folded.keys()
+
     def _values(self, paths: tuple[str, ...]) -> Iterable[Any]:
         """What is at the paths, in their order; then what is at keys whose words are parted in another way."""
         if self._beside is not None and self.data:
             return self._with_beside(paths)
-        ways = (self._of or self._keys()).ways(paths)
+        keys = self._of or self._keys()
+        ways = keys.known_ways.get(paths)
+        if ways is None:
+            ways = keys.ways(paths)
         if not ways:  # most are asked for what is not there
             return ()
         if len(ways) == 1 and ways[0].tail is None:
@@ -327,7 +334,7 @@ class Fields:
         kept: dict[str, Any] = {}
         for key, value in self.data.items():
             if isinstance(key, str) and key.lower() not in used and not key.startswith(("@", "p_")):
-                small = _cut(value, REST_DEPTH, budget, lambda key=key: cut.append(key))  # type: ignore[misc]
+                small = _cut(value, REST_DEPTH, budget, cut, key)
                 if small is not None:
                     kept[whole(key)] = small
         if cut:
@@ -338,29 +345,31 @@ class Fields:
 _NO_FIELDS = Fields(None)
 
 
-def _cut(value: Any, depth: int, budget: list[int], note: Callable[[], None]) -> Any:
-    """A copy without empty parts, within the budget of nodes; `note` is called where something was left out."""
+def _cut(value: Any, depth: int, budget: list[int], cut: list[str], name: str) -> Any:
+    """A copy without empty parts, within the budget of nodes; where something was left out, `cut` gets the name."""
     budget[0] -= 1
     if budget[0] < 0 or depth < 0:
-        note()
+        cut.append(name)
         return None
     if isinstance(value, str):
         if len(value) > REST_TEXT_CHARS:
-            note()
+            cut.append(name)
         return whole(value[:REST_TEXT_CHARS]) or None
     if isinstance(value, dict):
         parts = {
             whole(key): small
             for key, item in value.items()
-            if isinstance(key, str) and budget[0] > 0 and (small := _cut(item, depth - 1, budget, note)) is not None
+            if isinstance(key, str)
+            and budget[0] > 0
+            and (small := _cut(item, depth - 1, budget, cut, name)) is not None
         }
         if budget[0] <= 0:
-            note()
+            cut.append(name)
         return parts or None
     if isinstance(value, list):
         if len(value) > MAX_ITEMS:
-            note()
-        items = [_cut(item, depth - 1, budget, note) for item in value[:MAX_ITEMS] if budget[0] > 0]
+            cut.append(name)
+        items = [_cut(item, depth - 1, budget, cut, name) for item in value[:MAX_ITEMS] if budget[0] > 0]
         return [item for item in items if item is not None] or None
     if isinstance(value, bool):
         return value
@@ -388,6 +397,7 @@ def strings(value: Any) -> Iterator[str]:
 # Keys under which collectors put the record that they took, and those that they add beside it. An object that has no
 # others is a wrapping.
 _TAKEN = ("_raw", "@raw", "raw", "rawEvent", "event.original", "original", "message", "log", "event", "_source")
+_TAKEN_KEYS = frozenset(_TAKEN)
 _STAMPS = frozenset(
     """
     @timestamp @version @metadata _time _indextime _index _id _type _score timestamp time date ts agent ecs input fields
@@ -433,7 +443,7 @@ def _searched(data: Any) -> Any:
     return inner if isinstance(inner, dict) and data.keys() <= _SEARCHED else data
 
 
-def _of_splunk(keys: set[str]) -> bool:
+def _of_splunk(keys: KeysView[str]) -> bool:
     """A result of a search: the line as it came, with the fields that Splunk took out of it."""
     return "_raw" in keys and not keys.isdisjoint(("_indextime", "_cd", "splunk_server", "sourcetype"))
 
@@ -443,14 +453,14 @@ def _within(data: dict[str, Any]) -> Any:
     held = envelopes.inside(data)
     if held is not None:
         return read_held(held)
-    keys = {key.lower() for key in data if isinstance(key, str)}
     fields = Fields(data)
-    for name in _PAGE:
+    keys = fields.in_lower_case()
+    for name in () if keys.isdisjoint(_PAGE) else _PAGE:
         if name in keys and keys - {name} <= _PAGING:
             inner = fields.raw(name)
             if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
                 return inner
-    taken = keys.intersection(_TAKEN)
+    taken = keys & _TAKEN_KEYS
     if (inner := _searched(data)) is not data:
         return inner
     if not taken or not (keys - taken <= _STAMPS or _of_splunk(keys)):

@@ -30,18 +30,18 @@ def one_word(key: str) -> str:
 class Keys:
     """The keys of an object. Of keys that differ in case only, or in how their words are parted, the first counts."""
 
-    __slots__ = ("_folded", "_gathered", "_known", "_leading", "_loose", "_strict", "_ways", "has_steps", "size")
+    __slots__ = ("_gathered", "_known", "_leading", "_loose", "_strict", "folded", "has_steps", "known_ways", "size")
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._known = frozenset(keys)
-        self._folded = {key.lower(): key for key in reversed(keys)}
-        text = "".join(self._folded)
+        self.folded = {key.lower(): key for key in reversed(keys)}  # in lower case -> as it is
+        text = "".join(self.folded)
         parted = "_" in text or "-" in text
-        self._loose = {one_word(key): name for key, name in self._folded.items()} if parted else self._folded
+        self._loose = {one_word(key): name for key, name in self.folded.items()} if parted else self.folded
         self.has_steps = "." in text  # whether a key is written as several steps ("agent.name")
         self.size = len(text)
         self._strict: dict[str, tuple[Way, ...]] = {}
-        self._ways: dict[tuple[str, ...], tuple[Way, ...]] = {}
+        self.known_ways: dict[tuple[str, ...], tuple[Way, ...]] = {}  # what `ways` has found
         self._leading: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._gathered: dict[str, tuple[tuple[str, str], ...]] = {}
 
@@ -51,7 +51,7 @@ class Keys:
         if found is None:
             head, _, tail = path.partition(".")
             exact = [Way(path)] if path in self._known else []
-            other = self._folded.get(path.lower())
+            other = self.folded.get(path.lower())
             exact += [Way(other)] if other is not None and other != path else []
             found = (*exact, Way(head, tail)) if tail and self._leads(head) else tuple(exact)
             if len(self._strict) < MAX_WAYS:
@@ -60,11 +60,11 @@ class Keys:
 
     def ways(self, paths: tuple[str, ...]) -> tuple[Way, ...]:
         """Where any of the paths may lead, in their order; then by keys whose words are parted in another way."""
-        found = self._ways.get(paths)
+        found = self.known_ways.get(paths)
         if found is None:
             found = (*(way for path in paths for way in self.strict(path)), *self.loosely(paths))
-            if len(self._ways) < MAX_WAYS:
-                self._ways[paths] = found
+            if len(self.known_ways) < MAX_WAYS:
+                self.known_ways[paths] = found
         return found
 
     def leading(self, paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class Keys:
         found = self._gathered.get(path)
         if found is None:
             begin = f"{path.lower()}."
-            keys = [key for folded, key in reversed(self._folded.items()) if folded.startswith(begin)]
+            keys = [key for folded, key in reversed(self.folded.items()) if folded.startswith(begin)]
             found = tuple((key, key[len(begin) :]) for key in keys)
             if len(self._gathered) < MAX_WAYS:
                 self._gathered[path] = found
@@ -104,7 +104,7 @@ class Keys:
     def _leads(self, head: str) -> bool:
         """Whether an object may stand at a first step."""
         folded = head.lower()
-        return folded in self._folded or one_word(folded) in self._loose or bool(self.gathered(head))
+        return folded in self.folded or one_word(folded) in self._loose or bool(self.gathered(head))
 
 
 _SETS: dict[tuple[str, ...], Keys] = {}
