@@ -323,6 +323,8 @@ def _subscription(items: list[dict[str, Any]]) -> str | None:
 
 def _extra_states(alert: Alert) -> dict[str, list[Any]]:
     """The source's own states, with those that other fields of the alert give."""
+    if not (alert.legacy or alert.vulnerabilities or alert.threat_name or alert.threat_family):
+        return {}
     extras = {name: list(alert.legacy.get(name) or []) for name in legacy.STATES}
     extras["vulnerabilityStates"] += [
         {"cve": cve}
