@@ -186,10 +186,9 @@ def _name(item: Mapping[str, Any], role: str, depth: int, without: Container[str
         value = item.get(head)
         if value is None or kind in without:
             continue
+        rest = tail
         if type(value) is dict and len(tail) == 1:
             value, rest = value.get(tail[0]), ()
-        else:
-            rest = tail
         if type(value) is str and not rest:  # most are so, and the general way takes ten times as long
             found.append(Observed(kind, value, own or role))
         elif value is not None:

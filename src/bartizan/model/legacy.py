@@ -75,8 +75,8 @@ def states(evidence: Sequence[Item], extras: Mapping[str, Any] | None = None) ->
             _add(found.setdefault(name, []), name, state)
     _connect(found, kinds, evidence)
     _logon(found, kinds, evidence)
-    for name in STATES if extras else ():
-        given = extras.get(name)
+    for name in STATES:
+        given = extras.get(name) if extras else None
         if isinstance(given, list) and given:
             _join(found.setdefault(name, []), name, [one for one in given if isinstance(one, dict)])
     return {name: found[name] for name in STATES if found.get(name)}
@@ -294,9 +294,7 @@ def _logon(found: dict[str, list[Item]], kinds: Sequence[str], evidence: Sequenc
         return
     users = found.get("userStates") or []
     sources = [
-        item
-        for kind, item in zip(kinds, evidence, strict=True)
-        if kind == "ipEvidence" and not _roles(item) & _TOWARDS
+        item for kind, item in zip(kinds, evidence, strict=True) if kind == "ipEvidence" and not _roles(item) & _TOWARDS
     ]
     if len(users) == len(sources) == 1:
         place = _place(sources[0])

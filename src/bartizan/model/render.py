@@ -316,10 +316,7 @@ class Masker:
         if name not in self._touched:
             return False
         if isinstance(value, list):
-            for item in value:
-                if self.late(name, item):
-                    return True
-            return False
+            return any(self.late(name, item) for item in value)
         if not isinstance(value, dict):
             return False
         for key, what in self._plan(self._concrete(name, value)).items():

@@ -53,9 +53,7 @@ def is_url(text: str | None) -> bool:
 
 def addresses(texts: Iterable[str | None]) -> list[str]:
     """Of texts that may hold several, separated by commas or spaces; each once, in order."""
-    found = (
-        address(part) for text in texts if text and len(text) < 10_000 for part in _BETWEEN.split(text)[:100]
-    )
+    found = (address(part) for text in texts if text and len(text) < 10_000 for part in _BETWEEN.split(text)[:100])
     return list(dict.fromkeys(part for part in found if part is not None))
 
 

@@ -1,6 +1,6 @@
 """An inner object made ready for the store: wire bytes per version, columns, entities, before the lock is taken."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
