@@ -6,9 +6,9 @@ Nothing here raises on odd input, and everything is bounded, since records come 
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -25,6 +25,7 @@ REST_TEXT_CHARS = 4_096
 _LONGEST_NUMBER_CHARS = 40
 _MAX_HEADER_CHARS = 1_024  # of a line, before the JSON that it ends with
 _INT64 = 2**63
+_T = TypeVar("_T")
 
 # What vendors write where they have nothing to say.
 _NOTHING = frozenset({"", "-", "n/a", "null", "none", "(null)", "<na>", "nan", "not available"})
@@ -62,7 +63,9 @@ def clean(value: Any, depth: int = REST_DEPTH) -> Any:
 def as_text(value: Any) -> str | None:
     """Text, or a number as text; of a list its first such element. None where a vendor writes "-" or "N/A"."""
     if isinstance(value, str):
-        value = whole(value.strip())
+        value = value.strip()
+        if not value.isascii():
+            value = whole(value)
         return None if len(value) <= _LONGEST_NOTHING_CHARS and value.lower() in _NOTHING else value
     if isinstance(value, bool):
         return None
@@ -77,6 +80,10 @@ def as_text(value: Any) -> str | None:
             (text for item in value[:MAX_ITEMS] if not isinstance(item, list) and (text := as_text(item))), None
         )
     return None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def single(value: Any) -> Any:
@@ -168,43 +175,40 @@ class Fields:
         """Its keys, each once."""
         return self._keys().folded.keys()
 
-    def _values(self, paths: tuple[str, ...]) -> Iterable[Any]:
-        """What is at the paths, in their order; then what is at keys whose words are parted in another way."""
-        if self._beside is not None and self.data:
-            return self._with_beside(paths)
-        keys = self._of or self._keys()
-        ways = keys.known_ways.get(paths)
-        if ways is None:
-            ways = keys.ways(paths)
-        if not ways:  # most are asked for what is not there
-            return ()
-        if len(ways) == 1 and ways[0].tail is None:
-            value = self.data[ways[0].key]
-            return () if value is None else (value,)
-        return self._along(ways)
-
     def leading(self, paths: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the paths at which there may be something, as far as the keys tell."""
         if self._beside is not None and self.data:
             return paths
         return (self._of or self._keys()).leading(paths)
 
-    def _along(self, ways: Iterable[Way]) -> Iterator[Any]:
+    def _first(self, paths: tuple[str, ...], read: Callable[[Any], _T | None]) -> _T | None:
+        """What is read of the first value at the paths, in their order, of which anything is; then of those at keys
+        whose words are parted in another way."""
+        if self._beside is not None and self.data:
+            return self._first_with_beside(paths, read)
+        keys = self._of or self._keys()
+        ways = keys.known_ways.get(paths)
+        if ways is None:
+            ways = keys.ways(paths)
+        return self._first_of(ways, read) if ways else None  # most are asked for what is not there
+
+    def _first_of(self, ways: Iterable[Way], read: Callable[[Any], _T | None]) -> _T | None:
         for key, tail, loosely in ways:
             if tail is None:
                 value = self.data[key]
             else:
-                inside = self.object(key)
+                inside = self._inside(key)
                 value = inside.raw(tail) if loosely else inside._at(tail)
-            if value is not None:
-                yield value
+            if value is not None and (found := read(value)) is not None:
+                return found
+        return None
 
-    def _with_beside(self, paths: tuple[str, ...]) -> Iterator[Any]:
+    def _first_with_beside(self, paths: tuple[str, ...], read: Callable[[Any], _T | None]) -> _T | None:
         for path in paths:
             value = self._at(path)
-            if value is not None:
-                yield value
-        yield from self._along(self._keys().loosely(paths))
+            if value is not None and (found := read(value)) is not None:
+                return found
+        return self._first_of(self._keys().loosely(paths), read)
 
     def _at(self, path: str) -> Any:
         """What is at a path whose words are parted as in it."""
@@ -213,37 +217,26 @@ class Fields:
         value = self.data.get(path)
         if value is None:
             ways = self._keys().strict(path)
-            value = next(self._along(ways), None) if ways else None
+            value = self._first_of(ways, _as_it_is) if ways else None
         return self._beside._at(path) if value is None and self._beside is not None else value
 
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
-        for value in self._values(paths):
-            return value
-        return None
+        return self._first(paths, _as_it_is)
 
     def has(self, *paths: str) -> bool:
-        return self.raw(*paths) is not None or (
-            self._keys().has_steps and any(self.object(path).data for path in paths)
-        )
+        if self._first(paths, _as_it_is) is not None:
+            return True
+        return self._keys().has_steps and any(self._inside(path).data for path in self.leading(paths))
 
     def text(self, *paths: str) -> str | None:
-        for value in self._values(paths):
-            if (text := as_text(value)) is not None:
-                return text
-        return None
+        return self._first(paths, as_text)
 
     def number(self, *paths: str) -> float | None:
-        for value in self._values(paths):
-            if (number := as_number(value)) is not None:
-                return number
-        return None
+        return self._first(paths, as_number)
 
     def integer(self, *paths: str) -> int | None:
-        for value in self._values(paths):
-            if (number := as_integer(value)) is not None:
-                return number
-        return None
+        return self._first(paths, as_integer)
 
     def flag(self, *paths: str) -> bool | None:
         for path in self.leading(paths):
@@ -257,18 +250,22 @@ class Fields:
     def object(self, *paths: str) -> "Fields":
         """An object (the first of a list of them), also one in a string of JSON; an empty one where there is none."""
         for path in self.leading(paths):
-            if self._inner is None:
-                self._inner = {}
-            found = self._inner.get(path)
-            if found is None:
-                value = self._at(path)
-                value = inner_json(self._gathered(path) if value is None else value)
-                if isinstance(value, list):
-                    value = next((item for item in value[:MAX_ITEMS] if isinstance(item, dict)), None)
-                found = self._inner[path] = Fields(value) if isinstance(value, dict) else _NO_FIELDS
+            found = self._inside(path)
             if found.data:
                 return found
         return _NO_FIELDS
+
+    def _inside(self, path: str) -> "Fields":
+        if self._inner is None:
+            self._inner = {}
+        found = self._inner.get(path)
+        if found is None:
+            value = self._at(path)
+            value = inner_json(self._gathered(path) if value is None else value)
+            if isinstance(value, list):
+                value = next((item for item in value[:MAX_ITEMS] if isinstance(item, dict)), None)
+            found = self._inner[path] = Fields(value) if isinstance(value, dict) else _NO_FIELDS
+        return found
 
     def _gathered(self, path: str) -> Any:
         """The object whose members are keys of several steps: {"agent.name": "a", "agent.id": 1} at "agent"; else what
@@ -276,7 +273,7 @@ class Fields:
         """
         if members := self._keys().gathered(path):
             return {behind: self.data[key] for key, behind in members}
-        return next(self._along(self._keys().loosely((path,))), None)
+        return self._first_of(self._keys().loosely((path,)), _as_it_is)
 
     def objects(self, *paths: str) -> list["Fields"]:
         """The objects of a list (at most MAX_ITEMS), or one object alone; also written as JSON in a string."""
@@ -354,7 +351,8 @@ def _cut(value: Any, depth: int, budget: list[int], cut: list[str], name: str) -
     if isinstance(value, str):
         if len(value) > REST_TEXT_CHARS:
             cut.append(name)
-        return whole(value[:REST_TEXT_CHARS]) or None
+            value = value[:REST_TEXT_CHARS]
+        return (value if value.isascii() else whole(value)) or None
     if isinstance(value, dict):
         parts = {
             whole(key): small
