@@ -101,7 +101,7 @@ def _covers(more: Item, less: Item) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, str) and isinstance(other, str):
-        return one.lower() == other.lower()
+        return one == other or one.lower() == other.lower()
     return bool(one == other)
 
 
@@ -220,8 +220,9 @@ def _account(account: Item, **more: Any) -> Iterator[State]:
     }
     if state["accountName"] is None and isinstance(upn, str):
         state["accountName"] = upn.partition("@")[0]
-    if any(value is not None for value in state.values()):
-        yield "userStates", {**state, **more}
+    known = {key: value for key, value in state.items() if value is not None}
+    if known:
+        yield "userStates", known | more
 
 
 def _user(item: Item) -> Iterator[State]:
