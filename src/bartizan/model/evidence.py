@@ -66,7 +66,8 @@ def complete(items: Iterable[Item], at: str | None) -> list[Item]:
 def _completed(item: Item, at: str | None) -> Item:
     """The same object where it is complete, as most are."""
     more: Item = {}
-    if str(item.get(_TYPE) or "").startswith(_NAMESPACE):
+    mark = item.get(_TYPE)
+    if mark is not None and str(mark).startswith(_NAMESPACE):
         if not item.get("createdDateTime"):
             more["createdDateTime"] = at
         if not item.get("verdict"):
@@ -74,11 +75,12 @@ def _completed(item: Item, at: str | None) -> Item:
         if not item.get("remediationStatus"):
             more["remediationStatus"] = "none"
     for name, value in item.items():
-        if isinstance(value, dict):
+        kind = type(value)
+        if kind is dict:
             whole = _completed(value, at)
             if whole is not value:
                 more[name] = whole
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
+        elif kind is list and value and isinstance(value[0], dict):
             more[name] = [_completed(one, at) if isinstance(one, dict) else one for one in value]
     return {**item, **more} if more else item
 
@@ -94,8 +96,11 @@ def merged(old: Sequence[Item], new: Iterable[Item]) -> list[Item]:
 
 
 def _fold(old: Sequence[Item], new: Iterable[Item], *, newer: bool) -> list[Item]:
-    folded, new = _Folded(), list(new)
-    times = Counter(map(_kind, (*old, *new)))
+    new = list(new)
+    kinds = [_kind(item) for item in (*old, *new)]
+    if not old and len(set(kinds)) == len(kinds):
+        return new
+    folded, times = _Folded(), Counter(kinds)
     for item in old:
         folded.put(len(folded.kept), item, _keys(item))
     for item in new:

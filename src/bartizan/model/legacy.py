@@ -139,13 +139,15 @@ def joined(name: str, old: Sequence[Item], new: Sequence[Item]) -> list[Item]:
     return made
 
 
-def _made(kind: str, item: Item) -> Iterator[State]:
+def _made(kind: str, item: Item) -> list[State]:
+    found: list[State] = []
     make = _MAKERS.get(kind)
     if make is not None:
         for name, state in make(item):
             kept = {key: value for key, value in state.items() if value is not None}
             if kept:
-                yield name, kept
+                found.append((name, kept))
+    return found
 
 
 def _roles(item: Mapping[str, Any]) -> frozenset[str]:

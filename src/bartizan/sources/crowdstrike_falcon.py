@@ -422,15 +422,12 @@ _SIDES = [
     (role, {what: paths.format(begin, begin.lower()).split() for what, paths in _OF_SIDE.items()})
     for begin, role in _PARTIES
 ]
-_ACTORS = ("UserId", "UserID", "UserUUID", "actor_user", "TaskAuthor")
 
 
 def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     number = body.text("user_id", "behaviors.user_id")  # a SID on Windows, a number elsewhere
-    sid, mail = (
-        body.text("UserSid") or (number if is_sid(number) else None),
-        body.text("UserPrincipal", "user_principal"),
-    )
+    sid = body.text("UserSid") or (number if is_sid(number) else None)
+    mail = body.text("UserPrincipal", "user_principal")
     name = body.text("UserName", "user_name", "behaviors.user_name")
     first = evidence.user(name, upn=mail, sid=sid, domain=body.text("LogonDomain"))
     first = first or evidence.user(sid)
@@ -445,10 +442,10 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
         first = first or found
         evidence.host(body.text(*side["host"]), addresses=[body.text(*side["of host"])], roles=(role,))
         evidence.ip(body.text(*side["address"]), (role,))
-    evidence.host(
-        body.text("TargetDomainControllerHostName", "target_domain_controller_host_name", "TargetServerHostName")
-    )
-    for name in dict.fromkeys(body.text(key) for key in body.leading(_ACTORS)):
+    server = body.text("TargetDomainControllerHostName", "target_domain_controller_host_name", "TargetServerHostName")
+    evidence.host(server)
+    actors = body.leading(("UserId", "UserID", "UserUUID", "actor_user", "TaskAuthor"))
+    for name in dict.fromkeys(map(body.text, actors)):
         first = evidence.user(name) or first
     for item in body.objects("AuditKeyValues")[:100]:
         if item.text("Key") in ("target_name", "actor_user", "target_user", "username"):
@@ -459,9 +456,8 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     return first
 
 
-_HASHES = tuple(
-    "SHA256String sha256 SHA256HashData SHA1String sha1 SHA1HashData MD5String md5 MD5HashData".split()
-)  # each under the names of stream, APIs and FDR
+# Each under the names of stream, APIs and FDR.
+_HASHES = tuple("SHA256String sha256 SHA256HashData SHA1String sha1 SHA1HashData MD5String md5 MD5HashData".split())
 
 
 def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None, *, blocked: bool) -> None:
