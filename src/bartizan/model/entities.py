@@ -67,7 +67,7 @@ def _address(text: str) -> str | None:
 def domain(text: str) -> str | None:
     """A name with a dot that is no address, in lower case."""
     name = text.rstrip(".").lower()
-    if len(name) > 253 or not _DOMAIN.fullmatch(name) or _DIGITS_AND_DOTS.fullmatch(name):
+    if "." not in name or len(name) > 253 or not _DOMAIN.fullmatch(name) or _DIGITS_AND_DOTS.fullmatch(name):
         return None
     return name
 
@@ -153,7 +153,7 @@ def distinct(found: Iterable[Observed]) -> list[Observed]:
     """Each entity once by kind, value (in any case) and role, in order of first mention, at most MAX_ENTITIES."""
     seen: dict[tuple[str, str, str], Observed] = {}
     for given in found:
-        for entity in read(given):
+        for entity in _remembered(given) if len(given.value) <= MAX_REMEMBERED_CHARS else _read(given):
             seen.setdefault((entity.kind, entity.value.lower(), entity.role), entity)
             if len(seen) >= MAX_ENTITIES:
                 return list(seen.values())

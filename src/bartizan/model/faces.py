@@ -113,7 +113,10 @@ def encode(state: AlertState, stamps: Mapping[str, str] | None = None) -> bytes:
         version=state.version,
         fingerprint=state.fingerprint,
     )
-    content = _encode({**today(state), **(stamps or {}), _OWN: own})
+    whole = today(state)
+    whole.update(stamps or {})
+    whole[_OWN] = own
+    content = _encode(whole)
     if b"\\u0000" in content:  # text of PostgreSQL cannot hold it
         content = _encode(_without_nul(_decode(content)))
     return content

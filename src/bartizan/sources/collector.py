@@ -64,14 +64,18 @@ class Collector:
             old = self._by_key.get(key)
             if type(old) is type(item):
                 _fill(old, item)
-                self._by_key.update({key: old for key in keys if key not in self._by_key})
+                self._keep(old, keys)
                 return old
         if len(self._items) >= MAX_EVIDENCE:
             self.omitted += 1
             return item
         self._items.append(item)
-        self._by_key.update({key: item for key in keys if key not in self._by_key})
+        self._keep(item, keys)
         return item
+
+    def _keep(self, item: graph.AlertEvidence, keys: tuple[tuple[str, ...], ...]) -> None:
+        for key in keys:
+            self._by_key.setdefault(key, item)
 
 
 def _fill(old: Any, new: Any) -> None:

@@ -131,6 +131,9 @@ def inner_json(value: Any) -> Any:
     return value
 
 
+_NO_WAYS: dict[tuple[str, ...], tuple[Way, ...]] = {}  # nothing is ever put into it
+
+
 class Fields:
     """One JSON object of a record. A path such as "agent.name" is tried as one key first, then step by step.
 
@@ -140,12 +143,13 @@ class Fields:
     key), and so is no part of what stays.
     """
 
-    __slots__ = ("_beside", "_inner", "_of", "data")
+    __slots__ = ("_beside", "_inner", "_known_ways", "_of", "data")
 
     def __init__(self, data: Any, beside: dict[str, Any] | None = None) -> None:
         self.data: Mapping[str, Any] = data if isinstance(data, dict) else {}
         self._beside: Fields | None = Fields(beside) if beside else None
         self._of: Keys | None = None
+        self._known_ways = _NO_WAYS  # of `_of`, where nothing stands beside
         self._inner: dict[str, Fields] | None = None  # path -> the object there
 
     def __bool__(self) -> bool:
@@ -165,10 +169,13 @@ class Fields:
         """Says something under names that stand for nothing yet, or for something else."""
         self.data = {**self.data, **said}
         self._of = self._inner = None
+        self._known_ways = _NO_WAYS
 
     def _keys(self) -> Keys:
         if self._of is None:
             self._of = keys_of(self.data)
+            if self._beside is None:
+                self._known_ways = self._of.known_ways
         return self._of
 
     def in_lower_case(self) -> KeysView[str]:
@@ -179,18 +186,19 @@ class Fields:
         """Those of the paths at which there may be something, as far as the keys tell."""
         if self._beside is not None and self.data:
             return paths
-        return (self._of or self._keys()).leading(paths)
+        keys = self._of or self._keys()
+        found = keys.known_leading.get(paths)
+        return keys.leading(paths) if found is None else found
 
     def _first(self, paths: tuple[str, ...], read: Callable[[Any], _T | None]) -> _T | None:
         """What is read of the first value at the paths, in their order, of which anything is; then of those at keys
         whose words are parted in another way."""
-        if self._beside is not None and self.data:
-            return self._first_with_beside(paths, read)
-        keys = self._of or self._keys()
-        ways = keys.known_ways.get(paths)
+        ways = self._known_ways.get(paths)
         if ways is None:
-            ways = keys.ways(paths)
-        return self._first_of(ways, read) if ways else None  # most are asked for what is not there
+            if self._beside is not None and self.data:
+                return self._first_with_beside(paths, read)
+            ways = self._keys().ways(paths)
+        return self._first_of(ways, read) if ways else None
 
     def _first_of(self, ways: Iterable[Way], read: Callable[[Any], _T | None]) -> _T | None:
         for key, tail, loosely in ways:
@@ -230,6 +238,8 @@ class Fields:
         return self._keys().has_steps and any(self._inside(path).data for path in self.leading(paths))
 
     def text(self, *paths: str) -> str | None:
+        if self._known_ways.get(paths) == ():  # most are asked for what is not there
+            return None
         return self._first(paths, as_text)
 
     def number(self, *paths: str) -> float | None:

@@ -30,7 +30,9 @@ def one_word(key: str) -> str:
 class Keys:
     """The keys of an object. Of keys that differ in case only, or in how their words are parted, the first counts."""
 
-    __slots__ = ("_gathered", "_known", "_leading", "_loose", "_strict", "folded", "has_steps", "known_ways", "size")
+    __slots__ = (
+        "_gathered", "_known", "_loose", "_strict", "folded", "has_steps", "known_leading", "known_ways", "size",
+    )  # fmt: skip
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._known = frozenset(keys)
@@ -42,7 +44,7 @@ class Keys:
         self.size = len(text)
         self._strict: dict[str, tuple[Way, ...]] = {}
         self.known_ways: dict[tuple[str, ...], tuple[Way, ...]] = {}  # what `ways` has found
-        self._leading: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.known_leading: dict[tuple[str, ...], tuple[str, ...]] = {}  # what `leading` has found
         self._gathered: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def strict(self, path: str) -> tuple[Way, ...]:
@@ -69,11 +71,11 @@ class Keys:
 
     def leading(self, paths: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the paths at which there may be something, be it of keys of several steps."""
-        found = self._leading.get(paths)
+        found = self.known_leading.get(paths)
         if found is None:
             found = tuple(path for path in paths if self.ways((path,)) or self._leads(path.partition(".")[0]))
-            if len(self._leading) < MAX_WAYS:
-                self._leading[paths] = found
+            if len(self.known_leading) < MAX_WAYS:
+                self.known_leading[paths] = found
         return found
 
     def loosely(self, paths: tuple[str, ...]) -> list[Way]:
