@@ -21,7 +21,6 @@ _ALONE = re.compile(
     rf"(?:mitre_)?({_ID}(?:\.\d{{3}})?)", re.IGNORECASE
 )  # in lower case only where nothing is beside it
 _MAYBE = re.compile(r"[Tt](?:1[0-7]|08)\d\d")
-_SHORTEST_CHARS = len("T1059")
 
 _TACTICS = {
     "TA0043": "Reconnaissance",
@@ -67,16 +66,15 @@ def tactics(*words: str | None) -> list[str]:
     return list(dict.fromkeys(name for word in words if (name := tactic(word)) is not None))
 
 
-def _may_name(text: str) -> bool:
-    """As `_MAYBE` says, which the text is searched for only where it has the begin of an id."""
-    begun = "T1" in text or "t1" in text or "T08" in text or "t08" in text
-    return begun and _MAYBE.search(text) is not None
+def _begun(text: str) -> bool:
+    """Whether anything begins as an id does: a quick look, which spares most texts the slow one."""
+    return "T1" in text or "t1" in text or "T08" in text or "t08" in text
 
 
 def techniques_in(text: str) -> list[str]:
     """The ids in one text. A link such as .../techniques/T1055/012/, or T1055_012, gives both T1055
     and T1055.012."""
-    if len(text) < _SHORTEST_CHARS or not _may_name(text):
+    if not _MAYBE.search(text):
         return []
     found: list[str] = []
     for match in _TECHNIQUE.finditer(text):
@@ -91,7 +89,10 @@ def techniques_in(text: str) -> list[str]:
 
 def techniques(record: Record, data: Any) -> list[str]:
     """Every technique id that `data` (a part of the record) names, in ascending order."""
-    if len(record.text) <= _ONE_RECORD_CHARS and not _may_name(record.text):
+    if len(record.text) <= _ONE_RECORD_CHARS and not (_begun(record.text) and _MAYBE.search(record.text)):
         return []
-    found = {name for text in strings(data) for name in techniques_in(text)}
+    found: set[str] = set()
+    for text in strings(data):
+        if _begun(text):
+            found.update(techniques_in(text))
     return sorted(found)[:MAX_TECHNIQUES]
