@@ -73,7 +73,7 @@ class Keys:
         """Those of the paths at which there may be something, be it of keys of several steps."""
         found = self.known_leading.get(paths)
         if found is None:
-            found = tuple(path for path in paths if self.ways((path,)) or self._leads(path.partition(".")[0]))
+            found = tuple(path for path in paths if self._leads(path) or self._leads(path.partition(".")[0]))
             if len(self.known_leading) < MAX_WAYS:
                 self.known_leading[paths] = found
         return found
