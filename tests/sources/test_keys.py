@@ -74,4 +74,5 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one is keys_of({"a": 2})
     for number in range(2 * keys.MAX_WAYS):
         one.ways((f"p{number}",))
-    assert len(one._ways) <= keys.MAX_WAYS
+        one.leading((f"p{number}",))
+    assert max(map(len, (one.known_ways, one.known_leading, one._strict, one._loosely))) <= keys.MAX_WAYS

@@ -196,7 +196,7 @@ class Fields:
         ways = self._known_ways.get(paths)
         if ways is None:
             if self._beside is not None and self.data:
-                return self._first_with_beside(paths, read)
+                return self._first_with_beside(self._beside, paths, read)
             ways = self._keys().ways(paths)
         return self._first_of(ways, read) if ways else None
 
@@ -211,7 +211,11 @@ class Fields:
                 return found
         return None
 
-    def _first_with_beside(self, paths: tuple[str, ...], read: Callable[[Any], _T | None]) -> _T | None:
+    def _first_with_beside(
+        self, beside: "Fields", paths: tuple[str, ...], read: Callable[[Any], _T | None]
+    ) -> _T | None:
+        if not beside.leading(paths) and not self._keys().ways(paths):
+            return None
         for path in paths:
             value = self._at(path)
             if value is not None and (found := read(value)) is not None:

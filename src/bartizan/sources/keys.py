@@ -3,13 +3,15 @@
 Records of one source have few sets of keys, and a source asks each for what most of them lack.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_SETS = 256  # of keys that are remembered
 MAX_KEYS = 128  # of a set that is remembered, with MAX_CHARS in all
 MAX_CHARS = 4_096
 MAX_WAYS = 1_024  # remembered of one set
+MAX_DECLARED = 8_192  # texts of paths that are remembered: those that sources declare are some thousand
 
 
 class Way(NamedTuple):
@@ -27,12 +29,27 @@ def one_word(key: str) -> str:
     return key[:1] + key[1:].replace("_", "").replace("-", "")
 
 
+@lru_cache(maxsize=MAX_DECLARED)
+def paths_of(declared: str) -> tuple[str, ...]:
+    """The paths of a text, with spaces between them; the same objects each time, which are found the sooner."""
+    return tuple(declared.split())
+
+
 class Keys:
     """The keys of an object. Of keys that differ in case only, or in how their words are parted, the first counts."""
 
     __slots__ = (
-        "_gathered", "_known", "_loose", "_strict", "folded", "has_steps", "known_leading", "known_ways", "size",
-    )  # fmt: skip
+        "_gathered",
+        "_known",
+        "_loose",
+        "_loosely",
+        "_strict",
+        "folded",
+        "has_steps",
+        "known_leading",
+        "known_ways",
+        "size",
+    )
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._known = frozenset(keys)
@@ -42,6 +59,7 @@ class Keys:
         self._loose = {one_word(key): name for key, name in self.folded.items()} if parted else self.folded
         self.has_steps = "." in text  # whether a key is written as several steps ("agent.name")
         self.size = len(text)
+        self._loosely: dict[tuple[str, ...], tuple[Way, ...]] = {}
         self._strict: dict[str, tuple[Way, ...]] = {}
         self.known_ways: dict[tuple[str, ...], tuple[Way, ...]] = {}  # what `ways` has found
         self.known_leading: dict[tuple[str, ...], tuple[str, ...]] = {}  # what `leading` has found
@@ -78,17 +96,22 @@ class Keys:
                 self.known_leading[paths] = found
         return found
 
-    def loosely(self, paths: tuple[str, ...]) -> list[Way]:
+    def loosely(self, paths: tuple[str, ...]) -> tuple[Way, ...]:
         """By keys whose words are parted in another way than in the paths."""
-        found = []
-        for path in paths:
-            head, _, tail = path.partition(".")
-            key = self._loose.get(one_word(path.lower()))
-            if key is not None:
-                found.append(Way(key))
-            if tail and self._leads(head):
-                found.append(Way(head, tail, loosely=True))
+        found = self._loosely.get(paths)
+        if found is None:
+            found = tuple(way for path in paths for way in self._otherwise(path))
+            if len(self._loosely) < MAX_WAYS:
+                self._loosely[paths] = found
         return found
+
+    def _otherwise(self, path: str) -> Iterator[Way]:
+        head, _, tail = path.partition(".")
+        key = self._loose.get(one_word(path.lower()))
+        if key is not None:
+            yield Way(key)
+        if tail and self._leads(head):
+            yield Way(head, tail, loosely=True)
 
     def gathered(self, path: str) -> tuple[tuple[str, str], ...]:
         """The keys of several steps that go on from the path, and what stands behind it in each, in their order."""
