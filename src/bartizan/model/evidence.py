@@ -99,7 +99,7 @@ def _fold(old: Sequence[Item], new: Iterable[Item], *, newer: bool) -> list[Item
     new = list(new)
     kinds = [_kind(item) for item in (*old, *new)]
     if not old and len(set(kinds)) == len(kinds):
-        return new
+        return new  # each is of another kind
     folded, times = _Folded(), Counter(kinds)
     for item in old:
         folded.put(len(folded.kept), item, _keys(item))

@@ -191,7 +191,7 @@ class Fields:
         return keys.leading(paths) if found is None else found
 
     def _first(self, paths: tuple[str, ...], read: Callable[[Any], _T | None]) -> _T | None:
-        """What is read of the first value at the paths, in their order, of which anything is; then of those at keys
+        """What `read` makes of the first value of which it makes anything: at the paths, in their order, then at keys
         whose words are parted in another way."""
         ways = self._known_ways.get(paths)
         if ways is None:
