@@ -82,7 +82,8 @@ class Keys:
         """Where any of the paths may lead, in their order; then by keys whose words are parted in another way."""
         found = self.known_ways.get(paths)
         if found is None:
-            found = (*(way for path in paths for way in self.strict(path)), *self.loosely(paths))
+            strict = (way for path in paths for way in self.strict(path))
+            found = (*strict, *(way for path in paths for way in self._otherwise(path)))
             if len(self.known_ways) < MAX_WAYS:
                 self.known_ways[paths] = found
         return found
@@ -91,7 +92,9 @@ class Keys:
         """Those of the paths at which there may be something, be it of keys of several steps."""
         found = self.known_leading.get(paths)
         if found is None:
-            found = tuple(path for path in paths if self._leads(path) or self._leads(path.partition(".")[0]))
+            found = tuple(
+                path for path in paths if self._leads(path) or ("." in path and self._leads(path.partition(".")[0]))
+            )
             if len(self.known_leading) < MAX_WAYS:
                 self.known_leading[paths] = found
         return found
