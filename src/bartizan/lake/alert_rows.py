@@ -209,19 +209,22 @@ def _evidence(inner: Inner, info: Inner) -> list[TableRow]:
         if isinstance(each, dict):
             kind = kind_of(each)
             named = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
-            own = {"EntityType": named, **_roles(each, named), **_columns(kind, each)}
-            made.append((of.name, {**shared, **fitting(of, own)}))
+            row = {**shared, "EntityType": named, **_roles(each, named)}
+            row |= fitting(of, _columns(kind, each))
+            made.append((of.name, row))
     return made
 
 
-def _roles(evidence: Inner, entity: str) -> dict[str, Any]:
+def _roles(evidence: Inner, entity: str) -> dict[str, str]:
     roles = list_of(evidence.get("roles"))
     if not roles:
         return {"EvidenceRole": "Impacted" if entity in _ASSETS else "Related"}
     does = any(word in roles for word in _DOERS)
     struck = "compromised" in roles or "attacked" in roles or (entity in _ASSETS and not does)
-    direction = "Source" if "source" in roles else "Destination" if "destination" in roles else None
-    return {"EvidenceRole": "Impacted" if struck else "Related", "EvidenceDirection": direction}
+    said = {"EvidenceRole": "Impacted" if struck else "Related"}
+    if "source" in roles or "destination" in roles:
+        said["EvidenceDirection"] = "Source" if "source" in roles else "Destination"
+    return said
 
 
 def _columns(kind: str, evidence: Inner) -> dict[str, Any]:

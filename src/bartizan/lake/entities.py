@@ -47,10 +47,10 @@ def host_or_user(evidence: Any) -> str | None:
     """What people call the machine or the account; None of what is neither."""
     if not isinstance(evidence, dict):
         return None
-    found = evidence.get("hostName") or evidence.get("deviceDnsName")
-    if found or kind_of(evidence) != "user":
-        return found or None
-    return first(object_of(evidence, "userAccount"), "userPrincipalName", "accountName")
+    found: str | None = evidence.get("hostName") or evidence.get("deviceDnsName")
+    if not found and kind_of(evidence) == "user":
+        found = first(object_of(evidence, "userAccount"), "userPrincipalName", "accountName")
+    return found or None
 
 
 def _fields(shape: _Shape, evidence: Inner) -> Entity:
@@ -105,8 +105,9 @@ def _suffix(account: Inner) -> str | None:
 
 
 def _place(evidence: Inner) -> dict[str, Any]:
-    code, of = evidence.get("countryLetterCode"), object_of(evidence, "location")
-    said = {"CountryCode": code, **{name: of.get(path) for name, path in _PLACE.items()}} if of else {"CountryCode": code}
+    said = {"CountryCode": evidence.get("countryLetterCode")}
+    if of := object_of(evidence, "location"):
+        said |= {name: of.get(path) for name, path in _PLACE.items()}
     return {name: value for name, value in said.items() if value not in (None, "")}
 
 
