@@ -19,7 +19,6 @@ from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.model import faces
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import (
-    ALERTS,
     ALERTS_V2,
     ARRANGED,
     FOLLOWING,
@@ -130,19 +129,18 @@ class Batch:
         told = dict.fromkeys([*alerts, *self._folds, *(each.key for its in self._folds.values() for each in its)])
         asked = {
             ALERTS_V2.name: [each for each in told if each not in known][:AHEAD],
-            ALERTS.name: alerts,
             LINKS.name: alerts,
             INCIDENTS.name: list(self._touched)[:AHEAD],
         }
         self._ahead = {name: await store.ahead(name, ids) for name, ids in asked.items()}
         self._ahead[ALERTS_V2.name].update((each, known[each]) for each in told if each in known)
-        today, legacy = self._ahead[ALERTS_V2.name], self._ahead[ALERTS.name]
+        today = self._ahead[ALERTS_V2.name]
         marks = {each.key: {faces.FOLDED_INTO: head} for head, its in self._folds.items() for each in its}
         grown = self._grown()
         self._placing = {
-            alert: placing(today[alert], legacy[alert], incident, marks.get(alert, {}))
+            alert: placing(today[alert], incident, marks.get(alert, {}))
             for alert, incident, link in self._alerts
-            if alert in today and alert in legacy and (link is None or not link.by_source)
+            if alert in today and (link is None or not link.by_source)
         }
         found = self._ahead[INCIDENTS.name]
         for key, incident in self._touched.items():
@@ -165,7 +163,7 @@ class Batch:
             before = _placed_here(tx, alert, incident) if link is not None and link.by_source else None
             ready = self._placing.get(alert)
             placed = place_alert(tx, alert, incident, instead_of=before, marks=marks.get(alert, {}), ready=ready)
-            if placed is not None:
+            if placed:
                 marks.pop(alert, None)
                 if link is not None:
                     tx.put(draft(LINKS, _link(alert, incident, link, tx.now), alert))

@@ -166,10 +166,6 @@ class Place(Struct):
     incident: str | None = field(name="incidentId", default=None)
     marks: dict[str, Any] | None = field(name="additionalData", default=None)
 
-    def incidents(self, incident: str | None) -> list[str]:
-        """What the legacy face shows once the alert is in this one."""
-        return _incidents(self.own.legacy.incidentIds, incident)
-
 
 place = msgspec.json.Decoder(Place).decode
 
@@ -183,9 +179,11 @@ def today(state: AlertState) -> dict[str, Any]:
     return {"id": state.id, **state.v2, **words, "incidentId": state.incident}
 
 
-def of_old(state: AlertState) -> dict[str, Any]:
-    """`microsoft.graph.alert`, inner form, without the store's stamps."""
-    incidents = _incidents(state.legacy.get("incidentIds"), state.incident)
+def of_old(state: AlertState, *, linked: bool = True) -> dict[str, Any]:
+    """`microsoft.graph.alert`, inner form, without the store's stamps. Not `linked`: as it is stored, where it is read
+    with the incident that today's face names, unless the provider named some itself."""
+    given = state.legacy.get("incidentIds")
+    incidents = _incidents(given, state.incident) if linked or given else []
     words = workflow.legacy_face(state.now)
     return {"id": state.id, **state.legacy, **words, "incidentIds": incidents, "historyStates": state.history}
 

@@ -20,7 +20,7 @@ from bartizan.model.workflow import MAX_COMMENTS, Who
 from bartizan.odata import tree
 from bartizan.odata.tree import And, Compare, Expr, Kind, Path
 from bartizan.store.draft import draft, inner, spliced
-from bartizan.store.interface import Ahead, Collection, Column, Draft, Entity, Stored, Tx
+from bartizan.store.interface import Ahead, Collection, Column, Draft, Entity, Joined, Stored, Tx
 
 Face = Literal["v2", "legacy"]
 Changes = dict[str, tuple[Any, Any]]
@@ -94,6 +94,8 @@ ALERTS = Collection(
     },
     created="createdDateTime",
     updated="lastModifiedDateTime",
+    # So that correlation, which puts each alert into its incident, puts one face of it again and not both.
+    joined=Joined("incidentIds", ALERTS_V2.name, "incidentId"),
 )
 INCIDENTS = Collection(
     name="incidents",
@@ -178,7 +180,7 @@ def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | No
 
 
 def _drafts(state: AlertState) -> tuple[Draft, Draft]:
-    return _today_draft(state), draft(ALERTS, faces.of_old(state), state.id, state=None)
+    return _today_draft(state), draft(ALERTS, faces.of_old(state, linked=False), state.id, state=None)
 
 
 def _today_draft(state: AlertState) -> Draft:
@@ -203,7 +205,8 @@ def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         incident = prepared.incident
-        kept = Kept(_put(tx, prepared.v2, None), _put(tx, prepared.legacy, None), None, incident=incident)
+        v2, legacy = _put(tx, prepared.v2, None), _linked(_put(tx, prepared.legacy, None), incident)
+        kept = Kept(v2, legacy, None, incident=incident)
         _attach(tx, prepared, RAW)
         if touch and incident is not None:
             touch_incident(tx, incident)
@@ -306,15 +309,14 @@ def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
 
 
 class Placing(Struct, frozen=True):
-    """An alert on its way into an incident, made ready of what was read."""
+    """An alert on its way into an incident, made ready of what was read: today's face, which the other one is read
+    with."""
 
-    before: tuple[Stored, Stored]  # both faces
+    before: Stored
     incident: str
     marks: Mapping[str, Any]
     v2: Draft
-    legacy: Draft
     changed: Changes
-    changed_legacy: Changes
 
 
 def place_alert(
@@ -325,60 +327,58 @@ def place_alert(
     instead_of: str | None = None,
     marks: Mapping[str, Any] = _NO_MARKS,
     ready: Placing | None = None,
-) -> Kept | None:
-    """Into an incident by the server itself, where the alert is still in `instead_of` (None: in no incident); None
+) -> bool:
+    """Into an incident by the server itself, where the alert is still in `instead_of` (None: in no incident); False
     where somebody has put it elsewhere, or keeps it out of incidents, or it is gone. The incidents are not touched: the
-    caller puts them. `ready` counts where it was made of what is still so.
+    caller puts them. `ready` counts where it was made of what is still so. The legacy face is read with the incident,
+    and is no other version for that.
     """
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
-        return None
+        return False
     if (
         ready is None
         or instead_of is not None
-        or ready.before[0] is not stored
+        or ready.before is not stored
         or (ready.incident, ready.marks) != (incident, marks)
     ):
         place = faces.place(stored.state)
         if place.incident != instead_of or (instead_of is None and _kept_out(place)):
-            return None
-        ready = _placing(place, stored, _legacy(tx, id), incident, marks)
-    elif ready.before[1] is not (old := _legacy(tx, id)):
-        ready = _placing(faces.place(stored.state), stored, old, incident, marks)
+            return False
+        ready = _placing(place, stored, incident, marks)
     if ready is None:
         before = state_of(stored)
-        return _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
-    v2, legacy = _put(tx, ready.v2, ready.changed), _put(tx, ready.legacy, ready.changed_legacy)
-    return Kept(v2, legacy, ready.changed, ready.changed_legacy, incident=incident)
+        _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
+    else:
+        _put(tx, ready.v2, ready.changed)
+    return True
 
 
-def placing(v2: Ahead, legacy: Ahead, incident: str, marks: Mapping[str, Any] = _NO_MARKS) -> Placing | None:
+def placing(v2: Ahead, incident: str, marks: Mapping[str, Any] = _NO_MARKS) -> Placing | None:
     """What `place_alert` of an alert in no incident will put, before the write; None where it is to look itself."""
-    if v2.stored is None or legacy.stored is None:
+    if v2.stored is None:
         return None
     place = faces.place(v2.stored.state)
     if place.incident is not None or _kept_out(place):
         return None
-    return _placing(place, v2.stored, legacy.stored, incident, marks)
+    return _placing(place, v2.stored, incident, marks)
 
 
 def _kept_out(place: faces.Place) -> bool:
     return (place.marks or {}).get(faces.EXCLUDED) is True
 
 
-def _placing(
-    place: faces.Place, stored: Stored, old: Stored, incident: str, marks: Mapping[str, Any]
-) -> Placing | None:
-    """Of each face what tells the incident, and the marks, since this is done to every alert."""
+def _placing(place: faces.Place, stored: Stored, incident: str, marks: Mapping[str, Any]) -> Placing | None:
+    """What tells the incident, and the marks, since this is done to every alert; None where the legacy face has
+    incidents of the provider's own."""
+    if place.own.legacy.incidentIds:
+        return None
     changed: Changes = {"incidentId": (place.incident, incident)}
     before = place.marks or {}
     if marks and (after := faces.remarked(before, marks)) != before:
         changed[_MORE] = place.marks, after or None
-    changed_legacy: Changes = {"incidentIds": (place.incidents(place.incident), place.incidents(incident))}
-    v2, legacy = spliced(ALERTS_V2, stored, _new(changed)), spliced(ALERTS, old, _new(changed_legacy))
-    if v2 is None or legacy is None:
-        return None
-    return Placing((stored, old), incident, marks, v2, legacy, changed, changed_legacy)
+    v2 = spliced(ALERTS_V2, stored, _new(changed))
+    return None if v2 is None else Placing(stored, incident, marks, v2, changed)
 
 
 def _new(changed: Changes) -> dict[str, Any]:
@@ -528,7 +528,8 @@ def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = Tru
     changed_legacy = _differences(faces.of_old(before), faces.of_old(after))
     changed_legacy.pop("historyStates", None)  # it grows with every change, and the feed tells the same
     told = changed if by is None else {**changed, ANALYST: (before.version, by.shown)}
-    kept = Kept(_put(tx, v2, told), _put(tx, legacy, changed_legacy), changed, changed_legacy, incident=after.incident)
+    put_v2, put_legacy = _put(tx, v2, told), _linked(_put(tx, legacy, changed_legacy), after.incident)
+    kept = Kept(put_v2, put_legacy, changed, changed_legacy, incident=after.incident)
     if touch and after.incident is not None:
         touch_incident(tx, after.incident)
     return kept
@@ -549,6 +550,15 @@ def _put(tx: Tx, made: Draft, changed: Changes | None) -> Stored:
     stored = tx.put(made, changed=changed)
     assert stored is not None  # only with unless_exists
     return stored
+
+
+def _linked(legacy: Stored, incident: str | None) -> Stored:
+    """What was put, as it is read from now on."""
+    if incident is None:
+        return legacy
+    empty, filled = b'"incidentIds":[]', b'"incidentIds":' + msgspec.json.encode([incident])
+    beta = None if legacy.beta is None else legacy.beta.replace(empty, filled)
+    return replace(legacy, doc=legacy.doc.replace(empty, filled), beta=beta)
 
 
 def _legacy(tx: Tx, id: str) -> Stored:

@@ -129,7 +129,7 @@ def _inner(
         rows = db.rows(f"SELECT {out} FROM {today.name} WHERE tenant = $? AND id = $?", (tenant, stored.id))
         alert = _alert(rows[0][0]) if rows else None
         if alert is not None:
-            return faces.of_old(alert), None
+            return faces.of_old(alert, linked=False), None
     return inner_of(stored), b""
 
 

@@ -196,6 +196,10 @@ class _Compiler:
             return f"CASE {name}.type WHEN 'object' THEN {name}.value END" if self.sqlite else f"{name}.value"
         if path.names and path.names[0] in only_v1(self.table.collection.type):
             return "t.doc" if self.sqlite else "t.doc::jsonb"
+        joined = self.table.collection.joined
+        if joined is not None and path.names and path.names[0] == joined.property:
+            text = self.table.filled("coalesce(t.beta, t.doc)")
+            return text if self.sqlite else f"({text})::jsonb"
         self.reads += 1
         return self.shared or ("coalesce(t.beta, t.doc)" if self.sqlite else "coalesce(t.beta, t.doc)::jsonb")
 

@@ -45,6 +45,15 @@ class Column(Struct, frozen=True):
     index: bool = True  # an index (tenant, this, the default order); False where a column only saves decoding
 
 
+class Joined(Struct, frozen=True):
+    """A list that is stored empty and read with what the object of the same id in another set has in a column; one that
+    is stored with something in it is read as it is."""
+
+    property: str  # of the object itself, in every version that has it
+    collection: str
+    column: str
+
+
 class Collection(Struct, frozen=True):
     """What the store must know of one set of documents."""
 
@@ -62,6 +71,7 @@ class Collection(Struct, frozen=True):
     keep: timedelta | None = None  # retention by age of the last change; None: for ever
     spare: tuple[str, tuple[str, ...]] | None = None  # a column, and values with which a document stays
     spare_newest: str | None = None  # a column: of each of its values the last put stays
+    joined: Joined | None = None
 
 
 class Entity(Struct, frozen=True):

@@ -25,7 +25,8 @@ class Set(NamedTuple):
 
     table: Table
     planner: Planner
-    whole: str  # result columns with every text of a document
+    kept: str  # result columns with every text of a document as it is stored
+    whole: str  # the same as it is read
     known: str  # result columns of a document with what a put of the same one has to know
     v1: str  # those of a page, by version
     beta: str
@@ -37,15 +38,16 @@ def read_set(table: Table) -> Set:
     out = table.dialect.doc_out
     places = (("id", 0), (table.collection.created, 2), (table.collection.updated, 3))
     head = "t.id, t.seq, t.created, t.updated, t.evolvable"
-    whole = f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}"
+    whole = f"{head}, {out(table.filled('t.doc'))}, {out(table.filled('t.beta'))}, {out('t.state')}"
     columns = "".join(f", t.{name}" for name in table.names)
     return Set(
         table,
         Planner(table),
+        f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}",
         whole,
         f"{whole}, t.entities{columns}",
-        f"{head}, {out('t.doc')}",
-        f"{head}, {out('coalesce(t.beta, t.doc)')}",
+        f"{head}, {out(table.filled('t.doc'))}",
+        f"{head}, {out(table.filled('coalesce(t.beta, t.doc)'))}",
         f"{head}, {out(_NOTHING)}",
         {path: place for path, place in places if path is not None},
     )

@@ -205,6 +205,20 @@ class Table:
             return self.pk
         return next((index for index in self.indexes if index.keys[0].path == path and not index.unique), None)
 
+    def filled(self, text: str) -> str:
+        """A document of the row `t` as it is read: with what is joined."""
+        joined = self.collection.joined
+        if joined is None:
+            return text
+        column = f"j.{physical_name(joined.column)}"
+        value = f"json_quote({column})" if self.dialect.hints else f"to_json({column})::text"
+        begun = f'"{joined.property}":['
+        with_value = f"replace({text}, '{begun}]', '{begun}' || {value} || ']')"
+        return (
+            f'coalesce((SELECT {with_value} FROM "c_{joined.collection}" j '
+            f"WHERE j.tenant = t.tenant AND j.id = t.id AND {column} IS NOT NULL), {text})"
+        )
+
     def each(self, id: str) -> str:
         """Joins the row `t` of each id, by the primary key; takes the tenant. Without statistics PostgreSQL would take
         the tenant for small, and compare all of its rows with every id."""

@@ -134,7 +134,7 @@ def _documents(db: Db, of: read.Set, tenant: str) -> Iterator[dict[str, Any]]:
     table = of.table
     names = "".join(f", {name}" for name in table.names)
     where = "t.tenant = $? AND t.id > $? ORDER BY t.id LIMIT $?"
-    sql = f"SELECT {of.whole}, t.entities{names} FROM {table.name} t WHERE {where}"
+    sql = f"SELECT {of.kept}, t.entities{names} FROM {table.name} t WHERE {where}"
     after = ""
     while rows := db.rows(sql, (tenant, after, BATCH)):
         for row in rows:
