@@ -69,12 +69,12 @@ def bodies_of(every: list[dict[str, Any]]) -> list[str]:
 async def sent(
     session: aiohttp.ClientSession, root: str, source: str, bodies: list[str], callers: int
 ) -> dict[str, int]:
-    """What the server says of all of them, which are used up."""
+    """What the server says of all of them, which are used up, in order, as a collector sends them."""
     said = {"accepted": 0, "repeats": 0, "ids": 0}
 
     async def caller() -> None:
         while bodies:
-            async with session.post(f"{root}/ingest/{source}", data=bodies.pop()) as answer:
+            async with session.post(f"{root}/ingest/{source}", data=bodies.pop(0)) as answer:
                 assert answer.status == 200, await answer.text()
                 receipt = await answer.json()
             said["accepted"] += receipt["accepted"]

@@ -14,7 +14,7 @@ from tests.correlate.streams import HOUR, START, Told, alert, attack, host, nois
 
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.incident import Facts, Node
-from bartizan.correlate.rank import summary_of, title_of
+from bartizan.correlate.rank import Telling
 from bartizan.correlate.replay import read
 from bartizan.correlate.rules import HALF_LIFE_HOURS, PRIOR_HOURS_ELSE, PRIOR_SPAN_HOURS, Rules
 
@@ -309,7 +309,7 @@ def test_a_bare_name_beside_the_whole_one_is_named_once() -> None:
     people, hosts = [("user", "rosa@example.org"), ("user", "Rosa")], [host("pc1"), host("pc1.example.org")]
     told = tell([alert("a", 1, "odd", *people, *hosts, severity="high")])
     incident = told.incidents["a"].root()
-    assert title_of(incident) == "odd on rosa@example.org and pc1.example.org"
-    assert "Users: rosa@example.org." in summary_of(incident, 1, 0.0)
+    assert Telling(incident).title() == "odd on rosa@example.org and pc1.example.org"
+    assert "Users: rosa@example.org." in Telling(incident).summary(1, 0.0)
     two = tell([alert("a", 1, "odd", ("user", "rosa@example.org"), ("user", "CORP\\rosa"), severity="high")])
-    assert title_of(two.incidents["a"].root()) == "odd on CORP\\rosa and rosa@example.org"
+    assert Telling(two.incidents["a"].root()).title() == "odd on CORP\\rosa and rosa@example.org"

@@ -139,3 +139,21 @@ async def test_a_stage_that_is_behind_sees_who_writes_now(postgres_dsn: str, tmp
             assert await stage.step(10) == 10 and stage._crowded()
         finally:
             await store.close()
+
+
+async def test_what_the_stage_wrote_itself_makes_no_step_shorter(tmp_path: Path) -> None:
+    """Its own changes lie between those of others and are passed over: a step has as many of others as it may."""
+    store = await opened(tmp_path)
+    try:
+        made = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
+        stage = CorrelateStage(store)
+        for start in (0, 40):
+            await store.tenant(TENANT).write(partial(store_alerts, prepared=made[start : start + 40]), actor="test")
+            taken = await stage.step(40)
+        own = [change for change in await store.changes(0, limit=5_000) if change.actor == ACTOR]
+        assert own and taken > 40
+        while await stage.step(40):
+            pass
+        assert len(own) == len([each for each in await store.changes(0, limit=5_000) if each.actor == ACTOR])
+    finally:
+        await store.close()

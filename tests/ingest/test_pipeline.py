@@ -10,7 +10,7 @@ import pytest
 from tests.ingest.conftest import NOW, PLAIN, SIGN_INS, TENANT, Lake
 
 from bartizan.errors import BadRequest, NotFound, StorageFull, TooLarge, Unavailable
-from bartizan.ingest.pipeline import CROWDED_RECORDS, WRITE_RECORDS, Pipeline, Receipt
+from bartizan.ingest.pipeline import CROWDED_RECORDS, MADE_AHEAD, TURN_RECORDS, WRITE_RECORDS, Pipeline, Receipt
 from bartizan.model.workflow import Who
 from bartizan.store import Query, Store, Tx
 from bartizan.store.alerts import ALERTS, ALERTS_V2, change_alert
@@ -183,6 +183,13 @@ async def test_a_large_bulk_is_several_writes_and_counts_exactly(pipeline: Pipel
     assert await store.tenant(TENANT).count(ALERTS.name) == count
 
 
+async def test_a_repeat_in_a_later_turn_of_the_writer_is_one(pipeline: Pipeline, lake: Lake) -> None:
+    between = [{"id": number, "title": "t"} for number in range(TURN_RECORDS)]
+    receipt = await send(pipeline, {"event": "x"}, *between, {"event": "x"}, {"id": 0, "title": "t"})
+    assert (receipt.accepted, receipt.repeats, receipt.events) == (TURN_RECORDS + 1, 2, 1)
+    assert len(lake.rows) == 1
+
+
 class Pace:
     """Others ask from the second part on, for two parts."""
 
@@ -262,6 +269,28 @@ async def test_a_full_disk_passes_and_a_second_try_completes_the_bulk(store: Sto
     assert receipt.accepted == 2
     assert [row[2]["Kind"] for row in lake.rows] == ["x"]  # it was durable before the disk was full
     assert not lake.named  # nothing is kept of a bulk that is complete
+
+
+async def test_bulks_that_fail_or_are_given_up_leave_room(
+    store: Store, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bartizan.ingest.pipeline.WRITE_RECORDS", 2)
+    failing: Any = Failing(store, StorageFull("full"))
+    pipeline = Pipeline(failing, lake, sources={"plain_test": PLAIN}, clock=lambda: NOW)
+    records = [{"id": number, "title": "t"} for number in range(9)]
+    for steps in range(3 * MADE_AHEAD):
+        with pytest.raises(StorageFull):
+            await send(pipeline, *records)
+        given_up = asyncio.create_task(send(pipeline, *records))
+        for _ in range(steps):
+            await asyncio.sleep(0.001)
+        given_up.cancel()
+        with pytest.raises((asyncio.CancelledError, StorageFull)):
+            await given_up
+    failing.error = None
+    async with asyncio.timeout(60):
+        receipts = await asyncio.gather(*(send(pipeline, *records) for _ in range(2 * MADE_AHEAD)))
+    assert sum(one.accepted for one in receipts) == len(records)
 
 
 @pytest.mark.parametrize("most", [1, 7])

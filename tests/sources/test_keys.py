@@ -55,6 +55,14 @@ def test_another_object_of_the_same_keys_is_read_alike(data: dict[str, Any], pat
     assert Fields(dict(data)).raw(*paths) == first
 
 
+@given(data=st.dictionaries(WORDS, OBJECTS, max_size=6), path=WORDS, other=WORDS)
+def test_nothing_is_where_the_keys_lead_nowhere(data: dict[str, Any], path: str, other: str) -> None:
+    fields = Fields(data)
+    if path not in fields.leading((path, other)):
+        assert not naive(data, path)
+        assert not (fields.has(path) or fields.object(path) or fields.objects(path) or fields.texts(path))
+
+
 def test_the_first_of_those_spelt_otherwise_counts() -> None:
     assert Fields({"SrcIp": 1, "SRCIP": 2}).raw("srcip") == 1
     assert Fields({"src-ip": 1, "src_ip": 2}).raw("srcIp") == 1
@@ -74,4 +82,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one is keys_of({"a": 2})
     for number in range(2 * keys.MAX_WAYS):
         one.ways((f"p{number}",))
-    assert len(one._ways) <= keys.MAX_WAYS
+        one.leading((f"p{number}",))
+        one.loosely((f"p{number}",))
+    remembered: list[dict[Any, Any]] = [one.known_ways, one.known_leading, one._strict, one._loosely]
+    assert max(len(known) for known in remembered) <= keys.MAX_WAYS

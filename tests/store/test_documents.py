@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -404,12 +405,21 @@ async def test_a_full_queue_is_refused(opened: Opener) -> None:
     """More waiting writes than the bound: 503 with Retry-After, at once."""
     store = await opened(queue=10)
     tenant = store.tenant("t1")
-    results = await asyncio.gather(
-        *(tenant.write(putting(note(f"n{i}")), actor="me") for i in range(500)), return_exceptions=True
-    )
+    begun, go_on = threading.Event(), threading.Event()
+
+    def busy(tx: Tx) -> bool:
+        begun.set()
+        return go_on.wait(60)
+
+    first = asyncio.create_task(tenant.write(busy, actor="me"))
+    assert await asyncio.to_thread(begun.wait, 60)
+    tasks = [asyncio.create_task(tenant.write(putting(note(f"n{i}")), actor="me")) for i in range(500)]
+    await asyncio.sleep(0)  # all of them have asked
+    go_on.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
     refused = [result for result in results if isinstance(result, BartizanError)]
-    assert refused and all(isinstance(one, Unavailable) and one.headers["Retry-After"] for one in refused)
-    assert await tenant.count("notes") == 500 - len(refused)
+    assert len(refused) >= 490 and all(isinstance(one, Unavailable) and one.headers["Retry-After"] for one in refused)
+    assert await tenant.count("notes") == 500 - len(refused) and await first
 
 
 async def test_a_closed_store_refuses(opened: Opener) -> None:

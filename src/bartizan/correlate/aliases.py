@@ -23,6 +23,9 @@ AWS_USER = "aida"  # what AWS's ids of users begin with, whoever tells them
 _IDS = (*FIXED, OTHERS)
 SIGN_INS = "sign-ins"  # as a product: of whichever provider
 MANY = frozenset({"iam", f"{OTHERS}.aws", f"{OTHERS}.{SIGN_INS}"})  # one has several of such names
+_OF_A_PRODUCT = f"{OTHERS}."
+_BARE_KIND = f"{BARE}:"
+_READABLE = {kind: place for place, kind in enumerate(READABLE)}
 AWS_ACCOUNT_DIGITS = 12
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_TOKENS = 200_000
@@ -50,10 +53,37 @@ class Aliases:
 
     def learn(self, tokens: Sequence[Token], at: float) -> str | None:
         """These name one thing, says a record of this time. None where nothing but a bare name is known."""
-        tokens = [self._known_id(each) for each in tokens]
-        strong = [each for each in tokens if not each.startswith(f"{BARE}:")]
+        tokens = [self._known_id(each) if each.startswith(_OF_A_PRODUCT) else each for each in tokens]
+        strong = [each for each in tokens if not each.startswith(_BARE_KIND)]
         if not strong:
             return None
+        whole = self._known(strong, at) or self._joined(strong, at)
+        for each in tokens:
+            self._bear(each, whole)
+        best = min((*tokens, *filter(None, [self._shown.get(whole)])), key=readable)
+        if len(self._shown) >= MAX_TOKENS and whole not in self._shown:
+            del self._shown[next(iter(self._shown))]
+        self._shown[whole] = best
+        return whole
+
+    def _known(self, strong: Sequence[Token], at: float) -> str | None:
+        """Whose names all of these are, where nothing is to be learned of that: most have been heard before."""
+        whole: str | None = None
+        for each in strong:
+            owners = self._owners.get(each)
+            if owners is None or len(owners) > 1 or at < owners[0][0]:
+                return None
+            owner = self._root(owners[0][1])
+            if whole is None:
+                whole = owner
+            elif owner != whole:
+                return None
+            if each.partition(":")[0] not in self._kinds.get(owner, ()):
+                return None
+        return whole
+
+    def _joined(self, strong: Sequence[Token], at: float) -> str:
+        """Whose names all of these are from now on."""
         kinds = {each.partition(":")[0] for each in strong}
         fixed = [owner for each in strong if _fixed(each) and (owner := self._owner(each, at)) is not None]
         # whoever has such a name by another id of the same kind had it before, or will
@@ -72,12 +102,6 @@ class Aliases:
             known = self._kinds.setdefault(whole, [])
             if (kind := each.partition(":")[0]) not in known:
                 known.append(kind)
-        for each in tokens:
-            self._bear(each, whole)
-        best = min((*tokens, *filter(None, [self._shown.get(whole)])), key=readable)
-        if len(self._shown) >= MAX_TOKENS and whole not in self._shown:
-            del self._shown[next(iter(self._shown))]
-        self._shown[whole] = best
         return whole
 
     def _known_id(self, token: Token) -> Token:
@@ -142,6 +166,8 @@ class Aliases:
         owners = self._owners.get(token)
         if not owners:
             return None
+        if len(owners) == 1:
+            return self._root(owners[0][1])
         past = [owner for since, owner in owners if since <= at]
         return self._root(past[-1] if past else owners[0][1])
 
@@ -164,7 +190,9 @@ class Aliases:
         name = _bare(token)
         if not name:
             return
-        bearers = list(dict.fromkeys(self._root(each) for each in self._bearers.pop(name, [])))
+        bearers = self._bearers.pop(name, [])
+        if bearers != [owner]:
+            bearers = list(dict.fromkeys(self._root(each) for each in bearers))
         if owner not in bearers and len(bearers) < MAX_BEARERS:
             bearers.append(owner)
         if len(self._bearers) >= MAX_TOKENS:
@@ -215,7 +243,7 @@ def _strength(token: Token) -> int:
 
 def readable(token: Token) -> int:
     """Least is what people call it."""
-    return READABLE.index(_sort(token))
+    return _READABLE[_sort(token)]
 
 
 def _bare(token: str) -> str:

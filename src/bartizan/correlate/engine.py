@@ -11,7 +11,7 @@ Source: design of correlation in docs/explanation/correlation.md.
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import log2
 from typing import TypeAlias
 
@@ -165,9 +165,9 @@ class Engine:
             return incident.company
         others: dict[str, float] = {}
         for hour in (peak - 1, peak, peak + 1):
-            for detector, bits in self.memory.heat.get(hour, {}).items():
-                if detector not in incident.evidence:
-                    others[detector] = max(bits, others.get(detector, 0.0))
+            for detector, bits in self.memory.heat.get(hour, _COLD).items():
+                if detector not in incident.evidence and bits > others.get(detector, 0.0):
+                    others[detector] = bits
         heat, most = sum(others.values()), self.rules.company_bits
         return most * heat / (heat + 2 * most) if heat else 0.0
 
@@ -331,9 +331,12 @@ class Engine:
         limit = self._limit()
         found: dict[int, tuple[Incident, list[_Way]]] = {}
         for node in nodes:
-            known = reversed(self.memory.latest.get(node, ()))
-            incident = next((each for each in known if each.reaches(facts.at, self.rules)), None)
-            if incident is None or not incident.grows(facts.at, limit, self.rules):
+            for incident in reversed(self.memory.latest.get(node, ())):
+                if incident.reaches(facts.at, self.rules):
+                    break
+            else:
+                continue
+            if not incident.grows(limit):
                 continue
             popularity = share(self.memory.nodes.hours(node, hour), watched, PRIOR_HOURS.get(node[0], PRIOR_HOURS_ELSE))
             gap_s = abs(facts.at - incident.nodes.get(node, incident.last))
@@ -515,6 +518,7 @@ class Engine:
         )
 
 
+_COLD: Mapping[str, float] = {}
 _NOTHING: Repeats = ("", ())  # no alert repeats this
 
 _Way: TypeAlias = tuple[float, float, Node]  # an entity's popularity, seconds since the incident had it, the entity

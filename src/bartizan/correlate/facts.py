@@ -12,7 +12,7 @@ from bartizan.correlate.aliases import SIGN_INS, Aliases, Token, device, person
 from bartizan.correlate.incident import Facts, Node
 from bartizan.correlate.rank import TACTICS
 from bartizan.model import entities, faces
-from bartizan.model.times import TICKS_A_SECOND, from_ticks, parse, ticks, to_datetime
+from bartizan.model.times import TICKS_A_SECOND, from_ticks, parse, to_datetime
 
 LEASE_S = 43_200.0  # how long an address may be taken to be a host's after it was seen there: half a common lease
 CLOCKS_S = 300.0  # how far ahead of ours a source's clock may be: one alert of next year must not age all others
@@ -20,6 +20,7 @@ MAX_LEASES = 100_000
 MAX_HOLDERS = 4
 MAX_OF_A_KIND = 12  # entities of one alert; a worm's list of victims links everything with everything
 
+_TYPE = "@odata.type"
 _NAMESPACE = "#microsoft.graph.security."
 _ARTEFACTS = frozenset({"address", "hash", "url", "domain", "resource"})
 _NO_ARTEFACTS = frozenset({"user", "process", "mailbox"})  # nor become one as they are read, as a host may
@@ -144,7 +145,7 @@ def _categories(alert: Mapping[str, Any]) -> list[str]:
 
 def seconds(text: str) -> float:
     """Since 1970, of an instant on the wire."""
-    return ticks(to_datetime(parse(text))) / TICKS_A_SECOND
+    return to_datetime(parse(text)).timestamp()
 
 
 def instant_of(at: float) -> str:
@@ -154,65 +155,76 @@ def instant_of(at: float) -> str:
 
 def _capped(nodes: Iterable[Node]) -> Iterator[Node]:
     counts: dict[str, int] = {}
-    for node in dict.fromkeys(nodes):
+    for node in nodes:
         counts[node[0]] = counts.get(node[0], 0) + 1
         if counts[node[0]] <= MAX_OF_A_KIND:
             yield node
 
 
-def _nodes(evidence: list[dict[str, Any]], names: Names, at: float, product: str) -> Iterator[Node]:
+def _nodes(evidence: list[dict[str, Any]], names: Names, at: float, product: str) -> dict[Node, None]:
+    """Each once, in the order of the evidence."""
     hosts: list[str] = []
-    for item in _walk(evidence):
-        kind = str(item.get("@odata.type") or "").removeprefix(_NAMESPACE)
+    found: dict[Node, None] = {}
+    for kind, item in _walked(evidence):
         if kind == "deviceEvidence":
-            found = names.resolve("hosts", _device(item), at)
-            hosts += found[:1]
-            yield from (("host", each) for each in found)
-            for address in _addresses(item) if found else ():
-                names.held(address, found[0], at)
+            named = names.resolve("hosts", _device(item), at)
+            hosts += named[:1]
+            for each in named:
+                found["host", each] = None
+            for address in _addresses(item) if named else ():
+                names.held(address, named[0], at)
         for tokens in _accounts(kind, item, product):
-            yield from (("user", each) for each in names.resolve("people", tokens, at))
+            for each in names.resolve("people", tokens, at):
+                found["user", each] = None
         if kind == "analyzedMessageEvidence":
             for sender in ("p1Sender", "p2Sender"):
                 given = item.get(sender)
                 mail = _text(given.get("emailAddress")) if isinstance(given, dict) else None
                 if mail:
-                    yield ("sender", mail.lower())
+                    found["sender", mail.lower()] = None
         for one in _artefacts(item):
-            yield one
+            found[one] = None
             holder = names.holder(one[1], at) if one[0] == "address" and not hosts else None
             if holder is not None:
-                yield ("host", holder)
+                found["host", holder] = None
+    return found
 
 
 def _artefacts(item: Mapping[str, Any]) -> dict[Node, None]:
     """What it names beside people and hosts, each once."""
-    every = (one for each in entities.of_evidence(item, depth=0, without=_NO_ARTEFACTS) for one in entities.read(each))
-    return {
-        (one.kind, one.value.lower()): None
-        for one in every
-        if one.kind in _ARTEFACTS and not _local(one.kind, one.value)
-    }
+    found: dict[Node, None] = {}
+    for each in entities.of_evidence(item, depth=0, without=_NO_ARTEFACTS):
+        for one in entities.read(each):
+            if one.kind in _ARTEFACTS and not (one.kind == "address" and _local(one.value)):
+                found[one.kind, one.value.lower()] = None
+    return found
 
 
-def _walk(items: Iterable[Any], depth: int = 6) -> Iterator[dict[str, Any]]:
-    """Evidence, and evidence inside it."""
+def _walked(evidence: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Evidence, and evidence inside it, with the names of their types."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    _walk(evidence, found, 6)
+    return found
+
+
+def _walk(items: Iterable[dict[str, Any]], found: list[tuple[str, dict[str, Any]]], depth: int) -> None:
     for item in items:
-        if not isinstance(item, dict):
+        named = item.get(_TYPE)
+        if isinstance(named, str) and named.startswith(_NAMESPACE):
+            found.append((named.removeprefix(_NAMESPACE), item))
+        if not depth:
             continue
-        if str(item.get("@odata.type") or "").startswith(_NAMESPACE):
-            yield item
-        if depth:
-            for value in item.values():
-                kind = type(value)
-                if kind is dict:
-                    typed = [value] if "@odata.type" in value else []
-                elif kind is list:
-                    typed = [each for each in value if isinstance(each, dict) and "@odata.type" in each]
-                else:
-                    continue
+        for value in item.values():
+            if not value:  # most are unset
+                continue
+            kind = type(value)
+            if kind is dict:
+                if _TYPE in value:
+                    _walk((value,), found, depth - 1)
+            elif kind is list:
+                typed = [each for each in value if type(each) is dict and _TYPE in each]
                 if typed:
-                    yield from _walk(typed, depth - 1)
+                    _walk(typed, found, depth - 1)
 
 
 def _device(item: Mapping[str, Any]) -> list[Token]:
@@ -251,9 +263,9 @@ def _accounts(kind: str, item: Mapping[str, Any], product: str) -> Iterator[list
                 yield person(account=_text(each.get("accountName")), domain=_text(each.get("domainName")))
 
 
-def _local(kind: str, value: str) -> bool:
-    """Addresses that are everybody's."""
-    return kind == "address" and (value.startswith(("127.", "169.254.", "fe80:")) or value == "::1")
+def _local(address: str) -> bool:
+    """One that is everybody's."""
+    return address.startswith(("127.", "169.254.", "fe80:")) or address == "::1"
 
 
 def _text(value: Any) -> str | None:

@@ -116,9 +116,9 @@ class Incident(Struct, eq=False):
         """Whether it is of about this time."""
         return at - self.last <= rules.idle_s and abs(at - self.first) <= rules.age_s
 
-    def grows(self, at: float, limit: int, rules: Rules) -> bool:
-        """Whether one more alert of this time may join, were it not resolved."""
-        return self.state != "merged" and self.folds < limit and self.reaches(at, rules)
+    def grows(self, limit: int) -> bool:
+        """Whether one more alert of its time may join, were it not resolved."""
+        return self.state != "merged" and self.folds < limit
 
     def because(self, reasons: tuple[str, ...]) -> None:
         for each in reasons:

@@ -48,8 +48,7 @@ def priority(incident: Incident, company: float, verdicts: Verdicts | None = Non
     """(0 to 100, the parts): 100 * (1 - 2 ** (-bits / 30)), where bits are the sum of the parts' bits, each detector's
     times its factor where verdicts have given it one.
     """
-    weights = _weights(incident, verdicts)
-    detectors = [
+    detectors: list[dict[str, Any]] = [
         {
             "detector": each.detector,
             "bits": each.bits,
@@ -57,7 +56,6 @@ def priority(incident: Incident, company: float, verdicts: Verdicts | None = Non
             "popularityHere": each.popularity_here,
             "explainedBy": each.explained_by or None,
             "explained": each.explained,
-            **_said(weights.get(each.detector)),
         }
         for each in incident.evidence.values()
     ]
@@ -68,7 +66,12 @@ def priority(incident: Incident, company: float, verdicts: Verdicts | None = Non
         "company": company,
         "bits": bits,
     }
-    return score_of(bits), parts if not weights or verdicts is None else {**parts, "classifications": verdicts.total}
+    weights = _weights(incident, verdicts)
+    if weights and verdicts is not None:
+        parts["classifications"] = verdicts.total
+        for one in detectors:
+            one |= _said(weights[one["detector"]])
+    return score_of(bits), parts
 
 
 def learned(incident: Incident, verdicts: Verdicts | None) -> float:
@@ -84,9 +87,7 @@ def _weights(incident: Incident, verdicts: Verdicts | None) -> dict[str, Weight]
     return {name: verdicts.weight(name, each.kind) for name, each in incident.evidence.items()}
 
 
-def _said(weight: Weight | None) -> dict[str, Any]:
-    if weight is None:
-        return {}
+def _said(weight: Weight) -> dict[str, Any]:
     return {"factor": weight.factor, "truePositives": weight.true, "notTruePositives": weight.other}
 
 
@@ -99,21 +100,59 @@ def tactics_of(incident: Incident) -> list[str]:
     return sorted(incident.tactics, key=lambda each: (incident.tactics[each], TACTICS.index(each)))
 
 
-def title_of(incident: Incident, shown: Shown = plain) -> str:
-    """Where an attack shows several tactics: whom it is against, and how. Else the rarest alert's title and how much
-    more there was.
-    """
-    tactics = [_words(each) for each in tactics_of(incident)]
-    places = _places(_named(incident, shown))
-    evidence = sorted(incident.evidence.values(), key=lambda each: (-each.bits, each.at))
-    if len(tactics) > 1:
-        how = ", ".join(tactics) if len(tactics) <= TACTICS_IN_TITLE else f"{tactics[0]} to {tactics[-1]}"
-        return f"Attack on {places}: {how}"[:MAX_TITLE] if places else f"Attack: {how}"[:MAX_TITLE]
-    what = (evidence[0].title or evidence[0].detector).rstrip(". ") if evidence else "Alerts"
-    more = len(evidence) - 1
-    if more > 0:
-        what += f" and {more} other kind{'s' if more > 1 else ''} of alert"
-    return (f"{what} on {places}" if places else what)[:MAX_TITLE]
+class Telling:
+    """What an incident says of itself. What several of its sentences need is worked out once."""
+
+    def __init__(self, incident: Incident, shown: Shown = plain) -> None:
+        self._incident = incident
+        # by the names that people use, each once; what is neither a person nor a host has but one name
+        self.entities: list[Node] = list(
+            dict.fromkeys((node[0], shown(node)) if node[0] in _BARE else node for node in incident.nodes)
+        )
+        self.tactics = tactics_of(incident)
+        self._named = _named(self.entities)
+        self._evidence = sorted(incident.evidence.values(), key=lambda each: (-each.bits, each.at))  # the rarest first
+
+    def title(self) -> str:
+        """Where an attack shows several tactics: whom it is against, and how. Else the rarest alert's title and how
+        much more there was.
+        """
+        tactics, evidence = [_words(each) for each in self.tactics], self._evidence
+        places = _places(self._named)
+        if len(tactics) > 1:
+            how = ", ".join(tactics) if len(tactics) <= TACTICS_IN_TITLE else f"{tactics[0]} to {tactics[-1]}"
+            return f"Attack on {places}: {how}"[:MAX_TITLE] if places else f"Attack: {how}"[:MAX_TITLE]
+        what = (evidence[0].title or evidence[0].detector).rstrip(". ") if evidence else "Alerts"
+        more = len(evidence) - 1
+        if more > 0:
+            what += f" and {more} other kind{'s' if more > 1 else ''} of alert"
+        return (f"{what} on {places}" if places else what)[:MAX_TITLE]
+
+    def summary(self, score: int, company: float, verdicts: Verdicts | None = None) -> str:
+        """What happened, to whom, and why it stands where it does in the queue; a sentence a line."""
+        incident, evidence = self._incident, self._evidence
+        sources = f" from {' and '.join(incident.products)}" if incident.products else ""
+        when = f"between {_minute(incident.first)} and {_minute(incident.last)} UTC"
+        lines = [f"{_count(len(evidence), 'kind')} of alert, {_count(incident.folds, 'alert')}{sources}, {when}."]
+        for kind, plural in _PLURAL.items():
+            if names := self._named.get(kind):
+                more = f" and {len(names) - NAMED_IN_SUMMARY} more" if len(names) > NAMED_IN_SUMMARY else ""
+                lines.append(f"{plural}: {', '.join(names[:NAMED_IN_SUMMARY])}{more}.")
+        if self.tactics:
+            lines.append(f"Tactics in order: {', '.join(map(_words, self.tactics))}.")
+        parts = [f"{sum([each.bits for each in evidence]):.1f} bits of rarity"]
+        if bits := SEVERITY_BITS.get(incident.severity, 0.0):
+            parts.append(f"{bits:.1f} for severity {incident.severity}")
+        if company > 0:
+            parts.append(f"{company:.1f} for other trouble in the same hours")
+        if bits := learned(incident, verdicts):
+            parts.append(f"{bits:+.1f} from past classifications")
+        lines.append(f"Priority {score}: {', '.join(parts)}.")
+        if incident.reasons:
+            lines.append(f"Linked by: {', '.join(sorted(incident.reasons))}.")
+        if incident.follows:
+            lines.append(f"Follows incident {incident.follows}, which was resolved.")
+        return "\n".join(lines)
 
 
 @lru_cache(maxsize=256)
@@ -125,18 +164,17 @@ def _words(tactic: str) -> str:
 Named = dict[str, list[str]]  # by kind, each thing of an incident once
 
 
-def _named(incident: Incident, shown: Shown) -> Named:
+def _named(entities: list[Node]) -> Named:
     """A bare name beside a whole one that has it (rosa, rosa@example.org) is the same one's here."""
-    found: dict[str, dict[str, None]] = {}
-    for node in incident.nodes:
-        found.setdefault(node[0], {})[shown(node)] = None
-    return {kind: _whole(kind, list(names)) for kind, names in found.items()}
-
-
-def _whole(kind: str, names: list[str]) -> list[str]:
-    bare = _BARE.get(kind)
-    within = {part.casefold() for each in names if (part := bare(each)) != each} if bare is not None else ()
-    return [each for each in names if each.casefold() not in within] if within else names
+    found: Named = {}
+    for kind, name in entities:
+        found.setdefault(kind, []).append(name)
+    for kind, bare in _BARE.items():
+        names = found.get(kind, ())
+        within = {part.casefold() for each in names if (part := bare(each)) != each}
+        if within:
+            found[kind] = [each for each in names if each.casefold() not in within]
+    return found
 
 
 def _places(named: Named) -> str:
@@ -157,35 +195,6 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def summary_of(
-    incident: Incident, score: int, company: float, shown: Shown = plain, verdicts: Verdicts | None = None
-) -> str:
-    """What happened, to whom, and why it stands where it does in the queue; a sentence a line."""
-    evidence = sorted(incident.evidence.values(), key=lambda each: (-each.bits, each.at))
-    sources = f" from {' and '.join(incident.products)}" if incident.products else ""
-    when = f"between {_minute(incident.first)} and {_minute(incident.last)} UTC"
-    lines = [f"{_count(len(evidence), 'kind')} of alert, {_count(incident.folds, 'alert')}{sources}, {when}."]
-    named = _named(incident, shown)
-    for kind, plural in _PLURAL.items():
-        if names := named.get(kind):
-            more = f" and {len(names) - NAMED_IN_SUMMARY} more" if len(names) > NAMED_IN_SUMMARY else ""
-            lines.append(f"{plural}: {', '.join(names[:NAMED_IN_SUMMARY])}{more}.")
-    if incident.tactics:
-        lines.append(f"Tactics in order: {', '.join(map(_words, tactics_of(incident)))}.")
-    parts = [f"{sum(each.bits for each in evidence):.1f} bits of rarity"]
-    if bits := SEVERITY_BITS.get(incident.severity, 0.0):
-        parts.append(f"{bits:.1f} for severity {incident.severity}")
-    if company > 0:
-        parts.append(f"{company:.1f} for other trouble in the same hours")
-    if bits := learned(incident, verdicts):
-        parts.append(f"{bits:+.1f} from past classifications")
-    lines.append(f"Priority {score}: {', '.join(parts)}.")
-    if incident.reasons:
-        lines.append(f"Linked by: {', '.join(sorted(incident.reasons))}.")
-    if incident.follows:
-        lines.append(f"Follows incident {incident.follows}, which was resolved.")
-    return "\n".join(lines)
-
-
+@lru_cache(maxsize=256)  # an incident that grows is told again and again
 def _minute(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.facts import instant_of
 from bartizan.correlate.incident import Facts, Incident, Node, Opened, Placed
-from bartizan.correlate.rank import priority, title_of
+from bartizan.correlate.rank import Telling, priority
 from bartizan.correlate.rules import Rules
 from bartizan.errors import BadRequest
 
@@ -119,7 +119,7 @@ def _line(
         "folds": incident.folds,
         "first": instant_of(incident.first),
         "last": instant_of(incident.last),
-        "title": title_of(incident),
+        "title": Telling(incident).title(),
         "reasons": sorted(incident.reasons),
         "parts": parts,
         "links": its,

@@ -29,13 +29,19 @@ from bartizan.store.alerts import ALERTS_V2, CORRELATE, INCIDENTS
 from bartizan.store.follow import Follower, Part
 from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
+AUDITS = "directoryAudits"
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
-# Of one step at most: each alert is put again inside the writer, whose lock is held about HOLD_S: steps grow and shrink
-# with what they take here. In a larger step an incident that several of its alerts belong to is written once.
-STEP_CHANGES = 300
-HOLD_S = 0.04
-LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
+# Of one step at most. Each alert is put again inside the writer, whose lock is held about so long: steps grow and
+# shrink with what a change takes here. The larger a step, the less an alert costs: an incident that several of its
+# alerts belong to is written once.
+STEP_CHANGES = 600
+READ_OF_ONE = 3  # changes that are read for one by others: this stage itself makes up to two of most alerts
+HOLD_S = 0.15
+ATTENDED_HOLD_S = 0.04  # while somebody works
 CROWDED_HOLD_S = 0.004  # while several tenants write; between two steps others have as long
+CHANGE_S = 0.0004  # what a change takes inside the writer, before any was measured
+ATTENDED_S = 30.0  # somebody who changed something within this time works
+LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
 RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
 GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
@@ -47,6 +53,8 @@ MAX_TENANTS = 64  # whose engines are in memory
 
 POSITION = f"{FEED_PLACE}correlate/position"
 STATE, JOURNAL = "correlate/state", "correlate/journal"
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 log = structlog.get_logger(__name__)
 
@@ -95,8 +103,11 @@ class CorrelateStage:
     def __init__(self, store: Store, *, name: str = CORRELATE, step_changes: int | None = None) -> None:
         self._store = store
         self._step_changes = step_changes  # None: as many as the writer's lock has time for
-        self._feed = Follower(store, name, WATCHED, limit=step_changes or STEP_CHANGES)
-        self._change_s = HOLD_S / STEP_CHANGES  # what a change takes inside the writer, lately
+        self._feed = Follower(store, name, WATCHED, limit=step_changes or READ_OF_ONE * STEP_CHANGES)
+        self._behind = False  # whether the last step left something
+        self._change_s = CHANGE_S  # what a change takes inside the writer, lately
+        self._attended = float("-inf")  # when somebody was last seen at work ...
+        self._audited = 0  # ... up to this place in the feed
         self._heard: dict[str, float] = {}  # tenant -> when it was last heard of
         self._live: OrderedDict[str, _Live] = OrderedDict()
 
@@ -109,35 +120,44 @@ class CorrelateStage:
         return await self._feed.register()
 
     async def _step_or_silence(self) -> int:
-        size = self._size()
-        taken = await self.step(size)
+        taken = await self.step()
         if not taken:
             await self.silence()
-        elif taken < size:
+        elif not self._behind:
             await asyncio.sleep(GATHER_S)
         elif self._crowded():
             await asyncio.sleep(CROWDED_HOLD_S)
         return taken
 
     async def step(self, size: int | None = None) -> int:
-        """Takes one bounded batch of changes; returns how many, 0 if there were none."""
-        part = await self._feed.read(size or self._size())
+        """Takes one bounded batch of changes, at most `size` by others; returns how many, 0 if there were none."""
+        size = size or self._size()
+        limit = self._step_changes or READ_OF_ONE * size
+        read = await self._feed.read(limit)
+        part = _within(read, size)
+        self._behind = part is not read or len(part.changes) >= limit
         by_tenant: dict[str, list[Change]] = {}
         for change in part.changes:
             by_tenant.setdefault(change.tenant, []).append(change)
-        latest = await self._latest(part)
-        now = time.monotonic()
-        self._heard.update((tenant, now) for tenant in (*by_tenant, *latest))
+        await self._look(part, by_tenant)
         moved = False
         for left, (tenant, its) in zip(range(len(by_tenant) - 1, -1, -1), by_tenant.items(), strict=True):
             moved = await self._take(tenant, its, None if left else part.end)
         return self._feed.noted(part) if moved else await self._feed.taken(part)
 
-    async def _latest(self, part: Part) -> set[str]:
-        """The tenants that have just written, where this stage is far behind them."""
-        if not part.changes or part.head - part.end <= LATEST_CHANGES:
-            return set()
-        return {each.tenant for each in await self._store.changes(part.head - LATEST_CHANGES, limit=LATEST_CHANGES)}
+    async def _look(self, part: Part, taken: Iterable[str]) -> None:
+        """Who writes now, also where this stage is far behind them, and whether people do: what they change is
+        audited."""
+        latest: list[Change] = []
+        if part.changes and part.head - part.end > LATEST_CHANGES:
+            latest = await self._store.changes(part.head - LATEST_CHANGES, limit=LATEST_CHANGES)
+        audits: list[Change] = []
+        if 0 < self._audited < part.head:
+            audits = await self._store.changes(self._audited, limit=LATEST_CHANGES, collections=[AUDITS])
+        now, self._audited = time.monotonic(), part.head
+        if audits:
+            self._attended = now
+        self._heard.update((tenant, now) for tenant in (*taken, *(each.tenant for each in (*latest, *audits))))
 
     def _crowded(self) -> bool:
         """Whether several tenants write: then each is to notice little of what is done for the others."""
@@ -146,8 +166,9 @@ class CorrelateStage:
         return len(self._heard) > 1
 
     def _size(self) -> int:
-        """Changes of one step, so that the writer's lock is held no longer than it should be."""
-        hold_s = CROWDED_HOLD_S if self._crowded() else HOLD_S
+        """Changes by others of one step, so that the writer's lock is held no longer than it should be."""
+        attended = time.monotonic() - self._attended < ATTENDED_S
+        hold_s = CROWDED_HOLD_S if self._crowded() else ATTENDED_HOLD_S if attended else HOLD_S
         return self._step_changes or max(1, min(STEP_CHANGES, round(hold_s / self._change_s)))
 
     async def silence(self, now: float | None = None) -> int:
@@ -268,9 +289,10 @@ class CorrelateStage:
         if live.suppressions is None:
             live.suppressions = await suppressions(self._store.tenant(tenant))
         for change in changes:
-            body = bodies.get((change.collection, change.id))
-            if body is None or change.collection == SUPPRESSIONS.name:
+            raw = bodies.get((change.collection, change.id))
+            if raw is None or change.collection == SUPPRESSIONS.name:
                 continue
+            body = _decode(raw)  # one after another: a batch of them at once is more than a processor has at hand
             try:
                 told += self._of_change(live, change, body)
             except (ValueError, KeyError, TypeError) as error:
@@ -278,22 +300,20 @@ class CorrelateStage:
                 log.error("correlate.unreadable", tenant=tenant, set=change.collection, id=change.id, error=str(error))
         return told
 
-    async def _bodies(
-        self, store: TenantStore, live: _Live, changes: Iterable[Change]
-    ) -> dict[tuple[str, str], Mapping[str, Any]]:
+    async def _bodies(self, store: TenantStore, live: _Live, changes: Iterable[Change]) -> dict[tuple[str, str], bytes]:
         ids: dict[str, list[str]] = {}
         for change in changes:
             if change.op == "created" or change.collection in (ALERTS_V2.name, INCIDENTS.name):
                 ids.setdefault(change.collection, []).append(change.id)
-        found: dict[tuple[str, str], Mapping[str, Any]] = {}
+        found: dict[tuple[str, str], bytes] = {}
         live.read = await store.ahead(ALERTS_V2.name, list(dict.fromkeys(ids.pop(ALERTS_V2.name, []))))
         for id, one in live.read.items():
             if one.stored is not None:
-                found[ALERTS_V2.name, id] = msgspec.json.decode(one.stored.wire("beta"))
+                found[ALERTS_V2.name, id] = one.stored.wire("beta")
         for collection, its in ids.items():
             page = await store.page(collection, Query(top=len(its), ids=tuple(dict.fromkeys(its)), version="beta"))
             for row in page.rows:
-                found[collection, row.id] = msgspec.json.decode(row.wire("beta"))
+                found[collection, row.id] = row.wire("beta")
         return found
 
     def _of_change(self, live: _Live, change: Change, body: Mapping[str, Any]) -> list[Told]:
@@ -334,6 +354,16 @@ class CorrelateStage:
         if not now and _seen_again(changed) and not _left_alone(body):
             return [*told, Take(facts_of(body, live.names))]
         return told
+
+
+def _within(part: Part, most: int) -> Part:
+    """Its beginning, with at most so many changes by others: what this stage wrote itself it knows."""
+    others = 0
+    for place, change in enumerate(part.changes):
+        others += change.actor != ACTOR
+        if others > most:
+            return Part(part.after, part.head, part.changes[:place])
+    return part
 
 
 async def names_of(store: TenantStore) -> Names:

@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.facts import Names, instant_of
 from bartizan.correlate.incident import Folded, Incident, Link, Merged, Node, Opened, Placed, Step
-from bartizan.correlate.rank import Shown, priority, summary_of, tactics_of, title_of
+from bartizan.correlate.rank import Shown, Telling, priority
 from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.model import faces
 from bartizan.odata.tree import Compare, Literal, Path
@@ -34,8 +35,8 @@ from bartizan.store.alerts import (
     state_of,
     suppress_alert,
 )
-from bartizan.store.draft import draft, found_entities, inner, spliced
-from bartizan.store.interface import Ahead, Collection, Draft, Entity, Stored, TenantStore, Tx
+from bartizan.store.draft import draft, inner, spliced
+from bartizan.store.interface import Ahead, Collection, Draft, Stored, TenantStore, Tx
 from bartizan.store.said import brought
 
 ACTOR = "bartizan correlate"
@@ -44,10 +45,39 @@ _BEFORE = "0001-01-01T00:00:00.0000000Z"  # version of an incident of a source o
 CHUNK = 50  # alerts that one transaction moves after a merge
 LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
 PENDING = "correlate/pending"  # merges whose alerts have not all moved yet: (source, target)
-AHEAD = 200  # documents of a set that are read before the write; a batch has more only where many waited for one
+AHEAD = 600  # documents of a set that are read before the write; a batch has more only where many waited for one
 _UNREAD = object()
 _encode = msgspec.json.Encoder().encode
 _OURS = ("displayName", "severity", "summary")  # which a person may say otherwise
+
+
+class _Detector(Struct):
+    detector: Any = None
+
+
+class _Priority(Struct):
+    detectors: list[_Detector] = []
+
+
+class _Known(Struct):
+    """Of what correlation has kept with an incident."""
+
+    said: dict[str, Any] | None = None
+    priority: _Priority | None = None  # by its detectors similar incidents are found: entities of INCIDENTS
+
+
+class _Before(Struct):
+    """Of an incident in the store what correlation writes: most of it is not looked at."""
+
+    displayName: Any = None
+    severity: Any = None
+    summary: Any = None
+    priorityScore: Any = None
+    correlation: msgspec.Raw = field(name=faces.CORRELATION, default=msgspec.Raw(b"null"))
+
+
+_before = msgspec.json.Decoder(_Before).decode
+_known = msgspec.json.Decoder(_Known | None).decode
 
 
 class Batch:
@@ -89,8 +119,9 @@ class Batch:
         self._ahead: dict[str, dict[str, Ahead]] = {}
         self._placing: dict[str, Placing | None] = {}
         self._incidents: dict[str, tuple[Stored | None, tuple[Draft, Changes | None] | None]] = {}
-        shown = _shown_by(names)
-        self._bodies = {key: None if each.foreign else _body(each, engine, shown) for key, each in touched.items()}
+        self._touched = touched
+        self._engine, self._shown = engine, _shown_by(names)
+        self._bodies: dict[str, dict[str, Any] | None] = {}  # of those touched; None: it is not ours
 
     async def read(self, store: TenantStore, known: Mapping[str, Ahead] = MappingProxyType({})) -> None:
         """What the write puts is rendered here, of what is stored now, so that it holds the lock for less; what has
@@ -101,7 +132,7 @@ class Batch:
             ALERTS_V2.name: [each for each in told if each not in known][:AHEAD],
             ALERTS.name: alerts,
             LINKS.name: alerts,
-            INCIDENTS.name: list(self._bodies)[:AHEAD],
+            INCIDENTS.name: list(self._touched)[:AHEAD],
         }
         self._ahead = {name: await store.ahead(name, ids) for name, ids in asked.items()}
         self._ahead[ALERTS_V2.name].update((each, known[each]) for each in told if each in known)
@@ -113,10 +144,12 @@ class Batch:
             for alert, incident, link in self._alerts
             if alert in today and alert in legacy and (link is None or not link.by_source)
         }
-        self._incidents = {
-            key: (one.stored, self._incident(key, one.stored, self._bodies[key], key in grown))
-            for key, one in self._ahead[INCIDENTS.name].items()
-        }
+        found = self._ahead[INCIDENTS.name]
+        for key, incident in self._touched.items():
+            body = self._bodies[key] = None if incident.foreign else _body(incident, self._engine, self._shown)
+            if key in found:
+                before = found[key].stored
+                self._incidents[key] = before, self._incident(key, before, body, key in grown)
 
     def _grown(self) -> set[str]:
         return {incident for _, incident, _ in self._alerts}
@@ -188,22 +221,12 @@ class Batch:
             stamped = {"status": "active", "classification": "unknown", "determination": "unknown"}
             whole = {**stamped, **body, "tenantId": self._tenant}
             return draft(INCIDENTS, brought(INCIDENTS, whole, _BEFORE) if key in self._by_source else whole, key), None
-        before = inner(row)
-        after = dict(before)
-        if body is not None:
-            said = (before.get(faces.CORRELATION) or {}).get("said") or {}
-            kept = {name for name in _OURS if before.get(name) != said.get(name)}
-            after.update({name: value for name, value in body.items() if name not in kept})
-        if after == before and not grown:
+        body = body or {}
+        changed, new, alike = _news(_before(row.inner()), body) if body else ({}, {}, True)
+        if not new and not grown:
             return None
-        changed = {
-            name: (before.get(name), after[name])
-            for name in (*_OURS, "priorityScore")
-            if before.get(name) != after.get(name)
-        }
-        new = {name: value for name, value in after.items() if name not in before or before[name] != value}
-        alike = faces.CORRELATION not in new or _found(before) == _found(after)
-        return (spliced(INCIDENTS, row, new) if alike else None) or draft(INCIDENTS, after, key), changed
+        made = spliced(INCIDENTS, row, new) if alike else None
+        return made or draft(INCIDENTS, {**inner(row), **{name: body[name] for name in new}}, key), changed
 
     def _redirect(self, tx: Tx, source: str, target: str, reasons: tuple[str, ...]) -> bool:
         """False where somebody was quicker and has arranged or resolved one of them: the engine will hear of it."""
@@ -223,9 +246,23 @@ class Batch:
         return True
 
 
-def _found(incident: Mapping[str, Any]) -> set[Entity]:
-    """What similar incidents are found by."""
-    return set(found_entities(INCIDENTS, incident))
+def _news(before: "_Before", body: Mapping[str, Any]) -> tuple[Changes, dict[str, Any], bool]:
+    """What is another now: as the feed tells it, and all of it; and whether similar incidents are found by the same as
+    before. What a person has said otherwise than correlation did stays."""
+    known = _known(before.correlation) or _Known()
+    said = known.said or {}
+    changed: Changes = {}
+    for name in (*_OURS, "priorityScore"):
+        old, value = getattr(before, name), body[name]
+        if old != value and (name not in _OURS or old == said.get(name)):
+            changed[name] = old, value
+    new = {name: value for name, (_, value) in changed.items()}
+    correlation = _encode(body[faces.CORRELATION])
+    if correlation != bytes(before.correlation):
+        new[faces.CORRELATION] = msgspec.Raw(correlation)
+    detectors = () if known.priority is None else known.priority.detectors
+    found = {each["detector"] for each in body[faces.CORRELATION]["priority"]["detectors"]}
+    return changed, new, found == {each.detector for each in detectors}
 
 
 def _placed_here(tx: Tx, alert: str, incident: str) -> str | None:
@@ -265,12 +302,10 @@ def _move(tx: Tx, source: str, target: str) -> int:
 
 
 def _shown_by(names: Names) -> Shown:
-    """The names that people use, as they are now: each is asked for several times in an incident."""
+    """The names that people use, as they are now: each is asked for several times in a batch."""
     of: dict[Node, str] = {}
 
     def shown(node: Node) -> str:
-        if node[0] not in ("user", "host"):
-            return node[1]
         found = of.get(node)
         if found is None:
             found = of[node] = (names.people if node[0] == "user" else names.hosts).shown(node[1])
@@ -283,20 +318,20 @@ def _body(incident: Incident, engine: Engine, shown: Shown) -> dict[str, Any]:
     company = engine.company(incident)
     verdicts = engine.memory.verdicts
     score, parts = priority(incident, company, verdicts)
+    telling = Telling(incident, shown)
     said = {
-        "displayName": title_of(incident, shown),
+        "displayName": telling.title(),
         "severity": incident.severity,
-        "summary": summary_of(incident, score, company, shown, verdicts),
+        "summary": telling.summary(score, company, verdicts),
     }
-    entities = list(dict.fromkeys((kind, shown((kind, value))) for kind, value in incident.nodes))
     return {
         **said,
         "priorityScore": score,
         faces.CORRELATION: {
             "said": said,
             "priority": parts,
-            "entities": [{"kind": kind, "value": value} for kind, value in entities],
-            "tactics": tactics_of(incident),
+            "entities": [{"kind": kind, "value": value} for kind, value in telling.entities],
+            "tactics": telling.tactics,
             "reasons": sorted(incident.reasons),
             "firstActivityDateTime": instant_of(incident.first),
             "lastActivityDateTime": instant_of(incident.last),

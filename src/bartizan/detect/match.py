@@ -133,11 +133,7 @@ class IndicatorStage:
         told = [change.id for change in changes if change.collection == INDICATORS and begins(change)]
         if any(change.collection == INDICATORS for change in changes):
             self._networks.pop(tenant, None)
-        named: Named = {}
-        for collection in SEEN_IN:
-            ids = [each.id for each in changes if each.collection == collection and _brings(each)]
-            entities = await store.entities_of(collection, list(dict.fromkeys(ids))) if ids else {}
-            named |= {(collection, id): its for id, its in entities.items()}
+        named = await _named(store, [change for change in changes if change.collection in SEEN_IN and _brings(change)])
         asked = await self._asked(store, named)
         wanted = {place for its in asked.values() for place, _ in its}
         hits = await self._hits(store, asked, await _sightings(store, {each: named[each] for each in wanted}))
@@ -352,6 +348,18 @@ def _fitting(hits: Iterable[Hit]) -> list[Hit]:
         if key not in found and indicators.fits(hit):
             found[key] = hit
     return list(found.values())
+
+
+async def _named(store: TenantStore, changes: Sequence[Change]) -> Named:
+    """What things name; of a tenant without indicators, which knows none of it, that is not asked."""
+    if not changes or not (await store.page(INDICATORS, Query(top=1, bare=True))).rows:
+        return {}
+    named: Named = {}
+    for collection in SEEN_IN:
+        ids = list(dict.fromkeys(change.id for change in changes if change.collection == collection))
+        entities = await store.entities_of(collection, ids) if ids else {}
+        named |= {(collection, id): its for id, its in entities.items()}
+    return named
 
 
 async def borne_by(store: TenantStore, ids: Sequence[str]) -> dict[str, set[Pair]]:

@@ -3,7 +3,7 @@
 Events go to the lake first and the marks that recognise their repeats to the store after that. The lake keeps the name
 of what it appended until the marks are stored, so that the same bulk, sent again after a crash between the two, appends
 nothing twice; records that come back in another order or company may then be appended twice, but none is ever lost.
-Alerts, Graph objects and marks of up to WRITE_RECORDS records are one write.
+Alerts, Graph objects and marks of up to TURN_RECORDS records are one write.
 """
 
 import asyncio
@@ -26,7 +26,9 @@ from bartizan.store.draft import draft, inner
 from bartizan.store.interface import Collection, Draft, Query, Store, TenantStore, Tx
 from bartizan.store.said import revised
 
-WRITE_RECORDS = 150  # of one write: at some 0.3 ms an alert the writer's lock is held under 50 ms
+WRITE_RECORDS = 600  # made and written at once, in one commit where nothing else waits ...
+TURN_RECORDS = 150  # ... for which the writer looks after so many: at some 0.3 ms an alert that is under 50 ms
+MADE_AHEAD = 6  # parts of all bulks that are made and not yet written: each takes some 15 MB
 CROWDED_RECORDS = 1  # while other tenants ask: what they wait for is to be no longer than a change of their own
 KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
@@ -105,6 +107,7 @@ class Pipeline:
         self._clock = clock
         self._making = asyncio.Semaphore(1)  # one thread makes at a time: more would only fight for the interpreter
         self._makers = makers
+        self._room = asyncio.Semaphore(MADE_AHEAD)
         self.sources = sources
 
     async def receive(self, tenant: str, source: str, body: bytes, *, actor: str, pace: Pace | None = None) -> Receipt:
@@ -125,17 +128,20 @@ class Pipeline:
         pace: Pace | None = None,
         also: Also | None = None,
     ) -> Receipt:
-        """Raw records, in writes of WRITE_RECORDS. While one is written the next is made; where that would hold up
+        """Raw records, WRITE_RECORDS at a time. While one is written the next is made; where that would hold up
         other tenants, one after another in smaller parts. `said` stands beside them."""
         receipt = Receipt()
         given: list[Given] = list(zip(raws, said or [None] * len(raws), strict=True))
         begun = 0
 
-        def begin() -> asyncio.Task[tuple[str, list[Made]]] | None:
+        def cut() -> Sequence[Given]:
             nonlocal begun
             size = CROWDED_RECORDS if pace is not None and pace.crowded() else WRITE_RECORDS
-            chunk, begun = given[begun : begun + size], begun + size
-            return asyncio.create_task(self._make(source, chunk, tenant, len(given))) if chunk else None
+            first, begun = begun, begun + size
+            return given[first:begun]
+
+        def begin() -> asyncio.Task[tuple[str, list[Made]]] | None:
+            return asyncio.create_task(self._make(source, cut, tenant, len(given))) if begun < len(given) else None
 
         ahead = begin()
         try:
@@ -143,21 +149,35 @@ class Pipeline:
                 received, made = await ahead
                 crowded = pace is not None and pace.crowded()
                 ahead = None if crowded else begin()
-                for name in dict.fromkeys(one.source for one in made):
-                    part = made if name == source.name else [one for one in made if one.source == name]
-                    kept = await self._keep(tenant, part, actor, received, also)
-                    self._arrived(tenant, name, kept)
-                    receipt.add(kept)
+                try:
+                    for name in dict.fromkeys(one.source for one in made):
+                        part = made if name == source.name else [one for one in made if one.source == name]
+                        kept = await self._keep(tenant, part, actor, received, also)
+                        self._arrived(tenant, name, kept)
+                        receipt.add(kept)
+                finally:
+                    self._room.release()
                 if crowded and pace is not None and begun < len(given):
                     await pace.pause()
                     ahead = begin()
         finally:
-            if ahead is not None:
-                ahead.cancel()
+            if ahead is not None and not ahead.cancel() and not ahead.cancelled() and ahead.exception() is None:
+                self._room.release()  # it is made, and nobody writes it
         return receipt
 
-    async def _make(self, source: Source, chunk: Sequence[Given], tenant: str, records: int) -> tuple[str, list[Made]]:
-        """With the time of receipt. `records` are those of the whole bulk."""
+    async def _make(
+        self, source: Source, cut: Callable[[], Sequence[Given]], tenant: str, records: int
+    ) -> tuple[str, list[Made]]:
+        """What is cut off when there is room for it, with the time of receipt; whoever has written it releases the
+        room. `records` are those of the whole bulk."""
+        await self._room.acquire()
+        try:
+            return await self._made(source, cut(), tenant, records)
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def _made(self, source: Source, chunk: Sequence[Given], tenant: str, records: int) -> tuple[str, list[Made]]:
         if self._makers is not None and self._makers.ready(source, records):
             received = instant(self._clock())
             return received, await self._makers.make(source, chunk, tenant, received)
@@ -220,6 +240,29 @@ class Pipeline:
         received: str,
         also: Also | None,
     ) -> Receipt:
+        """In turns, each all or nothing. `known` are marks of events; those of a turn are known to the next ones."""
+        written = []
+        for start in range(0, len(made), TURN_RECORDS):
+            turn = made[start : start + TURN_RECORDS]
+            written.append(self._turn(tenant, store, turn, known, actor, received, also))
+            known |= {known_key(one) for one in turn if one.rows}
+        receipt = Receipt()
+        for one in await asyncio.gather(*written, return_exceptions=True):
+            if isinstance(one, BaseException):
+                raise one
+            receipt.add(one)
+        return receipt
+
+    async def _turn(
+        self,
+        tenant: str,
+        store: TenantStore,
+        made: Sequence[Made],
+        known: frozenset[str],
+        actor: str,
+        received: str,
+        also: Also | None,
+    ) -> Receipt:
         """All in one write. If the store refuses it for what it holds, record by record, so that only the one at fault
         is kept as text."""
         try:
@@ -230,7 +273,7 @@ class Pipeline:
                 return await self._keep_as_text(tenant, store, made[0], actor, received, described(error))
         receipt = Receipt()
         for one in made:
-            receipt.add(await self._write(tenant, store, [one], known, actor, received, also))
+            receipt.add(await self._turn(tenant, store, [one], known, actor, received, also))
         return receipt
 
     async def _keep_as_text(

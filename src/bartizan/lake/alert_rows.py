@@ -8,13 +8,14 @@ SecurityIncident; Microsoft Sentinel, "entity types reference"; Microsoft Graph,
 alertEvidence (microsoft.graph.security).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
+from bartizan.lake.coerce import find
 from bartizan.lake.entities import entity, host_or_user, kind_of
 from bartizan.lake.plain import json_text
-from bartizan.lake.rows import Inner, TableRow, documented, first, list_of, object_of
+from bartizan.lake.rows import Inner, TableRow, documented, first, fitting, list_of, object_of
 from bartizan.model.faces import CORRELATION
 
 _SERVICES = {
@@ -48,8 +49,8 @@ _DETECTORS = {
 }
 _SEVERITIES = {"high": "High", "medium": "Medium", "low": "Low", "informational": "Informational"}
 _STATES = {"new": "New", "active": "New", "inProgress": "InProgress", "awaitingAction": "InProgress"}
-_CLOSED = {"resolved": "Resolved"}
-_INCIDENT_CLOSED = {"resolved": "Closed", "redirected": "Closed"}
+_ALERT_STATES = {**_STATES, "resolved": "Resolved"}
+_INCIDENT_STATES = {**_STATES, "resolved": "Closed", "redirected": "Closed"}
 _CLASSES = {
     "truePositive": "TruePositive",
     "falsePositive": "FalsePositive",
@@ -74,8 +75,9 @@ _KINDS = {  # of evidence -> EntityType of AlertEvidence
     "amazonResource": "CloudResource",
     "googleCloudResource": "CloudResource",
 }
+_MAILS = ("analyzedMessage", "mailbox")  # have the name of an account themselves
 _ASSETS = ("User", "Machine", "Mailbox")
-_DOERS = frozenset({"attacker", "commandAndControl", "source"})
+_DOERS = ("attacker", "commandAndControl", "source")
 _PLATFORMS = {"azureResource": "Azure", "amazonResource": "Amazon Web Services", "googleCloudResource": "Google Cloud"}
 
 
@@ -93,8 +95,7 @@ def alert_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
         "TenantId": tenant,
         "Type": "AlertInfo",
     }
-    evidence = [documented("AlertEvidence", each) for each in _evidence(inner, info)]
-    return [documented("AlertInfo", info), *evidence, *alert_state_rows(inner, tenant, at)]
+    return [documented("AlertInfo", info), *_evidence(inner, info), *alert_state_rows(inner, tenant, at)]
 
 
 def alert_state_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
@@ -124,7 +125,7 @@ def alert_state_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
         "Entities": json_text([entity(number, each) for number, each in enumerate(evidence, 1)]),
         "ProductName": product,
         "AlertLink": inner.get("alertWebUrl"),
-        "Status": _of(_STATES | _CLOSED, inner.get("status")),
+        "Status": _of(_ALERT_STATES, inner.get("status")),
         "CompromisedEntity": next((name for name in map(host_or_user, evidence) if name), None),
         "Tactics": inner.get("category"),
         "Techniques": _listed(sorted({each.partition(".")[0] for each in techniques})),
@@ -137,7 +138,7 @@ def alert_state_rows(inner: Inner, tenant: str, at: str) -> list[TableRow]:
 def incident_rows(inner: Inner, tenant: str, at: str, alerts: Sequence[str] = ()) -> list[TableRow]:
     """Of an incident that was made or changed at `at`; `alerts`: the ids of its alerts then."""
     owner, id = inner.get("assignedTo"), inner.get("id")
-    status = _of(_STATES | _INCIDENT_CLOSED, inner.get("status"))
+    status = _of(_INCIDENT_STATES, inner.get("status"))
     status = "Active" if status == "InProgress" else status
     judged = _of(_CLASSES, inner.get("classification")) or "Undetermined"
     redirected = inner.get("redirectIncidentId")
@@ -193,35 +194,46 @@ def _number(id: str) -> int:
 # ---------------------------------------------------------------- evidence
 
 
-def _evidence(inner: Inner, info: Inner) -> Iterator[dict[str, Any]]:
-    shared = {
+def _evidence(inner: Inner, info: Inner) -> list[TableRow]:
+    of = find("AlertEvidence")
+    columns = {
         **{name: info[name] for name in ("Timestamp", "AlertId", "Title", "ServiceSource", "DetectionSource")},
         **{name: info[name] for name in ("AttackTechniques", "Severity", "TenantId")},
         "Categories": _listed([info["Category"]] if info["Category"] else []),
         "ThreatFamily": inner.get("threatFamilyName"),
         "Type": "AlertEvidence",
     }
+    shared = fitting(of, columns)
+    made: list[TableRow] = []
     for each in list_of(inner.get("evidence")):
         if isinstance(each, dict):
             kind = kind_of(each)
             named = _KINDS.get(kind) or kind[:1].upper() + kind[1:]
-            yield {**shared, "EntityType": named, **_roles(each, named), **_columns(kind, each)}
+            row = {**shared, "EntityType": named, **_roles(each, named)}
+            row |= fitting(of, _columns(kind, each))
+            made.append((of.name, row))
+    return made
 
 
-def _roles(evidence: Inner, entity: str) -> dict[str, Any]:
-    roles = {each for each in list_of(evidence.get("roles")) if isinstance(each, str)}
-    struck = roles & {"compromised", "attacked"} or (entity in _ASSETS and not roles & _DOERS)
-    direction = next((word for word in ("Source", "Destination") if word.lower() in roles), None)
-    return {"EvidenceRole": "Impacted" if struck else "Related", "EvidenceDirection": direction}
+def _roles(evidence: Inner, entity: str) -> dict[str, str]:
+    roles = list_of(evidence.get("roles"))
+    if not roles:
+        return {"EvidenceRole": "Impacted" if entity in _ASSETS else "Related"}
+    does = any(word in roles for word in _DOERS)
+    struck = "compromised" in roles or "attacked" in roles or (entity in _ASSETS and not does)
+    said = {"EvidenceRole": "Impacted" if struck else "Related"}
+    if "source" in roles or "destination" in roles:
+        said["EvidenceDirection"] = "Source" if "source" in roles else "Destination"
+    return said
 
 
 def _columns(kind: str, evidence: Inner) -> dict[str, Any]:
     """Those that the kind of evidence fills; all that it says stands in AdditionalFields."""
-    made = {
-        **_account(object_of(evidence, "userAccount")),
-        **_file(object_of(evidence, "fileDetails") or object_of(evidence, "imageFile")),
-        "AdditionalFields": json_text(evidence),
-    }
+    user = object_of(evidence, "userAccount")
+    made = _account(user) if user or kind in _MAILS else {}
+    if file := object_of(evidence, "fileDetails") or object_of(evidence, "imageFile"):
+        made |= _file(file)
+    made["AdditionalFields"] = json_text(evidence)
     made["DeviceId"] = evidence.get("mdeDeviceId")
     if kind == "device":
         made["DeviceName"] = first(evidence, "deviceDnsName", "hostName")

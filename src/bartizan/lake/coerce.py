@@ -39,22 +39,24 @@ def coerce(table: Table | str, row: Mapping[str, Any], *, received: str | None =
     """
     of = table if isinstance(table, Table) else find(table)
     to = _conversions(of)
-    made: dict[str, Any] = {}
+    made = dict(row)  # nearly all of it stays
     rest: list[tuple[str, Any]] = []
     strays: list[tuple[str, str, Any]] = []  # under another name than their column's
     for name, value in row.items():
         convert = to.get(name)
         if convert is _string and type(value) is str and value.isascii():  # most of all values
-            made[name] = value
-        elif convert is None:
+            continue
+        if convert is None:
+            del made[name]
             column = _column(of, name)
             if column is None:
                 rest.append((name, value))
             else:
                 strays.append((column, name, value))
         elif value is None:
-            made[name] = None
+            continue
         elif (fitting := convert(value)) is MISFIT:
+            del made[name]
             rest.append((name, value))
         else:
             made[name] = fitting

@@ -8,7 +8,7 @@ derived from it.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from bartizan.lake.rows import Inner, first, list_of, object_of
 
@@ -17,43 +17,59 @@ _Of: TypeAlias = str | Callable[[Inner], Any]  # a property, or how to find it
 _UNSAID: tuple[Any, ...] = (None, "", [], {})
 
 
+class _Shape(NamedTuple):
+    """How a kind of evidence becomes an entity."""
+
+    type: str
+    fields: Mapping[str, _Of]
+    inside: Callable[[Inner], Inner] | None = None  # where the properties of the fields stand, if not in the evidence
+
+
 def entity(number: int, evidence: Any) -> Entity:
     """As Sentinel's alerts name it, as far as it names it; of other kinds what the evidence says."""
     if not isinstance(evidence, dict):
         return {"$id": str(number), "Type": "unknown", "Value": evidence}
     kind = kind_of(evidence)
-    if kind not in _ENTITIES:
+    shape = _ENTITIES.get(kind)
+    if shape is None:
         return {"$id": str(number), "Type": kind, **evidence}
-    return {"$id": str(number), "Type": _ENTITIES[kind][0], **_fields(kind, evidence)}
+    return {"$id": str(number), "Type": shape.type, **_fields(shape, evidence)}
 
 
 def kind_of(evidence: Inner) -> str:
     """Such as user, of #microsoft.graph.security.userEvidence."""
-    return str(evidence.get("@odata.type") or "").rpartition(".")[2].removesuffix("Evidence") or "unknown"
+    type = evidence.get("@odata.type")
+    known = _KINDS.get(type) if isinstance(type, str) else None
+    return known or str(type or "").rpartition(".")[2].removesuffix("Evidence") or "unknown"
 
 
 def host_or_user(evidence: Any) -> str | None:
     """What people call the machine or the account; None of what is neither."""
     if not isinstance(evidence, dict):
         return None
-    user = object_of(evidence, "userAccount")
-    found = first(evidence, "hostName", "deviceDnsName")
-    return found or (first(user, "userPrincipalName", "accountName") if kind_of(evidence) == "user" else None)
+    found: str | None = evidence.get("hostName") or evidence.get("deviceDnsName")
+    if not found and kind_of(evidence) == "user":
+        found = first(object_of(evidence, "userAccount"), "userPrincipalName", "accountName")
+    return found or None
 
 
-def _fields(kind: str, evidence: Inner) -> Entity:
+def _fields(shape: _Shape, evidence: Inner) -> Entity:
+    said = evidence if shape.inside is None else shape.inside(evidence)
     made: Entity = {}
-    for field, of in _ENTITIES[kind][1].items():
-        value = evidence.get(of) if isinstance(of, str) else of(evidence)
-        if value not in _UNSAID:
+    for field, of in shape.fields.items():
+        value = said.get(of) if isinstance(of, str) else of(said)
+        if value or value not in _UNSAID:
             made[field] = value
     return made
 
 
 def _typed(kind: str, evidence: Inner) -> Entity | None:
     """One that stands in another; None where nothing is said of it."""
-    made = _fields(kind, evidence)
-    return {"Type": _ENTITIES[kind][0], **made} if made else None
+    if not evidence:
+        return None
+    shape = _ENTITIES[kind]
+    made = _fields(shape, evidence)
+    return {"Type": shape.type, **made} if made else None
 
 
 def _first(*names: str) -> Callable[[Inner], Any]:
@@ -89,10 +105,9 @@ def _suffix(account: Inner) -> str | None:
 
 
 def _place(evidence: Inner) -> dict[str, Any]:
-    of = object_of(evidence, "location")
-    names = {"CountryName": "countryName", "State": "state", "City": "city"}
-    names |= {"Latitude": "latitude", "Longitude": "longitude"}
-    said = {"CountryCode": evidence.get("countryLetterCode"), **{name: of.get(path) for name, path in names.items()}}
+    said = {"CountryCode": evidence.get("countryLetterCode")}
+    if of := object_of(evidence, "location"):
+        said |= {name: of.get(path) for name, path in _PLACE.items()}
     return {name: value for name, value in said.items() if value not in (None, "")}
 
 
@@ -104,49 +119,51 @@ def _hashes(file: Inner) -> list[Entity]:
     ]
 
 
+def _account(evidence: Inner) -> Inner:
+    return object_of(evidence, "userAccount") or evidence
+
+
 def _file(evidence: Inner) -> Inner:
     return object_of(evidence, "fileDetails") or object_of(evidence, "imageFile") or evidence
 
 
 def _parent(evidence: Inner) -> Entity | None:
-    names = {"processId": "parentProcessId", "imageFile": "parentProcessImageFile"}
-    names["processCreationDateTime"] = "parentProcessCreationDateTime"
-    said = {name: evidence[path] for name, path in names.items() if evidence.get(path) is not None}
-    return _typed("process", said) if said else None
-
-
-def _of_file(what: str | Callable[[Inner], Any]) -> Callable[[Inner], Any]:
-    return lambda evidence: what(_file(evidence)) if callable(what) else _file(evidence).get(what)
-
-
-def _of_account(what: str | Callable[[Inner], Any]) -> Callable[[Inner], Any]:
-    def found(evidence: Inner) -> Any:
-        account = object_of(evidence, "userAccount") or evidence
-        return what(account) if callable(what) else account.get(what)
-
-    return found
+    return _typed("process", {name: evidence[path] for name, path in _PARENT.items() if evidence.get(path) is not None})
 
 
 def _sender(evidence: Inner) -> Any:
     return object_of(evidence, "p2Sender").get("emailAddress") or object_of(evidence, "p1Sender").get("emailAddress")
 
 
+_PLACE = {
+    "CountryName": "countryName",
+    "State": "state",
+    "City": "city",
+    "Latitude": "latitude",
+    "Longitude": "longitude",
+}
+_PARENT = {
+    "processId": "parentProcessId",
+    "imageFile": "parentProcessImageFile",
+    "processCreationDateTime": "parentProcessCreationDateTime",
+}
 _REGISTRY_KEY: Mapping[str, _Of] = {"Hive": "registryHive", "Key": "registryKey"}
-_ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidence: Type, and fields
-    "user": (
+_ENTITIES: Mapping[str, _Shape] = {  # by kind of evidence
+    "user": _Shape(
         "account",
         {
-            "Name": _of_account("accountName"),
-            "UPNSuffix": _of_account(_suffix),
-            "NTDomain": _of_account("domainName"),
-            "Sid": _of_account("userSid"),
-            "AadUserId": _of_account("azureAdUserId"),
-            "ObjectGuid": _of_account("activeDirectoryObjectGuid"),
-            "UserPrincipalName": _of_account("userPrincipalName"),
-            "DisplayName": _of_account("displayName"),
+            "Name": "accountName",
+            "UPNSuffix": _suffix,
+            "NTDomain": "domainName",
+            "Sid": "userSid",
+            "AadUserId": "azureAdUserId",
+            "ObjectGuid": "activeDirectoryObjectGuid",
+            "UserPrincipalName": "userPrincipalName",
+            "DisplayName": "displayName",
         },
+        _account,
     ),
-    "device": (
+    "device": _Shape(
         "host",
         {
             "HostName": host_or_user,
@@ -160,19 +177,20 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "IpInterfaces": _interfaces,
         },
     ),
-    "ip": ("ip", {"Address": "ipAddress", "Location": _place}),
-    "url": ("url", {"Url": "url"}),
-    "file": (
+    "ip": _Shape("ip", {"Address": "ipAddress", "Location": _place}),
+    "url": _Shape("url", {"Url": "url"}),
+    "file": _Shape(
         "file",
         {
-            "Name": _of_file("fileName"),
-            "Directory": _of_file("filePath"),
-            "SizeInBytes": _of_file("fileSize"),
-            "FileHashes": _of_file(_hashes),
+            "Name": "fileName",
+            "Directory": "filePath",
+            "SizeInBytes": "fileSize",
+            "FileHashes": _hashes,
         },
+        _file,
     ),
-    "fileHash": ("filehash", {"Algorithm": _upper("algorithm"), "Value": "value"}),
-    "process": (
+    "fileHash": _Shape("filehash", {"Algorithm": _upper("algorithm"), "Value": "value"}),
+    "process": _Shape(
         "process",
         {
             "ProcessId": _text("processId"),
@@ -183,7 +201,7 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "ParentProcess": _parent,
         },
     ),
-    "dns": (
+    "dns": _Shape(
         "dns",
         {
             "DomainName": "domainName",
@@ -192,7 +210,7 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "HostIpAddress": _inside("ip", "hostIpAddress"),
         },
     ),
-    "malware": (
+    "malware": _Shape(
         "malware",
         {
             "Name": "name",
@@ -201,8 +219,8 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "Processes": _each("process", "processes"),
         },
     ),
-    "registryKey": ("registry-key", _REGISTRY_KEY),
-    "registryValue": (
+    "registryKey": _Shape("registry-key", _REGISTRY_KEY),
+    "registryValue": _Shape(
         "registry-value",
         {
             "Key": lambda evidence: _typed("registryKey", evidence),
@@ -211,7 +229,7 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "ValueType": "registryValueType",
         },
     ),
-    "securityGroup": (
+    "securityGroup": _Shape(
         "security-group",
         {
             "DistinguishedName": "distinguishedName",
@@ -220,20 +238,20 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "DisplayName": _first("displayName", "friendlyName"),
         },
     ),
-    "mailbox": (
+    "mailbox": _Shape(
         "mailbox",
         {
             "MailboxPrimaryAddress": "primaryAddress",
             "DisplayName": "displayName",
             "Upn": "upn",
-            "AadId": _of_account("azureAdUserId"),
+            "AadId": lambda evidence: _account(evidence).get("azureAdUserId"),
         },
     ),
-    "mailCluster": (
+    "mailCluster": _Shape(
         "mail-cluster",
         {"NetworkMessageIds": "networkMessageIds", "Query": "query", "MailCount": "emailCount"},
     ),
-    "analyzedMessage": (
+    "analyzedMessage": _Shape(
         "mail-message",
         {
             "Recipient": "recipientEmailAddress",
@@ -250,7 +268,7 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "DeliveryLocation": "deliveryLocation",
         },
     ),
-    "submissionMail": (
+    "submissionMail": _Shape(
         "SubmissionMail",
         {
             "SubmissionId": "submissionId",
@@ -264,15 +282,15 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
             "ReportType": "reportType",
         },
     ),
-    "azureResource": (
+    "azureResource": _Shape(
         "azure-resource",
         {"ResourceId": "resourceId", "ResourceType": "resourceType", "ResourceName": "resourceName"},
     ),
-    "cloudApplication": (
+    "cloudApplication": _Shape(
         "cloud-application",
         {"AppId": "appId", "Name": "displayName", "InstanceName": "instanceName", "InstanceId": "instanceId"},
     ),
-    "networkConnection": (
+    "networkConnection": _Shape(
         "network-connection",
         {
             "SourceAddress": _inside("ip", "sourceAddress"),
@@ -283,3 +301,4 @@ _ENTITIES: Mapping[str, tuple[str, Mapping[str, _Of]]] = {  # by kind of evidenc
         },
     ),
 }
+_KINDS = {f"#microsoft.graph.security.{kind}Evidence": kind for kind in _ENTITIES}  # by type, of most evidence

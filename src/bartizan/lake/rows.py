@@ -135,7 +135,7 @@ def filled(of: Table, columns: Inner, inner: Inner, names: Mapping[str, str | No
 
     `names`: property -> column, where that is not its own name; None: it is left out.
     """
-    row = _fitting(of, columns)
+    row = fitting(of, columns)
     extra: dict[str, Any] = {}
     for name, value in inner.items():
         wanted = names.get(name, name)
@@ -165,11 +165,12 @@ def _event_rows(inner: Inner) -> list[TableRow]:
 
 
 def documented(name: str, columns: Inner) -> TableRow:
+    """As a row of the table, as far as it fits."""
+    return name, fitting(find(name), columns)
+
+
+def fitting(of: Table, columns: Inner) -> dict[str, Any]:
     """What has a value, and a column in the table."""
-    return name, _fitting(find(name), columns)
-
-
-def _fitting(of: Table, columns: Inner) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if value is not None and name in of.columns}
 
 
@@ -276,4 +277,7 @@ def _number(numbers: Mapping[str, int], of: Inner, name: str) -> int | None:
 
 def first(of: Inner, *names: str) -> Any:
     """The first of some properties that says something; None if none does."""
-    return next((of[name] for name in names if of.get(name)), None)
+    for name in names:
+        if value := of.get(name):
+            return value
+    return None

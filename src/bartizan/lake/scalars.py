@@ -119,7 +119,7 @@ def _datetime(value: Any) -> Any:
     if isinstance(value, str):
         if _WIRE.fullmatch(value):
             try:
-                datetime.fromisoformat(value[:26] + "+00:00")
+                datetime.fromisoformat(value)
             except ValueError:
                 pass  # no such day; or second 60, which the parser knows
             else:

@@ -20,6 +20,7 @@ MAX_ENTITIES = 1_000  # of one alert; the longest real one (victims of a worm) n
 MAX_VALUE_CHARS = 1_024  # longer values stay in the document only
 MAX_REMEMBERED = 8_192  # entities: those of a network come again and again, and reading one takes up to 10 us
 MAX_REMEMBERED_CHARS = 128
+MAX_DEPTH = 6  # of evidence inside evidence
 
 _TYPE = "@odata.type"
 _NAMESPACE = "#microsoft.graph.security."
@@ -66,7 +67,7 @@ def _address(text: str) -> str | None:
 def domain(text: str) -> str | None:
     """A name with a dot that is no address, in lower case."""
     name = text.rstrip(".").lower()
-    if len(name) > 253 or not _DOMAIN.fullmatch(name) or _DIGITS_AND_DOTS.fullmatch(name):
+    if "." not in name or len(name) > 253 or not _DOMAIN.fullmatch(name) or _DIGITS_AND_DOTS.fullmatch(name):
         return None
     return name
 
@@ -152,7 +153,7 @@ def distinct(found: Iterable[Observed]) -> list[Observed]:
     """Each entity once by kind, value (in any case) and role, in order of first mention, at most MAX_ENTITIES."""
     seen: dict[tuple[str, str, str], Observed] = {}
     for given in found:
-        for entity in read(given):
+        for entity in _remembered(given) if len(given.value) <= MAX_REMEMBERED_CHARS else _read(given):
             seen.setdefault((entity.kind, entity.value.lower(), entity.role), entity)
             if len(seen) >= MAX_ENTITIES:
                 return list(seen.values())
@@ -161,44 +162,51 @@ def distinct(found: Iterable[Observed]) -> list[Observed]:
 
 def of_alert(evidence: Iterable[Mapping[str, Any]], beyond: Iterable[Observed] = ()) -> list[Observed]:
     """Every entity of an alert: from its evidence (inner form), then those that the source adds."""
-    return distinct([*(entity for item in evidence for entity in of_evidence(item)), *beyond])
+    found: list[Observed] = []
+    for item in evidence:
+        _name(item, "", MAX_DEPTH, (), found)
+    found.extend(beyond)
+    return distinct(found)
 
 
 def of_evidence(
-    item: Mapping[str, Any], role: str = "", depth: int = 6, without: Container[str] = ()
-) -> Iterator[Observed]:
+    item: Mapping[str, Any], role: str = "", depth: int = MAX_DEPTH, without: Container[str] = ()
+) -> list[Observed]:
     """What one evidence object and those inside it name, but for these kinds. `role` is that of the object around
     it."""
+    found: list[Observed] = []
+    _name(item, role, depth, without, found)
+    return found
+
+
+def _name(item: Mapping[str, Any], role: str, depth: int, without: Container[str], found: list[Observed]) -> None:
     roles = item.get("roles")
     role = str(roles[0]) if isinstance(roles, list) and roles else role
-    name = str(item.get(_TYPE) or "").removeprefix(_NAMESPACE)
-    for kind, path, own in _NAMES.get(name, ()):
-        if kind in without:
+    for kind, head, tail, own in _NAMED.get(str(item.get(_TYPE) or "").removeprefix(_NAMESPACE), ()):
+        value = item.get(head)
+        if value is None or kind in without:
             continue
-        value = item.get(path[0])
-        if type(value) is dict and len(path) == 2:
-            value, path = value.get(path[1]), path[1:]
-        if type(value) is str and len(path) == 1:  # most are so, and the general way takes ten times as long
-            yield Observed(kind, value, own or role)
+        rest = tail
+        if type(value) is dict and len(tail) == 1:
+            value, rest = value.get(tail[0]), ()
+        if type(value) is str and not rest:  # most are so, and the general way takes ten times as long
+            found.append(Observed(kind, value, own or role))
         elif value is not None:
-            for each in _values(value, path[1:]):
-                yield Observed(kind, each, own or role)
+            found.extend(Observed(kind, each, own or role) for each in _values(value, rest))
     if depth:
-        for inside in _within(item):
-            yield from of_evidence(inside, role, depth - 1, without)
+        for inside in item.values():
+            if type(inside) is dict:
+                if _is_evidence(inside):
+                    _name(inside, role, depth - 1, without, found)
+            elif type(inside) is list:
+                for one in inside:
+                    if isinstance(one, dict) and _is_evidence(one):
+                        _name(one, role, depth - 1, without, found)
 
 
-def _within(item: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Evidence inside evidence."""
-    for value in item.values():
-        kind = type(value)
-        if kind is dict:
-            if str(value.get(_TYPE) or "").startswith(_NAMESPACE):
-                yield value
-        elif kind is list:
-            for inside in value:
-                if isinstance(inside, dict) and str(inside.get(_TYPE) or "").startswith(_NAMESPACE):
-                    yield inside
+def _is_evidence(item: Mapping[str, Any]) -> bool:
+    mark = item.get(_TYPE)
+    return mark is not None and str(mark).startswith(_NAMESPACE)
 
 
 def _values(item: Any, path: tuple[str, ...]) -> Sequence[str]:
@@ -294,4 +302,8 @@ _NAMES: Mapping[str, list[tuple[str, tuple[str, ...], str]]] = {
     ],
     "urlEvidence": _all("url", "url"),
     "userEvidence": _account("userAccount"),
+}
+# The same with the first step of the path apart.
+_NAMED = {
+    name: [(kind, head, tuple(tail), role) for kind, (head, *tail), role in found] for name, found in _NAMES.items()
 }

@@ -4,6 +4,7 @@ requires.
 Source: microsoft.graph.security.alertEvidence; verdict, remediationStatus and createdDateTime may not be null there.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,11 +47,14 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 }
 # What must not differ either, though it is no key by itself.
 _PARTS: Mapping[str, tuple[str, ...]] = {"userEvidence": ("userAccount/domainName",)}
+_TELLING = {kind: (*paths, *_PARTS.get(kind, ())) for kind, paths in _KEYS.items()}
+_STEPS = {path: path.partition("/")[::2] for paths in _TELLING.values() for path in paths}
 
 
 def inner(items: Iterable[AlertEvidence]) -> list[Item]:
     """The structs as JSON values, unset properties left out."""
-    return [msgspec.to_builtins(item) for item in items]
+    found: list[Item] = msgspec.to_builtins(list(items))
+    return found
 
 
 def complete(items: Iterable[Item], at: str | None) -> list[Item]:
@@ -60,17 +64,25 @@ def complete(items: Iterable[Item], at: str | None) -> list[Item]:
 
 
 def _completed(item: Item, at: str | None) -> Item:
-    made = dict(item)
-    if str(item.get(_TYPE) or "").startswith(_NAMESPACE):
-        made["createdDateTime"] = made.get("createdDateTime") or at
-        made["verdict"] = made.get("verdict") or "unknown"
-        made["remediationStatus"] = made.get("remediationStatus") or "none"
+    """The same object where it is complete, as most are."""
+    more: Item = {}
+    mark = item.get(_TYPE)
+    if mark is not None and str(mark).startswith(_NAMESPACE):
+        if not item.get("createdDateTime"):
+            more["createdDateTime"] = at
+        if not item.get("verdict"):
+            more["verdict"] = "unknown"
+        if not item.get("remediationStatus"):
+            more["remediationStatus"] = "none"
     for name, value in item.items():
-        if isinstance(value, dict):
-            made[name] = _completed(value, at)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            made[name] = [_completed(one, at) if isinstance(one, dict) else one for one in value]
-    return made
+        kind = type(value)
+        if kind is dict:
+            whole = _completed(value, at)
+            if whole is not value:
+                more[name] = whole
+        elif kind is list and value and isinstance(value[0], dict):
+            more[name] = [_completed(one, at) if isinstance(one, dict) else one for one in value]
+    return {**item, **more} if more else item
 
 
 def distinct(items: Iterable[Item]) -> list[Item]:
@@ -84,11 +96,18 @@ def merged(old: Sequence[Item], new: Iterable[Item]) -> list[Item]:
 
 
 def _fold(old: Sequence[Item], new: Iterable[Item], *, newer: bool) -> list[Item]:
-    folded = _Folded()
+    new = list(new)
+    kinds = [_kind(item) for item in (*old, *new)]
+    if not old and len(set(kinds)) == len(kinds):
+        return new  # each is of another kind
+    folded, times = _Folded(), Counter(kinds)
     for item in old:
         folded.put(len(folded.kept), item, _keys(item))
     for item in new:
-        folded.join(item, newer=newer)
+        if times[_kind(item)] == 1:  # nothing can be one with it
+            folded.put(len(folded.kept), item, ())
+        else:
+            folded.join(item, newer=newer)
     return folded.items()
 
 
@@ -149,10 +168,10 @@ def _kind(item: Mapping[str, Any]) -> str:
 
 
 def _at(item: Mapping[str, Any], path: str) -> str | None:
-    head, _, tail = path.partition("/")
+    head, tail = _STEPS[path]
     value = item.get(head)
     if tail:
-        return _at(value, tail) if isinstance(value, dict) else None
+        value = value.get(tail) if isinstance(value, dict) else None
     return value.lower() if isinstance(value, str) and value else None
 
 
@@ -174,8 +193,7 @@ def _naming(value: Any) -> Any:
 
 
 def _contradict(one: Item, other: Item) -> bool:
-    kind = _kind(one)
-    for path in (*_KEYS.get(kind, ()), *_PARTS.get(kind, ())):
+    for path in _TELLING.get(_kind(one), ()):
         left, right = _at(one, path), _at(other, path)
         if left is not None and right is not None and left != right:
             return True

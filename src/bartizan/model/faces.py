@@ -113,7 +113,10 @@ def encode(state: AlertState, stamps: Mapping[str, str] | None = None) -> bytes:
         version=state.version,
         fingerprint=state.fingerprint,
     )
-    content = _encode({**today(state), **(stamps or {}), _OWN: own})
+    whole = today(state)
+    whole.update(stamps or {})
+    whole[_OWN] = own
+    content = _encode(whole)
     if b"\\u0000" in content:  # text of PostgreSQL cannot hold it
         content = _encode(_without_nul(_decode(content)))
     return content
@@ -323,6 +326,8 @@ def _subscription(items: list[dict[str, Any]]) -> str | None:
 
 def _extra_states(alert: Alert) -> dict[str, list[Any]]:
     """The source's own states, with those that other fields of the alert give."""
+    if not (alert.legacy or alert.vulnerabilities or alert.threat_name or alert.threat_family):
+        return {}
     extras = {name: list(alert.legacy.get(name) or []) for name in legacy.STATES}
     extras["vulnerabilityStates"] += [
         {"cve": cve}

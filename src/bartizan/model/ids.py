@@ -4,7 +4,6 @@ Source: RFC 9562, section 5.8 (UUID version 8).
 """
 
 from hashlib import sha256
-from uuid import UUID
 
 
 def stable_id(*parts: str) -> str:
@@ -21,4 +20,5 @@ def stable_id(*parts: str) -> str:
     value = bytearray(digest.digest()[:16])
     value[6] = (value[6] & 0x0F) | 0x80
     value[8] = (value[8] & 0x3F) | 0x80
-    return str(UUID(bytes=bytes(value)))
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

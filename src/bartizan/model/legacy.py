@@ -62,19 +62,21 @@ _NAMING: Mapping[str, tuple[str, ...]] = {
     "vulnerabilityStates": ("cve",),
 }
 _APART = ("emailRole", "logonId")  # one account, twice: as sender and recipient, in two sessions
+_TELLING = {name: (*naming, *_APART) for name, naming in _NAMING.items()}
 
 
 def states(evidence: Sequence[Item], extras: Mapping[str, Any] | None = None) -> dict[str, list[Item]]:
     """Every collection of states that has something in it. `extras` are a source's own objects: one that agrees with a
     rendered one in what names the entity (or names none) completes it, another is added."""
     found: dict[str, list[Item]] = {}
-    for item in evidence:
-        for name, state in _of(item):
+    kinds = [_kind(item) for item in evidence]
+    for kind, item in zip(kinds, evidence, strict=True):
+        for name, state in _made(kind, item):
             _add(found.setdefault(name, []), name, state)
-    _connect(found, evidence)
-    _logon(found, evidence)
+    _connect(found, kinds, evidence)
+    _logon(found, kinds, evidence)
     for name in STATES:
-        given = (extras or {}).get(name)
+        given = extras.get(name) if extras else None
         if isinstance(given, list) and given:
             _join(found.setdefault(name, []), name, [one for one in given if isinstance(one, dict)])
     return {name: found[name] for name in STATES if found.get(name)}
@@ -82,9 +84,8 @@ def states(evidence: Sequence[Item], extras: Mapping[str, Any] | None = None) ->
 
 def _add(into: list[Item], name: str, state: Item) -> None:
     """Unless an object that says the same or more is there; one that says less becomes this one."""
-    names = (*_NAMING[name], *_APART)
     for index, old in enumerate(into):
-        shared = [key for key in names if old.get(key) is not None and state.get(key) is not None]
+        shared = [key for key in _TELLING[name] if old.get(key) is not None and state.get(key) is not None]
         if any(not _same(old[key], state[key]) for key in shared):
             continue
         joins = name in ("hostStates", "userStates") and any(key not in _APART for key in shared)
@@ -100,7 +101,7 @@ def _covers(more: Item, less: Item) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, str) and isinstance(other, str):
-        return one.lower() == other.lower()
+        return one == other or one.lower() == other.lower()
     return bool(one == other)
 
 
@@ -127,7 +128,7 @@ def joined(name: str, old: Sequence[Item], new: Sequence[Item]) -> list[Item]:
     replaces the earlier one."""
     made = [dict(one) for one in old]
     for state in new:
-        said = [key for key in (*_NAMING[name], *_APART) if state.get(key) is not None]
+        said = [key for key in _TELLING[name] if state.get(key) is not None]
         for index, before in enumerate(made):
             shared = [key for key in said if before.get(key) is not None]
             if any(key not in _APART for key in shared) and all(_same(before[key], state[key]) for key in shared):
@@ -138,13 +139,15 @@ def joined(name: str, old: Sequence[Item], new: Sequence[Item]) -> list[Item]:
     return made
 
 
-def _of(item: Item) -> Iterator[State]:
-    make = _MAKERS.get(_kind(item))
+def _made(kind: str, item: Item) -> list[State]:
+    found: list[State] = []
+    make = _MAKERS.get(kind)
     if make is not None:
         for name, state in make(item):
             kept = {key: value for key, value in state.items() if value is not None}
             if kept:
-                yield name, kept
+                found.append((name, kept))
+    return found
 
 
 def _roles(item: Mapping[str, Any]) -> frozenset[str]:
@@ -219,8 +222,9 @@ def _account(account: Item, **more: Any) -> Iterator[State]:
     }
     if state["accountName"] is None and isinstance(upn, str):
         state["accountName"] = upn.partition("@")[0]
-    if any(value is not None for value in state.values()):
-        yield "userStates", {**state, **more}
+    known = {key: value for key, value in state.items() if value is not None}
+    if known:
+        yield "userStates", known | more
 
 
 def _user(item: Item) -> Iterator[State]:
@@ -266,15 +270,16 @@ def _connection(item: Item) -> Iterator[State]:
     )
 
 
-def _connect(found: dict[str, list[Item]], evidence: Sequence[Item]) -> None:
+def _connect(found: dict[str, list[Item]], kinds: Sequence[str], evidence: Sequence[Item]) -> None:
     """Addresses, domains and URLs that stand alone: each is a connection of its own, of which no more is known. Only
     where there is one connection and one such name they are shown together, as what they most likely are."""
     flows = found.setdefault("networkConnections", [])
     one_flow = len(flows) == 1
-    for item in evidence:
-        if _kind(item) == "ipEvidence" and item.get("ipAddress"):
+    for kind, item in zip(kinds, evidence, strict=True):
+        if kind == "ipEvidence" and item.get("ipAddress"):
             _lone_address(flows, item)
-    names = _unpaired([state for item in evidence for state in _destinations(item)])
+    named = [(kind, item) for kind, item in zip(kinds, evidence, strict=True) if kind in _NAMING_PLACES]
+    names = _unpaired([state for kind, item in named for state in _destinations(kind, item)])
     for state in names:
         if one_flow and len(names) == 1 and _agrees(flows[0], state):
             flows[0] = {**state, **flows[0]}
@@ -286,12 +291,15 @@ def _kind(item: Item) -> str:
     return str(item.get(_TYPE) or "").removeprefix(_NAMESPACE)
 
 
-def _logon(found: dict[str, list[Item]], evidence: Sequence[Item]) -> None:
+def _logon(found: dict[str, list[Item]], kinds: Sequence[str], evidence: Sequence[Item]) -> None:
     """In a record of a sign-in with one account and one source, that is where the account came from."""
-    kinds = {_kind(item) for item in evidence}
+    if "cloudLogonSessionEvidence" not in kinds and "cloudLogonRequestEvidence" not in kinds:
+        return
     users = found.get("userStates") or []
-    sources = [item for item in evidence if _kind(item) == "ipEvidence" and not _roles(item) & _TOWARDS]
-    if kinds & {"cloudLogonSessionEvidence", "cloudLogonRequestEvidence"} and len(users) == len(sources) == 1:
+    sources = [
+        item for kind, item in zip(kinds, evidence, strict=True) if kind == "ipEvidence" and not _roles(item) & _TOWARDS
+    ]
+    if len(users) == len(sources) == 1:
         place = _place(sources[0])
         known = {"logonIp": sources[0].get("ipAddress"), **({"logonLocation": place} if place else {})}
         users[0] = {**known, **users[0]}
@@ -310,15 +318,17 @@ def _lone_address(flows: list[Item], item: Item) -> None:
     flows.append({f"{side}Address": text, **({f"{side}Location": place} if place else {})})
 
 
-def _destinations(item: Item) -> Iterator[Item]:
-    kind = _kind(item)
+_NAMING_PLACES = frozenset({"dnsEvidence", "urlEvidence", "analyzedMessageEvidence"})
+
+
+def _destinations(kind: str, item: Item) -> Iterator[Item]:
     if kind == "dnsEvidence" and item.get("domainName"):
         answers = [one["ipAddress"] for one in item.get("ipAddresses") or [] if one.get("ipAddress")]
         for text in answers or (None,):
             more = {"destinationAddress": text} if text else {}
             yield {"destinationDomain": item["domainName"], **more}
     urls = [item.get("url")] if kind == "urlEvidence" else item.get("urls") or []
-    for text in urls if kind in ("urlEvidence", "analyzedMessageEvidence") else ():
+    for text in urls if kind != "dnsEvidence" else ():
         if isinstance(text, str):
             host = url_host(text)
             yield {"destinationUrl": text, **({"destinationDomain": host} if host else {})}
@@ -417,9 +427,9 @@ def _registry(item: Item) -> Iterator[State]:
 def _malware(item: Item) -> Iterator[State]:
     yield "malwareStates", {"name": item.get("name"), "category": item.get("category")}
     for file in item.get("files") or []:
-        yield from _of(file)
+        yield from _made(_kind(file), file)
     for process in item.get("processes") or []:
-        yield from _of(process)
+        yield from _made(_kind(process), process)
 
 
 # ---------------------------------------------------------------- mail

@@ -78,31 +78,34 @@ class Renderer:
         template: dict[str, Any] = {_TYPE: "#" + kind.name} if kind.family else {}
         template |= {prop.name: None for prop in kind.properties.values() if not prop.input}
         lists = tuple(prop.name for prop in kind.properties.values() if prop.collection and not prop.input)
-        scalars, others = self._split(kind)
-        family, is_open = kind.family, kind.open
+        others = self._others(kind)
+        family, is_open, mark = kind.family, kind.open, "#" + kind.name
         foreign, name, alike = self._foreign(kind), kind.name, self.alike(kind.name)
+        declared = frozenset((*kind.properties, *kind.navigation))
+        usual = declared | {_TYPE} if family else declared
+
+        def goes_out(key: str) -> bool:
+            if "@odata." in key:
+                return key != _TYPE
+            return key in declared or (is_open and key not in foreign)
 
         def render(value: Any, done: Done) -> Any:
             if not isinstance(value, dict):
                 return value
             if alike and (found := done.get(id(value))) is not None and found[0] == name:
                 return found[2]
-            out = template.copy()
-            if not family and _TYPE in value:
-                out = {_TYPE: value[_TYPE], **out}
-            for key, item in value.items():
-                if key in scalars:
-                    out[key] = item
-                elif key in others:
-                    if item is not None:
-                        out[key] = others[key](item, done)
-                    elif key not in out:
-                        out[key] = None
-                elif "@odata." in key:
-                    if key != _TYPE:
-                        out[key] = item
-                elif is_open and key not in foreign:
-                    out[key] = item
+            if value.keys() <= usual:
+                out = template | value
+            else:
+                out = {_TYPE: value[_TYPE]} if _TYPE in value else {}
+                out |= template
+                out |= {key: item for key, item in value.items() if goes_out(key)}
+            if family:
+                out[_TYPE] = mark
+            for key, how in others:
+                item = out.get(key)
+                if item is not None:
+                    out[key] = how(item, done)
             for key in lists:
                 if out[key] is None:
                     out[key] = []
@@ -169,18 +172,11 @@ class Renderer:
             return frozenset()
         return frozenset({*there.properties, *there.navigation} - {*kind.properties, *kind.navigation})
 
-    def _split(self, kind: StructuredType) -> tuple[frozenset[str], dict[str, Render]]:
-        """The names whose value goes out as it is, and what to do with the others."""
-        scalars, others = set(), {}
-        for prop in kind.properties.values():
-            how = self._value(prop)
-            if how is None:
-                scalars.add(prop.name)
-            else:
-                others[prop.name] = how
-        for nav in kind.navigation.values():
-            others[nav.name] = self._nested(nav.type, nav.collection)
-        return frozenset(scalars), others
+    def _others(self, kind: StructuredType) -> tuple[tuple[str, Render], ...]:
+        """The names whose value does not go out as it is, with what to do."""
+        values = ((prop.name, self._value(prop)) for prop in kind.properties.values())
+        navigation = ((nav.name, self._nested(nav.type, nav.collection)) for nav in kind.navigation.values())
+        return (*((name, how) for name, how in values if how is not None), *navigation)
 
     def _value(self, prop: Property) -> Render | None:
         enum = self._schema.enum(prop.type)
@@ -257,6 +253,7 @@ class Masker:
         self._late: dict[str, frozenset[str]] = {}
         self._plans: dict[str, dict[str, Any]] = {}
         self._touched = self._reaching()
+        self._by_mark = {"#" + name: name for name in schema.type_names()}  # as it is written, but for odd clients
 
     def _reaching(self) -> frozenset[str]:
         """The types that hold such an enum at any depth; most do not and are skipped whole."""
@@ -316,9 +313,11 @@ class Masker:
 
     def late(self, name: str, value: Any) -> bool:
         """Whether `mask` would replace something."""
+        if name not in self._touched:
+            return False
         if isinstance(value, list):
             return any(self.late(name, item) for item in value)
-        if not isinstance(value, dict) or name not in self._touched:
+        if not isinstance(value, dict):
             return False
         for key, what in self._plan(self._concrete(name, value)).items():
             item = value.get(key)
@@ -328,7 +327,9 @@ class Masker:
 
     def _concrete(self, name: str, value: Mapping[str, Any]) -> str:
         mark = value.get(_TYPE)
-        found = self._schema.type_name(mark) if isinstance(mark, str) else None
+        if not isinstance(mark, str):
+            return name
+        found = self._by_mark.get(mark) or self._schema.type_name(mark)
         return name if found is None else found
 
 

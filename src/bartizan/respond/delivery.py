@@ -339,10 +339,11 @@ class Delivery:
         for change in batch:
             if change.collection == SUBSCRIPTIONS.name:
                 await self._refresh(change.tenant, change.id, change.seq if change.op == "created" else None)
-        found = await states(self._store, batch, self._asked(batch))
-        for change in batch:
-            if change.collection != SUBSCRIPTIONS.name:
-                self._hand_out(change, found)
+        if self.watches:
+            found = await states(self._store, batch, self._asked(batch))
+            for change in batch:
+                if change.collection != SUBSCRIPTIONS.name:
+                    self._hand_out(change, found)
         reached = batch[-1].seq if batch else 0
         self.live = max(self.live, reached if len(batch) == READ_ROWS else max(head, reached))
         if not batch:

@@ -27,7 +27,7 @@ class Collector:
         self._given: dict[str, Any] = {"createdDateTime": at, "verdict": verdict, "remediationStatus": remediation}
         self._items: list[graph.AlertEvidence] = []
         self._by_key: dict[tuple[str, ...], graph.AlertEvidence] = {}
-        self._observed: dict[Observed, None] = {}
+        self._observed: dict[tuple[str, str, str], None] = {}  # kind, value, role
         self.omitted = 0  # objects beyond MAX_EVIDENCE
 
     @property
@@ -36,7 +36,7 @@ class Collector:
 
     @property
     def observed(self) -> tuple[Observed, ...]:
-        return tuple(self._observed)
+        return tuple(Observed(kind, value, role) for kind, value, role in self._observed)
 
     @property
     def unsaid(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Collector:
     def observe(self, kind: str, value: str | None, role: str = "") -> None:
         """An entry of the index alone."""
         if value and len(value) <= MAX_VALUE_CHARS and len(self._observed) < MAX_ENTITIES:
-            self._observed.setdefault(Observed(kind, value, role))
+            self._observed[kind, value, role] = None
 
     def join(self, *keys: tuple[str, ...], agree: Callable[[graph.AlertEvidence, graph.AlertEvidence], bool]) -> None:
         """Makes one of the objects under these keys, which what comes next says to be of one thing, where they agree:
@@ -64,14 +64,18 @@ class Collector:
             old = self._by_key.get(key)
             if type(old) is type(item):
                 _fill(old, item)
-                self._by_key.update({key: old for key in keys if key not in self._by_key})
+                self._keep(old, keys)
                 return old
         if len(self._items) >= MAX_EVIDENCE:
             self.omitted += 1
             return item
         self._items.append(item)
-        self._by_key.update({key: item for key in keys if key not in self._by_key})
+        self._keep(item, keys)
         return item
+
+    def _keep(self, item: graph.AlertEvidence, keys: tuple[tuple[str, ...], ...]) -> None:
+        for key in keys:
+            self._by_key.setdefault(key, item)
 
 
 def _fill(old: Any, new: Any) -> None:

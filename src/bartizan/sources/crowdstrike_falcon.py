@@ -408,42 +408,44 @@ def _entities(body: Fields, evidence: Evidence, *, blocked: bool = False) -> Non
         evidence.amazon(resource, account=account, kind=kind)
 
 
-_SIDES: tuple[tuple[str, graph.EvidenceRole], ...] = (("Source", "source"), ("Target", "destination"))
+_OF_SIDE = {  # of one party of an event of identities
+    "name": "{0}AccountName {1}_account_name {0}AccountSamAccountName {0}AccountUserName",
+    "domain": "{0}AccountDomain {1}_account_domain",
+    "upn": "{0}AccountUpn {1}_account_upn",
+    "sid": "{0}AccountObjectSid {1}_account_object_sid",
+    "host": "{0}EndpointHostName {1}_endpoint_host_name",
+    "of host": "{0}EndpointIpAddress {0}EndpointAddressIP4 {1}_endpoint_address_ip4",
+    "address": "{0}EndpointIpAddress {1}_ip_address",
+}
+_PARTIES: tuple[tuple[str, graph.EvidenceRole], ...] = (("Source", "source"), ("Target", "destination"))
+_SIDES = [
+    (role, {what: paths.format(begin, begin.lower()).split() for what, paths in _OF_SIDE.items()})
+    for begin, role in _PARTIES
+]
 
 
 def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     number = body.text("user_id", "behaviors.user_id")  # a SID on Windows, a number elsewhere
-    sid, mail = (
-        body.text("UserSid") or (number if is_sid(number) else None),
-        body.text("UserPrincipal", "user_principal"),
-    )
+    sid = body.text("UserSid") or (number if is_sid(number) else None)
+    mail = body.text("UserPrincipal", "user_principal")
     name = body.text("UserName", "user_name", "behaviors.user_name")
     first = evidence.user(name, upn=mail, sid=sid, domain=body.text("LogonDomain"))
     first = first or evidence.user(sid)
-    for side, role in _SIDES:
-        lower = side.lower()
+    for role, side in _SIDES:
         found = evidence.user(
-            body.text(
-                f"{side}AccountName", f"{lower}_account_name", f"{side}AccountSamAccountName", f"{side}AccountUserName"
-            ),
-            domain=body.text(f"{side}AccountDomain", f"{lower}_account_domain"),
-            upn=body.text(f"{side}AccountUpn", f"{lower}_account_upn"),
-            sid=body.text(f"{side}AccountObjectSid", f"{lower}_account_object_sid"),
+            body.text(*side["name"]),
+            domain=body.text(*side["domain"]),
+            upn=body.text(*side["upn"]),
+            sid=body.text(*side["sid"]),
             roles=(role,),
         )
         first = first or found
-        evidence.host(
-            body.text(f"{side}EndpointHostName", f"{lower}_endpoint_host_name"),
-            addresses=[
-                body.text(f"{side}EndpointIpAddress", f"{side}EndpointAddressIP4", f"{lower}_endpoint_address_ip4")
-            ],
-            roles=(role,),
-        )
-        evidence.ip(body.text(f"{side}EndpointIpAddress", f"{lower}_ip_address"), (role,))
-    evidence.host(
-        body.text("TargetDomainControllerHostName", "target_domain_controller_host_name", "TargetServerHostName")
-    )
-    for name in dict.fromkeys(body.text(key) for key in ("UserId", "UserID", "UserUUID", "actor_user", "TaskAuthor")):
+        evidence.host(body.text(*side["host"]), addresses=[body.text(*side["of host"])], roles=(role,))
+        evidence.ip(body.text(*side["address"]), (role,))
+    server = body.text("TargetDomainControllerHostName", "target_domain_controller_host_name", "TargetServerHostName")
+    evidence.host(server)
+    actors = body.leading(("UserId", "UserID", "UserUUID", "actor_user", "TaskAuthor"))
+    for name in dict.fromkeys(map(body.text, actors)):
         first = evidence.user(name) or first
     for item in body.objects("AuditKeyValues")[:100]:
         if item.text("Key") in ("target_name", "actor_user", "target_user", "username"):
@@ -454,9 +456,8 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     return first
 
 
-_HASHES = (
-    "SHA256String sha256 SHA256HashData SHA1String sha1 SHA1HashData MD5String md5 MD5HashData".split()
-)  # each under the names of stream, APIs and FDR
+# Each under the names of stream, APIs and FDR.
+_HASHES = tuple("SHA256String sha256 SHA256HashData SHA1String sha1 SHA1HashData MD5String md5 MD5HashData".split())
 
 
 def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None, *, blocked: bool) -> None:
@@ -467,7 +468,7 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
         image = part.text("ImageFileName")
         name = part.text("FileName", "filename", "ContextBaseFileName") or file_name(image)
         path = part.text("FilePath", "filepath") or image
-        hashes, parent = [part.text(key) for key in _HASHES], part.object("parent_details")
+        hashes, parent = [part.text(key) for key in part.leading(_HASHES)], part.object("parent_details")
         if (written := part.text("TargetFileName")) is not None:  # the hashes are of what the program wrote
             evidence.file(None, written, hashes, status=status)
             hashes = []
@@ -540,7 +541,9 @@ def _indicators(body: Fields, evidence: Evidence) -> None:
         (evidence.ip, ("IPV4Addresses", "IPV6Addresses", "IPv4", "IPv6", "source_ips", "destination_ips")),
         (evidence.domain, ("DomainNames",)),
     ):
-        for part in [part for path in paths for text in body.texts(path) for part in text.split(",")][:50]:
+        for part in [part for path in body.leading(paths) for text in body.texts(path) for part in text.split(",")][
+            :50
+        ]:
             give(part.strip())
     for text in [*body.texts("SHA256Hashes"), *body.texts("MD5Hashes"), *body.texts("ContentSha")][:50]:
         evidence.file(hashes=[text])

@@ -19,6 +19,7 @@ _NOBODY = frozenset({"unknown", "undefined", "$", "anonymous", "(unknown user)",
 _PROGRAMS = (".exe", ".dll", ".sys", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".msi", ".scr")  # ends of no folder
 # "Ann <ann@example.com>", "mailto:ann@example.com", the first of several
 _MAIL = re.compile(r"(?:[^<>@]{0,256}<|(?i:mailto|smtp):)?([^\s<>@,;:]{1,256}@[\w.-]{1,256})(?:>|[,;]|$)")
+_BETWEEN = re.compile(r"[,;\s]+")
 _WHOLE_PATH = re.compile(r"[A-Za-z]:[\\/]")
 _IN_TEXT = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", re.ASCII)
 _OWN = tuple(map(ip_network, known.OWN_NETWORKS))
@@ -52,9 +53,7 @@ def is_url(text: str | None) -> bool:
 
 def addresses(texts: Iterable[str | None]) -> list[str]:
     """Of texts that may hold several, separated by commas or spaces; each once, in order."""
-    found = (
-        address(part) for text in texts if text and len(text) < 10_000 for part in re.split(r"[,;\s]+", text)[:100]
-    )
+    found = (address(part) for text in texts if text and len(text) < 10_000 for part in _BETWEEN.split(text)[:100])
     return list(dict.fromkeys(part for part in found if part is not None))
 
 
@@ -93,7 +92,8 @@ def file_name(path: str | None) -> str | None:
     """The last part of a path of either kind."""
     if not path:
         return None
-    return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or None
+    path = path.rstrip("\\/")
+    return path[max(path.rfind("\\"), path.rfind("/")) + 1 :] or None
 
 
 def is_path(text: str | None) -> bool:

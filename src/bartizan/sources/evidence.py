@@ -59,9 +59,9 @@ class Evidence(CloudEvidence):
         name = None if (name or "").lower() in ("unknown", "localhost", "undefined") else name
         if names.address(name) is not None:
             addresses, name = [name, *addresses], None
-        own, outside = names.addresses(addresses), names.address(external)
         if not (name or device_id or directory_id):
             return None
+        own, outside = names.addresses(addresses), names.address(external)
         dns = name if names.domain(name) is not None else None
         label = dns.partition(".")[0] if dns else name
         item = graph.DeviceEvidence(
@@ -104,6 +104,8 @@ class Evidence(CloudEvidence):
         roles: Roles = (),
     ) -> graph.UserEvidence | None:
         """An account. `name` may be "DOMAIN\\name", a UPN or a SID."""
+        if not (name or upn or sid or object_id):
+            return None
         read, mail = names.account(name), names.account(upn)
         name, domain = read.name or mail.name, domain or read.domain or mail.domain
         upn, sid = mail.upn or read.upn, sid or read.sid or mail.sid

@@ -6,9 +6,9 @@ Nothing here raises on odd input, and everything is bounded, since records come 
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -25,9 +25,11 @@ REST_TEXT_CHARS = 4_096
 _LONGEST_NUMBER_CHARS = 40
 _MAX_HEADER_CHARS = 1_024  # of a line, before the JSON that it ends with
 _INT64 = 2**63
+_T = TypeVar("_T")
 
 # What vendors write where they have nothing to say.
 _NOTHING = frozenset({"", "-", "n/a", "null", "none", "(null)", "<na>", "nan", "not available"})
+_LONGEST_NOTHING_CHARS = max(map(len, _NOTHING))
 # Stamped on the way here, not by the vendor: no part of a record's identity.
 _RECEIPT = (
     "_TimeReceivedBySvc",
@@ -61,8 +63,10 @@ def clean(value: Any, depth: int = REST_DEPTH) -> Any:
 def as_text(value: Any) -> str | None:
     """Text, or a number as text; of a list its first such element. None where a vendor writes "-" or "N/A"."""
     if isinstance(value, str):
-        value = whole(value.strip())
-        return None if value.lower() in _NOTHING else value
+        value = value.strip()
+        if not value.isascii():
+            value = whole(value)
+        return None if len(value) <= _LONGEST_NOTHING_CHARS and value.lower() in _NOTHING else value
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -76,6 +80,10 @@ def as_text(value: Any) -> str | None:
             (text for item in value[:MAX_ITEMS] if not isinstance(item, list) and (text := as_text(item))), None
         )
     return None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def single(value: Any) -> Any:
@@ -123,6 +131,9 @@ def inner_json(value: Any) -> Any:
     return value
 
 
+_NO_WAYS: dict[tuple[str, ...], tuple[Way, ...]] = {}  # nothing is ever put into it
+
+
 class Fields:
     """One JSON object of a record. A path such as "agent.name" is tried as one key first, then step by step.
 
@@ -132,12 +143,13 @@ class Fields:
     key), and so is no part of what stays.
     """
 
-    __slots__ = ("_beside", "_inner", "_of", "data")
+    __slots__ = ("_beside", "_inner", "_known_ways", "_of", "data")
 
     def __init__(self, data: Any, beside: dict[str, Any] | None = None) -> None:
         self.data: Mapping[str, Any] = data if isinstance(data, dict) else {}
         self._beside: Fields | None = Fields(beside) if beside else None
         self._of: Keys | None = None
+        self._known_ways = _NO_WAYS  # of `_of`, where nothing stands beside
         self._inner: dict[str, Fields] | None = None  # path -> the object there
 
     def __bool__(self) -> bool:
@@ -157,35 +169,58 @@ class Fields:
         """Says something under names that stand for nothing yet, or for something else."""
         self.data = {**self.data, **said}
         self._of = self._inner = None
+        self._known_ways = _NO_WAYS
 
     def _keys(self) -> Keys:
         if self._of is None:
             self._of = keys_of(self.data)
+            if self._beside is None:
+                self._known_ways = self._of.known_ways
         return self._of
 
-    def _values(self, paths: tuple[str, ...]) -> Iterable[Any]:
-        """What is at the paths, in their order; then what is at keys whose words are parted in another way."""
-        if self._beside is not None and self.data:
-            return self._with_beside(paths)
-        ways = self._keys().ways(paths) if self.data else ()
-        return self._along(ways) if ways else ()  # most are asked for what is not there
+    def in_lower_case(self) -> KeysView[str]:
+        """Its keys, each once."""
+        return self._keys().folded.keys()
 
-    def _along(self, ways: Iterable[Way]) -> Iterator[Any]:
+    def leading(self, paths: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the paths at which there may be something, as far as the keys tell."""
+        if self._beside is not None and self.data:
+            return paths
+        keys = self._of or self._keys()
+        found = keys.known_leading.get(paths)
+        return keys.leading(paths) if found is None else found
+
+    def _first(self, paths: tuple[str, ...], read: Callable[[Any], _T | None]) -> _T | None:
+        """What `read` makes of the first value of which it makes anything: at the paths, in their order, then at keys
+        whose words are parted in another way."""
+        ways = self._known_ways.get(paths)
+        if ways is None:
+            if self._beside is not None and self.data:
+                return self._first_with_beside(self._beside, paths, read)
+            ways = self._keys().ways(paths)
+        return self._first_of(ways, read) if ways else None
+
+    def _first_of(self, ways: Iterable[Way], read: Callable[[Any], _T | None]) -> _T | None:
         for key, tail, loosely in ways:
             if tail is None:
                 value = self.data[key]
             else:
-                inside = self.object(key)
+                inside = self._inside(key)
                 value = inside.raw(tail) if loosely else inside._at(tail)
-            if value is not None:
-                yield value
+            if value is not None and (found := read(value)) is not None:
+                return found
+        return None
 
-    def _with_beside(self, paths: tuple[str, ...]) -> Iterator[Any]:
+    def _first_with_beside(
+        self, beside: "Fields", paths: tuple[str, ...], read: Callable[[Any], _T | None]
+    ) -> _T | None:
+        if not beside.leading(paths) and not self._keys().ways(paths):
+            return None
         for path in paths:
             value = self._at(path)
-            if value is not None:
-                yield value
-        yield from self._along(self._keys().loosely(paths))
+            if value is not None and (found := read(value)) is not None:
+                return found
+        return self._first_of(self._keys().loosely(paths), read)
 
     def _at(self, path: str) -> Any:
         """What is at a path whose words are parted as in it."""
@@ -194,38 +229,32 @@ class Fields:
         value = self.data.get(path)
         if value is None:
             ways = self._keys().strict(path)
-            value = next(self._along(ways), None) if ways else None
+            value = self._first_of(ways, _as_it_is) if ways else None
         return self._beside._at(path) if value is None and self._beside is not None else value
 
     def raw(self, *paths: str) -> Any:
         """The first value that is there."""
-        return next(iter(self._values(paths)), None)
+        return self._first(paths, _as_it_is)
 
     def has(self, *paths: str) -> bool:
-        return self.raw(*paths) is not None or (
-            self._keys().has_steps and any(self.object(path).data for path in paths)
-        )
+        if self._first(paths, _as_it_is) is not None:
+            return True
+        return self._keys().has_steps and any(self._inside(path).data for path in self.leading(paths))
 
     def text(self, *paths: str) -> str | None:
-        for value in self._values(paths):
-            if (text := as_text(value)) is not None:
-                return text
-        return None
+        if self._known_ways.get(paths) == ():  # most are asked for what is not there
+            return None
+        return self._first(paths, as_text)
 
     def number(self, *paths: str) -> float | None:
-        for value in self._values(paths):
-            if (number := as_number(value)) is not None:
-                return number
-        return None
+        return self._first(paths, as_number)
 
     def integer(self, *paths: str) -> int | None:
-        for value in self._values(paths):
-            if (number := as_integer(value)) is not None:
-                return number
-        return None
+        return self._first(paths, as_integer)
 
     def flag(self, *paths: str) -> bool | None:
-        for value in (single(self.raw(path)) for path in paths):
+        for path in self.leading(paths):
+            value = single(self.raw(path))
             if isinstance(value, bool):
                 return value
             if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
@@ -234,19 +263,23 @@ class Fields:
 
     def object(self, *paths: str) -> "Fields":
         """An object (the first of a list of them), also one in a string of JSON; an empty one where there is none."""
-        for path in paths if self.data else ():
-            if self._inner is None:
-                self._inner = {}
-            found = self._inner.get(path)
-            if found is None:
-                value = self._at(path)
-                value = inner_json(self._gathered(path) if value is None else value)
-                if isinstance(value, list):
-                    value = next((item for item in value[:MAX_ITEMS] if isinstance(item, dict)), None)
-                found = self._inner[path] = Fields(value) if isinstance(value, dict) else _NO_FIELDS
+        for path in self.leading(paths):
+            found = self._inside(path)
             if found.data:
                 return found
         return _NO_FIELDS
+
+    def _inside(self, path: str) -> "Fields":
+        if self._inner is None:
+            self._inner = {}
+        found = self._inner.get(path)
+        if found is None:
+            value = self._at(path)
+            value = inner_json(self._gathered(path) if value is None else value)
+            if isinstance(value, list):
+                value = next((item for item in value[:MAX_ITEMS] if isinstance(item, dict)), None)
+            found = self._inner[path] = Fields(value) if isinstance(value, dict) else _NO_FIELDS
+        return found
 
     def _gathered(self, path: str) -> Any:
         """The object whose members are keys of several steps: {"agent.name": "a", "agent.id": 1} at "agent"; else what
@@ -254,11 +287,11 @@ class Fields:
         """
         if members := self._keys().gathered(path):
             return {behind: self.data[key] for key, behind in members}
-        return next(self._along(self._keys().loosely((path,))), None)
+        return self._first_of(self._keys().loosely((path,)), _as_it_is)
 
     def objects(self, *paths: str) -> list["Fields"]:
         """The objects of a list (at most MAX_ITEMS), or one object alone; also written as JSON in a string."""
-        for path in paths if self.data else ():
+        for path in self.leading(paths):
             value = inner_json(self.raw(path))
             if value is None:
                 value = self.object(path).data or None  # of keys of several steps
@@ -280,7 +313,7 @@ class Fields:
 
         A path leads through lists of objects: "attacks.tactic" gives the tactic of each.
         """
-        for path in paths if self.data else ():
+        for path in self.leading(paths):
             items = self._each(path)
             if not items:
                 continue
@@ -312,7 +345,7 @@ class Fields:
         kept: dict[str, Any] = {}
         for key, value in self.data.items():
             if isinstance(key, str) and key.lower() not in used and not key.startswith(("@", "p_")):
-                small = _cut(value, REST_DEPTH, budget, lambda key=key: cut.append(key))  # type: ignore[misc]
+                small = _cut(value, REST_DEPTH, budget, cut, key)
                 if small is not None:
                     kept[whole(key)] = small
         if cut:
@@ -323,29 +356,32 @@ class Fields:
 _NO_FIELDS = Fields(None)
 
 
-def _cut(value: Any, depth: int, budget: list[int], note: Callable[[], None]) -> Any:
-    """A copy without empty parts, within the budget of nodes; `note` is called where something was left out."""
+def _cut(value: Any, depth: int, budget: list[int], cut: list[str], name: str) -> Any:
+    """A copy without empty parts, within the budget of nodes; where something was left out, `cut` gets the name."""
     budget[0] -= 1
     if budget[0] < 0 or depth < 0:
-        note()
+        cut.append(name)
         return None
     if isinstance(value, str):
         if len(value) > REST_TEXT_CHARS:
-            note()
-        return whole(value[:REST_TEXT_CHARS]) or None
+            cut.append(name)
+            value = value[:REST_TEXT_CHARS]
+        return (value if value.isascii() else whole(value)) or None
     if isinstance(value, dict):
         parts = {
             whole(key): small
             for key, item in value.items()
-            if isinstance(key, str) and budget[0] > 0 and (small := _cut(item, depth - 1, budget, note)) is not None
+            if isinstance(key, str)
+            and budget[0] > 0
+            and (small := _cut(item, depth - 1, budget, cut, name)) is not None
         }
         if budget[0] <= 0:
-            note()
+            cut.append(name)
         return parts or None
     if isinstance(value, list):
         if len(value) > MAX_ITEMS:
-            note()
-        items = [_cut(item, depth - 1, budget, note) for item in value[:MAX_ITEMS] if budget[0] > 0]
+            cut.append(name)
+        items = [_cut(item, depth - 1, budget, cut, name) for item in value[:MAX_ITEMS] if budget[0] > 0]
         return [item for item in items if item is not None] or None
     if isinstance(value, bool):
         return value
@@ -373,6 +409,7 @@ def strings(value: Any) -> Iterator[str]:
 # Keys under which collectors put the record that they took, and those that they add beside it. An object that has no
 # others is a wrapping.
 _TAKEN = ("_raw", "@raw", "raw", "rawEvent", "event.original", "original", "message", "log", "event", "_source")
+_TAKEN_KEYS = frozenset(_TAKEN)
 _STAMPS = frozenset(
     """
     @timestamp @version @metadata _time _indextime _index _id _type _score timestamp time date ts agent ecs input fields
@@ -418,7 +455,7 @@ def _searched(data: Any) -> Any:
     return inner if isinstance(inner, dict) and data.keys() <= _SEARCHED else data
 
 
-def _of_splunk(keys: set[str]) -> bool:
+def _of_splunk(keys: KeysView[str]) -> bool:
     """A result of a search: the line as it came, with the fields that Splunk took out of it."""
     return "_raw" in keys and not keys.isdisjoint(("_indextime", "_cd", "splunk_server", "sourcetype"))
 
@@ -428,14 +465,14 @@ def _within(data: dict[str, Any]) -> Any:
     held = envelopes.inside(data)
     if held is not None:
         return read_held(held)
-    keys = {key.lower() for key in data if isinstance(key, str)}
     fields = Fields(data)
-    for name in _PAGE:
+    keys = fields.in_lower_case()
+    for name in () if keys.isdisjoint(_PAGE) else _PAGE:
         if name in keys and keys - {name} <= _PAGING:
             inner = fields.raw(name)
             if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
                 return inner
-    taken = keys.intersection(_TAKEN)
+    taken = keys & _TAKEN_KEYS
     if (inner := _searched(data)) is not data:
         return inner
     if not taken or not (keys - taken <= _STAMPS or _of_splunk(keys)):

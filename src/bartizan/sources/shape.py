@@ -24,6 +24,7 @@ from bartizan.sources import attack, cef, leef, leftover
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
+from bartizan.sources.keys import paths_of
 from bartizan.sources.severity import of_hundred, of_word
 from bartizan.sources.tables import TABLES, declare_table
 from bartizan.sources.tables import columns as read_columns
@@ -123,7 +124,7 @@ class Shape(Source):
         return next((items for items in held if items), found)
 
     def is_alert(self, fields: Fields) -> bool:
-        return self.alert is not None and fields.has(*self.alert.title.split())
+        return self.alert is not None and fields.has(*paths_of(self.alert.title))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         """Hands over what the object names."""
@@ -159,20 +160,20 @@ class Shape(Source):
     def made(self, record: Record, fields: Fields) -> Alert:
         """The alert that `alert` says, with its entities, after `finish`."""
         at = self.alert or Paths()
-        first = first_time(fields, *at.first.split())
-        last = first_time(fields, *at.last.split()) or first
+        first = first_time(fields, *paths_of(at.first))
+        last = first_time(fields, *paths_of(at.last)) or first
         evidence = Evidence(first)
         self.entities(fields, evidence)
         level, word = _severity(fields, at)
-        tactics = attack.tactics(*fields.texts(*at.tactics.split()))
-        category = fields.text(*at.vendor_category.split())
+        tactics = attack.tactics(*fields.texts(*paths_of(at.tactics)))
+        category = fields.text(*paths_of(at.vendor_category))
         ours = tactics[0] if tactics else _category(category, at)
-        detector = fields.text(*at.detector.split())
+        detector = fields.text(*paths_of(at.detector))
         alert = Alert(
             vendor=self.vendor,
             product=self.product,
             provider_alert_id=_id(fields, at.id),
-            title=fields.text(*at.title.split()) or f"{self.product} alert",
+            title=fields.text(*paths_of(at.title)) or f"{self.product} alert",
             severity=level,
             vendor_severity=word,
             category=ours,
@@ -183,10 +184,10 @@ class Shape(Source):
             detection_source=at.detection_source,
             first_activity=first or last,
             last_activity=last,
-            source_created=first_time(fields, *at.created.split()),
-            source_updated=first_time(fields, *at.updated.split()),
-            tags=fields.texts(*at.tags.split()),
-            vulnerabilities=fields.texts(*at.cves.split()),
+            source_created=first_time(fields, *paths_of(at.created)),
+            source_updated=first_time(fields, *paths_of(at.updated)),
+            tags=fields.texts(*paths_of(at.tags)),
+            vulnerabilities=fields.texts(*paths_of(at.cves)),
             evidence=evidence.items,
             entities=list(evidence.observed),
             additional=fields.rest(self._used) | evidence.unsaid,
@@ -247,25 +248,25 @@ def _complete(fields: Fields, alert: Alert) -> None:
 
 def _say(fields: Fields, at: Paths, alert: Alert) -> None:
     """The properties that are a text at a path, and the provider's state."""
-    alert.description = fields.text(*at.description.split())
-    alert.assigned_to = fields.text(*at.assigned.split())
-    alert.recommended_actions = fields.text(*at.actions.split())
-    alert.sub_provider = fields.text(*at.sub_provider.split())
-    alert.product_version = fields.text(*at.version.split())
-    alert.threat_name = fields.text(*at.threat.split())
-    alert.threat_family = fields.text(*at.family.split())
-    alert.actor = fields.text(*at.actor.split())
-    alert.url = fields.text(*at.url.split())
-    confidence = fields.number(*at.confidence.split())
+    alert.description = fields.text(*paths_of(at.description))
+    alert.assigned_to = fields.text(*paths_of(at.assigned))
+    alert.recommended_actions = fields.text(*paths_of(at.actions))
+    alert.sub_provider = fields.text(*paths_of(at.sub_provider))
+    alert.product_version = fields.text(*paths_of(at.version))
+    alert.threat_name = fields.text(*paths_of(at.threat))
+    alert.threat_family = fields.text(*paths_of(at.family))
+    alert.actor = fields.text(*paths_of(at.actor))
+    alert.url = fields.text(*paths_of(at.url))
+    confidence = fields.number(*paths_of(at.confidence))
     alert.confidence = round(confidence) if confidence is not None and 0 <= confidence <= 100 else None
-    state = _folded(fields.text(*at.status.split()) or "")
+    state = _folded(fields.text(*paths_of(at.status)) or "")
     alert.status = at.statuses.get(state) or _STATUSES.get(state, "new")
-    verdict = _folded(fields.text(*at.verdict.split()) or "")
+    verdict = _folded(fields.text(*paths_of(at.verdict)) or "")
     alert.classification = at.verdicts.get(verdict) or _VERDICTS.get(verdict)
 
 
 def _id(fields: Fields, paths: str) -> str:
-    for path in paths.split():
+    for path in paths_of(paths):
         parts = [fields.text(part) for part in path.split("+")]
         if all(parts):
             return ":".join(part for part in parts if part)
@@ -274,18 +275,18 @@ def _id(fields: Fields, paths: str) -> str:
 
 def _severity(fields: Fields, at: Paths) -> tuple[Severity, str | None]:
     """Our word and the vendor's own."""
-    word = fields.text(*at.severity.split())
+    word = fields.text(*paths_of(at.severity))
     if word is not None:
         known = at.words.get(word.lower()) or of_word(word)
         if known != "unknown" or not at.score:
             return known, word
-    score = fields.number(*at.score.split())
-    return (at.scale(score), fields.text(*at.score.split())) if score is not None else ("unknown", word)
+    score = fields.number(*paths_of(at.score))
+    return (at.scale(score), fields.text(*paths_of(at.score))) if score is not None else ("unknown", word)
 
 
 def _fingerprint(fields: Fields, at: Paths, alert: Alert) -> tuple[str, ...]:
     """Empty where nothing says what a repeat would share: then only the same id is one."""
-    parts = [fields.text(path) or "" for path in at.fold.split()]
+    parts = [fields.text(path) or "" for path in paths_of(at.fold)]
     return (alert.detector_id or alert.title, *parts) if any(parts) else ()
 
 

@@ -4,6 +4,7 @@ Sources of other tables (DeviceProcessEvents, OfficeActivity, ...) use Microsoft
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from bartizan.sources import leftover
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, clean, inner_json, whole
+from bartizan.sources.keys import MAX_DECLARED, paths_of
 from bartizan.sources.times import first_time
 
 _COMMON = {
@@ -162,16 +164,17 @@ def columns(fields: Fields, spec: Mapping[str, str]) -> dict[str, Any]:
     return {name: _read(fields, words)[0] for name, words in spec.items()}
 
 
-def _way(words: str) -> tuple[Callable[..., Any], list[str]]:
+@lru_cache(maxsize=MAX_DECLARED)
+def _way(words: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
     """The reader that the first word names, else that of texts, and the paths."""
-    first, *others = words.split()
-    return (_READERS[first], others) if first in _READERS else (Fields.text, [first, *others])
+    paths = paths_of(words)
+    return (_READERS[paths[0]], paths[1:]) if paths[0] in _READERS else (Fields.text, paths)
 
 
 def _read(fields: Fields, words: str) -> tuple[Any, str]:
     """The value of a column, and the path at which it stands."""
     reader, paths = _way(words)
-    for path in paths:
+    for path in fields.leading(paths):
         value = reader(fields, path)
         if value is not None:
             return value, path

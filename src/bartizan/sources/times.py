@@ -58,6 +58,9 @@ _ZONE_HOURS = {  # RFC 5322, section 4.3, and Central Europe's
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
 }  # fmt: skip
 _DB2 = re.compile(r"(\d{4}-\d\d-\d\d)-(\d\d)\.(\d\d)\.(\d\d)((?:\.\d{1,9})?)", re.ASCII)  # IBM's TIMESTAMP
+_ISO = re.compile(  # as most write it: nothing is to be put right before it is read
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,12})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII
+)
 _COMPACT = re.compile(  # 20260102T030405.678Z, 20260102030405
     r"((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)T?([01]\d|2[0-3])([0-5]\d)([0-6]\d)(\.\d{1,9})?(Z?)", re.ASCII
 )
@@ -95,6 +98,9 @@ def when(value: Any) -> str | None:
 
 @lru_cache(maxsize=MAX_REMEMBERED)
 def _when(value: str) -> str | None:
+    text = _parsed(value) if _ISO.fullmatch(value) is not None else None
+    if text is not None:
+        return text if _EARLIEST < text < _LATEST else None
     compact = _COMPACT.fullmatch(value.strip())
     if compact is not None:
         value = "{}-{}-{}T{}:{}:{}".format(*compact.groups()[:6]) + (compact[7] or "")
@@ -110,7 +116,7 @@ def _when(value: str) -> str | None:
 def first_time(fields: Fields, *paths: str) -> str | None:
     """Of the first path that holds a time; where none does, of the first that holds a day."""
     days: list[str] = []
-    for path in paths:
+    for path in fields.leading(paths):
         value = fields.raw(path)
         text = when(value)
         if text is not None:
@@ -140,15 +146,20 @@ def _of_number(number: float, value: Any) -> str | None:
     return text if text < _LATEST else None
 
 
+def _parsed(text: str) -> str | None:
+    try:
+        return parse(text)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _of_text(text: str) -> str | None:
     text = _GAP.sub("", text)
     text = _DB2.sub(r"\1 \2:\3:\4\5", _ONE_DIGIT_HOUR.sub(r"0\1", text, count=1))
     text = _WHOLE_HOURS.sub(lambda zone: f"{zone[1]}{zone[2]:0>2}:00", text)
     text = _ZONE_INSIDE.sub(r"\1 \3 \2", _HOURS_ALONE.sub(r"\1:00", _REGION.sub("", text)))
-    try:
-        return parse(text)
-    except (ValueError, OverflowError):
-        pass
+    if (read := _parsed(text)) is not None:
+        return read
     plain, offset = _without_zone(" ".join(text.split()))
     fraction = _FRACTION.search(plain)
     if fraction is not None:

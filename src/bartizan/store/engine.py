@@ -111,7 +111,8 @@ class SqlStore(ABC):
             if pen is not None:
                 pen.close()
             raise self.explained(error) or error from None
-        bounds = Bounds(self.limits.group_requests, self.limits.group_ms / 1000, self.limits.queue)
+        limits = self.limits
+        bounds = Bounds(group_requests=limits.group_requests, group_s=limits.group_ms / 1000, queue=limits.queue)
         return Writer(pen, bounds, self._grown)
 
     async def close(self) -> None:

@@ -75,9 +75,10 @@ class Pen(Protocol):
     def close(self) -> None: ...
 
 
-class Bounds(Struct, frozen=True):
+class Bounds(Struct, frozen=True, kw_only=True):
     group_requests: int = 256
     group_s: float = 0.020
+    bulk_s: float = 0.200  # of bulk work, for as long as nothing else waits
     queue: int = 10_000
 
 
@@ -196,7 +197,7 @@ class Writer:
 
     def _bulk_work(self) -> Iterator[_Job[Any]]:
         """Bulk work for as long as nothing else waits, then what does."""
-        end = time.monotonic() + self._bounds.group_s
+        end = time.monotonic() + self._bounds.bulk_s
         while (job := self._take(self._bulk)) is not None:
             yield job
             if self._quick or time.monotonic() > end:
