@@ -5,6 +5,10 @@ from collections import defaultdict
 from importlib.resources import files
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bartizan.sources.attack import technique, with_named
 
 LINES = [
     line
@@ -25,7 +29,13 @@ def _parted(line: str) -> tuple[str, list[str], str]:
     return own, names.split("|"), known_as
 
 
+def _folded(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
 TABLE = {own: (names, known_as) for own, names, known_as in map(_parted, LINES)}
+NAMES = [name for names, _ in TABLE.values() for name in names]
+FOLDED = {_folded(name) for name in NAMES}
 
 
 def test_lines_are_sorted_and_well_formed() -> None:
@@ -42,10 +52,6 @@ def test_parents_and_successors_exist() -> None:
     for own, (_, known_as) in TABLE.items():
         assert own.partition(".")[0] in TABLE, own
         assert not known_as or TABLE[known_as][1] == "", own
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.lower())
 
 
 def test_names_are_of_one_technique_each() -> None:
@@ -71,3 +77,87 @@ def test_names_are_of_one_technique_each() -> None:
 )
 def test_known_names(own: str, name: str) -> None:
     assert name in TABLE[own][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("Process Injection", "T1055"),
+        ("PROCESS_INJECTION", "T1055"),
+        ("ProcessInjection", "T1055"),
+        (" process injection ", "T1055"),
+        ("PowerShell", "T1059.001"),  # T1086 before
+        ("Command and Scripting Interpreter: PowerShell", "T1059.001"),
+        ("Command-Line Interface: PowerShell", "T1059.001"),  # the older name of the one above it
+        ("User Execution: PowerShell", None),
+        ("Credential Dumping", "T1003"),
+        ("Process Doppelgänging", "T1055.013"),
+        ("Process Doppelganging", "T1055.013"),
+        ("Local Account", None),
+        ("Create Account: Local Account", "T1136.001"),
+        ("Account Discovery : Local Account", "T1087.001"),
+        ("Disable or Modify Tools", "T1562.001"),  # T1685 since version 19
+        ("Impersonation", "T1656"),
+        ("Cloud Firewall", "T1686.001"),
+        ("DLL Side-Loading", "T1574.002"),
+        ("Sensor-based ML", None),
+        ("Process Injection detected", None),
+        ("a Process Injection", None),
+        ("Process Injection: ", None),
+        ("T1055", None),
+        ("", None),
+        (":", None),
+        ("Phishing " * 40, None),
+    ],
+)
+def test_technique_by_name(name: str, own: str | None) -> None:
+    assert technique(name) == own
+
+
+@pytest.mark.parametrize(
+    ("said", "names", "expected"),
+    [
+        ([], ["Valid Accounts", "Sensor-based ML"], ["T1078"]),
+        (["T1078"], ["Valid Accounts"], ["T1078"]),
+        (["T1059"], ["PowerShell"], ["T1059", "T1059.001"]),
+        (["T1059.001"], ["Command and Scripting Interpreter"], ["T1059.001"]),
+        (["T1086"], ["PowerShell", "Command and Scripting Interpreter"], ["T1086"]),
+        (["T1685"], ["Disable or Modify Tools", "Impair Defenses"], ["T1685"]),
+        (["T1685.005"], ["Disable or Modify Tools", "Clear Windows Event Logs"], ["T1685.005"]),
+        (["T1003", "T0859"], ["OS Credential Dumping", "Valid Accounts"], ["T0859", "T1003", "T1078"]),
+        (["T9", "T1"], ["nothing"], ["T9", "T1"]),
+    ],
+)
+def test_names_add_what_no_id_says(said: list[str], names: list[str], expected: list[str]) -> None:
+    assert with_named(said, names) == expected
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    """What is found has exactly the letters and digits of one of its names, alone or behind one above it."""
+    found = technique(text)
+    if found is not None:
+        own = text.rpartition(":")[2]
+        lines = [names for each, (names, known_as) in TABLE.items() if found in (each, known_as)]
+        assert any(_folded(own) == _folded(name) for names in lines for name in names)
+
+
+@given(
+    st.sampled_from(NAMES),
+    st.text(st.characters(categories=["L", "N"]), min_size=1),
+)
+def test_only_whole_names(name: str, more: str) -> None:
+    """A name with letters around it is another text: it is found where that one is itself in the table alone."""
+    for text in (name + more, f"{more} {name}"):
+        assert technique(text) is None or _folded(text) in FOLDED
+
+
+@given(
+    st.lists(st.sampled_from(sorted(TABLE))),
+    st.lists(st.sampled_from(NAMES)),
+)
+def test_nothing_said_is_lost(said: list[str], names: list[str]) -> None:
+    """What a record says stays, and saying it again with the names changes nothing."""
+    once = with_named(said, names)
+    assert set(said) <= set(once)
+    assert set(with_named(once, names)) == set(once)
