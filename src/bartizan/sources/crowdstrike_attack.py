@@ -39,14 +39,13 @@ def technique_names(body: Fields) -> list[str]:
     """
     names: list[str] = []
     for item in (body, *body.objects("MitreAttack", "mitre_attack", "behaviors")):
-        said = item.texts("Technique", "technique", "Techniques", "techniques")
-        if said and attack.tactics(
-            *_parts(item.texts("Tactic", "tactic", "Tactics", "tactics", "TacticID", "tactic_id"))
-        ):
-            names += _parts(said)
+        said = _parts(item.text("Technique", "technique"), *item.texts("Techniques", "techniques"))
+        words = (item.text("Tactic", "tactic"), item.text("TacticID", "tactic_id"), *item.texts("Tactics", "tactics"))
+        if said and attack.tactics(*_parts(*words)):
+            names += said
     return names
 
 
-def _parts(texts: list[str]) -> list[str]:
+def _parts(*texts: str | None) -> list[str]:
     """Some write several into one text, with commas."""
-    return [part for text in texts for part in text.split(",")]
+    return [part for text in texts if text for part in text.split(",")]
