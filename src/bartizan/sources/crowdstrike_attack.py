@@ -3,6 +3,7 @@
 Source: CrowdStrike documentation, "Streaming API Event Dictionary", "Alerts APIs", "Detection and Prevention APIs".
 """
 
+from bartizan.extend import Record
 from bartizan.sources import attack
 from bartizan.sources.fields import Fields
 
@@ -33,9 +34,9 @@ def categories(body: Fields, kind: str) -> tuple[str, list[str]]:
     return found[0], found
 
 
-def technique_names(body: Fields) -> list[str]:
-    """Those beside a tactic of ATT&CK; under CrowdStrike's own tactics a name means one of its own techniques, though
-    ATT&CK may have one of that name ("Malicious File").
+def techniques(record: Record, body: Fields) -> list[str]:
+    """The ids that a detection says, and those of names beside a tactic of ATT&CK; under CrowdStrike's own tactics a
+    name means one of its own techniques, though ATT&CK may have one of that name ("Malicious File").
     """
     names: list[str] = []
     for item in (body, *body.objects("MitreAttack", "mitre_attack", "behaviors")):
@@ -43,7 +44,7 @@ def technique_names(body: Fields) -> list[str]:
         words = (item.text("Tactic", "tactic"), item.text("TacticID", "tactic_id"), *item.texts("Tactics", "tactics"))
         if said and attack.tactics(*_parts(*words)):
             names += said
-    return names
+    return attack.with_named(attack.techniques(record, body.data), names)
 
 
 def _parts(*texts: str | None) -> list[str]:

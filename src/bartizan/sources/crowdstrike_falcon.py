@@ -11,7 +11,7 @@ from typing import Literal
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, crowdstrike_attack, crowdstrike_lines, leftover, severity
+from bartizan.sources import crowdstrike_attack, crowdstrike_lines, leftover, severity
 from bartizan.sources.entities import file_name, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_number, content_id, objects_of
@@ -202,9 +202,7 @@ class CrowdStrike(Source):
             category=category,
             categories=categories,
             vendor_category=body.text("Tactic", "tactic", "Category") or behavior.text("tactic"),
-            techniques=attack.with_named(
-                attack.techniques(record, body.data), crowdstrike_attack.technique_names(body)
-            ),
+            techniques=crowdstrike_attack.techniques(record, body),
             detector_id=detector,
             detection_source=_detection_source(kind, body),
             first_activity=first,
