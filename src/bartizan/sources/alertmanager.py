@@ -105,7 +105,8 @@ class Alertmanager(Shape):
         if alert.status != "resolved":  # till then it says when the alert would end if nothing more came
             alert.last_activity = alert.first_activity
         words = fields.texts("labels.mitre", "labels.mitre_attack", "labels.technique")
-        alert.techniques = sorted({*alert.techniques, *(name for word in words for name in attack.techniques_in(word))})
+        said = sorted({*alert.techniques, *(name for word in words for name in attack.techniques_in(word))})
+        alert.techniques = attack.with_named(said, words)
 
 
 def _inside(message: Fields) -> Fields:

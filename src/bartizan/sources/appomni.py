@@ -25,6 +25,7 @@ class AppOmni(Shape):
         score="event.severity event.risk_score",
         vendor_category="event.category",
         tactics="rule.threat.tactic.name threat.tactic.name threat.tactic.id",
+        techniques="rule.threat.technique.name threat.technique.name",
         detector="rule.uuid rule.id event.code",
         first="timestamp @timestamp event.created",
         created="event.created",

@@ -1,10 +1,14 @@
-"""MITRE ATT&CK: technique ids where a record names them, and the names of the tactics. Nothing is guessed from titles.
+"""MITRE ATT&CK: technique ids where a record names them, techniques by their names where its format has a field for
+them, and the names of the tactics. Nothing is guessed from titles.
 
 Source: MITRE ATT&CK (https://attack.mitre.org), used under its terms; (c) The MITRE Corporation.
 """
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from bartizan.extend import Record
 from bartizan.sources.fields import strings
@@ -50,11 +54,18 @@ _BY_NAME = {name.lower(): name for name in _TACTICS.values()} | {
 }
 _LETTERS = re.compile(r"[^a-z0-9]+")
 
+_FILE = Path(__file__).with_name("attack_techniques.txt")
+_NAME_CHARS = 150  # a longer text is no name of a tactic or technique
+_BETWEEN = re.compile(r"[\W_]+")
+
 
 def tactic(word: str | None) -> str | None:
     """The Pascal-case name of a tactic, by id or name in any spelling: "Defense Evasion", "TA0005", "mitre_impact"."""
-    if not word:
-        return None
+    return _tactic(word) if word and len(word) <= _NAME_CHARS else None
+
+
+@lru_cache(512)
+def _tactic(word: str) -> str | None:
     if (found := _TACTICS.get(word.strip().upper())) is not None:
         return found
     folded = word.strip().lower().removeprefix("mitre_").removeprefix("attack.")
@@ -96,3 +107,77 @@ def techniques(record: Record, data: Any) -> list[str]:
         if _begun(text):
             found.update(techniques_in(text))
     return sorted(found)[:MAX_TECHNIQUES]
+
+
+class _Names(NamedTuple):
+    bearers: dict[str, list[str]]  # a name, folded -> the ids that have or had it
+    known_as: dict[str, str]  # an id -> the id that its name alone stands for, where that is another
+
+
+@cache
+def _names() -> _Names:
+    """The table; it is read when a record first names a technique, which few processes ever see."""
+    names = _Names({}, {})
+    for line in _FILE.read_text("utf-8").splitlines():
+        own, _, rest = line.partition(" ")
+        if own == "#":
+            continue
+        spelt, _, other = rest.partition(" = ")
+        if other:
+            names.known_as[own] = other
+        for name in spelt.split("|"):
+            names.bearers.setdefault(_folded(name), []).append(own)
+    return names
+
+
+def _folded(name: str) -> str:
+    """A name as it is compared: "Process Injection", PROCESS_INJECTION and ProcessInjection are one."""
+    return _BETWEEN.sub("", name.lower())
+
+
+def technique(name: str) -> str | None:
+    """The id of the technique of this name, also behind that of the one above it ("Create Account: Local Account").
+
+    None where no technique has exactly this name, and where several have it: "Local Account" alone says not which.
+    """
+    return _known(name) if len(name) <= _NAME_CHARS else None
+
+
+@lru_cache(1024)
+def _known(name: str) -> str | None:
+    bearers, known_as = _names()
+    above, colon, own = name.rpartition(":")
+    found = bearers.get(_folded(own), [])
+    if colon:
+        parents = bearers.get(_folded(above), [])
+        found = [each for each in found if "." in each and each.partition(".")[0] in parents]
+    ids = {known_as.get(each, each) for each in found}
+    return ids.pop() if len(ids) == 1 else None
+
+
+def with_named(said: list[str], names: Iterable[str]) -> list[str]:
+    """The ids that a record says, and those of the techniques that it only names, in ascending order.
+
+    A name adds nothing where an id says the same technique, by an older number too, or one below it.
+    """
+    found = {each for name in names if (each := technique(name)) is not None and each not in said}
+    if found and said:
+        found -= _implied(said)
+    return sorted({*said, *found})[:MAX_TECHNIQUES] if found else said
+
+
+def apart(name: str | None, part: str | None) -> list[str]:
+    """What to look for where a technique and one below it stand in fields of their own: each, and one behind the other,
+    which says more where the lower one's name is that of several.
+    """
+    if name and part:
+        return [name, part, f"{name}: {part}"]
+    return [text for text in (name, part) if text]
+
+
+def _implied(said: list[str]) -> set[str]:
+    """What ids say beside themselves: their other numbers, and the techniques above them."""
+    known_as = _names().known_as
+    same = {known_as.get(each, each) for each in said}
+    above = {each.partition(".")[0] for each in (*said, *same)}
+    return same | {known_as.get(each, each) for each in above}

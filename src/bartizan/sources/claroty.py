@@ -69,6 +69,7 @@ class Claroty(Shape):
         scale=of_cef,
         vendor_category="alert_info.category alert_category event_type cat",
         tactics="mitre_tactic mitre_tactic_names",
+        techniques="mitre_technique_enterprise_names",
         detector="alert_info.alert_type_name signature_id alert_type_name event_type deviceEventClassId",
         first=_FIRST,
         tags="alert_labels",

@@ -11,7 +11,7 @@ from typing import Literal
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack, crowdstrike_lines, leftover, severity
+from bartizan.sources import crowdstrike_attack, crowdstrike_lines, leftover, severity
 from bartizan.sources.entities import file_name, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_number, content_id, objects_of
@@ -37,18 +37,6 @@ _DETECTIONS = frozenset(
 # Kinds that have no name of their own.
 _KINDS = {"IncidentSummaryEvent": "Falcon incident"}
 # Words that stand where a tactic is expected -> category.
-_WORDS = {
-    "machine learning": "Malware",
-    "malware": "Malware",
-    "falcon intel": "Malware",
-    "custom intelligence": "Malware",
-    "nextgen av": "Malware",
-    "adware/pup": "UnwantedSoftware",
-    "insecure security posture": "Misconfiguration",
-    "ransomware": "Ransomware",
-    "exploit": "Exploit",
-    "phishing": "Phishing",
-}
 _STATUS: dict[str, Literal["new", "inProgress", "resolved"]] = {
     "in_progress": "inProgress",
     "in progress": "inProgress",
@@ -191,7 +179,7 @@ class CrowdStrike(Source):
         stopped = _disposition(body)
         evidence = Evidence(first, remediation=stopped)
         _entities(body, evidence, blocked=stopped != "none")
-        category, categories = _categories(body, kind)
+        category, categories = crowdstrike_attack.categories(body, kind)
         level, vendor_level = _severity(kind, body)
         behavior = body.object("behaviors")
         detector = body.text(
@@ -214,7 +202,7 @@ class CrowdStrike(Source):
             category=category,
             categories=categories,
             vendor_category=body.text("Tactic", "tactic", "Category") or behavior.text("tactic"),
-            techniques=attack.techniques(record, body.data),
+            techniques=crowdstrike_attack.techniques(record, body),
             detector_id=detector,
             detection_source=_detection_source(kind, body),
             first_activity=first,
@@ -302,18 +290,6 @@ def _severity(kind: str, body: Fields) -> tuple[Severity, str | None]:
     if spoken == "unknown" and score is not None:
         return severity.of_hundred(score * 10 if score <= 10 and "FineScore" in body.data else score), f"{score:g}"
     return spoken, word or body.text("Severity", "severity")
-
-
-def _categories(body: Fields, kind: str) -> tuple[str, list[str]]:
-    words = body.texts("Tactic", "tactic", "tactics")
-    for item in body.objects("MitreAttack", "mitre_attack", "behaviors"):
-        words += [text for text in (item.text("TacticID", "tactic_id"), item.text("Tactic", "tactic")) if text]
-    found = attack.tactics(*(part for word in words for part in (word, *word.split(","))))
-    if not found:
-        lowered = [word.lower() for word in [*words, *body.texts("Technique", "technique")]]
-        default = "Misconfiguration" if kind == "CSPMSearchStreamingEvent" else "SuspiciousActivity"
-        found = [next((_WORDS[word] for word in lowered if word in _WORDS), default)]
-    return found[0], found
 
 
 def _detection_source(kind: str, body: Fields) -> str:

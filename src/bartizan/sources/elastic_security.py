@@ -118,6 +118,8 @@ class ElasticSecurity(Shape):
         tactics = attack.tactics(*(name for threat in threats for name in threat.texts("tactic.name")))
         if tactics:
             alert.category, alert.categories = tactics[0], tactics
+        said = [technique for threat in threats for technique in threat.objects("technique")]
+        alert.techniques = attack.with_named(alert.techniques, [name for each in said for name in _names(each)])
 
 
 def _today(fields: Fields) -> Fields:
@@ -153,6 +155,12 @@ def _of_endpoint(fields: Fields, alert: Alert) -> None:
     alert.category = next((ours for word, ours in _CODES.items() if word in code), "SuspiciousActivity")
     alert.categories = [alert.category]
     alert.detection_source = "antivirus" if "malicious_file" in code else "unknown"
+
+
+def _names(technique: Fields) -> list[str]:
+    name = technique.text("name")
+    parts = technique.texts("subtechnique.name")
+    return [text for part in parts or (None,) for text in attack.apart(name, part)]
 
 
 def _user(one: Fields, evidence: Evidence) -> graph.UserEvidence | None:

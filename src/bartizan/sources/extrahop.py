@@ -30,6 +30,7 @@ class ExtraHop(Shape):
         score="risk_score",
         vendor_category="categories type",
         tactics="mitre_tactics.name mitre_tactics.id mitre_tactics",
+        techniques="mitre_techniques.name",
         detector="type",
         first="start_time",
         last="update_time end_time mod_time",

@@ -42,6 +42,7 @@ class Gatewatcher(Shape):
         sub_provider="observer.gcap.hostname observer.hostname",
         version="observer.version",
         tactics="sigflow.metadata.mitre_tactic_id sigflow.metadata.mitre_tactic_name",
+        techniques="sigflow.metadata.mitre_technique_name",
         fold="source.ip destination.ip",
     )
 

@@ -121,7 +121,8 @@ class SecurityCommandCenter(Shape):
         purpose = alert.title.partition(":")[0]
         named_so = [*told.texts("primaryTechniques"), *told.texts("additionalTechniques")]
         ids = {BY_NAME[word.upper()] for word in named_so if word.upper() in BY_NAME}
-        alert.techniques = sorted({*alert.techniques, *ids})
+        others = [word for word in named_so if word.upper() not in BY_NAME]  # that the schema has got since
+        alert.techniques = attack.with_named(sorted({*alert.techniques, *ids}), others)
         tactics = attack.tactics(*words) or attack.tactics(purpose)
         kind = (finding.text("findingClass") or "").lower()
         named = _PURPOSES.get(purpose.lower()) or _CLASSES.get(kind)

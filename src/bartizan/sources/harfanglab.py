@@ -114,7 +114,7 @@ class HarfangLab(Shape):
         cells = fields.texts("mitre_cells")
         found = attack.tactics(*(cell.partition("__")[0] for cell in cells), *fields.texts("tags", "mitre_tactics"))
         names = [name for cell in cells for name in attack.techniques_in(cell.partition("__")[2].upper())]
-        alert.techniques = sorted({*alert.techniques, *names})
+        alert.techniques = attack.with_named(sorted({*alert.techniques, *names}), fields.texts("technique"))
         if found:
             alert.category, alert.categories = found[0], found
 

@@ -125,6 +125,9 @@ class Ocsf(Shape):
         yield from super().event(fields)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        attacks = fields.objects("finding_info.attacks", "attacks", "finding_info_list.attacks")
+        apart = [attack.apart(each.text("technique.name"), each.text("sub_technique.name")) for each in attacks]
+        alert.techniques = attack.with_named(alert.techniques, [name for names in apart for name in names])
         product = fields.object("metadata.product")
         alert.vendor = product.text("vendor_name") or self.vendor
         alert.product = product.text("name") or self.product

@@ -265,7 +265,7 @@ class SentinelOne(Source):
             ),
             category=categories[0],
             categories=categories,
-            techniques=attack.techniques(record, fields.data),
+            techniques=attack.with_named(attack.techniques(record, fields.data), _technique_names(fields)),
             evidence=proof.items,
             additional=fields.rest(_USED)
             | {name: value for name, value in parts.items() if value is not None}
@@ -312,6 +312,14 @@ def _detection_source(engines: list[str], initiated: str | None) -> str:
     if "user_blacklist" in words:
         return "customTi"
     return "antivirus" if words & _ANTIVIRUS else "unknown"
+
+
+def _technique_names(fields: Fields) -> list[str]:
+    tactics = [tactic for item in fields.objects("indicators") for tactic in item.objects("tactics")]
+    names = [name for tactic in tactics for name in tactic.texts("techniques.name")]
+    for item in fields.objects("rawData.finding_info.attacks"):
+        names += attack.apart(item.text("technique.name"), item.text("sub_technique.name"))
+    return names
 
 
 def _told(fields: Fields) -> str | None:

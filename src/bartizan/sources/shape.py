@@ -72,6 +72,7 @@ class Paths(Struct, frozen=True, kw_only=True):
     vendor_category: str = ""
     categories: Mapping[str, str] = {}  # the vendor's category in lower case -> ours
     tactics: str = ""  # names or ids of ATT&CK tactics
+    techniques: str = ""  # names of ATT&CK techniques; ids are found wherever they stand
     detector: str = ""
     first: str = ""
     last: str = ""  # without one it is `first`
@@ -169,6 +170,9 @@ class Shape(Source):
         category = fields.text(*paths_of(at.vendor_category))
         ours = tactics[0] if tactics else _category(category, at)
         detector = fields.text(*paths_of(at.detector))
+        techniques = attack.techniques(record, fields.data)
+        if at.techniques:
+            techniques = attack.with_named(techniques, fields.texts(*paths_of(at.techniques)))
         alert = Alert(
             vendor=self.vendor,
             product=self.product,
@@ -179,7 +183,7 @@ class Shape(Source):
             category=ours,
             categories=tactics or [ours],
             vendor_category=category,
-            techniques=attack.techniques(record, fields.data),
+            techniques=techniques,
             detector_id=detector,
             detection_source=at.detection_source,
             first_activity=first or last,
@@ -291,7 +295,7 @@ def _fingerprint(fields: Fields, at: Paths, alert: Alert) -> tuple[str, ...]:
 
 
 _HEADER = frozenset({"devicevendor", "deviceproduct", "deviceversion", "deviceseverity"})  # of CEF and LEEF
-_NOT_PATHS = frozenset({"words", "scale", "categories", "statuses", "verdicts", "category", "detection_source", "fold"})
+_NOT_PATHS = frozenset("words scale categories techniques statuses verdicts category detection_source fold".split())
 
 
 def _used(at: Paths) -> frozenset[str]:

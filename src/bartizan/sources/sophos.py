@@ -87,6 +87,7 @@ class Sophos(Shape):
         scale=of_cef,
         vendor_category="group category ioc_detection_category ioc_attack_type type",
         categories=_GROUPS,
+        techniques="mitreAttacks.tactic.techniques.name ioc_detection_mitre_attack.tactic.techniques.name",
         detector="ioc_detection_id detectionRule ruleId type",
         first="when raisedAt detectionTime sensorGeneratedAt time created_at end calendar_time unix_time rt",
         last="end rt unix_time created_at when time",

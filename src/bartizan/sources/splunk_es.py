@@ -50,6 +50,7 @@ class SplunkEs(Shape):
         description="rule_description savedsearch_description description",
         severity="urgency severity",
         vendor_category="security_domain category",
+        techniques="annotations.mitre_attack.mitre_technique mitre_technique",
         detector="search_name rule_name rule_id",
         first="orig_time _time info_min_time time",
         last="_time info_max_time time",

@@ -30,6 +30,7 @@ class Upwind(Shape):
         severity="severity",
         vendor_category="category type",
         tactics="mitre_attacks.tactic_name mitre_attacks.tactic_id",
+        techniques="mitre_attacks.technique_name",
         detector="triggers.policy_id policy_id type",
         first="first_seen_time",
         last="last_seen_time",

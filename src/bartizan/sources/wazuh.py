@@ -138,7 +138,7 @@ class Wazuh(Source):
             category=tactics[0] if tactics else fallback,
             categories=tactics or [fallback],
             vendor_category=groups[0] if groups else None,
-            techniques=attack.techniques(record, alert.data),
+            techniques=attack.with_named(attack.techniques(record, alert.data), rule.texts("mitre.technique")),
             detector_id=number,
             detection_source="antivirus" if "virus" in groups else "unknown",
             first_activity=at,
