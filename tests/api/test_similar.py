@@ -66,7 +66,7 @@ async def test_a_repeated_attack_finds_the_earlier_ones(world: World) -> None:
     assert best["incidentId"] == attacks[first] and best["similarity"] > 0.5
     assert {name: best[name] for name in done} == done and best["resolvingComment"] == "Reset, reimaged."
     told = {each["kind"]: each["value"] for each in reversed(best["reasons"])}
-    assert told["technique"] in ("T1071.001", "T1078")
+    assert told["technique"] in ("T1003", "T1059", "T1071.001", "T1078")
     assert told["detector"] in ("crowdstrike falcon/10197", "aws guardduty/exfiltration:s3/anomalousbehavior")
     shared = {each["value"]: each["incidentCount"] for each in best["reasons"] if each["kind"] == "entity"}
     assert shared[f"hash:{LOADER_SHA256}"] == 2 and shared["domain:cdn-sync.sample-c2.example"] == 2
