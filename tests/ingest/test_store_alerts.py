@@ -239,6 +239,27 @@ async def test_an_alert_that_is_placed_is_the_alert_that_is_moved(any_store: Sto
     assert shown[0] == shown[1]
 
 
+async def test_a_legacy_document_that_names_its_incident_itself_follows(any_store: Store) -> None:
+    """As programs wrote it before they read it with that of today's face."""
+    store = any_store.tenant(TENANT)
+    for id in ("i1", "i2"):
+        await incident(store, id)
+    (kept,) = await put(store, state(incident="i1"))
+    id = kept.v2.id
+
+    def as_before(tx: Tx) -> None:
+        today = tx.get(ALERTS_V2.name, id)
+        assert today is not None
+        tx.put(draft(ALERTS, faces.of_old(state_of(today)), id, state=None))
+
+    await store.write(as_before, actor="t")
+    assert (await doc(store, id, ALERTS.name))["incidentIds"] == ["i1"]
+    assert await store.write(lambda tx: place_alert(tx, id, "i2", instead_of="i1"), actor="t")
+    assert (await doc(store, id, ALERTS.name))["incidentIds"] == ["i2"]
+    assert await store.write(lambda tx: place_alert(tx, id, "i1", instead_of="i2"), actor="t")
+    assert (await doc(store, id, ALERTS.name))["incidentIds"] == ["i1"]
+
+
 def _in_incident(put_into: Callable[[Tx, str, str], object], id: str, tx: Tx) -> None:
     put_into(tx, id, "i1")
 

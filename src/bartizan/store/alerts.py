@@ -351,6 +351,8 @@ def place_alert(
         _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
     else:
         _put(tx, ready.v2, ready.changed)
+        if instead_of is not None:
+            _renew(tx, id, incident)
     return True
 
 
@@ -559,6 +561,14 @@ def _linked(legacy: Stored, incident: str | None) -> Stored:
     empty, filled = b'"incidentIds":[]', b'"incidentIds":' + msgspec.json.encode([incident])
     beta = None if legacy.beta is None else legacy.beta.replace(empty, filled)
     return replace(legacy, doc=legacy.doc.replace(empty, filled), beta=beta)
+
+
+def _renew(tx: Tx, id: str, incident: str) -> None:
+    """Puts a legacy document anew that names another incident itself, as those did that earlier programs put."""
+    old, today = _legacy(tx, id), tx.get(ALERTS_V2.name, id)
+    if today is not None and msgspec.json.encode(incident) not in old.doc:
+        made = draft(ALERTS, faces.of_old(state_of(today), linked=False), id, state=None)
+        _put(tx, made, {"incidentIds": (inner(old).get("incidentIds"), [incident])})
 
 
 def _legacy(tx: Tx, id: str) -> Stored:

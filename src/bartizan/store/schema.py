@@ -21,7 +21,7 @@ from bartizan.store.writer import Busy, Pen
 WAIT_S = 900.0  # for another process's migration
 # Of the wire bytes that are stored. Raise it with any release in which `Edm.render`, `model.faces` or `store.draft`
 # makes other bytes of the same inner form: the first start then renders every document anew.
-RENDER = 2
+RENDER = 1
 
 log = structlog.get_logger(__name__)
 
