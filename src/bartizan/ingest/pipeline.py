@@ -8,9 +8,10 @@ Alerts, Graph objects and marks of up to TURN_RECORDS records are one write.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import structlog
 from msgspec import Struct
@@ -28,7 +29,7 @@ from bartizan.store.said import revised
 
 WRITE_RECORDS = 600  # made and written at once, in one commit where nothing else waits ...
 TURN_RECORDS = 150  # ... for which the writer looks after so many: at some 0.3 ms an alert that is under 50 ms
-MADE_AHEAD = 6  # parts of all bulks that are made and not yet written: each takes some 15 MB
+MADE_AHEAD = 6  # parts of all bulks that are made and not yet written, so that many bulks at once take no more memory
 CROWDED_RECORDS = 1  # while other tenants ask: what they wait for is to be no longer than a change of their own
 KEEP_MARKS = timedelta(days=7)  # how long a repeat of an event is recognised
 
@@ -83,6 +84,19 @@ def find_source(name: str, sources: Mapping[str, Source] = SOURCES) -> Source:
     if source is None:
         raise NotFound(f"there is no source '{name[:100]}'; there are: {', '.join(sorted(sources))}")
     return source
+
+
+class _Into(NamedTuple):
+    """Where a part of a bulk goes."""
+
+    tenant: str
+    store: TenantStore
+    actor: str
+    received: str
+    also: Also | None
+
+
+_Ahead: TypeAlias = tuple[str, list[Made], ExitStack]  # the time of receipt, what was made, the room that it takes
 
 
 class Pipeline:
@@ -140,42 +154,38 @@ class Pipeline:
             first, begun = begun, begun + size
             return given[first:begun]
 
-        def begin() -> asyncio.Task[tuple[str, list[Made]]] | None:
+        def begin() -> asyncio.Task[_Ahead] | None:
             return asyncio.create_task(self._make(source, cut, tenant, len(given))) if begun < len(given) else None
 
         ahead = begin()
         try:
             while ahead is not None:
-                received, made = await ahead
+                received, made, room = await ahead
                 crowded = pace is not None and pace.crowded()
                 ahead = None if crowded else begin()
-                try:
+                into = _Into(tenant, self._store.tenant(tenant), actor, received, also)
+                with room:
                     for name in dict.fromkeys(one.source for one in made):
                         part = made if name == source.name else [one for one in made if one.source == name]
-                        kept = await self._keep(tenant, part, actor, received, also)
+                        kept = await self._keep(into, part)
                         self._arrived(tenant, name, kept)
                         receipt.add(kept)
-                finally:
-                    self._room.release()
                 if crowded and pace is not None and begun < len(given):
                     await pace.pause()
                     ahead = begin()
         finally:
             if ahead is not None and not ahead.cancel() and not ahead.cancelled() and ahead.exception() is None:
-                self._room.release()  # it is made, and nobody writes it
+                ahead.result()[2].close()  # it is made, and nobody writes it
         return receipt
 
-    async def _make(
-        self, source: Source, cut: Callable[[], Sequence[Given]], tenant: str, records: int
-    ) -> tuple[str, list[Made]]:
-        """What is cut off when there is room for it, with the time of receipt; whoever has written it releases the
-        room. `records` are those of the whole bulk."""
-        await self._room.acquire()
-        try:
-            return await self._made(source, cut(), tenant, records)
-        except BaseException:
-            self._room.release()
-            raise
+    async def _make(self, source: Source, cut: Callable[[], Sequence[Given]], tenant: str, records: int) -> _Ahead:
+        """What is cut off when there is room for it; whoever has written it closes the room. `records` are those of the
+        whole bulk."""
+        with ExitStack() as room:
+            await self._room.acquire()
+            room.callback(self._room.release)
+            received, made = await self._made(source, cut(), tenant, records)
+            return received, made, room.pop_all()
 
     async def _made(self, source: Source, chunk: Sequence[Given], tenant: str, records: int) -> tuple[str, list[Made]]:
         if self._makers is not None and self._makers.ready(source, records):
@@ -185,27 +195,28 @@ class Pipeline:
             received = instant(self._clock())
             return received, await asyncio.to_thread(made_of, source, chunk, tenant, received, self._collections)
 
-    async def _keep(self, tenant: str, made: Sequence[Made], actor: str, received: str, also: Also | None) -> Receipt:
-        store = self._store.tenant(tenant)
-        known = await self._known(store, made)
+    async def _keep(self, into: _Into, made: Sequence[Made]) -> Receipt:
+        known = await self._known(into.store, made)
         new = _unknown(made, known)
         try:
-            stage = await self._append(tenant, new)
+            stage = await self._append(into.tenant, new)
         except TooLarge:  # records may grow to more rows or bytes than the lake takes at once
             if len(made) < 2:
                 raise
             half = len(made) // 2
-            receipt = await self._keep(tenant, made[:half], actor, received, also)
-            receipt.add(await self._keep(tenant, made[half:], actor, received, also))
+            receipt = await self._keep(into, made[:half])
+            receipt.add(await self._keep(into, made[half:]))
             return receipt
-        receipt = await self._write(tenant, store, made, known, actor, received, also)
-        await self._forget(tenant, stage)
+        receipt = await self._write(into, made, known)
+        await self._forget(into.tenant, stage)
         receipt.events = sum(len(one.rows) for one in new)
         odd = [one for one in new if one.warning]
         receipt.warnings = len(odd)
         if odd:
             first = {"sha256": odd[0].sha256, "error": odd[0].warning}
-            _log.warning("ingest.records_kept_as_text", source=odd[0].source, tenant=tenant, records=len(odd), **first)
+            _log.warning(
+                "ingest.records_kept_as_text", source=odd[0].source, tenant=into.tenant, records=len(odd), **first
+            )
         return receipt
 
     async def _append(self, tenant: str, new: Sequence[Made]) -> str | None:
@@ -230,21 +241,12 @@ class Pipeline:
         page = await store.page(MARKS.name, Query(top=len(keys), ids=keys))
         return frozenset(row.id for row in page.rows)
 
-    async def _write(
-        self,
-        tenant: str,
-        store: TenantStore,
-        made: Sequence[Made],
-        known: frozenset[str],
-        actor: str,
-        received: str,
-        also: Also | None,
-    ) -> Receipt:
+    async def _write(self, into: _Into, made: Sequence[Made], known: frozenset[str]) -> Receipt:
         """In turns, each all or nothing. `known` are marks of events; those of a turn are known to the next ones."""
         written = []
         for start in range(0, len(made), TURN_RECORDS):
             turn = made[start : start + TURN_RECORDS]
-            written.append(self._turn(tenant, store, turn, known, actor, received, also))
+            written.append(self._turn(into, turn, known))
             known |= {known_key(one) for one in turn if one.rows}
         receipt = Receipt()
         for one in await asyncio.gather(*written, return_exceptions=True):
@@ -253,38 +255,30 @@ class Pipeline:
             receipt.add(one)
         return receipt
 
-    async def _turn(
-        self,
-        tenant: str,
-        store: TenantStore,
-        made: Sequence[Made],
-        known: frozenset[str],
-        actor: str,
-        received: str,
-        also: Also | None,
-    ) -> Receipt:
+    async def _turn(self, into: _Into, made: Sequence[Made], known: frozenset[str]) -> Receipt:
         """All in one write. If the store refuses it for what it holds, record by record, so that only the one at fault
         is kept as text."""
         try:
-            bulk = len(made) > CROWDED_RECORDS
-            return await store.write(lambda tx: _put(tx, made, known, self._collections, also), actor=actor, bulk=bulk)
+            return await into.store.write(
+                lambda tx: _put(tx, made, known, self._collections, into.also),
+                actor=into.actor,
+                bulk=len(made) > CROWDED_RECORDS,
+            )
         except (BadRequest, TooLarge) as error:
             if len(made) == 1:
-                return await self._keep_as_text(tenant, store, made[0], actor, received, described(error))
+                return await self._keep_as_text(into, made[0], described(error))
         receipt = Receipt()
         for one in made:
-            receipt.add(await self._turn(tenant, store, [one], known, actor, received, also))
+            receipt.add(await self._turn(into, [one], known))
         return receipt
 
-    async def _keep_as_text(
-        self, tenant: str, store: TenantStore, one: Made, actor: str, received: str, why: str
-    ) -> Receipt:
-        kept = generic(records.record(one.raw), one.sha256, one.source, received, why)
+    async def _keep_as_text(self, into: _Into, one: Made, why: str) -> Receipt:
+        kept = generic(records.record(one.raw), one.sha256, one.source, into.received, why)
         _log.warning("ingest.record_refused_by_store", source=one.source, sha256=one.sha256, error=why)
-        known = await self._known(store, [kept])
-        stage = await self._append(tenant, _unknown([kept], known))
-        receipt = await store.write(lambda tx: _put(tx, [kept], known, self._collections), actor=actor)
-        await self._forget(tenant, stage)
+        known = await self._known(into.store, [kept])
+        stage = await self._append(into.tenant, _unknown([kept], known))
+        receipt = await into.store.write(lambda tx: _put(tx, [kept], known, self._collections), actor=into.actor)
+        await self._forget(into.tenant, stage)
         return receipt
 
 

@@ -153,7 +153,7 @@ def distinct(found: Iterable[Observed]) -> list[Observed]:
     """Each entity once by kind, value (in any case) and role, in order of first mention, at most MAX_ENTITIES."""
     seen: dict[tuple[str, str, str], Observed] = {}
     for given in found:
-        for entity in _remembered(given) if len(given.value) <= MAX_REMEMBERED_CHARS else _read(given):
+        for entity in read(given):
             seen.setdefault((entity.kind, entity.value.lower(), entity.role), entity)
             if len(seen) >= MAX_ENTITIES:
                 return list(seen.values())

@@ -517,9 +517,8 @@ def _indicators(body: Fields, evidence: Evidence) -> None:
         (evidence.ip, ("IPV4Addresses", "IPV6Addresses", "IPv4", "IPv6", "source_ips", "destination_ips")),
         (evidence.domain, ("DomainNames",)),
     ):
-        for part in [part for path in body.leading(paths) for text in body.texts(path) for part in text.split(",")][
-            :50
-        ]:
+        parts = [part for path in body.leading(paths) for text in body.texts(path) for part in text.split(",")]
+        for part in parts[:50]:
             give(part.strip())
     for text in [*body.texts("SHA256Hashes"), *body.texts("MD5Hashes"), *body.texts("ContentSha")][:50]:
         evidence.file(hashes=[text])

@@ -1,7 +1,7 @@
 """Google Security Command Center: findings, from notifications, the API or Event Threat Detection's log; each an alert.
 
-Source: Google Cloud, "Finding" (v1 and v2), "Using Event Threat Detection", "Viewing Event Threat Detection findings in
-Cloud Logging", "Mute findings".
+Source: Google Cloud, "Finding" (v1 and v2), `MitreAttack.Technique` (v2), "Using Event Threat Detection", "Viewing
+Event Threat Detection findings in Cloud Logging", "Mute findings".
 """
 
 import re
@@ -13,7 +13,6 @@ from bartizan.sources import attack
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, inner_json, objects_of
 from bartizan.sources.gcp_audit import pushed
-from bartizan.sources.gcp_techniques import BY_NAME
 from bartizan.sources.shape import Paths, Shape
 from bartizan.sources.times import first_time
 
@@ -43,6 +42,22 @@ _PURPOSES = {
 }
 _MISCONFIGURED = re.compile(r"[A-Z0-9][A-Z0-9_]{3,120}")  # OPEN_FIREWALL: the scanners' way of naming, before classes
 _INSTANCE = re.compile(r"/?(projects/[^/]{1,100}/zones/[^/]{1,100}/instances/([^/]{1,100}))")
+# Names of ATT&CK's techniques that are Google's alone, with the ids that its schema says; the others are ATT&CK's own.
+_GOOGLES = """
+T1001.002 DATA_OBFUSCATION_STEGANOGRAPHY  T1003.007 OS_CREDENTIAL_DUMPING_PROC_FILESYSTEM
+T1003.008 OS_CREDENTIAL_DUMPING_ETC_PASSWORD_AND_ETC_SHADOW  T1027 OBFUSCATED_FILES_OR_INFO
+T1027.003 STEGANOGRAPHY  T1053.003 SCHEDULED_TASK_JOB_CRON  T1056.001 INPUT_CAPTURE_KEYLOGGING
+T1070.002 INDICATOR_REMOVAL_CLEAR_LINUX_OR_MAC_SYSTEM_LOGS  T1070.003 INDICATOR_REMOVAL_CLEAR_COMMAND_HISTORY
+T1070.004 INDICATOR_REMOVAL_FILE_DELETION  T1070.006 INDICATOR_REMOVAL_TIMESTOMP
+T1070.008 INDICATOR_REMOVAL_CLEAR_MAILBOX_DATA  T1071.004 DNS  T1078.004 CLOUD_ACCOUNTS
+T1087.001 ACCOUNT_DISCOVERY_LOCAL_ACCOUNT  T1134.001 TOKEN_IMPERSONATION_OR_THEFT  T1136.001 LOCAL_ACCOUNT
+T1140 DEOBFUSCATE_DECODE_FILES_OR_INFO  T1548.001 ABUSE_ELEVATION_CONTROL_MECHANISM_SETUID_AND_SETGID
+T1548.003 ABUSE_ELEVATION_CONTROL_MECHANISM_SUDO_AND_SUDO_CACHING  T1553 SUBVERT_TRUST_CONTROL
+T1574.006 HIJACK_EXECUTION_FLOW_DYNAMIC_LINKER_HIJACKING  T1587.001 DEVELOP_CAPABILITIES_MALWARE
+T1588.001 OBTAIN_CAPABILITIES_MALWARE  T1588.006 OBTAIN_CAPABILITIES_VULNERABILITIES
+"""
+_PAIRS = _GOOGLES.split()
+_BY_NAME = dict(zip(_PAIRS[1::2], _PAIRS[::2], strict=True))
 
 
 class SecurityCommandCenter(Shape):
@@ -120,9 +135,8 @@ class SecurityCommandCenter(Shape):
         words = [*told.texts("primaryTactic"), *told.texts("additionalTactics")]
         purpose = alert.title.partition(":")[0]
         named_so = [*told.texts("primaryTechniques"), *told.texts("additionalTechniques")]
-        ids = {BY_NAME[word.upper()] for word in named_so if word.upper() in BY_NAME}
-        others = [word for word in named_so if word.upper() not in BY_NAME]  # that the schema has got since
-        alert.techniques = attack.with_named(sorted({*alert.techniques, *ids}), others)
+        ids = {_BY_NAME.get(word.upper()) or attack.technique(word) for word in named_so}
+        alert.techniques = sorted({*alert.techniques, *filter(None, ids)})
         tactics = attack.tactics(*words) or attack.tactics(purpose)
         kind = (finding.text("findingClass") or "").lower()
         named = _PURPOSES.get(purpose.lower()) or _CLASSES.get(kind)

@@ -205,7 +205,7 @@ def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         incident = prepared.incident
-        v2, legacy = _put(tx, prepared.v2, None), _linked(_put(tx, prepared.legacy, None), incident)
+        v2, legacy = _put(tx, prepared.v2, None), _put_old(tx, prepared.legacy, None, incident)
         kept = Kept(v2, legacy, None, incident=incident)
         _attach(tx, prepared, RAW)
         if touch and incident is not None:
@@ -530,8 +530,8 @@ def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = Tru
     changed_legacy = _differences(faces.of_old(before), faces.of_old(after))
     changed_legacy.pop("historyStates", None)  # it grows with every change, and the feed tells the same
     told = changed if by is None else {**changed, ANALYST: (before.version, by.shown)}
-    put_v2, put_legacy = _put(tx, v2, told), _linked(_put(tx, legacy, changed_legacy), after.incident)
-    kept = Kept(put_v2, put_legacy, changed, changed_legacy, incident=after.incident)
+    today, old = _put(tx, v2, told), _put_old(tx, legacy, changed_legacy, after.incident)
+    kept = Kept(today, old, changed, changed_legacy, incident=after.incident)
     if touch and after.incident is not None:
         touch_incident(tx, after.incident)
     return kept
@@ -554,13 +554,10 @@ def _put(tx: Tx, made: Draft, changed: Changes | None) -> Stored:
     return stored
 
 
-def _linked(legacy: Stored, incident: str | None) -> Stored:
-    """What was put, as it is read from now on."""
-    if incident is None:
-        return legacy
-    empty, filled = b'"incidentIds":[]', b'"incidentIds":' + msgspec.json.encode([incident])
-    beta = None if legacy.beta is None else legacy.beta.replace(empty, filled)
-    return replace(legacy, doc=legacy.doc.replace(empty, filled), beta=beta)
+def _put_old(tx: Tx, made: Draft, changed: Changes | None, incident: str | None) -> Stored:
+    """The legacy document after today's, as it is read: with the incident."""
+    put = _put(tx, made, changed)
+    return put if incident is None else _legacy(tx, made.id)
 
 
 def _renew(tx: Tx, id: str, incident: str) -> None:

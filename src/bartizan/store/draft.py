@@ -202,7 +202,7 @@ def column_values(
     """The declared columns of an inner object; with `only` those of these properties."""
     found: dict[str, Scalar] = {}
     for column in collection.columns:
-        head, tail = _steps(column.path) if "/" in column.path else (column.path, ())
+        head, tail = _steps(column.path)
         if only is not None and head not in only:
             continue
         value = whole.get(head)
