@@ -15,12 +15,12 @@ from bartizan.correlate import stage as stages
 from bartizan.correlate.facts import seconds
 from bartizan.correlate.rank import score_of
 from bartizan.correlate.stage import STATE, CorrelateStage, names_of
-from bartizan.correlate.write import CHUNK, LINKS
+from bartizan.correlate.write import CHUNK
 from bartizan.ingest.made import prepared
 from bartizan.model.alert import Alert
 from bartizan.sources.evidence import Evidence
 from bartizan.store import Store, inner, open_store
-from bartizan.store.alerts import ALERTS_V2, store_alerts
+from bartizan.store.alerts import ALERTS_V2, state_of, store_alerts
 
 pytestmark = pytest.mark.anyio
 DAY = "2026-11-20"
@@ -124,9 +124,11 @@ async def test_priority_and_links_can_be_recomputed(world: World) -> None:
     assert "@bartizan" not in stored.doc.decode()
     linked = 0
     for each in ids:
-        row = await world.store.tenant(A).get(LINKS.name, each)
-        if row is not None:
-            link = json.loads(row.doc)
+        row = await world.store.tenant(A).get(ALERTS_V2.name, each)
+        assert row is not None
+        link = state_of(row).link
+        if link is not None:
+            assert link["createdDateTime"] == json.loads(row.doc)["lastUpdateDateTime"]
             chance = 1 - (1 - link["popularity"]) ** link["gapHours"]
             assert isclose(link["bits"], -log2(chance) - link["strangers"], rel_tol=1e-9)
             assert set(link["correlationReason"].split(",")) <= {"sameActor", "sameTargetedAsset", "timeFrame"}

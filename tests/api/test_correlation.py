@@ -13,9 +13,11 @@ from tests.api.test_correlated import DAY, alert, attack, correlated, device, in
 from bartizan.correlate.facts import seconds
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.correlate.verdicts import LEAST
+from bartizan.correlate.write import LINKS
 from bartizan.model import faces
 from bartizan.store.alerts import ALERTS_V2, FOLLOW_CHUNK, state_of
 from bartizan.store.draft import draft
+from bartizan.store.interface import Tx
 
 pytestmark = pytest.mark.anyio
 V2 = "/beta/security/alerts_v2"
@@ -79,6 +81,26 @@ async def test_the_parts_are_beta_and_need_the_scope_of_reading(world: World) ->
     await world.get(f"{V2}/{id}/correlationLinks", by="reader")
     await world.refused("POST", f"{V2}/{id}/detach", {}, status=403, by="reader")
     await world.refused("GET", f"{V2}/{id}/correlationLinks", status=404, by="other")
+
+
+async def test_links_that_an_earlier_program_kept_apart_are_shown(world: World) -> None:
+    """Until somebody moves or detaches the alert."""
+    ids = await attack(world)
+    await correlated(world.store)
+    key, old = await incident_of(world, ids[0]), {"incidentId": "earlier", "createdBy": "bartizan correlate"}
+
+    def kept(tx: Tx) -> None:
+        for each in (ids[0], ids[1]):
+            tx.put(draft(LINKS, {"id": each, **old}, each))
+
+    await world.store.tenant(A).write(kept, actor="earlier")
+    (link,) = await links(world, ids[0])
+    assert (link["alertId"], link["incidentId"], link["bits"]) == (ids[0], "earlier", None)
+    assert (await links(world, ids[1]))[0]["incidentId"] == key
+    edges = (await world.get(f"{INCIDENTS}/{key}/correlationLinks"))["value"]
+    assert {each["alertId"] for each in edges} == set(ids)
+    await world.post(f"{V2}/{ids[0]}/detach", {})
+    assert await links(world, ids[0]) == []
 
 
 # ---------------------------------------------------------------- what analysts arrange

@@ -8,7 +8,6 @@ import sys
 
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.correlate.suppress import SUPPRESSIONS
-from bartizan.correlate.write import LINKS
 from bartizan.store import open_store
 from bartizan.store.alerts import COLLECTIONS
 
@@ -16,7 +15,7 @@ STEP = 5
 
 
 async def main(folder: str) -> None:
-    store = open_store(folder, (*COLLECTIONS, LINKS, SUPPRESSIONS))
+    store = open_store(folder, (*COLLECTIONS, SUPPRESSIONS))
     await store.start()
     stage = CorrelateStage(store, step_changes=STEP)
     while taken := await stage.step():

@@ -10,7 +10,7 @@ from tests.correlate.test_kill import TENANT, alerts
 
 from bartizan.correlate.stage import CorrelateStage
 from bartizan.correlate.suppress import SUPPRESSIONS
-from bartizan.correlate.write import ACTOR, LINKS
+from bartizan.correlate.write import ACTOR
 from bartizan.errors import Conflict
 from bartizan.model import faces
 from bartizan.model.faces import provider_faces
@@ -23,6 +23,7 @@ from bartizan.store.alerts import (
     change_alert,
     move_alert,
     prepare,
+    state_of,
     store_alerts,
     suppress_alert,
 )
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 
 async def opened(target: Path | str) -> Store:
-    store = open_store(target, (*COLLECTIONS, LINKS, SUPPRESSIONS))
+    store = open_store(target, (*COLLECTIONS, SUPPRESSIONS))
     await store.start()
     return store
 
@@ -65,7 +66,9 @@ async def lived(store: Store) -> dict[str, Any]:
     await run(store)
     rows = (await tenant.page(INCIDENTS.name, Query(top=1_000, version="beta"))).rows
     what = {row.id: msgspec.json.decode(row.doc)["summary"] for row in rows}
-    links = sorted(row.id for row in (await tenant.page(LINKS.name, Query(top=1_000))).rows)
+    whole = await tenant.ahead(ALERTS_V2.name, [one["id"] for one in (await bodies(store)).values()])
+    states = {id: state_of(one.stored) for id, one in whole.items() if one.stored is not None}
+    links = {id: {**each.link, "createdDateTime": None} for id, each in states.items() if each.link is not None}
     kept = await tenant.get(SUPPRESSIONS.name, "rule")
     assert kept is not None and hidden
     told = {id: (one["incidentId"], one["status"], one["additionalData"]) for id, one in (await bodies(store)).items()}

@@ -12,7 +12,6 @@ import pytest
 from tests.correlate.streams import attack, noise
 
 from bartizan.correlate.suppress import SUPPRESSIONS
-from bartizan.correlate.write import LINKS
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.model.faces import provider_faces
@@ -38,7 +37,7 @@ def alerts() -> list[Alert]:
 
 
 async def fill(folder: Path) -> None:
-    store = open_store(folder, (*COLLECTIONS, LINKS, SUPPRESSIONS))
+    store = open_store(folder, (*COLLECTIONS, SUPPRESSIONS))
     await store.start()
     ready = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
 
@@ -57,7 +56,7 @@ Where = tuple[str | None, dict[str, Any]]  # an alert's incident, and what else 
 
 
 async def placed(folder: Path) -> tuple[dict[str, Where], dict[str, tuple[str, int, str]], int]:
-    store = open_store(folder, (*COLLECTIONS, LINKS, SUPPRESSIONS))
+    store = open_store(folder, (*COLLECTIONS, SUPPRESSIONS))
     await store.start()
     rows = (await store.tenant(TENANT).page(ALERTS_V2.name, Query(top=1_000))).rows
     bodies = (msgspec.json.decode(row.doc) for row in rows)

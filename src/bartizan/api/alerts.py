@@ -10,7 +10,6 @@ from typing import Any
 from bartizan.api.wire.find import lost
 from bartizan.api.wire.note import note
 from bartizan.api.wire.write import changes, check_match
-from bartizan.correlate.write import LINKS
 from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import Answer, Can, Context, never, resource
 from bartizan.model import faces, posted
@@ -486,11 +485,11 @@ async def _move(
     reason = f"Moved to incident {target}. Reasons: {_reasons(reasons)}"
 
     def work(tx: Tx) -> None:
-        moved = [each for each in ids if move_alert(tx, each, target).changed]
+        link = {"incidentId": target, "correlationReason": reasons, "createdBy": ctx.caller.actor}
+        link["createdDateTime"] = tx.now
+        moved = [each for each in ids if move_alert(tx, each, target, link).changed]
         for each in moved:
             unfold_alert(tx, each, unless=together)
-            said = {"incidentId": target, "correlationReason": reasons, "createdBy": ctx.caller.actor}
-            tx.put(draft(LINKS, {"id": each, **said, "createdDateTime": tx.now}, each))
         for each in moved if comment else ():
             change_alert(tx, each, {"comments": [{"comment": comment}]}, "v2", who(ctx))
         if moved:

@@ -30,6 +30,7 @@ from bartizan.store.alerts import (
     change_alert,
     mark_alert,
     move_alert,
+    state_of,
     suppress_alert,
     unfold_alert,
 )
@@ -83,9 +84,13 @@ async def links_of_incident(ctx: Context, id: str | None, given: dict[str, Any])
 async def _links(ctx: Context, alerts: Sequence[str]) -> list[dict[str, Any]]:
     if not alerts:
         return []
-    page = await ctx.store.page(LINKS.name, Query(top=len(alerts), ids=tuple(alerts)))
-    kept = {row.id: _decode(row.doc) for row in page.rows}
-    return [_link(id, kept[id]) for id in alerts if id in kept]
+    read = await ctx.store.ahead(ALERTS_V2.name, alerts)
+    links = {id: state_of(one.stored).link for id, one in read.items() if one.stored is not None}
+    without = tuple(id for id, link in links.items() if link is None)
+    if without:
+        page = await ctx.store.page(LINKS.name, Query(top=len(without), ids=without))
+        links.update((row.id, _decode(row.doc)) for row in page.rows)
+    return [_link(id, link) for id in alerts if (link := links.get(id)) is not None]
 
 
 def _link(alert: str, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bartizan.correlate.incident import Folded, Incident, Link, Merged, Node, Op
 from bartizan.correlate.rank import Shown, Telling, priority
 from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.model import faces
+from bartizan.model.stamps import UPDATED
 from bartizan.odata.tree import Compare, Literal, Path
 from bartizan.store.alerts import (
     ALERTS_V2,
@@ -42,7 +43,7 @@ ACTOR = "bartizan correlate"
 SOURCE = "source"  # as who made a link: the alert's source put it there
 _BEFORE = "0001-01-01T00:00:00.0000000Z"  # version of an incident of a source of which no record has come yet
 CHUNK = 50  # alerts that one transaction moves after a merge
-LINKS = Collection(name="correlationLinks", feed=False)  # by alert: why it is where correlation put it
+LINKS = Collection(name="correlationLinks", feed=False)  # by alert, where earlier programs kept what `faces.LINK` says
 PENDING = "correlate/pending"  # merges whose alerts have not all moved yet: (source, target)
 AHEAD = 600  # documents of a set that are read before the write; a batch has more only where many waited for one
 _UNREAD = object()
@@ -129,7 +130,6 @@ class Batch:
         told = dict.fromkeys([*alerts, *self._folds, *(each.key for its in self._folds.values() for each in its)])
         asked = {
             ALERTS_V2.name: [each for each in told if each not in known][:AHEAD],
-            LINKS.name: alerts,
             INCIDENTS.name: list(self._touched)[:AHEAD],
         }
         self._ahead = {name: await store.ahead(name, ids) for name, ids in asked.items()}
@@ -138,7 +138,7 @@ class Batch:
         marks = {each.key: {faces.FOLDED_INTO: head} for head, its in self._folds.items() for each in its}
         grown = self._grown()
         self._placing = {
-            alert: placing(today[alert], incident, marks.get(alert, {}))
+            alert: placing(today[alert], incident, marks.get(alert, {}), _link(incident, link))
             for alert, incident, link in self._alerts
             if alert in today and (link is None or not link.by_source)
         }
@@ -162,11 +162,9 @@ class Batch:
         for alert, incident, link in self._alerts:
             before = _placed_here(tx, alert, incident) if link is not None and link.by_source else None
             ready = self._placing.get(alert)
-            placed = place_alert(tx, alert, incident, instead_of=before, marks=marks.get(alert, {}), ready=ready)
-            if placed:
+            its, why = marks.get(alert, {}), _link(incident, link)
+            if place_alert(tx, alert, incident, instead_of=before, marks=its, link=why, ready=ready):
                 marks.pop(alert, None)
-                if link is not None:
-                    tx.put(draft(LINKS, _link(alert, incident, link, tx.now), alert))
         for alert, its in marks.items():
             mark_alert(tx, alert, **its)
         self._hide(tx)
@@ -338,13 +336,15 @@ def _body(incident: Incident, engine: Engine, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _link(alert: str, incident: str, link: Link, now: str) -> dict[str, Any]:
+def _link(incident: str, link: Link | None) -> dict[str, Any] | None:
+    """Of the time at which it is stored. The first alert of an incident has none."""
+    if link is None:
+        return None
     return {
-        "id": alert,
         "otherAlertId": link.alert or None,
         "incidentId": incident,
         "correlationReason": ",".join(link.reasons) or None,
         **link.figures(),
         "createdBy": SOURCE if link.by_source else ACTOR,
-        "createdDateTime": now,
+        "createdDateTime": UPDATED,
     }

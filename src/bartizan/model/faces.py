@@ -41,6 +41,7 @@ MARKS = (FOLDED_INTO, FOLDED, FOLDED_FIRST, FOLDED_LAST, SUPPRESSION)
 EXCLUDED = "isExcludedFromCorrelation"  # Graph's, of createAlertInput; whoever detaches an alert says it too
 SOURCE_INCIDENT = "sourceIncidentId"  # in additionalData: the incident of its source that the source has put it into
 SUPPRESSED = "suppressed"  # a system tag
+LINK = "@bartizan.link"  # in an alert's state: why it is in its incident
 CORRELATION = "@bartizan.correlation"  # in an incident's state: what correlation said of it, the parts of its priority
 
 STAMPED = ("createdDateTime", "lastUpdateDateTime", "lastModifiedDateTime")  # by the store, in both faces
@@ -82,6 +83,7 @@ class AlertState(Struct, kw_only=True):
     seen: list[str] = []  # content hashes of the provider's records that are in here
     version: str | None = None  # when the source made the newest of them, where it says so
     fingerprint: list[str] = []
+    link: dict[str, Any] | None = None  # why it is in its incident, where correlation or somebody has put it there
 
 
 class _Own(Struct, kw_only=True, omit_defaults=True):
@@ -116,6 +118,8 @@ def encode(state: AlertState, stamps: Mapping[str, str] | None = None) -> bytes:
     whole = today(state)
     whole.update(stamps or {})
     whole[_OWN] = own
+    if state.link is not None:
+        whole[LINK] = state.link
     content = _encode(whole)
     if b"\\u0000" in content:  # text of PostgreSQL cannot hold it
         content = _encode(_without_nul(_decode(content)))
@@ -133,7 +137,7 @@ def _without_nul(value: Any) -> Any:
 def decode(content: bytes) -> AlertState:
     """Back from `encode`; ValueError where the bytes are something else."""
     whole = _decode(content)
-    own = msgspec.convert(whole.pop(_OWN, None), _Own)
+    own, link = msgspec.convert(whole.pop(_OWN, None), _Own), whole.pop(LINK, None)
     return AlertState(
         id=whole["id"],
         v2={name: value for name, value in whole.items() if name not in (*TODAY_WORDS, *STAMPED, "id")},
@@ -148,6 +152,7 @@ def decode(content: bytes) -> AlertState:
         seen=own.seen,
         version=own.version,
         fingerprint=own.fingerprint,
+        link=link,
     )
 
 
@@ -397,8 +402,9 @@ def _changed(state: AlertState, now: Words, who: Who, at: str) -> AlertState:
     )
 
 
-def move(state: AlertState, incident: str | None) -> AlertState:
-    return state if state.incident == incident else replace(state, incident=incident)
+def move(state: AlertState, incident: str | None, link: dict[str, Any] | None = None) -> AlertState:
+    """`link` says why it is there; None: it has none, as where nobody says why."""
+    return state if state.incident == incident else replace(state, incident=incident, link=link)
 
 
 def mark(state: AlertState, **marks: Any) -> AlertState:

@@ -24,6 +24,7 @@ from bartizan.store.interface import Ahead, Collection, Column, Draft, Entity, J
 
 Face = Literal["v2", "legacy"]
 Changes = dict[str, tuple[Any, Any]]
+Link = dict[str, Any] | None  # why an alert is in its incident
 
 _KINDS: Mapping[str, Kind] = {
     "createdDateTime": "instant",
@@ -127,8 +128,6 @@ _MORE = "additionalData"
 _NO_MARKS: Mapping[str, Any] = {}
 RAW = "raw"  # attachment of the record that made the alert; those of later records are raw:<first digits of the hash>
 _RAW_DIGITS = 16
-
-
 FOLLOWING = "alerts/following"
 FOLLOW_CHUNK = 50  # repeats that follow their head in one transaction: the writer's lock stays short
 
@@ -293,13 +292,14 @@ def following(kept: bytes | None) -> list[Follow]:
     return msgspec.json.decode(kept, type=list[Follow]) if kept else []
 
 
-def move_alert(tx: Tx, id: str, incident: str | None) -> Kept:
-    """Somebody puts it into another incident, or none. Both incidents are touched, and are arranged by hand now."""
+def move_alert(tx: Tx, id: str, incident: str | None, link: Link = None) -> Kept:
+    """Somebody puts it into another incident, or none; `link` says why. Both incidents are touched, and are arranged by
+    hand now."""
     stored = tx.get(ALERTS_V2.name, id)
     if stored is None:
         raise NotFound(f"there is no alert '{id}'")
     before = state_of(stored)
-    after = faces.move(before, incident)
+    after = faces.move(before, incident, link)
     if after is before:
         return Kept(stored, _legacy(tx, id), {}, {})
     for each in (before.incident, incident):
@@ -315,6 +315,7 @@ class Placing(Struct, frozen=True):
     before: Stored
     incident: str
     marks: Mapping[str, Any]
+    link: Link
     v2: Draft
     changed: Changes
 
@@ -326,6 +327,7 @@ def place_alert(
     *,
     instead_of: str | None = None,
     marks: Mapping[str, Any] = _NO_MARKS,
+    link: Link = None,
     ready: Placing | None = None,
 ) -> bool:
     """Into an incident by the server itself, where the alert is still in `instead_of` (None: in no incident); False
@@ -340,15 +342,16 @@ def place_alert(
         ready is None
         or instead_of is not None
         or ready.before is not stored
-        or (ready.incident, ready.marks) != (incident, marks)
+        or (ready.incident, ready.marks, ready.link) != (incident, marks, link)
     ):
         place = faces.place(stored.state)
         if place.incident != instead_of or (instead_of is None and _kept_out(place)):
             return False
-        ready = _placing(place, stored, incident, marks)
+        ready = _placing(place, stored, incident, marks, link)
     if ready is None:
         before = state_of(stored)
-        _replace(tx, before, faces.mark(faces.move(before, incident), **marks), touch=False)
+        after = faces.move(before, incident, link or before.link)
+        _replace(tx, before, faces.mark(after, **marks), touch=False)
     else:
         _put(tx, ready.v2, ready.changed)
         if instead_of is not None:
@@ -356,21 +359,21 @@ def place_alert(
     return True
 
 
-def placing(v2: Ahead, incident: str, marks: Mapping[str, Any] = _NO_MARKS) -> Placing | None:
+def placing(v2: Ahead, incident: str, marks: Mapping[str, Any] = _NO_MARKS, link: Link = None) -> Placing | None:
     """What `place_alert` of an alert in no incident will put, before the write; None where it is to look itself."""
     if v2.stored is None:
         return None
     place = faces.place(v2.stored.state)
     if place.incident is not None or _kept_out(place):
         return None
-    return _placing(place, v2.stored, incident, marks)
+    return _placing(place, v2.stored, incident, marks, link)
 
 
 def _kept_out(place: faces.Place) -> bool:
     return (place.marks or {}).get(faces.EXCLUDED) is True
 
 
-def _placing(place: faces.Place, stored: Stored, incident: str, marks: Mapping[str, Any]) -> Placing | None:
+def _placing(place: faces.Place, stored: Stored, incident: str, marks: Mapping[str, Any], link: Link) -> Placing | None:
     """What tells the incident, and the marks, since this is done to every alert; None where the legacy face has
     incidents of the provider's own."""
     if place.own.legacy.incidentIds:
@@ -379,8 +382,8 @@ def _placing(place: faces.Place, stored: Stored, incident: str, marks: Mapping[s
     before = place.marks or {}
     if marks and (after := faces.remarked(before, marks)) != before:
         changed[_MORE] = place.marks, after or None
-    v2 = spliced(ALERTS_V2, stored, _new(changed))
-    return None if v2 is None else Placing(stored, incident, marks, v2, changed)
+    v2 = spliced(ALERTS_V2, stored, _new(changed) | ({} if link is None else {faces.LINK: link}))
+    return None if v2 is None else Placing(stored, incident, marks, link, v2, changed)
 
 
 def _new(changed: Changes) -> dict[str, Any]:
