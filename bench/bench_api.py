@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import apsw
 import structlog
 from msgspec import Struct
 
@@ -212,6 +213,13 @@ async def fill(session: aiohttp.ClientSession, root: str, rows: int) -> None:
         body = "\n".join(json.dumps(each) for each in every[start : start + 1000])
         async with session.post(f"{root}/ingest/crowdstrike_falcon", data=body) as answer:
             assert answer.status < 300, await answer.text()
+
+
+async def correlated(db: apsw.Connection) -> None:
+    """Waits until the incidents know every alert that is stored."""
+    head = int(str(db.execute("SELECT seq FROM clock").get))
+    while int(str(db.execute("SELECT seq FROM cursors WHERE name = 'correlate'").get)) < head:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
 
 
 def verdict(what: str, ratio: float, bar: float, *, least: bool = False, told: str = "") -> None:
@@ -516,6 +524,9 @@ async def measure(data: Path, rows: int, seconds: float) -> None:
         pid = api_of(group)
         async with signed_in(root, app) as session:
             await fill(session, root, rows)
+            db = apsw.Connection(str(data / "state.db"), flags=apsw.SQLITE_OPEN_READONLY)
+            await correlated(db)
+            db.close()
             await reads(session, root, pid, data, app["tenantId"], seconds)
             await patches(session, root, pid, data, app["tenantId"], seconds)
             page = json.loads((await fetched(session, f"{root}/v1.0/security/alerts_v2"))[0])

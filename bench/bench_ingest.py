@@ -25,7 +25,7 @@ import apsw
 from bartizan.demo.organisation import Organisation
 from bartizan.demo.telemetry import ordinary
 from bartizan.ingest.pipeline import WRITE_RECORDS
-from bench.bench_api import bartizan, cpu_s, free_port, group_of, records, running, serve_command, signed_in
+from bench.bench_api import bartizan, correlated, cpu_s, free_port, group_of, records, running, serve_command, signed_in
 
 BODY_RECORDS = 600  # of one request
 WARM_S = 3.0  # for the process that reads bulks to be there
@@ -83,13 +83,6 @@ async def sent(
 
     await asyncio.gather(*(caller() for _ in range(callers)))
     return said
-
-
-async def correlated(db: apsw.Connection) -> None:
-    """Waits until the incidents know every alert that is stored."""
-    head = int(str(db.execute("SELECT seq FROM clock").get))
-    while int(str(db.execute("SELECT seq FROM cursors WHERE name = 'correlate'").get)) < head:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
 
 
 def rows_since(db: apsw.Connection, seq: int) -> dict[str, list[tuple[Any, ...]]]:

@@ -45,7 +45,8 @@ _Queue = deque["asyncio.Future[None]"]
 
 
 class _Step(Struct):
-    """Of the loop, in which reads of a lane begin; those that wait begin in the next ones."""
+    """Of the loop, in which reads of a lane begin, as long as it can be told by the clock; those that wait begin in the
+    next ones."""
 
     began: float
     waiting: _Queue = field(default_factory=deque)
@@ -84,6 +85,7 @@ class Turns:
             self._seen = {name: at for name, at in self._seen.items() if now - at < RECENT_S}
             self._asking = len(self._seen)
             self._debts = {name: debt for name, debt in self._debts.items() if name in self._seen}
+            self._steps = {lane: step for lane, step in self._steps.items() if step.waiting or lane[0] in self._seen}
         return self._asking
 
     def rest(self, lane: _Lane, began: float) -> float:
@@ -122,21 +124,22 @@ class Turns:
 
     async def _step(self, lane: _Lane, now: float) -> None:
         """Reads of a tenant begin in one step of the loop for STEP_S: whoever comes is heard between two of them."""
-        loop = asyncio.get_running_loop()
         step = self._steps.get(lane)
         if step is None:
-            self._steps[lane] = _Step(now)
-            loop.call_soon(self._stepped, lane)
-        elif step.waiting or now - step.began > STEP_S:
+            step = self._steps[lane] = _Step(now)
+        if step.waiting or now - step.began > STEP_S:
+            loop = asyncio.get_running_loop()
             turn: asyncio.Future[None] = loop.create_future()
+            if not step.waiting:
+                loop.call_soon(self._stepped, step)
             step.waiting.append(turn)
             await turn
 
-    def _stepped(self, lane: _Lane) -> None:
-        if _woken(self._steps[lane].waiting):
-            asyncio.get_running_loop().call_soon(self._stepped, lane)
-        else:
-            del self._steps[lane]
+    def _stepped(self, step: _Step) -> None:
+        step.began = self.clock()
+        _woken(step.waiting)
+        if step.waiting:
+            asyncio.get_running_loop().call_soon(self._stepped, step)
 
     async def _wait(self, lane: _Lane) -> None:
         queue = self._waiting.setdefault(lane, deque())
