@@ -337,3 +337,15 @@ def migrations(d: Dialect) -> list[list[str]]:
 
 
 META = "CREATE TABLE IF NOT EXISTS meta (key {text} NOT NULL PRIMARY KEY, value {text} NOT NULL)"
+
+
+def meta_value(db: Db, key: str) -> str | None:
+    rows = db.rows("SELECT value FROM meta WHERE key = $?", (key,))
+    return str(rows[0][0]) if rows else None
+
+
+def set_meta(db: Db, key: str, value: str) -> None:
+    db.run(
+        "INSERT INTO meta (key, value) VALUES ($?, $?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, value),
+    )
