@@ -46,6 +46,7 @@ class Limits(Struct, frozen=True):
     group_ms: float = 20.0
     queue: int = 10_000  # writes that may wait; of one tenant a quarter of it
     synced: bool = True  # False: a commit may be lost to a power cut, with all later ones; one that is synced saves it
+    learns: bool = True  # False: orders that are learned are not used, and none is begun (see `store.learned`)
     feed_keep: timedelta = timedelta(days=7)  # changes are kept that long, and until every cursor has passed them
 
 
@@ -67,7 +68,7 @@ class SqlStore(ABC):
         self._owners = owners
         self._release = release or Release()
         self.tables = tables(collections, dialect)
-        self.sets = {name: read.read_set(table) for name, table in self.tables.items()}
+        self.sets = {name: read.read_set(table, learns=limits.learns) for name, table in self.tables.items()}
         self._writer: Writer | None = None
         self.learner = learned.Learner(self)
         self._tail = Tail()

@@ -315,6 +315,11 @@ class Learner:
         if of.planner.learned.due:
             self._want([(of.table.collection.name, *wish) for wish in of.planner.learned.take()])
 
+    async def settled(self) -> None:
+        """Returns when nothing more is wished for."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     async def close(self) -> None:
         task, self._task = self._task, None
         self._wanted.clear()

@@ -74,8 +74,9 @@ class Plan(NamedTuple):
 class Planner:
     """One table's plans; remembers what probes found."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, learns: bool = True) -> None:
         self.table = table
+        self._learns = learns
         self.small = SMALL
         self.learned = Known(table)
         self._all = (*table.indexes, table.pk)
@@ -392,7 +393,7 @@ class Planner:
 
     def _fixing(self, drivers: Sequence[Driver], keys: Sequence[SortKey]) -> list[Driver]:
         """Equalities of which a pair with the first sort key has, or would have, the rows in this order."""
-        path = keys[0].path
+        path = keys[0].path if self._learns else None
         index = None if path is None else self.table.index_of(path)
         if path is None or index is None or not self.serves(index, keys):
             return []
