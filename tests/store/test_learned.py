@@ -352,15 +352,16 @@ async def test_long_values_are_left_out(opened: Opener) -> None:
         lambda tx: [tx.put(draft(CASES, each, f"c{i}" * 100)) for i, each in enumerate(inner)], actor="me"
     )
     [pair] = await noted(store)
-    assert await rows_of(store, f'SELECT count(*) FROM "{pair.name}"') == [(3,)]
+    bounded = store.dialect.name == "postgres"  # type: ignore[attr-defined]
+    assert await rows_of(store, f'SELECT count(*) FROM "{pair.name}"') == [(3 if bounded else 4,)]
     of = sets(store, CASES)
-    for owner, by_pair in ((long, False), (long[1:], True)):
+    for owner, by_pair in ((long, not bounded), (long[1:], True)):
         query = Query(5, eq("owner", owner), by(("state", False)))
         assert (pair.name in await driven(store, of, query)) == by_pair
         assert len(await walked(store, "cases", query)) == 1
     await store.tenant("t").write(lambda tx: tx.put(draft(CASES, {"owner": long}, "c1" * 100)), actor="me")
     await store.tenant("t").write(lambda tx: tx.delete("cases", "c0" * 100), actor="me")
-    assert await rows_of(store, f'SELECT count(*) FROM "{pair.name}"') == [(2,)]
+    assert await rows_of(store, f'SELECT count(*) FROM "{pair.name}"') == [(2 if bounded else 3,)]
 
 
 # ---------------------------------------------------------------- wishes

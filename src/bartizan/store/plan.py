@@ -397,8 +397,11 @@ class Planner:
         index = None if path is None else self.table.index_of(path)
         if path is None or index is None or not self.serves(index, keys):
             return []
-        equal = [driver for driver in drivers if driver.eq and not driver.pairs and fits(driver.params[0])]
+        equal = [driver for driver in drivers if driver.eq and not driver.pairs and self._fits(driver)]
         return [driver for driver in equal if parts_of(self.table, driver.path, path) is not None]
+
+    def _fits(self, driver: Driver) -> bool:
+        return fits(self.table.dialect, driver.params[0])
 
     def _along(
         self,
