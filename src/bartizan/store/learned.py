@@ -277,9 +277,8 @@ def fill(db: Db, clock: "Clock", table: Table, pair: Pair, rows: int) -> Step:
         return Step(pair, 0.0)
     dialect = table.dialect
     behind, params = ("", ()) if pair.after is None else (" WHERE (i.tenant, i.id) > ($?, $?)", pair.after)
-    source = f"FROM {table.name} i{dialect.hint(table.pk.name)}{behind} ORDER BY i.tenant, i.id"
-    if dialect.name == "postgres":
-        source += " NULLS FIRST"  # as the index has it
+    order = f"ORDER BY i.tenant, i.id {dialect.direction(False)}"  # as the index has it
+    source = f"FROM {table.name} i{dialect.hint(table.pk.name)}{behind} {order}"
     last = db.rows(f"SELECT i.tenant, i.id {source} LIMIT 1 OFFSET $?", (*params, rows - 1))
     own = ", ".join(["i.tenant", *(f"i.{part.column} AS {name}" for name, part in _named(pair))])
     sql = (

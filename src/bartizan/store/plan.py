@@ -422,12 +422,12 @@ class Planner:
                 terms.append((driver.sql.replace(ordered, renamed[0].sql, 1), driver.params))
         where, values = _joined(terms)
         dialect = self.table.dialect
-        own = ", ".join(pair.columns[1:])
+        own, id = ", ".join(pair.columns[1:]), f"s.{columns['id']}"
         source = (
             f'(SELECT {own} FROM "{pair.name}"{dialect.hint(f"{pair.name}_i")} WHERE tenant = $? AND la = $?) s '
-            f"{'CROSS JOIN' if dialect.hints else 'JOIN'} {self.table.name} t ON t.id = s.{columns['id']}"
+            f"{self.table.each(id)}"
         )
-        return Plan(source, (tenant, way.params[0]), where, values, renamed, True)
+        return Plan(source, (tenant, way.params[0], tenant), where, values, renamed, True)
 
     def _own(self, path: str | None) -> str:
         """A declared path's column as its own table calls it."""
