@@ -424,10 +424,11 @@ class Known:
         wish = (ordered, filtered)
         if len(self._wishes) >= MAX_WISHES:
             self._wishes.clear()
-        self._wishes[wish] = self._wishes.get(wish, 0) + 1
-        if self._wishes[wish] < WISHES:
+        times = self._wishes.get(wish, 0) + 1
+        if times < WISHES:
+            self._wishes[wish] = times
             return False
-        del self._wishes[wish]
+        self._wishes.pop(wish, None)  # another thread may have
         return True
 
     def want(self, filtered: str, ordered: str) -> None:
