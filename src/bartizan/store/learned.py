@@ -41,6 +41,10 @@ STEP_S = 0.020  # ... this long, and as long again the writer's lock is left to 
 PAUSE_S = 0.004  # at least
 OTHERS_S = 0.5  # a pair that another process fills is looked at that often; one that has stood still is taken over
 
+# PostgreSQL: for the table, while all writers wait. It outlasts autovacuum, which gives way after a second;
+# where somebody vacuums by hand, it is tried another time.
+LOCK_MS = 2_000
+
 _PREFIX = "learned:"
 
 log = structlog.get_logger(__name__)
@@ -253,6 +257,8 @@ def begin(db: Db, clock: "Clock", table: Table, filtered: str, ordered: str) -> 
     if len(there) >= MAX_LEARNED:
         return None
     pair = Pair(table.collection.name, filtered, ordered, parts, clock.tick())
+    if table.dialect.name == "postgres":
+        db.run(f"SET LOCAL lock_timeout = {LOCK_MS}")
     for statement in _ddl(table.dialect, pair):
         db.run(statement)
     set_meta(db, pair.key, pair.noted)
