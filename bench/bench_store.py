@@ -214,9 +214,12 @@ def raw_insert(folder: Path, rows: int) -> float:
     return rows / spent
 
 
-async def patch_rate(store: Store, callers: int, rows: int, seconds: float = 3.0) -> float:
-    """Durable changes a second by that many callers, each reading and replacing one document."""
-    tenant, done = store.tenant("t1"), 0
+async def patch_rate(
+    store: Store, callers: int, rows: int, seconds: float = 3.0, *, tenant_id: str = "t1", sorted_by: bool = False
+) -> float:
+    """Durable changes a second by that many callers, each reading and replacing one document; `sorted_by`: with
+    another category."""
+    tenant, done = store.tenant(tenant_id), 0
     end = time.perf_counter() + seconds
 
     async def caller(number: int) -> None:
@@ -225,6 +228,8 @@ async def patch_rate(store: Store, callers: int, rows: int, seconds: float = 3.0
         while time.perf_counter() < end:
             n = (n + 7_919) % rows
             one = alert(n)
+            if sorted_by:
+                one.columns = {**one.columns, "category": CATEGORIES[done % 40]}
 
             def change(tx: Tx, one: Draft = one) -> None:
                 tx.get("alerts", one.id)
@@ -282,9 +287,9 @@ async def pages(store: Store, names: Iterable[str], tenant_id: str = "t1") -> di
     return {name: await timed(partial(tenant.page, "alerts", PAGES[name])) for name in names}
 
 
-async def learned(target: str | None, rows: int, few: int, folder: Path, plain: float) -> None:
+async def learned(target: str | None, rows: int, few: int, folder: Path, plain: tuple[float, float]) -> None:
     """The same orders at both sizes when they are learned: what is learned at the one size is not set against what is
-    not at the other. `plain` is the rate of loading without any."""
+    not at the other. `plain` are the rates of loading and of changes without any."""
     big = open_store(target or folder / "big", (ALERTS,))
     await big.start()
     begun = time.perf_counter()
@@ -297,8 +302,11 @@ async def learned(target: str | None, rows: int, few: int, folder: Path, plain: 
     await small.learn("alerts", "feedback", "category")
     await small.erase("t2")
     rate = await load(small, few, "t2")
-    print(f"load of {few} rows: {rate:,.0f}/s with a learned order, {plain:,.0f}/s without")
-    for name, (one, _) in (await pages(small, LEARNED, "t2")).items():
+    print(f"load of {few} rows: {rate:,.0f}/s with a learned order, {plain[0]:,.0f}/s without")
+    found = await pages(small, LEARNED, "t2")
+    rate = await patch_rate(small, 64, few, tenant_id="t2", sorted_by=True)
+    print(f"PATCH by 64 of what it sorts by: {rate:,.0f}/s with a learned order, {plain[1]:,.0f}/s without")
+    for name, (one, _) in found.items():
         ms = many[name][0]
         print(f"{name + ', learned':40} {few}: {one:8.3f} ms   {rows}: {ms:8.3f} ms   x{ms / one:.1f}", flush=True)
     await small.erase("t2")
@@ -331,6 +339,7 @@ async def run(target: str | None, rows: int, folder: Path) -> None:
     at_few = await pages(small, PAGES)
     if target is None:
         await floors(small, folder / "small" / "state.db", few, rate, at_few["severity eq high"])
+    changes = await patch_rate(small, 64, few, sorted_by=True)
     await small.erase("t1")
     await small.close()
     big = open_store(target or folder / "big", (ALERTS,), learns=False)
@@ -351,7 +360,7 @@ async def run(target: str | None, rows: int, folder: Path) -> None:
         wall, _ = await timed(partial(tenant.count, "alerts", filter), 0.1, 1)
         print(f"count of {name}: {wall:.1f} ms")
     await big.close()
-    await learned(target, rows, few, folder, rate)
+    await learned(target, rows, few, folder, (rate, changes))
 
 
 def main() -> None:
