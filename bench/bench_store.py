@@ -2,15 +2,17 @@
 
 `python -m bench.bench_store --rows N [--store DSN]`, on its own or as a part of `make bench`.
 Floors: raw inserts of the same rows, the same page as hand-written SQL, the same changes in raw transactions.
+Pages are measured without learned orders; those that are learned where they are asked for repeatedly, then once more.
 """
 
 import argparse
 import asyncio
 import hashlib
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,7 @@ PAGES: dict[str, Query] = {
     ),
     "lambda of nobody": Query(100, on_host("nobody.example.org")),
 }
+LEARNED = ("shared, of the last category, by it", "shared, of the last quarter, by it")  # by ("feedback", "category")
 
 
 async def timed(what: Callable[[], Awaitable[Any]], seconds: float = 0.5, least: int = 5) -> tuple[float, float]:
@@ -139,9 +142,9 @@ async def timed(what: Callable[[], Awaitable[Any]], seconds: float = 0.5, least:
     return statistics.median(times) * 1e3, (time.process_time() - cpu) / len(times) * 1e3
 
 
-async def load(store: Store, rows: int) -> float:
+async def load(store: Store, rows: int, tenant_id: str = "t1") -> float:
     """Rows a second."""
-    tenant, spent = store.tenant("t1"), 0.0
+    tenant, spent = store.tenant(tenant_id), 0.0
     for first in range(0, rows, BATCH):
         drafts = [alert(n) for n in range(first, min(first + BATCH, rows))]
         begun = time.perf_counter()
@@ -211,9 +214,12 @@ def raw_insert(folder: Path, rows: int) -> float:
     return rows / spent
 
 
-async def patch_rate(store: Store, callers: int, rows: int, seconds: float = 3.0) -> float:
-    """Durable changes a second by that many callers, each reading and replacing one document."""
-    tenant, done = store.tenant("t1"), 0
+async def patch_rate(
+    store: Store, callers: int, rows: int, seconds: float = 3.0, *, tenant_id: str = "t1", sorted_by: bool = False
+) -> float:
+    """Durable changes a second by that many callers, each reading and replacing one document; `sorted_by`: with
+    another category."""
+    tenant, done = store.tenant(tenant_id), 0
     end = time.perf_counter() + seconds
 
     async def caller(number: int) -> None:
@@ -222,6 +228,8 @@ async def patch_rate(store: Store, callers: int, rows: int, seconds: float = 3.0
         while time.perf_counter() < end:
             n = (n + 7_919) % rows
             one = alert(n)
+            if sorted_by:
+                one.columns = {**one.columns, "category": CATEGORIES[done % 40]}
 
             def change(tx: Tx, one: Draft = one) -> None:
                 tx.get("alerts", one.id)
@@ -274,11 +282,35 @@ def raw_page(file: Path) -> Callable[[], Awaitable[Any]]:
     return page
 
 
-async def pages(store: Store) -> dict[str, tuple[float, float]]:
-    tenant, found = store.tenant("t1"), {}
-    for name, query in PAGES.items():
-        found[name] = await timed(partial(tenant.page, "alerts", query))
-    return found
+async def pages(store: Store, names: Iterable[str], tenant_id: str = "t1") -> dict[str, tuple[float, float]]:
+    tenant = store.tenant(tenant_id)
+    return {name: await timed(partial(tenant.page, "alerts", PAGES[name])) for name in names}
+
+
+async def learned(target: str | None, rows: int, few: int, folder: Path, plain: tuple[float, float]) -> None:
+    """The same orders at both sizes when they are learned: what is learned at the one size is not set against what is
+    not at the other. `plain` are the rates of loading and of changes without any."""
+    big = open_store(target or folder / "big", (ALERTS,))
+    await big.start()
+    begun = time.perf_counter()
+    await big.learn("alerts", "feedback", "category")
+    print(f"an order of {rows} rows learned in {time.perf_counter() - begun:.1f} s", flush=True)
+    many = await pages(big, LEARNED)
+    await big.close()
+    small = open_store(target or folder / "small", (ALERTS,))
+    await small.start()
+    await small.learn("alerts", "feedback", "category")
+    await small.erase("t2")
+    rate = await load(small, few, "t2")
+    print(f"load of {few} rows: {rate:,.0f}/s with a learned order, {plain[0]:,.0f}/s without")
+    found = await pages(small, LEARNED, "t2")
+    rate = await patch_rate(small, 64, few, tenant_id="t2", sorted_by=True)
+    print(f"PATCH by 64 of what it sorts by: {rate:,.0f}/s with a learned order, {plain[1]:,.0f}/s without")
+    for name, (one, _) in found.items():
+        ms = many[name][0]
+        print(f"{name + ', learned':40} {few}: {one:8.3f} ms   {rows}: {ms:8.3f} ms   x{ms / one:.1f}", flush=True)
+    await small.erase("t2")
+    await small.close()
 
 
 async def floors(store: Store, file: Path, rows: int, rate: float, page: tuple[float, float]) -> None:
@@ -298,17 +330,19 @@ async def floors(store: Store, file: Path, rows: int, rate: float, page: tuple[f
 async def run(target: str | None, rows: int, folder: Path) -> None:
     """`folder` may hold the large store of an earlier run."""
     few = min(rows, 10_000)
-    small = open_store(target or folder / "small", (ALERTS,))
+    shutil.rmtree(folder / "small", ignore_errors=True)
+    small = open_store(target or folder / "small", (ALERTS,), learns=False)
     await small.start()
     await small.erase("t1")
     rate = await load(small, few)
     print(f"load of {few} rows: {rate:,.0f}/s")
-    at_few = await pages(small)
+    at_few = await pages(small, PAGES)
     if target is None:
         await floors(small, folder / "small" / "state.db", few, rate, at_few["severity eq high"])
+    changes = await patch_rate(small, 64, few, sorted_by=True)
     await small.erase("t1")
     await small.close()
-    big = open_store(target or folder / "big", (ALERTS,))
+    big = open_store(target or folder / "big", (ALERTS,), learns=False)
     await big.start()
     tenant = big.tenant("t1")
     if await tenant.count("alerts") != rows:
@@ -326,6 +360,7 @@ async def run(target: str | None, rows: int, folder: Path) -> None:
         wall, _ = await timed(partial(tenant.count, "alerts", filter), 0.1, 1)
         print(f"count of {name}: {wall:.1f} ms")
     await big.close()
+    await learned(target, rows, few, folder, (rate, changes))
 
 
 def main() -> None:

@@ -67,7 +67,8 @@ def _select(table: Table) -> str:
 
 def _next(db: Db, table: Table, pending: Pending) -> list[tuple[Any, ...]]:
     behind = "WHERE (t.tenant, t.id) > ($?, $?)" if pending.after is not None else ""
-    sql = f"{_select(table)} FROM {table.name} t {behind} ORDER BY t.tenant, t.id LIMIT $?"
+    order = f"t.tenant, t.id {table.dialect.direction(False)}"  # as the index has it
+    sql = f"{_select(table)} FROM {table.name} t {behind} ORDER BY {order} LIMIT $?"
     return db.rows(sql, (*(pending.after or ()), BATCH))
 
 

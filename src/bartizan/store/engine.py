@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from bartizan.errors import BartizanError, Timeout
 from bartizan.odata.tree import Expr
-from bartizan.store import entities, read, schema, upkeep
+from bartizan.store import entities, learned, read, schema, upkeep
 from bartizan.store.interface import Ahead, Change, Collection, Page, Query, Span, Stored, Tx
 from bartizan.store.owners import Owners
 from bartizan.store.schema import Release
@@ -46,6 +46,7 @@ class Limits(Struct, frozen=True):
     group_ms: float = 20.0
     queue: int = 10_000  # writes that may wait; of one tenant a quarter of it
     synced: bool = True  # False: a commit may be lost to a power cut, with all later ones; one that is synced saves it
+    learns: bool = True  # False: orders that are learned are not used, and none is begun (see `store.learned`)
     feed_keep: timedelta = timedelta(days=7)  # changes are kept that long, and until every cursor has passed them
 
 
@@ -67,8 +68,9 @@ class SqlStore(ABC):
         self._owners = owners
         self._release = release or Release()
         self.tables = tables(collections, dialect)
-        self.sets = {name: read.read_set(table) for name, table in self.tables.items()}
+        self.sets = {name: read.read_set(table, learns=limits.learns) for name, table in self.tables.items()}
         self._writer: Writer | None = None
+        self.learner = learned.Learner(self)
         self._tail = Tail()
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._waiting_lock = threading.Lock()
@@ -100,22 +102,25 @@ class SqlStore(ABC):
     # ------------------------------------------------------------ life
 
     async def start(self) -> None:
-        self._writer = await asyncio.to_thread(self._start)
+        self._writer, pairs = await asyncio.to_thread(self._start)
+        self.learner.resume(pairs)
 
-    def _start(self) -> Writer:
+    def _start(self) -> tuple[Writer, list[learned.Pair]]:
         pen: Pen | None = None
         try:
             pen = self._open_pen()
             schema.prepare(pen, self.dialect, self.tables.values(), self._release)
+            pairs = learned.pairs(pen.db)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again, as ours where it is an engine's
             if pen is not None:
                 pen.close()
             raise self.explained(error) or error from None
         limits = self.limits
         bounds = Bounds(group_requests=limits.group_requests, group_s=limits.group_ms / 1000, queue=limits.queue)
-        return Writer(pen, bounds, self._grown)
+        return Writer(pen, bounds, self._grown), pairs
 
     async def close(self) -> None:
+        await self.learner.close()
         writer, self._writer = self._writer, None
         if writer is not None:
             await asyncio.to_thread(writer.close)
@@ -215,6 +220,12 @@ class SqlStore(ABC):
 
     # ------------------------------------------------------------ upkeep
 
+    async def learn(self, collection: str, filtered: str, ordered: str) -> None:
+        of = self.sets.get(collection)
+        if of is None:
+            raise ValueError(f"no collection is named '{collection}'")
+        await self.learner.learn(of, filtered, ordered)
+
     async def retain(self, now: datetime) -> int:
         return await upkeep.retain(self, now)
 
@@ -262,6 +273,8 @@ class SqlTenant:
             return await self._store.read(lambda db: read.page(db, of, tenant, query))
         except Timeout as error:
             raise self._too_slow(of) from error
+        finally:
+            self._store.learner.heed(of)
 
     async def count(self, collection: str, filter: Expr | None = None) -> int:
         of, tenant, query = self._sets[collection], self.tenant, Query(0, filter)

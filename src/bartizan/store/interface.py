@@ -387,6 +387,16 @@ class Store(Protocol):
 
     async def release(self, name: str, owner: str) -> None: ...
 
+    async def learn(self, collection: str, filtered: str, ordered: str) -> None:
+        """Has pages of one value of the declared column `filtered`, in the order of the column `ordered`, come along an
+        index of their own from then on; returns when it is full, which takes time as a start that fills a new column
+        does. A store begins by itself what it is asked for repeatedly; a second call changes nothing.
+
+        ValueError where there are no such columns, or the order is that of an index already; Conflict where the
+        collection has learned as many as it may.
+        """
+        ...
+
     async def retain(self, now: datetime) -> int:
         """Removes what is past its collection's `keep` and feed rows that every cursor has passed; returns how many."""
         ...

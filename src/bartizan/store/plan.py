@@ -4,7 +4,8 @@ The whole filter is checked on each row; beside it stand the conjuncts that an i
 bounded probe counts index entries) are read and sorted; otherwise rows come in the order of an index and are checked
 until the page is full, so that a page costs the same at any number of documents. Where values go together, the first
 that match may stand far behind in that order: after PATIENCE_S the candidates of the rarest conjunct are read and
-sorted instead, if they are not too many.
+sorted instead, if they are not too many. What is asked for in such an order repeatedly is learned (`learned`): then the
+rows of one value lie in it.
 
 Source: SQLite "The Query Planner"; keyset paging as in Markus Winand, "We need tool support for keyset pagination".
 """
@@ -19,6 +20,7 @@ from bartizan.errors import InvalidQuery
 from bartizan.odata import tree
 from bartizan.odata.tree import Expr, Order
 from bartizan.store.compile import candidates, compile_scalar, compile_where
+from bartizan.store.learned import Known, Pair, fits, parts_of
 from bartizan.store.sql import Db, Index, Scalar, Table, entity_key
 
 SMALL = 1_000  # candidates that are read and sorted rather than scanned in order: some ms at most
@@ -72,8 +74,11 @@ class Plan(NamedTuple):
 class Planner:
     """One table's plans; remembers what probes found."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, learns: bool = True) -> None:
         self.table = table
+        self._learns = learns
+        self.small = SMALL
+        self.learned = Known(table)
         self._all = (*table.indexes, table.pk)
         self._large: dict[tuple[Any, ...], tuple[float, int]] = {}
         self._poor: dict[tuple[Any, ...], float] = {}  # plans that came to no full page in time, until when
@@ -202,11 +207,15 @@ class Planner:
     ) -> Plan:
         """`keys` None: the order does not matter (a count)."""
         drivers, rest = self.drivers(tenant, filter, ids)
-        chosen = self._choose(db, tenant, drivers, keys)
-        plan = self._planned(tenant, drivers, rest, chosen, keys)
-        other = plan.ordered and any(driver is not chosen for driver in drivers)
+        way, pair = self._way(db, tenant, drivers, keys)
+        if pair is not None and way is not None and keys is not None:
+            plan = self._along(tenant, drivers, rest, way, pair, keys)
+        else:
+            plan = self._planned(tenant, drivers, rest, way, keys)
+        other = plan.ordered and any(driver is not way for driver in drivers)
         if other and self._poor.get(_told(plan), 0.0) > time.monotonic():
-            return self._gathered(db, tenant, drivers, rest, chosen, keys) or plan
+            self._wish(db, tenant, drivers, way, keys)
+            return self._gathered(db, tenant, drivers, rest, way, keys) or plan
         return plan._replace(other=other)
 
     def gather(
@@ -217,7 +226,9 @@ class Planner:
         None where there are too many, or where `poor` goes along them already.
         """
         drivers, rest = self.drivers(tenant, filter, ids)
-        found = self._gathered(db, tenant, drivers, rest, self._choose(db, tenant, drivers, keys), keys)
+        way, _ = self._way(db, tenant, drivers, keys)
+        self._wish(db, tenant, drivers, way, keys)
+        found = self._gathered(db, tenant, drivers, rest, way, keys)
         if found is not None:
             if len(self._poor) >= MAX_REMEMBERED:
                 self._poor.clear()
@@ -248,20 +259,11 @@ class Planner:
         *,
         sort: bool = False,
     ) -> Plan:
-        stream = None
         if not sort and chosen is not None and keys is not None and self._streams(chosen, keys):
-            stream = self._stream(tenant, chosen.pairs[0], keys)
-        terms: list[tuple[str, Sequence[Any]]] = [("tenant = $?", (tenant,))]
-        for driver in drivers:
-            if not driver.pairs or (driver is chosen and stream is None):
-                terms.append((driver.sql, driver.params))
-            elif driver is not chosen:
-                terms += [self._touches(tenant, driver)]
-        terms += [compile_where(part, self.table) for part in rest]
-        where = " AND ".join(sql for sql, _ in terms)
-        values = tuple(value for _, params in terms for value in params)
-        if stream is not None:
-            return stream._replace(where=where, params=values)
+            others = [driver for driver in drivers if driver is not chosen]
+            where, values = _joined(self._terms(tenant, others, rest, None))
+            return self._stream(tenant, chosen.pairs[0], keys)._replace(where=where, params=values)
+        where, values = _joined(self._terms(tenant, drivers, rest, chosen))
         index = chosen.index if chosen is not None else None
         if chosen is None and keys is not None:
             index = self._order_index(keys)
@@ -274,6 +276,17 @@ class Planner:
         )
         hint = self.table.dialect.hint(index.name if index is not None else None)
         return Plan(f"{self.table.name} t{hint}", (), where, values, tuple(keys or ()), ordered)
+
+    def _terms(
+        self, tenant: str, drivers: Sequence[Driver], rest: Sequence[Expr], chosen: Driver | None
+    ) -> list[tuple[str, Sequence[Any]]]:
+        terms: list[tuple[str, Sequence[Any]]] = [("tenant = $?", (tenant,))]
+        for driver in drivers:
+            if not driver.pairs or driver is chosen:
+                terms.append((driver.sql, driver.params))
+            else:
+                terms.append(self._touches(tenant, driver))
+        return [*terms, *(compile_where(part, self.table) for part in rest)]
 
     def _order_index(self, keys: Sequence[SortKey]) -> Index | None:
         return next((index for index in self._all if self.serves(index, keys)), None)
@@ -294,8 +307,8 @@ class Planner:
             in_order = [d for d in usable if self._streams(d, keys) or (d.eq and self.serves(d.index, keys, 1))]
         if len(usable) == 1 and in_order:
             return usable[0]
-        least, size = self._least(db, tenant, usable, SMALL)
-        if size <= SMALL:
+        least, size = self._least(db, tenant, usable, self.small)
+        if size <= self.small:
             return least
         if not in_order and keys is not None and self._order_index(keys) is not None:
             return None
@@ -360,6 +373,79 @@ class Planner:
             self._large[key] = (time.monotonic() + REMEMBER_S, size)
         return size
 
+    # ------------------------------------------------------------ learned orders
+
+    def _way(
+        self, db: Db, tenant: str, drivers: Sequence[Driver], keys: Sequence[SortKey] | None
+    ) -> tuple[Driver | None, Pair | None]:
+        """What drives: as `_choose` says, unless that is the order's own index and a pair has less to go through."""
+        chosen = self._choose(db, tenant, drivers, keys)
+        if chosen is not None or not keys or keys[0].path is None:
+            return chosen, None
+        fixing = self._fixing(drivers, keys)
+        pairs = self.learned.full(db, keys[0].path) if fixing else {}
+        found = [driver for driver in fixing if driver.path in pairs]
+        if not found:
+            return None, None
+        driver = found[0] if len(found) == 1 else self._least(db, tenant, found, LARGE)[0]
+        pair = pairs[driver.path]
+        return (driver, pair) if self.learned.still(db, pair) else (None, None)
+
+    def _fixing(self, drivers: Sequence[Driver], keys: Sequence[SortKey]) -> list[Driver]:
+        """Equalities of which a pair with the first sort key has, or would have, the rows in this order."""
+        path = keys[0].path if self._learns else None
+        index = None if path is None else self.table.index_of(path)
+        if path is None or index is None or not self.serves(index, keys):
+            return []
+        equal = [driver for driver in drivers if driver.eq and not driver.pairs and self._fits(driver)]
+        return [driver for driver in equal if parts_of(self.table, driver.path, path) is not None]
+
+    def _fits(self, driver: Driver) -> bool:
+        return fits(self.table.dialect, driver.params[0])
+
+    def _along(
+        self,
+        tenant: str,
+        drivers: Sequence[Driver],
+        rest: Sequence[Expr],
+        way: Driver,
+        pair: Pair,
+        keys: Sequence[SortKey],
+    ) -> Plan:
+        """Rows in the order of a learned pair."""
+        columns = {part.column: name for part, name in zip(pair.parts[1:], pair.columns[1:], strict=True)}
+        renamed = tuple(key._replace(sql=f"s.{columns[self._own(key.path)]}") for key in keys)
+        terms = self._terms(tenant, drivers, rest, None)
+        ordered = self.table.quoted[pair.ordered]
+        for driver in drivers:  # where to begin and to end in it
+            if driver.path == pair.ordered:
+                terms.append((driver.sql.replace(ordered, renamed[0].sql, 1), driver.params))
+        where, values = _joined(terms)
+        dialect = self.table.dialect
+        own, id = ", ".join(pair.columns[1:]), f"s.{columns['id']}"
+        source = (
+            f'(SELECT {own} FROM "{pair.name}"{dialect.hint(f"{pair.name}_i")} WHERE tenant = $? AND la = $?) s '
+            f"{self.table.each(id)}"
+        )
+        return Plan(source, (tenant, way.params[0], tenant), where, values, renamed, True)
+
+    def _own(self, path: str | None) -> str:
+        """A declared path's column as its own table calls it."""
+        return "id" if path is None or path == "id" else self.table.quoted[path]
+
+    def _wish(
+        self, db: Db, tenant: str, drivers: Sequence[Driver], way: Driver | None, keys: Sequence[SortKey] | None
+    ) -> None:
+        """Notes that a page took long for want of a pair: of the rarest equality, with the first sort key."""
+        fixing = self._fixing(drivers, keys) if keys else []
+        ordered = keys[0].path if keys else None
+        if not fixing or ordered is None:
+            return
+        if self.learned.wished(tuple(sorted({driver.path for driver in fixing})), ordered):
+            rarest = fixing[0] if len(fixing) == 1 else self._least(db, tenant, fixing, GATHERED)[0]
+            if rarest is not way:
+                self.learned.want(rarest.path, ordered)
+
     # ------------------------------------------------------------ entities
 
     def _streams(self, driver: Driver, keys: Sequence[SortKey]) -> bool:
@@ -392,6 +478,10 @@ class Planner:
         one = f"EXISTS (SELECT 1 FROM entities e WHERE {_PAIR} AND e.created = t.created AND e.id = t.id {FENCE})"
         params = tuple(value for pair in driver.pairs for value in self._pair(tenant, pair))
         return f"({' OR '.join([one] * len(driver.pairs))})", params
+
+
+def _joined(terms: Sequence[tuple[str, Sequence[Any]]]) -> tuple[str, tuple[Any, ...]]:
+    return " AND ".join(sql for sql, _ in terms), tuple(value for _, params in terms for value in params)
 
 
 def _told(plan: Plan) -> tuple[Any, ...]:

@@ -34,7 +34,7 @@ class Set(NamedTuple):
     places: Mapping[str | None, int]  # sort values that each row has: where they stand
 
 
-def read_set(table: Table) -> Set:
+def read_set(table: Table, *, learns: bool = True) -> Set:
     out = table.dialect.doc_out
     places = (("id", 0), (table.collection.created, 2), (table.collection.updated, 3))
     head = "t.id, t.seq, t.created, t.updated, t.evolvable"
@@ -42,7 +42,7 @@ def read_set(table: Table) -> Set:
     columns = "".join(f", t.{name}" for name in table.names)
     return Set(
         table,
-        Planner(table),
+        Planner(table, learns=learns),
         f"{head}, {out('t.doc')}, {out('t.beta')}, {out('t.state')}",
         whole,
         f"{whole}, t.entities{columns}",

@@ -1,7 +1,8 @@
 """The tables as this program needs them: made, migrated and back-filled when a store starts.
 
 Base tables move by numbered migrations. A collection's columns follow its declaration, its wire bytes the program's
-rendering: what is new is added and filled from the documents (`backfill`).
+rendering: what is new is added and filled from the documents (`backfill`). What was learned of columns that are no
+longer as they were is dropped (`learned`).
 """
 
 import time
@@ -14,8 +15,8 @@ import structlog
 from msgspec import Struct
 
 from bartizan.errors import Unavailable
-from bartizan.store import backfill
-from bartizan.store.sql import META, Db, Dialect, Table, migrations
+from bartizan.store import backfill, learned
+from bartizan.store.sql import META, Db, Dialect, Table, meta_value, migrations, set_meta
 from bartizan.store.writer import Busy, Pen
 
 WAIT_S = 900.0  # for another process's migration
@@ -76,7 +77,7 @@ def _migrate(db: Db, dialect: Dialect, tables: list[Table], release: Release) ->
     """The collections that are to be filled from their documents."""
     db.run(META.format(text=dialect.text))
     steps = release.migrations(dialect)
-    version = int(_meta(db, "schema") or 0)
+    version = int(meta_value(db, "schema") or 0)
     if version > len(steps):
         raise Unavailable(
             f"the database was written by a newer Bartizan (schema {version}; this one knows {len(steps)}): "
@@ -86,8 +87,9 @@ def _migrate(db: Db, dialect: Dialect, tables: list[Table], release: Release) ->
         log.info("store.migrate", schema=number)
         for statement in step:
             db.run(statement)
-        _set_meta(db, "schema", str(number))
+        set_meta(db, "schema", str(number))
     columns, noted = _grouped(db, _COLUMNS[dialect.name]), _metas(db)
+    learned.tidy(db, {table.collection.name: table for table in tables})
     for table in tables:
         _declare(db, dialect, table, release, columns.get(table.name.strip('"'), set()), noted)
     return {key.partition(":")[2] for key in _metas(db) if key.startswith("backfill:")}
@@ -102,9 +104,9 @@ def _declare(
     if not present:
         for statement in table.ddl():
             db.run(statement)
-        _set_meta(db, f"columns:{name}", _json(declared))
-        _set_meta(db, f"entities:{name}", _json(entities))
-        _set_meta(db, f"render:{name}", str(release.render))
+        set_meta(db, f"columns:{name}", _json(declared))
+        set_meta(db, f"entities:{name}", _json(entities))
+        set_meta(db, f"render:{name}", str(release.render))
         return
     kept: dict[str, str] = msgspec.json.decode(noted.get(f"columns:{name}", "{}"))
     kept_entities: dict[str, str] = msgspec.json.decode(noted.get(f"entities:{name}", "{}"))
@@ -125,11 +127,11 @@ def _declare(
     if fresh or more or stale:
         _begin(db, table, fresh, more, stale)
     if rendered != release.render:  # an older program notes its own: what it puts is rendered by the next newer one
-        _set_meta(db, f"render:{name}", str(release.render))
+        set_meta(db, f"render:{name}", str(release.render))
     if declared != kept:
-        _set_meta(db, f"columns:{name}", _json(declared))
+        set_meta(db, f"columns:{name}", _json(declared))
     if entities != kept_entities:
-        _set_meta(db, f"entities:{name}", _json(entities))
+        set_meta(db, f"entities:{name}", _json(entities))
 
 
 def _type_differs(kept: str | None, declared: str) -> bool:
@@ -154,7 +156,7 @@ def _begin(db: Db, table: Table, fresh: list[str], entities: bool, render: bool)
         entities, render = entities or old.entities, render or old.render
     log.info("store.backfill", collection=name, columns=fresh, entities=entities, render=render)
     since = int(db.rows("SELECT seq FROM clock")[0][0])
-    _set_meta(db, f"backfill:{name}", _json(backfill.Pending(fresh, entities, render, since=since)))
+    set_meta(db, f"backfill:{name}", _json(backfill.Pending(fresh, entities, render, since=since)))
 
 
 def _fill_batch(db: Db, table: Table, tables: Mapping[str, Table]) -> bool:
@@ -163,7 +165,7 @@ def _fill_batch(db: Db, table: Table, tables: Mapping[str, Table]) -> bool:
     if pending is None:
         return False
     if backfill.batch(db, table, pending, tables):
-        _set_meta(db, f"backfill:{name}", _json(pending))
+        set_meta(db, f"backfill:{name}", _json(pending))
         return True
     db.run("DELETE FROM meta WHERE key = $?", (f"backfill:{name}",))
     return False
@@ -225,20 +227,8 @@ def collection_tables(db: Db, dialect: Dialect) -> list[str]:
 
 
 def _pending(db: Db, name: str) -> backfill.Pending | None:
-    text = _meta(db, f"backfill:{name}")
+    text = meta_value(db, f"backfill:{name}")
     return None if text is None else msgspec.json.decode(text, type=backfill.Pending)
-
-
-def _meta(db: Db, key: str) -> str | None:
-    rows = db.rows("SELECT value FROM meta WHERE key = $?", (key,))
-    return str(rows[0][0]) if rows else None
-
-
-def _set_meta(db: Db, key: str, value: str) -> None:
-    db.run(
-        "INSERT INTO meta (key, value) VALUES ($?, $?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (key, value),
-    )
 
 
 def _json(value: Mapping[str, Any] | list[Any] | backfill.Pending) -> str:

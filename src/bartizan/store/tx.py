@@ -175,7 +175,7 @@ class SqlTx:
             if new != before or type(new) is not type(before):
                 sets.append(f"{name} = $?")
                 values.append(new)
-        sql = f"UPDATE {table.name} SET {', '.join(sets)} WHERE tenant = $? AND id = $?"
+        sql = f"UPDATE{table.dialect.failing} {table.name} SET {', '.join(sets)} WHERE tenant = $? AND id = $?"
         self._db.post(sql, (*values, self.tenant, id))
 
     def delete(self, collection: str, id: str, *, if_match: str | None = None) -> bool:
