@@ -82,18 +82,19 @@ class Access:
     def __init__(self, out: Out, now: Callable[[], datetime]) -> None:
         self._out = out
         self._now = now
-        self._lines: list[bytes] = []
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[dict[str, Any]] = []
 
     def add(self, line: dict[str, Any]) -> None:
-        line["timestamp"] = self._now().isoformat()
+        line["timestamp"] = self._now()
         if not self._lines:
             asyncio.get_running_loop().call_later(self.FLUSH_S, self.flush)
-        self._lines.append(msgspec.json.encode(line))
+        self._lines.append(line)
         if len(self._lines) >= self.MAX_LINES:
             self.flush()
 
     def flush(self) -> None:
         lines, self._lines = self._lines, []
         if lines:
-            self._out.write(b"\n".join(lines) + b"\n")
+            self._out.write(self._encoder.encode_lines(lines))
             self._out.flush()

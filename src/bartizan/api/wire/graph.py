@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from os import urandom
 from time import perf_counter
 from typing import Any, Protocol
@@ -435,7 +436,7 @@ def needed(target: Target, verb: Verb) -> list[Access]:
         assert navigation is not None and navigation.link is not None
         return [navigation.link]
     if verb == "GET":
-        links = [link.navigation.access for link in _links(target) if link.navigation is not None]
+        links = _links(target)
         if links:
             return links
         assert resource is not None
@@ -445,12 +446,13 @@ def needed(target: Target, verb: Verb) -> list[Access]:
     return [by_verb.get(verb) or _nobody()]
 
 
-def _links(target: Target) -> list[Target]:
-    found = []
+def _links(target: Target) -> list[Access]:
+    """What the navigations of a path ask for."""
+    found: list[Access] = []
     here: Target | None = target
     while here is not None:
         if here.navigation is not None:
-            found.append(here)
+            found.append(here.navigation.access)
         here = here.via
     return found
 
@@ -492,6 +494,7 @@ def _plain(header: bytes | None) -> str | None:
     return text if text.isprintable() else None
 
 
+@lru_cache(256)
 def _takes_gzip(header: bytes) -> bool:
     for item in header.lower().split(b","):
         name, _, weight = item.partition(b";")

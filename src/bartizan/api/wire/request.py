@@ -96,7 +96,7 @@ class Request:
     def bare(self) -> bool:
         """Whether it asks for documents without what OData says of them, and for no other form of them by name."""
         header = self.headers.get(b"accept")
-        return header is not None and {each.lower() for each in _METADATA.findall(header)} == {b"none"}
+        return header is not None and _wants_none(header)
 
     def aliases(self) -> dict[str, str]:
         """`@name=value` of the query, names in lower case."""
@@ -143,6 +143,11 @@ class Response:
         self.kind = kind
         self.headers = headers if headers is not None else []
         self.target = ""  # the path with {} for keys, for metrics and the log
+
+
+@lru_cache(256)
+def _wants_none(header: bytes) -> bool:
+    return {each.lower() for each in _METADATA.findall(header)} == {b"none"}
 
 
 @lru_cache(256)
