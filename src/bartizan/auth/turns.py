@@ -104,36 +104,44 @@ class Turns:
         self._debts[tenant] = debt, now
         return min(max(0.0, debt - CREDIT_S) / share, MAX_REST_S)
 
-    async def begin(self, lane: _Lane) -> float:
-        """When the request began to run."""
-        now = self.clock()
+    def at_once(self, lane: _Lane, now: float) -> bool:
+        """Begins a request, unless it has to wait (`begin`)."""
+        running = self._running.get(lane, 0)
         crowded = self.asking(lane[0], now) > 1
-        queue = self._waiting.get(lane)
-        if queue or (crowded and self._running.get(lane, 0) >= SLOTS[lane[1]]):
+        if self._waiting.get(lane) or (crowded and running >= SLOTS[lane[1]]):
+            return False
+        if lane[1] == "read" and not crowded:
+            step = self._steps.get(lane)
+            if step is None:
+                self._steps[lane] = _Step(now)
+            elif step.waiting or now - step.began > STEP_S:
+                return False
+        self._running[lane] = running + 1
+        return True
+
+    async def begin(self, lane: _Lane) -> float:
+        """When the request that does not begin at once began to run."""
+        running = self._running.get(lane, 0)
+        if self._waiting.get(lane) or (self._asking > 1 and running >= SLOTS[lane[1]]):
             await self._wait(lane)  # who wakes us has handed its place over
             return self.clock()
-        self._running[lane] = self._running.get(lane, 0) + 1
-        if lane[1] == "read" and not crowded:
-            try:
-                await self._step(lane, now)
-            except asyncio.CancelledError:
-                self._next(lane)
-                raise
-            return self.clock()
-        return now
+        self._running[lane] = running + 1
+        try:
+            await self._step(lane)
+        except asyncio.CancelledError:
+            self._next(lane)
+            raise
+        return self.clock()
 
-    async def _step(self, lane: _Lane, now: float) -> None:
+    async def _step(self, lane: _Lane) -> None:
         """Reads of a tenant begin in one step of the loop for STEP_S: whoever comes is heard between two of them."""
-        step = self._steps.get(lane)
-        if step is None:
-            step = self._steps[lane] = _Step(now)
-        if step.waiting or now - step.began > STEP_S:
-            loop = asyncio.get_running_loop()
-            turn: asyncio.Future[None] = loop.create_future()
-            if not step.waiting:
-                loop.call_soon(self._stepped, step)
-            step.waiting.append(turn)
-            await turn
+        loop = asyncio.get_running_loop()
+        step = self._steps[lane]
+        turn: asyncio.Future[None] = loop.create_future()
+        if not step.waiting:
+            loop.call_soon(self._stepped, step)
+        step.waiting.append(turn)
+        await turn
 
     def _stepped(self, step: _Step) -> None:
         step.began = self.clock()
@@ -241,8 +249,10 @@ class Turn:
         self._began = self._turns.clock()
 
     async def __aenter__(self) -> "Turn":
-        self._began = await self._turns.begin(self._lane)
-        self._turns.enter(self, self._lane, self._began)
+        turns, lane = self._turns, self._lane
+        now = turns.clock()
+        self._began = now if turns.at_once(lane, now) else await turns.begin(lane)
+        turns.enter(self, lane, self._began)
         return self
 
     async def __aexit__(

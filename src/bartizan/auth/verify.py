@@ -67,7 +67,7 @@ class Verifier:
         self._clock = clock
         self._cache: OrderedDict[bytes, _Known] = OrderedDict()
         self._generation = -1
-        self._asked = float("-inf")
+        self._ask_at = float("-inf")
         self._audiences = {resource_key(a) for a in (*settings.audiences, *settings.bases)}
 
     async def authenticate(self, authorization: str | None, *, host: str | None = None) -> Caller:
@@ -114,17 +114,17 @@ class Verifier:
     async def generation(self) -> int:
         """How often rights have changed; asked of the store at most every `revocation_check_ms`."""
         now = time.monotonic()
-        if (now - self._asked) * 1000 >= self._settings.revocation_check_ms:
+        if now >= self._ask_at:
             found = await self._accounts.generation()
             if found != self._generation:
                 await self._keys.load()
                 self._generation = found
-            self._asked = now
+            self._ask_at = now + self._settings.revocation_check_ms / 1000
         return self._generation
 
     async def _caller(self, token: str) -> Caller:
         digest = hashlib.sha256(token.encode()).digest()
-        generation = await self.generation()
+        generation = self._generation if time.monotonic() < self._ask_at else await self.generation()
         known = self._cache.get(digest)
         if known is not None and known.generation == generation:
             if known.expires <= self._clock():

@@ -113,8 +113,9 @@ POSTGRES = Dialect(
 
 def cleaned(params: Params) -> Params:
     """No text that is stored holds NUL, which PostgreSQL refuses: look for what was stored in its place."""
-    if any(isinstance(value, str) and "\0" in value for value in params):
-        return [value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in params]
+    for value in params:
+        if isinstance(value, str) and "\0" in value:
+            return [value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in params]
     return params
 
 
