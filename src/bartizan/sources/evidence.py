@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bartizan.model import security as graph
 from bartizan.model.countries import country_code
-from bartizan.model.entities import url_host
+from bartizan.model.entities import numbered, url_host
 from bartizan.sources import entities as names
 from bartizan.sources.cloud_evidence import CloudEvidence
 from bartizan.sources.collector import Roles
@@ -55,10 +55,14 @@ class Evidence(CloudEvidence):
         directory_id: str | None = None,
         roles: Roles = (),
     ) -> graph.DeviceEvidence | None:
-        """A device. A name with dots fills both hostName (its first label) and deviceDnsName."""
+        """A device. A name with dots fills both hostName (its first label) and deviceDnsName; a GUID or a number is not
+        its name but its id."""
         name = None if (name or "").lower() in ("unknown", "localhost", "undefined") else name
         if names.address(name) is not None:
             addresses, name = [name, *addresses], None
+        if name is not None and numbered(name):
+            self.observe("resource", name, "device")
+            device_id, name = device_id or name, None
         if not (name or device_id or directory_id):
             return None
         own, outside = names.addresses(addresses), names.address(external)
@@ -420,10 +424,13 @@ class Evidence(CloudEvidence):
         """A device of an industrial or building network."""
         if names.address(name) is not None:
             address, name = address or name, None
+        if name is not None and numbered(name):
+            device_id, name = device_id or name, None
         own = self.ip(address, alone=False)
         if not (name or device_id or mac or own):
             return None
         self.observe("host", name)
+        self.observe("resource", device_id, "device")
         item = graph.IoTDeviceEvidence(
             **self._given,
             roles=list(roles),

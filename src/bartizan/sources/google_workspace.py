@@ -99,7 +99,8 @@ class GoogleWorkspace(Shape):
             evidence.mailbox(sender)
         evidence.mailbox(data.text("maliciousEntity.entity.emailAddress"))
         for seen in data.objects("events")[:_MAX_PARTS]:
-            evidence.host(seen.text("serialNumber"), device_id=seen.text("deviceId"), os=seen.text("deviceType"))
+            evidence.host(device_id=seen.text("deviceId", "serialNumber"), os=seen.text("deviceType"))
+            evidence.observe("resource", seen.text("serialNumber"), "device")
         where = data.object("ruleViolationInfo.resourceInfo")
         evidence.observe("resource", where.text("documentId"), "document")
         for text in data.texts("ruleViolationInfo.recipients")[:_MAX_PARTS]:
