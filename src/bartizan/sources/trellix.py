@@ -1,6 +1,6 @@
-"""Trellix (McAfee, FireEye): events of ePolicy Orchestrator as XML, of network security as CEF, of others as JSON;
-lines of the Network Security Manager and of ePO's table by `trellix_lines`.
+"""Trellix (McAfee, FireEye): events of ePolicy Orchestrator as XML, of network security as CEF, of others as JSON.
 
+Lines of the Network Security Manager and of a connector to ePO's table are read by `trellix_lines`.
 Source: Trellix ePolicy Orchestrator, "Common Event Format: EPOevent", and its table EPOEvents, as queries and the API
 of ePO SaaS give it; Trellix Network Security, "CEF notifications" and "JSON notifications"; Trellix Endpoint Security
 (HX), Helix and Insights, alerts of the API.
