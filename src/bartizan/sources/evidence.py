@@ -42,6 +42,13 @@ class Evidence(CloudEvidence):
 
     # ------------------------------------------------------------ who and where
 
+    def _told_apart(self, name: str | None, device_id: str | None) -> tuple[str | None, str | None]:
+        """The name and the id of a device; a GUID or a number that stands for its name is its id."""
+        if name is None or not numbered(name):
+            return name, device_id
+        self.observe("resource", name, "device")
+        return None, device_id or name
+
     def host(
         self,
         name: str | None = None,
@@ -55,14 +62,11 @@ class Evidence(CloudEvidence):
         directory_id: str | None = None,
         roles: Roles = (),
     ) -> graph.DeviceEvidence | None:
-        """A device. A name with dots fills both hostName (its first label) and deviceDnsName; a GUID or a number is not
-        its name but its id."""
+        """A device. A name with dots fills both hostName (its first label) and deviceDnsName."""
         name = None if (name or "").lower() in ("unknown", "localhost", "undefined") else name
         if names.address(name) is not None:
             addresses, name = [name, *addresses], None
-        if name is not None and numbered(name):
-            self.observe("resource", name, "device")
-            device_id, name = device_id or name, None
+        name, device_id = self._told_apart(name, device_id)
         if not (name or device_id or directory_id):
             return None
         own, outside = names.addresses(addresses), names.address(external)
@@ -424,8 +428,7 @@ class Evidence(CloudEvidence):
         """A device of an industrial or building network."""
         if names.address(name) is not None:
             address, name = address or name, None
-        if name is not None and numbered(name):
-            device_id, name = device_id or name, None
+        name, device_id = self._told_apart(name, device_id)
         own = self.ip(address, alone=False)
         if not (name or device_id or mac or own):
             return None
