@@ -84,6 +84,21 @@ def test_an_address_that_stands_as_host_or_domain_is_an_address() -> None:
     assert kept("host", "192.0.2.7") == kept("domain", "192.0.2.7") == [("address", "192.0.2.7")]
 
 
+def test_a_number_that_stands_as_host_is_a_resource() -> None:
+    """Products count their devices by GUIDs and numbers, which name no host; a name that holds digits does."""
+    guid = "6D48997C-a2cb-11ee-8b0c-0242ac120002"
+    assert kept("host", guid) == [("resource", guid)]
+    assert kept("host", "5566") == [("resource", "5566")]
+    assert kept("host", "5566a") == [("host", "5566a")]
+    assert kept("host", "web-6d48997c") == [("host", "web-6d48997c")]
+
+
+def test_a_device_of_a_plant_has_a_name_and_an_id() -> None:
+    """The id is no host's name, whatever it looks like."""
+    device = graph.IoTDeviceEvidence(deviceName="PLC-7", deviceId="dev-7f")
+    assert named(device) == [("host", "PLC-7", ""), ("resource", "dev-7f", "")]
+
+
 def test_a_url_also_gives_its_host() -> None:
     assert kept("url", "https://user@Evil.example:8443/x?y#z") == [
         ("url", "https://user@Evil.example:8443/x?y#z"),

@@ -28,6 +28,7 @@ _HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?|_[\w-]{1,61}|\*"
 _DOMAIN = re.compile(rf"(?:(?:{_LABEL})\.)+(?:{_LABEL})")
 _HOST = re.compile(r"[^\s/\\,;|\"'<>=(){}\[\]]{1,253}")
+_NUMBER = re.compile(r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?|[0-9]+")
 _DIGITS_AND_DOTS = re.compile(r"[\d.]+")
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.%\w]+)\](?::\d{1,5})?")
 _WITH_PORT = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3})(?::\d{1,5}|/32)")
@@ -99,6 +100,11 @@ def _host(text: str) -> str | None:
     return text.rstrip(".") if _HOST.fullmatch(text) and not numeric and text != "::" else None
 
 
+def numbered(text: str) -> bool:
+    """A GUID or digits alone: by which a product counts its devices, and which is no device's name."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def _named(text: str) -> str | None:
     return text
 
@@ -122,8 +128,8 @@ _READ: Mapping[str, Callable[[str], str | None]] = {
 
 
 def read(observed: Observed) -> tuple[Observed, ...]:
-    """The entity as it is kept, none where the value is no such thing. A host or domain that is an address becomes one;
-    a URL also gives its host."""
+    """The entity as it is kept, none where the value is no such thing. A host or domain that is an address becomes one,
+    a host that has but a number a resource; a URL also gives its host."""
     return _remembered(observed) if len(observed.value) <= MAX_REMEMBERED_CHARS else tuple(_read(observed))
 
 
@@ -135,6 +141,8 @@ def _read(observed: Observed) -> Iterator[Observed]:
     if kind in ("host", "domain") and (found := address(value)) is not None:
         yield Observed("address", found, observed.role)
         return
+    if kind == "host" and numbered(value):
+        kind = "resource"
     how = _READ.get(kind)
     kept = how(value) if how is not None else None
     if kept is None:
@@ -266,7 +274,7 @@ _NAMES: Mapping[str, list[tuple[str, tuple[str, ...], str]]] = {
     "gitHubRepoEvidence": _all("resource", "baseUrl", "repoId"),
     "gitHubUserEvidence": _all("user", "login", "email", "userId"),
     "googleCloudResourceEvidence": _all("resource", "fullResourceName", "resourceName"),
-    "ioTDeviceEvidence": _all("host", "deviceName", "deviceId"),
+    "ioTDeviceEvidence": [*_all("host", "deviceName"), *_all("resource", "deviceId")],
     "ipEvidence": _all("address", "ipAddress"),
     "kubernetesClusterEvidence": _all("resource", "name"),
     "kubernetesControllerEvidence": _all("resource", "name"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record
 from bartizan.model.alert import Alert
-from bartizan.sources import azure_alerts
+from bartizan.sources import azure_alerts, azure_network
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.generic import guess_event
@@ -23,7 +23,7 @@ _NAME = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"
 _OBJECT = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 _TIMES = ("eventTimestamp", "time", "TimeGenerated", "p_event_time")
 _IDENTITY = {
-    "ResourceId": "resourceId ResourceId _ResourceId",
+    "ResourceId": "resourceId ResourceId _ResourceId flowLogResourceID",
     "CorrelationId": "correlationId",
 }
 _ACTIVITY = _IDENTITY | {
@@ -122,7 +122,8 @@ class AzureActivity(Shape):
         "schemaId=azureMonitorCommonAlertSchema+data.context.activityLog eventDataId+operationName "
         "ResourceProviderValue+OperationNameValue+CategoryValue "
         "OperationNameValue+CategoryValue type=AzureActivity type=Microsoft.Security/Locations/alerts "
-        "properties.alertDisplayName+properties.alertType"
+        "properties.alertDisplayName+properties.alertType resourceId=/subscriptions/*+category+time "
+        "flowLogResourceID+flowRecords+category"
     )
     sourcetypes = (
         "azure:monitor:activity", "azure:monitor:resource", "mscs:azure:audit", "mscs:resource:*", "azure:activity*",
@@ -165,9 +166,10 @@ class AzureActivity(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         _caller(fields, evidence)
         evidence.ip(fields.text("callerIpAddress", "httpRequest.clientIpAddress"), ("source",))
-        path = fields.text("resourceId", "_ResourceId")
+        path = fields.text("resourceId", "_ResourceId", "targetResourceID")
         evidence.azure(path, kind=fields.text("resourceType.value"), roles=("attacked",))
         more = fields.object("properties")
+        azure_network.entities(fields, evidence)
         object_key = more.text("objectKey")
         evidence.observe("resource", object_key, "blob")
         if _category(fields) == "security":
@@ -187,12 +189,14 @@ class AzureActivity(Shape):
             alert.provider_alert_id = alert.provider_alert_id.lower()
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
-        if not fields.has("operationName", "OperationNameValue"):
+        if not fields.has("operationName", "OperationNameValue") and not (
+            fields.has("category") and fields.has("resourceId", "flowLogResourceID")
+        ):
             yield guess_event(fields, self.table)
             return
         evidence = Evidence()
         self.entities(fields, evidence)
-        at, path = first_time(fields, *_TIMES), fields.text("resourceId", "_ResourceId") or ""
+        at, path = first_time(fields, *_TIMES), fields.text("resourceId", "_ResourceId", "flowLogResourceID") or ""
         if _is_storage(fields):
             table = "StorageFileLogs" if "/fileservices/" in path.lower() else "StorageBlobLogs"
             yield row_event(table, at, fields, _STORAGE, evidence)

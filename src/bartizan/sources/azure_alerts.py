@@ -5,7 +5,7 @@ AZFWThreatIntel, AGWFirewallLogs; Azure Front Door, "Monitor metrics and logs: W
 """
 
 from bartizan.model.alert import Alert
-from bartizan.sources import common_security_log
+from bartizan.sources import azure_network, common_security_log
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.microsoft_sentinel import DEFENDER, SECURITY_ALERT, flat
@@ -78,6 +78,8 @@ def reader(fields: Fields) -> tuple[Shape, Fields] | None:
     kind = (fields.text("category") or "").lower()
     if kind in ("azfwidpssignature", "azfwthreatintel") and inner.has("SourceIp"):
         return _FIREWALL, fields
+    if (known := azure_network.threat(fields)) is not None:
+        return _FIREWALL, known
     web = kind in ("applicationgatewayfirewalllog", "frontdoorwebapplicationfirewalllog")
     if web and (inner.text("action") or "").lower() in _STOPPED and inner.has("message", "ruleName", "ruleId"):
         return _FIREWALL, fields

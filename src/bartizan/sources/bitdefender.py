@@ -94,7 +94,7 @@ _CEF = {
 }
 _ATTACKS = (("ransom", "Ransomware"), ("malware", "Malware"), ("phish", "Phishing"), ("exploit", "Exploit"))
 _MAX_RECIPIENTS = 100
-_FIRST = "detection_time start created timestamp last_blocked detected_on date rt syslogTime"
+_FIRST = "detection_time start created timestamp last_blocked detected_on request_time date rt syslogTime"
 
 
 class Bitdefender(Shape):

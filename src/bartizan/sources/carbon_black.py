@@ -52,12 +52,15 @@ class CarbonBlack(Shape):
     sourcetypes = ("vmware:cbc:*", "carbonblack:*", "cbc:*", "bit9:carbonblack:*")
     table = "CarbonBlackEvents"
     columns = {
+        "Timestamp": "time device_timestamp backend_timestamp create_time eventTime event_timestamp timestamp",
         "OrgName": "orgName org_key",
         "RequestUrl": "requestUrl",
         "HostName": "device_name deviceInfo.deviceName hostname computer_name netconn_local_hostname",
         "UserName": "process_username device_username loginName username",
         "ProcessName": "name process_path process_name path",
         "ProcessCommandLine": "process_cmdline command_line",
+        "SourcePort": "int netconn_local_port local_port",
+        "Protocol": "netconn_protocol",
         "SourceIP": "netconn_local_ip local_ip clientIp device_internal_ip",
         "DestinationIP": "netconn_remote_ip remote_ip",
         "DestinationPort": "int netconn_remote_port remote_port",

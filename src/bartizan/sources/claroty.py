@@ -106,8 +106,8 @@ class Claroty(Shape):
         for side in ("device", "other_device"):
             addresses, macs = _listed(fields, f"{side}_ip_list"), _listed(fields, f"{side}_mac_list")
             evidence.iot(
-                fields.text(f"{side}_name", f"{side}_asset_id"),
-                device_id=fields.text(f"{side}_uid"),
+                fields.text(f"{side}_name"),
+                device_id=fields.text(f"{side}_uid", f"{side}_asset_id"),
                 address=next(iter(addresses), None),
                 mac=next(iter(macs), None),
                 kind=fields.text(f"{side}_type"),
@@ -164,11 +164,11 @@ _NAMES = ("windows_last_seen_hostname", "dhcp_last_seen_hostname", "http_last_se
 def _device(fields: Fields, evidence: Evidence) -> None:
     """A device that an alert is about, as the API tells the pair of both."""
     addresses = fields.texts("ip_list")
-    names = [fields.text(path) for path in ("device_name", *_NAMES, "local_name", "asset_id")]
+    names = [fields.text(path) for path in ("device_name", *_NAMES, "local_name")]
     evidence.ip(fields.text("device_name"))  # of one that has no name
     evidence.iot(
         next((name for name in names if name is not None and address(name) is None), None),
-        device_id=fields.text("uid"),
+        device_id=fields.text("uid", "asset_id"),
         address=next(iter(addresses), None),
         mac=next(iter(fields.texts("mac_list")), None),
         kind=fields.text("device_type"),
@@ -179,6 +179,6 @@ def _device(fields: Fields, evidence: Evidence) -> None:
     )
     for text in addresses[:50]:
         evidence.ip(text)
-    for name in [*fields.texts("windows_hostnames", "dhcp_hostnames", "other_hostnames")[:10], *names[1:-1]]:
+    for name in [*fields.texts("windows_hostnames", "dhcp_hostnames", "other_hostnames")[:10], *names[1:]]:
         evidence.host(name)
     evidence.user(fields.text("last_domain_user"))

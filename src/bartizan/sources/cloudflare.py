@@ -1,20 +1,26 @@
 """Cloudflare: logs of its edge, of Zero Trust and of accounts are events; what it calls an attack or a threat an alert.
 
-Which data set a record is of, its fields say. An alert is what the managed rules of the firewall stopped, what Gateway
+Which data set a record is of, its fields say. A request to Access that signs somebody in, and a sign-in to the account,
+are sign-ins as well. An alert is what the managed rules of the firewall stopped, what Gateway
 blocked as a threat, hits of intrusion detection, findings of CASB, judged mails, requests to a sinkhole, and
 notifications.
 Source: Cloudflare Docs, "Log fields" (Logpush data sets), "WAF attack score", "Gateway: Domain categories",
 "Configure webhooks" (notifications).
 """
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
+from bartizan.extend import Event, GraphObject
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import common_security_log
 from bartizan.sources.evidence import Evidence, Place
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, content_id
 from bartizan.sources.severity import of_word
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.sign_ins import Code, SignIn, sign_in
+from bartizan.sources.times import first_time
 
 _MAX_PARTS = 50
 _ATTACK_SCORE = 20  # WAFAttackScore below it: Cloudflare calls the request an attack
@@ -34,7 +40,13 @@ _MAILS: dict[str, tuple[Severity, str]] = {
     "SPOOF": ("medium", "Phishing"),
     "SUSPICIOUS": ("medium", "Phishing"),
 }
-_TIMES = "Datetime EdgeStartTimestamp Timestamp When ActionTimestamp CreatedAt DetectedTimestamp ts"
+_TIMES = (
+    "Datetime EdgeStartTimestamp Timestamp When ActionTimestamp CreatedAt DetectedTimestamp ts SessionStartTime "
+    "SessionStartDatetime"
+)
+_APP = "AppDomain app_domain"  # what Access protects
+_ALLOWED = ("Allowed", "allowed")
+_DONE = ("ActionResult", "action.result")
 
 
 class _Verdict(Struct, frozen=True):
@@ -62,29 +74,33 @@ class Cloudflare(Shape):
         "HTTPHost+HTTPStatusCode+PolicyID FindingTypeID+FindingTypeSeverity SignatureID+SignatureMessage+ColoCode "
         "SinkholeID+SrcAddr BlockedFileHash+URL SourceIP+HTTPHost+PolicyName action.type+actor.email+when "
         "clientIP+rayName+ruleId "
-        "CSPDirective+PageURL"
+        "CSPDirective+PageURL app_domain+ray_id+user_email SessionStartTime+DestinationTunnelID+Email "
+        "PostureCheckName+PostureCheckType+DeviceID ClientMatchedIpFirewall+Application+Event "
+        "SessionStartDatetime+TargetID+UserEmail ForensicCopyID+GatewayRequestID AuditLogID+ActionTimestamp+ActorID"
     )
     sourcetypes = ("cloudflare:*", "cloudflare")
     table = "CloudflareEvents"
     wrappers = ("result", "events", "_source")
     columns = {
         "Timestamp": f"time {_TIMES}",
-        "EventId": "RayID rayName AlertID ID SessionID id",
-        "EventType": "ActionType action.type Action action ResolverDecision Event",
+        "EventId": "RayID rayName AlertID AuditLogID ID SessionID id",
+        "EventType": "ActionType action.type Action action ResolverDecision Event ProgramType",
         "Outcome": "ActionResult Allowed SecurityAction Action ResolverDecision",
-        "SourceIP": "ClientIP SourceIP SrcIP SrcAddr ActorIP ActorIPAddress IPAddress actor.ip",
-        "SourcePort": "int ClientSrcPort SourcePort SrcPort",
+        "SourceIP": "ClientIP SourceIP SrcIP SrcAddr ActorIP ActorIPAddress IPAddress actor.ip ClientAddress",
+        "SourcePort": "int ClientSrcPort SourcePort SrcPort ClientPort",
         "DestinationIP": "DestinationIP DstIP DestAddr OriginIP",
-        "DestinationPort": "int DestinationPort DstPort",
-        "UserName": "Email ActorEmail actor.email",
-        "HostName": "DeviceName",
+        "DestinationPort": "int DestinationPort DstPort OriginPort",
+        "UserName": "Email ActorEmail actor.email user_email UserEmail",
+        "HostName": "DeviceName TargetName",
         "DomainName": "QueryName ClientRequestHost clientRequestHTTPHost HTTPHost SNI",
         "Url": "URL",
         "HttpMethod": "ClientRequestMethod HTTPMethod",
         "HttpStatus": "int EdgeResponseStatus HTTPStatusCode",
         "UserAgent": "ClientRequestUserAgent UserAgent",
         "Country": "ClientCountry Country",
-        "AsNumber": "long ClientASN",
+        "ProcessCommandLine": "Command",
+        "Application": f"{_APP} Application",
+        "AsNumber": "long ClientASN ClientAsn",
         "RuleId": "RuleID SecurityRuleID PolicyID",
         "RuleName": "Description SecurityRuleDescription PolicyName",
         "RuleSource": "Source",
@@ -115,10 +131,14 @@ class Cloudflare(Shape):
             evidence.ip(fields.text(name))
         evidence.user(fields.text("Email", "ActorEmail"), object_id=fields.text("UserID", "ActorID", "UserUID"))
         evidence.host(fields.text("DeviceName"), device_id=fields.text("DeviceID"))
+        if fields.has("TargetName"):  # of a session of SSH
+            evidence.host(
+                fields.text("TargetName"), addresses=[(fields.text("TargetAddress") or "").rpartition(":")[0]]
+            )
         _request(fields, evidence)
         evidence.domain(fields.text("QueryName"), fields.texts("ResolvedIPs"))
         evidence.domain(fields.text("SNI"))
-        evidence.observe("resource", fields.text("AppDomain"), "application")
+        evidence.observe("resource", fields.text(*_APP.split()), "application")
         evidence.url(fields.text("PageURL"))  # what loaded a script
         evidence.file(fields.text("BlockedFileName"), hashes=[fields.text("BlockedFileHash")])
         for item in fields.objects("FileInfo.files")[:_MAX_PARTS]:
@@ -130,6 +150,13 @@ class Cloudflare(Shape):
         if fields.has("SinkholeID"):
             evidence.user(fields.text("Username"))
             evidence.domain(fields.text("Host"))
+
+    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
+        for item in super().event(fields):
+            if isinstance(item, Event) and (outcome := _outcome(fields)) is not None:
+                item.row["Outcome"] = outcome
+            yield item
+            yield from sign_in(said, item.entities) if (said := _signed_in(fields)) is not None else ()
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.has("SinkholeID"):
@@ -220,6 +247,40 @@ def _notification(fields: Fields) -> _Verdict:
     attack = any(part in kind for part in ("ddos", "dos_attack", "fw_anomaly", "security", "credential", "malicious"))
     level = of_word(word) if word else "medium" if attack else "informational"
     return _Verdict(title, level, "SuspiciousActivity", kind, word, closed=ended)
+
+
+def _outcome(fields: Fields) -> str | None:
+    """Of Access, and of the audit log where it says true or false."""
+    allowed, done = fields.flag(*_ALLOWED), fields.flag(*_DONE)
+    if allowed is not None:
+        return "allowed" if allowed else "denied"
+    return None if done is None else "success" if done else "failure"
+
+
+def _signed_in(fields: Fields) -> SignIn | None:
+    """Who signed in to an application behind Access, or to the account itself; None of any other record."""
+    who = fields.text("Email", "user_email", "ActorEmail", "actor.email")
+    kind = (fields.text("ActionType", "action.type", "Action", "action") or "").lower()
+    if who is None or kind != "login":
+        return None
+    through = fields.has(*_APP.split())
+    allowed, done = fields.flag(*_ALLOWED), fields.flag(*_DONE)
+    failed = allowed is False or done is False or (fields.text("ActionResult") or "").lower() == "failure"
+    return SignIn(
+        provider="cloudflare",
+        id=fields.text("RayID", "ray_id", "AuditLogID", "ID", "id") or content_id(fields.data),
+        at=first_time(fields, *_TIMES.split(), "created_at", "when"),
+        upn=who,
+        user_id=fields.text("UserUID", "ActorID", "actor.id"),
+        app=fields.text(*_APP.split()) or "Cloudflare dashboard",
+        app_id=fields.text("AppUUID", "app_uid"),
+        resource="Cloudflare Access" if through else "Cloudflare",
+        address=fields.text("IPAddress", "ip_address", "ActorIP", "ActorIPAddress", "actor.ip"),
+        place=Place(country=fields.text("Country", "country")),
+        code=Code.OK if not failed else Code.BLOCKED if through else Code.FAILED,
+        protocol=fields.text("Connection", "connection"),
+        policy="notApplied" if not through else "failure" if failed else "success",
+    )
 
 
 def _request(fields: Fields, evidence: Evidence) -> None:

@@ -161,7 +161,9 @@ class CrowdStrike(Source):
     sourcetypes = ("crowdstrike:*", "crowdstrike", "falcon:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
-        found = objects_of(record, "resources") or crowdstrike_lines.said(record)
+        found = objects_of(record, "resources")
+        if all(_opened(fields)[0] is None for fields in found):
+            found = crowdstrike_lines.said(record) or found
         if not found:
             yield from unread(record, "CrowdStrikeEvents")
         for fields in found:

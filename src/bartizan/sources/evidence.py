@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bartizan.model import security as graph
 from bartizan.model.countries import country_code
-from bartizan.model.entities import url_host
+from bartizan.model.entities import numbered, url_host
 from bartizan.sources import entities as names
 from bartizan.sources.cloud_evidence import CloudEvidence
 from bartizan.sources.collector import Roles
@@ -42,6 +42,13 @@ class Evidence(CloudEvidence):
 
     # ------------------------------------------------------------ who and where
 
+    def _told_apart(self, name: str | None, device_id: str | None) -> tuple[str | None, str | None]:
+        """The name and the id of a device; a GUID or a number that stands for its name is its id."""
+        if name is None or not numbered(name):
+            return name, device_id
+        self.observe("resource", name, "device")
+        return None, device_id or name
+
     def host(
         self,
         name: str | None = None,
@@ -59,6 +66,7 @@ class Evidence(CloudEvidence):
         name = None if (name or "").lower() in ("unknown", "localhost", "undefined") else name
         if names.address(name) is not None:
             addresses, name = [name, *addresses], None
+        name, device_id = self._told_apart(name, device_id)
         if not (name or device_id or directory_id):
             return None
         own, outside = names.addresses(addresses), names.address(external)
@@ -420,10 +428,12 @@ class Evidence(CloudEvidence):
         """A device of an industrial or building network."""
         if names.address(name) is not None:
             address, name = address or name, None
+        name, device_id = self._told_apart(name, device_id)
         own = self.ip(address, alone=False)
         if not (name or device_id or mac or own):
             return None
         self.observe("host", name)
+        self.observe("resource", device_id, "device")
         item = graph.IoTDeviceEvidence(
             **self._given,
             roles=list(roles),

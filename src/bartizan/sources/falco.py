@@ -11,9 +11,9 @@ from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
 from bartizan.sources import attack, leftover, severity, syslog
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, content_id, objects_of
+from bartizan.sources.fields import Fields, content_id, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
-from bartizan.sources.times import first_time
+from bartizan.sources.times import carried, first_time
 
 _LINE = re.compile(
     r"(?:^|\s)(?:(?P<time>\d{4}-\d\d-\d\dT\S{8,30}|\d\d:\d\d:\d\d\.\d{3,9}):\s+)?"
@@ -67,6 +67,13 @@ def text_output(text: str) -> Fields | None:
     )
 
 
+def _spoken(text: str) -> Fields | None:
+    """A line with what its header says."""
+    line = text_output(text)
+    header = syslog.read(text[:10_000])
+    return line.also({"time": header.time, "hostname": header.host}) if line is not None else None
+
+
 class Falco(Source):
     name = "falco"
     vendor = "Falco"
@@ -79,9 +86,8 @@ class Falco(Source):
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
         found = objects_of(record)
-        if not found and (line := text_output(record.text)) is not None:
-            header = syslog.read(record.text[:10_000])
-            found = [line.also({"time": header.time, "hostname": header.host})]
+        if not any(fields.has("rule", "output") for fields in found):
+            found = [line for text in lines_of(record) if (line := _spoken(text)) is not None] or found
         if not found:
             yield from unread(record, "FalcoEvents")
         for fields in found:
@@ -92,7 +98,7 @@ class Falco(Source):
 
     def _alert(self, record: Record, fields: Fields) -> Alert:
         seen = fields.object("output_fields")
-        at = first_time(fields, "time") or first_time(seen, "evt.time", "evt.rawtime")
+        at = first_time(fields, "time") or first_time(seen, "evt.time", "evt.rawtime") or carried(record)
         evidence = Evidence(at)
         where = _entities(fields, seen, evidence)
         tags = fields.texts("tags")

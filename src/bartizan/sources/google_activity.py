@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from bartizan.extend import GraphObject, Record
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import attack
+from bartizan.sources import attack, common_security_log, google_mail
 from bartizan.sources.entities import addresses
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import MAX_ITEMS, Fields, as_integer, content_id
@@ -20,7 +20,6 @@ from bartizan.sources.severity import of_word
 from bartizan.sources.sign_ins import Code, SignIn, Step, sign_in
 
 _MAX_DEPTH = 6  # of parameters inside parameters
-_MAX_PARTS = 50  # recipients, attachments, links of one mail
 _PLAIN = ("value", "intValue", "boolValue", "multiValue", "multiIntValue", "multiStrValue", "multiBoolValue")
 
 
@@ -33,6 +32,8 @@ class Verdict(Struct, frozen=True):
     closed: bool = False
     word: str | None = None  # its own severity
     source: str = "unknown"  # detectionSource
+    id: str | None = None  # of what was judged, where several records tell of it
+    blocked: bool = False
 
 
 class Activity(Struct, frozen=True):
@@ -193,7 +194,7 @@ def _mail(mail: Fields, evidence: Evidence) -> None:
         return
     envelope, header = mail.text("source.address"), mail.text("source.from_header_address")
     sender_ip = mail.text("connection_info.client_ip")
-    for to in mail.objects("destination")[:_MAX_PARTS] or [Fields(None)]:
+    for to in mail.objects("destination")[: google_mail.MAX_PARTS] or [Fields(None)]:
         evidence.message(
             internet_id=mail.text("rfc2822_message_id"),
             sender=header,
@@ -202,9 +203,12 @@ def _mail(mail: Fields, evidence: Evidence) -> None:
             sender_ip=sender_ip,
             subject=mail.text("subject"),
         )
-    for item in mail.objects("attachment")[:_MAX_PARTS]:
+    for item in mail.objects("attachment")[: google_mail.MAX_PARTS]:
         evidence.file(item.text("file_name"), hashes=[item.text("sha256")])
-    for text in mail.texts("link_domain")[:_MAX_PARTS]:
+    used = mail.object("post_delivery_info.interaction")
+    evidence.url(used.text("link_url"))
+    evidence.file(used.text("attachment.file_name"), hashes=[used.text("attachment.sha256")])
+    for text in mail.texts("link_domain")[: google_mail.MAX_PARTS]:
         evidence.domain(text)
 
 
@@ -231,6 +235,8 @@ def verdict(item: Activity) -> Verdict | None:
         if family is not None:
             title = f"{family[0]} in a mail: {attachment.text('file_name') or 'attachment'}"
             return Verdict(title, family[1], "Malware", source="antivirus")
+    if (mail := google_mail.judged(more)) is not None:
+        return Verdict(mail.title, mail.severity, mail.category, id=mail.id, blocked=not mail.late)
     return None
 
 
@@ -239,12 +245,12 @@ def alert(record: Record, item: Activity, said: Verdict, *, vendor: str, product
     name_entities(item, evidence)
     device = item.parameters.text("DEVICE_ID") if item.name.lower() == _COMPROMISED else None
     own = f"{item.id}:{item.name}" if item.id else content_id([item.name, item.at, item.email, item.parameters.data])
-    return Alert(
+    made = Alert(
         vendor=vendor,
         product=product,
         provider="Google Workspace",
         sub_provider=item.app,
-        provider_alert_id=f"{item.name}:{device}" if device else own,
+        provider_alert_id=said.id or (f"{item.name}:{device}" if device else own),
         title=said.title,
         severity=said.severity,
         vendor_severity=said.word,
@@ -262,10 +268,12 @@ def alert(record: Record, item: Activity, said: Verdict, *, vendor: str, product
         additional={"event": item.name, "parameters": item.parameters.rest()} | evidence.unsaid,
         fingerprint=(
             item.parameters.text("rule_resource_name") or item.name,
-            item.email or "",
+            said.id or item.email or "",
             item.parameters.text("resource_id", "DEVICE_ID") or item.address or "",
         ),
     )
+    common_security_log.acted(made, "blocked" if said.blocked else None)
+    return made
 
 
 # ---------------------------------------------------------------- sign-ins

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
+from bartizan.sources import google_mail
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.generic import guess_event, unread
@@ -49,7 +50,8 @@ class GoogleWorkspace(Shape):
         "actor+id.applicationName kind=*reports#activity+id id.applicationName+events id.uniqueQualifier "
         "actor+id+ipAddress+parameters actor+id+name+parameters alertId+customerId+source+type "
         "customerId+alertId+data alertId+type+source+data alertId+data.@type p_log_type=gsuite.* "
-        "actor.email+id.applicationName+name"
+        "actor.email+id.applicationName+name event_info.timestamp_usec+message_info "
+        "record_type+time_usec+unique_identifier+event_name"
     )
     sourcetypes = ("gws:*", "google:workspace:*", "gapps:*", "google:gsuite:*")
     table = "GoogleWorkspaceEvents"
@@ -99,7 +101,8 @@ class GoogleWorkspace(Shape):
             evidence.mailbox(sender)
         evidence.mailbox(data.text("maliciousEntity.entity.emailAddress"))
         for seen in data.objects("events")[:_MAX_PARTS]:
-            evidence.host(seen.text("serialNumber"), device_id=seen.text("deviceId"), os=seen.text("deviceType"))
+            evidence.host(device_id=seen.text("deviceId", "serialNumber"), os=seen.text("deviceType"))
+            evidence.observe("resource", seen.text("serialNumber"), "device")
         where = data.object("ruleViolationInfo.resourceInfo")
         evidence.observe("resource", where.text("documentId"), "document")
         for text in data.texts("ruleViolationInfo.recipients")[:_MAX_PARTS]:
@@ -125,6 +128,7 @@ class GoogleWorkspace(Shape):
             if self.is_alert(fields):
                 yield self.made(record, fields)
                 continue
+            fields = google_mail.found_in(fields) or fields
             if not fields.has("events", "name", "id.applicationName"):
                 yield guess_event(fields, self.table)
                 continue
@@ -132,7 +136,7 @@ class GoogleWorkspace(Shape):
                 if (said := verdict(item)) is not None:
                     yield alert(record, item, said, vendor=self.vendor, product=self.product)
                 yield from signed_in(item, self.name)
-                yield _row(item, fields)
+                yield from _rows(item, fields)
         if not found:
             yield from unread(record, self.table)
 
@@ -150,12 +154,20 @@ def _activities(fields: Fields) -> Iterator[Activity]:
     )
 
 
-def _row(item: Activity, fields: Fields) -> Event:
+def _rows(item: Activity, fields: Fields) -> Iterator[Event]:
     evidence, more = Evidence(), item.parameters
     name_entities(item, evidence)
-    mail = more.object("message_info")
-    if item.app == "gmail" and mail:
-        return _mail_row(item, mail, evidence)
+    if item.app == "gmail" and more.object("message_info"):
+        yield from google_mail.rows(
+            more,
+            name=item.name,
+            id=item.id,
+            at=item.at,
+            owner=item.actor.text("email"),
+            address=item.address,
+            evidence=evidence,
+        )
+        return
     columns = {
         "ActionType": item.name,
         "ActivityType": item.kind,
@@ -173,36 +185,4 @@ def _row(item: Activity, fields: Fields) -> Event:
         "ReportId": item.id,
     }
     rest = {"applicationName": item.app, "customerId": fields.text("id.customerId"), "parameters": more.rest()}
-    return event("CloudAppEvents", item.at, columns, evidence, {key: value for key, value in rest.items() if value})
-
-
-def _mail_row(item: Activity, mail: Fields, evidence: Evidence) -> Event:
-    header, envelope = mail.text("source.from_header_address"), mail.text("source.address")
-    link = mail.object("connection_info")
-    address = link.text("client_ip") or item.address or ""
-    checks = {
-        name.upper(): "pass" if passed else "fail"
-        for name in ("spf", "dkim", "dmarc")
-        if (passed := link.flag(f"{name}_pass")) is not None
-    }
-    malware = [one.text("malware_family") for one in mail.objects("attachment") if one.has("malware_family")]
-    delivered = item.parameters.flag("event_info.success")
-    columns = {
-        "InternetMessageId": mail.text("rfc2822_message_id"),
-        "ReportId": item.id,
-        "SenderFromAddress": header,
-        "SenderDisplayName": mail.text("source.from_header_displayname"),
-        "SenderMailFromAddress": envelope,
-        "SenderFromDomain": (header or "").rpartition("@")[2] or None,
-        "SenderMailFromDomain": (envelope or "").rpartition("@")[2] or None,
-        "SenderIPv4": address if ":" not in address else None,
-        "SenderIPv6": address if ":" in address else None,
-        "RecipientEmailAddress": mail.text("destination.address") or item.actor.text("email"),
-        "Subject": mail.text("subject"),
-        "EmailAction": item.name,
-        "DeliveryAction": "Delivered" if delivered else "Blocked" if delivered is False else None,
-        "ThreatTypes": "Malware" if malware else "Spam" if mail.flag("is_spam") is True else None,
-        "AttachmentCount": mail.integer("num_message_attachments"),
-        "AuthenticationDetails": ", ".join(f"{name}={word}" for name, word in checks.items()) or None,
-    }
-    return event("EmailEvents", item.at, columns, evidence, {"parameters": item.parameters.rest()})
+    yield event("CloudAppEvents", item.at, columns, evidence, {key: value for key, value in rest.items() if value})

@@ -5,6 +5,7 @@ Amazon EKS, "control plane logs"; GKE, "Audit logging information"; advanced hun
 """
 
 from collections.abc import Iterable, Iterator
+from urllib.parse import parse_qs, urlsplit
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.sources import entities as names
@@ -17,6 +18,7 @@ from bartizan.sources.tables import event
 from bartizan.sources.times import first_time
 
 _MAX_PARTS = 50
+_MAX_URI_CHARS = 8_192
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _ACTIONS = {
     **dict.fromkeys(("get", "list", "watch", "proxy"), "Read"),
@@ -79,6 +81,9 @@ class KubernetesAudit(Shape):
         what = fields.object("objectRef")
         evidence.kubernetes(what.text("resource"), what.text("name"), what.text("namespace"))
         evidence.kubernetes("namespace", what.text("namespace"))
+        if what.text("subresource") == "exec":
+            asked = parse_qs(urlsplit((fields.text("requestURI") or "")[:_MAX_URI_CHARS]).query).get("command", [])
+            evidence.process(name=next(iter(asked), None))
         _asked(fields.object("requestObject"), evidence)
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:

@@ -111,9 +111,11 @@ def _delimiter(said: str) -> str | None:
 
 
 def _attributes(text: str, delimiter: str) -> Iterable[tuple[str, str]]:
-    """Where tabs were lost on the way, each value reaches to the next key."""
-    if delimiter not in text and delimiter == "\t":
+    """Where tabs were lost on the way, or spaces stand for them, each value reaches to the next key."""
+    if delimiter.isspace() and "\t" not in text:
         return pairs.bare(text)
+    if delimiter.isspace():
+        delimiter = "\t"
     return pairs.separated(text.strip("\r\n"), delimiter)
 
 

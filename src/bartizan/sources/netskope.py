@@ -62,7 +62,8 @@ class Netskope(Shape):
         "audit_log_event+supporting_data dlp_incident_id+dlp_file userkey+access_method+traffic_type "
         "_id+cci+ur_normalized _insertion_epoch_timestamp+type ur_normalized+userkey "
         "alert=yes+alert_type+alert_name alert=yes+alert_type+user _id+alert_type+alert_name _id+dlp_incident_id "
-        "traffic_type+access_method+userip"
+        "traffic_type+access_method+userip type=connection+domain+userip type=network+network_session_id "
+        "type=page+domain+userip type=nspolicy+userip"
     )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Netskope\|")
     sourcetypes = ("netskope:*", "netskope")

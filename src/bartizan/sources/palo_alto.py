@@ -124,7 +124,35 @@ _CATEGORIES = {
 # Of the header of CEF, a number from 1 on.
 _LEVELS = ("informational", "low", "medium", "high", "critical")
 _NAMED = re.compile(r"^(.{1,500}?)\((\d{1,12})\)$")
-_USER = re.compile(r"\buser '?([^'\s,]{1,256})'?", re.IGNORECASE)
+_USER = re.compile(
+    r"\buser(?: ?name:)? '?(?!(?:authentication|name|login|mapping|group|id|session|is|has|was|not|with|from)\b)"
+    r"([^'\s,]{1,256})'?",
+    re.IGNORECASE,
+)
+# What a system log of a sign-in tells in its text, under the keys that the log of GlobalProtect has for it.
+_TOLD = {
+    "suser": _USER,
+    "src": re.compile(r"\bfrom:? '?([0-9A-Fa-f:.]{3,45}?)'?(?=[.,]?(?:\s|$))", re.IGNORECASE),
+    "reason": re.compile(r"\bReason: (.{1,200}?)(?=\. |, (?:Auth type|Client|VPN)|$)"),
+    "EndpointDeviceName": re.compile(r"\bDevice name: ([^,]{1,128})"),
+    "PrivateIPv4": re.compile(r"\bPrivate IP: ([\d.]{7,15})"),
+}
+_SIGNED_IN = re.compile(
+    r"(?:^|-)(?:auth|config)-(?:succ|(?P<bad>fail))|^(?P<failed>failed) (?:authentication|password)|\blogged in\b",
+    re.IGNORECASE,
+)
+# Where the log of GlobalProtect says what CEF has a key for, whichever form it has.
+_OF_PORTAL = {
+    "name": "EventName EventIDValue EventID",
+    "src": "PublicIPv4 PublicIPv6",
+    "shost": "EndpointDeviceName",
+    "sourceTranslatedAddress": "PrivateIPv4 PrivateIPv6",
+    "outcome": "EventStatus",
+    "reason": "ConnectionError QuarantineReason",
+    "msg": "EventDescription Description",
+}
+# What the cloud writes where a firewall writes its name, and what begins the names of the machines that pass logs on.
+_SERVICE, _PASSES_ON = "GP cloud service", "stream-logfwd"
 _MONITOR = re.compile(r"\bserver monitor ([\w.-]{1,253})")
 _MAX_TEXT = 8_192
 _MAX_FOUND = 20
@@ -170,6 +198,17 @@ class PanOs(Firewall):
                 fields.put(**{key: name.replace("\\\\", "\\")})
         if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
             _of_header(fields)
+        if fields.text("dvchost") == _SERVICE:
+            fields.put(dvchost=None)
+        if (fields.text("syslogHost") or "").startswith(_PASSES_ON):
+            fields.put(syslogHost=None)
+        kind = (fields.text("LogType") or "").upper()
+        if kind == "GLOBALPROTECT":
+            _say(fields, {key: fields.text(*paths.split()) for key, paths in _OF_PORTAL.items()})
+        elif kind == "USERID":
+            _say(fields, {"name": fields.text("Subtype"), "suser": fields.text("duser")})
+        elif kind == "SYSTEM":
+            _say(fields, _told(fields))
         said = fields.text("ThreatID", "ThreatName")
         match = _NAMED.match(said or "")
         if match is not None:
@@ -242,6 +281,22 @@ def _of_header(fields: Fields) -> None:
     level = fields.integer("deviceSeverity") or 0
     if second.upper() in _THREATS and 1 <= level <= len(_LEVELS):
         fields.put(VendorSeverity=fields.data.get("VendorSeverity", _LEVELS[level - 1]))
+
+
+def _say(fields: Fields, said: Mapping[str, str | None]) -> None:
+    """Under keys that say nothing yet."""
+    fields.put(**{key: value for key, value in said.items() if value is not None and not fields.has(key)})
+
+
+def _told(fields: Fields) -> dict[str, str | None]:
+    """Who signed in from where, with what outcome, of a system log about that; nothing of others."""
+    text = (fields.text("EventDescription", "msg") or "")[:_MAX_TEXT]
+    signed = _SIGNED_IN.search(fields.text("EventName", "EventID", "name") or "") or _SIGNED_IN.search(text)
+    if signed is None:
+        return {}
+    found = {key: match for key, words in _TOLD.items() if (match := words.search(text)) is not None}
+    outcome = "failure" if signed["bad"] or signed["failed"] else "success"
+    return {**{key: match[1].rstrip(".") for key, match in found.items()}, "outcome": outcome}
 
 
 def _placed(data: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class PaloAltoNgfw(PanOs):
         r"(?:^|[ >])(?:1|0),\d{1,4}/\d\d?/\d\d(?:\d\d)? \d\d:\d\d(?::\d\d)?,\w*,[A-Z][A-Z-]{2,20},"
         r"|(?:^|[ >])\d{1,12},\d{4}-\d\d-\d\dT[\d:.]{8,15}Z,[\w-]*,"
         r"(?:TRAFFIC|THREAT|SYSTEM|CONFIG|USERID|GLOBALPROTECT|HIPMATCH|AUTHENTICATION|DECRYPTION|URL),"
-        r"|CEF:\d\|Palo Alto Networks\|PAN-OS\||LEEF:[\d.]+\|Palo Alto Networks\|PAN-OS"
+        r"|CEF:\d\|Palo Alto Networks\|PAN-OS\||LEEF:[\d.]+\|Palo Alto Networks\|(?:PAN-OS|Next Generation Firewall)"
     )
     sourcetypes = (
         "pan:log", "pan:threat", "pan:traffic", "pan:system", "pan:config", "pan:globalprotect", "pan:userid",

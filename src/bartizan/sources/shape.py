@@ -26,9 +26,9 @@ from bartizan.sources.fields import Fields, content_id, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.keys import paths_of
 from bartizan.sources.severity import of_hundred, of_word
-from bartizan.sources.tables import TABLES, declare_table
+from bartizan.sources.tables import TABLES, came, declare_table
 from bartizan.sources.tables import columns as read_columns
-from bartizan.sources.times import first_time
+from bartizan.sources.times import carried, first_time
 
 Status = Literal["new", "inProgress", "resolved"]
 
@@ -154,7 +154,7 @@ class Shape(Source):
             elif fields.data is record.data and _carries(record):
                 yield from unread(record, self.table)
                 continue
-            yield from self.event(fields)
+            yield from (came(one, record) for one in self.event(fields))
         if not found:
             yield from unread(record, self.table)
 
@@ -199,7 +199,7 @@ class Shape(Source):
         _say(fields, at, alert)
         alert.fingerprint = _fingerprint(fields, at, alert)
         self.finish(fields, alert)
-        _complete(fields, alert)
+        _complete(record, fields, alert)
         return leftover.proven(alert, fields.data)
 
 
@@ -240,14 +240,14 @@ _LEVELS = (
 )
 
 
-def _complete(fields: Fields, alert: Alert) -> None:
+def _complete(record: Record, fields: Fields, alert: Alert) -> None:
     """What the source left open, from the keys that are common: a record of another version than it knows."""
     if alert.severity == "unknown":
         words = [word for path in _LEVELS if of_word(word := fields.text(path)) != "unknown"]
         if words:
             alert.severity, alert.vendor_severity = of_word(words[0]), alert.vendor_severity or words[0]
     if alert.first_activity is None and alert.last_activity is None:
-        alert.first_activity = alert.last_activity = first_time(fields, *_TIMES)
+        alert.first_activity = alert.last_activity = first_time(fields, *_TIMES) or carried(record)
 
 
 def _say(fields: Fields, at: Paths, alert: Alert) -> None:

@@ -17,7 +17,7 @@ from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, content_id, inner_json, joined, lines_of, objects_of
 from bartizan.sources.generic import guess_event, unread
 from bartizan.sources.tables import event
-from bartizan.sources.times import first_time
+from bartizan.sources.times import carried, first_time
 
 # The description of a class of rules -> category.
 _CLASSES = {
@@ -234,7 +234,7 @@ class Suricata(Source):
 
     def _alert(self, record: Record, eve: Fields) -> Alert:
         alert = eve.object("alert")
-        at = first_time(eve, "timestamp", "@timestamp", "seconds")
+        at = first_time(eve, "timestamp", "@timestamp", "seconds") or carried(record)
         action = alert.text("action")
         status: graph.EvidenceRemediationStatus = "blocked" if action == "blocked" else "none"
         evidence = Evidence(at, remediation=status)

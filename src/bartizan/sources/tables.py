@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from bartizan.extend import Event
+from bartizan.extend import Event, GraphObject, Record
 from bartizan.sources import leftover
 from bartizan.sources.entities import file_name
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, clean, inner_json, whole
 from bartizan.sources.keys import MAX_DECLARED, paths_of
-from bartizan.sources.times import first_time
+from bartizan.sources.times import carried, first_time
 
 _COMMON = {
     "Timestamp": "datetime",
@@ -217,12 +217,23 @@ def event(
 ) -> Event:
     """A row without its empty columns. Without `at` it has no time: whoever stores it gives it the time of receipt."""
     row = {name: value for name, value in columns.items() if value is not None and value != ""}
-    if at is not None:
-        if table not in _TIME_GENERATED_ONLY:
-            row["Timestamp"] = at
-        if table not in TABLES:
-            row["TimeGenerated"] = at
+    row |= _timed(table, at)
     if rest:
         row["AdditionalFields"] = rest
         leftover.observe(rest, evidence)
     return Event(table=table, row=row, entities=evidence.observed)
+
+
+def _timed(table: str, at: str | None) -> dict[str, str]:
+    """The columns of the time that a table has; none without a time."""
+    if at is None:
+        return {}
+    found = {} if table in _TIME_GENERATED_ONLY else {"Timestamp": at}
+    return found if table in TABLES else found | {"TimeGenerated": at}
+
+
+def came(item: Event | GraphObject, record: Record) -> Event | GraphObject:
+    """The row with the time of what carried the record, where it has none of its own."""
+    if isinstance(item, Event) and item.row.keys().isdisjoint(("Timestamp", "TimeGenerated")):
+        item.row.update(_timed(item.table, carried(record)))
+    return item

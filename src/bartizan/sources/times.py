@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
+from bartizan.extend import Record
 from bartizan.model.times import TICKS_A_SECOND, from_ticks, instant, parse, to_datetime
 from bartizan.sources.fields import Fields, as_number, single
 
@@ -19,6 +20,7 @@ _LATEST = "9999"
 _UNITS = ((1e11, TICKS_A_SECOND), (1e14, 10_000), (1.1e17, 10))
 _FILETIME_BELOW = 2e17  # the year 2234; nanoseconds begin here, in 1976
 _LONGEST_CHARS = 64
+_TAKEN_UP = "@timestamp _time timestamp time TimeGenerated publishTime message.publishTime Timestamp".split()
 MAX_REMEMBERED = 2_048  # texts: a record says the same time under several names
 _FORMS = (
     "%m/%d/%Y %I:%M:%S %p",  # 3/24/2022 2:42:35 PM
@@ -124,6 +126,14 @@ def first_time(fields: Fields, *paths: str) -> str | None:
         if isinstance(value, str) and _DAY.fullmatch(value):
             days.append(value)
     return next((text for day in days if (text := when(f"{day}T00:00:00Z")) is not None), None)
+
+
+def carried(record: Record) -> str | None:
+    """When a collector took up a record, as the JSON says that it put around; None of a record that came bare.
+
+    A line's own header may have no year, as that of RFC 3164, or no time at all. Then this is nearest to when it was.
+    """
+    return first_time(Fields(record.data), *_TAKEN_UP) if isinstance(record.data, dict) else None
 
 
 def _of_number(number: float, value: Any) -> str | None:

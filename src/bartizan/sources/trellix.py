@@ -1,5 +1,6 @@
 """Trellix (McAfee, FireEye): events of ePolicy Orchestrator as XML, of network security as CEF, of others as JSON.
 
+Lines of the Network Security Manager and of a connector to ePO's table are read by `trellix_lines`.
 Source: Trellix ePolicy Orchestrator, "Common Event Format: EPOevent", and its table EPOEvents, as queries and the API
 of ePO SaaS give it; Trellix Network Security, "CEF notifications" and "JSON notifications"; Trellix Endpoint Security
 (HX), Helix and Insights, alerts of the API.
@@ -12,7 +13,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import cef, common_security_log, xml_records
+from bartizan.sources import cef, common_security_log, trellix_lines, xml_records
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_ITEMS, Fields, lines_of, objects_of
 from bartizan.sources.severity import of_cef
@@ -51,7 +52,27 @@ _EVENT: dict[int, tuple[str, Severity]] = {
     3: ("major", "medium"),
     4: ("critical", "high"),
 }
-_CATEGORIES = {"av": "Malware", "hip": "Exploit", "ops": "SuspiciousActivity", "fw": "SuspiciousActivity"}
+_CATEGORIES = {
+    "av": "Malware",
+    "hip": "Exploit",
+    "hip.fw": "SuspiciousActivity",
+    "ops": "SuspiciousActivity",
+    "fw": "SuspiciousActivity",
+}
+# Of attacks that a network sensor saw, by a word of their category.
+_ATTACKS = {
+    "exploit": "Exploit",
+    "execution": "Exploit",
+    "overflow": "Exploit",
+    "malware": "Malware",
+    "virus": "Malware",
+    "botnet": "CommandAndControl",
+    "reconnaissance": "Discovery",
+    "scan": "Discovery",
+    "dos": "Impact",
+    "brute": "CredentialAccess",
+    "phishing": "Phishing",
+}
 _HASHES = ("TargetHash", "FileSHA256", "FileSHA1", "FileMD5", "md5", "sha256", "fileHash")
 _CLASSES = {
     "malware-callback": "CommandAndControl",
@@ -78,7 +99,8 @@ class Trellix(Shape):
     pattern = re.compile(
         r"<EPOevent>|<EPOEvent>|<UpdateEvents>|<UpdateEvent>"
         r"|CEF:\d\|(?:Trellix|FireEye|McAfee|Musarubra)[^|]{0,40}\||fenotify-"
-        r"|LEEF:[\d.]+\|(?:FireEye|Trellix|McAfee)\|"
+        r"|LEEF:[\d.]+\|(?:FireEye|Trellix|McAfee)\||\bSyslog(?:Alert|Audit\w{0,8}|Fault|Firewall\w{0,8})Forwarder\b"
+        r"|\battack_name=.{1,8000}\battack_time=|\bAutoID=.{1,2000}\bsignature_id=.{1,2000}\bdetected_timestamp="
     )
     sourcetypes = ("mcafee:*", "trellix:*", "fireeye:*", "fe_*", "hx_*", "epo:*")
     table = "TrellixEvents"
@@ -102,7 +124,7 @@ class Trellix(Shape):
         url="link alert-url url alertUrl",
         threat="ThreatName sname threatName",
         version="AnalyzerVersion deviceVersion",
-        fold="MachineName src ThreatName sname",
+        fold="MachineName src sourceIp ThreatName sname",
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
@@ -113,12 +135,16 @@ class Trellix(Shape):
             found = (xml_records.read(text) for text in lines)
             if events_of := [Fields(_flat(each)) for each in found if each]:
                 return events_of
+            if told := [said for text in lines if (said := trellix_lines.read(text)) is not None]:
+                return told
         return [_flattened(one) for one in objects_of(record, *self.wrappers)]
 
     def is_alert(self, fields: Fields) -> bool:
         """Also an entry of a manager's audit log, which comes by the same way; not what EDR saw on a device."""
         if fields.has("_eventType", "_deviceId"):
             return False
+        if fields.text("of_product") == trellix_lines.MANAGER:
+            return fields.has("attack_name")
         return fields.has(
             "EventID",
             "deviceEventClassId",
@@ -137,6 +163,8 @@ class Trellix(Shape):
             evidence.domain(fields.text("cncHost"))
             evidence.ip(fields.text("cncHost"), ("commandAndControl",))
             evidence.malware(fields.text("sname"))
+            if (fields.text("ThreatCategory") or "").lower().startswith("av"):
+                evidence.malware(fields.text("ThreatName"), fields.text("ThreatType"))
             return
         own = fields.text("IPAddress", "host_ip", "agentIpAddress", "AnalyzerIPV4", "host.ip")
         evidence.host(
@@ -176,12 +204,12 @@ class Trellix(Shape):
         if fields.has("deviceVendor"):
             alert.vendor_severity = fields.text("deviceSeverity")
             alert.severity = of_cef(fields.number("deviceSeverity"))
-            alert.category = _CLASSES.get((fields.text("name") or "").lower(), "SuspiciousActivity")
+            of_class = _CLASSES.get((fields.text("name") or "").lower())
+            alert.category = of_class or _of_epo(fields) or "SuspiciousActivity"
             alert.product = fields.text("deviceProduct") or self.product
         else:
-            kind = (fields.text("ThreatCategory") or "").partition(".")[0]
             of_class = _CLASSES.get((fields.text("name") or "").lower())
-            alert.category = _CATEGORIES.get(kind) or of_class or alert.category
+            alert.category = _of_epo(fields) or of_class or alert.category
             alert.product = fields.text("of_product") or alert.product
             alert.threat_name = alert.threat_name or fields.text("malware_name")
             _grade(fields, alert)
@@ -190,8 +218,19 @@ class Trellix(Shape):
         alert.categories = alert.categories if alert.category in alert.categories else [alert.category or ""]
         if fields.flag("is_false_positive"):
             alert.status, alert.classification = "resolved", "falsePositive"
+        alert.threat_name = None if alert.threat_name in ("None", "_") else alert.threat_name
+        if fields.has("attack_name"):
+            said = f"{fields.text('category') or ''} {alert.title}".lower()
+            alert.category = next((ours for word, ours in _ATTACKS.items() if word in said), alert.category)
+            alert.categories, alert.threat_name = [alert.category or ""], fields.text("virus_name")
         if alert.title in ("None", "_"):
             alert.title = fields.text("ThreatCategory") or f"Event {fields.text('EventID')}"
+
+
+def _of_epo(fields: Fields) -> str | None:
+    """By the class of a threat, "av.detect", whose first part has the kind and whose first two may say more."""
+    parts = (fields.text("ThreatCategory") or "").lower().split(".")
+    return _CATEGORIES.get(".".join(parts[:2])) or _CATEGORIES.get(parts[0])
 
 
 def _what_ran(fields: Fields, evidence: Evidence, user: graph.UserEvidence | None) -> None:
@@ -201,12 +240,15 @@ def _what_ran(fields: Fields, evidence: Evidence, user: graph.UserEvidence | Non
     for path in ("SourceProcessName", "TargetProcessName", "processName"):
         image = fields.text(path) or ""
         whole = "\\" in image or "/" in image
+        # Endpoint Security's description of what acted is how it was called, where that names the program.
+        told = fields.text("SourceDescription") if path == "SourceProcessName" else None
+        base = image.replace("\\", "/").rpartition("/")[2].lower()
         evidence.process(
-            None,
+            told if told is not None and base and base in told.lower() else None,
             name=None if whole else image,
             path=image if whole else None,
             user=user,
-            hashes=[fields.text("SourceHash")],
+            hashes=[fields.text("SourceHash", "SourceProcessHash")] if path == "SourceProcessName" else [],
         )
 
 

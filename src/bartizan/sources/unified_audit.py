@@ -52,6 +52,7 @@ _COLUMNS = {
 }
 _JSON_COLUMNS = "Parameters ModifiedProperties ExtendedProperties Actor Folder Folders AffectedItems Item".split()
 _MAX_PARAMETERS = 200
+_NAME, _UPN = 1, 5  # types of what Entra's records name: a display name, a user principal name
 _MAILBOX_PARAMETERS = frozenset(
     """
     identity mailbox forwardto forwardingsmtpaddress forwardingaddress redirectto forwardasattachmentto user trustee
@@ -259,7 +260,7 @@ def _accounts(fields: Fields, evidence: Evidence) -> None:
     for item in fields.objects("Members")[:_MAX_PARAMETERS]:
         evidence.user(item.text("UPN"))
     for item in [*fields.objects("Actor")[:50], *fields.objects("Target")[:50]]:
-        if item.integer("Type") == 5:  # a user principal name
+        if item.integer("Type") == _UPN:
             evidence.user(item.text("ID"))
     for item in [*fields.objects("Parameters"), *fields.objects("OperationProperties")][:_MAX_PARAMETERS]:
         if (item.text("Name") or "").lower() in _MAILBOX_PARAMETERS:
@@ -270,7 +271,13 @@ def _accounts(fields: Fields, evidence: Evidence) -> None:
 def _things(fields: Fields, evidence: Evidence) -> None:
     """Sites, files, devices; and of the records of threat intelligence mails, links and investigations."""
     for name in ("SiteUrl", "ObjectId", "Url", "TargetUrl"):
-        evidence.url(fields.text(name))
+        link = fields.text(name)
+        evidence.url(link.replace(" ", "%20") if link is not None and "://" in link else link)
+    for link in fields.texts("MessageURLs")[:_MAX_PARAMETERS]:  # of a message in Teams
+        evidence.url(link)
+    if "application" in (fields.text("Operation") or "").lower():
+        named = next((item.text("ID") for item in fields.objects("Target") if item.integer("Type") == _NAME), None)
+        evidence.oauth_app(named)
     device = fields.text("DeviceDisplayName")
     evidence.host(None if device is not None and address(device) else device)
     for item in fields.objects("DeviceProperties")[:50]:

@@ -7,6 +7,7 @@ codes"; AD FS, "Auditing enhancements"; Azure Monitor, "SecurityEvent", "Event".
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -80,6 +81,10 @@ _RAN = re.compile(
     r"(%\w+%\\[^\r\n*?\"<>|]{1,260}|[A-Za-z]:\\[^\r\n*?\"<>|]{1,260}) was (?:allowed|prevented)"
 )  # AppLocker
 _COMMAND = re.compile(r'"CommandLine":"((?:[^"\\]|\\.){1,8192})"')
+_LOCKED_OUT = 4740
+_LINK = re.compile(r"https?://[^\s'\"`<>|(){}\[\]]{4,2048}", re.IGNORECASE)
+_ACTION = re.compile(r"<Command>([^<]{1,2048})</Command>")
+_MAX_LINKS = 20
 _EXECUTABLE = re.compile(
     r'"?(?:[A-Za-z]:\\|%\w+%\\|\\\\)[^"\r\n]{1,1024}?\.(?:exe|com|dll|sys|bat|cmd|ps1)\b', re.IGNORECASE
 )
@@ -135,6 +140,7 @@ def _entities(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
         evidence.host(name)
         evidence.ip(name, ("source",))
     _programs(each, data, evidence)
+    _told(each, data, evidence)
     evidence.url(data.text("url", "Url", "URL", "Server", "RelyingParty", "Destination"))
     evidence.domain(data.text("QueryName", "DnsHostName"))
     evidence.file(
@@ -177,6 +183,20 @@ def _programs(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
         evidence.registry(name, data.text("ObjectValueName"), data.text("NewValue"))
     elif kind == "file":
         evidence.file(None, name)
+
+
+def _told(each: WindowsEvent, data: Fields, evidence: Evidence) -> None:
+    """What an event says in a field of its own kind."""
+    if each.event_id == _LOCKED_OUT:  # where the domain should stand is the machine from which the attempts came
+        evidence.host((data.text("TargetDomainName") or "").lstrip("\\"))
+    script = (data.text("ScriptBlockText") or "")[:MAX_DATA_CHARS]
+    for link in list(_LINK.finditer(script))[:_MAX_LINKS]:
+        evidence.url(link[0].rstrip(".,;"))
+    if script:
+        evidence.file(None, data.text("Path"))
+    task = (data.text("TaskContent", "TaskContentNew") or "")[:MAX_DATA_CHARS]
+    for program in _ACTION.findall(task)[:_MAX_LINKS]:
+        evidence.process(path=unescape(program.strip()).strip('"'))
 
 
 def _data(each: WindowsEvent) -> Fields:

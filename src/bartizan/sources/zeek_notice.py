@@ -1,6 +1,7 @@
 """Zeek: notice.log and intel.log are alerts, weird.log and what else it writes are events.
 
-Source: Zeek documentation, "notice.log", "intel.log", "weird.log", "Log formats".
+Source: Zeek documentation, "notice.log", "intel.log", "weird.log", "Log formats", and the logs of protocols that name
+people, machines, files and mails (kerberos, ntlm, ssh, smb_files, smtp, rdp, ftp, radius, dhcp, x509).
 """
 
 import re
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources.entities import domain
+from bartizan.sources.entities import address, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of
 from bartizan.sources.shape import Paths, Shape
@@ -35,6 +36,7 @@ _COLUMNS = (
     "peer_descr"
 ).split()
 _UNSET = frozenset({"-", "(empty)"})
+_MAX_NAMES = 50  # of one record: recipients, names of a certificate
 _INDICATORS = {
     "intel::addr": "address",
     "intel::url": "url",
@@ -52,7 +54,7 @@ class ZeekNotice(Shape):
     product = "Zeek"
     marks = (
         "_path+ts _path=notice+note _path=weird+name note+msg+ts seen.indicator+ts note=*::*+msg "
-        "uid+id.orig_h+ts _path+uid+id.orig_h _path+ts+peer id.orig_h+id.resp_h+uid note+msg"
+        "uid+id.orig_h+ts uids+client_addr+mac _path+uid+id.orig_h _path+ts+peer id.orig_h+id.resp_h+uid note+msg"
     )
     pattern = re.compile(r"^#separator \\x09|^\{\"ts\":|^#fields\tts\tuid|" + _LINE.pattern, re.ASCII)
     sourcetypes = ("zeek", "zeek:*", "bro", "bro:*", "corelight*")
@@ -96,6 +98,8 @@ class ZeekNotice(Shape):
                 each.row.pop("HostName", None)
                 if asked := domain(fields.text("host")):
                     each.row["DomainName"] = asked
+            if isinstance(each, Event):
+                each.row.update({name: value for name, value in _told(fields).items() if value is not None})
             yield each
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -110,6 +114,12 @@ class ZeekNotice(Shape):
             fields.text("file_name", "filename"), None, [fields.text("sha256"), fields.text("sha1"), fields.text("md5")]
         )
         evidence.domain(fields.text("host", "server_name", "query"))
+        _people(fields, evidence)
+        _mail(fields, evidence)
+        if _is_of_share(fields):
+            evidence.file(path="\\".join(part for part in (fields.text("path"), fields.text("name")) if part))
+        for name in fields.texts("san.dns")[:_MAX_NAMES]:
+            evidence.domain(name)
         if not evidence.items and fields.has("note"):
             evidence.host(fields.text("peer_descr"))  # the sensor: the notice names nobody else
 
@@ -124,6 +134,54 @@ class ZeekNotice(Shape):
             alert.severity, alert.category = found[0], found[1]
             alert.techniques = sorted({*alert.techniques, *([found[2]] if found[2] else [])})
         alert.categories = [alert.category] if alert.category else []
+
+
+def _is_of_share(fields: Fields) -> bool:
+    return (fields.text("action") or "").startswith("SMB::FILE") and fields.has("name")
+
+
+def _person(fields: Fields) -> tuple[str | None, str | None]:
+    """The account that a protocol's log names, and where it is from: "ann/CORP.EXAMPLE" of Kerberos."""
+    if fields.has("request_type") and (client := fields.text("client")) is not None:
+        name, _, realm = client.partition("/")
+        return name or None, realm or None
+    return fields.text("username", "user", "cookie"), fields.text("domainname")
+
+
+def _people(fields: Fields, evidence: Evidence) -> None:
+    name, place = _person(fields)
+    evidence.user(name, domain=place)
+    evidence.host(fields.text("hostname", "client_name"), addresses=[fields.text("id.orig_h")])
+    evidence.host(fields.text("server_dns_computer_name", "server_nb_computer_name"))
+    leased = fields.text("assigned_addr", "client_addr")
+    if leased is not None:
+        evidence.host(fields.text("client_fqdn", "host_name"), addresses=[leased])
+        evidence.ip(leased)
+
+
+def _mail(fields: Fields, evidence: Evidence) -> None:
+    if not fields.has("mailfrom", "rcptto"):
+        return
+    recipients: list[str | None] = [*fields.texts("rcptto", "to")[:_MAX_NAMES]]
+    for to in recipients or [None]:
+        evidence.message(
+            internet_id=fields.text("msg_id"),
+            sender=fields.text("from", "mailfrom"),
+            envelope_sender=fields.text("mailfrom"),
+            recipient=to,
+            sender_ip=address(fields.text("x_originating_ip")),
+            subject=fields.text("subject"),
+        )
+
+
+def _told(fields: Fields) -> dict[str, str | None]:
+    """Columns that no one key has."""
+    done = fields.flag("auth_success", "success")
+    found = {
+        "UserName": _person(fields)[0],
+        "Outcome": fields.text("result") if done is None else "success" if done else "failure",
+    }
+    return found | ({"FileName": fields.text("name")} if _is_of_share(fields) else {})
 
 
 def _indicator(kind: str | None, value: str | None, evidence: Evidence) -> None:

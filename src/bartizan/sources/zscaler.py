@@ -45,7 +45,13 @@ class Zscaler(Shape):
     pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b|\bZscalerNSS: ")
     sourcetypes = ("zscalernss*", "zscaler:*", "zscalerlss*", "zscaler")
     table = "ZscalerEvents"
-    columns = {"Feed": "sourcetype", "Action": "action", "ThreatName": "threatname", "Category": "urlcategory category"}
+    columns = {
+        "HostName": "devicehostname",  # `hostname` is whom was asked
+        "Feed": "sourcetype",
+        "Action": "action",
+        "ThreatName": "threatname",
+        "Category": "urlcategory category",
+    }
     wrappers = ("events",)
     alert = Paths(
         id="recordid event_id record_id",
