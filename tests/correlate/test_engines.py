@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from tests.correlate.test_kill import TENANT, alerts
 
-from bartizan.correlate.stage import CorrelateStage
+from bartizan.correlate.stage import ATTENDED_HOLD_S, AUDITS, CHANGE_S, HOLD_S, CorrelateStage
 from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.correlate.write import ACTOR
 from bartizan.errors import Conflict
 from bartizan.model import faces
 from bartizan.model.faces import provider_faces
 from bartizan.model.workflow import Who
-from bartizan.store import Query, Store, Tx, draft, open_store
+from bartizan.store import Collection, Query, Store, Tx, draft, open_store
 from bartizan.store.alerts import (
     ALERTS_V2,
     COLLECTIONS,
@@ -142,6 +142,29 @@ async def test_a_stage_that_is_behind_sees_who_writes_now(postgres_dsn: str, tmp
             assert await stage.step(10) == 10 and stage._crowded()
         finally:
             await store.close()
+
+
+async def test_steps_are_short_while_somebody_works_and_not_for_sign_ins(tmp_path: Path) -> None:
+    store = open_store(tmp_path, (*COLLECTIONS, SUPPRESSIONS, Collection(AUDITS)))
+    await store.start()
+    tenant, stage = store.tenant(TENANT), CorrelateStage(store)
+    made = [prepare(provider_faces(each, TENANT, None)) for each in alerts()]
+
+    async def size_after(operation: str, at: int) -> int:
+        audit = {"id": f"audit{at}", "operationType": operation}
+        await tenant.write(lambda tx: tx.put(draft(Collection(AUDITS), audit, f"audit{at}")), actor="app")
+        await tenant.write(partial(store_alerts, prepared=made[at : at + 1]), actor="test")
+        assert await stage.step()
+        stage._change_s = CHANGE_S  # whatever it took here
+        return stage._size()
+
+    try:
+        await tenant.write(partial(store_alerts, prepared=made[:1]), actor="test")
+        assert await stage.step()
+        assert await size_after("Sign-in", 1) == round(HOLD_S / CHANGE_S)
+        assert await size_after("Update", 2) == round(ATTENDED_HOLD_S / CHANGE_S)
+    finally:
+        await store.close()
 
 
 async def test_what_the_stage_wrote_itself_makes_no_step_shorter(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from bartizan.store.follow import Follower, Part
 from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
 AUDITS = "directoryAudits"
+SIGN_IN = "Sign-in"  # operationType of what the token authority audits
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
 # Of one step at most. Each alert is put again inside the writer, whose lock is held about so long: steps grow and
 # shrink with what a change takes here. The larger a step, the less an alert costs: an incident that several of its
@@ -57,6 +58,13 @@ STATE, JOURNAL = "correlate/state", "correlate/journal"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 log = structlog.get_logger(__name__)
+
+
+class _Audit(msgspec.Struct):
+    operationType: str | None = None
+
+
+_audited = msgspec.json.Decoder(_Audit).decode
 
 
 class _Entry(msgspec.Struct):
@@ -154,10 +162,20 @@ class CorrelateStage:
         audits: list[Change] = []
         if 0 < self._audited < part.head:
             audits = await self._store.changes(self._audited, limit=LATEST_CHANGES, collections=[AUDITS])
+        works = await self._works(audits)
         now, self._audited = time.monotonic(), part.head
-        if audits:
+        if works:
             self._attended = now
         self._heard.update((tenant, now) for tenant in (*taken, *(each.tenant for each in (*latest, *audits))))
+
+    async def _works(self, audits: Sequence[Change]) -> bool:
+        """Whether one of them tells of more than a sign-in, which collectors and connectors make all day."""
+        for tenant in {each.tenant for each in audits}:
+            ids = tuple(each.id for each in audits if each.tenant == tenant)
+            page = await self._store.tenant(tenant).page(AUDITS, Query(top=len(ids), ids=ids))
+            if any(_audited(row.doc).operationType != SIGN_IN for row in page.rows):
+                return True
+        return False
 
     def _crowded(self) -> bool:
         """Whether several tenants write: then each is to notice little of what is done for the others."""
