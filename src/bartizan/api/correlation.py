@@ -30,7 +30,6 @@ from bartizan.store.alerts import (
     change_alert,
     mark_alert,
     move_alert,
-    state_of,
     suppress_alert,
     unfold_alert,
 )
@@ -85,7 +84,7 @@ async def _links(ctx: Context, alerts: Sequence[str]) -> list[dict[str, Any]]:
     if not alerts:
         return []
     read = await ctx.store.ahead(ALERTS_V2.name, alerts)
-    links = {id: state_of(one.stored).link for id, one in read.items() if one.stored is not None}
+    links = {id: faces.link_of(one.stored.inner()) for id, one in read.items() if one.stored is not None}
     without = tuple(id for id, link in links.items() if link is None)
     if without:
         page = await ctx.store.page(LINKS.name, Query(top=len(without), ids=without))

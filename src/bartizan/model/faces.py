@@ -172,7 +172,17 @@ class Place(Struct):
     marks: dict[str, Any] | None = field(name="additionalData", default=None)
 
 
+class _Linked(Struct):
+    link: dict[str, Any] | None = field(name=LINK, default=None)
+
+
 place = msgspec.json.Decoder(Place).decode
+_linked = msgspec.json.Decoder(_Linked).decode
+
+
+def link_of(content: bytes) -> dict[str, Any] | None:
+    """Why an alert is in its incident; `content` is the inner form of today's face, with or without the rest."""
+    return _linked(content).link
 
 
 # ---------------------------------------------------------------- the faces
