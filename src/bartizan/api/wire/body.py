@@ -105,7 +105,14 @@ def page(
         head += b',"@odata.nextLink":' + encode(next_link)
     if delta_link is not None:
         head += b',"@odata.deltaLink":' + encode(delta_link)
-    return b"".join((head, b',"value":[', b",".join(items), b"]}"))
+    head += b',"value":['
+    if not items:
+        return head + b"]}"
+    first, *rest = items
+    if not rest:
+        return b"".join((head, first, b"]}"))
+    *between, last = rest
+    return b",".join((head + first, *between, last + b"]}"))  # one copy: a page may have megabytes
 
 
 def single(context: str, document: bytes) -> bytes:
