@@ -218,7 +218,7 @@ async def fill(session: aiohttp.ClientSession, root: str, rows: int) -> None:
 async def correlated(db: apsw.Connection) -> None:
     """Waits until the incidents know every alert that is stored."""
     head = int(str(db.execute("SELECT seq FROM clock").get))
-    while int(str(db.execute("SELECT seq FROM cursors WHERE name = 'correlate'").get)) < head:  # noqa: ASYNC110
+    while int(str(db.execute("SELECT seq FROM cursors WHERE name = 'correlate'").get)) < head:  # noqa: ASYNC110 - moved by another process
         await asyncio.sleep(0.02)
 
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from tests.correlate.test_kill import TENANT, alerts
 
-from bartizan.correlate.stage import ATTENDED_HOLD_S, AUDITS, CHANGE_S, HOLD_S, CorrelateStage
+from bartizan.auth.audit import AUDITS
+from bartizan.correlate.stage import ATTENDED_HOLD_S, CHANGE_S, HOLD_S, CorrelateStage
 from bartizan.correlate.suppress import SUPPRESSIONS
 from bartizan.correlate.write import ACTOR
 from bartizan.errors import Conflict

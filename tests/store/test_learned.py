@@ -16,6 +16,7 @@ from bartizan.errors import Conflict
 from bartizan.odata.tree import And, Compare, Expr, Literal, Order, Path
 from bartizan.odata.tree import Any as AnyOf
 from bartizan.store import Collection, Column, Query, Store, Stored, Tx, draft, learned, read
+from bartizan.store.engine import SqlStore
 from bartizan.store.learned import MAX_BYTES, MAX_LEARNED, WISHES, Pair
 from bartizan.store.sql import Db, Params
 
@@ -53,6 +54,12 @@ VALUES: dict[str, Sequence[Any]] = {
     "name": ("x", "y", "z", None),
 }
 KINDS = {column.path: column for each in BOTH for column in each.columns}
+
+
+def engine(store: Store) -> SqlStore:
+    """What the interface does not show."""
+    assert isinstance(store, SqlStore)
+    return store
 
 
 def eq(name: str, value: Any) -> Expr:
@@ -348,7 +355,7 @@ async def test_columns_that_change(opened: Opener) -> None:
     assert [(pair.filtered, pair.ordered) for pair in await noted(back)] == [("state", "owner")]
     assert await same(back) > 0
     left = {"sqlite": "sqlite_schema WHERE name LIKE 'l!_%' ESCAPE '!' AND type = 'table'"}.get(
-        back.dialect.name,  # type: ignore[attr-defined]
+        engine(back).dialect.name,
         "pg_proc WHERE proname LIKE 'l!_%' ESCAPE '!'",
     )
     assert await rows_of(back, f"SELECT count(*) FROM {left}") == [(1,)]
@@ -378,7 +385,7 @@ async def test_long_values_are_left_out(opened: Opener) -> None:
         lambda tx: [tx.put(draft(CASES, each, f"c{i}" * 100)) for i, each in enumerate(inner)], actor="me"
     )
     [pair] = await noted(store)
-    bounded = store.dialect.name == "postgres"  # type: ignore[attr-defined]
+    bounded = engine(store).dialect.name == "postgres"
     assert await rows_of(store, f'SELECT count(*) FROM "{pair.name}"') == [(3 if bounded else 4,)]
     of = sets(store, CASES)
     for owner, by_pair in ((long, not bounded), (long[1:], True)):
@@ -493,14 +500,14 @@ async def test_along_the_index(opened: Opener) -> None:
     plain = Query(3, eq("state", "new"), by(("size", True)))
 
     def work(db: Db, query: Query) -> list[str]:
-        watched = Watched(db, store.dialect.name == "postgres")  # type: ignore[attr-defined]
+        watched = Watched(db, engine(store).dialect.name == "postgres")
         first = read.page(watched, of, "t", query)
         assert first.more
         read.page(watched, of, "t", replace(query, after=first.last))
         return [plan for plan in watched.plans if "_i on l_cases" in plan or "COVERING INDEX l_cases" in plan]
 
     for query in (plain, replace(plain, filter=And((eq("state", "new"), least))), replace(plain, skip=2)):
-        plans = await store.read(partial(work, query=query))  # type: ignore[attr-defined]
+        plans = await engine(store).read(partial(work, query=query))
         assert len(plans) == 2
         for plan in plans:
             assert "Sort" not in plan and "Seq Scan" not in plan and "SCAN t" not in plan, plan
@@ -540,7 +547,7 @@ async def test_learning_that_fails_ends_the_attempt(opened: Opener) -> None:
         pair = Pair("cases", "state", "size", (), "x")
         db.run("INSERT INTO meta (key, value) VALUES ($?, $?)", (pair.key, "no pair"))
 
-    await store.write(occupied)  # type: ignore[attr-defined]
+    await engine(store).write(occupied)
     of.planner.learned._until = float("inf")
     of.planner.learned.want("state", "size")
     query = Query(5, eq("state", "new"), by(("size", False)))

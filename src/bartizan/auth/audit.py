@@ -32,8 +32,10 @@ from bartizan.store.draft import column_values, found_entities
 Result = Literal["success", "failure", "timeout"]
 
 # The api declares the set and hands its own declaration over with `declare`, so that the columns agree.
+AUDITS = "directoryAudits"
+SIGN_IN = "Sign-in"  # the operation of whoever gets a token, a collector as well as a person
 _DECLARED = Collection(
-    "directoryAudits",
+    AUDITS,
     type="microsoft.graph.directoryAudit",
     columns=(Column("activityDateTime", "instant"),),
     order=(("activityDateTime", True),),

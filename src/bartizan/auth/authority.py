@@ -235,7 +235,7 @@ class Authority:
         await self.audit(tenant, audit.Actor(), activity, **fields)
 
     async def audit(self, tenant: str, actor: audit.Actor, activity: str, **entry: Any) -> None:
-        entry = {"category": "Authentication", "operation": "Sign-in", **entry}
+        entry = {"category": "Authentication", "operation": audit.SIGN_IN, **entry}
         await self.store.tenant(tenant).write(
             lambda tx: audit.record(tx, actor=actor, activity=activity, **entry), actor=actor.actor
         )

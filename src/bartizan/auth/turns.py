@@ -45,8 +45,8 @@ _Queue = deque["asyncio.Future[None]"]
 
 
 class _Step(Struct):
-    """Of the loop, in which reads of a lane begin, as long as it can be told by the clock; those that wait begin in the
-    next ones."""
+    """Of the loop, in which reads of a lane begin for STEP_S; those that come later wait, and begin one in each of the
+    next ones. Where none waits, it lasts until the next read that comes after STEP_S."""
 
     began: float
     waiting: _Queue = field(default_factory=deque)

@@ -124,6 +124,7 @@ class Verifier:
 
     async def _caller(self, token: str) -> Caller:
         digest = hashlib.sha256(token.encode()).digest()
+        # Most need not ask, and make no coroutine for it.
         generation = self._generation if time.monotonic() < self._ask_at else await self.generation()
         known = self._cache.get(digest)
         if known is not None and known.generation == generation:

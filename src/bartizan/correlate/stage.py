@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from bartizan.auth.audit import AUDITS, SIGN_IN
 from bartizan.correlate.engine import Engine
 from bartizan.correlate.facts import Held, Named, Names, facts_of, group_of, seconds
 from bartizan.correlate.incident import Closed, Handled, Judged, Moved, Pass, Seen, Step, Take, Told
@@ -29,8 +30,6 @@ from bartizan.store.alerts import ALERTS_V2, CORRELATE, INCIDENTS
 from bartizan.store.follow import Follower, Part
 from bartizan.store.interface import FEED_PLACE, Ahead, Change, Query, Store, TenantStore, Tx
 
-AUDITS = "directoryAudits"
-SIGN_IN = "Sign-in"  # operationType of what the token authority audits
 WATCHED = (ALERTS_V2.name, INCIDENTS.name, "signIns", "users", "devices", SUPPRESSIONS.name)
 # Of one step at most. Each alert is put again inside the writer, whose lock is held about so long: steps grow and
 # shrink with what a change takes here. The larger a step, the less an alert costs: an incident that several of its

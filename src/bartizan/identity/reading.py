@@ -7,6 +7,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from bartizan.auth.audit import AUDITS
 from bartizan.identity.engine import Feedback
 from bartizan.identity.events import activity, seconds, sign_in
 from bartizan.identity.intake import PASSWORDS, account_of, directory_audit, roles_of
@@ -19,7 +20,6 @@ from bartizan.store.draft import inner
 from bartizan.store.interface import Change, Collection, Query, TenantStore
 
 ACTOR = "identity"
-AUDITS = "directoryAudits"
 EVENTS = (SIGN_INS, AUDITS, REQUESTS.name)  # sets whose new documents are events
 BY_CHANGE = "password/"  # begins the ids of words that a changed password is
 

@@ -24,6 +24,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from bartizan.auth.audit import AUDITS
 from bartizan.errors import Conflict
 from bartizan.identity.engine import RISKY, Feedback, Heard, Result
 from bartizan.identity.events import DAY, Audit, Event, activity, sign_in
@@ -35,7 +36,7 @@ from bartizan.identity.intake import (
 from bartizan.identity.levels import usual
 from bartizan.identity.memory import Memory, account_row, read_rows
 from bartizan.identity.outcome import Outcome, close_detections, finish, reckon, remediate_sign_in, remediate_user
-from bartizan.identity.reading import ACTOR, AUDITS, BY_CHANGE, Read, Reading
+from bartizan.identity.reading import ACTOR, BY_CHANGE, Read, Reading
 from bartizan.identity.risk import ACTIONS, LOW_ENDS_S, Level
 from bartizan.identity.shapes import OURS, SIGN_INS, USERS, WORKLOADS, Said, Side, Told
 from bartizan.identity.shards import (

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from msgspec import Struct
 
+from bartizan.auth.audit import AUDITS
 from bartizan.errors import BadRequest, TooLarge
 from bartizan.lake.alert_rows import alert_rows, alert_state_rows, incident_rows
 from bartizan.lake.buffer import Lake
@@ -61,7 +62,7 @@ class Copied(Struct, frozen=True):
 
 COPIED: Mapping[str, Copied] = {
     "signIns": Copied(lambda inner, tenant, at: sign_in_rows(inner, tenant)),
-    "directoryAudits": Copied(lambda inner, tenant, at: audit_rows(inner, tenant)),
+    AUDITS: Copied(lambda inner, tenant, at: audit_rows(inner, tenant)),
     # every alert is put into its incident by correlation: a row that says the same again would be half of all
     "alerts_v2": Copied(alert_rows, alert_state_rows, unseen=frozenset({"incidentId"})),
     "incidents": Copied(incident_rows, incident_rows),

@@ -4,8 +4,8 @@ State is made from a provider's `Alert`, or from a client's body of either face;
 through either face, by a later record of the provider, and by moving to an incident. All functions are pure: state
 in, state out.
 
-As bytes (`encode`) it is the inner form of today's face with one more member, so that whoever reads the stored inner
-object finds the alert in it.
+As bytes (`encode`) it is the inner form of today's face with one member more, and one for why the alert is in
+its incident (LINK), so that whoever reads the stored inner object finds the alert in it.
 
 Source: shape of the state and rules of precedence in ARCHITECTURE.md, "One alert, two faces".
 """

@@ -7,6 +7,7 @@ AzureFirewallDnsProxy); Azure Network Watcher, "NSG flow logs: log format", "Vir
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_ITEMS, Fields
@@ -55,9 +56,7 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     text = (fields.text("properties.msg", "msg_s") or "")[:_MAX_CHARS]
     if text:
         _said(text, evidence)
-    for number, one in enumerate(_tuples(fields)):
-        if number == MAX_FLOWS:
-            break
+    for one in islice(_tuples(fields), MAX_FLOWS):
         if (flow := _TUPLE.match(one)) is not None:
             evidence.flow(flow[1], int(flow[3]), flow[2], int(flow[4]), _PROTOCOLS.get(flow[5]))
 

@@ -132,9 +132,7 @@ class Cloudflare(Shape):
         evidence.user(fields.text("Email", "ActorEmail"), object_id=fields.text("UserID", "ActorID", "UserUID"))
         evidence.host(fields.text("DeviceName"), device_id=fields.text("DeviceID"))
         if fields.has("TargetName"):  # of a session of SSH
-            evidence.host(
-                fields.text("TargetName"), addresses=[(fields.text("TargetAddress") or "").rpartition(":")[0]]
-            )
+            evidence.host(fields.text("TargetName"), addresses=[fields.text("TargetAddress")])
         _request(fields, evidence)
         evidence.domain(fields.text("QueryName"), fields.texts("ResolvedIPs"))
         evidence.domain(fields.text("SNI"))

@@ -49,7 +49,7 @@ class Firewall(Shape):
 
     def named(self, data: Mapping[str, Any]) -> Fields:
         """Own fields bare of their prefix, and under CEF's keys where those have no value of their own."""
-        given = {name: value for name, value in data.items() if _says(value)}
+        given = {name: value for name, value in data.items() if says(value)}
         own = {
             name.removeprefix(self.prefix): value
             for name, value in given.items()
@@ -85,5 +85,6 @@ def came_from(ui: str | None) -> str | None:
     return found[1] if found is not None else None
 
 
-def _says(value: Any) -> bool:
+def says(value: Any) -> bool:
+    """False of what stands where a vendor has nothing to say."""
     return not isinstance(value, str) or (as_text(value) or "none").lower() not in _NOT_SAID

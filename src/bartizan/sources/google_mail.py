@@ -84,13 +84,13 @@ def judged(parameters: Fields) -> Judgement | None:
     late = (
         parameters.integer("event_info.mail_event_type") in _LATE_EVENTS or mail.integer("action_type") in _LATE_STEPS
     )
-    word, category = ("Phishing", "Phishing") if disposition == _PHISHING else ("Malware", "Malware")
+    word = "Phishing" if disposition == _PHISHING else "Malware"
     title = f"{word} found after delivery" if late else f"{word} kept from the inbox"
     own = mail.text("rfc2822_message_id")
     return Judgement(
         title=f"{title}: {mail.text('subject') or 'mail without subject'}"[:300],
         severity="high" if late else "low",
-        category=category,
+        category=word,
         late=late,
         id=f"{own}:{word.lower()}" if own else None,
     )
@@ -114,10 +114,10 @@ def rows(
         yield _click(parameters, kind, at, owner, address, evidence)
         return
     shared = _shared(parameters, mail, kind, name, id, address)
-    given = mail.objects("destination")[:MAX_PARTS] or [Fields(None)]
+    given, rest = mail.objects("destination")[:MAX_PARTS] or [Fields(None)], {"parameters": parameters.rest()}
     for to in given:
         columns = {**shared, "RecipientEmailAddress": to.text("address") or owner}
-        yield event("EmailEvents", at, columns, evidence, {"parameters": parameters.rest()})
+        yield event("EmailEvents", at, columns, evidence, rest)
     for item in mail.objects("attachment")[:MAX_PARTS]:
         if item.has("sha256"):
             columns = {

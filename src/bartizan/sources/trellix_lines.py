@@ -11,6 +11,7 @@ from typing import Any
 
 from bartizan.sources import pairs, syslog
 from bartizan.sources.fields import Fields, as_text
+from bartizan.sources.firewall import says
 
 MANAGER = "Network Security Manager"
 _MAX_CHARS = 16_384
@@ -78,7 +79,7 @@ _OF_TABLE = {
     "product_version": "AnalyzerVersion",
     "detection_method": "AnalyzerDetectionMethod",
 }
-_NOTHING = frozenset({"", "-", "_", "n/a", "N/A", "null", "0", "0.0.0.0", "unknown", "Unknown"})  # noqa: S104 - compared
+_NOTHING = frozenset({"_", "0"})  # beside what no firewall means
 
 
 def read(text: str) -> Fields | None:
@@ -103,6 +104,6 @@ def _of_manager(message: str) -> dict[str, Any]:
 
 
 def _named(said: dict[str, Any], names: dict[str, str], **more: str | None) -> Fields:
-    told = {name: value for name, value in said.items() if (as_text(value) or "") not in _NOTHING}
+    told = {name: value for name, value in said.items() if says(value) and as_text(value) not in _NOTHING}
     given = {ours: told[name] for name, ours in names.items() if name in told}
     return Fields(told, {**{name: value for name, value in more.items() if value is not None}, **given})

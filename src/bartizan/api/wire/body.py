@@ -105,14 +105,10 @@ def page(
         head += b',"@odata.nextLink":' + encode(next_link)
     if delta_link is not None:
         head += b',"@odata.deltaLink":' + encode(delta_link)
-    head += b',"value":['
-    if not items:
-        return head + b"]}"
-    first, *rest = items
-    if not rest:
-        return b"".join((head, first, b"]}"))
-    *between, last = rest
-    return b",".join((head + first, *between, last + b"]}"))  # one copy: a page may have megabytes
+    parts = [*items] or [b""]
+    parts[0] = b"".join((head, b',"value":[', parts[0]))
+    parts[-1] += b"]}"
+    return b",".join(parts)  # all of it is copied once: a page may have megabytes
 
 
 def single(context: str, document: bytes) -> bytes:
