@@ -58,10 +58,12 @@ $(VENV)/bin/python:
 
 $(CORE): pyproject.toml $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable .
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(DEV): pyproject.toml $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m compileall -q src
 	@touch $(CORE) $@
 
 # Node comes from its PyPI wheel: the JavaScript clients are tested without a Node of the system.

@@ -1,10 +1,10 @@
 """The group of processes: the API, further API processes by setting, and one that works on the feed; more by
 setting that share what it evaluates.
 
-The parent answers nothing and opens no database: it binds the port, imports what the others need, forks them (so that
-they share that memory, and one that ended is there again at once) and waits. It has no threads, and neither loops nor
-connections that a fork would take along. A child ends when the pipe of its parent closes: nothing of the group
-outlives it, however it ends.
+The parent answers nothing and opens no database: it binds the port, imports what the others need while a first child
+makes keys and tables, forks them (so that they share that memory, and one that ended is there again at once) and
+waits. It has no threads, and neither loops nor connections that a fork would take along. A child ends when the pipe of
+its parent closes: nothing of the group outlives it, however it ends.
 
 Source: uvicorn (Server, Config); multiprocessing, start method fork; signal(7), proc_pid_comm(5).
 """
@@ -12,7 +12,6 @@ Source: uvicorn (Server, Config); multiprocessing, start method fork; signal(7),
 import asyncio
 import contextlib
 import errno
-import gc
 import multiprocessing
 import os
 import signal
@@ -32,7 +31,7 @@ import uvicorn
 from msgspec.structs import replace
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bartizan.app import logs, settle
+from bartizan.app import logs, settle, share
 from bartizan.app.handover import taken_over
 from bartizan.auth import tls
 from bartizan.errors import BartizanError, Unavailable
@@ -67,8 +66,6 @@ def serve(settings: Settings) -> None:
     settings = replace(settings, port=listener.getsockname()[1])
     quiet = sys.stderr.isatty()
     logs.configure(quiet=quiet)
-    with _saying_why():
-        _share(settings)
     group = _Group(settings, listener, quiet=quiet)
     try:
         status = group.run()
@@ -78,19 +75,23 @@ def serve(settings: Settings) -> None:
         raise SystemExit(status)
 
 
-def _share(settings: Settings) -> None:
-    """Imports and makes what every child has, before the first fork, and keeps collections of garbage from writing
-    to its pages. Nothing is opened: neither files nor threads would survive the fork."""
-    for name in SHARED:
-        import_module(name)
-    from bartizan import connectors
+def _declare(settings: Settings) -> None:
+    """Imports and makes what the first child needs. Nothing is opened: neither files nor threads would survive a
+    fork."""
     from bartizan.app.assembly import lake_of, store_of
 
-    connectors.load()
     store_of(settings)
     lake_of(settings)
-    gc.collect()
-    gc.freeze()
+
+
+def _share() -> None:
+    """Imports what the others need besides."""
+    from bartizan import connectors
+
+    for name in SHARED:
+        import_module(name)
+    connectors.load()
+    share()
 
 
 @contextlib.contextmanager
@@ -187,8 +188,14 @@ class _Group:
 
     def run(self) -> int:
         """The group's status: 0 when it was told to stop."""
+        with _saying_why():
+            _declare(self._settings)
         prepared = self._forked("prepare", 0)
-        prepared.join()
+        try:
+            with _saying_why():
+                _share()
+        finally:
+            prepared.join()
         if prepared.exitcode:
             return NOT_STARTED if prepared.exitcode < 0 else int(prepared.exitcode)
         signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)

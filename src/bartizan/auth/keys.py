@@ -231,7 +231,9 @@ class SigningKeys:
     def _opened(self, key: SigningKey) -> rsa.RSAPrivateKey:
         private = self._private.get(key.kid)
         if private is None:
-            loaded = serialization.load_der_private_key(self._vault.unseal(key.sealed, "signing key"), password=None)
+            sealed = self._vault.unseal(key.sealed, "signing key")
+            # it is as it was made, and the check costs 60 ms
+            loaded = serialization.load_der_private_key(sealed, None, unsafe_skip_rsa_key_validation=True)
             assert isinstance(loaded, rsa.RSAPrivateKey)
             private = self._private[key.kid] = loaded
         return private

@@ -26,6 +26,7 @@ from bartizan.settings import Settings
 
 CA_YEARS = 10
 _BACKDATE = timedelta(hours=1)  # for clients whose clock is behind
+_OURS = True  # keys that this program made and sealed need no search for composite primes: 0.1 s each at every start
 _RENEW_SHARE = 3  # renewed when less than a third of the lifetime is left
 
 
@@ -95,7 +96,7 @@ def _authority(settings: Settings) -> tuple[x509.Certificate, rsa.RSAPrivateKey]
     pem = file.read_bytes()
     certificate = x509.load_pem_x509_certificate(pem)
     try:
-        key = serialization.load_pem_private_key(pem, password)
+        key = serialization.load_pem_private_key(pem, password, unsafe_skip_rsa_key_validation=_OURS)
     except TypeError:  # in plain text: by an earlier version, or put there by the operator
         key = serialization.load_pem_private_key(pem, None)
         assert isinstance(key, rsa.RSAPrivateKey)
@@ -171,7 +172,7 @@ def _still_good(file: Path, ca: x509.Certificate, settings: Settings, now: datet
     try:
         pem = file.read_bytes()
         leaf = x509.load_pem_x509_certificate(pem)
-        key = serialization.load_pem_private_key(pem, _password(settings))
+        key = serialization.load_pem_private_key(pem, _password(settings), unsafe_skip_rsa_key_validation=_OURS)
         leaf.verify_directly_issued_by(ca)
         alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
