@@ -44,7 +44,7 @@ from bench import TURNS
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 LANES = 16
 WRITERS = 32
-ROUNDS = 5  # own and floor in turn, so that a drift of the machine meets both; the median counts
+ROUNDS = 9  # own and floor in turn, so that a drift of the machine meets both; the median counts
 VICTIM_S = 0.02  # between two requests of each lane of the tenant whose latency is measured
 VICTIM_LANES = 4
 FLOOD_LANES = 32
@@ -369,11 +369,11 @@ async def patches(session: aiohttp.ClientSession, root: str, pid: int, data: Pat
 
 
 class Others(Struct):
-    """What those who are there all the time wait for, in ms, by whether somebody floods (None: not measured)."""
+    """What those who are there all the time wait for, in ms, by turns (None: not measured)."""
 
-    loud: bool | None = None
+    turn: int | None = None
     done: bool = False
-    took: dict[tuple[bool, str], list[float]] = {}
+    took: dict[tuple[int, str], list[float]] = {}
 
     async def ask(self, session: aiohttp.ClientSession, root: str, ids: Sequence[str]) -> None:
         """GET and PATCH by turns, at a steady pace, until `done`."""
@@ -385,19 +385,19 @@ class Others(Struct):
                 method = ("GET", "PATCH")[n % 2]
                 url = f"{root}/v1.0/security/alerts_v2/{ids[n % len(ids)]}"
                 body = patch_of(time.monotonic_ns()) if method == "PATCH" else None
-                loud, began = self.loud, time.perf_counter()
+                turn, began = self.turn, time.perf_counter()
                 async with session.request(method, url, json=body) as answer:
                     await answer.read()
                     assert answer.status == 200
-                if loud is not None:
-                    self.took.setdefault((loud, method), []).append((time.perf_counter() - began) * 1e3)
+                if turn is not None:
+                    self.took.setdefault((turn, method), []).append((time.perf_counter() - began) * 1e3)
                 n += 1
                 await asyncio.sleep(VICTIM_S)
 
         await asyncio.gather(*(lane(number * 7) for number in range(VICTIM_LANES)))
 
-    def p99(self, method: str, *, loud: bool) -> float:
-        return statistics.quantiles(self.took[loud, method], n=100)[98]
+    def p99(self, method: str, *turns: int) -> float:
+        return statistics.quantiles([ms for turn in turns for ms in self.took[turn, method]], n=100)[98]
 
 
 async def flood(root: str, app: dict[str, Any], seconds: float) -> None:
@@ -433,23 +433,26 @@ async def fairness(session: aiohttp.ClientSession, root: str, data: Path, ids: l
     command = [sys.executable, "-m", "bench.bench_api", "--flood", root, "--seconds", str(seconds + 2 * SETTLE_S)]
     others = Others()
     asking = asyncio.create_task(others.ask(session, root, ids))
-    for loud in TURNS:
+    for turn, loud in enumerate(TURNS):
         telling = None
         if loud:
             flooder = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
             telling = asyncio.create_task(flooder.communicate(json.dumps(other).encode()))
         await asyncio.sleep(SETTLE_S)
-        others.loud = loud
+        others.turn = turn
         await asyncio.sleep(seconds)
-        others.loud = None
+        others.turn = None
         if telling is not None:
             await telling
     others.done = True
     await asking
+    pairs = [sorted((first, first + 1), key=TURNS.__getitem__) for first in range(0, len(TURNS), 2)]
     for method in ("GET", "PATCH"):
-        quiet, flooded = others.p99(method, loud=False), others.p99(method, loud=True)
-        told = f"p99 {quiet:.1f} ms alone, {flooded:.1f} ms while another tenant floods"
-        verdict(f"{method} while another tenant floods", flooded / quiet, 1.2, told=told)
+        ratios = [others.p99(method, loud) / others.p99(method, quiet) for quiet, loud in pairs]
+        quiet, flooded = (others.p99(method, *turns) for turns in zip(*pairs, strict=True))
+        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        told = f"p99 {quiet:.1f} ms alone, {flooded:.1f} ms while another tenant floods; turn by turn {each}"
+        verdict(f"{method} while another tenant floods", statistics.median(ratios), 1.2, told=told)
     flooder = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
     telling = asyncio.create_task(flooder.communicate(json.dumps(other).encode()))
     await asyncio.sleep(SETTLE_S)
@@ -459,7 +462,7 @@ async def fairness(session: aiohttp.ClientSession, root: str, data: Path, ids: l
 
 async def come(session: aiohttp.ClientSession, root: str, ids: Sequence[str], seconds: float) -> None:
     """What they wait for who ask for COME_S while a flood runs, each time when nobody else has asked for a while."""
-    others = Others(loud=True)
+    others = Others(turn=0)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         asking = asyncio.create_task(others.ask(session, root, ids))
@@ -468,7 +471,7 @@ async def come(session: aiohttp.ClientSession, root: str, ids: Sequence[str], se
         await asking
         await asyncio.sleep(RECENT_S + COME_S)
     for method in ("GET", "PATCH"):
-        median, p99 = statistics.median(others.took[True, method]), others.p99(method, loud=True)
+        median, p99 = statistics.median(others.took[0, method]), others.p99(method, 0)
         print(f"  who comes while it runs alone: {method} in the first {COME_S:g} s {median:.1f} ms, p99 {p99:.1f} ms")
 
 

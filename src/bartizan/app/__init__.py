@@ -5,7 +5,8 @@ import ctypes
 import gc
 from typing import TYPE_CHECKING
 
-NICENESS = 10  # of what works in the background: answers to people go first where processors are short
+NICENESS = 12  # of what works in the background: answers to people go first where processors are short
+NICENESS_OF_RECORDS = 7  # of what reads them: who delivers waits for it
 NICENESS_OF_INCIDENTS = 5  # a record is to be in its incident before the next ones are read
 YOUNG = 50_000  # objects between two collections: a record makes thousands, and no cycles
 SMALL_GAP = 1_024  # bytes; larger gaps of the heap hold what is put there on few pages
