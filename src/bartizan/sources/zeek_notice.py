@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources.entities import address, domain, is_url
+from bartizan.sources.entities import address, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of
 from bartizan.sources.shape import Paths, Shape
@@ -116,8 +116,7 @@ class ZeekNotice(Shape):
         )
         evidence.domain(fields.text("host", "server_name", "query", "request.name"))
         evidence.ip(fields.text("host"))  # whose software a log tells
-        if is_url(asked := fields.text("arg") or ""):  # of FTP
-            evidence.url(asked)
+        evidence.url(fields.text("arg"))  # of FTP
         _people(fields, evidence)
         _mail(fields, evidence)
         if (share := fields.text("path") or "").startswith("\\\\"):
