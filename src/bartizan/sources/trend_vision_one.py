@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log
 from bartizan.sources.entities import is_outside
@@ -212,23 +213,7 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     )
     for name in [event.text("objectUser"), *event.texts("logonUser")]:
         evidence.user(name)
-    of_file = event.integer("eventId") == _FILE_EVENT
-    for who in ("process",) if of_file else ("process", "object"):
-        evidence.process(
-            event.text(f"{who}Cmd"),
-            path=event.text(f"{who}FilePath") or (event.text("processName") if who == "process" else None),
-            pid=event.integer(f"{who}Pid"),
-            hashes=_hashes(event, who),
-            user=user,
-            parent_path=event.text("parentFilePath") if who == "process" else None,
-            parent_hashes=_hashes(event, "parent") if who == "process" else (),
-        )
-    if of_file:
-        evidence.file(None, event.text("objectFilePath"), _hashes(event, "object"))
-    key = event.text("objectRegistryKeyHandle")
-    evidence.registry(key, event.text("objectRegistryValue"), event.text("objectRegistryData"))
-    if event.has("parentCmd"):
-        evidence.process(event.text("parentCmd"), path=event.text("parentFilePath"), hashes=_hashes(event, "parent"))
+    _done(event, user, evidence)
     evidence.file(
         event.text("fileName"),
         event.text("fullPath", "filePath"),
@@ -247,6 +232,27 @@ def _detected(event: Fields, evidence: Evidence) -> None:
     for text in event.texts("hostName"):
         evidence.domain(text)
     _mail(event, evidence)
+
+
+def _done(event: Fields, user: graph.UserEvidence | None, evidence: Evidence) -> None:
+    """Which process did it, its parent, and what it did it to: a process, a file, a value of the registry."""
+    of_file = event.integer("eventId") == _FILE_EVENT
+    for who in ("process",) if of_file else ("process", "object"):
+        evidence.process(
+            event.text(f"{who}Cmd"),
+            path=event.text(f"{who}FilePath") or (event.text("processName") if who == "process" else None),
+            pid=event.integer(f"{who}Pid"),
+            hashes=_hashes(event, who),
+            user=user,
+            parent_path=event.text("parentFilePath") if who == "process" else None,
+            parent_hashes=_hashes(event, "parent") if who == "process" else (),
+        )
+    if of_file:
+        evidence.file(None, event.text("objectFilePath"), _hashes(event, "object"))
+    key = event.text("objectRegistryKeyHandle")
+    evidence.registry(key, event.text("objectRegistryValue"), event.text("objectRegistryData"))
+    if event.has("parentCmd"):
+        evidence.process(event.text("parentCmd"), path=event.text("parentFilePath"), hashes=_hashes(event, "parent"))
 
 
 def _mail(event: Fields, evidence: Evidence) -> None:
