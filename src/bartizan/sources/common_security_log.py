@@ -5,6 +5,7 @@ Source: ArcSight CEF, extension dictionary; Azure Monitor, "CommonSecurityLog" a
 mapping"; IBM i, "qualified job name".
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import cef, envelopes, leef, leftover
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, as_text
+from bartizan.sources.fields import Fields, as_text, clean
 from bartizan.sources.log_analytics import COLUMNS
 from bartizan.sources.severity import of_cef, of_word
 from bartizan.sources.shape import Shape
@@ -182,9 +183,9 @@ def told(fields: Fields, entities: Callable[[Fields, Evidence], None], times: It
 
 def row(fields: Fields, at: str | None, evidence: Evidence) -> Event:
     """A row of CommonSecurityLog; what has no column stands in AdditionalExtensions as `key=value;`."""
-    rest = {key: value for key, value in fields.data.items() if key.lower() not in _SAID and as_text(value)}
+    rest = {key: said for key, value in fields.data.items() if key.lower() not in _SAID and (said := _written(value))}
     labels = {str(fields.text(f"cs{n}Label")) for n in range(1, 7)}
-    text = ";".join(f"{key}={as_text(value)}" for key, value in rest.items() if key not in labels)
+    text = ";".join(f"{key}={said}" for key, said in rest.items() if key not in labels)
     found: dict[str, Any] = {**columns(fields, COLUMNS), "AdditionalExtensions": text[:MAX_EXTENSIONS_CHARS]}
     found["SourceIP"] = address(fields.text("src")) or fields.text("src")
     return event(
@@ -194,6 +195,13 @@ def row(fields: Fields, at: str | None, evidence: Evidence) -> Event:
         evidence,
         {"cutFields": ["AdditionalExtensions"]} if len(text) > MAX_EXTENSIONS_CHARS else None,
     )
+
+
+def _written(value: Any) -> str | None:
+    """Text or a number as text, anything else (of JSON) as JSON; None of what says nothing."""
+    if (isinstance(value, list) and len(value) > 1) or isinstance(value, bool | dict):
+        return json.dumps(clean(value), ensure_ascii=False, separators=(",", ":")) if value != {} else None
+    return as_text(value)
 
 
 _STOPPED = re.compile(r"block|sinkhol|prevent|den(?:y|ied)|drop|reject|reset|terminat|kill|refus", re.IGNORECASE)

@@ -22,49 +22,105 @@ _FLOW = (
     "DestinationZone deviceInboundInterface deviceOutboundInterface LogSetting - SessionID cnt spt dpt "
     "sourceTranslatedPort destinationTranslatedPort Flags proto act"
 ).split()
+_DEVICE = "Category Profile Model Vendor OSFamily OSVersion Host Mac".split()
+_SIDES = [f"{side}Device{what}" for side in ("Source", "Destination") for what in _DEVICE]
+_POD = "ContainerID ContainerNameSpace ContainerName SourceEDL DestinationEDL".split()
+_GROUPS = "SourceDynamicAddressGroup DestinationDynamicAddressGroup".split()
+_PARENT = "TunnelID MonitorTag ParentSessionID ParentStartTime TunnelType".split()
+_OF = "- - - - VirtualSystemName dvchost".split()  # the groups that the firewall is in, and its name
+_EXACT = "TimeGeneratedHighResolution"  # the one time with its zone
+_NEVER = ("1970-01-01", "1969-12-31")  # what stands there where nobody measured it
 # Columns of a log type behind the head; "-" stands for one that is reserved or of no use here.
 _COLUMNS: dict[str, list[str]] = {
     "TRAFFIC": [
         *_FLOW,
         *"Bytes out in Packets start SessionDuration URLCategory - SequenceNo ActionFlags SourceLocation".split(),
-        *"DestinationLocation - PacketsSent PacketsReceived SessionEndReason - - - - VirtualSystemName dvchost".split(),
+        *"DestinationLocation - PacketsSent PacketsReceived SessionEndReason".split(),
+        *_OF,
+        *"ActionSource SourceUUID DestinationUUID".split(),
+        *_PARENT,
+        *"EndpointAssociationID ChunksTotal ChunksSent ChunksReceived RuleUUID HTTP2Connection LinkChangeCount".split(),
+        *"SDWANPolicyName LinkSwitches SDWANCluster SDWANDeviceType SDWANClusterType SDWANSite".split(),
+        *["DynamicUserGroup", "XForwardedForIP", *_SIDES, *_POD, "HostID", "EndpointSN", *_GROUPS, "SessionOwner"],
+        _EXACT,
     ],
     "THREAT": [
         *_FLOW,
         *"URL ThreatID URLCategory VendorSeverity Direction SequenceNo ActionFlags SourceLocation".split(),
         *"DestinationLocation - ContentType PcapID fileHash Cloud URLIndex requestClientApplication FileType".split(),
-        *"XForwardedFor Referer EmailSender EmailSubject EmailRecipient ReportID - - - - VirtualSystemName".split(),
-        *"dvchost - - - requestMethod - - - - - ThreatCategory ContentVersion".split(),
+        *"XForwardedFor Referer EmailSender EmailSubject EmailRecipient ReportID".split(),
+        *_OF,
+        *"- SourceUUID DestinationUUID requestMethod".split(),
+        *_PARENT,
+        *"ThreatCategory ContentVersion - EndpointAssociationID PayloadProtocolID HTTPHeaders URLCategoryList".split(),
+        *"RuleUUID HTTP2Connection DynamicUserGroup XForwardedForIP".split(),
+        *[*_SIDES, *_POD, "HostID", "EndpointSN", "DomainEDL", *_GROUPS, "PartialHash", _EXACT],
+        *"InlineMLVerdict Justification".split(),
     ],
-    "SYSTEM": (
-        "VirtualSystem EventName Object - - Module VendorSeverity EventDescription SequenceNo ActionFlags - - - - "
-        "VirtualSystemName dvchost"
-    ).split(),
-    "CONFIG": (
-        "src VirtualSystem Command suser Client Result ConfigurationPath SequenceNo ActionFlags - - - - "
-        "VirtualSystemName dvchost"
-    ).split(),
-    "USERID": (
-        "VirtualSystem src suser DataSourceName EventID cnt Timeout spt dpt DataSource DataSourceType SequenceNo "
-        "ActionFlags - - - - VirtualSystemName dvchost"
-    ).split(),
-    "GLOBALPROTECT": (
-        "VirtualSystem EventName Stage AuthMethod TunnelType suser SourceRegion EndpointDeviceName PublicIPv4 "
-        "PublicIPv6 PrivateIPv4 PrivateIPv6 HostID EndpointSN GlobalProtectClientVersion EndpointOSType "
-        "EndpointOSVersion cnt QuarantineReason ConnectionError EventDescription EventStatus GPLocation "
-        "LoginDuration ConnectionMethod ConnectionErrorID Portal SequenceNo"
-    ).split(),
+    "DECRYPTION": [
+        *_FLOW,
+        *"TunnelType - - SourceUUID DestinationUUID RuleUUID ClientToFirewall FirewallToClient TLSVersion".split(),
+        *"TLSKeyExchange TLSEncryptionAlgorithm TLSAuth PolicyName EllipticCurve ErrorIndex RootStatus".split(),
+        *"ChainStatus ProxyType CertificateSerial Fingerprint TimeNotBefore TimeNotAfter CertificateVersion".split(),
+        *"CertificateSize - - - - CertificateFlags CommonName IssuerCommonName RootCommonName".split(),
+        *["ServerNameIndication", "ErrorMessage", *_POD, *_GROUPS, _EXACT, *_SIDES],
+        *["SequenceNo", "ActionFlags", *_OF],
+    ],
+    "SYSTEM": [
+        *"VirtualSystem EventName Object - - Module VendorSeverity EventDescription SequenceNo ActionFlags".split(),
+        *[*_OF, "-", "-", _EXACT],
+    ],
+    "CONFIG": [
+        *"src VirtualSystem Command suser Client Result ConfigurationPath SequenceNo ActionFlags".split(),
+        *[*_OF, "-", "AuditComment", "-", _EXACT, "BeforeChangeDetail", "AfterChangeDetail"],
+    ],
+    "USERID": [
+        *"VirtualSystem src suser DataSourceName EventID cnt Timeout spt dpt DataSource DataSourceType".split(),
+        *["SequenceNo", "ActionFlags", *_OF, *"- FactorType FactorCompletedTime FactorNumber - -".split()],
+        *["TagName", _EXACT],
+    ],
+    "GLOBALPROTECT": [
+        *"VirtualSystem EventName Stage AuthMethod TunnelType suser SourceRegion EndpointDeviceName PublicIPv4".split(),
+        *"PublicIPv6 PrivateIPv4 PrivateIPv6 HostID EndpointSN GlobalProtectClientVersion EndpointOSType".split(),
+        *"EndpointOSVersion cnt QuarantineReason ConnectionError EventDescription EventStatus GPLocation".split(),
+        *"LoginDuration ConnectionMethod ConnectionErrorID Portal SequenceNo ActionFlags".split(),
+        *[_EXACT, *"GatewaySelectionType SSLResponseTime GatewayPriority AttemptedGateways Gateway".split(), *_OF],
+    ],
     "CORRELATION": (
         "src suser VirtualSystem ThreatCategory VendorSeverity - - - - VirtualSystemName dvchost - ThreatName "
         "ThreatID EventDescription"
     ).split(),
-    "HIPMATCH": "suser VirtualSystem EndpointDeviceName EndpointOSType src HIPMatchName cnt HIPMatchType".split(),
-    "AUTHENTICATION": (
-        "VirtualSystem src suser NormalizeUser Object AuthenticationPolicy cnt AuthenticationID Vendor LogSetting "
-        "ServerProfile EventDescription ClientType EventStatus"
-    ).split(),
+    "HIPMATCH": [
+        *"suser VirtualSystem EndpointDeviceName EndpointOSType src HIPMatchName cnt HIPMatchType - -".split(),
+        *["SequenceNo", "ActionFlags", *_OF, *"- SourceIPv6 HostID EndpointSN EndpointMac".split(), _EXACT],
+    ],
+    "AUTHENTICATION": [
+        *"VirtualSystem src suser NormalizeUser Object AuthenticationPolicy cnt AuthenticationID Vendor".split(),
+        *"LogSetting ServerProfile EventDescription ClientType EventStatus FactorNumber SequenceNo".split(),
+        *["ActionFlags", *_OF, *"- AuthenticationProtocol RuleUUID".split(), _EXACT, *_SIDES[: len(_DEVICE)]],
+        *"SourceRegion - requestClientApplication SessionID".split(),
+    ],
+    "IPTAG": [
+        *"VirtualSystem src TagName EventID cnt Timeout DataSourceName DataSource DataSourceType".split(),
+        *["SequenceNo", "ActionFlags", *_OF, "-", _EXACT],
+    ],
+    "TUNNEL": [
+        *[*_FLOW, *"VendorSeverity SequenceNo ActionFlags SourceLocation DestinationLocation".split(), *_OF, *_PARENT],
+        *"Bytes out in Packets PacketsSent PacketsReceived".split(),
+    ],
+    "SCTP": [
+        *"src dst - - RuleName - - - VirtualSystem SourceZone DestinationZone deviceInboundInterface".split(),
+        *"deviceOutboundInterface LogSetting - SessionID cnt spt dpt - - - - proto act".split(),
+        *[*_OF, *"SequenceNo - EndpointAssociationID PayloadProtocolID VendorSeverity ChunkType".split()],
+    ],
+    "GTP": [
+        *_FLOW,
+        *"EventType MSISDN AccessPointName RadioAccessTechnology MessageType EndUserIP TunnelEndpointID1".split(),
+        *"TunnelEndpointID2 TunnelInterface CauseCode VendorSeverity MobileCountryCode MobileNetworkCode".split(),
+        *"AreaCode CellID EventCode".split(),
+    ],
 }
-_COLUMNS["DECRYPTION"] = _FLOW
+_COLUMNS["START"] = _COLUMNS["END"] = _COLUMNS["TUNNEL"]  # which a log of a tunnel has for its type
 _COLUMNS["AUTH"] = _COLUMNS["AUTHENTICATION"]
 _COLUMNS["URL"] = _COLUMNS["DATA"] = _COLUMNS["WILDFIRE"] = _COLUMNS["THREAT"]
 
@@ -96,6 +152,7 @@ _KEYS = {
     "VendorSeverity": "deviceSeverity",
     "Severity": "deviceSeverity",
     "EventDescription": "msg",
+    "ErrorMessage": "msg",
     "EventName": "name",
     "ThreatName": "name",
     "BytesSent": "out",
@@ -153,6 +210,7 @@ _OF_PORTAL = {
 }
 # What the cloud writes where a firewall writes its name, and what begins the names of the machines that pass logs on.
 _SERVICE, _PASSES_ON = "GP cloud service", "stream-logfwd"
+_OF_SOURCE = "PublicIPv4 PublicIPv6 PrivateIPv4 PrivateIPv6 XForwardedFor XForwardedForIP EndpointIP SourceIPv6".split()
 _MONITOR = re.compile(r"\bserver monitor ([\w.-]{1,253})")
 _MAX_TEXT = 8_192
 _MAX_FOUND = 20
@@ -187,7 +245,10 @@ class PanOs(Firewall):
             return [_placed({**event.named(), **names, "VendorSeverity": said.text("Severity")})]
         message = syslog.read(text).message.replace('\\"', '"')
         cells = csv_records.cells(message)
-        if len(cells) < len(_HEAD) or cells[3].upper() not in _COLUMNS:
+        if len(cells) < len(_HEAD):
+            return []
+        cells[3] = cells[3].upper().replace("-", "")  # HIP-MATCH, USER-ID
+        if cells[3] not in _COLUMNS:
             return []
         return [_placed(csv_records.by_columns(message, _named(cells[3], cells)))]
 
@@ -198,6 +259,10 @@ class PanOs(Firewall):
                 fields.put(**{key: name.replace("\\\\", "\\")})
         if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
             _of_header(fields)
+        if fields.integer("externalId") == 0:  # of a firewall that does not number its logs
+            fields.put(externalId=None)
+        if (fields.text(_EXACT) or "").startswith(_NEVER):
+            fields.put(**{_EXACT: None})
         if fields.text("dvchost") == _SERVICE:
             fields.put(dvchost=None)
         if (fields.text("syslogHost") or "").startswith(_PASSES_ON):
@@ -222,16 +287,25 @@ class PanOs(Firewall):
         kind, file = (fields.text("Subtype") or "").lower(), fields.text("fname")
         asked = file if kind == "spyware" and domain(file) is not None else None  # the name that was looked up
         url = (fields.text("URL", "request") or "").strip('"')
+        url = "" if url.startswith("-/") else url  # of a page whose host was not seen
         bare = "/" in url and "://" not in url
         super().entities(fields.without(*(["fname"] if asked else []), *(["request"] if bare else [])), evidence)
         evidence.domain(asked)
         evidence.host(
-            fields.text("EndpointDeviceName", "SourceDeviceHost"),
+            fields.text("EndpointDeviceName"),
             addresses=[fields.text("PrivateIPv4"), fields.text("PrivateIPv6")],
             os=fields.text("EndpointOSType"),
         )
-        for path in ("PublicIPv4", "PublicIPv6", "PrivateIPv4", "PrivateIPv6", "XForwardedFor", "EndpointIP"):
+        for side, at in (("Source", "src"), ("Destination", "dst")):
+            evidence.host(
+                fields.text(f"{side}DeviceHost"),
+                addresses=[fields.text(at)],
+                os=fields.text(f"{side}DeviceOSFamily"),
+                version=fields.text(f"{side}DeviceOSVersion"),
+            )
+        for path in _OF_SOURCE:
             evidence.ip(fields.text(path), ("source",))
+        evidence.domain(fields.text("ServerNameIndication"))
         if "/" in url:
             evidence.observe("url", url)
         if url and "://" not in url:

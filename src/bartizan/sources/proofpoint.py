@@ -52,7 +52,13 @@ class Proofpoint(Shape):
     pattern = re.compile(r"\[tap(?:msg|clk)@\d{1,10} .{0,4000}|CEF:\d\|Proofpoint\||" + _FILTERED.pattern)
     sourcetypes = ("pps_*", "proofpoint:*", "pps:*", "proofpoint")
     table = "ProofpointEvents"
-    columns = {"Guid": "GUID guid", "Kind": "type eventType", "Disposition": "disposition"}
+    columns = {
+        "Guid": "GUID guid",
+        "Kind": "type eventType audit.action",
+        "Disposition": "disposition",
+        "UserName": "audit.user.email",
+        "SourceIP": "audit.user.ipAddress",
+    }
     wrappers = ("records", "data")
     alert = Paths(
         id="id+threatID id GUID+messageID messageID+recipient",

@@ -87,7 +87,7 @@ class SentinelOne(Source):
         "accountName+activityUuid agentId+threatName+siteId agentId+siteId+accountId+createdAt "
         "fileContentHash+agentId detectionSource.product+attackSurfaces meta.event.name+agent.uuid "
         "event.type+agent.uuid+site.id endpoint.name+event.type+src.process.cmdline "
-        "dataSource.name=SentinelOne+event.type"
+        "dataSource.name=SentinelOne+event.type agentUuid+storyline+trueContext"
     )
     pattern = re.compile(r"CEF:\d\|SentinelOne\|")
     sourcetypes = ("sentinelone:*", "sentinelone", "sentinelone:channel:*")

@@ -56,6 +56,10 @@ class SophosFirewall(Firewall):
         "server": "dhost",
         "method": "requestMethod",
         "log_subtype": "act",
+        "action": "act",
+        "ad_domain": "sntdom",
+        "reported_ip": "src",
+        "reported_host": "shost",
         "status": "outcome",
         "device_name": "dvchost",
         "device_id": "deviceExternalId",
@@ -92,6 +96,8 @@ class SophosFirewall(Firewall):
         return [{"utmtime": when[1], **one} if when is not None else one for one in found]
 
     def named(self, data: Any) -> Fields:
+        if str(data.get("request", "")).startswith("0x"):  # UTM's number of a request, where CEF has its URL
+            data = {"requestNumber" if name == "request" else name: value for name, value in data.items()}
         fields = super().named(data)
         day, clock = fields.text("date"), fields.text("time")
         if day is not None and clock is not None:

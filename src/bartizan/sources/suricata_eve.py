@@ -165,8 +165,11 @@ def eve_evidence(eve: Fields, evidence: Evidence) -> None:
     evidence.user(ntlm.text("user"), domain=ntlm.text("domain"))
     evidence.user(eve.text("krb5.cname"), domain=eve.text("krb5.realm"))
     evidence.host(eve.text("dhcp.hostname"), addresses=[eve.text("dhcp.assigned_ip")])
-    for text in [*eve.texts("email.from"), *eve.texts("email.to"), *eve.texts("email.cc")][:50]:
+    mail = ("email.from", "email.to", "email.cc", "smtp.mail_from", "smtp.rcpt_to")
+    for text in [text for path in mail for text in eve.texts(path)][:50]:
         evidence.mailbox(text)
+    shared = eve.text("smb.filename")
+    evidence.file((shared or "").rpartition("\\")[2] or None, shared)
     for text in eve.texts("email.url")[:50]:
         evidence.url(text)
 
@@ -207,7 +210,8 @@ class Suricata(Source):
         "event_type+flow_id event_type+src_ip+timestamp event_type=alert+alert event_type=stats+stats "
         "event_type+src_ip+dest_ip event_type+src_ip+dest_ip+proto "
         "event_type=alert+alert.signature_id+flow_id event_type+timestamp+pcap_cnt "
-        "alert.signature_id+src_ip flow_id+src_ip+alert rule+msg+src_addr+dst_addr"
+        "alert.signature_id+src_ip flow_id+src_ip+alert rule+msg+src_addr+dst_addr "
+        "suricata.eve+source.ip"
     )
     pattern = re.compile(
         r"\[\*\*\] \[\d+:\d+:\d+\] "
@@ -288,7 +292,7 @@ class Suricata(Source):
             "FlowId": eve.integer("flow_id"),
             "CommunityId": eve.text("community_id"),
             "Interface": eve.text("in_iface"),
-            "FileName": eve.text("fileinfo.filename"),
+            "FileName": eve.text("fileinfo.filename", "smb.filename"),
             "SHA256": eve.text("fileinfo.sha256"),
             "Url": _url(http),
             "DomainName": asked[0] or tls.text("sni") or http.text("hostname"),

@@ -34,6 +34,7 @@ _NO_HASH = "0" * 64
 _ACTIVITY = 3  # cells without labels
 _PATH = re.compile(r"[A-Za-z]:[\\/]|/REGISTRY/", re.IGNORECASE)
 _CALLER = re.compile(r"\bCaller MD5=([0-9a-fA-F]{32})\b")
+_DUMPED = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,[A-Za-z]{1,20},")  # when and how grave, of a dump to a file
 _OWN = frozenset({"begin", "scan id", "category"})
 _MALWARE = ("virus found", "security risk found", "sonar", "potential risk found", "forced", "commercial")
 _HANDLED = ("cleaned", "deleted", "quarantined", "blocked")
@@ -42,7 +43,7 @@ _HANDLED = ("cleaned", "deleted", "quarantined", "blocked")
 def _read(text: str) -> list[Fields]:
     """The log in a line; none where it is no such log."""
     line = syslog.read(text)
-    message = line.message
+    message = _DUMPED.sub("", line.message)
     cells = csv_records.cells(message)
     named, rest = pairs.labelled(cells)
     if len(named) < 2:
@@ -190,8 +191,10 @@ class SymantecSep(Shape):
         far = fields.text("Remote_Host_Name")
         if not is_outside(remote) or evidence.domain(far) is None:  # a name of the net
             evidence.host(far or fields.text("Source_Computer_Name"))
+        # In the logs of risks and of the server it is a domain of the manager's own.
+        place = fields.text("Domain_Name", "Domain") if fields.has("Rule", "CIDS_Signature_ID") else None
         for who in ("User_Name", "User1", "User2", "User", "Admin"):
-            evidence.user(fields.text(who))
+            evidence.user(fields.text(who), domain=place)
         if fields.has("Site") and host is None:  # of the management server itself
             evidence.host(fields.text("Server", "Server_Name"))
         found = fields.has("Risk_name", "Application_hash")  # whose path stands among the words, without a label
@@ -244,7 +247,7 @@ class SymantecSep(Shape):
             alert.severity, alert.category = "medium", "Exploit"
         else:
             alert.severity = "informational"
-        blocked = "blocked" if "has been blocked" in (said or "") else None
+        blocked = "blocked" if "has been blocked" in (said or "") or "Blocked" in words else fields.text("Action")
         common_security_log.acted(alert, fields.text("Actual_action"), blocked)
         alert.categories = [alert.category] if alert.category else []
         if fields.has("type_id"):

@@ -65,6 +65,9 @@ _REGISTRY = {
     "setvalue": "RegistryValueSet",
     "renamekey": "RegistryKeyRenamed",
 }
+_CONSUMER = 20  # of WMI, which may run a command
+_MAX_CONTENTS = 8_192
+_CAME_FROM = re.compile(r"\b(?:HostUrl|ReferrerUrl)=(\S{1,2048})")  # of the stream that marks what was downloaded
 _USED = frozenset(
     """
     utctime processid image user commandline hashes hash md5 sha1 sha256 parentimage parentprocessid parentcommandline
@@ -118,6 +121,10 @@ def row(each: WindowsEvent, evidence: Evidence | None = None) -> Event:
     columns |= _created(data, evidence, user) if each.event_id == 1 else _acting(data, evidence, user)
     columns |= _object(data, evidence, each.event_id)
     columns |= _network(data, evidence, each.event_id)
+    for match in _CAME_FROM.finditer((data.text("Contents") or "")[:_MAX_CONTENTS]):
+        evidence.url(match[1])
+    if each.event_id == _CONSUMER and data.text("Type") == "Command Line":
+        evidence.process(data.text("Destination"))
     rest = data.rest(_USED)
     rest["SysmonEventId"] = each.event_id
     return event(kind.table, when(data.raw("UtcTime")) or each.time, columns, evidence, rest)

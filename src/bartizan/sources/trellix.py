@@ -194,6 +194,8 @@ class Trellix(Shape):
         evidence.flow(source, ports[0], target, ports[1])
         evidence.ip(source, ("source",))
         evidence.ip(target, ("destination",))
+        for path in ("AnalyzerIPV6", "SourceIPV6", "TargetIPV6"):
+            evidence.ip((fields.text(path) or "").removeprefix("/"))  # as Java writes it
         from_host = fields.text("SourceHostName")
         evidence.host(None if from_host == "_" else from_host)
         evidence.ip(fields.text("Client"), ("source",))

@@ -24,6 +24,8 @@ _MODULES = (
     (6_001_100, 6_001_200, "Execution"),  # application control
     (7_000_000, 7_000_999, "SuspiciousActivity"),  # device control
 )
+_INSPECTED = range(3_000_000, 4_000_000)  # whose file is the log that was inspected
+_NOBODY = "(no user)"
 _HASHES = ("FileMD5", "FileSHA1", "FileSHA256", "fileHash")
 
 _TARGET = re.compile(r"([\w.-]{1,253}) \(([0-9A-Fa-f:.]{2,45})\)")  # "srv-1 (10.0.0.7)"
@@ -63,7 +65,9 @@ class TrendDeepSecurity(Firewall):
         return fields.has("deviceEventClassId", "name")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        super().entities(fields, evidence)
+        of_log = ["fname"] if _number(fields) in _INSPECTED else []
+        nobody = [key for key in ("suser", "duser") if fields.text(key) == _NOBODY]
+        super().entities(fields.without(*of_log, *nobody), evidence)
         if not fields.has("dvchost"):
             evidence.host(fields.text("dvc"))
         named = _TARGET.fullmatch(fields.text("target") or "")
@@ -78,6 +82,8 @@ class TrendDeepSecurity(Firewall):
     def finish(self, fields: Fields, alert: Alert) -> None:
         super().finish(fields, alert)
         found = _module(fields)
+        if _number(fields) in _INSPECTED:
+            alert.title = fields.text("LI Description") or alert.title
         if (told := _ALERT.match(fields.text("msg") or "")) is not None:  # that one began or ended, and which
             alert.title = f"{alert.title}: {told[1].strip()}"
             alert.status = "resolved" if "ended" in (fields.text("name") or "").lower() else alert.status
@@ -86,6 +92,10 @@ class TrendDeepSecurity(Firewall):
             alert.threat_name = alert.threat_name or fields.text("name")
 
 
+def _number(fields: Fields) -> int:
+    return fields.integer("deviceEventClassId") or -1
+
+
 def _module(fields: Fields) -> str:
-    number = fields.integer("deviceEventClassId") or -1
+    number = _number(fields)
     return next((ours for first, last, ours in _MODULES if first <= number <= last), "SuspiciousActivity")

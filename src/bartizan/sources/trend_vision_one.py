@@ -1,13 +1,14 @@
 """Trend Vision One: workbench alerts, Observed Attack Techniques and detections.
 
 Source: Trend Vision One API v3, "Workbench", "Observed Attack Techniques", "Search: detections"; Trend Vision One,
-"Syslog content mapping - CEF".
+"Syslog content mapping - CEF", "eventId and eventSubId mapping".
 """
 
 import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
+from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log
 from bartizan.sources.entities import is_outside
@@ -36,6 +37,7 @@ _TOLD = re.compile(r"audit|system log|response", re.IGNORECASE)  # kinds of CEF 
 # Fields of indicators and of detections -> what they name.
 _COMMANDS = frozenset({"command_line", "processcmd", "objectcmd", "parentcmd"})
 _FILES = frozenset({"file_sha1", "file_sha256", "file_md5", "hash"})
+_FILE_EVENT = 2  # of the ids of telemetry: its object is a file, of others the process that is started or opened
 _PATHS = frozenset({"fullpath", "filename", "file_path"})
 
 
@@ -47,12 +49,13 @@ class TrendVisionOne(Shape):
         "alertProvider+impactScope model+modelId+impactScope filters+detail+entityType workbenchLink+id "
         "eventName+productCode+endpointGUID eventName+pname+productCode matchedRules+indicators "
         "detectionType+eventName+pname filters+endpoint+detail uuid+productCode+eventName "
-        "malName+endpointHostName+eventName"
+        "malName+endpointHostName+eventName endpointGuid+eventId+eventSubId "
+        "eventName=SWG_ACTIVITY_LOG+principalName"
     )
     pattern = re.compile(common_security_log.BEGINS + r"Trend ?Micro\|(?:Trend )?(?:Micro )?Vision One", re.IGNORECASE)
     sourcetypes = ("trendmicro:visionone:*", "trend_micro_vision_one*", "visionone:*", "tmv1*")
     table = "TrendVisionOneEvents"
-    columns = {"ProductCode": "productCode pname", "EventName": "eventName"}
+    columns = {"ProductCode": "productCode pname", "EventName": "eventName", "HostName": "endpointHostName"}
     wrappers = ("items",)
     alert = Paths(
         id="id uuid logKey",
@@ -84,6 +87,8 @@ class TrendVisionOne(Shape):
         if fields.has("deviceVendor"):
             said = (fields.text(key) or "" for key in ("cat", "deviceEventClassId", "name"))
             return not any(map(_TOLD.search, said))
+        if (fields.text("eventName") or "").endswith("_ACTIVITY_LOG"):  # all that passes a gateway
+            return fields.text("malName") is not None
         return fields.has("alertProvider", "impactScope", "filters", "eventName", "model", "detectionType")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -107,6 +112,8 @@ class TrendVisionOne(Shape):
                 alert.category, alert.categories = "Malware", ["Malware"]
         elif alert.severity == "unknown":
             alert.severity = of_cef(fields.number("severity"))
+        elif fields.has("eventName") and alert.vendor_severity == fields.text("score"):
+            alert.severity, alert.vendor_severity = "medium", None  # the score is of the site, low where it is bad
         if alert.title == fields.text("eventName"):
             alert.title = alert.title.replace("_", " ").capitalize()
         if alert.threat_name and fields.has("eventName") and alert.threat_name not in alert.title:
@@ -204,7 +211,33 @@ def _detected(event: Fields, evidence: Evidence) -> None:
         event.text("processUser", "objectUser", "logonUser", "suid", "duser" if event.has("dhost") else "suid"),
         upn=event.text("principalName"),
     )
-    for who in ("process", "object"):
+    for name in [event.text("objectUser"), *event.texts("logonUser")]:
+        evidence.user(name)
+    _done(event, user, evidence)
+    evidence.file(
+        event.text("fileName"),
+        event.text("fullPath", "filePath"),
+        [event.text("fileHash"), event.text("fileHashSha256")],
+    )
+    source, target = event.text("src", "objectIp"), event.text("dst")
+    evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
+    evidence.ip(source, ("source",))
+    evidence.ip(target, ("destination",))
+    evidence.domain(event.text("dhost") if is_outside(target) else None)
+    for path in ("peerIp", "interestedIp", "clientIp", "objectIps"):
+        for text in event.texts(path):
+            evidence.ip(text)
+    evidence.url(event.text("request", "requests", "httpReferer"))
+    evidence.malware(event.text("malName"), event.text("malType"))
+    for text in event.texts("hostName"):
+        evidence.domain(text)
+    _mail(event, evidence)
+
+
+def _done(event: Fields, user: graph.UserEvidence | None, evidence: Evidence) -> None:
+    """Which process did it, its parent, and what it did it to: a process, a file, a value of the registry."""
+    of_file = event.integer("eventId") == _FILE_EVENT
+    for who in ("process",) if of_file else ("process", "object"):
         evidence.process(
             event.text(f"{who}Cmd"),
             path=event.text(f"{who}FilePath") or (event.text("processName") if who == "process" else None),
@@ -214,24 +247,12 @@ def _detected(event: Fields, evidence: Evidence) -> None:
             parent_path=event.text("parentFilePath") if who == "process" else None,
             parent_hashes=_hashes(event, "parent") if who == "process" else (),
         )
+    if of_file:
+        evidence.file(None, event.text("objectFilePath"), _hashes(event, "object"))
+    key = event.text("objectRegistryKeyHandle")
+    evidence.registry(key, event.text("objectRegistryValue"), event.text("objectRegistryData"))
     if event.has("parentCmd"):
         evidence.process(event.text("parentCmd"), path=event.text("parentFilePath"), hashes=_hashes(event, "parent"))
-    evidence.file(
-        event.text("fileName"), event.text("fullPath", "filePath"), [event.text("fileHash", "fileHashSha256")]
-    )
-    source, target = event.text("src", "objectIp"), event.text("dst")
-    evidence.flow(source, event.integer("spt"), target, event.integer("dpt"), event.text("proto"))
-    evidence.ip(source, ("source",))
-    evidence.ip(target, ("destination",))
-    evidence.domain(event.text("dhost") if is_outside(target) else None)
-    for path in ("peerIp", "interestedIp", "clientIp"):
-        for text in event.texts(path):
-            evidence.ip(text)
-    evidence.url(event.text("request", "requests", "httpReferer"))
-    evidence.malware(event.text("malName"), event.text("malType"))
-    for text in event.texts("hostName"):
-        evidence.domain(text)
-    _mail(event, evidence)
 
 
 def _mail(event: Fields, evidence: Evidence) -> None:

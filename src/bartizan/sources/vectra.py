@@ -48,7 +48,7 @@ class Vectra(Shape):
         "vectra_timestamp d_type+threat+certainty host_name+quadrant account_uid+quadrant "
         "version+result+source_ip+role detection_id+detection_href audit_type+headend_addr "
         "detection_category+threat+certainty detection_type+threat+certainty "
-        "event_action+user_role+result_status urgency_score+is_prioritized"
+        "event_action+user_role+result_status urgency_score+is_prioritized entity_name+lock_event_timestamp"
     )
     pattern = re.compile(r"CEF:\d\|Vectra")
     sourcetypes = ("vectra:*", "vectra")
@@ -78,7 +78,9 @@ class Vectra(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        return [_of_cef(event) for event in cef.records(record)] or objects_of(record, "results", "events")
+        found = [_of_cef(event) for event in cef.records(record)] or objects_of(record, "results", "events")
+        locked = ((one, one.raw("lock_event_timestamp")) for one in found)
+        return [one if at is None else one.also({"timestamp": at}) for one, at in locked]
 
     def is_alert(self, fields: Fields) -> bool:
         if fields.has("urgency_score", "is_prioritized") and not fields.has("d_type", "detection_type", "detection_id"):
@@ -91,7 +93,7 @@ class Vectra(Shape):
         evidence.ip(own, ("source",))
         host = fields.object("src_host")
         evidence.host(host.text("name"), addresses=[host.text("ip")])
-        for path in ("account_uid", "user", "username", "account_name", "src_account.name"):
+        for path in ("account_uid", "locked_by", "unlocked_by", "user", "username", "account_name", "src_account.name"):
             evidence.user(fields.text(path))
         for name in (fields.text("accounts") or "").split(",")[:_MAX]:
             evidence.user(name.strip() or None)
@@ -125,7 +127,9 @@ class Vectra(Shape):
                 evidence.host(item.text("name"), addresses=[item.text("ip")], roles=("destination",))
         for item in fields.objects("host_access_history")[:_MAX]:
             evidence.host(item.text("name"))
-        entity = fields.text("entity_uid") or (fields.text("name") if fields.has("urgency_score") else None)
+        entity = fields.text("entity_uid", "entity_name") or (
+            fields.text("name") if fields.has("urgency_score") else None
+        )
         entity = _SAAS.sub("", entity or "") or None
         if fields.text("entity_type", "type") == "account":
             evidence.user(entity)

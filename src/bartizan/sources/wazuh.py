@@ -292,6 +292,8 @@ def _syscheck(check: Fields, evidence: Evidence) -> None:
         evidence.file(None, path, hashes, size=check.integer("size_after", "size"))
     audit = check.object("audit")
     user = evidence.user(audit.text("user.name", "login_user.name", "effective_user.name"))
+    for path in ("login_user.name", "effective_user.name"):
+        evidence.user(audit.text(path))
     who = audit.object("process")
     evidence.process(name=None, path=who.text("name"), pid=who.integer("id"), user=user)
 
@@ -357,6 +359,9 @@ def _integrations(data: Fields, evidence: Evidence) -> None:
     )
     evidence.user(office.text("UserId"))
     evidence.ip(office.text("ClientIP", "ActorIpAddress"), ("source",))
+    evidence.url(office.text("ObjectId"))  # of SharePoint and OneDrive
+    evidence.file(office.text("SourceFileName"))
+    evidence.malware(office.text("VirusInfo"))
     if office.has("P2Sender", "P1Sender"):
         for recipient in (office.texts("Recipients") or [""])[:50]:
             evidence.message(

@@ -51,6 +51,7 @@ _ACCOUNTS = (
     ("param1", "", ""),
     ("MemberName", "", "MemberSid"),
     ("Requester", "", ""),
+    ("UserContext", "", ""),  # of the task scheduler
     ("Detection User", "", ""),
     ("Account", "", ""),
     ("TargetAccount", "", ""),

@@ -54,7 +54,8 @@ class ZeekNotice(Shape):
     product = "Zeek"
     marks = (
         "_path+ts _path=notice+note _path=weird+name note+msg+ts seen.indicator+ts note=*::*+msg "
-        "uid+id.orig_h+ts uids+client_addr+mac _path+uid+id.orig_h _path+ts+peer id.orig_h+id.resp_h+uid note+msg"
+        "uid+id.orig_h+ts uids+client_addr+mac _path+uid+id.orig_h _path+ts+peer id.orig_h+id.resp_h+uid note+msg "
+        "sig_id+event_msg+ts software_type+unparsed_version certificate.serial+certificate.issuer+ts"
     )
     pattern = re.compile(r"^#separator \\x09|^\{\"ts\":|^#fields\tts\tuid|" + _LINE.pattern, re.ASCII)
     sourcetypes = ("zeek", "zeek:*", "bro", "bro:*", "corelight*")
@@ -62,20 +63,20 @@ class ZeekNotice(Shape):
     columns = {
         "Log": "_path",
         "Uid": "uid",
-        "SourceIP": "id.orig_h src tx_hosts",
+        "SourceIP": "id.orig_h src src_addr tx_hosts",
         "SourcePort": "int id.orig_p",
         "DestinationIP": "id.resp_h dst rx_hosts",
         "DestinationPort": "int id.resp_p p",
         "FileName": "filename",
-        "DomainName": "query server_name",
+        "DomainName": "query server_name request.name",
         "EventType": "name note",
         "Peer": "peer peer_descr",
     }
     alert = Paths(
-        title="msg note seen.indicator",
-        description="msg sub",
+        title="msg event_msg note seen.indicator",
+        description="msg sub event_msg",
         vendor_category="note matched",
-        detector="note matched",
+        detector="sig_id note matched",
         first="ts",
         sub_provider="peer_descr seen.node",
         fold="src dst id.orig_h id.resp_h seen.indicator",
@@ -103,8 +104,8 @@ class ZeekNotice(Shape):
             yield each
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        start, end = fields.text("id.orig_h"), fields.text("id.resp_h")
-        ports = fields.integer("id.orig_p"), fields.integer("id.resp_p")
+        start, end = fields.text("id.orig_h", "src_addr"), fields.text("id.resp_h", "dst_addr")
+        ports = fields.integer("id.orig_p", "src_port"), fields.integer("id.resp_p", "dst_port")
         if start != end:
             evidence.flow(start, ports[0], end, ports[1], fields.text("proto"))
         evidence.ip(fields.text("src") or start, ("source",))
@@ -113,9 +114,13 @@ class ZeekNotice(Shape):
         evidence.file(
             fields.text("file_name", "filename"), None, [fields.text("sha256"), fields.text("sha1"), fields.text("md5")]
         )
-        evidence.domain(fields.text("host", "server_name", "query"))
+        evidence.domain(fields.text("host", "server_name", "query", "request.name"))
+        evidence.ip(fields.text("host"))  # whose software a log tells
+        evidence.url(fields.text("arg"))  # of FTP
         _people(fields, evidence)
         _mail(fields, evidence)
+        if (share := fields.text("path") or "").startswith("\\\\"):
+            evidence.host(share[2:].partition("\\")[0] or None)
         if _is_of_share(fields):
             evidence.file(path="\\".join(part for part in (fields.text("path"), fields.text("name")) if part))
         for name in fields.texts("san.dns")[:_MAX_NAMES]:
