@@ -226,7 +226,7 @@ def _member(of: Resource) -> None:
         reverse=True,
         transitive=True,
         inside="groups directoryRoles",
-        expand=of is users,
+        expand=True,
         access=access,
     )
 
@@ -236,7 +236,7 @@ for each in (users, groups, devices, service_principals):
 _PRINCIPALS = (users, groups, devices, service_principals)
 groups.navigation("members", *_PRINCIPALS, relation="members", link=_INGEST, expand=True, access=MEMBERS)
 groups.navigation(
-    "transitiveMembers", *_PRINCIPALS, relation="members", transitive=True, inside="groups", access=MEMBERS
+    "transitiveMembers", *_PRINCIPALS, relation="members", transitive=True, inside="groups", expand=True, access=MEMBERS
 )
 groups.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 roles.navigation("members", users, groups, service_principals, relation="members", link=_INGEST, expand=True)

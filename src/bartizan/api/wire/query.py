@@ -43,6 +43,7 @@ class Expanded:
     top: int
     options: Mapping[str, str] = field(default_factory=dict)  # as they came
     levels: int = 1  # how often the navigation is followed: a manager, theirs, and so on
+    cast: str | None = None  # only targets of this type
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,12 +323,12 @@ def _expand(of: Edm, resource: Resource, version: Version, text: str | None) -> 
     inside = {name.lower() for name in resource.inline}
     made: dict[str, Expanded] = {}
     for entry in odata.parse_expand(text):
-        name = entry.name.lower()
+        name, _, cast = entry.name.lower().partition("/")
         if name == "*" and (known or inside):
             made |= {each: _expanded(of, known[each], {}) for each in known if each not in made}
-        elif name in known:
-            made[name] = _expanded(of, known[name], entry.options)
-        elif name not in inside:
+        elif name in known and (not cast or (known[name].relation is not None and known[name].cast(cast) is not None)):
+            made[name] = _expanded(of, known[name], entry.options, known[name].cast(cast))
+        elif entry.name.lower() not in inside:
             names = ", ".join([*(n.name for n in known.values()), *resource.inline]) or "nothing"
             raise InvalidQuery(f"Cannot expand '{entry.name[:100]}' of {resource.path}; what can be expanded: {names}.")
         elif entry.options:
@@ -343,7 +344,7 @@ def _with_inline(select: Select | None, inline: tuple[str, ...], text: str | Non
     return {**select, **{name: {} for name in inline if name.lower() in asked or "*" in asked}}
 
 
-def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Expanded:
+def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str], cast: str | None = None) -> Expanded:
     allowed = ("select", "top", *(("filter", "orderby") if navigation.column is not None else ()))
     if navigation.recursive:
         allowed = (*allowed, "levels")
@@ -363,12 +364,13 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Ex
             raise InvalidQuery(f"$expand within $expand={navigation.name} takes {', '.join(navigation.inline)}.")
     return Expanded(
         navigation,
-        _with_inline(_select(of, navigation.type, options.get("select")), navigation.inline, further),
+        _with_inline(_select(of, cast or navigation.type, options.get("select")), navigation.inline, further),
         None if not filter else odata.bind(odata.parse_filter(filter), of, navigation.type),
         () if not order else odata.bind_order(odata.parse_orderby(order), of, navigation.type),
         int(top),
         options,
         _levels(navigation, options.get("levels", "1")),
+        cast,
     )
 
 
