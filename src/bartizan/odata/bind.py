@@ -479,7 +479,7 @@ class Binder:
             names = f"{_ADJECTIVES[self.verb]}: {listed(self.allowed.values()) or 'nothing'}"
         else:
             names = f"it has: {listed(self.edm.structured(type_name).properties)}"
-        return InvalidQuery(f"Could not find a property named '{short(name)}' on {type_name}; {names}.")
+        return InvalidQuery(f"Could not find a property named '{short(name)}' on type '{type_name}'; {names}.")
 
     def _count(self) -> None:
         self.nodes += 1

@@ -300,8 +300,13 @@ def _in_beta(type: str, name: str) -> bool:
         return False  # a type of v1.0 alone
 
 
+def _nowhere(name: str, type: str) -> str:
+    """In Graph's words, by which clients tell that they may ask again without the name."""
+    return f"Parsing OData Select and Expand failed: Could not find a property named '{name[:100]}' on type '{type}'"
+
+
 def _unknown(kind: StructuredType | None, type: str, name: str) -> str:
-    text = f"Could not find a property named '{name[:100]}' on {type}"
+    text = _nowhere(name, type)
     if kind is None:
         return text + "."
     near = get_close_matches(name.rpartition("/")[2][:80], list(kind.properties), n=1)
@@ -330,7 +335,9 @@ def _expand(of: Edm, resource: Resource, version: Version, text: str | None) -> 
             made[name] = _expanded(of, known[name], entry.options, known[name].cast(cast))
         elif entry.name.lower() not in inside:
             names = ", ".join([*(n.name for n in known.values()), *resource.inline]) or "nothing"
-            raise InvalidQuery(f"Cannot expand '{entry.name[:100]}' of {resource.path}; what can be expanded: {names}.")
+            there = _member(of, of.structured(resource.type), name) is not None
+            why = f"Cannot expand '{entry.name[:100]}'" if there else _nowhere(entry.name, resource.type)
+            raise InvalidQuery(f"{why}; of {resource.path} can be expanded: {names}.")
         elif entry.options:
             raise InvalidQuery(f"$expand={entry.name} takes no options here: it comes whole.")
     return tuple(made.values())
@@ -488,7 +495,7 @@ def _choose_anywhere(of: Edm, navigation: Navigation, name: str, chosen: dict[st
         if to.type is not None and _member(of, of.structured(to.type), name.partition("/")[0]) is not None:
             _choose(of, to.type, name, chosen)
             return
-    raise InvalidQuery(f"Could not find a property named '{name[:100]}' on what {navigation.name} leads to.")
+    raise InvalidQuery(f"{_nowhere(name, navigation.type)}, nor on what {navigation.name} leads to.")
 
 
 def only(options: QueryOptions, *names: str) -> None:
