@@ -184,6 +184,17 @@ async def test_links_to_the_rest_of_what_is_expanded(world: World, path: str, as
     assert sorted(seen) == await ids(world, f"{V1}/{path}/{name}")
 
 
+async def test_devices_by_their_extension_attributes(staff: World) -> None:
+    """Documented for both versions, though the metadata of v1.0 does not have them."""
+    device = {"id": "own", "deviceId": "guid-own", "displayName": "PC-2"}
+    await staff.post(f"{V1}/devices", {**device, "extensionAttributes": {"extensionAttribute1": "BYOD-Device"}})
+    for version in ("/v1.0", "/beta"):
+        asked = "$filter=extensionAttributes/extensionAttribute1 eq 'BYOD-Device'&$count=true"
+        found = await staff.get(f"{version}/devices?{asked}", **EVENTUAL)
+        assert [each["id"] for each in found["value"]] == ["own"]
+        assert found["value"][0]["extensionAttributes"]["extensionAttribute1"] == "BYOD-Device"
+
+
 async def test_names_are_folded(staff: World) -> None:
     """The directory compares names without regard to case."""
     for text in (
