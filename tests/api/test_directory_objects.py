@@ -195,6 +195,39 @@ async def test_devices_by_their_extension_attributes(staff: World) -> None:
         assert found["value"][0]["extensionAttributes"]["extensionAttribute1"] == "BYOD-Device"
 
 
+@pytest.mark.parametrize(
+    ("set", "filter", "found"),
+    [
+        ("groups", "owners/$count eq 0", "all list"),
+        ("groups", "owners/$count eq 0 or owners/$count eq 1", "all dev list"),
+        ("groups", "owners/$count ge 1 and securityEnabled eq true", "dev"),
+        ("groups", "not(owners/$count eq 0)", "dev"),
+        ("groups", "Owners/$count gt 1", ""),
+        ("servicePrincipals", "owners/$count eq 1", "job"),
+        ("applications", "owners/$count eq 0", ""),
+    ],
+)
+async def test_numbers_of_owners(staff: World, set: str, filter: str, found: str) -> None:
+    """What nobody owns, or one person alone: the advanced query of Graph's tutorials."""
+    asked = f"{V1}/{set}?$filter={filter}&$count=true"
+    body = await staff.get(f"{asked}&$select=id,displayName", **EVENTUAL)
+    assert sorted(each["id"] for each in body["value"]) == found.split()
+    assert body["@odata.count"] == len(found.split())
+    assert all("owners" not in each for each in body["value"])
+    owned = await staff.get(f"{asked}&$expand=owners($select=id)", **EVENTUAL)
+    assert sorted(each["id"] for each in owned["value"]) == found.split()
+    count = await staff.call("GET", f"{V1}/{set}/$count?$filter={filter}", **EVENTUAL)
+    assert count.text == str(len(found.split()))
+
+
+@pytest.mark.parametrize(
+    "filter", ["members/$count eq 0", "owners/any(o: o/id eq 'ben')", "owners eq null", "owners/id eq 'ben'"]
+)
+async def test_relationships_that_are_no_filter(staff: World, filter: str) -> None:
+    await staff.refused("GET", f"{V1}/groups?$filter={filter}&$count=true", status=400, says="relation", **EVENTUAL)
+    await staff.refused("GET", f"{V1}/users/ben/ownedObjects?$filter=owners/$count eq 1", status=400)
+
+
 async def test_names_are_folded(staff: World) -> None:
     """The directory compares names without regard to case."""
     for text in (

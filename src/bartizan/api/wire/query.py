@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bartizan import odata
+from bartizan.api.wire import derived
 from bartizan.api.wire.body import Select
 from bartizan.api.wire.request import Request
 from bartizan.api.wire.route import Target
@@ -136,7 +137,7 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
         raise InvalidQuery(
             f"$skip is {skip}; {resource.path} passes over at most {resource.max_skip}: follow nextLink."
         )
-    filter, order = _filter(of, resource, options), _order(of, resource, options.orderby)
+    filter, order = _filter(of, resource, options, derived.counted(resource)), _order(of, resource, options.orderby)
     query = Query(top=top, filter=filter, order=order, skip=skip, count=bool(options.count), version=version)
     advanced, counting = _advanced(filter, options) if resource.advanced else ("", False)
     select = _select(of, resource.type, options.select, resource.extra)
@@ -168,11 +169,11 @@ def _deep(expand: tuple[Expanded, ...]) -> bool:
     return any("levels" in each.options for each in expand)
 
 
-def _filter(of: Edm, resource: Resource, options: QueryOptions) -> Expr | None:
+def _filter(of: Edm, resource: Resource, options: QueryOptions, counted: frozenset[str] = frozenset()) -> Expr | None:
     parts: list[Expr] = []
     if options.filter:
-        tree = odata.parse_filter(options.filter)
-        parts.append(odata.bind(tree, of, resource.type, filterable=resource.filter, fold=folded(resource)))
+        tree, fold = odata.parse_filter(options.filter), folded(resource)
+        parts.append(odata.bind(tree, of, resource.type, filterable=resource.filter, fold=fold, counted=counted))
     if options.search:
         if not resource.search:
             raise InvalidQuery(f"{resource.path} cannot be searched; use $filter.")
@@ -316,8 +317,8 @@ def _unknown(kind: StructuredType | None, type: str, name: str) -> str:
 
 def _member(of: Edm, kind: StructuredType, name: str) -> Any:
     found = kind.find(name)
-    for derived in kind.derived if found is None else ():
-        found = found or of.structured(derived).find(name)
+    for each in kind.derived if found is None else ():
+        found = found or of.structured(each).find(name)
     return found
 
 
