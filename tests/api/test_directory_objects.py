@@ -123,12 +123,109 @@ async def test_manager(staff: World) -> None:
         ("devices/pc", "memberOf", "dev"),
         ("servicePrincipals/job", "owners", "eve"),
         ("users/eve", "appRoleAssignments", ""),
+        ("groups/all", "transitiveMembers($select=id)", "ada dev pc"),
+        ("groups/dev", "transitiveMemberOf", "all ga"),
+        ("devices/pc", "transitiveMemberOf", "all dev ga"),
+        ("servicePrincipals/job", "transitiveMemberOf", ""),
+        ("users/ada", "transitiveMemberOf/microsoft.graph.group", "all dev list"),
+        ("users/ada", "transitiveMemberOf/graph.directoryRole($select=roleTemplateId,id)", "ga"),
+        ("groups/dev", "members/Microsoft.Graph.User($top=1;$select=id,userPrincipalName)", "ada"),
+        ("groups/all", "members/microsoft.graph.device", ""),
     ],
 )
 async def test_expanded(staff: World, path: str, name: str, found: str) -> None:
-    """What Graph documents as expandable comes inside the object."""
+    """What Graph documents as expandable comes inside the object; with a cast, what is of that type."""
     body = await staff.get(f"{V1}/{path}?$expand={name}")
-    assert sorted(each["id"] for each in body[name.partition("(")[0]]) == found.split()
+    assert sorted(each["id"] for each in body[name.partition("(")[0].partition("/")[0]]) == found.split()
+    everyone = await staff.get(f"{V1}/{path.partition('/')[0]}?$expand={name}&$select=id")
+    assert [each for each in everyone["value"] if each["id"] == body["id"]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["members/microsoft.graph.application", "members/id", "manager/microsoft.graph.user", "members/$ref", "members/"],
+)
+async def test_casts_that_lead_nowhere(staff: World, name: str) -> None:
+    """A type that nothing there is of."""
+    await staff.refused("GET", f"{V1}/groups?$expand={name}", status=400)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("groups/big", "members($top=3;$select=id)"),
+        ("groups/big", "members/microsoft.graph.user($top=2;$select=id)"),
+        ("users/boss", "directReports($top=2;$select=id)"),
+        ("users/u1", "memberOf($top=1;$select=id)"),
+    ],
+)
+async def test_links_to_the_rest_of_what_is_expanded(world: World, path: str, asked: str) -> None:
+    """They lead on from what is shown, in the same order, where the targets are of several sets too."""
+    people = [("boss", "Boss"), ("u1", "Zoe"), ("u2", "Ann"), ("u3", "Max"), ("u4", "Bob"), ("u5", "Yan")]
+    made = [{"id": id, "userPrincipalName": f"{id}@contoso.example", "displayName": name} for id, name in people]
+    await world.post(f"{V1}/users", made)
+    groups = [{"id": id, "displayName": name} for id, name in (("big", "Z"), ("other", "A"), ("third", "M"))]
+    await world.post(f"{V1}/groups", groups)
+    links = [("groups/big/members", f"users/u{at}") for at in range(1, 6)]
+    links += [(f"users/u{at}/manager", "users/boss") for at in range(1, 6)]
+    links += [("groups/big/members", "groups/other"), ("groups/other/members", "users/u1")]
+    for relation, target in (*links, ("groups/third/members", "users/u1")):
+        await world.call("POST", f"{V1}/{relation}/$ref", at(target))
+    name = asked.partition("(")[0]
+    key = name.partition("/")[0]
+    one = await world.get(f"{V1}/{path}?$expand={asked}")
+    seen = [each["id"] for each in one[key]]
+    following = one[f"{key}@odata.nextLink"]
+    while following:
+        page = await world.get(following.removeprefix(BASE))
+        seen += [each["id"] for each in page["value"]]
+        following = page.get("@odata.nextLink")
+    assert len(seen) == len(set(seen))
+    assert sorted(seen) == await ids(world, f"{V1}/{path}/{name}")
+
+
+async def test_devices_by_their_extension_attributes(staff: World) -> None:
+    """Documented for both versions, though the metadata of v1.0 does not have them."""
+    device = {"id": "own", "deviceId": "guid-own", "displayName": "PC-2"}
+    await staff.post(f"{V1}/devices", {**device, "extensionAttributes": {"extensionAttribute1": "BYOD-Device"}})
+    for version in ("/v1.0", "/beta"):
+        asked = "$filter=extensionAttributes/extensionAttribute1 eq 'BYOD-Device'&$count=true"
+        found = await staff.get(f"{version}/devices?{asked}", **EVENTUAL)
+        assert [each["id"] for each in found["value"]] == ["own"]
+        assert found["value"][0]["extensionAttributes"]["extensionAttribute1"] == "BYOD-Device"
+
+
+@pytest.mark.parametrize(
+    ("set", "filter", "found"),
+    [
+        ("groups", "owners/$count eq 0", "all list"),
+        ("groups", "owners/$count eq 0 or owners/$count eq 1", "all dev list"),
+        ("groups", "owners/$count ge 1 and securityEnabled eq true", "dev"),
+        ("groups", "not(owners/$count eq 0)", "dev"),
+        ("groups", "Owners/$count gt 1", ""),
+        ("servicePrincipals", "owners/$count eq 1", "job"),
+        ("applications", "owners/$count eq 0", ""),
+    ],
+)
+async def test_numbers_of_owners(staff: World, set: str, filter: str, found: str) -> None:
+    """What nobody owns, or one person alone: the advanced query of Graph's tutorials."""
+    asked = f"{V1}/{set}?$filter={filter}&$count=true"
+    body = await staff.get(f"{asked}&$select=id,displayName", **EVENTUAL)
+    assert sorted(each["id"] for each in body["value"]) == found.split()
+    assert body["@odata.count"] == len(found.split())
+    assert all("owners" not in each for each in body["value"])
+    owned = await staff.get(f"{asked}&$expand=owners($select=id)", **EVENTUAL)
+    assert sorted(each["id"] for each in owned["value"]) == found.split()
+    count = await staff.call("GET", f"{V1}/{set}/$count?$filter={filter}", **EVENTUAL)
+    assert count.text == str(len(found.split()))
+
+
+@pytest.mark.parametrize(
+    "filter", ["members/$count eq 0", "owners/any(o: o/id eq 'ben')", "owners eq null", "owners/id eq 'ben'"]
+)
+async def test_relationships_that_are_no_filter(staff: World, filter: str) -> None:
+    await staff.refused("GET", f"{V1}/groups?$filter={filter}&$count=true", status=400, says="relation", **EVENTUAL)
+    await staff.refused("GET", f"{V1}/users/ben/ownedObjects?$filter=owners/$count eq 1", status=400)
 
 
 async def test_names_are_folded(staff: World) -> None:

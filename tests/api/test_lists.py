@@ -138,7 +138,11 @@ async def test_select_keeps_annotations(many: World) -> None:
     ["v1.0/security/alerts_v2", "v1.0/security/alerts", "v1.0/users", "beta/devices", "v1.0/security/secureScores"],
 )
 async def test_select_of_nothing_is_refused(world: World, path: str) -> None:
-    """A name that no object has is a 400 that says what there is, also where the metadata calls the type open."""
+    """A name that no object has is a 400 that says what there is, also where the metadata calls the type open. It
+    begins with Graph's own sentence."""
+    says = "Parsing OData Select and Expand failed: Could not find a property named 'titel' on type 'microsoft.graph."
+    for name in ("select", "expand"):
+        await world.refused("GET", f"/{path}?${name}=titel", status=400, says=says)
     await world.refused("GET", f"/{path}?$select=id,titel", status=400, says="it has: ")
     await world.refused("GET", f"/{path}?$select=vendorInformation/nope", status=400)
 

@@ -72,7 +72,7 @@ async def test_tenant_by_any_name(world: World) -> None:
 
 
 async def test_bodies_that_clients_send(world: World) -> None:
-    """Unescaped (Wazuh), GET with a form body (Cisco), Basic, and no content type."""
+    """Unescaped (Wazuh), GET with a form body (Cisco), Basic, no content type, and in parts (curl -F, PHP)."""
     where = f"/{world.tenant.id}/oauth2/v2.0/token"
     raw = f"scope=https://graph.microsoft.com/.default&client_id={world.app.id}&client_secret={world.secret}&grant_type=client_credentials"
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -81,6 +81,9 @@ async def test_bodies_that_clients_send(world: World) -> None:
     assert (await world.http.request("GET", where, content=raw, headers=form)).status_code == 200
     basic = await world.http.post(where, data=CREDENTIALS, auth=(world.app.id, world.secret))
     assert basic.status_code == 200
+    whole = {**CREDENTIALS, "client_id": world.app.id, "client_secret": world.secret}
+    parts = await world.http.post(where, files={name: (None, value) for name, value in whole.items()})
+    assert parts.status_code == 200, parts.text
     claims = {"claims": '{"access_token":{"xms_cc":{"values":["CP1"]}}}', "client_info": "1"}
     assert (await world.token(**CREDENTIALS, client_secret=world.secret, **claims)).status_code == 200
 
@@ -186,7 +189,19 @@ async def test_bad_bodies(world: World) -> None:
         answer = await world.http.post(where, content=content)
         assert answer.status_code == 400 and answer.json()["error"] == "invalid_request", content[:20]
     answer = await world.http.post(where, json={"grant_type": "client_credentials"})
-    assert answer.json()["error_codes"] == [9002313]
+    assert answer.json()["error_codes"] == [900144]
+    assert "not application/json" in answer.json()["error_description"]
+    for files, code in (
+        ({"grant_type": ("a.txt", b"client_credentials")}, 900144),
+        ({"grant_type": (None, b"\xff")}, 9002313),
+        ({"x": (None, b"x" * 70_000)}, 9002313),
+        ({f"a{at}": (None, b"1") for at in range(200)}, 9002313),
+    ):
+        answer = await world.http.post(where, files=files)
+        assert answer.json()["error_codes"] == [code], answer.text
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=a"):
+        answer = await world.http.post(where, content=b"grant_type=x", headers={"Content-Type": kind})
+        assert answer.json()["error_codes"] == [9002313], answer.text
     answer = await world.http.post(where, data=CREDENTIALS, headers={"Authorization": "Basic !!!"})
     assert answer.json()["error_codes"] == [9002313]
 

@@ -141,7 +141,7 @@ def test_extensions() -> None:
 
 
 REFUSED = [
-    ("nonsense eq 1", ALERT, "Could not find a property named 'nonsense' on microsoft.graph.alert; it has: "),
+    ("nonsense eq 1", ALERT, "Could not find a property named 'nonsense' on type 'microsoft.graph.alert'; it has: "),
     ("severity eq 'huge'", ALERT, "'huge' is no member of microsoft.graph.alertSeverity; members: "),
     ("severity eq 5", ALERT, "no member of"),
     ("employeeId eq 5", USER, "cannot compare 'employeeId' (String) with 5 (int); write it in quotes: '5'"),

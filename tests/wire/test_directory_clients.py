@@ -6,8 +6,9 @@ assistants. What each sends, letter by letter, and what must hold of the answer.
 Source: the clients' own repositories and Microsoft's documentation of signInActivity, read in 2026: DFIR-O365RC,
 MSIdentityTools, ROADrecon, ScubaGear, Maester, Zero Trust Assessment, CIPP (its alerts and standards), Prowler,
 Cartography, Steampipe, cloudsploit, Microsoft-Extractor-Suite, Google SecOps' ingestion scripts, XSOAR's Graph User,
-Hawk and scripts of its kind, Microsoft 365 CLI, GraphRunner, playbooks of Logic Apps, notebooks and agents of the
-Sentinel assistant, connectors in Rust, Go, Python and TypeScript.
+Hawk and scripts of its kind, Microsoft 365 CLI, GraphRunner, GraphSpy, M365Permissions, tutorials on applications and
+extensions, playbooks of Logic Apps, notebooks and agents of the Sentinel assistant, connectors in Rust, Go, Python and
+TypeScript.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -151,6 +152,33 @@ ROWS = [
         )
     ),
     # what the sample does not tell of: an empty list, as of a tenant without any
+    Row(
+        "graphspy-groups",
+        "/v1.0/groups?$top=999&$expand=transitiveMembers($select=id,displayName,userPrincipalName)",
+        ["transitiveMembers"],
+    ),
+    Row(
+        "m365permissions-users",
+        "/v1.0/users?$select=id,userPrincipalName,displayName&$expand=transitiveMemberOf/microsoft.graph.group",
+        ["userPrincipalName", "transitiveMemberOf"],
+    ),
+    Row(
+        "m365permissions-service-principals",
+        "/v1.0/servicePrincipals?$expand=transitiveMemberOf",
+        ["transitiveMemberOf"],
+    ),
+    Row(
+        "tutorial-ownerless",
+        "/v1.0/servicePrincipals?$filter=owners/$count eq 0 or owners/$count eq 1&$count=true",
+        ["id", "displayName"],
+        headers=_EVENTUAL,
+    ),
+    Row(
+        "tutorial-own-devices",
+        "/v1.0/devices?$filter=extensionAttributes/extensionAttribute1 eq 'BYOD-Device'&$count=true",
+        some=False,
+        headers=_EVENTUAL,
+    ),
     Row("roadrecon-applications", "/v1.0/applications?$expand=owners", some=False),
     Row("roadrecon-credentials", "/v1.0/applications?$select=keyCredentials,id", some=False),
     Row("cartography-applications", "/v1.0/applications?$top=999", some=False),

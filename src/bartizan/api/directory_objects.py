@@ -9,6 +9,7 @@ Source: Microsoft Graph, resources group, device, directoryRole, servicePrincipa
 from typing import Any
 
 from bartizan.api.directory import users
+from bartizan.api.wire.derived import count_in_filters
 from bartizan.extend import Can, Context, Resource, collection, not_yet, resource, scopes, unserved
 
 _NOBODY = not_yet("nothing performs it: connect a directory that does, this server only records what it is told")
@@ -226,7 +227,7 @@ def _member(of: Resource) -> None:
         reverse=True,
         transitive=True,
         inside="groups directoryRoles",
-        expand=of is users,
+        expand=True,
         access=access,
     )
 
@@ -236,7 +237,7 @@ for each in (users, groups, devices, service_principals):
 _PRINCIPALS = (users, groups, devices, service_principals)
 groups.navigation("members", *_PRINCIPALS, relation="members", link=_INGEST, expand=True, access=MEMBERS)
 groups.navigation(
-    "transitiveMembers", *_PRINCIPALS, relation="members", transitive=True, inside="groups", access=MEMBERS
+    "transitiveMembers", *_PRINCIPALS, relation="members", transitive=True, inside="groups", expand=True, access=MEMBERS
 )
 groups.navigation("owners", users, service_principals, relation="owners", link=_INGEST, expand=True)
 roles.navigation("members", users, groups, service_principals, relation="members", link=_INGEST, expand=True)
@@ -261,6 +262,8 @@ for each in (users, service_principals):
     each.navigation(
         "ownedObjects", groups, service_principals, applications, relation="owners", reverse=True, expand=True
     )
+for each in (groups, applications, service_principals):
+    count_in_filters(each, "owners")
 users.navigation("licenseDetails", LICENSES, relation="licenseDetails", link=_INGEST, access=_LICENSED)
 users.navigation("oauth2PermissionGrants", GRANTS, column="principalId", expand=True)
 for each in (users, groups, service_principals):

@@ -54,10 +54,9 @@ class OAuthError(Exception):
         }
 
 
-def missing(parameter: str) -> OAuthError:
-    return OAuthError(
-        "invalid_request", 900144, f"The request body must contain the following parameter: '{parameter}'."
-    )
+def missing(parameter: str, why: str = "") -> OAuthError:
+    text = f"The request body must contain the following parameter: '{parameter}'. {why}"
+    return OAuthError("invalid_request", 900144, text.rstrip())
 
 
 def bad_request(why: str) -> OAuthError:

@@ -3,15 +3,18 @@
 Clients differ: some write names with capitals, some do not escape the body, some escape Basic credentials and some do
 not.
 
-Source: RFC 6749, section 2.3.1 and appendix B; RFC 7617; WHATWG URL, application/x-www-form-urlencoded.
+Source: RFC 6749, section 2.3.1 and appendix B; RFC 7617; WHATWG URL, application/x-www-form-urlencoded; RFC 7578.
 """
 
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
 from msgspec import Struct
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, create_form_parser
 
 from bartizan.auth import aadsts
 
@@ -50,22 +53,47 @@ def parse_form(body: bytes) -> Form:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise aadsts.bad_request("The body is not UTF-8.") from None
-    pairs = [pair for pair in text.strip("\r\n").split("&") if pair]
-    if len(pairs) > _MAX_FIELDS:
+    fields: list[tuple[str, str, str]] = []
+    for pair in text.strip("\r\n").split("&"):
+        left, _, right = pair.partition("=")
+        try:
+            name, value = unquote_plus(left, errors="strict"), unquote_plus(right, errors="strict")
+        except UnicodeDecodeError:
+            raise aadsts.bad_request("A field is not UTF-8 after decoding.") from None
+        if pair:
+            fields.append((name, value, right))
+    return _form(fields)
+
+
+def parse_multipart(content_type: str, body: bytes) -> Form:
+    """A form in parts, as curl's -F and PHP's arrays send it and Entra ID takes it. Files are left out; OAuthError as
+    of `parse_form`."""
+    if len(body) > MAX_BODY_BYTES:
+        raise aadsts.bad_request(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+    found: list[Field] = []
+    try:
+        parser = create_form_parser({"Content-Type": content_type.encode()}, found.append, None)
+        parser.write(body)
+        parser.finalize()
+        texts = [((each.field_name or b"").decode(), (each.value or b"").decode()) for each in found]
+    except (FormParserError, UnicodeError):
+        raise aadsts.bad_request("The body is not a form in parts of UTF-8.") from None
+    return _form([(name, value, value) for name, value in texts])
+
+
+def _form(fields: Sequence[tuple[str, str, str]]) -> Form:
+    """Of names, values, and the values as they came."""
+    if len(fields) > _MAX_FIELDS:
         raise aadsts.bad_request(f"The body has more than {_MAX_FIELDS} fields.")
     values: dict[str, str] = {}
     raw: dict[str, str] = {}
-    for pair in pairs:
-        left, _, right = pair.partition("=")
-        try:
-            name, value = unquote_plus(left, errors="strict").lower(), unquote_plus(right, errors="strict")
-        except UnicodeDecodeError:
-            raise aadsts.bad_request("A field is not UTF-8 after decoding.") from None
+    for spelt, value, came in fields:
+        name = spelt.lower()
         if _CONTROL.search(name) or _CONTROL.search(value):
             raise aadsts.bad_request("A field holds control characters.")
         if values.get(name, value) != value:
             raise aadsts.bad_request(f"The field '{name[:50]}' is there more than once.")
-        values[name], raw[name] = value, right
+        values[name], raw[name] = value, came
     return Form(values, raw)
 
 

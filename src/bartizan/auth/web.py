@@ -22,7 +22,7 @@ from bartizan.auth.accounts import Tenant, User
 from bartizan.auth.authority import GRAPH, Ask, Authority
 from bartizan.auth.devices import Devices
 from bartizan.auth.flow import client_address
-from bartizan.auth.forms import MAX_BODY_BYTES, OIDC_SCOPES, Form, parse_form
+from bartizan.auth.forms import MAX_BODY_BYTES, OIDC_SCOPES, Form, parse_form, parse_multipart
 from bartizan.auth.grants import Grant
 from bartizan.auth.signin import SignIn
 from bartizan.errors import BartizanError, Unavailable
@@ -185,7 +185,7 @@ class Web:
         async def answer(request: Request) -> Response:
             ask = Ask(
                 tenant=request.path_params["tenant"],
-                form=await _body(request),
+                form=await _body(request, "grant_type"),
                 authorization=_basic(request),
                 address=client_address(request),
                 base=self.base(request),
@@ -198,7 +198,8 @@ class Web:
 
     def device_code(self, version: str) -> Endpoint:
         async def answer(request: Request) -> Response:
-            form = await _body(request) if request.method == "POST" else parse_form(request.url.query.encode())
+            posted = request.method == "POST"
+            form = await _body(request, "client_id") if posted else parse_form(request.url.query.encode())
             reference = request.path_params["tenant"]
             tenant = await self.authority.tenant(reference)
             client = await self.authority.clients.identify(
@@ -332,13 +333,15 @@ def _basic(request: Request) -> str:
     return request.headers.get("authorization", "")
 
 
-async def _body(request: Request) -> Form:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("", "application/x-www-form-urlencoded", "text/plain"):
-        raise aadsts.bad_request(f"The body must be application/x-www-form-urlencoded, not {kind[:80]}.")
+async def _body(request: Request, first: str) -> Form:
+    """A body that is no form holds no parameters for Entra ID: what it misses is the `first`."""
+    whole = request.headers.get("content-type", "")
+    kind = whole.partition(";")[0].strip().lower()
+    if kind not in ("", "application/x-www-form-urlencoded", "text/plain", "multipart/form-data"):
+        raise aadsts.missing(first, f"The body must be application/x-www-form-urlencoded, not {kind[:80]}.")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             break
-    return parse_form(bytes(body))
+    return parse_multipart(whole, bytes(body)) if kind == "multipart/form-data" else parse_form(bytes(body))

@@ -157,6 +157,12 @@ class Navigation:
     made: tuple[OnRelated, OnRelatedOne] | None = None  # or by code that makes a page of them, or the one of an id
     parent: OnGet | None = None  # how the object is found for this path alone, where its set may not have it
 
+    def cast(self, name: str) -> str | None:
+        """The type of targets that `microsoft.graph.user` or `graph.user` names, in any case."""
+        wanted = name.lower()
+        wanted = f"microsoft.{wanted}" if wanted.startswith("graph.") else wanted  # the alias that the metadata names
+        return next((to.type for to in self.to if to.type is not None and to.type.lower() == wanted), None)
+
     @property
     def recursive(self) -> bool:
         """To one object of the same set, so that it can be followed again from there: $levels."""

@@ -57,9 +57,16 @@ class Binder:
     """Binds trees of one type; see `bind`."""
 
     def __init__(
-        self, edm: Edm, type_name: str, allowed: frozenset[str] | None, fold: frozenset[str], verb: str
+        self,
+        edm: Edm,
+        type_name: str,
+        allowed: frozenset[str] | None,
+        fold: frozenset[str],
+        verb: str,
+        counted: frozenset[str] = frozenset(),
     ) -> None:
         self.edm = edm
+        self.counted = counted
         self.type_name = type_name
         self.allowed = None if allowed is None else {name.lower(): name for name in allowed}
         self.fold = fold
@@ -154,6 +161,13 @@ class Binder:
         if not found.collection and not (found.edm is None and found.kind is None):
             raise InvalidQuery(f"'{short(full)}' is not a collection; any, all and $count need one.")
         return Path(found.names, path.variable, found.edm, found.kind, True)
+
+    def _related(self, path: Path) -> Path | None:
+        """A relationship whose `$count` may be asked for."""
+        if path.variable is not None or len(path.names) != 1:
+            return None
+        member = self.edm.structured(self.type_name).find(path.names[0])
+        return Path((member.name,), collection=True) if member is not None and member.name in self.counted else None
 
     def _is_of(self, path: Path, name: str) -> Expr:
         """A comparison of @odata.type; true where the schema alone says so."""
@@ -282,7 +296,7 @@ class Binder:
             case Literal():
                 return expr
             case tree.Size(path):
-                over = self._collection(path)
+                over = self._related(path) or self._collection(path)
                 return tree.Size(Path(over.names, over.variable, over.edm, None, True))
             case tree.Call(name, args):
                 return self._call(name, args)
@@ -479,7 +493,7 @@ class Binder:
             names = f"{_ADJECTIVES[self.verb]}: {listed(self.allowed.values()) or 'nothing'}"
         else:
             names = f"it has: {listed(self.edm.structured(type_name).properties)}"
-        return InvalidQuery(f"Could not find a property named '{short(name)}' on {type_name}; {names}.")
+        return InvalidQuery(f"Could not find a property named '{short(name)}' on type '{type_name}'; {names}.")
 
     def _count(self) -> None:
         self.nodes += 1
@@ -506,14 +520,16 @@ def bind(
     *,
     filterable: frozenset[str] | None = None,
     fold: frozenset[str] = frozenset(),
+    counted: frozenset[str] = frozenset(),
 ) -> Expr:
     """A filter bound to a type.
 
     `filterable` are the property paths that may be used (a path opens what lies below it; None: every property), `fold`
-    those whose comparisons ignore case. InvalidQuery says what cannot be used and what can.
+    those whose comparisons ignore case, `counted` relationships whose number may be compared. InvalidQuery says what
+    cannot be used and what can.
     """
     try:
-        return Binder(edm, type_name, filterable, fold, "filter").condition(expr)
+        return Binder(edm, type_name, filterable, fold, "filter", counted).condition(expr)
     except InvalidQuery as problem:
         raise _prefixed(problem, "Invalid filter clause") from None
 

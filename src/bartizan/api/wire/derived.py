@@ -1,5 +1,6 @@
 """Properties that are not stored with their object but follow from other sets, and change with every event there: of a
-user, when they last signed in. They are reckoned when $select or $filter names them, or a path does.
+user, when they last signed in. They are reckoned when $select or $filter names them, or a path does. A relationship
+whose number $filter compares (`owners/$count eq 0`) is reckoned so too, and not shown.
 
 What a filter says of them is checked on each object that the rest of the filter finds, some at a time: a page may be
 shorter than asked for and lead on all the same.
@@ -13,7 +14,7 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from bartizan.api.wire.body import Select
-from bartizan.api.wire.find import both, rows_page
+from bartizan.api.wire.find import both, edges, fetched, rows_page
 from bartizan.auth.caller import Access
 from bartizan.errors import InvalidQuery
 from bartizan.extend import Context, Resource
@@ -37,19 +38,39 @@ class Derived:
     name: str  # of the property
     access: Access  # what reading it needs beside reading the object
     reckon: Reckon
+    counted: bool = False  # a relationship, of which only the number is asked
 
 
 _BY_SET: dict[str, Derived] = {}  # collection -> its derived property
 
 
-def derive(of: Resource, name: str, access: Access) -> Callable[[Reckon], Reckon]:
+def derive(of: Resource, name: str, access: Access, *, counted: bool = False) -> Callable[[Reckon], Reckon]:
     """Declares how a property of a set is reckoned. The code is given what is stored, the property included."""
 
     def declare(code: Reckon) -> Reckon:
-        _BY_SET[of.collection.name] = Derived(name, access, code)
+        _BY_SET[of.collection.name] = Derived(name, access, code, counted)
         return code
 
     return declare
+
+
+def counted(of: Resource) -> frozenset[str]:
+    """Relationships of a set whose number a filter may compare."""
+    derived = _BY_SET.get(of.collection.name)
+    return frozenset({derived.name}) if derived is not None and derived.counted else frozenset()
+
+
+def count_in_filters(of: Resource, name: str) -> None:
+    """Lets $filter compare how many objects a relation leads to: Graph has `owners/$count` so."""
+    navigation = of.navigations[name.lower()]
+
+    @derive(of, navigation.name, navigation.access, counted=True)
+    async def related(ctx: Context, bodies: Sequence[Body]) -> list[Any]:
+        found: list[list[str]] = []
+        for body in bodies:
+            ids = [id for _, id in await edges(ctx, str(body["id"]), navigation)]
+            found.append([row.id for row in await fetched(ctx, navigation, ids)])
+        return found
 
 
 async def shown(ctx: Context, rows: Sequence[Stored], names: Iterable[str] | None) -> list[Stored]:
@@ -58,7 +79,7 @@ async def shown(ctx: Context, rows: Sequence[Stored], names: Iterable[str] | Non
     wanted = frozenset(names or ())
     for collection in {row.collection for row in result} & _BY_SET.keys():
         derived = _BY_SET[collection]
-        if derived.name in wanted:
+        if derived.name in wanted and not derived.counted:
             places = [at for at, row in enumerate(result) if row.collection == collection]
             told = await _told(ctx, derived, [result[at] for at in places])
             for at, row in zip(places, told, strict=True):
@@ -114,13 +135,14 @@ class _Sieve:
         while True:
             step = max(_STEP, top - len(rows))
             read = await rows_page(self._ctx, self._resource, replace(query, top=step))
-            for at, row in enumerate(await _told(self._ctx, self._derived, read.rows), 1):
-                if not self._matches(_decode(row.doc)):
+            told = await _told(self._ctx, self._derived, read.rows)
+            for at, (row, whole) in enumerate(zip(read.rows, told, strict=True), 1):
+                if not self._matches(_decode(whole.doc)):
                     continue
                 if passed < skip:
                     passed += 1
                     continue
-                rows.append(row)
+                rows.append(row if self._derived.counted else whole)
                 if len(rows) == top:
                     last = await self._place(query, at)
                     return Page(rows, read.more or at < len(read.rows), last)

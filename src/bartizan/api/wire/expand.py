@@ -13,8 +13,10 @@ from bartizan.api.wire import body as bodies
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.find import behind, both, by_id, edges, fetched, held_id, value_reader
 from bartizan.api.wire.request import Request, encode
+from bartizan.api.wire.route import Key, Target
 from bartizan.errors import BadRequest
 from bartizan.extend import Context, Resource
+from bartizan.odata import QueryOptions, encode_token
 from bartizan.odata.tree import In, Literal, Path
 from bartizan.store.interface import Stored
 
@@ -22,6 +24,7 @@ MAX_ALL = 20_000
 MAX_CHAIN = 100  # steps of $levels; a longer line is refused. One that closes to a ring ends where it would repeat
 _PARENTS = 50  # parents whose related objects one query reads
 _ROWS = 2_000  # rows of one such query
+_LEAST = 100  # related objects of several sets that are looked up at once: some may be gone
 _KEPT = ("filter", "orderby", "select")  # options that hold for what follows too
 
 Related = dict[str, list[Stored]]  # by parent
@@ -114,10 +117,24 @@ def _members(
         return [(navigation.name, items[0] if items else b"null")]
     members = [(navigation.name, bodies.array(items))]
     if len(rows) > each.top:
-        path = f"{ctx.root}/{resource.path}/{bodies.quoted(parent.id)}/{navigation.name}"
-        same = "".join(f"${name}={quote(each.options[name])}&" for name in _KEPT if each.options.get(name))
-        members.append((f"{navigation.name}@odata.nextLink", encode(f"{path}?{same}$skip={each.top}")))
+        link = _link(ctx, resource, parent, each, rows[each.top - 1])
+        members.append((f"{navigation.name}@odata.nextLink", encode(link)))
     return members
+
+
+def _link(ctx: Context, resource: Resource, parent: Stored, each: queries.Expanded, last: Stored) -> str:
+    """To what is behind the last one that is shown."""
+    navigation = each.navigation
+    path = f"{ctx.root}/{resource.path}/{bodies.quoted(parent.id)}/{navigation.name}"
+    if len(navigation.to) > 1 and each.cast is None:
+        hidden = f"{resource.path}/{{}}/{navigation.name}".lower()
+        here = Target("object", ctx.version, resource, Key(parent.id))
+        target = Target("related", ctx.version, navigation=navigation, via=here, hidden=hidden)
+        options = QueryOptions(select=each.options.get("select"))
+        return f"{path}?$skiptoken={encode_token(ctx.token_key, queries.bound(ctx, target), options, (last.id,))}"
+    path = f"{path}/{each.cast}" if each.cast else path
+    same = "".join(f"${name}={quote(each.options[name])}&" for name in _KEPT if each.options.get(name))
+    return f"{path}?{same}$skip={each.top}"
 
 
 def _too_many(each: queries.Expanded) -> BadRequest:
@@ -174,9 +191,25 @@ async def _by_key(ctx: Context, each: queries.Expanded, parents: Sequence[Stored
 async def _by_relation(ctx: Context, each: queries.Expanded, ids: list[str], room: int) -> Related:
     found: Related = {}
     for id in ids:
-        related = sorted(other for _, other in await edges(ctx, id, each.navigation))
-        found[id] = await fetched(ctx, each.navigation, related[: each.top + 1])
+        found[id] = await _first(ctx, each, [other for _, other in await edges(ctx, id, each.navigation)])
         room -= len(found[id])
         if room < 0:
             raise _too_many(each)
     return found
+
+
+async def _first(ctx: Context, each: queries.Expanded, ids: list[str]) -> list[Stored]:
+    """As many as are shown and one more, in the order of their own path: that of their set, or by id where they are of
+    several."""
+    most = each.top + 1
+    sets = [to for to in each.navigation.to if each.cast in (None, to.type)]
+    if len(sets) == 1:
+        query = replace(queries.FIRST, top=most, ids=tuple(ids), version=ctx.version)
+        return (await ctx.store.page(sets[0].name, query)).rows if ids else []
+    rows: list[Stored] = []
+    ordered, step = sorted(ids), max(most, _LEAST)
+    for start in range(0, len(ordered), step):
+        rows += await fetched(ctx, each.navigation, ordered[start : start + step])
+        if len(rows) >= most:
+            break
+    return rows[:most]

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bartizan import odata
+from bartizan.api.wire import derived
 from bartizan.api.wire.body import Select
 from bartizan.api.wire.request import Request
 from bartizan.api.wire.route import Target
@@ -43,6 +44,7 @@ class Expanded:
     top: int
     options: Mapping[str, str] = field(default_factory=dict)  # as they came
     levels: int = 1  # how often the navigation is followed: a manager, theirs, and so on
+    cast: str | None = None  # only targets of this type
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _plan(resource: Resource, version: Version, options: QueryOptions) -> Asked:
         raise InvalidQuery(
             f"$skip is {skip}; {resource.path} passes over at most {resource.max_skip}: follow nextLink."
         )
-    filter, order = _filter(of, resource, options), _order(of, resource, options.orderby)
+    filter, order = _filter(of, resource, options, derived.counted(resource)), _order(of, resource, options.orderby)
     query = Query(top=top, filter=filter, order=order, skip=skip, count=bool(options.count), version=version)
     advanced, counting = _advanced(filter, options) if resource.advanced else ("", False)
     select = _select(of, resource.type, options.select, resource.extra)
@@ -167,11 +169,11 @@ def _deep(expand: tuple[Expanded, ...]) -> bool:
     return any("levels" in each.options for each in expand)
 
 
-def _filter(of: Edm, resource: Resource, options: QueryOptions) -> Expr | None:
+def _filter(of: Edm, resource: Resource, options: QueryOptions, counted: frozenset[str] = frozenset()) -> Expr | None:
     parts: list[Expr] = []
     if options.filter:
-        tree = odata.parse_filter(options.filter)
-        parts.append(odata.bind(tree, of, resource.type, filterable=resource.filter, fold=folded(resource)))
+        tree, fold = odata.parse_filter(options.filter), folded(resource)
+        parts.append(odata.bind(tree, of, resource.type, filterable=resource.filter, fold=fold, counted=counted))
     if options.search:
         if not resource.search:
             raise InvalidQuery(f"{resource.path} cannot be searched; use $filter.")
@@ -299,8 +301,13 @@ def _in_beta(type: str, name: str) -> bool:
         return False  # a type of v1.0 alone
 
 
+def _nowhere(name: str, type: str) -> str:
+    """In Graph's words, by which clients tell that they may ask again without the name."""
+    return f"Parsing OData Select and Expand failed: Could not find a property named '{name[:100]}' on type '{type}'"
+
+
 def _unknown(kind: StructuredType | None, type: str, name: str) -> str:
-    text = f"Could not find a property named '{name[:100]}' on {type}"
+    text = _nowhere(name, type)
     if kind is None:
         return text + "."
     near = get_close_matches(name.rpartition("/")[2][:80], list(kind.properties), n=1)
@@ -310,8 +317,8 @@ def _unknown(kind: StructuredType | None, type: str, name: str) -> str:
 
 def _member(of: Edm, kind: StructuredType, name: str) -> Any:
     found = kind.find(name)
-    for derived in kind.derived if found is None else ():
-        found = found or of.structured(derived).find(name)
+    for each in kind.derived if found is None else ():
+        found = found or of.structured(each).find(name)
     return found
 
 
@@ -322,14 +329,16 @@ def _expand(of: Edm, resource: Resource, version: Version, text: str | None) -> 
     inside = {name.lower() for name in resource.inline}
     made: dict[str, Expanded] = {}
     for entry in odata.parse_expand(text):
-        name = entry.name.lower()
+        name, _, cast = entry.name.lower().partition("/")
         if name == "*" and (known or inside):
             made |= {each: _expanded(of, known[each], {}) for each in known if each not in made}
-        elif name in known:
-            made[name] = _expanded(of, known[name], entry.options)
-        elif name not in inside:
+        elif name in known and (not cast or (known[name].relation is not None and known[name].cast(cast) is not None)):
+            made[name] = _expanded(of, known[name], entry.options, known[name].cast(cast))
+        elif entry.name.lower() not in inside:
             names = ", ".join([*(n.name for n in known.values()), *resource.inline]) or "nothing"
-            raise InvalidQuery(f"Cannot expand '{entry.name[:100]}' of {resource.path}; what can be expanded: {names}.")
+            there = _member(of, of.structured(resource.type), name) is not None
+            why = f"Cannot expand '{entry.name[:100]}'" if there else _nowhere(entry.name, resource.type)
+            raise InvalidQuery(f"{why}; of {resource.path} can be expanded: {names}.")
         elif entry.options:
             raise InvalidQuery(f"$expand={entry.name} takes no options here: it comes whole.")
     return tuple(made.values())
@@ -343,7 +352,7 @@ def _with_inline(select: Select | None, inline: tuple[str, ...], text: str | Non
     return {**select, **{name: {} for name in inline if name.lower() in asked or "*" in asked}}
 
 
-def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Expanded:
+def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str], cast: str | None = None) -> Expanded:
     allowed = ("select", "top", *(("filter", "orderby") if navigation.column is not None else ()))
     if navigation.recursive:
         allowed = (*allowed, "levels")
@@ -363,12 +372,13 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str]) -> Ex
             raise InvalidQuery(f"$expand within $expand={navigation.name} takes {', '.join(navigation.inline)}.")
     return Expanded(
         navigation,
-        _with_inline(_select(of, navigation.type, options.get("select")), navigation.inline, further),
+        _with_inline(_select(of, cast or navigation.type, options.get("select")), navigation.inline, further),
         None if not filter else odata.bind(odata.parse_filter(filter), of, navigation.type),
         () if not order else odata.bind_order(odata.parse_orderby(order), of, navigation.type),
         int(top),
         options,
         _levels(navigation, options.get("levels", "1")),
+        cast,
     )
 
 
@@ -486,7 +496,7 @@ def _choose_anywhere(of: Edm, navigation: Navigation, name: str, chosen: dict[st
         if to.type is not None and _member(of, of.structured(to.type), name.partition("/")[0]) is not None:
             _choose(of, to.type, name, chosen)
             return
-    raise InvalidQuery(f"Could not find a property named '{name[:100]}' on what {navigation.name} leads to.")
+    raise InvalidQuery(f"{_nowhere(name, navigation.type)}, nor on what {navigation.name} leads to.")
 
 
 def only(options: QueryOptions, *names: str) -> None:

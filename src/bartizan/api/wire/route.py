@@ -463,11 +463,8 @@ class _Walk:
                 self.back()
                 raise self.lost()
             return self.done(replace(target, kind="related_count"))
-        if "." in name and cast is None:
-            wanted = f"microsoft.{name}" if name.startswith("graph.") else name  # the alias that the metadata names
-            for known in navigation.to:
-                if known.type is not None and known.type.lower() == wanted:
-                    return self.related(navigation, here, self.step(name), known.type)
+        if "." in name and cast is None and (wanted := navigation.cast(name)) is not None:
+            return self.related(navigation, here, self.step(name), wanted)
         if not navigation.many or segment.startswith("$"):
             raise self.lost()
         self.no_key(name)
