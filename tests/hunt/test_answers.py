@@ -133,7 +133,7 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
     ),
     # Without delimiters whatever is neither letter nor digit is one.
     (
-        r"""print s = "10:00:34 [INFO] ThreadId:458745723, Machine:Node001, Text: 'The service \\' is up'" | parse-kv s """
+        r"""print s = "10:00:34 ThreadId:458745723, Machine:Node001, Text: 'The service \\' is up'" | parse-kv s """
         r"""as (Text: string, ThreadId: long, Machine: string) with (quote="'", escape='\\') | project-away s""",
         [["The service ' is up", 458745723, "Node001"]],
     ),

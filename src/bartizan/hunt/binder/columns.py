@@ -239,7 +239,8 @@ def distinct(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     keys = [Column(field.id, value) for field, value in made]
     groups = [Column(each.id, each) for each in relation.groups]
     plan = Summarize(numbered(work, relation, rows).plan, [*groups, *keys], [])
-    return Relation(plan, tuple(field for field, _ in made), relation.groups, relation.source)
+    more = relation.open and any(isinstance(each.expr, tree.Star | tree.Wildcard) for each in op.body.columns)
+    return Relation(plan, tuple(field for field, _ in made), relation.groups, relation.source, open=more)
 
 
 _NET = {
