@@ -131,6 +131,30 @@ LITTLE: list[tuple[str, list[list[Any]]]] = [
         r"""with (regex = @"(\w+)\s*:\s*(\w+)") | project-away s""",
         [[6, "x", ""]],
     ),
+    # Without delimiters whatever is neither letter nor digit is one.
+    (
+        r"""print s = "10:00:34 ThreadId:458745723, Machine:Node001, Text: 'The service \\' is up'" | parse-kv s """
+        r"""as (Text: string, ThreadId: long, Machine: string) with (quote="'", escape='\\') | project-away s""",
+        [["The service ' is up", 458745723, "Node001"]],
+    ),
+    ("print s = 'x Text: Started' | parse-kv s as (Text: string, None: long) | project-away s", [["Started", None]]),
+    # Regular expressions with named groups, and classes that only RE2 knows.
+    (
+        r"""print s = "bob@ex.com" | where s matches regex @"^(?<user>\p{L}+)@" """
+        r"""| parse kind=regex s with @"(?<user>[[:alpha:]]+)@" domain | project domain""",
+        [["ex.com"]],
+    ),
+    # A list of several types: in any of them.
+    (
+        "range x from 1 to 3 step 1 | extend d = pack_array(x)[0] | where d in ('a', 2) or d !in ('b', 1, 2)",
+        [[2, 2], [3, 3]],
+    ),
+    # Of several results extend takes those that have names, project all.
+    ("print s = dynamic([3, 1]) | extend (a, b) = series_stats(s) | project-away s", [[1.0, 1]]),
+    (
+        "print s = dynamic([3, 1]) | project (a, b) = series_fft(s), (c) = series_fft(s)",
+        [[[4.0, 2.0], [0.0, 0.0], [4.0, 2.0]]],
+    ),
     # What is the same in all rows orders none.
     ("print x = 'a', y = 1 | top 5 by x", [["a", 1]]),
     # Whole numbers wrap around at their own size.

@@ -421,6 +421,10 @@ def test_plugins_look_at_the_data() -> None:
         ("evaluate pivot(Key, take_any(Value), name) | project name, Image", "name:long Image:dynamic"),
         ("union (print name = 1) | where Place == 'here' | project name", "name:long"),
         ("join kind=inner (print name = 1) on name | project name, Place", "name:long Place:dynamic"),
+        ("summarize arg_max(Value, *) by Key | distinct * | project Place", "Place:dynamic"),
+        ("as X | join kind=leftanti X on name | project Place", "Place:dynamic"),
+        ("mv-apply Value on (where Key == 1) | partition by name (take 1) | project Place", "Place:dynamic"),
+        ("extend a = tostring(A) | evaluate ipv4_lookup((print b = '::'), a, b) | project Place", "Place:dynamic"),
     ],
 )  # fmt: skip
 def test_where_no_row_tells_the_columns_any_name_may_be_one(query: str, wanted: str) -> None:
@@ -429,6 +433,13 @@ def test_where_no_row_tells_the_columns_any_name_may_be_one(query: str, wanted: 
     assert columns(empty + query, ask=lambda plan: []) == wanted
     with pytest.raises(KqlError, match=r"no column|name of a column"):
         columns(empty + query, ask=lambda plan: [("Some", "long")])
+
+
+def test_what_has_a_name_keeps_columns_that_no_row_tells() -> None:
+    bag = "let F = (T: (*)) { T | extend y = 1 }; let X = materialize(Events | evaluate bag_unpack(Props)); "
+    assert columns(f"{bag} X | union X | invoke F() | project Place, y", ask=lambda plan: []) == "Place:dynamic y:long"
+    with pytest.raises(KqlError, match="no column"):
+        columns(f"{bag} X | summarize take_any(Value) by Key | project Place", ask=lambda plan: [])
 
 
 def test_an_axis_that_is_called_as_another_column() -> None:

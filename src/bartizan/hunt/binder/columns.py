@@ -124,14 +124,15 @@ def project_(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
 
 
 def extend(work: Work, op: tree.Operator, names: Names, relation: Relation) -> Relation:
-    """extend and serialize: a name that is there already gets the new value, in its place."""
+    """extend and serialize: a name that is there already gets the new value, in its place. Of several results extend
+    takes those that it names, where it names any (and project all of them)."""
     if not isinstance(op.body, tree.Columns):
         return relation.over(relation.plan, ordered=True)
     rows = Rows.collecting(relation)
     made: dict[str, tuple[Field, Expression]] = {each.name: (each, each.ref) for each in relation.fields}
     taken, told = Taken(made, relation.names()), set[str]()
     for each in op.body.columns:
-        for part in parts(work, each, names, rows):
+        for part in parts(work, each, names, rows)[: len(each.names) or None]:
             if part.told and part.name in told:
                 raise KqlError("bind", f"there are two columns '{part.name}'", each.at)
             if part.told:
@@ -238,7 +239,8 @@ def distinct(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     keys = [Column(field.id, value) for field, value in made]
     groups = [Column(each.id, each) for each in relation.groups]
     plan = Summarize(numbered(work, relation, rows).plan, [*groups, *keys], [])
-    return Relation(plan, tuple(field for field, _ in made), relation.groups, relation.source)
+    more = relation.open and any(isinstance(each.expr, tree.Star | tree.Wildcard) for each in op.body.columns)
+    return Relation(plan, tuple(field for field, _ in made), relation.groups, relation.source, open=more)
 
 
 _NET = {

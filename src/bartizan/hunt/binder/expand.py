@@ -6,6 +6,8 @@ number where the sub-pipe has dropped them.
 Source: Kusto Query Language, "mv-expand operator", "mv-apply operator".
 """
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder.columns import numbered
 from bartizan.hunt.binder.joins import option
@@ -64,11 +66,11 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     number = Windowed(work.id(), "long", "row_number", [])
     # The number must be among the columns that are shared.
     plan = Number(relation.cut(), [number])
-    shared = work.share(Relation(plan, (*relation.fields, Field("", number.id, "long")), relation.groups,
-                                 relation.source, relation.ordered, relation.ingested), once=True)  # fmt: skip
+    every = replace(relation, plan=plan, fields=(*relation.fields, Field("", number.id, "long")))
+    shared = work.share(every, once=True)
     outer, inner = work.again(shared), work.again(shared)
     inner_id, outer_id = inner.fields[-1].ref, outer.fields[-1].ref
-    begun = Relation(inner.plan, inner.fields[:-1], (*inner.groups, inner_id), inner.source, inner.ordered)
+    begun = replace(inner, fields=inner.fields[:-1], groups=(*inner.groups, inner_id), ingested=None)
     expanded = _expanded(work, op, names, begun, drop=True)
     result = of_parts(work, op.body.pipe, names, expanded)
     expressions = [(each.column, bare(each.column.expr)) for each in op.body.columns]
@@ -86,7 +88,7 @@ def mv_apply(work: Work, op: tree.Operator, names: Names, relation: Relation) ->
     given = [*(f.ref for f in new), result.groups[-1]]
     right = Project(result.plan, [Column(each.id, each) for each in _unique(given)])
     plan_ = Join(left, right, "inner", [(outer_id, result.groups[-1])])
-    return Relation(plan_, tuple(shown.values()), outer.groups, relation.source, False, outer.ingested)
+    return replace(outer, plan=plan_, fields=tuple(shown.values()), source=relation.source, ordered=False)
 
 
 def of_parts(work: Work, pipe: tree.Pipe, names: Names, parts_: Relation) -> Relation:

@@ -28,6 +28,7 @@ from bartizan.hunt.plan import (
     size,
 )
 from bartizan.hunt.tree import Scalar
+from bartizan.hunt.types import NUMBERS
 
 Binding = Callable[[Work, Any, Names, Rows], Expression]
 # What may be tested for equality with another type: as what.
@@ -232,25 +233,30 @@ def _in(work: Work, node: tree.In, names: Names, rows: Rows) -> Expression:
         items = [calls.scalar_any(work, each, names, rows) for each in node.items]
     if node.op in ("has_any", "has_all"):
         return apply(node.op, [of, *items], node.at, f"'{node.op}'")
-    if not any(each.type == "dynamic" for each in items):
-        items = [alike(of, each)[1] for each in items]
-        of = alike(of, items[0])[0] if items else of
-        if items and of.type == "dynamic":
-            of = convert(of, items[0].type, node.at)
-    if len(items) > 1 and any(each.type == "dynamic" for each in items):
-        return _in_mixed(work, node, of, items)
-    return apply(node.op, [of, *items], node.at, f"'{node.op}'")
+    lists: list[list[Expression]] = [[each] for each in items if each.type == "dynamic"]
+    plain: dict[str, list[Expression]] = {}
+    for each in items:
+        if each.type != "dynamic":
+            plain.setdefault("number" if each.type in NUMBERS else each.type, []).append(each)
+    return _in_any(work, node, of, [*plain.values(), *lists])
 
 
-def _in_mixed(work: Work, node: tree.In, of: Expression, items: list[Expression]) -> Expression:
-    """Lists among the items: in any of them."""
-    plain = [each for each in items if each.type != "dynamic"]
-    work.spend(node.at, size(of) * (len(items) - len(plain)))
-    name = node.op.lstrip("!")
-    parts = [apply(name, [of, *plain], node.at, f"'{node.op}'")] if plain else []
-    parts += [apply(name, [of, each], node.at, f"'{node.op}'") for each in items if each.type == "dynamic"]
-    found = apply("or", parts, node.at) if len(parts) > 1 else parts[0]
+def _in_any(work: Work, node: tree.In, of: Expression, lists: list[list[Expression]]) -> Expression:
+    """In any of the lists: those that are dynamic, and of the other items those of each type."""
+    if len(lists) < 2:
+        return _in_list(node.op, of, lists[0] if lists else [], node.at)
+    work.spend(node.at, size(of) * (len(lists) - 1))
+    found = apply("or", [_in_list(node.op.lstrip("!"), of, each, node.at) for each in lists], node.at)
     return apply("not", [found], node.at) if node.op.startswith("!") else found
+
+
+def _in_list(name: str, of: Expression, items: list[Expression], at: int) -> Expression:
+    if items and items[0].type != "dynamic":
+        items = [alike(of, each)[1] for each in items]
+        of = alike(of, items[0])[0]
+        if of.type == "dynamic":
+            of = convert(of, items[0].type, at)
+    return apply(name, [of, *items], at, f"'{name}'")
 
 
 def _in_table(work: Work, node: tree.In, of: Expression, found: Relation) -> Expression:

@@ -8,6 +8,8 @@ Source: Kusto Query Language, "partition operator", "top-nested operator", "invo
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder import inline
 from bartizan.hunt.binder.columns import parts
@@ -40,7 +42,7 @@ def partition(work: Work, op: tree.Operator, names: Names, relation: Relation) -
         if legacy and (fault.phase == "plan" or isinstance(fault, UnknownTable)):
             return _part_by_part(work, op, names, relation)
         raise
-    return Relation(found.plan, found.fields, relation.groups, "", False, found.ingested)
+    return replace(found, groups=relation.groups, source="", ordered=False)
 
 
 def _counts_nothing(pipe: tree.Pipe) -> bool:

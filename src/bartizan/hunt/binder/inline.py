@@ -9,6 +9,8 @@ Source: Kusto Query Language, "Let statement", "User-defined functions", "Query 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls, enriched
 from bartizan.hunt.binder.scope import FunctionOf, Later, Names, Relation, Rows, ScalarOf, TableOf
@@ -160,7 +162,7 @@ def invoked(work: Work, call: tree.Call, names: Names, rows: Rows, first: Relati
         if not isinstance(bound, Relation):
             return bound
         source = found.name if found.function.view else ""
-        return Relation(bound.plan, bound.fields, bound.groups, source, bound.ordered, bound.ingested)
+        return replace(bound, source=source)
     finally:
         work.opening.pop()
 

@@ -67,9 +67,10 @@ def _together(work: Work, relation: Relation, asked: Asked, fits: Callable[[], E
     taken = Taken(relation.names())
     kept = [each for each in asked.table.fields if each not in hidden]
     shown = [Field(taken.free(each.name), each.id, each.type) for each in kept]
+    more = relation.open or asked.table.open
     joined: Plan = Filter(Join(relation.cut(), asked.table.cut(), "inner", list(pairs) or [(ALWAYS, ALWAYS)]), fits())
     if not _true(asked, "return_unmatched"):
-        return Relation(joined, (*relation.fields, *shown))
+        return Relation(joined, (*relation.fields, *shown), open=more)
     place = Windowed(work.id(), "long", "row_number", [ALWAYS])
     number = Field("", place.id, "long")
     numbered = Number(relation.cut(), [place])
@@ -78,7 +79,7 @@ def _together(work: Work, relation: Relation, asked: Asked, fits: Callable[[], E
     plan = Join(shared.plan, asked.table.cut(), "inner", list(pairs) or [(ALWAYS, ALWAYS)])
     matched = Relation(Filter(plan, fits()), (number, *shown))
     every = Join(again.cut(), matched.cut(), "leftouter", [(again.fields[0].ref, number.ref)])
-    return Relation(every, (*again.fields[1:], *shown))
+    return Relation(every, (*again.fields[1:], *shown), open=more)
 
 
 def _ip(function: str) -> Callable[[Work, tree.Plugin, Names, Relation], Relation]:

@@ -6,7 +6,6 @@ type is null; regex: the texts are regular expressions, and columns take as much
 Source: Kusto Query Language, "parse operator", "parse-where operator", "parse-kv operator".
 """
 
-import re
 from collections.abc import Sequence
 
 from bartizan.hunt import tree
@@ -16,6 +15,7 @@ from bartizan.hunt.binder.scope import Field, Names, Relation, Rows
 from bartizan.hunt.binder.work import Work, apply, constant, convert, project
 from bartizan.hunt.fault import KqlError
 from bartizan.hunt.functions import VALUE_OF
+from bartizan.hunt.functions.strings import regex_groups
 from bartizan.hunt.plan import Expression, Filter, Value, size
 from bartizan.hunt.tree import Scalar
 
@@ -95,20 +95,13 @@ def _pattern(op: tree.Operator, body: tree.Parse, kind: str) -> tuple[str, list[
             parts.append(some)
         elif each.text is not None:
             parts.append(each.text if kind == "regex" else quoted(each.text))
-            count += _groups(each.text, each.at) if kind == "regex" else 0
+            count += len(regex_groups(each.text)) if kind == "regex" else 0
         elif each.column is not None:
             count += 1
             groups.append(count)
             shape = _SHAPES.get(each.column.type or "string", some)
             parts.append(f"({shape}|{some})" if kind == "relaxed" and shape != some else f"({shape})")
     return "".join([*parts, "$"]), groups
-
-
-def _groups(regex: str, at: int) -> int:
-    try:
-        return re.compile(regex).groups
-    except re.error as problem:
-        raise KqlError("bind", f"no regular expression: {problem}", at) from None
 
 
 # ------------------------------------------------------------------ parse-kv
@@ -137,7 +130,7 @@ def _by_regex(
 ) -> list[tuple[str, Expression]]:
     """Its first group finds a key, the second the value."""
     [regex] = told.pop("regex")[:1]
-    if told or _groups(regex, op.at) != 2:
+    if told or len(regex_groups(regex)) != 2:
         raise KqlError("bind", "parse-kv with regex= takes an expression of two groups, and nothing beside it", op.at)
     found = apply("extract_all", [Value("string", regex), source], op.at)
     work.spend(op.at, size(found) * len(columns))
@@ -148,18 +141,14 @@ def _by_regex(
 def _by_delimiters(
     work: Work, op: tree.Operator, columns: Sequence[tree.Column], told: dict[str, list[str]], source: Expression
 ) -> list[tuple[str, Expression]]:
-    pair, kv = ("".join(told.get(each, [])) for each in ("pair_delimiter", "kv_delimiter"))
-    if not pair or not kv:
-        raise KqlError("plan", "parse-kv is supported with pair_delimiter and kv_delimiter, or regex", op.at)
     quotes, escapes = told.get("quote", []), told.get("escape", [])
     for each in (*quotes, *escapes):
         if not 1 <= len(each) <= (2 if each in quotes else 1):
             raise KqlError("bind", "a quote of parse-kv is one character or two, an escape is one", op.at)
-    keys = "|".join(quoted(each.name) for each in columns)
+    around = _around(op, [each.name for each in columns], told)
     values = []
     for column in columns:
-        greedy = told.get("greedy", [""])[0].lower() == "true"
-        regex = _pair(column.name, keys, pair, kv, quotes, escapes, greedy)
+        regex = _pair(column.name, around, quotes, escapes)
         found = [_extracted(work, regex, group, source, op.at) for group in range(1, len(quotes) + 2)]
         text = found.pop()
         for inner in found:
@@ -169,6 +158,20 @@ def _by_delimiters(
     return values
 
 
+def _around(op: tree.Operator, keys: Sequence[str], told: dict[str, list[str]]) -> tuple[str, str, str]:
+    """What finds the beginning of a pair, what stands between key and value, and a value without quotes. Where no
+    delimiters are told, whatever is neither letter nor digit is one."""
+    pair, kv = (quoted("".join(told.get(each, []))) for each in ("pair_delimiter", "kv_delimiter"))
+    if not pair and not kv:
+        opening = "".join(quoted(each[0]) for each in told.get("quote", []))
+        return r"(?:^|[^\p{L}\p{N}])", rf"[^\p{{L}}\p{{N}}{opening}]+", r"([\p{L}\p{N}]+)"
+    if not pair or not kv:
+        raise KqlError("bind", "parse-kv takes pair_delimiter and kv_delimiter together", op.at)
+    greedy = told.get("greedy", [""])[0].lower() == "true"
+    end = rf"{pair}(?:{'|'.join(map(quoted, keys))})\s*{kv}" if greedy else pair
+    return rf"(?:^|{pair})\s*", rf"\s*{kv}\s*", rf"(.*?)\s*(?:{end}|$)"
+
+
 def _unescaped(text: Expression, escapes: Sequence[str], at: int) -> Expression:
     if not escapes:
         return text
@@ -176,16 +179,13 @@ def _unescaped(text: Expression, escapes: Sequence[str], at: int) -> Expression:
     return apply("replace_regex", [text, escape, Value("string", r"\1")], at)
 
 
-def _pair(key: str, keys: str, pair: str, kv: str, quotes: Sequence[str], escapes: Sequence[str], greedy: bool) -> str:
-    """What finds the value of a key, one of those that the expression `keys` finds: a group for each kind of quotes
-    around it, and the last for none."""
-    end = rf"{quoted(pair)}(?:{keys})\s*{quoted(kv)}" if greedy else quoted(pair)
+def _pair(key: str, around: tuple[str, str, str], quotes: Sequence[str], escapes: Sequence[str]) -> str:
+    """What finds the value of a key: a group for each kind of quotes around it, and the last for none."""
+    begin, between, bare = around
     named, forms = [quoted(key)], list[str]()
     for opening, closing in ((quoted(each[0]), quoted(each[-1])) for each in quotes):
         named.append(f"{opening}{quoted(key)}{closing}")
         passed = "".join(rf"{quoted(each)}.|" for each in escapes)
         barred = "".join(quoted(each) for each in escapes)
         forms.append(f"{opening}((?:{passed}[^{barred}{closing}])*){closing}")
-    forms.append(rf"(.*?)\s*(?:{end}|$)")
-    begin, between = rf"(?s)(?:^|{quoted(pair)})\s*", rf"\s*{quoted(kv)}\s*"
-    return f"{begin}(?:{'|'.join(named)}){between}(?:{'|'.join(forms)})"
+    return f"(?s){begin}(?:{'|'.join(named)}){between}(?:{'|'.join([*forms, bare])})"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder import columns, expand, joins, order, sources, summarize, unions
 from bartizan.hunt.binder.scope import Names, Relation, TableOf
@@ -64,7 +66,7 @@ def _as(work: Work, op: tree.Operator, names: Names, relation: Relation) -> tupl
         return names, relation
     shared = work.share(relation)
     found = work.again(shared)
-    named = Relation(found.plan, found.fields, (), op.body.name, found.ordered, found.ingested)
+    named = replace(found, groups=(), source=op.body.name)
     return names.with_(op.body.name, TableOf(shared)), named
 
 

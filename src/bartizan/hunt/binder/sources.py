@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder import calls, inline
 from bartizan.hunt.binder.naming import Taken, chosen
@@ -145,7 +147,7 @@ def _view(work: Work, name: str, at: int) -> Relation:
         raise told from None
     finally:
         work.opening.pop()
-    return Relation(found.plan, found.fields, (), name, found.ordered, found.ingested)
+    return replace(found, groups=(), source=name)
 
 
 def _called(work: Work, node: tree.Invocation, names: Names) -> Relation:

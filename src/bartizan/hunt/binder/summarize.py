@@ -42,6 +42,7 @@ class Summary:
         self.made: list[Made] = []
         self.after: list[Worked] = []  # worked out of aggregates and keys
         self.taken = Taken(before=relation.names())
+        self.open = False  # whether columns go on that are not known yet
 
     def by(self, named: Sequence[tree.Named]) -> None:
         for each in named:
@@ -100,6 +101,7 @@ class Summary:
         skipped = {*self.key_names(), *([given] if isinstance(bare(call.args[0]), tree.Name) else [])}
         for index, each in enumerate(call.args[1:], 1):
             if isinstance(bare(each), tree.Star):
+                self.open = self.relation.open
                 others = [field for field in self.relation.fields if field.name not in skipped]
                 found += [(f"{kind}_{given}_{field.name}" if old else field.name, field.ref) for field in others]
                 continue
@@ -121,6 +123,7 @@ class Summary:
         found: list[tuple[str, Expression]] = []
         for index, each in enumerate(args):
             if isinstance(bare(each), tree.Star):
+                self.open = self.relation.open
                 skipped = self.key_names()
                 found += [(before + each.name, each.ref) for each in self.relation.fields if each.name not in skipped]
             else:
@@ -178,7 +181,8 @@ class Summary:
         fields = self.fields()
         own = [field for field, _ in self.keys]
         plan = self.best(keys) or Summarize(self.relation.plan, keys, self.aggregates)
-        found = Relation(plan, (*own, *(field for field, _ in fields)), self.relation.groups, self.relation.source)
+        shown, before = (*own, *(field for field, _ in fields)), self.relation
+        found = Relation(plan, shown, before.groups, before.source, open=self.open)
         if all(isinstance(value, Ref) and value.id == field.id for field, value in fields) and not self.after:
             return found
         calls_ = [replace(each, args=[self.over_keys(arg, each.at) for arg in each.args]) for each in self.after]

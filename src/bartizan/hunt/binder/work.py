@@ -6,6 +6,8 @@ from itertools import count
 from re import compile as pattern
 from typing import Any, Protocol, TypeAlias
 
+from msgspec.structs import replace
+
 from bartizan.hunt import tree
 from bartizan.hunt.binder.constants import fold
 from bartizan.hunt.binder.naming import words_in
@@ -146,7 +148,7 @@ class Work:
         ingested = None if relation.ingested is None else Ref("datetime", new[relation.ingested.id])
         groups = tuple(Ref(each.type, new[each.id]) for each in relation.groups)
         shared = Shared(plan.name, plan.plan, outs, plan.once)
-        return Relation(shared, fields, groups, relation.source, relation.ordered, ingested)
+        return Relation(shared, fields, groups, relation.source, relation.ordered, ingested, open=relation.open)
 
 
 def apply(name: str, args: Sequence[Expression], at: int, what: str = "") -> Expression:
@@ -233,7 +235,7 @@ def parted(work: Work, relation: Relation, values: Sequence[Expression]) -> Rela
     kept = {each.id: Column(each.id, each) for each in (*relation.hidden(), *(each.ref for each in relation.fields))}
     groups = (*relation.groups, *(Ref(each.expression.type, each.id) for each in keys))
     plan = Project(relation.plan, [*kept.values(), *keys])
-    return Relation(plan, relation.fields, groups, relation.source, relation.ordered, relation.ingested)
+    return replace(relation, plan=plan, groups=groups)
 
 
 def single(work: Work, found: Relation, at: int) -> Expression:

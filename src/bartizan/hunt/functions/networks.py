@@ -232,10 +232,12 @@ macro(
     f"AND regexp_matches(s, '{_BEFORE}' || regexp_escape(ip) || '(?:[^0-9A-Za-z.]|\\.?$|\\.[^0-9A-Za-z])')"
 )
 macro(
-    f"kf_has_ipv4_prefix(s, ip) := kf_is_ipv4_prefix(ip) AND contains(s, ip) AND list_bool_or(list_transform("
-    rf"regexp_extract_all(s, '(?:^|[^0-9A-Za-z.])({_FOUR})', 1), lambda f: starts_with(f, ip)))"
+    "kf_has_ipv4_prefix(s, ip) := kf_is_ipv4_prefix(ip) AND contains(s, ip) AND list_bool_or(list_transform("
+    rf"regexp_extract_all(s, '[0-9A-Za-z.]+'), lambda f: regexp_full_match(f, '{_FOUR}\.?') "
+    "AND (rtrim(f, '.') = ip OR ends_with(ip, '.') AND starts_with(f, ip))))"
 )
-macro(rf"kf_is_ipv4_prefix(ip) := regexp_full_match(ip, '{_OCTET}\.(?:{_OCTET}\.?){{0,3}}')")
+macro(rf"kf_is_ipv4_prefix(ip) := regexp_full_match(ip, '(?:{_OCTET}\.){{1,3}}(?:{_OCTET})?') AND "
+      "(ends_with(ip, '.') OR kf_ipv4(ip) IS NOT NULL)")  # fmt: skip
 function("has_ipv4", "string string -> bool", duckdb="coalesce(kf_has_ipv4({0}, {1}), FALSE)")
 function("has_ipv4_prefix", "string string -> bool", duckdb="coalesce(kf_has_ipv4_prefix({0}, {1}), FALSE)")
 for _name in ("has_ipv4", "has_ipv4_prefix"):

@@ -19,6 +19,7 @@ from re import escape
 from bartizan.hunt.duckdb.literal import as_json, once, text
 from bartizan.hunt.duckdb.macros import macro
 from bartizan.hunt.functions import APART, TOGETHER, Say, function
+from bartizan.hunt.functions.strings import regex
 from bartizan.hunt.plan import Apply, Expression, Value
 from bartizan.hunt.tree import Scalar
 
@@ -356,9 +357,10 @@ function("!~", "string string -> bool", duckdb=_cheap("({0} <> {1})"))
 def _matches(args: Sequence[str], apply: Apply) -> str:
     """A regular expression that comes with the row may be none: nothing matches it. TRY takes no subqueries, which are
     lifted out of it."""
-    if isinstance(apply.args[1], Value):
-        return f"regexp_matches({args[0]}, {args[1]})"
-    return f"coalesce({once(args, lambda of, regex: f'TRY(regexp_matches({of}, {regex}))')}, FALSE)"
+    wanted = apply.args[1]
+    if isinstance(wanted, Value):
+        return f"regexp_matches({args[0]}, {text(regex(wanted.value))})"
+    return f"coalesce({once(args, lambda of, each: f'TRY(regexp_matches({of}, {each}))')}, FALSE)"
 
 
 function("matches regex", "string string -> bool", duckdb=_matches)
