@@ -101,6 +101,8 @@ _CATEGORIES: Mapping[str, str] = {
     "anti-virus": "Malware",
     "new anti virus": "Malware",
     "threat emulation": "Malware",
+    "file reputation": "Malware",
+    "file system emulation": "Malware",
     "anti-ransomware": "Ransomware",
 }
 # Words of a protection's type or action -> category, where the blade says less.
@@ -143,7 +145,7 @@ class CheckPoint(Shape):
     )
     sourcetypes = ("cp_log*", "checkpoint:*", "opsec*")
     alert = Paths(
-        id="loguid externalId",
+        id="loguid externalId id",
         title="protection_name attack malware_family appi_name name",
         description="description attack_info malware_action message_info",
         severity="severity deviceSeverity",
