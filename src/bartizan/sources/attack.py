@@ -51,6 +51,7 @@ _BY_NAME = {name.lower(): name for name in _TACTICS.values()} | {
     "c2": "CommandAndControl",
     "commandandcontrolc2": "CommandAndControl",
     "recon": "Reconnaissance",
+    "privesc": "PrivilegeEscalation",
 }
 _LETTERS = re.compile(r"[^a-z0-9]+")
 

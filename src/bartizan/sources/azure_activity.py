@@ -21,7 +21,7 @@ from bartizan.sources.times import first_time
 _UPN = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
 _NAME = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"
 _OBJECT = "http://schemas.microsoft.com/identity/claims/objectidentifier"
-_TIMES = ("eventTimestamp", "time", "TimeGenerated", "p_event_time")
+_TIMES = ("eventTimestamp", "time", "TimeGenerated", "p_event_time", "timeStamp")
 _IDENTITY = {
     "ResourceId": "resourceId ResourceId _ResourceId flowLogResourceID",
     "CorrelationId": "correlationId",
@@ -123,7 +123,7 @@ class AzureActivity(Shape):
         "ResourceProviderValue+OperationNameValue+CategoryValue "
         "OperationNameValue+CategoryValue type=AzureActivity type=Microsoft.Security/Locations/alerts "
         "properties.alertDisplayName+properties.alertType resourceId=/subscriptions/*+category+time "
-        "flowLogResourceID+flowRecords+category"
+        "flowLogResourceID+flowRecords+category resourceId=/subscriptions/*+operationName+timeStamp"
     )
     sourcetypes = (
         "azure:monitor:activity", "azure:monitor:resource", "mscs:azure:audit", "mscs:resource:*", "azure:activity*",

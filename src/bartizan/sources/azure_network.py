@@ -56,6 +56,8 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     text = (fields.text("properties.msg", "msg_s") or "")[:_MAX_CHARS]
     if text:
         _said(text, evidence)
+    if "/applicationgateways/" in (fields.text("resourceId") or "").lower() or fields.has("properties.clientIP"):
+        _asked(fields.object("properties"), evidence)
     for one in islice(_tuples(fields), MAX_FLOWS):
         if (flow := _TUPLE.match(one)) is not None:
             evidence.flow(flow[1], int(flow[3]), flow[2], int(flow[4]), _PROTOCOLS.get(flow[5]))
@@ -82,6 +84,15 @@ def _said(text: str, evidence: Evidence) -> None:
         evidence.ip(sent_on[1], ("destination",))
     if (url := _URL.search(text)) is not None:
         evidence.url(url[1])
+
+
+def _asked(request: Fields, evidence: Evidence) -> None:
+    """What was asked of an application gateway or of Front Door; the host is a site's name, no machine."""
+    evidence.ip(request.text("clientIp", "clientIP"), ("source",))
+    site, path = request.text("originalHost", "hostname", "host", "hostName"), request.text("requestUri") or ""
+    evidence.url(f"https://{site}{path}" if site and path.startswith("/") else path)
+    evidence.domain(site)
+    evidence.ip((request.text("serverRouted") or "").rpartition(":")[0], ("destination",))
 
 
 def _tuples(fields: Fields) -> Iterator[str]:

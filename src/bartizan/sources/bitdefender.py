@@ -137,8 +137,9 @@ class Bitdefender(Shape):
         return fields.has("name", "module") and (fields.text("module") or "").lower() not in _HOUSEKEEPING
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        whole = fields.text("computer_fqdn")
         evidence.host(
-            fields.text("computer_fqdn", "dvchost"),
+            (None if whole == "undefined" else whole) or fields.text("dvchost"),
             addresses=fields.texts("dvc"),
             os=fields.text("os", "login_os", "operating_system"),
             device_id=fields.text("endpoint_id", "computer_id", "deviceExternalId"),
@@ -179,7 +180,8 @@ class Bitdefender(Shape):
             if alert.vendor_severity is None:  # events of the push service have none
                 act = (fields.text("act") or "").lower().rpartition("_")[2]
                 alert.severity = "low" if module in _RULES else "medium" if act in _HANDLED else "high"
-        common_security_log.acted(alert, (fields.text("act") or "").replace("_", " "))
+        done = fields.text("act", "malware.actionTaken") or ""  # of a mail by each malware in it
+        common_security_log.acted(alert, done.replace("_", " "))
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         yield from common_security_log.told(fields, self.entities)

@@ -134,7 +134,9 @@ class CarbonBlack(Shape):
         )
         evidence.ip(fields.text("netconn_remote_ip", "remote_ip"), ("destination",))
         evidence.domain(fields.text("netconn_remote_domain", "remote_domain", "netconn_domain"))
-        evidence.pod(fields.text("k8s_pod_name"), fields.text("k8s_namespace"), cluster=fields.text("k8s_cluster"))
+        inside = fields.text("k8s_namespace"), fields.text("k8s_cluster")
+        evidence.pod(fields.text("k8s_pod_name"), inside[0], cluster=inside[1])
+        evidence.kubernetes(fields.text("k8s_kind"), fields.text("k8s_workload_name"), *inside)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if (fields.text("sensor_action") or "").upper() in ("DENY", "TERMINATE") or fields.flag("blocked_threat"):

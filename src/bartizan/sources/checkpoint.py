@@ -51,8 +51,15 @@ _CEF = {
     "client_name": "shost",
     "src_ip": "src",
     "dst_ip": "dst",
+    "client_ip": "src",  # of an administrator
+    "machine": "shost",
     "appi_name": "app",
+    "operation": "name",
     "service_id": "name",
+    "audit_status": "outcome",
+    "additional_info": "msg",
+    "fieldschanges": "msg",
+    "drop_reason": "reason",
     "hostname": "dvchost",
     "rule_name": "cs2",
     "from": "suser",
@@ -94,6 +101,8 @@ _CATEGORIES: Mapping[str, str] = {
     "anti-virus": "Malware",
     "new anti virus": "Malware",
     "threat emulation": "Malware",
+    "file reputation": "Malware",
+    "file system emulation": "Malware",
     "anti-ransomware": "Ransomware",
 }
 # Words of a protection's type or action -> category, where the blade says less.
@@ -111,6 +120,9 @@ _PERSON = re.compile(r"[^()]{1,200}\(([\w.@-]{2,100})\)")  # "Ann Other (aother)
 _OF_MAIL = ("from", "to", "email_id", "email_message_id", "email_subject", "email_session_id", "email_control")
 _WINDOWS = re.compile(r"[A-Za-z]:\\")
 _DEFANGED = re.compile(r"\[\.\]|\(\.\)")
+# Of packets that were dropped together: "<10.0.0.5,59912,192.0.2.7,445,6;eth0> <...".
+_PACKET = re.compile(r"<([^,<>]{2,45}),(\d{1,5}),([^,<>]{2,45}),(\d{1,5}),(\d{1,3})[;>]")
+MAX_PACKETS = 50  # of one record that become evidence
 _NAMED = re.compile(r"(Domain|URL|Url|IP|App|Package|SSID)\s?:\s?(\S{1,2048})")
 
 
@@ -133,7 +145,7 @@ class CheckPoint(Shape):
     )
     sourcetypes = ("cp_log*", "checkpoint:*", "opsec*")
     alert = Paths(
-        id="loguid externalId",
+        id="loguid externalId id",
         title="protection_name attack malware_family appi_name name",
         description="description attack_info malware_action message_info",
         severity="severity deviceSeverity",
@@ -214,6 +226,8 @@ class CheckPoint(Shape):
         if "/" not in asked and "\\" not in asked:  # the name that a bot looked up
             evidence.domain(asked or None)
         evidence.ip(fields.text("peer_gateway"), ("destination",))
+        for here, port, there, other, number in _PACKET.findall(fields.text("packets") or "")[:MAX_PACKETS]:
+            evidence.flow(here, int(port), there, int(other), number)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if fields.has("event.security_event"):

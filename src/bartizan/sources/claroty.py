@@ -48,6 +48,23 @@ _CTD: Mapping[str, str] = {
 }
 
 
+# Of an activity in an industrial network, as xDome's API tells it -> keys of CEF.
+_ACTIVITY: Mapping[str, str] = {
+    "event_type": "name",
+    "event_id": "externalId",
+    "description": "msg",
+    "source_ip": "src",
+    "source_port": "spt",
+    "source_device_name": "shost",
+    "source_username": "suser",
+    "dest_ip": "dst",
+    "dest_port": "dpt",
+    "dest_device_name": "dhost",
+    "ip_protocol": "proto",
+    "protocol": "app",
+}
+
+
 class Claroty(Shape):
     name = "claroty"
     vendor = "Claroty"
@@ -55,7 +72,7 @@ class Claroty(Shape):
     marks = (
         "alert_info+device_category alert_info+asset_id+uid alert_type_name+alert_class+detected_time "
         "alert_type_name+device_uid+device_alert_detected_time alert_name+device_uid+detection_time "
-        "device_alert_status+device_uid alert_info+uid"
+        "device_alert_status+device_uid alert_info+uid event_type+source_asset_id+dest_asset_id+detection_time"
     )
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Claroty\|")
     sourcetypes = ("claroty:*",)
@@ -89,13 +106,15 @@ class Claroty(Shape):
     def read(self, record: Record) -> Iterable[Fields]:
         lines = [_named(line.fields) for line in cef.records(record)]
         return lines or [
-            fields for fields in objects_of(record, *self.wrappers) if fields.has("alert_info") or _is_told(fields)
+            _named(fields)
+            for fields in objects_of(record, *self.wrappers)
+            if fields.has("alert_info") or _is_told(fields) or _is_activity(fields)
         ]
 
     def is_alert(self, fields: Fields) -> bool:
         """Every line tells of something found; CTD also sends its own health and audit so."""
         kind = f"{fields.text('name', 'alert_info.category') or ''} {fields.text('cat') or ''}".lower()
-        if (fields.text("deviceEventClassId") or "").lower() in ("activitylog", "healthcheck"):
+        if _is_activity(fields) or (fields.text("deviceEventClassId") or "").lower() in ("activitylog", "healthcheck"):
             return False
         return not any(word in kind for word in ("health", "audit", "system status"))
 
@@ -118,6 +137,15 @@ class Claroty(Shape):
             )
             for text in addresses:
                 evidence.ip(text)
+        for side in ("source", "dest") if _is_activity(fields) else ():
+            said = fields.text(f"{side}_device_name")
+            evidence.iot(
+                None if address(said) else said,
+                device_id=fields.text(f"{side}_asset_id"),
+                address=fields.text(f"{side}_ip"),
+                kind=fields.text(f"{side}_device_type"),
+                zone=fields.text(f"{side}_site_name"),
+            )
         source, target = fields.text("src_ip", "source_ip"), fields.text("dst_ip", "dest_ip")
         ports = fields.integer("src_port", "source_port"), fields.integer("dst_port", "dest_port", "server_port")
         if evidence.flow(source, ports[0], target, ports[1], fields.text("ip_protocol")) is None:
@@ -148,13 +176,21 @@ def _is_told(fields: Fields) -> bool:
     )
 
 
+def _is_activity(fields: Fields) -> bool:
+    """What somebody did to a controller: a download, a change of its configuration."""
+    return fields.has("source_asset_id") and fields.has("dest_asset_id") and fields.has("detection_time")
+
+
 def _listed(fields: Fields, key: str) -> list[str]:
     """Of "['10.0.0.1', None]", as Python prints a list; or of a list."""
     return [part for text in fields.texts(key) for part in (_LISTED.findall(text) if text[0] == "[" else [text])][:50]
 
 
 def _named(fields: Fields) -> Fields:
-    names = {key: fields.raw(name) for name, key in _CTD.items() if fields.has(name) and not fields.has(key)}
+    spelt = _ACTIVITY if _is_activity(fields) else _CTD
+    names = {key: fields.raw(name) for name, key in spelt.items() if fields.has(name) and not fields.has(key)}
+    if spelt is _ACTIVITY:
+        names |= {"deviceVendor": Claroty.vendor, "deviceProduct": Claroty.product}
     return fields.also(names) if names else fields
 
 

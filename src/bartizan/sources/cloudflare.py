@@ -76,7 +76,8 @@ class Cloudflare(Shape):
         "clientIP+rayName+ruleId "
         "CSPDirective+PageURL app_domain+ray_id+user_email SessionStartTime+DestinationTunnelID+Email "
         "PostureCheckName+PostureCheckType+DeviceID ClientMatchedIpFirewall+Application+Event "
-        "SessionStartDatetime+TargetID+UserEmail ForensicCopyID+GatewayRequestID AuditLogID+ActionTimestamp+ActorID"
+        "SessionStartDatetime+TargetID+UserEmail ForensicCopyID+GatewayRequestID AuditLogID+ActionTimestamp+ActorID "
+        "DeviceRegistrationID+Hostname+UserEmail DeviceRegistrationID+ISPIPv4Address"
     )
     sourcetypes = ("cloudflare:*", "cloudflare")
     table = "CloudflareEvents"

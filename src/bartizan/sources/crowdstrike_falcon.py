@@ -184,10 +184,11 @@ class CrowdStrike(Source):
         category, categories = crowdstrike_attack.categories(body, kind)
         level, vendor_level = _severity(kind, body)
         behavior = body.object("behaviors")
-        detector = body.text(
-            "PatternId", "pattern_id", "TemplateInstanceId", "RuleId", "rule_id", "PolicyId"
+        detector = body.text(  # one pattern stands for all rules of correlation
+            "correlation_rule_id", "PatternId", "pattern_id", "TemplateInstanceId", "RuleId", "rule_id", "PolicyId"
         ) or behavior.text("pattern_id")
         where = body.text(*_AGENT, "Hostname", "ComputerName") or _user(body) or ""
+        sha256 = (body.text("SHA256String", "sha256") or "").lower()
         own_id = body.text(*_IDS) or content_id(outer.data)
         status = (body.text("Status", "status", "State", "resolution") or "").lower()
         return Alert(
@@ -220,9 +221,7 @@ class CrowdStrike(Source):
             tags=_tags(body),
             evidence=evidence.items,
             additional=body.rest(_USED) | {"eventType": kind} | evidence.unsaid,
-            fingerprint=(detector, where, (body.text("SHA256String", "sha256") or "").lower())
-            if detector
-            else (own_id,),
+            fingerprint=(detector, where, sha256) if detector and (where or sha256) else (own_id,),
         )
 
 
@@ -308,7 +307,7 @@ def _detection_source(kind: str, body: Fields) -> str:
         "quarantined_file",
     ):
         return "antivirus"
-    return "manual" if "overwatch" in tactic + technique else "unknown"
+    return "manual" if "overwatch" in kind.lower() + tactic + technique else "unknown"
 
 
 def _disposition(body: Fields) -> graph.EvidenceRemediationStatus:
@@ -430,7 +429,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
             evidence.user(item.text("ValueString"))
     for item in body.objects("users")[:50]:
         evidence.user(item.text("user_name", "username"), sid=item.text("user_id"))
-    evidence.ip(body.text("UserIp", "UserSourceIp", "OriginSourceIpAddress"), ("source",))
+    evidence.ip(body.text("UserIp", "SourceIp", "UserSourceIp", "OriginSourceIpAddress"), ("source",))
     return first
 
 
@@ -477,8 +476,9 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
         evidence.file(
             item.text("AndroidAppLabel", "AppIdentifier"), None, [item.text("ImageFileHash", "AppInstallerHash")]
         )
-    for item in [*body.objects("ExecutablesWritten"), *body.objects("QuarantineFiles", "quarantined_files")][:50]:
-        path = item.text("FilePath", "ImageFileName", "filepath", "filename")
+    kinds = ("ExecutablesWritten", "QuarantineFiles", "AssociatedFiles", "FileWrites")
+    for item in [item for kind in kinds for item in body.objects(kind)][:50]:
+        path = item.text("FilePath", "ImageFileName", "filepath", "filename", "name")
         evidence.file(item.text("FileName", "filename"), path, [item.text("SHA256HashData", "sha256")])
     evidence.registry(body.text("RegObjectName"), body.text("RegValueName"), body.text("RegStringValue"))
 
@@ -561,7 +561,7 @@ def _event(kind: str, body: Fields, outer: Fields) -> Event:
         "Outcome": {True: "Success", False: "Failure"}.get(body.flag("Success")) if body.has("Success") else None,  # type: ignore[arg-type]
         "HostName": body.text("Hostname", "ComputerName", "HostnameField", "properties.ComputerName"),
         "UserName": _user(body) or body.text("UserID"),
-        "SourceIP": body.text("UserIp", there if inbound else here, "LocalIP"),
+        "SourceIP": body.text("UserIp", "SourceIp", there if inbound else here, "LocalIP"),
         "SourcePort": body.integer("RemotePort" if inbound else "LocalPort"),
         "DestinationIP": body.text(here if inbound else there),
         "DestinationPort": body.integer("LocalPort" if inbound else "RemotePort"),

@@ -23,6 +23,7 @@ from bartizan.sources.times import first_time
 _MAX_AUDITS = 50  # of one event of PTA
 _SIDES: tuple[tuple[str, graph.EvidenceRole], ...] = (("source", "source"), ("target", "destination"))
 _ATTACKS = frozenset({"attackattempt", "ransomware", "threatdetection", "threatprotection", "suspiciousactivity"})
+_SHOWN = ("displayName", "lastEventDisplayName")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _FIRST = "detectionDate deviceCustomDate1 start rt end syslogTime"
 
@@ -34,7 +35,8 @@ class CyberArk(Shape):
     marks = (
         "auditCode+action+username auditCode+applicationCode+auditType syslog.audit_record+format "
         "type+score+audits.sensorType audit_code+application_code threatProtectionAction+policyName "
-        "threatProtectionAction+computerName"
+        "threatProtectionAction+computerName fileQualifier+eventType+computerName "
+        "fileQualifier+aggregatedBy+lastEventDate Administrator+SetName+LoggedFrom"
     )
     pattern = re.compile(r"(?:CEF|LEEF):\s?[\d.]{1,3}\|Cyber-?Ark\|")
     sourcetypes = ("cyberark:*",)
@@ -51,7 +53,12 @@ class CyberArk(Shape):
         "IdentityType": "identityType",
         "CloudProvider": "cloudProvider",
         "TenantId": "tenantId",
-        "Timestamp": "time timestamp lastEventDate firstEventDate arrivalTime",
+        "Timestamp": "time timestamp lastEventDate firstEventDate arrivalTime EventTime LoggedAt",
+        "HostName": "computerName lastEventComputerName",
+        "UserName": "username userName lastEventUserName Administrator",
+        "SourceIP": "LoggedFrom",
+        "ProcessName": "filePath",
+        "ProcessCommandLine": "processCommandLine arguments",
     }
     wrappers = ("data", "events")
     alert = Paths(
@@ -88,7 +95,18 @@ class CyberArk(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         common_security_log.entities(fields, evidence)
-        for key in ("usrName", "SourceUser", "TargetUser", "OSUser", "Issuer", "username", "targetAccount"):
+        for key in (
+            "lastEventUserName",
+            "Administrator",
+            "runAsUsername",
+            "usrName",
+            "SourceUser",
+            "TargetUser",
+            "OSUser",
+            "Issuer",
+            "username",
+            "targetAccount",
+        ):
             evidence.user(fields.text(key))
         who, name = fields.text("userId"), fields.text("username")
         evidence.user(name, object_id=who if who != name and "-" in (who or "") else None)
@@ -103,10 +121,13 @@ class CyberArk(Shape):
                 evidence.user(value)
             elif key == "address":
                 evidence.domain(domain(value))
-        evidence.host(fields.text("Hostname", "computerName"))
+        evidence.ip(fields.text("LoggedFrom"), ("source",))
+        evidence.host(fields.text("Hostname", "computerName", "lastEventComputerName"))
         evidence.user(fields.text("userName"))
-        evidence.file(fields.text("fileName"), fields.text("filePath"), [fields.text("hash")])
-        command = fields.text("processCommandLine")
+        digest = (fields.text("hash") or "").rpartition("##")[2]  # "SHA1##8F21..." where events are summed up
+        name = fields.text("fileName", "lastEventFileName")
+        evidence.file(name, fields.text("filePath", "fileLocation"), [digest])
+        command = fields.text("processCommandLine", "arguments")
         evidence.process(command, path=fields.text("filePath") if command is not None else None)
         evidence.file(None, fields.text("accessTargetName"))  # what it touched
         for one in fields.objects("audits")[:_MAX_AUDITS] if _is_suspicion(fields) else ():
@@ -135,13 +156,13 @@ class CyberArk(Shape):
             alert.product = "Endpoint Privilege Manager"
             if (fields.text("eventType") or "").lower() == "ransomware":
                 alert.category, alert.categories = "Ransomware", ["Ransomware"]
-            alert.title = fields.text("policyName", "threatName", "displayName") or "Threat detected"
+            alert.title = fields.text("policyName", "threatName", *_SHOWN) or "Threat detected"
             if _attack(fields) and not fields.has("policyName", "threatName"):
                 alert.title = f"{fields.text('eventType')}: {alert.title}"
             alert.severity, alert.detector_id = "high", alert.title  # EPM gives none; what it tells is an attack
             alert.first_activity = first_time(fields, "firstEventDate", "arrivalTime")
             alert.last_activity = first_time(fields, "lastEventDate", "firstEventDate")
-            act = fields.text("threatProtectionAction") or ""
+            act = fields.text("threatProtectionAction", "threatDetectionAction") or ""
             common_security_log.acted(alert, act)
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:

@@ -14,12 +14,14 @@ from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import cef, common_security_log
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields, objects_of
+from bartizan.sources.fields import Fields, as_text, objects_of
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.times import first_time
 
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TAIL = re.compile(r"(?:Suspicion|Evidence|ByFileRootCause|RootCause)$")
+_ENDS = re.compile(r"(\S{2,45}):\d{1,5} > (\S{2,45}):\d{1,5}")  # of a connection, as it is shown
 _CATEGORIES: Mapping[str, str] = {
     "malicious_infection": "Malware",
     "extension_manipulation": "DefenseEvasion",
@@ -57,6 +59,20 @@ class Cybereason(Shape):
     pattern = re.compile(r"CEF:\s?\d{1,2}\|Cybereason\|")
     sourcetypes = ("cybereason*",)
     table = "CybereasonEvents"
+    columns = {  # of an element that a query found
+        "Timestamp": "time calculatedCreationTime creationTime",
+        "HostName": "ownerMachine.name",
+        "UserName": "user.name calculatedUser.name ownerProcess.user.name",
+        "ProcessName": "name ownerProcess.name",
+        "ProcessCommandLine": "commandLine",
+        "LogonType": "logonType",
+        "RemoteHostName": "remoteMachine.name",
+        "SourcePort": "int localPort",
+        "DestinationPort": "int remotePort",
+        "Protocol": "transportProtocol",
+        "SourceIP": "localAddress",
+        "DestinationIP": "remoteAddress",
+    }
     wrappers = ("data.malops", "malops", "data.malwares", "malwares")
     alert = Paths(
         id="",
@@ -95,7 +111,7 @@ class Cybereason(Shape):
         if fields.has("deviceVendor"):
             return "malop" in (fields.text("name") or "").lower() or fields.has("MalopId")
         if fields.has("simpleValues"):
-            return fields.has("malopActivityTypes", "malopLastUpdateTime")
+            return fields.has("malopActivityTypes", "malopLastUpdateTime") or bool(_suspicions(fields))
         return fields.has(
             "@class", "malopDetectionType", "rootCauseElementType", "metadata.malopGuid", "malwareDataModel"
         ) and fields.has("guid", "name", "metadata.malopGuid")
@@ -123,7 +139,12 @@ class Cybereason(Shape):
             evidence.host(shown, os=fields.text("osType"))
         if "user" in kind or fields.has("MalopUserName", "userName"):
             evidence.user(fields.text("userName", "MalopUserName") or shown, domain=fields.text("domain"))
-        _programs(fields, evidence, kind)
+        if fields.has("simpleValues") and fields.has("commandLine", "parentProcess", "ownerProcess"):
+            _of_process(fields, evidence)
+        else:
+            _programs(fields, evidence, kind)
+        for machine in fields.objects("remoteMachine")[:100]:
+            evidence.host(machine.text("name"))
         _network(fields, evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
@@ -141,6 +162,12 @@ class Cybereason(Shape):
             alert.category, alert.categories = "Malware", ["Malware"]
             alert.provider_alert_id = guid or alert.provider_alert_id
             alert.severity = "high" if fields.flag("needsAttention") else "medium"
+        if fields.has("simpleValues") and (found := _suspicions(fields)) and guid is not None:
+            alert.provider_alert_id, alert.severity, alert.detector_id = guid, "medium", next(iter(found))
+            alert.title = f"{fields.text('elementDisplayName') or 'Suspicion'}: {_said(alert.detector_id)}"
+            since = Fields({"first": min(found.values()), "last": max(found.values())})
+            alert.first_activity = first_time(since, "first") or alert.first_activity
+            alert.last_activity = first_time(since, "last") or alert.last_activity
         common_security_log.acted(alert, (fields.text("detectionDecisionStatus") or "").removeprefix("DDS_"))
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
@@ -185,6 +212,30 @@ def _said(word: str) -> str:
     kept = word.removesuffix("(Malop decision)").removeprefix("Process.")  # "Process.maliciousByInjection(...)"
     text = _WORDS.sub(" ", _TAIL.sub("", kept.rpartition("(")[2].rstrip(")"))).replace("_", " ")
     return text.capitalize()
+
+
+def _suspicions(fields: Fields) -> dict[str, float]:
+    """What the product suspects of an element that a query found, each with the time (ms) since when."""
+    if not (fields.flag("suspect") or fields.flag("malicious")):
+        return {}
+    found = fields.object("suspicions")
+    return {name: at for name in found.data if (at := found.number(name)) is not None}
+
+
+def _of_process(fields: Fields, evidence: Evidence) -> None:
+    """A process that a query found, or the one whose connection it found."""
+    owner, user = fields.object("ownerProcess"), fields.object("calculatedUser", "user", "ownerProcess.user")
+    name = fields.text("elementDisplayName") if not owner else owner.text("name")
+    evidence.process(
+        fields.text("commandLine"),
+        name=name,
+        path=fields.text("imageFile.correctedPath"),
+        pid=fields.integer("pid"),
+        hashes=[fields.text(f"imageFile.{kind}String") for kind in ("sha256", "sha1", "md5")],
+        started=None if owner else first_time(fields, "creationTime"),
+        user=evidence.user(user.text("name")),
+        parent_name=fields.object("parentProcess").text("name"),
+    )
 
 
 def _programs(fields: Fields, evidence: Evidence, kind: str) -> None:
@@ -245,5 +296,8 @@ def _named(fields: Fields) -> Fields:
         return fields
     names: dict[str, Any] = {name: Fields(value).raw("values") for name, value in simple.items()}
     names |= {name: Fields(value).raw("elementValues") for name, value in linked.items() if name not in names}
+    ends = _ENDS.fullmatch(as_text(names.get("elementDisplayName")) or "")
+    if ends is not None and "localAddress" not in names:
+        names |= {"localAddress": ends[1], "remoteAddress": ends[2]}
     guid = fields.text("guidString")
     return fields.also(names | {"guid": guid} if guid is not None else names)

@@ -59,8 +59,8 @@ _ACTIVITY_COLUMNS = {
     "OperationId": "operationId",
     "ClientRequestId": "clientRequestId",
     "ApiVersion": "apiVersion",
-    "RequestMethod": "requestMethod",
-    "ResponseStatusCode": "int responseStatusCode",
+    "RequestMethod": "requestMethod httpMethod",
+    "ResponseStatusCode": "int responseStatusCode httpStatusCode",
     "AadTenantId": "AadTenantId tenantId",
     "IPAddress": "ipAddress callerIpAddress",
     "UserAgent": "userAgent",
@@ -77,7 +77,7 @@ _ACTIVITY_COLUMNS = {
     "Location": "location",
     "ClientAuthMethod": "int clientAuthMethod",
     "IdentityProvider": "identityProvider",
-    "TokenIssuedAt": "time tokenIssuedAt",
+    "TokenIssuedAt": "time tokenIssuedAt issuedAt",
     "DeviceId": "deviceId",
     "SessionId": "sessionId C_Sid",
     "UniqueTokenId": "uniqueTokenIdentifier",
@@ -94,7 +94,7 @@ class EntraIdLogs(Source):
         "activityDateTime+activityDisplayName+initiatedBy loggedByService+activityDisplayName "
         "category=SignInLogs+operationName+properties category=AuditLogs+properties.initiatedBy "
         "category=*SignInLogs+operationName+properties+time "
-        "category=MicrosoftGraphActivityLogs+operationName "
+        "category=MicrosoftGraphActivityLogs+operationName category=AzureADGraphActivityLogs+operationName "
         "category=*Management+properties.activityDisplayName "
         "properties.activityDisplayName+properties.initiatedBy+operationName+category+time "
         "userPrincipalName+appId+conditionalAccessStatus "

@@ -81,6 +81,8 @@ _LABELS = re.compile(rf"(?:^|(?<=\s))({'|'.join(sorted(_NOTICES, key=len, revers
 _NOTICE = re.compile(r"\bDetection type: .{0,200}?\bDetection name: ", re.DOTALL)
 _ENGLISH_TIME = re.compile(r"(\d{1,2}/\d{1,2}/\d{2}), (\d{1,2}:\d\d:\d\d) ?\s([AP]M)")  # 2/20/25, 4:27:59 PM UTC+1
 _MAX_TEXT = 8_192
+_UNNAMED = "nil"  # stands where ESET Connect has no name of a type
+_CVE = re.compile(r"\bCVE-\d{4}-\d{4,7}\b", re.IGNORECASE)
 _KEY = re.compile(r"(?:HK(?:LM|CU|U|CR|CC)|HKEY_[A-Z_]+)\\", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
@@ -195,10 +197,15 @@ class Eset(Shape):
         name = file_name(fields.text("object_uri"))
         if name is not None and alert.title.lower() in ("blocked by admin", "blockedfiles_event"):
             alert.title = f"Blocked file: {name}"
+        if alert.title == _UNNAMED:
+            alert.title = fields.text("context.circumstances") or alert.title
+            alert.detector_id = alert.title
         kind = (fields.text("event_type") or "").lower()
-        common_security_log.acted(
-            alert, fields.text("action_taken"), fields.text("action") if "firewall" in kind else None
-        )
+        alert.vulnerabilities = [name.upper() for name in _CVE.findall(fields.text("threat_name") or "")]
+        if alert.vulnerabilities and "firewall" in kind:
+            alert.category, alert.categories = "Exploit", ["Exploit"]
+        done = None if "audit" in kind else fields.text("action")  # there what somebody did
+        common_security_log.acted(alert, fields.text("action_taken"), done)
         if fields.flag("threat_handled", "handled") is True:
             alert.tags = [*alert.tags, "handled"]
 

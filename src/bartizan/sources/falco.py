@@ -188,6 +188,7 @@ def _network(seen: Fields, evidence: Evidence) -> None:
         if evidence.flow(*near, *far, protocol) is None:
             evidence.ip(far[0], ("destination",))
     evidence.domain(seen.text("fd.sip.name", "fd.rip.name", "fd.cip.name"))
+    evidence.ip(seen.text("k8s.pod.ip", "container.ip"))
     for path in ("ct.srcip", "okta.client.ip", "gcp.callerIP", "github.remoteip"):
         evidence.ip(seen.text(path), ("source",))
     for text in seen.texts("ka.sourceips"):

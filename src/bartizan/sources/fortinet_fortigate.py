@@ -19,9 +19,12 @@ KEYS = {
     "srcname": "shost",
     "srcmac": "smac",
     "remip": "src",  # of a tunnel, which has no source
+    "remport": "spt",
     "dstip": "dst",
     "dstport": "dpt",
     "dstname": "dhost",
+    "locip": "dst",
+    "locport": "dpt",
     "transip": "sourceTranslatedAddress",
     "transport": "sourceTranslatedPort",
     "user": "suser",
@@ -63,6 +66,7 @@ _ELASTIC = {
     "timestamp": "@timestamp",
 }
 _CALLBACKS = ("botnetdomain", "botnetip")
+_TO_INDICATOR = "20214"  # message id of "Locally generated traffic goes to IoC location"
 _WORDS: dict[str, Severity] = {
     "debug": "informational",
     "info": "informational",
@@ -109,6 +113,8 @@ class FortiGate(Firewall):
     def named(self, data: Any) -> Fields:
         """Also of a document in the Elastic Common Schema, which has its own names beside the vendor's."""
         outer = Fields(data)
+        if outer.has("logdesc") and outer.has("name"):  # the name of a machine that the event is about, not the event's
+            data = {**data, "name": outer.text("logdesc"), f"{self.prefix}name": outer.raw("name")}
         if own := outer.object("fortinet.firewall").data:
             said = {name: outer.raw(path) for name, path in _ELASTIC.items() if outer.has(path)}
             data = {**said, **own}
@@ -125,7 +131,7 @@ class FortiGate(Firewall):
         kind = (fields.text("subtype") or (fields.text("cat") or "").partition(":")[2]).lower()
         if (fields.text("eventtype") or "").lower() in _NO_FINDINGS:
             return False
-        named = fields.has("attack", "virus", *_CALLBACKS)
+        named = fields.has("attack", "virus", *_CALLBACKS) or _of(fields, _TO_INDICATOR)
         return named or (fields.text("type") in ("utm", "anomaly") and kind in _ATTACKS)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -150,7 +156,7 @@ class FortiGate(Firewall):
             if evidence.mailbox(fields.text(path)) is None:
                 evidence.user(fields.text(path))
         if fields.has("fctuid"):  # of an endpoint's FortiClient
-            evidence.host(fields.text("name"))
+            evidence.host(fields.text(f"{self.prefix}name"))
         evidence.domain(fields.text("botnetdomain"))
         evidence.domain(fields.text("sni"))
         evidence.ip(fields.text("botnetip"), ("commandAndControl",))
@@ -164,5 +170,14 @@ class FortiGate(Firewall):
             alert.title = f"FortiGate {fields.text('subtype')}: {what}"
         elif not fields.has("attack", "virus") and (where := fields.text(*_CALLBACKS)) is not None:
             alert.title = f"Contact with a botnet: {where}"
-        if fields.has(*_CALLBACKS) or (fields.text("eventtype") or "").lower() == "botnet":
+        if (
+            fields.has(*_CALLBACKS)
+            or _of(fields, _TO_INDICATOR)
+            or (fields.text("eventtype") or "").lower() == "botnet"
+        ):
             alert.category, alert.categories = "CommandAndControl", ["CommandAndControl"]
+
+
+def _of(fields: Fields, message: str) -> bool:
+    """Whether it is that message; the log id ends in it."""
+    return (fields.text("logid", "deviceEventClassId") or "").endswith(message)
