@@ -131,6 +131,25 @@ def test_the_command_normalise_prints_a_line_a_record(tmp_path: Path) -> None:
     assert result.stdout_bytes.splitlines() == list(normalise(PLAIN, LINES))
 
 
+def test_the_command_normalise_names_sources_without_being_told_one(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(
+        b'{"eventType":"user.session.start","uuid":"x","actor":{"id":"1"},"published":"2026-01-01"}\n{"a":1}\n'
+    )
+    named = [{"record": 1, "source": "okta"}, {"record": 2, "source": None}]
+    for arguments in (("--detect", file), (file, "--detect"), ("auto", "--detect", file)):
+        result = run(Around(), *arguments, of=command.normalise)
+        assert [json.loads(line) for line in result.stdout.splitlines()] == named, result.output
+    for arguments, why in (
+        ((file,), "say a SOURCE before the FILE"),
+        (("okta", file, file), "there are 3 arguments"),
+        (("--detect",), "Missing argument '[SOURCE] FILE'"),
+        (("--detect", tmp_path / "none"), "does not exist"),
+    ):
+        result = run(Around(), *arguments, of=command.normalise)
+        assert result.exit_code == 2 and why in result.stderr, result.output
+
+
 def test_numbers_go_on_over_batches(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
     file.write_bytes(b'{"event":"x"}\n' * (files.FILE_BATCH + 1))

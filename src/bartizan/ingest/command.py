@@ -73,20 +73,29 @@ _file = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 _field = click.option("--field", metavar="NAME", help="Take each record from this member of the line's JSON object.")
 
 
+def _source_and_file(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str | None, Path]:
+    """Arguments are filled from the left: one that may be left out before another is one with it."""
+    if len(given) > 2:
+        raise click.UsageError(f"there are {len(given)} arguments; say one SOURCE and one FILE")
+    return given[0] if len(given) == 2 else None, _file.convert(given[-1], parameter, context)
+
+
 @click.command()
-@click.argument("source", required=False)
-@click.argument("file", type=_file)
+@click.argument("source_and_file", nargs=-1, required=True, metavar="[SOURCE] FILE", callback=_source_and_file)
 @_field
 @click.option("--detect", is_flag=True, help="Only name the source of each record, by its content.")
-def normalise(source: str | None, file: Path, field: str | None, detect: bool) -> None:
+def normalise(source_and_file: tuple[str | None, Path], field: str | None, detect: bool) -> None:
     """Show what SOURCE makes of the records in FILE (- for standard input), a JSON line each. Stores nothing.
 
     A line is {"record": n, "raw_sha256", "alerts", "events", "entities"}, or {"record": n, "error"}; with --detect,
     which needs no SOURCE, {"record": n, "source"}, null where no source knows the record.
     """
     _quiet()
+    source, file = source_and_file
     if source is None and not detect:
-        raise click.UsageError("say a SOURCE, or --detect")
+        raise click.UsageError("say a SOURCE before the FILE, or --detect")
     known = _find(source or "auto")
     name = importlib.import_module("bartizan.sources.detect").detect if detect else None
     out, number = sys.stdout.buffer, 0
