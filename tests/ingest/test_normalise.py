@@ -140,13 +140,14 @@ def test_the_command_normalise_names_sources_without_being_told_one(tmp_path: Pa
     for arguments in (("--detect", file), (file, "--detect"), ("auto", "--detect", file)):
         result = run(Around(), *arguments, of=command.normalise)
         assert [json.loads(line) for line in result.stdout.splitlines()] == named, result.output
-    for arguments, why in (
-        ((file,), "say a SOURCE before the FILE"),
-        (("okta", file, file), "there are 3 arguments"),
-        (("--detect",), "Missing argument '[SOURCE] FILE'"),
-        (("--detect", tmp_path / "none"), "does not exist"),
-    ):
-        result = run(Around(), *arguments, of=command.normalise)
+    wrong: dict[str, tuple[str | Path, ...]] = {
+        "say a SOURCE before the FILE": (file,),
+        "there are 3 arguments": ("okta", file, file),
+        "Missing argument '[SOURCE] FILE'": ("--detect",),
+        "does not exist": ("--detect", tmp_path / "none"),
+    }
+    for why, given in wrong.items():
+        result = run(Around(), *given, of=command.normalise)
         assert result.exit_code == 2 and why in result.stderr, result.output
 
 
