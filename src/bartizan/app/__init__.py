@@ -46,7 +46,7 @@ def settle() -> None:
 def share() -> None:
     """Before a fork: keeps collections of garbage from writing to the pages that the processes share, and takes the
     gaps that imports have left all over the heap. What a child puts there would make the pages around it its own:
-    five megabytes for the half that it needs of SQLite's.
+    five megabytes for the half of one that opening the store takes.
 
     Source: gc.freeze(); mallinfo(3), malloc_trim(3); fork(2), copy-on-write.
     """

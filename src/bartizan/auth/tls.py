@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bartizan.auth.keys import Vault
@@ -26,7 +27,6 @@ from bartizan.settings import Settings
 
 CA_YEARS = 10
 _BACKDATE = timedelta(hours=1)  # for clients whose clock is behind
-_OURS = True  # keys that this program made and sealed need no search for composite primes: 0.1 s each at every start
 _RENEW_SHARE = 3  # renewed when less than a third of the lifetime is left
 
 
@@ -86,6 +86,11 @@ def _password(settings: Settings) -> bytes:
     return Vault.open(settings).derive("tls").hex().encode()
 
 
+def _opened(pem: bytes, password: bytes) -> PrivateKeyTypes:
+    """A key that this program made and sealed: searching it for composite primes would take 0.1 s at every start."""
+    return serialization.load_pem_private_key(pem, password, unsafe_skip_rsa_key_validation=True)
+
+
 def _authority(settings: Settings) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
     """One PEM file holds key and certificate, so that two first starts at once agree on both. ValueError where the
     master key is not the one that it was made with."""
@@ -96,7 +101,7 @@ def _authority(settings: Settings) -> tuple[x509.Certificate, rsa.RSAPrivateKey]
     pem = file.read_bytes()
     certificate = x509.load_pem_x509_certificate(pem)
     try:
-        key = serialization.load_pem_private_key(pem, password, unsafe_skip_rsa_key_validation=_OURS)
+        key = _opened(pem, password)
     except TypeError:  # in plain text: by an earlier version, or put there by the operator
         key = serialization.load_pem_private_key(pem, None)
         assert isinstance(key, rsa.RSAPrivateKey)
@@ -172,7 +177,7 @@ def _still_good(file: Path, ca: x509.Certificate, settings: Settings, now: datet
     try:
         pem = file.read_bytes()
         leaf = x509.load_pem_x509_certificate(pem)
-        key = serialization.load_pem_private_key(pem, _password(settings), unsafe_skip_rsa_key_validation=_OURS)
+        key = _opened(pem, _password(settings))
         leaf.verify_directly_issued_by(ca)
         alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):

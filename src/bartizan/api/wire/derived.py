@@ -48,6 +48,7 @@ def derive(of: Resource, name: str, access: Access, *, counted: bool = False) ->
     """Declares how a property of a set is reckoned. The code is given what is stored, the property included."""
 
     def declare(code: Reckon) -> Reckon:
+        assert of.collection.name not in _BY_SET, "a set has one derived property"
         _BY_SET[of.collection.name] = Derived(name, access, code, counted)
         return code
 
