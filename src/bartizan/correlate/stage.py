@@ -43,7 +43,7 @@ CHANGE_S = 0.0004  # what a change takes inside the writer, before any was measu
 ATTENDED_S = 30.0  # somebody who changed something within this time works
 LATEST_CHANGES = 20  # at the feed's end, by whose tenants a stage that is behind sees who writes now
 RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
-GATHER_S = 0.1  # once it has caught up: what comes in the meantime is one commit, and others' commits wait less
+GATHER_S = 0.1  # between two steps once it has caught up: what comes meanwhile is one commit, and others wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
 # the journal does; a restart goes through so much again.
 SNAPSHOT_BYTES = 2 * 2**20
@@ -127,11 +127,12 @@ class CorrelateStage:
         return await self._feed.register()
 
     async def _step_or_silence(self) -> int:
+        began = time.monotonic()
         taken = await self.step()
         if not taken:
             await self.silence()
         elif not self._behind:
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(max(0.0, began + GATHER_S - time.monotonic()))
         elif self._crowded():
             await asyncio.sleep(CROWDED_HOLD_S)
         return taken

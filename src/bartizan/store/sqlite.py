@@ -43,7 +43,9 @@ WAL_KEEP_BYTES = 64 * 2**20  # the log's file is cut to this
 # work, while new ones read the file itself; not longer than this, and not again before ...
 WAL_WAIT_S = 0.25
 WAL_AGAIN_S = 2.0
-CACHE_KIB = 16_384  # of the writer and of reads on the event loop, as far as it is used; the system caches the file
+# Of the writer and of reads on the event loop, as far as it is used: the pages that a bulk of 600 alerts changes, some
+# 15 MB, are not to be written before their commit. What is not here the system has.
+CACHE_KIB = 49_152
 SLOW_CACHE_KIB = 4_096  # of a connection for reads that take longer
 STEPS = 500  # virtual machine steps between two looks at the clock: some 10 us of plain work
 
@@ -104,12 +106,15 @@ def connect(
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if writes else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=256)
     connection.set_busy_handler(_Patience(lock_s))
+    # Nothing is ever analysed, so what is bound cannot make a plan better; SQLite would prepare anew for each value.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     for name, (function, arguments) in SQLITE_FUNCTIONS.items():
         connection.create_scalar_function(name, function, arguments, deterministic=True)
     if writes:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         _make_log(connection, lock_s)
         connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+        connection.execute("PRAGMA temp_store = MEMORY")  # what a savepoint would restore is bounded by one request
         connection.wal_autocheckpoint(WAL_PAGES)
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}").fetchall()
     connection.execute(f"PRAGMA cache_size = -{cache_kib}")
