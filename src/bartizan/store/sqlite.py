@@ -43,9 +43,10 @@ WAL_KEEP_BYTES = 64 * 2**20  # the log's file is cut to this
 # work, while new ones read the file itself; not longer than this, and not again before ...
 WAL_WAIT_S = 0.25
 WAL_AGAIN_S = 2.0
-# Of the writer and of reads on the event loop, as far as it is used: the pages that a bulk of 600 alerts changes, some
-# 15 MB, are not to be written before their commit. What is not here the system has.
-CACHE_KIB = 49_152
+# Of the writer, as far as it is used: the pages that a bulk of 600 alerts changes, some 15 MB, and those that it finds
+# its places in. What does not fit is written before the commit, and again with it.
+WRITER_CACHE_KIB = 49_152
+CACHE_KIB = 16_384  # of reads on the event loop, as far as it is used; the system caches the file
 SLOW_CACHE_KIB = 4_096  # of a connection for reads that take longer
 STEPS = 500  # virtual machine steps between two looks at the clock: some 10 us of plain work
 
@@ -228,7 +229,8 @@ class SqlitePen:
 
     def _open(self) -> SqliteDb:
         if self._db is None:
-            self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=CACHE_KIB, synced=self._synced)
+            kept = WRITER_CACHE_KIB
+            self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=kept, synced=self._synced)
             self._checkpoints = _Checkpoints(self._path)
             self._db.connection.set_wal_hook(self._checkpoints.committed)
         return self._db
