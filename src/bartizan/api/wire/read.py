@@ -6,22 +6,20 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from bartizan import odata
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, parent_of, rows_of
-from bartizan.api.wire.mixed import ranked
+from bartizan.api.wire.mixed import matching, ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.extend.resources import OnList, OnRelated
-from bartizan.odata import QueryOptions
 from bartizan.odata.tree import Expr
 from bartizan.store.interface import Page, Query, Stored
-
-_MATCHED = 1_000  # related objects that one query of the store filters
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -244,38 +242,25 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     asked, after = queries.asked_of_mixed(ctx, request, target, navigation)
     most = queries.page_size(request)
     top = asked.query.top if most is None else min(asked.query.top, most)
-    ids = await _matching(ctx, navigation, asked.options, [id for _, id in await edges(ctx, parent.id, navigation)])
+    wanted = queries.of_each(ctx.edm, navigation, asked.options)
+    ids = await matching(ctx, wanted, [id for _, id in await edges(ctx, parent.id, navigation)])
     order = asked.options.orderby
-    ranking = await ranked(ctx, navigation, order, ids) if order else None
+    ranking = await ranked(ctx, navigation, odata.parse_orderby(order), ids) if order else None
     start = 0
     if ranking is not None:
         ids, start = ranking.ids, ranking.behind(after)
     elif after is not None:
         start = next((at for at, id in enumerate(ids) if id > str(after[0])), len(ids))
-    wanted = ids[start : start + top]
-    rows = await derived.shown(ctx, await fetched(ctx, navigation, wanted), asked.select)
+    here = ids[start : start + top]
+    rows = await derived.shown(ctx, await fetched(ctx, navigation, here), asked.select)
     items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
     link = None
-    if start + top < len(ids) and wanted:
-        last = (wanted[-1],) if ranking is None else ranking.place(wanted[-1])
+    if start + top < len(ids) and here:
+        last = (here[-1],) if ranking is None else ranking.place(here[-1])
         link = queries.next_link(ctx, request, target, asked, last)
     total = len(ids) if asked.query.count else None
     body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
     return bodies.honoured(Response(200, body), request, most)
-
-
-async def _matching(ctx: Context, navigation: Navigation, options: QueryOptions, ids: list[str]) -> list[str]:
-    """Those of the related objects that $filter and $search let through, ordered."""
-    wanted = queries.of_each(ctx, navigation, options)
-    if wanted is None:
-        return sorted(ids)
-    found: list[str] = []
-    for name, filter in wanted.items():
-        query = replace(queries.FIRST, top=_MATCHED, filter=filter, version=ctx.version)
-        for at in range(0, len(ids), _MATCHED):
-            page = await ctx.store.page(name, replace(query, ids=tuple(ids[at : at + _MATCHED])))
-            found += [row.id for row in page.rows]
-    return sorted(found)
 
 
 def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
@@ -288,8 +273,8 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
     parent, navigation = await parent_of(ctx, target)
     resource = target.resource
     if resource is None:
-        among = [id for _, id in await edges(ctx, parent.id, navigation)]
-        found = await _matching(ctx, navigation, queries.counted_of_mixed(request), among)
+        wanted = queries.of_each(ctx.edm, navigation, queries.counted_of_mixed(request))
+        found = await matching(ctx, wanted, [id for _, id in await edges(ctx, parent.id, navigation)])
         return Response(200, b"%d" % len(found), kind=TEXT)
     if navigation.made is not None:
         return await _counted_of(ctx, request, resource, _made(navigation.made[0], parent))
