@@ -131,3 +131,62 @@ async def test_alerts_of_incidents(world: World) -> None:
 )
 async def test_what_is_refused(team: World, path: str, wanted: str, says: str) -> None:
     await team.refused("GET", f"{V1}/{path}?$expand={wanted}", status=400, says=says)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("groups/team/members/microsoft.graph.orgContact", ""),
+        ("groups/team/members/graph.application", ""),
+        ("groups/team/owners/microsoft.graph.device", ""),
+        ("users/lead/directReports/microsoft.graph.orgContact", ""),
+        ("users/lead/directReports/microsoft.graph.user", "p1 p2 p3 p4"),
+        ("groups/team/members/Microsoft.Graph.Device", "pc"),
+    ],
+)
+async def test_casts_of_lists(team: World, path: str, found: str) -> None:
+    """To a type that a directory object may be of: those that are, and none where nothing of it is kept."""
+    body = await team.get(f"{V1}/{path}?$count=true", **EVENTUAL)
+    assert sorted(each["id"] for each in body["value"]) == found.split()
+    assert body["@odata.count"] == len(found.split())
+    count = await team.call("GET", f"{V1}/{path}/$count", **EVENTUAL)
+    assert count.text == str(len(found.split()))
+    refs = await team.get(f"{V1}/{path}/$ref")
+    assert sorted(each["@odata.id"].rpartition("/")[2] for each in refs["value"]) == found.split()
+
+
+@pytest.mark.parametrize(
+    ("path", "id"),
+    [
+        ("groups/team/members/p1/graph.user", "p1"),
+        ("groups/team/members/p1/microsoft.graph.user?$select=id,displayName", "p1"),
+        ("groups/team/members/p1/microsoft.graph.user/manager", "lead"),
+        ("groups/team/members/pc/microsoft.graph.device", "pc"),
+        ("groups/team/members/microsoft.graph.user/p2", "p2"),
+        ("users/p1/manager/microsoft.graph.user", "lead"),
+        ("directoryObjects/p3/microsoft.graph.user", "p3"),
+        ("directoryObjects/team/microsoft.graph.group", "team"),
+        ("directoryObjects/team/graph.group/members/pc", "pc"),
+    ],
+)
+async def test_casts_of_one(team: World, path: str, id: str) -> None:
+    """As the SDKs ask for what one knows the type of."""
+    assert (await team.get(f"{V1}/{path}"))["id"] == id
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "groups/team/members/p1/graph.device",
+        "groups/team/members/lead/graph.user",
+        "groups/team/members/p1/graph.orgContact",
+        "groups/team/members/microsoft.graph.orgContact/p1",
+        "groups/team/members/microsoft.graph.device/p1",
+        "groups/team/members/microsoft.graph.alert",
+        "directoryObjects/p1/microsoft.graph.group",
+        "directoryObjects/p1/microsoft.graph.authorizationPolicy",
+        "directoryObjects/p1/nothing",
+    ],
+)
+async def test_casts_to_what_it_is_not(team: World, path: str) -> None:
+    await team.refused("GET", f"{V1}/{path}", status=404)

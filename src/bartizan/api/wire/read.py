@@ -243,7 +243,7 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     most = queries.page_size(request)
     top = asked.query.top if most is None else min(asked.query.top, most)
     wanted = queries.of_each(ctx.edm, navigation, asked.options)
-    ids = await matching(ctx, wanted, [id for _, id in await edges(ctx, parent.id, navigation)])
+    ids = await matching(ctx, wanted, await _ids(ctx, target, parent, navigation))
     order = asked.options.orderby
     ranking = await ranked(ctx, navigation, odata.parse_orderby(order), ids) if order else None
     start = 0
@@ -263,6 +263,11 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     return bodies.honoured(Response(200, body), request, most)
 
 
+async def _ids(ctx: Context, target: Target, parent: Stored, navigation: Navigation) -> list[str]:
+    """Of what is related; cast to a type of which no set is, there is nothing."""
+    return [] if target.cast is not None else [id for _, id in await edges(ctx, parent.id, navigation)]
+
+
 def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
     """Where objects of several types stand side by side, each says which it is."""
     kind = _type(target, row)
@@ -274,7 +279,7 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
     resource = target.resource
     if resource is None:
         wanted = queries.of_each(ctx.edm, navigation, queries.counted_of_mixed(request))
-        found = await matching(ctx, wanted, [id for _, id in await edges(ctx, parent.id, navigation)])
+        found = await matching(ctx, wanted, await _ids(ctx, target, parent, navigation))
         return Response(200, b"%d" % len(found), kind=TEXT)
     if navigation.made is not None:
         return await _counted_of(ctx, request, resource, _made(navigation.made[0], parent))
@@ -288,5 +293,7 @@ async def refs(ctx: Context, target: Target, request: Request) -> Response:
     if navigation.relation is None:
         raise NotFound(f"{navigation.name} is part of the object; it has no references.", code="BadRequest")
     ids = sorted(id for _, id in await edges(ctx, parent.id, navigation))
+    if target.cast is not None:
+        ids = [row.id for row in await fetched(ctx, navigation, ids, target.cast)]
     items = [encode({"@odata.id": f"{ctx.root}/directoryObjects/{id}"}) for id in ids]
     return Response(200, bodies.page(bodies.context(ctx, "Collection($ref)"), items, None, None))
