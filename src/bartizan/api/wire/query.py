@@ -254,6 +254,11 @@ def selected(ctx: Context, resource: Resource, text: str | None) -> Select | Non
     return _select(ctx.edm, resource.type, text, resource.extra)
 
 
+def select_of(ctx: Context, type: str, text: str | None) -> Select | None:
+    """$select of objects of a type, bound; None for all."""
+    return _select(ctx.edm, type, text)
+
+
 def expansions(ctx: Context, resource: Resource, text: str | None) -> tuple[Expanded, ...]:
     """$expand of a set, bound."""
     return _expand(ctx.edm, resource, ctx.version, text)
