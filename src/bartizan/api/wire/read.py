@@ -27,12 +27,21 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 async def many(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
-    federation = federate.wanted(ctx, resource, request)
+    federation = federate.wanted(ctx, resource, request) if target.cast is None else None
     if federation is not None:
         response = await federate.many(ctx, target, request, federation)
         if response is not None:
             return response
-    return await _page(ctx, request, target, resource, rows_of(ctx, resource), None, resource.name)
+    name = resource.name if target.cast is None else f"{resource.name}/{target.cast}"
+    return await _page(ctx, request, target, resource, _scope(ctx, target, resource), None, name)
+
+
+def _scope(ctx: Context, target: Target, resource: Resource) -> Expr | None:
+    """Which rows of a set there are, of the type that a path casts it to."""
+    if target.cast is None:
+        return rows_of(ctx, resource)
+    of_type = odata.bind(odata.parse_filter(f"isof('{target.cast}')"), ctx.edm, resource.type)
+    return both(rows_of(ctx, resource), of_type)
 
 
 async def part(ctx: Context, target: Target, request: Request, scope: Expr) -> Response:
@@ -89,7 +98,7 @@ async def count(ctx: Context, target: Target, request: Request) -> Response:
     assert resource is not None
     if resource.lists is not None:
         return await _counted_of(ctx, request, resource, resource.lists)
-    return await _counted(ctx, request, resource, rows_of(ctx, resource), None)
+    return await _counted(ctx, request, resource, _scope(ctx, target, resource), None)
 
 
 async def _counted_of(ctx: Context, request: Request, resource: Resource, lists: OnList) -> Response:

@@ -84,7 +84,7 @@ class Target:
             return ("GET", "POST") if linked else ("GET",)
         if self.kind == "property" and self.resource is not None and self.via is None and not self.resource.can:
             return ()  # of an object that only has actions nothing is kept
-        if self.resource is None or self.kind not in ("set", "object"):
+        if self.resource is None or self.kind not in ("set", "object") or (self.kind == "set" and self.cast):
             return ("GET",)
         can = self.resource.can
         if self.kind == "set":
@@ -377,6 +377,9 @@ class _Walk:
             if self.step("delta"):
                 raise self.lost()
             return self.done(Target("delta", self.version, resource))
+        cast = self.derived(resource.type, name) if Can.LIST in resource.can else None
+        if cast is not None:
+            return self.some(resource, cast)
         self.no_key(name)
         if segment.lower() == "$count":
             if self.step("$count"):
@@ -386,6 +389,14 @@ class _Walk:
             raise self.lost()
         more = self.step("{}")
         return self.object(resource, _named(resource, segment) or Key(segment), more, None)
+
+    def some(self, resource: Resource, cast: str) -> Target:
+        """Those objects of a set that are of a derived type, or how many."""
+        if not self.step(cast.lower()):
+            return self.done(Target("set", self.version, resource, cast=cast))
+        if self.segments[self.at].lower() != "$count" or self.step("$count"):
+            raise self.lost()
+        return self.done(Target("count", self.version, resource, cast=cast))
 
     def no_key(self, name: str) -> None:
         """An operation that is not served is not the key of an object: refused as it is declared, and by any name that
@@ -438,7 +449,7 @@ class _Walk:
                 self.shape.append("{}")
                 return self.one_related(navigation, here, given.get("", next(iter(given.values()))), None, more)
             return self.related(navigation, here, more)
-        if name in (resource.type.lower(), resource.type.rpartition(".")[2].lower()) and "." in name:
+        if name.removeprefix("microsoft.") == resource.type.lower().removeprefix("microsoft."):
             return self.object(resource, key, self.step(name), via)
         narrower = self.narrower(name) if resource.type == _ANY and via is None else None
         if narrower is not None:
