@@ -1,10 +1,10 @@
-"""The query options of a list that a function answers: it has all of it in memory, whatever of it is asked for.
+"""The query options of a list that is in memory as a whole: what a function answers, what a property holds.
 
-Source: OData 4.01 Part 1 (Protocol), sections 11.2.5 and 11.5.4.1 (Invoking a Function): system query options apply to
-what a function returns.
+Source: OData 4.01 Part 1 (Protocol), sections 11.2.4.1, 11.2.5 and 11.5.4.1: system query options apply to collections
+of complex values and to what a function returns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -14,16 +14,18 @@ from bartizan.api.wire.body import Listed
 from bartizan.api.wire.request import Request
 from bartizan.extend import Context
 from bartizan.odata import QueryOptions
+from bartizan.store.interface import Stored
 
-_KEPT = ("filter", "orderby", "select")  # of a link
+_OF_OBJECTS = ("filter", "orderby", "select")
 
 
 def listed(ctx: Context, request: Request, type: str, items: Sequence[Any]) -> Listed:
     """InvalidQuery, or BadRequest for an option that has no meaning here."""
     options = queries.read(request.query) if request.query else QueryOptions()
-    if options == QueryOptions() or not all(isinstance(each, Mapping) for each in items):
+    if options == QueryOptions() or any(isinstance(each, bytes | Stored) for each in items):
         return Listed(items)
-    queries.only(options, "filter", "orderby", "select", "top", "skip", "count")
+    plain = type.startswith("Edm.") or ctx.edm.enum(type) is not None
+    queries.only(options, "top", "skip", "count", *(() if plain else _OF_OBJECTS))
     found = list(items)
     if options.filter:
         wanted = odata.compile_predicate(odata.bind(odata.parse_filter(options.filter), ctx.edm, type))
@@ -39,7 +41,7 @@ def listed(ctx: Context, request: Request, type: str, items: Sequence[Any]) -> L
 
 
 def _link(request: Request, options: QueryOptions, end: int) -> str:
-    kept = [f"${name}={quote(getattr(options, name))}" for name in _KEPT if getattr(options, name)]
+    kept = [f"${name}={quote(getattr(options, name))}" for name in _OF_OBJECTS if getattr(options, name)]
     counted = ["$count=true"] if options.count else []
     query = "&".join([*kept, *counted, f"$top={options.top}", f"$skip={end}"])
     return f"{request.base}{queries.link_path(request.path)}?{query}"

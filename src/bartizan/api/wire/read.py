@@ -12,6 +12,7 @@ from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, parent_of, rows_of
+from bartizan.api.wire.listed import listed
 from bartizan.api.wire.mixed import matching, ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
@@ -195,7 +196,21 @@ async def of_property(ctx: Context, target: Target, request: Request) -> Respons
     where = bodies.context(ctx, f"{resource.name}('{key}')/{'/'.join(target.path)}")
     if isinstance(value, dict):
         return Response(200, bodies.single(where, encode(value)))
+    if isinstance(value, list) and request.query:
+        shown = listed(ctx, request, _held(ctx, resource, target.path), value)
+        items = [encode(each if shown.select is None else bodies.picked(each, shown.select)) for each in shown.items]
+        return Response(200, bodies.page(where, items, shown.count, shown.link))
     return Response(200, b'{"@odata.context":"%b","value":%b}' % (where.encode(), encode(value)))
+
+
+def _held(ctx: Context, resource: Resource, path: Sequence[str]) -> str:
+    """The type of what a property holds."""
+    type = resource.type
+    for name in path:
+        found = ctx.edm.structured(type).find(name)
+        assert found is not None
+        type = found.type
+    return type
 
 
 def _contained(ctx: Context, target: Target, row: Stored, values: Any, id: str) -> bytes:
