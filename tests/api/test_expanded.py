@@ -190,3 +190,20 @@ async def test_casts_of_one(team: World, path: str, id: str) -> None:
 )
 async def test_casts_to_what_it_is_not(team: World, path: str) -> None:
     await team.refused("GET", f"{V1}/{path}", status=404)
+
+
+async def test_references(team: World) -> None:
+    """Of those that match, in pages and with their number, as of the objects themselves."""
+    refs = f"{V1}/groups/team/members/$ref"
+    for options, found in (
+        ("", "guests p1 p2 p3 p4 pc"),
+        ("$filter=department eq 'Sales'", "p1 p4"),
+        ("$top=4", "guests p1 p2 p3 p4 pc"),
+        ("$skip=4&$select=id", "p4 pc"),
+        ("$top=1&$filter=startswith(displayName,'Z')", "p1"),
+    ):
+        rows = await team.every(f"{refs}?{options}", **EVENTUAL)
+        assert [each["@odata.id"].rpartition("/")[2] for each in rows] == found.split(), options
+    assert (await team.get(f"{refs}?$count=true&$top=1"))["@odata.count"] == 6
+    for option in ("$orderby=id", "$filter=nothing eq 1", "$expand=members"):
+        await team.refused("GET", f"{refs}?{option}", status=400)

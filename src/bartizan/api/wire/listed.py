@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from bartizan import odata
 from bartizan.api.wire import query as queries
-from bartizan.api.wire.body import Listed
+from bartizan.api.wire.body import Listed, Select
 from bartizan.api.wire.request import Request
 from bartizan.extend import Context
 from bartizan.odata import QueryOptions
 from bartizan.store.interface import Stored
 
 _OF_OBJECTS = ("filter", "orderby", "select")
+_KEPT = (*_OF_OBJECTS, "search")  # of a link
 
 
 def listed(ctx: Context, request: Request, type: str, items: Sequence[Any]) -> Listed:
@@ -33,15 +34,19 @@ def listed(ctx: Context, request: Request, type: str, items: Sequence[Any]) -> L
     if options.orderby:
         order = odata.bind_order(odata.parse_orderby(options.orderby), ctx.edm, type)
         found.sort(key=odata.sort_key(order))
+    return sliced(request, options, found, queries.select_of(ctx, type, options.select))
+
+
+def sliced(request: Request, options: QueryOptions, found: Sequence[Any], select: Select | None = None) -> Listed:
+    """What $top and $skip leave, with the number of all and the link to the rest."""
     start = options.skip or 0
     end = len(found) if options.top is None else start + options.top
     link = _link(request, options, end) if start < end < len(found) else None
-    count = len(found) if options.count else None
-    return Listed(found[start:end], queries.select_of(ctx, type, options.select), count, link)
+    return Listed(found[start:end], select, len(found) if options.count else None, link)
 
 
 def _link(request: Request, options: QueryOptions, end: int) -> str:
-    kept = [f"${name}={quote(getattr(options, name))}" for name in _OF_OBJECTS if getattr(options, name)]
+    kept = [f"${name}={quote(getattr(options, name))}" for name in _KEPT if getattr(options, name)]
     counted = ["$count=true"] if options.count else []
     query = "&".join([*kept, *counted, f"$top={options.top}", f"$skip={end}"])
     return f"{request.base}{queries.link_path(request.path)}?{query}"

@@ -12,13 +12,14 @@ from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, parent_of, rows_of
-from bartizan.api.wire.listed import listed
+from bartizan.api.wire.listed import listed, sliced
 from bartizan.api.wire.mixed import matching, ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.extend.resources import OnList, OnRelated
+from bartizan.odata import QueryOptions
 from bartizan.odata.tree import Expr
 from bartizan.store.interface import Page, Query, Stored
 
@@ -312,12 +313,17 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
 
 
 async def refs(ctx: Context, target: Target, request: Request) -> Response:
-    """The addresses of what is related, ordered by id. What is contained in the object (a history) has none."""
+    """The addresses of what is related and matches, ordered by id; $select has nothing to choose. What is contained in
+    the object (a history) has none."""
     parent, navigation = await parent_of(ctx, target)
     if navigation.relation is None:
         raise NotFound(f"{navigation.name} is part of the object; it has no references.", code="BadRequest")
-    ids = sorted(id for _, id in await edges(ctx, parent.id, navigation))
+    options = queries.read(request.query) if request.query else QueryOptions()
+    queries.only(options, "filter", "search", "select", "top", "skip", "count")
+    wanted = queries.of_each(ctx.edm, navigation, options, target.cast)
+    ids = await matching(ctx, wanted, [id for _, id in await edges(ctx, parent.id, navigation)])
     if target.cast is not None:
         ids = [row.id for row in await fetched(ctx, navigation, ids, target.cast)]
-    items = [encode({"@odata.id": f"{ctx.root}/directoryObjects/{id}"}) for id in ids]
-    return Response(200, bodies.page(bodies.context(ctx, "Collection($ref)"), items, None, None))
+    shown = sliced(request, options, ids)
+    items = [encode({"@odata.id": f"{ctx.root}/directoryObjects/{id}"}) for id in shown.items]
+    return Response(200, bodies.page(bodies.context(ctx, "Collection($ref)"), items, shown.count, shown.link))
