@@ -93,3 +93,25 @@ async def test_provisioning(world: World) -> None:
     assert (await world.get(logs))["value"][0]["provisioningAction"] == "delete"
     await world.refused("POST", logs, {**entry, "activityDateTime": "2026-11-20T01:00:00Z"}, by="reader", status=403)
     await world.refused("DELETE", f"{logs}/{made['value'][0]['id']}", status=405)
+
+
+async def test_query_options(world: World) -> None:
+    """Clients choose the phone that is a mobile one, names alone, or the first few; nothing is passed over."""
+    fay = await user(world, "fay", methodsRegistered=["officePhone", "mobilePhone", "microsoftAuthenticatorPush"])
+    methods, phones = f"{fay}/authentication/methods", f"{fay}/authentication/phoneMethods"
+    whole = (await world.get(methods))["value"]
+    (mobile,) = (await world.get(f"{phones}?$filter=phoneType eq 'mobile'"))["value"]
+    assert mobile["phoneType"] == "mobile"
+    assert (await world.get(f"{phones}?$filter=PhoneType eq 'alternateMobile'"))["value"] == []
+    named = await world.get(f"{methods}?$select=id&$count=true")
+    assert named["value"] == [{"@odata.type": each["@odata.type"], "id": each["id"]} for each in whole]
+    assert named["@odata.count"] == 4 and named["@odata.context"].endswith("(id)")
+    assert (await world.get(f"{methods}?$top=99"))["value"] == whole
+    first = await world.get(f"{methods}?$top=3&$orderby=id desc&$select=id")
+    rest = await world.get(first["@odata.nextLink"])
+    ids = [each["id"] for each in (*first["value"], *rest["value"])]
+    assert ids == sorted((each["id"] for each in whole), reverse=True) and "@odata.nextLink" not in rest
+    assert len((await world.get(f"{methods}?$skip=3"))["value"]) == 1
+    assert (await world.get(f"{methods}?$filter=isof('microsoft.graph.passwordAuthenticationMethod')"))["value"]
+    for wrong, says in (("$filter=nothing eq 1", "nothing"), ("$select=nothing", "nothing"), ("$search=x", "$search")):
+        await world.refused("GET", f"{methods}?{wrong}", status=400, says=says)

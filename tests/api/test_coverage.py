@@ -82,6 +82,28 @@ def _facts(shared: Path) -> dict[tuple[str, str, str], dict[str, list[str]]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("v1.0/security/subjectRightsRequests/x/notes", MethodNotAllowed),
+        ("beta/security/caseManagement/cases", MethodNotAllowed),
+        ("v1.0/users/x/sendMail", MethodNotAllowed),
+        ("v1.0/groups/x/photo/$value", MethodNotAllowed),
+        ("v1.0/accessReviews", MethodNotAllowed),
+        ("beta/administrativeUnits/x/scopedRoleMembers", NotServed),
+        ("v1.0/users/x/sponsors/$count", NotServed),
+        ("v1.0/domains/x/verificationDnsRecords", NotServed),
+        ("beta/identity/riskPrevention/fraudProtectionProviders", NotServed),
+        ("v1.0/auditLogs/signUps", NotFound),
+        ("beta/auditLogs/signUps", NotServed),
+    ],
+)
+def test_paths_of_the_sdks(path: str, problem: type[Exception]) -> None:
+    """What the SDKs can ask for beyond the known surface says why it is not here, rather than that nobody knows it."""
+    with pytest.raises(problem):
+        ROUTER.resolve(f"/{path}")
+
+
 @pytest.mark.shared
 def test_undocumented_is_true(shared: Path) -> None:
     """What we call undocumented has no documented permission."""

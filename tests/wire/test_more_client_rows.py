@@ -7,7 +7,8 @@ Source: the clients' own repositories, read in 2026: Splunk's add-on and SOAR ap
 InsightConnect, hamilton (Terraform azuread 2), Azure CLI, Untitled Goose Tool, Microsoft-Extractor-Suite, CIPP,
 elastic/beats entityanalytics, demisto/content, Sentinel playbooks, the MicrosoftGraphSecurity module and cmdlets of
 PowerShell, TruSTAR, EclecticIQ and Luminar feeds, Microsoft's documentation of tiIndicator, Google SecOps' response
-integrations, Sentinel's triage assistant, Power BI's feed, the custom connector for Identity Protection.
+integrations, Sentinel's triage assistant, Power BI's feed, the custom connector for Identity Protection, the CLI for
+Microsoft 365, Maester, portals and dashboards of tenants.
 """
 
 import json
@@ -213,6 +214,41 @@ ROWS = [
         "logic-app-seven-digits",
         f"/v1.0/auditLogs/signIns?$filter=createdDateTime ge {_AGO[:-1]}.1234567Z",
         _SIGN_IN,
+    ),
+    # command lines, assessments and portals of tenants
+    Row(
+        "cli-microsoft365-owners",
+        "/v1.0/groups?$top=5&$select=id,displayName,memberOf&$expand=memberof($select=id),memberof($select=displayName)",
+        ["id", "memberOf"],
+    ),
+    Row(
+        "cli-microsoft365-registration",
+        "/v1.0/reports/authenticationMethods/userRegistrationDetails?$filter=isMfaCapable eq true and "
+        "userPreferredMethodForSecondaryAuthentication ne 'voiceMobile'",
+        ["userPrincipalName", "isMfaCapable"],
+    ),
+    Row(
+        "mobile-phone-of-a-user",
+        "/v1.0/users/<upn>/authentication/phoneMethods?$filter=phoneType eq 'office'",
+        some=False,
+    ),
+    Row("methods-of-a-portal", "/v1.0/users/<upn>/authentication/methods?$top=99&$select=id", ["id", "@odata.type"]),
+    Row(
+        "maester-guest-sessions",
+        "/v1.0/identity/conditionalAccess/policies?$filter=state eq 'disabled' or state eq "
+        "'enabledForReportingButNotEnforced' or state eq 'enabled'&$select=id,displayName,conditions,sessionControls",
+        ["id", "conditions"],
+    ),
+    Row(
+        "secops-incidents-above",
+        "/v1.0/security/incidents?$filter=severity ge 'low' and status ne 'redirected'&$expand=alerts($count=true;"
+        "$top=3;$orderby=createdDateTime desc;$select=id,title,severity)&$orderby=lastUpdateDateTime desc&$top=5",
+        ["id", "alerts", "alerts@odata.count"],
+    ),
+    Row(
+        "sync-of-members",
+        "/v1.0/groups?$top=20&$select=id&$expand=members($filter=startswith(displayName,'a');$select=id,displayName)",
+        ["id", "members"],
     ),
     Row(
         "power-bi-feed",

@@ -66,7 +66,10 @@ _all(
 _all(("security/rules",), never("a container; ask for rules/detectionRules"))
 _all(("security/incidentTasks/**", "security/securityCopilot/**"), not_yet("comes with playbooks"))
 _all(
-    ("security/cases/**", "security/attackSimulation/**", "security/labels/**"),
+    [
+        f"security/{name}/**"
+        for name in "cases caseManagement dataDiscovery attackSimulation labels subjectRightsRequests".split()
+    ],
     never("not a part of detection and response"),
 )
 _all(
@@ -115,9 +118,10 @@ _all(
     [
         f"{name}/**"
         for name in """
-        admin agreements agreementAcceptances chats communications deviceAppManagement drives education external
-        identityGovernance invitations places planner print schemaExtensions search shares sites solutions storage teams
-        teamwork
+        accessReviews admin agentRegistry agreements agreementAcceptances appCatalogs applicationTemplates chats
+        communications compliance connections deviceAppManagement drives education employeeExperience external
+        financials identityGovernance invitations onPremisesPublishingProfiles places planner print privacy
+        schemaExtensions search shares sites solutions storage teams teamwork
         """.split()
     ],
     never("not a part of detection and response"),
@@ -166,4 +170,39 @@ _all(
         "organization/{}/certificateBasedAuthConfiguration/**",
     ],
     _DIRECTORY,
+)
+_all(
+    [
+        *(f"users/{{}}/{name}/**" for name in "sponsors sponsorOf transitiveReports onPremisesSyncBehavior".split()),
+        *(f"groups/{{}}/{name}/**" for name in "extensions membersWithLicenseErrors onPremisesSyncBehavior".split()),
+        *(f"devices/{{}}/{name}/**" for name in "commands deviceTemplate usageRights".split()),
+        *(
+            f"servicePrincipals/{{}}/{name}/**"
+            for name in """
+            appManagementPolicies endpoints licenseDetails lifecycle remoteDesktopSecurityConfiguration
+            """.split()
+        ),
+        *(
+            f"domains/{{}}/{name}/**"
+            for name in "domainNameReferences rootDomain serviceConfigurationRecords verificationDnsRecords".split()
+        ),
+        "administrativeUnits/**",
+        "directoryRoles/{}/scopedMembers/**",
+        "identity/authenticationEventListeners/**",
+        "identity/b2cUserFlows/**",
+        "identity/continuousAccessEvaluationPolicy",
+        "identity/riskPrevention/**",
+        "identity/verifiedId/**",
+        "organization/{}/extensions/**",
+        "organization/{}/settings/**",
+    ],
+    _DIRECTORY,
+)
+_all(("auditLogs/signUps/**",), not_yet("only this server's own audit and ingested sign-ins are kept"), _BETA)
+_all(
+    [
+        *(f"users/{{}}/{name}" for name in "findMeetingTimes getMailTips sendMail".split()),
+        *(f"groups/{{}}/{name}/**" for name in "acceptedSenders calendarView photo photos rejectedSenders".split()),
+    ],
+    never("mail, calendars, pictures and files are no part of a security graph"),
 )

@@ -8,6 +8,7 @@ Source: RFC 6749, section 2.3.1 and appendix B; RFC 7617; WHATWG URL, applicatio
 
 import base64
 import binascii
+import logging
 import re
 from collections.abc import Sequence
 from urllib.parse import unquote_plus
@@ -23,6 +24,9 @@ _MAX_FIELDS = 100
 _MAX_BASIC_CHARS = 8 * 1024
 _MAX_SCOPE_CHARS = 8 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+# What is wrong with a form its sender is told; a line in the log for each would be one that anybody can write there.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
 
 OIDC_SCOPES = ("openid", "profile", "email", "offline_access")
 DEFAULT = ".default"

@@ -12,7 +12,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from bartizan.api.wire.route import Router, unserved_verb, why_not
+from bartizan.api.wire.route import Router, unserved_verb
+from bartizan.api.wire.unserved import why_not
 from bartizan.errors import BartizanError, MethodNotAllowed, NotServed
 from bartizan.extend import Unserved
 from bartizan.model.edm import Version

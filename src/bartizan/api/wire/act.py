@@ -5,6 +5,7 @@ from typing import Any
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import read
 from bartizan.api.wire.find import found
+from bartizan.api.wire.listed import listed
 from bartizan.api.wire.request import Request, Response, decode
 from bartizan.api.wire.route import Target
 from bartizan.errors import BadRequest
@@ -23,7 +24,7 @@ async def act(ctx: Context, target: Target, request: Request) -> Response:
         return await read.part(ctx, target, request, answer.value)
     if action.makes is not None:
         return await read.made_list(ctx, target, request, action.makes, answer.value)
-    return bodies.outcome(ctx, request, action.returns, answer)
+    return bodies.outcome(ctx, request, action.returns, answer, listed if action.function else None)
 
 
 def _sent(ctx: Context, action: Action, request: Request) -> Any:

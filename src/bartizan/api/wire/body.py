@@ -1,6 +1,7 @@
 """Stored documents joined to the bytes of an answer; decoded only where $select, $expand or masking needs it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -151,8 +152,23 @@ def honoured(response: Response, request: Request, most: int | None = None) -> R
     return applied(response, *done, *(["include-unknown-enum-members"] if late(request) else []))
 
 
-def outcome(ctx: Context, request: Request, returns: str | None, answer: Answer) -> Response:
-    """What an operation answered, rendered."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What of a list is shown, and what stands beside it."""
+
+    items: Sequence[Any]
+    select: Select | None = None
+    count: int | None = None
+    link: str | None = None
+
+
+Shows = Callable[[Context, Request, str, Sequence[Any]], Listed]
+
+
+def outcome(
+    ctx: Context, request: Request, returns: str | None, answer: Answer, shows: Shows | None = None
+) -> Response:
+    """What an operation answered, rendered. `shows` picks what of a list is asked for."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.status == 204 or (returns is None and answer.value is None):
         return Response(204 if answer.status == 200 else answer.status, headers=headers)
@@ -164,9 +180,10 @@ def outcome(ctx: Context, request: Request, returns: str | None, answer: Answer)
     value = answer.value
     if many:
         items = value if isinstance(value, list | tuple) else [value]
-        body = page(
-            context(ctx, f"Collection({name})"), [_item(ctx, request, name, each) for each in items], None, None
-        )
+        shown = Listed(items) if shows is None else shows(ctx, request, name, items)
+        documents = [_item(ctx, request, name, each, shown.select) for each in shown.items]
+        where = context(ctx, f"Collection({name})", shown.select)
+        body = page(where, documents, shown.count, shown.link)
     elif name.startswith("Edm.") or ctx.edm.enum(name) is not None:
         body = b'{"@odata.context":"%b","value":%b}' % (context(ctx, name).encode(), encode(value))
     else:
@@ -174,7 +191,7 @@ def outcome(ctx: Context, request: Request, returns: str | None, answer: Answer)
     return Response(answer.status, body, headers=headers)
 
 
-def _item(ctx: Context, request: Request, type: str, value: Any) -> bytes:
+def _item(ctx: Context, request: Request, type: str, value: Any, select: Select | None = None) -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, Stored):
@@ -182,4 +199,5 @@ def _item(ctx: Context, request: Request, type: str, value: Any) -> bytes:
     if not isinstance(value, Mapping):
         return encode(value)
     wire = ctx.edm.render(type, value)
-    return encode(wire if late(request) else ctx.edm.mask(type, wire))
+    wire = wire if late(request) else ctx.edm.mask(type, wire)
+    return encode(wire if select is None else picked(wire, select))

@@ -5,6 +5,7 @@ behind which the request is refused, since a shorter answer would be a wrong one
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -12,11 +13,12 @@ from msgspec.structs import replace
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.find import behind, both, by_id, edges, fetched, held_id, value_reader
+from bartizan.api.wire.mixed import matching, ranked
 from bartizan.api.wire.request import Request, encode
 from bartizan.api.wire.route import Key, Target
 from bartizan.errors import BadRequest
 from bartizan.extend import Context, Resource
-from bartizan.odata import QueryOptions, encode_token
+from bartizan.odata import Position, QueryOptions, encode_token
 from bartizan.odata.tree import In, Literal, Path
 from bartizan.store.interface import Stored
 
@@ -27,7 +29,16 @@ _ROWS = 2_000  # rows of one such query
 _LEAST = 100  # related objects of several sets that are looked up at once: some may be gone
 _KEPT = ("filter", "orderby", "select")  # options that hold for what follows too
 
-Related = dict[str, list[Stored]]  # by parent
+
+class Some(NamedTuple):
+    """What is related to one parent: as many as are shown, and one more where there are more."""
+
+    rows: list[Stored]
+    total: int | None = None  # how many there are in all, where that was asked
+    place: Position | None = None  # where the last that is shown stands among objects of several sets
+
+
+Related = dict[str, Some]  # by parent
 
 
 async def expanded(
@@ -48,7 +59,7 @@ async def expanded(
             found = await _by_column(ctx, each, [row.id for row in parents], room)
         else:
             found = await _by_relation(ctx, each, [row.id for row in parents], room)
-        room -= sum(len(rows) for rows in found.values())
+        room -= sum(len(some.rows) for some in found.values())
         if each.levels > 1:
             lines = await _lines(ctx, each, found, room)
             for at, parent in enumerate(parents):
@@ -57,10 +68,12 @@ async def expanded(
                 result[at] = bodies.spliced(result[at], [(each.navigation.name, nested)])
             continue
         for at, parent in enumerate(parents):
-            rows = found.get(parent.id, [])
-            members = _members(ctx, request, resource, parent, each, rows)
+            members = _members(ctx, request, resource, parent, each, found.get(parent.id, _NOTHING))
             result[at] = bodies.spliced(result[at], members)
     return result
+
+
+_NOTHING = Some([])
 
 
 async def _lines(ctx: Context, each: queries.Expanded, first: Related, room: int) -> Related:
@@ -68,7 +81,7 @@ async def _lines(ctx: Context, each: queries.Expanded, first: Related, room: int
     known = dict(first)
     level = first
     for _ in range(min(each.levels - 1, MAX_CHAIN)):
-        ids = sorted({row.id for rows in level.values() for row in rows} - known.keys())
+        ids = sorted({row.id for some in level.values() for row in some.rows} - known.keys())
         if not ids:
             break
         level = await _by_relation(ctx, each, ids, room)
@@ -84,7 +97,7 @@ def _nested(
     line: list[Stored] = []
     seen = {id}
     end: bytes | None = b"null"
-    while rows := lines.get(line[-1].id if line else id, []):
+    while rows := lines.get(line[-1].id if line else id, _NOTHING).rows:
         if rows[0].id in seen or len(line) == each.levels:
             end = None
             break
@@ -109,32 +122,42 @@ def _document(ctx: Context, request: Request, resource: Resource, each: queries.
 
 
 def _members(
-    ctx: Context, request: Request, resource: Resource, parent: Stored, each: queries.Expanded, rows: list[Stored]
+    ctx: Context, request: Request, resource: Resource, parent: Stored, each: queries.Expanded, some: Some
 ) -> list[tuple[str, bytes]]:
-    navigation = each.navigation
+    navigation, rows = each.navigation, some.rows
     items = [_document(ctx, request, resource, each, row) for row in rows[: each.top]]
     if not navigation.many:
         return [(navigation.name, items[0] if items else b"null")]
     members = [(navigation.name, bodies.array(items))]
+    if each.count:
+        members.insert(0, (f"{navigation.name}@odata.count", b"%d" % (some.total or len(rows))))
     if len(rows) > each.top:
-        link = _link(ctx, resource, parent, each, rows[each.top - 1])
-        members.append((f"{navigation.name}@odata.nextLink", encode(link)))
+        place = some.place or (rows[each.top - 1].id,)
+        members.append((f"{navigation.name}@odata.nextLink", encode(_link(ctx, resource, parent, each, place))))
     return members
 
 
-def _link(ctx: Context, resource: Resource, parent: Stored, each: queries.Expanded, last: Stored) -> str:
+def _link(ctx: Context, resource: Resource, parent: Stored, each: queries.Expanded, place: Position) -> str:
     """To what is behind the last one that is shown."""
     navigation = each.navigation
     path = f"{ctx.root}/{resource.path}/{bodies.quoted(parent.id)}/{navigation.name}"
-    if len(navigation.to) > 1 and each.cast is None:
+    kept = {name: each.options[name] for name in _KEPT if each.options.get(name)}
+    if _mixed(each):
         hidden = f"{resource.path}/{{}}/{navigation.name}".lower()
         here = Target("object", ctx.version, resource, Key(parent.id))
         target = Target("related", ctx.version, navigation=navigation, via=here, hidden=hidden)
-        options = QueryOptions(select=each.options.get("select"))
-        return f"{path}?$skiptoken={encode_token(ctx.token_key, queries.bound(ctx, target), options, (last.id,))}"
+        options = QueryOptions(filter=kept.get("filter"), orderby=kept.get("orderby"), select=kept.get("select"))
+        return f"{path}?$skiptoken={encode_token(ctx.token_key, queries.bound(ctx, target), options, place)}"
     path = f"{path}/{each.cast}" if each.cast else path
-    same = "".join(f"${name}={quote(each.options[name])}&" for name in _KEPT if each.options.get(name))
+    same = "".join(f"${name}={quote(text)}&" for name, text in kept.items())
+    if kept.keys() & {"filter", "orderby"} and navigation.relation is not None:
+        same += "$count=true&ConsistencyLevel=eventual&"  # without which the directory may refuse them
     return f"{path}?{same}$skip={each.top}"
+
+
+def _mixed(each: queries.Expanded) -> bool:
+    """Of several sets, side by side."""
+    return each.navigation.column is None and each.cast is None and len(each.navigation.to) > 1
 
 
 def _too_many(each: queries.Expanded) -> BadRequest:
@@ -152,14 +175,14 @@ async def _by_column(ctx: Context, each: queries.Expanded, ids: list[str], room:
     (to,) = navigation.to
     path = Path((navigation.column,), kind="text")
     read = value_reader(navigation.column).decode
-    found: Related = {}
+    found: dict[str, list[Stored]] = {}
     for start in range(0, len(ids), _PARENTS):
         some = ids[start : start + _PARENTS]
         top = min(_ROWS, (each.top + 1) * len(some))
         query = replace(queries.FIRST, top=top, order=each.order, version=ctx.version)
         within = In(path, tuple(Literal(id, "text") for id in some))
         page = await ctx.store.page(to.name, replace(query, filter=both(within, each.filter)))
-        counts: Related = {}
+        counts: dict[str, list[Stored]] = {}
         if not page.more or len(some) == 1:
             for row in page.rows:
                 counts.setdefault(read(row.wire(ctx.version)).value, []).append(row)
@@ -170,7 +193,14 @@ async def _by_column(ctx: Context, each: queries.Expanded, ids: list[str], room:
                 counts[id] = (await ctx.store.page(to.name, alone)).rows
                 room = _left(room, len(counts[id]), each)
         found.update(counts)
-    return found
+    return {id: Some(rows, await _number(ctx, each, id, rows)) for id, rows in found.items()}
+
+
+async def _number(ctx: Context, each: queries.Expanded, id: str, rows: list[Stored]) -> int | None:
+    """How many there are behind a column; only where more than are shown must the store be asked."""
+    if not each.count or len(rows) <= each.top:
+        return None
+    return await ctx.store.count(each.navigation.to[0].name, both(behind(each.navigation, id), each.filter))
 
 
 def _left(room: int, rows: int, each: queries.Expanded) -> int:
@@ -185,31 +215,45 @@ async def _by_key(ctx: Context, each: queries.Expanded, parents: Sequence[Stored
     wanted = sorted({id for id in ids.values() if id is not None})
     rows = await by_id(ctx, each.navigation, wanted)
     _left(room, len(rows), each)
-    return {parent: [rows[id]] for parent, id in ids.items() if id is not None and id in rows}
+    return {parent: Some([rows[id]]) for parent, id in ids.items() if id is not None and id in rows}
 
 
 async def _by_relation(ctx: Context, each: queries.Expanded, ids: list[str], room: int) -> Related:
     found: Related = {}
     for id in ids:
         found[id] = await _first(ctx, each, [other for _, other in await edges(ctx, id, each.navigation)])
-        room -= len(found[id])
+        room -= len(found[id].rows)
         if room < 0:
             raise _too_many(each)
     return found
 
 
-async def _first(ctx: Context, each: queries.Expanded, ids: list[str]) -> list[Stored]:
+async def _first(ctx: Context, each: queries.Expanded, ids: list[str]) -> Some:
     """As many as are shown and one more, in the order of their own path: that of their set, or by id where they are of
-    several."""
+    several, unless $orderby says otherwise."""
+    if _mixed(each):
+        return await _first_of_several(ctx, each, ids)
     most = each.top + 1
-    sets = [to for to in each.navigation.to if each.cast in (None, to.type)]
-    if len(sets) == 1:
-        query = replace(queries.FIRST, top=most, ids=tuple(ids), version=ctx.version)
-        return (await ctx.store.page(sets[0].name, query)).rows if ids else []
+    (to,) = [to for to in each.navigation.to if each.cast in (None, to.type)]
+    if not ids or (each.filters is not None and to.name not in each.filters):
+        return _NOTHING
+    filter = None if each.filters is None else each.filters[to.name]
+    query = replace(queries.FIRST, top=most, ids=tuple(ids), filter=filter, order=each.order, count=each.count)
+    page = await ctx.store.page(to.name, replace(query, version=ctx.version))
+    return Some(page.rows, page.count)
+
+
+async def _first_of_several(ctx: Context, each: queries.Expanded, ids: list[str]) -> Some:
+    most = each.top + 1
+    ordered, place = await matching(ctx, each.filters, ids), None
+    if each.order:
+        ranking = await ranked(ctx, each.navigation, each.order, ordered)
+        ordered = ranking.ids
+        place = ranking.place(ordered[each.top - 1]) if len(ordered) > each.top else None
     rows: list[Stored] = []
-    ordered, step = sorted(ids), max(most, _LEAST)
+    step = max(most, _LEAST)
     for start in range(0, len(ordered), step):
         rows += await fetched(ctx, each.navigation, ordered[start : start + step])
         if len(rows) >= most:
             break
-    return rows[:most]
+    return Some(rows[:most], len(ordered), place)

@@ -138,7 +138,7 @@ async def _member(ctx: Context, target: Target, key: Key) -> Stored:
     """One of the objects of several sets that a relation leads to."""
     assert target.via is not None
     parent, navigation = await parent_of(ctx, target.via)
-    if key.value in {id for _, id in await edges(ctx, parent.id, navigation)}:
+    if target.via.cast is None and key.value in {id for _, id in await edges(ctx, parent.id, navigation)}:
         for row in await fetched(ctx, navigation, [key.value]):
             return row
     raise lost(key.value)

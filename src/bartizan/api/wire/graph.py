@@ -25,7 +25,8 @@ from bartizan.api.wire.federate import Federation
 from bartizan.api.wire.limits import Limits
 from bartizan.api.wire.meter import Meter
 from bartizan.api.wire.request import Clock, Header, Request, Response, error, without_metadata
-from bartizan.api.wire.route import Router, Target, refusal, unserved_verb, why_not, within
+from bartizan.api.wire.route import Router, Target, unserved_verb, within
+from bartizan.api.wire.unserved import refusal, why_not
 from bartizan.auth.caller import Access, Caller
 from bartizan.auth.turns import Kind as TurnKind
 from bartizan.auth.turns import Turns

@@ -45,6 +45,8 @@ class Expanded:
     options: Mapping[str, str] = field(default_factory=dict)  # as they came
     levels: int = 1  # how often the navigation is followed: a manager, theirs, and so on
     cast: str | None = None  # only targets of this type
+    count: bool = False  # how many there are, beside them
+    filters: Mapping[str, Expr] | None = None  # by set, of a navigation by relation, whose targets may be of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,11 @@ def selected(ctx: Context, resource: Resource, text: str | None) -> Select | Non
     return _select(ctx.edm, resource.type, text, resource.extra)
 
 
+def select_of(ctx: Context, type: str, text: str | None) -> Select | None:
+    """$select of objects of a type, bound; None for all."""
+    return _select(ctx.edm, type, text)
+
+
 def expansions(ctx: Context, resource: Resource, text: str | None) -> tuple[Expanded, ...]:
     """$expand of a set, bound."""
     return _expand(ctx.edm, resource, ctx.version, text)
@@ -353,7 +360,7 @@ def _with_inline(select: Select | None, inline: tuple[str, ...], text: str | Non
 
 
 def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str], cast: str | None = None) -> Expanded:
-    allowed = ("select", "top", *(("filter", "orderby") if navigation.column is not None else ()))
+    allowed = ("select", "top", *(("filter", "orderby", "count") if navigation.many else ()))
     if navigation.recursive:
         allowed = (*allowed, "levels")
     if navigation.inline:
@@ -364,7 +371,10 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str], cast:
     top = options.get("top", str(MAX_EACH))
     if not (top.isascii() and top.isdigit() and 0 < int(top[:10]) <= MAX_EACH):
         raise InvalidQuery(f"$top of $expand={navigation.name} takes 1 to {MAX_EACH}.")
-    filter = options.get("filter")
+    count = options.get("count", "false").lower()
+    if count not in ("true", "false"):
+        raise InvalidQuery(f"$count of $expand={navigation.name} takes true or false.")
+    filter, filters = _limited(of, navigation, options.get("filter"), cast)
     order = options.get("orderby")
     further = options.get("expand")
     for entry in odata.parse_expand(further) if further else ():
@@ -373,13 +383,34 @@ def _expanded(of: Edm, navigation: Navigation, options: Mapping[str, str], cast:
     return Expanded(
         navigation,
         _with_inline(_select(of, cast or navigation.type, options.get("select")), navigation.inline, further),
-        None if not filter else odata.bind(odata.parse_filter(filter), of, navigation.type),
-        () if not order else odata.bind_order(odata.parse_orderby(order), of, navigation.type),
+        filter,
+        () if not order else _ordered(of, navigation, order, cast),
         int(top),
         options,
         _levels(navigation, options.get("levels", "1")),
         cast,
+        count == "true",
+        filters,
     )
+
+
+def _limited(
+    of: Edm, navigation: Navigation, text: str | None, cast: str | None
+) -> tuple[Expr | None, Mapping[str, Expr] | None]:
+    """The $filter of an $expand: of a navigation by column, or by the sets of one by relation."""
+    if not text:
+        return None, None
+    if navigation.column is not None:
+        return odata.bind(odata.parse_filter(text), of, navigation.type), None
+    return None, of_each(of, navigation, QueryOptions(filter=text), cast)
+
+
+def _ordered(of: Edm, navigation: Navigation, text: str, cast: str | None) -> tuple[Order, ...]:
+    """Bound where the targets are of one set; as it was parsed where they are of several, see `mixed.ranked`."""
+    keys = odata.parse_orderby(text)
+    if navigation.column is None and cast is None and len(navigation.to) > 1:
+        return keys
+    return odata.bind_order(keys, of, cast or (navigation.to[0].type if navigation.to else None) or navigation.type)
 
 
 def _levels(navigation: Navigation, text: str) -> int:
@@ -470,7 +501,7 @@ def counted_of_mixed(request: Request) -> QueryOptions:
     return options
 
 
-def of_each(ctx: Context, navigation: Navigation, options: QueryOptions) -> dict[str, Expr] | None:
+def of_each(of: Edm, navigation: Navigation, options: QueryOptions, cast: str | None = None) -> dict[str, Expr] | None:
     """What $filter and $search mean for each set that a navigation leads to; None where neither is given. A set whose
     objects cannot have what is named has none that match; InvalidQuery where that is so of all."""
     if not options.filter and not options.search:
@@ -478,9 +509,9 @@ def of_each(ctx: Context, navigation: Navigation, options: QueryOptions) -> dict
     found: dict[str, Expr] = {}
     problem: InvalidQuery | None = None
     for each in RESOURCES:
-        if each.collection in navigation.to and each.type == each.collection.type:
+        if each.collection in navigation.to and each.type == each.collection.type and cast in (None, each.type):
             try:
-                filter = _filter(ctx.edm, each, options)
+                filter = _filter(of, each, options)
             except InvalidQuery as error:
                 problem = problem or error
                 continue

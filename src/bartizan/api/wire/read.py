@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from bartizan import odata
 from bartizan.api.wire import body as bodies
 from bartizan.api.wire import derived, federate
 from bartizan.api.wire import query as queries
 from bartizan.api.wire.expand import expanded
 from bartizan.api.wire.find import behind, both, edges, fetched, found, lost, parent_of, rows_of
-from bartizan.api.wire.mixed import ranked
+from bartizan.api.wire.listed import listed, sliced
+from bartizan.api.wire.mixed import matching, ranked
 from bartizan.api.wire.request import TEXT, Request, Response, encode
 from bartizan.api.wire.route import Target
 from bartizan.errors import NotFound
@@ -21,20 +23,27 @@ from bartizan.odata import QueryOptions
 from bartizan.odata.tree import Expr
 from bartizan.store.interface import Page, Query, Stored
 
-_MATCHED = 1_000  # related objects that one query of the store filters
-
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 async def many(ctx: Context, target: Target, request: Request) -> Response:
     resource = target.resource
     assert resource is not None
-    federation = federate.wanted(ctx, resource, request)
+    federation = federate.wanted(ctx, resource, request) if target.cast is None else None
     if federation is not None:
         response = await federate.many(ctx, target, request, federation)
         if response is not None:
             return response
-    return await _page(ctx, request, target, resource, rows_of(ctx, resource), None, resource.name)
+    name = resource.name if target.cast is None else f"{resource.name}/{target.cast}"
+    return await _page(ctx, request, target, resource, _scope(ctx, target, resource), None, name)
+
+
+def _scope(ctx: Context, target: Target, resource: Resource) -> Expr | None:
+    """Which rows of a set there are, of the type that a path casts it to."""
+    if target.cast is None:
+        return rows_of(ctx, resource)
+    of_type = odata.bind(odata.parse_filter(f"isof('{target.cast}')"), ctx.edm, resource.type)
+    return both(rows_of(ctx, resource), of_type)
 
 
 async def part(ctx: Context, target: Target, request: Request, scope: Expr) -> Response:
@@ -91,7 +100,7 @@ async def count(ctx: Context, target: Target, request: Request) -> Response:
     assert resource is not None
     if resource.lists is not None:
         return await _counted_of(ctx, request, resource, resource.lists)
-    return await _counted(ctx, request, resource, rows_of(ctx, resource), None)
+    return await _counted(ctx, request, resource, _scope(ctx, target, resource), None)
 
 
 async def _counted_of(ctx: Context, request: Request, resource: Resource, lists: OnList) -> Response:
@@ -188,7 +197,21 @@ async def of_property(ctx: Context, target: Target, request: Request) -> Respons
     where = bodies.context(ctx, f"{resource.name}('{key}')/{'/'.join(target.path)}")
     if isinstance(value, dict):
         return Response(200, bodies.single(where, encode(value)))
+    if isinstance(value, list) and request.query:
+        shown = listed(ctx, request, _held(ctx, resource, target.path), value)
+        items = [encode(each if shown.select is None else bodies.picked(each, shown.select)) for each in shown.items]
+        return Response(200, bodies.page(where, items, shown.count, shown.link))
     return Response(200, b'{"@odata.context":"%b","value":%b}' % (where.encode(), encode(value)))
+
+
+def _held(ctx: Context, resource: Resource, path: Sequence[str]) -> str:
+    """The type of what a property holds."""
+    type = resource.type
+    for name in path:
+        found = ctx.edm.structured(type).find(name)
+        assert found is not None
+        type = found.type
+    return type
 
 
 def _contained(ctx: Context, target: Target, row: Stored, values: Any, id: str) -> bytes:
@@ -244,38 +267,30 @@ async def _mixed(ctx: Context, target: Target, request: Request, parent: Stored,
     asked, after = queries.asked_of_mixed(ctx, request, target, navigation)
     most = queries.page_size(request)
     top = asked.query.top if most is None else min(asked.query.top, most)
-    ids = await _matching(ctx, navigation, asked.options, [id for _, id in await edges(ctx, parent.id, navigation)])
+    wanted = queries.of_each(ctx.edm, navigation, asked.options)
+    ids = await matching(ctx, wanted, await _ids(ctx, target, parent, navigation))
     order = asked.options.orderby
-    ranking = await ranked(ctx, navigation, order, ids) if order else None
+    ranking = await ranked(ctx, navigation, odata.parse_orderby(order), ids) if order else None
     start = 0
     if ranking is not None:
         ids, start = ranking.ids, ranking.behind(after)
     elif after is not None:
         start = next((at for at, id in enumerate(ids) if id > str(after[0])), len(ids))
-    wanted = ids[start : start + top]
-    rows = await derived.shown(ctx, await fetched(ctx, navigation, wanted), asked.select)
+    here = ids[start : start + top]
+    rows = await derived.shown(ctx, await fetched(ctx, navigation, here), asked.select)
     items = [_mixed_item(ctx, target, row, request, asked.select) for row in rows]
     link = None
-    if start + top < len(ids) and wanted:
-        last = (wanted[-1],) if ranking is None else ranking.place(wanted[-1])
+    if start + top < len(ids) and here:
+        last = (here[-1],) if ranking is None else ranking.place(here[-1])
         link = queries.next_link(ctx, request, target, asked, last)
     total = len(ids) if asked.query.count else None
     body = bodies.page(bodies.context(ctx, "directoryObjects", asked.select), items, total, link)
     return bodies.honoured(Response(200, body), request, most)
 
 
-async def _matching(ctx: Context, navigation: Navigation, options: QueryOptions, ids: list[str]) -> list[str]:
-    """Those of the related objects that $filter and $search let through, ordered."""
-    wanted = queries.of_each(ctx, navigation, options)
-    if wanted is None:
-        return sorted(ids)
-    found: list[str] = []
-    for name, filter in wanted.items():
-        query = replace(queries.FIRST, top=_MATCHED, filter=filter, version=ctx.version)
-        for at in range(0, len(ids), _MATCHED):
-            page = await ctx.store.page(name, replace(query, ids=tuple(ids[at : at + _MATCHED])))
-            found += [row.id for row in page.rows]
-    return sorted(found)
+async def _ids(ctx: Context, target: Target, parent: Stored, navigation: Navigation) -> list[str]:
+    """Of what is related; cast to a type of which no set is, there is nothing."""
+    return [] if target.cast is not None else [id for _, id in await edges(ctx, parent.id, navigation)]
 
 
 def _mixed_item(ctx: Context, target: Target, row: Stored, request: Request, select: bodies.Select | None) -> bytes:
@@ -288,8 +303,8 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
     parent, navigation = await parent_of(ctx, target)
     resource = target.resource
     if resource is None:
-        among = [id for _, id in await edges(ctx, parent.id, navigation)]
-        found = await _matching(ctx, navigation, queries.counted_of_mixed(request), among)
+        wanted = queries.of_each(ctx.edm, navigation, queries.counted_of_mixed(request))
+        found = await matching(ctx, wanted, await _ids(ctx, target, parent, navigation))
         return Response(200, b"%d" % len(found), kind=TEXT)
     if navigation.made is not None:
         return await _counted_of(ctx, request, resource, _made(navigation.made[0], parent))
@@ -298,10 +313,17 @@ async def related_count(ctx: Context, target: Target, request: Request) -> Respo
 
 
 async def refs(ctx: Context, target: Target, request: Request) -> Response:
-    """The addresses of what is related, ordered by id. What is contained in the object (a history) has none."""
+    """The addresses of what is related and matches, ordered by id; $select has nothing to choose. What is contained in
+    the object (a history) has none."""
     parent, navigation = await parent_of(ctx, target)
     if navigation.relation is None:
         raise NotFound(f"{navigation.name} is part of the object; it has no references.", code="BadRequest")
-    ids = sorted(id for _, id in await edges(ctx, parent.id, navigation))
-    items = [encode({"@odata.id": f"{ctx.root}/directoryObjects/{id}"}) for id in ids]
-    return Response(200, bodies.page(bodies.context(ctx, "Collection($ref)"), items, None, None))
+    options = queries.read(request.query) if request.query else QueryOptions()
+    queries.only(options, "filter", "search", "select", "top", "skip", "count")
+    wanted = queries.of_each(ctx.edm, navigation, options, target.cast)
+    ids = await matching(ctx, wanted, [id for _, id in await edges(ctx, parent.id, navigation)])
+    if target.cast is not None:
+        ids = [row.id for row in await fetched(ctx, navigation, ids, target.cast)]
+    shown = sliced(request, options, ids)
+    items = [encode({"@odata.id": f"{ctx.root}/directoryObjects/{id}"}) for id in shown.items]
+    return Response(200, bodies.page(bodies.context(ctx, "Collection($ref)"), items, shown.count, shown.link))

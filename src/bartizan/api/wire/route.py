@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from bartizan.errors import BadRequest, MethodNotAllowed, NotFound, NotServed
+from bartizan.api.wire.unserved import refusal, why_not
+from bartizan.errors import BadRequest, NotFound
 from bartizan.extend import UNSERVED, Action, Can, Navigation, Resource, Unserved, Verb
 from bartizan.model.edm import Property, StructuredType, Version, edm
 
@@ -83,7 +84,7 @@ class Target:
             return ("GET", "POST") if linked else ("GET",)
         if self.kind == "property" and self.resource is not None and self.via is None and not self.resource.can:
             return ()  # of an object that only has actions nothing is kept
-        if self.resource is None or self.kind not in ("set", "object"):
+        if self.resource is None or self.kind not in ("set", "object") or (self.kind == "set" and self.cast):
             return ("GET",)
         can = self.resource.can
         if self.kind == "set":
@@ -105,6 +106,9 @@ class _Node:
 
 
 _NAMESPACES = ("microsoft.graph.", "graph.")
+_ANY = "microsoft.graph.directoryObject"
+# Derived types of which nothing is served, and which clients cast to.
+_ELSEWHERE: Mapping[str, tuple[str, ...]] = {_ANY: ("microsoft.graph.orgContact", "microsoft.graph.endpoint")}
 _CALL = re.compile(r"([^()']*)\((.*)\)", re.DOTALL)
 _ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=\s*)?('(?:[^']|'')*'|[^,']*?)\s*(?:,|$)")
 
@@ -194,9 +198,10 @@ class Router:
         return _Walk(self, "beta" if version == "beta" else "v1.0", segments[1:]).run()
 
     def related(self, version: Version, navigation: Navigation, cast: str | None) -> Resource | None:
-        """The declared set that a navigation (cast to a type) leads to; None where its targets are mixed."""
+        """The declared set that a navigation (cast to a type) leads to; None where its targets are mixed, or none is of
+        that type."""
         for target in navigation.to:
-            if len(navigation.to) == 1 or (cast is not None and target.type == cast):
+            if len(navigation.to) == 1 if cast is None else target.type == cast:
                 found = self._by_set.get((version, target.name, target.type or ""))
                 return found or _contained(navigation, target.name, version)
         return None
@@ -372,6 +377,9 @@ class _Walk:
             if self.step("delta"):
                 raise self.lost()
             return self.done(Target("delta", self.version, resource))
+        cast = self.derived(resource.type, name) if Can.LIST in resource.can else None
+        if cast is not None:
+            return self.some(resource, cast)
         self.no_key(name)
         if segment.lower() == "$count":
             if self.step("$count"):
@@ -381,6 +389,14 @@ class _Walk:
             raise self.lost()
         more = self.step("{}")
         return self.object(resource, _named(resource, segment) or Key(segment), more, None)
+
+    def some(self, resource: Resource, cast: str) -> Target:
+        """Those objects of a set that are of a derived type, or how many."""
+        if not self.step(cast.lower()):
+            return self.done(Target("set", self.version, resource, cast=cast))
+        if self.segments[self.at].lower() != "$count" or self.step("$count"):
+            raise self.lost()
+        return self.done(Target("count", self.version, resource, cast=cast))
 
     def no_key(self, name: str) -> None:
         """An operation that is not served is not the key of an object: refused as it is declared, and by any name that
@@ -433,9 +449,28 @@ class _Walk:
                 self.shape.append("{}")
                 return self.one_related(navigation, here, given.get("", next(iter(given.values()))), None, more)
             return self.related(navigation, here, more)
-        if name in (resource.type.lower(), resource.type.rpartition(".")[2].lower()) and "." in name:
+        if name.removeprefix("microsoft.") == resource.type.lower().removeprefix("microsoft."):
             return self.object(resource, key, self.step(name), via)
+        narrower = self.narrower(name) if resource.type == _ANY and via is None else None
+        if narrower is not None:
+            return self.object(narrower, key, self.step(name), None)
         return self.property(resource, key, via)
+
+    def narrower(self, name: str) -> Resource | None:
+        """The set of a type: an object of any set cast to what it is."""
+        derived = self.derived(_ANY, name)
+        for each in self.router.resources:
+            if each.type == each.collection.type == derived and each.collection.name == each.path.rpartition("/")[2]:
+                return each
+        return None
+
+    def derived(self, type: str, name: str) -> str | None:
+        """The type that a cast names, where it is derived from this one."""
+        if not name.startswith(_NAMESPACES):
+            return None
+        wanted = name if name.startswith("microsoft.") else f"microsoft.{name}"
+        below = (*edm(self.version).structured(type).derived, *_ELSEWHERE.get(type, ()))
+        return next((each for each in below if each.lower() == wanted), None)
 
     def related(self, navigation: Navigation, here: Target, more: bool, cast: str | None = None) -> Target:
         target = Target(
@@ -463,7 +498,8 @@ class _Walk:
                 self.back()
                 raise self.lost()
             return self.done(replace(target, kind="related_count"))
-        if "." in name and cast is None and (wanted := navigation.cast(name)) is not None:
+        wanted = navigation.cast(name) or (self.derived(navigation.type, name) if navigation.many else None)
+        if "." in name and cast is None and wanted is not None:
             return self.related(navigation, here, self.step(name), wanted)
         if not navigation.many or segment.startswith("$"):
             raise self.lost()
@@ -478,9 +514,14 @@ class _Walk:
                 raise self.lost()
             return self.done(replace(link, kind="ref", key=Key(key)))
         if resource is None:
-            if more:
+            if not more:
+                return self.done(Target("object", self.version, None, Key(key), navigation=navigation, via=link))
+            name = self.call()[1]
+            wanted = navigation.cast(name) if cast is None and "." in name else None
+            if wanted is None:
                 raise self.lost()
-            return self.done(Target("object", self.version, None, Key(key), navigation=navigation, via=link))
+            resource, more = self.router.related(self.version, navigation, wanted), self.step(name)
+            assert resource is not None
         return self.object(resource, Key(key), more, link)
 
     def property(self, resource: Resource, key: Key, via: Target | None) -> Target:
@@ -544,25 +585,6 @@ def bare(name: str) -> str:
     return name.rpartition(".")[2] if name.startswith("microsoft.graph.") else name
 
 
-@lru_cache(2048)
-def _pattern(pattern: str) -> re.Pattern[str]:
-    text = re.escape(pattern).replace(r"\{\}", r"[^/]+")
-    if text.endswith(r"/\*\*"):
-        text = text[: -len(r"/\*\*")] + r"(/.*)?"
-    return re.compile(text)
-
-
-def why_not(path: str, version: Version, verb: str | None = None) -> Unserved | None:
-    """Why a known path (in lower case, without the version) is not served, by the longest pattern that says so; None if
-    none does."""
-    found = [
-        (len(pattern), why)
-        for pattern, verbs, versions, why in UNSERVED
-        if version in versions and (verb is None or verb in verbs) and _pattern(pattern).fullmatch(path)
-    ]
-    return max(found, key=lambda each: each[0])[1] if found else None
-
-
 def unserved_verb(target: Target, verb: str) -> Unserved | None:
     """What its resource says of a verb that it does not serve: of objects, but for POST, which is of the set."""
     if target.resource is None or target.via is not None:
@@ -570,9 +592,3 @@ def unserved_verb(target: Target, verb: str) -> Unserved | None:
     if verb != "GET" and target.kind != ("set" if verb == "POST" else "object"):
         return None
     return target.resource.unserved.get(verb)
-
-
-def refusal(why: Unserved, what: str, allow: tuple[str, ...] = ()) -> NotServed | MethodNotAllowed:
-    if why.later:
-        return NotServed(f"Not served yet: {what}: {why.why}.")
-    return MethodNotAllowed(f"Not served: {what}: {why.why}.", headers={"Allow": ", ".join(allow)})

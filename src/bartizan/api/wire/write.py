@@ -11,8 +11,9 @@ from bartizan.api.wire import body as bodies
 from bartizan.api.wire.find import edges, found, lost
 from bartizan.api.wire.note import note
 from bartizan.api.wire.request import Request, Response
-from bartizan.api.wire.route import Target, refusal
+from bartizan.api.wire.route import Target
 from bartizan.api.wire.same import same
+from bartizan.api.wire.unserved import refusal
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge
 from bartizan.extend import Context, Navigation, Resource
 from bartizan.store.draft import DERIVED, OWN, draft, inner
