@@ -52,6 +52,7 @@ def registrations(org: Organisation) -> Iterator[Batch]:
                 "id": person.id,
                 "userPrincipalName": person.upn,
                 "userDisplayName": person.name,
+                "userType": "member",
                 "isAdmin": person.department == "IT",
                 "isMfaRegistered": registered,
                 "isMfaCapable": registered,
