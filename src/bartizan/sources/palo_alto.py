@@ -259,6 +259,7 @@ class PanOs(Firewall):
                 fields.put(**{key: name.replace("\\\\", "\\")})
         if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
             _of_header(fields)
+            _of_threat(fields)
         if fields.integer("externalId") == 0:  # of a firewall that does not number its logs
             fields.put(externalId=None)
         if (fields.text(_EXACT) or "").startswith(_NEVER):
@@ -355,6 +356,14 @@ def _of_header(fields: Fields) -> None:
     level = fields.integer("deviceSeverity") or 0
     if second.upper() in _THREATS and 1 <= level <= len(_LEVELS):
         fields.put(VendorSeverity=fields.data.get("VendorSeverity", _LEVELS[level - 1]))
+
+
+def _of_threat(fields: Fields) -> None:
+    """What stands for the page that was asked for is a file's name where the threat is about none."""
+    said = (fields.text("request") or "").strip('"')
+    of_name = (fields.text("Subtype") or "").lower() in ("url", "spyware")
+    if (fields.text("LogType") or "").upper() == "THREAT" and said and "/" not in said and not of_name:
+        fields.put(request=None, fname=fields.text("fname") or said)
 
 
 def _say(fields: Fields, said: Mapping[str, str | None]) -> None:

@@ -114,10 +114,17 @@ class Vectra(Shape):
             "detail.external_target.name",
             "dst_dns",
             "dest_name",
+            "dest_hostname",
             "proxied_dst",
         ):
             evidence.domain(fields.text(path))
-        evidence.flow(own, None, fields.text("dd_dst_ip"), fields.integer("dd_dst_port"), fields.text("dd_proto"))
+        evidence.flow(
+            own,
+            None,
+            fields.text("dd_dst_ip", "dest_ip", "dst_ip"),
+            fields.integer("dd_dst_port", "dst_port", "dest_port"),
+            fields.text("dd_proto", "proto"),
+        )
         evidence.ip(fields.text("source_ip"), ("source",))
         evidence.ip(fields.text("headend_addr"))
         _targets(fields.object("summary"), evidence)

@@ -44,6 +44,7 @@ _GROUPS = {
 }
 _WRAPPERS = ("_source", "all_fields", "parameters.alert", "data.parameters.alert")
 _USED = frozenset("rule agent manager id timestamp @timestamp data syscheck decoder input full_log".split())
+_NOBODY = "S-1-0-0"
 _SOLVED = frozenset({"solved", "fixed", "obsolete"})  # states of a vulnerability that is no longer there
 _MAX_LOG_CHARS = 8_192  # of the log line shown as description
 
@@ -298,16 +299,22 @@ def _syscheck(check: Fields, evidence: Evidence) -> None:
     evidence.process(name=None, path=who.text("name"), pid=who.integer("id"), user=user)
 
 
+def _sid(data: Fields, *names: str) -> str | None:
+    """None where it is that of nobody."""
+    said = data.text(*names)
+    return None if said == _NOBODY else said
+
+
 def _windows(win: Fields, evidence: Evidence) -> None:
     """Event channel records: Security and Sysmon name the same things in their own ways."""
     data = win.object("eventdata")
     if not data:
         return
     subject = evidence.user(
-        data.text("user", "subjectUserName"), domain=data.text("subjectDomainName"), sid=data.text("subjectUserSid")
+        data.text("user", "subjectUserName"), domain=data.text("subjectDomainName"), sid=_sid(data, "subjectUserSid")
     )
     evidence.user(
-        data.text("targetUserName"), domain=data.text("targetDomainName"), sid=data.text("targetUserSid", "targetSid")
+        data.text("targetUserName"), domain=data.text("targetDomainName"), sid=_sid(data, "targetUserSid", "targetSid")
     )
     evidence.process(
         data.text("commandLine", "processCommandLine"),
