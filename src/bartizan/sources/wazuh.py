@@ -71,7 +71,8 @@ def text_alert(text: str) -> Fields | None:
     location = part.get("location") or pairs.pop("location", None)
     groups = [name for name in (part.get("groups") or pairs.pop("classification", "")).strip(" ,").split(",") if name]
     rule = {"id": part["rule"], "level": part["level"], "description": part["text"], "groups": groups}
-    host = (location or "").partition("->")[0] or None
+    agent = _ARROW.match(location or "")
+    host = agent["host"] if agent is not None else (location or "").partition("->")[0] or None
     log = text[head.end() :].rstrip("\n").rpartition("\n")[2] if "\n" in text else text
     return Fields(
         {"id": part.get("id"), "timestamp": part.get("time"), "rule": rule, "data": pairs, "location": location}
