@@ -154,7 +154,7 @@ def _observable(one: Fields, known: Mapping[str, Fields], evidence: Evidence) ->
         )
     elif kind == "network-traffic":
         ends = (_named(one, "src_ref", known).text("value"), _named(one, "dst_ref", known).text("value"))
-        protocol = (one.texts("protocols") or [None])[-1]
+        protocol = next(reversed(one.texts("protocols")), None)
         evidence.flow(ends[0], one.integer("src_port"), ends[1], one.integer("dst_port"), protocol)
     elif kind == "email-message":
         _mail(one, known, evidence)

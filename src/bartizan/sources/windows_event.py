@@ -16,7 +16,7 @@ from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack, pairs, sysmon, windows_message, xml_records
-from bartizan.sources.entities import file_name, is_sid
+from bartizan.sources.entities import file_name, hashes_in, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, content_id
 from bartizan.sources.generic import unplaced
@@ -454,7 +454,12 @@ def _blocked(record: Record, each: WindowsEvent) -> Alert:
     evidence.host(each.computer)
     user = evidence.user(data.text("User", "Detection User"))
     process, path = data.text("Process Name", "ProcessName"), data.text("Path")
-    evidence.process(data.text("Parent Commandline"), path=process, user=user)
+    evidence.process(
+        data.text("Parent Commandline"),
+        path=process,
+        hashes=hashes_in([data.text("Hashes")]).values() if process == path else (),
+        user=user,
+    )
     if data.has("Target Commandline"):
         evidence.process(data.text("Target Commandline"), path=path, user=user)
     evidence.file(None, path)
