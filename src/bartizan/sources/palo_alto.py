@@ -165,6 +165,7 @@ _KEYS = {
     "SerialNumber": "deviceExternalId",
     "sequence": "externalId",
 }
+_OF_DNS = frozenset({"DNS", "DNS_SECURITY", "DNSSECURITY"})
 _THREATS = frozenset({"THREAT", "URL", "WILDFIRE", "CORRELATION"})
 _CATEGORIES = {
     "virus": "Malware",
@@ -201,6 +202,7 @@ _SIGNED_IN = re.compile(
 # Where the log of GlobalProtect says what CEF has a key for, whichever form it has.
 _OF_PORTAL = {
     "name": "EventName EventIDValue EventID",
+    "suser": "SourceUserName user",
     "src": "PublicIPv4 PublicIPv6",
     "shost": "EndpointDeviceName",
     "sourceTranslatedAddress": "PrivateIPv4 PrivateIPv6",
@@ -307,6 +309,8 @@ class PanOs(Firewall):
         for path in _OF_SOURCE:
             evidence.ip(fields.text(path), ("source",))
         evidence.domain(fields.text("ServerNameIndication"))
+        if (fields.text("LogType") or "").upper() in _OF_DNS:
+            evidence.domain(fields.text("DomainName"))
         if "/" in url:
             evidence.observe("url", url)
         if url and "://" not in url:
