@@ -34,6 +34,7 @@ _FOUND = {
 _THREATS = {"malware": "Malware", "phishing": "Phishing", "untrustworthy": "Phishing"}
 _MAX_ATTACHMENTS = 20
 _CLEAN = frozenset({"clean", "safe"})
+_UNJUDGED = frozenset({"timeout", "error", "unknown", "none"})  # results of a sandbox that are no verdict
 _HELD = frozenset({"rej", "hld", "block", "blocked", "hold", "bnc"})
 
 
@@ -48,7 +49,7 @@ class Mimecast(Shape):
         "aggregateId+processingId accountId+aggregateId processingId+senderEnvelope acc+datetime+aCode "
         "userEmailAddress+ttpDefinition+scanResult recipientAddress+actionTriggered+definition "
         "recipientAddress+taggedMalicious+impersonationResults data.clickLogs data.attachmentLogs "
-        "data.impersonationLogs auditType+eventInfo senderAddress+recipientAddress+policy+route"
+        "data.impersonationLogs acc+urlCategory+route auditType+eventInfo senderAddress+recipientAddress+policy+route"
     )
     pattern = re.compile(r"\bacc=\w+\|.{0,200}?\b(?:aCode|SourceIP|Sender|IP)=|datetime=[^|]{10,40}\|(?:aCode|acc)=")
     sourcetypes = ("mimecast:*", "mimecast")
@@ -57,7 +58,7 @@ class Mimecast(Shape):
     wrappers = ("value", "data", "clickLogs", "attachmentLogs", "impersonationLogs")
     alert = Paths(
         id="processingId aggregateId aCode+Virus id",
-        title="virusFound Virus fileName url subject type",
+        title="virusFound Virus fileName url RejInfo subject type",
         description="threatDictionary definition ttpDefinition details",
         vendor_category="type eventType subtype",
         detector="virusFound Virus definition ttpDefinition type eventType",
@@ -78,7 +79,11 @@ class Mimecast(Shape):
     def is_alert(self, fields: Fields) -> bool:
         if (fields.text("scanResult", "result") or "").lower() in _CLEAN:
             return False
-        return _found(fields) is not None or fields.text("virusFound", "Virus") is not None
+        if fields.has("actionTriggered") and (fields.text("result") or "").lower() in _UNJUDGED:
+            return False
+        if _found(fields) is not None or fields.text("virusFound", "Virus") is not None:
+            return True
+        return "virus" in (fields.text("RejType", "rejectionType") or "").lower()
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         for text in addresses_in(fields.text("eventInfo"), 5):  # the sentence of an audit event
@@ -139,6 +144,8 @@ def _kind(fields: Fields) -> str:
         return "url protect"
     if fields.has("TaggedMalicious") and fields.has("Definition"):
         return "impersonation protect"
+    if fields.has("urlCategory") and fields.has("url") and not fields.has("type", "eventType"):  # its older log
+        return "url protect"
     kind = (fields.text("type", "eventType") or "").lower()
     return (fields.text("threatType", "subtype") or kind).lower() if kind == "entities" else kind
 

@@ -74,7 +74,7 @@ class Netskope(Shape):
         id="_id alert_id transaction_id",
         title="alert_name policy dlp_match_info.dlp_policy malware_name alert_type type",
         description="breach_description other_categories threat_type",
-        severity="severity malware_severity mal_sev dlp_rule_severity severity_level",
+        severity="severity malware_severity mal_sev dlp_rule_severity sa_rule_severity severity_level risk_level",
         score="severity_level_id risk_level_id",
         scale=of_cef,
         vendor_category="alert_type type",
@@ -113,7 +113,7 @@ class Netskope(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         evidence.user(fields.text("user", "ur_normalized", "userPrincipalName"), upn=fields.text("ur_normalized"))
         evidence.user(fields.text("acting_user"))
-        for path in ("from_user", "owner", "shared_with"):  # accounts of the application, whose file it is among them
+        for path in ("from_user", "to_user", "owner", "shared_with"):  # accounts of the application, the owner too
             for text in fields.texts(path)[:_MAX_PEOPLE]:
                 evidence.mailbox(text)
         evidence.observe("user", (fields.text("user", "ur_normalized") or "").partition("@")[0])
@@ -140,6 +140,10 @@ class Netskope(Shape):
             [fields.text("sha256", "local_sha256"), fields.text("local_sha1"), fields.text("md5", "local_md5")],
             size=fields.integer("file_size"),
         )
+        evidence.file(fields.text("quarantine_original_file_name"), fields.text("quarantine_original_file_path"))
+        asset = fields.text("asset_object_id")  # of an account of a cloud that was assessed
+        if (asset or "").startswith("arn:"):
+            evidence.amazon(asset, kind=fields.text("resource_category"), account=fields.text("account_id"))
         evidence.app(fields.text("app", "appname"))
         evidence.malware(fields.text("malware_name"), fields.text("malware_type"))
         for value in fields.texts("supporting_data.data_values")[:20]:

@@ -66,6 +66,7 @@ class Nozomi(Shape):
         statuses={"ack": "inProgress"},
         sub_provider="appliance_host",
         version="properties.n2os_version",
+        threat="threat_name",
         cves="cve",
         fold="ip_src ip_dst id_src id_dst mac_src",
     )

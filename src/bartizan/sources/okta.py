@@ -38,7 +38,7 @@ _THREATS: dict[str, tuple[str, str | None]] = {
 _FEEDBACK = {"true_positive": "truePositive", "false_positive": "falsePositive"}
 _PHISHING = ("InitialAccess", "T1566")  # FastPass declined: the reason says so
 _NO_SIGN_IN = frozenset({"user.authentication.slo", "user.authentication.universal_logout"})
-_RISK_LEVEL = re.compile(r"level\W{1,6}(LOW|MEDIUM|HIGH)", re.IGNORECASE)
+_RISK_LEVEL = re.compile(r"(?<![a-z])level\W{1,6}(LOW|MEDIUM|HIGH)", re.IGNORECASE)
 _RISK_WORDS: dict[str, Risk] = {
     "low": "none",
     "medium": "medium",
@@ -249,6 +249,7 @@ def _entities(row: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     evidence.host(
         device.text("name"), os=device.text("platform", "os_platform"), version=device.text("osVersion", "os_version")
     )
+    evidence.ip(row.text("debugContext.debugData.suspiciousActivityEventIp"), ("suspicious",))  # what a user reported
     evidence.observe("domain", row.text("securityContext.domain"))
     return user
 

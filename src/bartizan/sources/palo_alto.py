@@ -165,6 +165,7 @@ _KEYS = {
     "SerialNumber": "deviceExternalId",
     "sequence": "externalId",
 }
+_OF_DNS = frozenset({"DNS", "DNS_SECURITY", "DNSSECURITY"})
 _THREATS = frozenset({"THREAT", "URL", "WILDFIRE", "CORRELATION"})
 _CATEGORIES = {
     "virus": "Malware",
@@ -201,6 +202,7 @@ _SIGNED_IN = re.compile(
 # Where the log of GlobalProtect says what CEF has a key for, whichever form it has.
 _OF_PORTAL = {
     "name": "EventName EventIDValue EventID",
+    "suser": "SourceUserName user",
     "src": "PublicIPv4 PublicIPv6",
     "shost": "EndpointDeviceName",
     "sourceTranslatedAddress": "PrivateIPv4 PrivateIPv6",
@@ -259,6 +261,7 @@ class PanOs(Firewall):
                 fields.put(**{key: name.replace("\\\\", "\\")})
         if fields.has("deviceEventClassId", "name") and not fields.has("Subtype", "LogType"):  # CEF's header
             _of_header(fields)
+            _of_threat(fields)
         if fields.integer("externalId") == 0:  # of a firewall that does not number its logs
             fields.put(externalId=None)
         if (fields.text(_EXACT) or "").startswith(_NEVER):
@@ -306,6 +309,8 @@ class PanOs(Firewall):
         for path in _OF_SOURCE:
             evidence.ip(fields.text(path), ("source",))
         evidence.domain(fields.text("ServerNameIndication"))
+        if (fields.text("LogType") or "").upper() in _OF_DNS:
+            evidence.domain(fields.text("DomainName"))
         if "/" in url:
             evidence.observe("url", url)
         if url and "://" not in url:
@@ -355,6 +360,14 @@ def _of_header(fields: Fields) -> None:
     level = fields.integer("deviceSeverity") or 0
     if second.upper() in _THREATS and 1 <= level <= len(_LEVELS):
         fields.put(VendorSeverity=fields.data.get("VendorSeverity", _LEVELS[level - 1]))
+
+
+def _of_threat(fields: Fields) -> None:
+    """What stands for the page that was asked for is a file's name where the threat is about none."""
+    said = (fields.text("request") or "").strip('"')
+    of_name = (fields.text("Subtype") or "").lower() in ("url", "spyware")
+    if (fields.text("LogType") or "").upper() == "THREAT" and said and "/" not in said and not of_name:
+        fields.put(request=None, fname=fields.text("fname") or said)
 
 
 def _say(fields: Fields, said: Mapping[str, str | None]) -> None:

@@ -14,6 +14,7 @@ from bartizan.sources import pairs, syslog
 from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of, objects_of
+from bartizan.sources.severity import of_word
 from bartizan.sources.shape import Paths, Shape, Status
 
 _LISTS = ("messagesDelivered", "messagesBlocked", "clicksPermitted", "clicksBlocked")
@@ -156,7 +157,7 @@ class Proofpoint(Shape):
 
 
 def _is_incident(fields: Fields) -> bool:
-    return fields.has("event_count", "false_positive_count") and fields.has("summary") and fields.has("state")
+    return fields.has("event_count", "false_positive_count") and fields.has("summary", "name") and fields.has("state")
 
 
 class _Incident(Shape):
@@ -167,7 +168,7 @@ class _Incident(Shape):
     table = "ProofpointEvents"
     alert = Paths(
         id="id",
-        title="summary",
+        title="summary name",
         description="description close_detail close_summary",
         severity="severity",
         vendor_category="type events.category",
@@ -206,6 +207,10 @@ class _Incident(Shape):
             evidence.user(name)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        for one in fields.objects("incident_field_values")[:_MAX_PARTS]:  # what an organisation has analysts fill in
+            word = of_word(one.text("value")) if one.text("name") == "Severity" else "unknown"
+            if word != "unknown":
+                alert.severity, alert.vendor_severity = word, one.text("value")
         if alert.assigned_to == "Unassigned":
             alert.assigned_to = None
         if (fields.integer("false_positive_count") or 0) >= max(1, fields.integer("event_count") or 1):

@@ -12,7 +12,10 @@ from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
 
-_USERS = frozenset({"account", "user", "source_account", "destination_account", "username", "actor", "source_user"})
+_USERS = frozenset(
+    "account user source_account destination_account username actor source_user destination_user "
+    "process.username".split()
+)
 _ADDRESSES = frozenset({"source_ip", "destination_ip", "source_address", "destination_address", "ip", "remote_ip"})
 _HOSTS = frozenset({"asset", "hostname", "source_asset", "destination_asset", "host", "computer_name"})
 _DOMAINS = frozenset({"domain", "query", "top_private_domain", "destination_domain"})
@@ -24,7 +27,8 @@ class InsightIdr(Shape):
     product = "InsightIDR"
     marks = (
         "rrn+priority+responsibility rrn+disposition+title rrn=rrn:*+title rrn+rule_keys_of_interest "
-        "external_source+rrn alert.rrn+alert.title investigation.rrn+investigation.title"
+        "external_source+rrn detection_rule_rrn.rule_rrn+title alert.rrn+alert.title "
+        "investigation.rrn+investigation.title"
     )
     sourcetypes = ("rapid7:insightidr:*", "insightidr*", "rapid7:idr*")
     table = "InsightIdrEvents"

@@ -144,10 +144,30 @@ def _evidence(event: Fields, at: str | None, computer: str | None) -> Evidence:
         else:
             windows_event.entities(each, evidence)
     evidence.host(computer)
+    if not event.has("Event", "Channel"):
+        _bare(event, evidence)
     details = event.object("Details")
     if details:
         _shortened(details, evidence)
     return evidence
+
+
+def _bare(event: Fields, evidence: Evidence) -> None:
+    """A match that names no log of Windows: one of Sysmon for Linux, auditd or another log, in its own names."""
+    evidence.host(event.text("host", "hostname", "node"))
+    user = evidence.user(event.text("User", "user", "UID", "AUID", "username"))
+    evidence.process(
+        event.text("CommandLine", "cmdline", "command", "proctitle"),
+        path=event.text("Image", "exe"),
+        pid=event.integer("ProcessId", "pid"),
+        hashes=hashes_in([event.text("Hashes")]).values(),
+        user=user,
+        parent_path=event.text("ParentImage"),
+    )
+    source, target = event.text("SourceIp", "src_ip", "c-ip"), event.text("DestinationIp", "dst_ip")
+    evidence.ip(source, ("source",))
+    evidence.ip(target, ("destination",))
+    evidence.file(None, event.text("TargetFilename"))
 
 
 def _shortened(details: Fields, evidence: Evidence) -> None:

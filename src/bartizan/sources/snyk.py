@@ -26,7 +26,7 @@ class Snyk(Shape):
         "event+groupId+userId event+orgId+created project+newIssues+org newIssues+removedIssues+org issueType+pkgName "
         "vulnerabilities+packageManager issueData+pkgName event+groupId+content "
         "attributes.effective_severity_level+relationships attributes.key+attributes.problems "
-        "event+userId+orgId"
+        "event+userId+orgId isFixed+introducedDate+projects issue.id+isFixed+projects"
     )
     sourcetypes = ("snyk", "snyk:*")
     table = "SnykEvents"
@@ -45,10 +45,10 @@ class Snyk(Shape):
         severity="issue.issueData.severity issue.attributes.effective_severity_level issue.severity",
         vendor_category="issue.issueType issue.attributes.type issue.type",
         detector="issue.issueData.id issue.attributes.key issue.id",
-        first="issue.introducedDate issue.attributes.created_at project.created created",
+        first="issue.introducedDate introducedDate issue.attributes.created_at project.created created",
         last="issue.attributes.updated_at project.lastTestedDate",
         status="state issue.attributes.status",
-        url="issue.issueData.url",
+        url="issue.issueData.url issue.url",
         cves="issue.issueData.identifiers.CVE issue.identifiers.CVE issue.attributes.problems.id",
         fold="project.id project.name issue.pkgName issue.packageName",
     )
@@ -69,9 +69,10 @@ class Snyk(Shape):
             evidence.observe("resource", fields.text(path), role)
         project, issue = fields.object("project"), fields.object("issue")
         if issue:
-            _project(project, evidence)
+            for one in [project, *fields.objects("projects")[:_MAX_PARTS]]:  # several of the reporting API
+                _project(one, evidence)
             evidence.file(None, project.text("targetFile") or issue.text("filePath"))
-            evidence.observe("resource", issue.text("pkgName", "packageName"), "package")
+            evidence.observe("resource", issue.text("pkgName", "packageName", "package"), "package")
             for each in issue.objects("attributes.coordinates")[:_MAX_PARTS]:
                 for part in each.objects("representations")[:_MAX_PARTS]:
                     evidence.observe("resource", part.text("dependency.package_name"), "package")
@@ -83,8 +84,9 @@ class Snyk(Shape):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         issue, project = fields.object("issue"), fields.object("project")
-        where = project.text("id", "name") or issue.text("relationships.scan_item.data.id") or ""
-        package = issue.text("pkgName", "packageName") or ""
+        scanned = issue.text("relationships.scan_item.data.id") or fields.text("projects.id")
+        where = project.text("id", "name") or scanned or ""
+        package = issue.text("pkgName", "packageName", "package") or ""
         rest = issue.text("id") if issue.has("attributes") else None
         alert.provider_alert_id = rest or ":".join((where, alert.detector_id or "", package))
         kind = (alert.vendor_category or "").lower()
@@ -93,7 +95,7 @@ class Snyk(Shape):
         alert.vulnerabilities = [text for text in alert.vulnerabilities if text.startswith("CVE-")]
         if package and kind not in _CODE:
             alert.title = f"{alert.title} in {package}"
-        if issue.flag("isPatched") is True:
+        if True in (issue.flag("isPatched"), fields.flag("isFixed")):
             alert.status = "resolved"
         if issue.flag("isIgnored", "attributes.ignored") is True:
             alert.status = "resolved"

@@ -81,7 +81,7 @@ class Sophos(Shape):
     alert = Paths(
         id="id detection_id_dedup ioc_detection_id+unix_time record_identifier",
         title="name ioc_detection_description detectionRule ruleName description threat type",
-        description="description ioc_detection_description",
+        description="description detectionDescription ioc_detection_description",
         severity="severity",
         score="ioc_severity ioc_detection_weight severity",
         scale=of_cef,

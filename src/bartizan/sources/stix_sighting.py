@@ -4,7 +4,7 @@ Source: OASIS STIX 2.1, sections 4 (domain objects), 5 (sighting), 6 (cyber-obse
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
@@ -66,8 +66,9 @@ class StixSighting(Shape):
         return fields.text("type") in _ALERTS and fields.has("id")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        for one in [fields, *fields.objects("referred"), *_observables(fields)]:
-            _observable(one, evidence)
+        known = {**_observables(fields), **{one.text("id") or "": one for one in fields.objects("referred")}}
+        for one in [fields, *known.values()]:
+            _observable(one, known, evidence)
         if not evidence.items:
             for path in ("sighting_of_ref", "where_sighted_refs"):
                 for text in fields.texts(path):
@@ -83,6 +84,9 @@ class StixSighting(Shape):
         told = [*fields.objects("referred"), *fields.objects("patterns")]
         texts = [text for one in told for text in one.texts("external_references.external_id")]
         alert.techniques = sorted({*alert.techniques, *(t for text in texts for t in attack.techniques_in(text))})
+        phases = [text for one in [fields, *told] for text in one.texts("kill_chain_phases.phase_name")]
+        if found := attack.tactics(*(text.replace("-", " ") for text in phases)):
+            alert.category, alert.categories = found[0], found
         if alert.confidence is not None:
             alert.tags = [*alert.tags, f"confidence:{alert.confidence}"]
 
@@ -111,15 +115,23 @@ def _refs(one: Fields) -> Iterable[str]:
             yield from one.texts(key)
 
 
-def _observables(fields: Fields) -> list[Fields]:
+def _observables(fields: Fields) -> dict[str, Fields]:
     """Of observed data in the form of STIX 2.0: objects under numbers."""
-    inside = fields.object("objects").data
-    return [Fields(value) for value in inside.values() if isinstance(value, dict)][:_MAX_OBJECTS]
+    inside = list(fields.object("objects").data.items())[:_MAX_OBJECTS]
+    return {str(name): Fields(value) for name, value in inside if isinstance(value, dict)}
 
 
-def _observable(one: Fields, evidence: Evidence) -> None:
+def _named(one: Fields, key: str, known: Mapping[str, Fields]) -> Fields:
+    """The object that one refers to under a key."""
+    return known.get(one.text(key) or "") or Fields(None)
+
+
+def _hashes(one: Fields) -> list[str]:
+    return [text for text in one.object("hashes").data.values() if isinstance(text, str)]
+
+
+def _observable(one: Fields, known: Mapping[str, Fields], evidence: Evidence) -> None:
     kind, value = one.text("type") or "", one.text("value")
-    hashes = [text for text in one.object("hashes").data.values() if isinstance(text, str)]
     if kind in ("ipv4-addr", "ipv6-addr"):
         evidence.ip(value)
     elif kind == "domain-name":
@@ -129,18 +141,44 @@ def _observable(one: Fields, evidence: Evidence) -> None:
     elif kind == "email-addr":
         evidence.mailbox(value, one.text("display_name"))
     elif kind == "file":
-        evidence.file(one.text("name"), None, hashes, size=one.integer("size"))
+        evidence.file(one.text("name"), None, _hashes(one), size=one.integer("size"))
     elif kind == "process":
-        evidence.process(one.text("command_line"), pid=one.integer("pid"))
+        image = _named(one, "image_ref", known) or _named(one, "binary_ref", known)
+        who = _named(one, "creator_user_ref", known)
+        evidence.process(
+            one.text("command_line"),
+            name=image.text("name") or one.text("name"),
+            pid=one.integer("pid"),
+            hashes=_hashes(image),
+            user=evidence.user(who.text("account_login", "user_id", "display_name")),
+        )
+    elif kind == "network-traffic":
+        ends = (_named(one, "src_ref", known).text("value"), _named(one, "dst_ref", known).text("value"))
+        protocol = next(reversed(one.texts("protocols")), None)
+        evidence.flow(ends[0], one.integer("src_port"), ends[1], one.integer("dst_port"), protocol)
+    elif kind == "email-message":
+        _mail(one, known, evidence)
     elif kind == "user-account":
         evidence.user(one.text("account_login", "user_id", "display_name"))
     elif kind == "malware":
         evidence.malware(one.text("name"))
     elif kind == "windows-registry-key":
-        evidence.registry(one.text("key"))
+        for held in one.objects("values")[:_KEPT] or [Fields(None)]:
+            evidence.registry(one.text("key"), held.text("name"), held.text("data"))
     elif kind == "indicator":
         for match in list(_COMPARED.finditer((one.text("pattern") or "")[:_MAX_PATTERN]))[:_KEPT]:
             _compared(match[1], match[2], match[3], evidence)
+
+
+def _mail(one: Fields, known: Mapping[str, Fields], evidence: Evidence) -> None:
+    sender = (_named(one, "from_ref", known) or _named(one, "sender_ref", known)).text("value")
+    for name in one.texts("to_refs")[:_KEPT]:
+        evidence.message(
+            internet_id=one.text("message_id"),
+            sender=sender,
+            recipient=(known.get(name) or Fields(None)).text("value"),
+            subject=one.text("subject"),
+        )
 
 
 def _compared(kind: str, path: str, value: str, evidence: Evidence) -> None:
@@ -149,4 +187,4 @@ def _compared(kind: str, path: str, value: str, evidence: Evidence) -> None:
     elif kind == "file":
         evidence.file(value)
     elif path == "value":
-        _observable(Fields({"type": kind, "value": value}), evidence)
+        _observable(Fields({"type": kind, "value": value}), {}, evidence)

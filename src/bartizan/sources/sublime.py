@@ -56,7 +56,12 @@ class Sublime(Shape):
         evidence.user(who.text("email_address"), object_id=None, display=name or None)
         evidence.ip(request.text("ip"), ("source",))
         message = fields.object("data.message", "message")
-        mailbox = message.text("mailbox.email_address", "mailbox") or message.text("recipients.email", "recipients")
+        theirs = message.text("mailbox.external_id") or ""  # of the mail service: often the address itself
+        mailbox = (
+            message.text("mailbox.email_address", "mailbox")
+            or (theirs if "@" in theirs else None)
+            or message.text("recipients.email", "recipients")
+        )
         foreign = message.text("external_id") or ""  # of the mail service: its own id or that of the message
         evidence.message(
             message.text("id", "message_source_id") if message else None,

@@ -62,6 +62,7 @@ class Tehtris(Shape):
         scale=of_cef,
         vendor_category="eventName",
         categories=_CATEGORIES,
+        tactics="tactics",
         detector="egKBId eventName",
         first="time pCreateDatetime",
         created="time",

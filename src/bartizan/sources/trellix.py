@@ -3,7 +3,7 @@
 Lines of the Network Security Manager and of a connector to ePO's table are read by `trellix_lines`.
 Source: Trellix ePolicy Orchestrator, "Common Event Format: EPOevent", and its table EPOEvents, as queries and the API
 of ePO SaaS give it; Trellix Network Security, "CEF notifications" and "JSON notifications"; Trellix Endpoint Security
-(HX), Helix and Insights, alerts of the API.
+(HX), Helix and Insights, alerts of the API; Trellix EDR, "Threats" and "Alerts" of the API.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import cef, common_security_log, trellix_lines, xml_records
+from bartizan.sources import attack, cef, common_security_log, trellix_lines, xml_records
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import MAX_ITEMS, Fields, lines_of, objects_of
 from bartizan.sources.severity import of_cef
@@ -27,6 +27,12 @@ _WORDS: dict[str, Severity] = {
     "crit": "high",
     "majr": "medium",
     "minr": "low",
+    "s0": "informational",  # from here on of EDR
+    "s1": "low",
+    "s2": "low",
+    "s3": "medium",
+    "s4": "high",
+    "s5": "high",
 }
 # How ePO's names of actions end, where its table holds them untranslated.
 _TAKEN = {"DEL": "deleted", "CLE": "cleaned", "CLN": "cleaned", "MOV": "quarantined", "DEN": "denied", "BLK": "blocked"}
@@ -73,7 +79,10 @@ _ATTACKS = {
     "brute": "CredentialAccess",
     "phishing": "Phishing",
 }
+_EDR = "Endpoint Detection and Response"
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _HASHES = ("TargetHash", "FileSHA256", "FileSHA1", "FileMD5", "md5", "sha256", "fileHash")
+_DIGESTS = ("sha256", "md5")
 _CLASSES = {
     "malware-callback": "CommandAndControl",
     "malware-object": "Malware",
@@ -94,7 +103,10 @@ class Trellix(Shape):
         "Client+User+Action+Timestamp MsgId+Client+User Action+Client+User attributes.threatname "
         "_eventType+_deviceId+_eventId ThreatEventID+ThreatCategory+DetectedUTC ThreatEventID+AnalyzerName+ThreatName "
         "attributes.threateventid EPOEvents.ThreatEventID appliance-id+product+alert appliance+product+alert "
-        "alert.alert-url+product event_values+indicator+agent+event_type alertTypeDetails+alertThreat"
+        "alert.alert-url+product event_values+indicator+agent+event_type alertTypeDetails+alertThreat "
+        "attributes.firstDetected+attributes.rank firstDetected+lastDetected+rank "
+        "attributes.detectionTags+attributes.traceId "
+        "detectionTags+traceId+rank"
     )
     pattern = re.compile(
         r"<EPOevent>|<EPOEvent>|<UpdateEvents>|<UpdateEvent>"
@@ -117,8 +129,8 @@ class Trellix(Shape):
         tactics="tactics",
         detector="ThreatEventID EventID deviceEventClassId sid ruleId",
         first="DetectedUTC Timestamp GMTTime start rt eventDate detectionDate timestamp receivedUtc event_at occurred "
-        "firstEventAt",
-        last="rt GMTTime eventDate timestamp lastEventAt",
+        "firstEventAt firstDetected",
+        last="rt GMTTime eventDate timestamp lastEventAt lastDetected",
         created="createdAt reported_at",
         status="state",
         url="link alert-url url alertUrl",
@@ -155,6 +167,7 @@ class Trellix(Shape):
             "Action",
             "indicator_name",
             "alertTypeDetails",
+            "detectionTags",
         )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -215,6 +228,8 @@ class Trellix(Shape):
             alert.product = fields.text("of_product") or alert.product
             alert.threat_name = alert.threat_name or fields.text("malware_name")
             _grade(fields, alert)
+        if fields.text("of_product") == _EDR:
+            _of_edr(fields, alert)
         taken = fields.text("ThreatActionTaken", "act", "action") or ""
         common_security_log.acted(alert, _TAKEN.get(taken.rpartition("_TAK_")[2], taken))
         alert.categories = alert.categories if alert.category in alert.categories else [alert.category or ""]
@@ -227,6 +242,18 @@ class Trellix(Shape):
             alert.categories, alert.threat_name = [alert.category or ""], fields.text("virus_name")
         if alert.title in ("None", "_"):
             alert.title = fields.text("ThreatCategory") or f"Event {fields.text('EventID')}"
+
+
+def _of_edr(fields: Fields, alert: Alert) -> None:
+    """Tags such as "@ATA.Execution" name the tactic, "@ATE.T1059" the technique, of an alert that has no name."""
+    tags = fields.texts("detectionTags")[:MAX_ITEMS]
+    if tags:
+        alert.title = ": ".join(filter(None, (fields.text("eventType"), fields.text("processName")))) or alert.title
+    parts = [tag.partition(".") for tag in tags]
+    if found := attack.tactics(*(_HUMP.sub(" ", name) for kind, _, name in parts if kind == "@ATA")):
+        alert.category, alert.categories = found[0], found
+    said = [name for kind, _, text in parts if kind == "@ATE" for name in attack.techniques_in(text)]
+    alert.techniques = sorted({*alert.techniques, *said})
 
 
 def _of_epo(fields: Fields) -> str | None:
@@ -307,6 +334,11 @@ def _flattened(one: Fields) -> Fields:
             if isinstance(key, str) and (name := _SEEN.get(key.rpartition("/")[2])):
                 flat[name] = value
         flat["agentGuid"] = alert.text("agent._id")
+    elif flat.keys() & {"firstDetected", "detectionTags"} or alert.has("firstDetected", "detectionTags"):
+        flat["of_product"] = _EDR
+        flat |= {
+            key: value for key, value in alert.object("attributes.hashes", "hashes").data.items() if key in _DIGESTS
+        }
     elif alert.has("alertTypeDetails"):
         flat["of_product"] = "Helix"
     flat = {key: value for key, value in flat.items() if value is not None}

@@ -33,7 +33,13 @@ class TrendApexOne(Firewall):
     product = "Apex One"
     pattern = re.compile(r"CEF:\d\|Trend Micro\|(?:Apex (?:Central|One)|Control Manager|OfficeScan)")
     sourcetypes = ("trendmicro:apex*", "trend_micro:apex*", "tmcm*", "apexcentral*")
-    keys = {"DetectionName": "threat", "VirusName": "threat", "NCIE_ThreatName": "threat", "CnCList": "request"}
+    keys = {
+        "DetectionName": "threat",
+        "VirusName": "threat",
+        "NCIE_ThreatName": "threat",
+        "SLF_ThreatName": "threat",
+        "CnCList": "request",
+    }
     times = "rt start deviceCustomDate1 syslogTime"
     alert = Paths(
         title="threat name deviceEventClassId",

@@ -50,12 +50,18 @@ class TrendVisionOne(Shape):
         "eventName+productCode+endpointGUID eventName+pname+productCode matchedRules+indicators "
         "detectionType+eventName+pname filters+endpoint+detail uuid+productCode+eventName "
         "malName+endpointHostName+eventName endpointGuid+eventId+eventSubId "
-        "eventName=SWG_ACTIVITY_LOG+principalName"
+        "eventName=SWG_ACTIVITY_LOG+principalName loggedDateTime+loggedUser+accessType"
     )
     pattern = re.compile(common_security_log.BEGINS + r"Trend ?Micro\|(?:Trend )?(?:Micro )?Vision One", re.IGNORECASE)
     sourcetypes = ("trendmicro:visionone:*", "trend_micro_vision_one*", "visionone:*", "tmv1*")
     table = "TrendVisionOneEvents"
-    columns = {"ProductCode": "productCode pname", "EventName": "eventName", "HostName": "endpointHostName"}
+    columns = {
+        "ProductCode": "productCode pname",
+        "EventName": "eventName activity",
+        "HostName": "endpointHostName",
+        "UserName": "loggedUser",
+        "Outcome": "result",
+    }
     wrappers = ("items",)
     alert = Paths(
         id="id uuid logKey",
@@ -147,6 +153,9 @@ def _impacted(entity: Fields, evidence: Evidence) -> None:
         )
         for each in value.texts("ips"):
             evidence.ip(each)
+    elif kind == "cloudidentity" and (text or "").startswith("arn:"):
+        evidence.amazon(text)
+        evidence.user((text or "").rpartition("/")[2] or None)
     elif kind in ("account", "cloudidentity"):
         evidence.user(text or value.text("name", "id"))
     elif kind == "emailaddress":
@@ -211,7 +220,8 @@ def _detected(event: Fields, evidence: Evidence) -> None:
         event.text("processUser", "objectUser", "logonUser", "suid", "duser" if event.has("dhost") else "suid"),
         upn=event.text("principalName"),
     )
-    for name in [event.text("objectUser"), *event.texts("logonUser")]:
+    of_host = event.has("malName") and not event.has("mailMsgSubject", "mailbox")
+    for name in [event.text("objectUser"), *event.texts("logonUser"), *(event.texts("suser") if of_host else [])]:
         evidence.user(name)
     _done(event, user, evidence)
     evidence.file(

@@ -32,7 +32,8 @@ class Trivy(Shape):
     product = "Trivy"
     marks = (
         "ClusterName+Resources ArtifactName+ArtifactType SchemaVersion+ArtifactName+Results "
-        "Finding+FindingKind Results.Vulnerabilities VulnerabilityID+PkgName report.vulnerabilities+kind"
+        "Finding+FindingKind Results.Vulnerabilities VulnerabilityID+PkgName report.vulnerabilities+kind "
+        "report.checks+kind report.secrets+kind apiVersion=aquasecurity.github.io*+report"
     )
     sourcetypes = ("trivy", "trivy:*", "aqua:trivy*")
     table = "TrivyEvents"

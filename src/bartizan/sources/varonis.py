@@ -1,6 +1,6 @@
-"""Varonis DatAdvantage and DatAlert: CEF and LEEF of alerts about files, mailboxes and directories.
+"""Varonis DatAdvantage and DatAlert: alerts about files, mailboxes and directories, as CEF, LEEF and the API have them.
 
-Source: Varonis, "DatAlert: CEF template for syslog".
+Source: Varonis, "DatAlert: CEF template for syslog"; "Data Security Platform: alerts of the API".
 """
 
 import re
@@ -15,13 +15,18 @@ from bartizan.sources.firewall import Firewall
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
+_MAX = 50  # names of one list
+
 
 class Varonis(Firewall):
     name = "varonis"
     vendor = "Varonis"
     product = "DatAdvantage"
     pattern = re.compile(r"(?:CEF|LEEF):[\d.]+\|Varonis")
-    marks = "NumOfAlertedEvents+SamAccountName NumOfAlertedEvents+FileServerOrDomain"
+    marks = (
+        "NumOfAlertedEvents+SamAccountName NumOfAlertedEvents+FileServerOrDomain NumOfAlertedEvents+AbnormalLocation "
+        "EventsCount+SamAccountName+Severity EventsCount+FileServerOrDomain+Severity"
+    )
     sourcetypes = ("varonis", "varonis:*", "dataadvantage*")
     times = "end start rt deviceCustomDate1 syslogTime"
     alert = Paths(
@@ -53,6 +58,13 @@ class Varonis(Firewall):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         super().entities(fields, evidence)
         evidence.mailbox(fields.text("MailRecipient"))
+        for name in fields.texts("Device", "DeviceName")[:_MAX]:  # lists, of the API
+            evidence.host(name)
+        for name in fields.texts("FileServerOrDomain")[:_MAX]:
+            if evidence.domain(name) is None:
+                evidence.host(name)
+        for name in fields.texts("SamAccountName")[:_MAX]:
+            evidence.user(name)
         for path in ("dhost", "dvchost"):
             evidence.ip(address(fields.text(path)))
 

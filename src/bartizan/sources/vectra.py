@@ -37,6 +37,15 @@ def of_score(score: float | None) -> Severity:
 
 _SAAS = re.compile(r"(?:O365|M365|AzureAD|Azure|AWS|GCP):(?=[^:@/\\\s]{1,128}@)")  # where an account is of
 _LOCKDOWN = "LOCKDOWN"
+# Where the other end of a connection stands, by address and by name.
+_OUTER = (
+    "dd_dst_ip", "dst_ip", "dest_ip", "detail.dst_ip", "detail.external_target.ip", "summary.dst_ips",
+    "grouped_details.dst_ips",
+)  # fmt: skip
+_OUTER_NAMES = (
+    "dd_dst_dns", "detail.dst_dns", "detail.external_target.name", "dst_dns", "dest_name", "dest_hostname",
+    "proxied_dst",
+)  # fmt: skip
 
 
 class Vectra(Shape):
@@ -97,27 +106,18 @@ class Vectra(Shape):
             evidence.user(fields.text(path))
         for name in (fields.text("accounts") or "").split(",")[:_MAX]:
             evidence.user(name.strip() or None)
-        for path in (
-            "dd_dst_ip",
-            "dst_ip",
-            "dest_ip",
-            "detail.dst_ip",
-            "detail.external_target.ip",
-            "summary.dst_ips",
-            "grouped_details.dst_ips",
-        ):
+        for path in _OUTER:
             for text in fields.texts(path)[:_MAX]:
                 evidence.ip(text, ("destination",))
-        for path in (
-            "dd_dst_dns",
-            "detail.dst_dns",
-            "detail.external_target.name",
-            "dst_dns",
-            "dest_name",
-            "proxied_dst",
-        ):
+        for path in _OUTER_NAMES:
             evidence.domain(fields.text(path))
-        evidence.flow(own, None, fields.text("dd_dst_ip"), fields.integer("dd_dst_port"), fields.text("dd_proto"))
+        evidence.flow(
+            own,
+            None,
+            fields.text("dd_dst_ip", "dest_ip", "dst_ip"),
+            fields.integer("dd_dst_port", "dst_port", "dest_port"),
+            fields.text("dd_proto", "proto"),
+        )
         evidence.ip(fields.text("source_ip"), ("source",))
         evidence.ip(fields.text("headend_addr"))
         _targets(fields.object("summary"), evidence)

@@ -44,6 +44,7 @@ _GROUPS = {
 }
 _WRAPPERS = ("_source", "all_fields", "parameters.alert", "data.parameters.alert")
 _USED = frozenset("rule agent manager id timestamp @timestamp data syscheck decoder input full_log".split())
+_NOBODY = "S-1-0-0"
 _SOLVED = frozenset({"solved", "fixed", "obsolete"})  # states of a vulnerability that is no longer there
 _MAX_LOG_CHARS = 8_192  # of the log line shown as description
 
@@ -70,7 +71,8 @@ def text_alert(text: str) -> Fields | None:
     location = part.get("location") or pairs.pop("location", None)
     groups = [name for name in (part.get("groups") or pairs.pop("classification", "")).strip(" ,").split(",") if name]
     rule = {"id": part["rule"], "level": part["level"], "description": part["text"], "groups": groups}
-    host = (location or "").partition("->")[0] or None
+    agent = _ARROW.match(location or "")
+    host = agent["host"] if agent is not None else (location or "").partition("->")[0] or None
     log = text[head.end() :].rstrip("\n").rpartition("\n")[2] if "\n" in text else text
     return Fields(
         {"id": part.get("id"), "timestamp": part.get("time"), "rule": rule, "data": pairs, "location": location}
@@ -298,16 +300,22 @@ def _syscheck(check: Fields, evidence: Evidence) -> None:
     evidence.process(name=None, path=who.text("name"), pid=who.integer("id"), user=user)
 
 
+def _sid(data: Fields, *names: str) -> str | None:
+    """None where it is that of nobody."""
+    said = data.text(*names)
+    return None if said == _NOBODY else said
+
+
 def _windows(win: Fields, evidence: Evidence) -> None:
     """Event channel records: Security and Sysmon name the same things in their own ways."""
     data = win.object("eventdata")
     if not data:
         return
     subject = evidence.user(
-        data.text("user", "subjectUserName"), domain=data.text("subjectDomainName"), sid=data.text("subjectUserSid")
+        data.text("user", "subjectUserName"), domain=data.text("subjectDomainName"), sid=_sid(data, "subjectUserSid")
     )
     evidence.user(
-        data.text("targetUserName"), domain=data.text("targetDomainName"), sid=data.text("targetUserSid", "targetSid")
+        data.text("targetUserName"), domain=data.text("targetDomainName"), sid=_sid(data, "targetUserSid", "targetSid")
     )
     evidence.process(
         data.text("commandLine", "processCommandLine"),

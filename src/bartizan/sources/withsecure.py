@@ -55,6 +55,8 @@ _MAX_XML = 65_536
 _DATA = re.compile(r"<Data Name='(\w{1,60})'>([^<]{1,500})</Data>")
 _BLOCKED = frozenset({"blocked", "quarantined", "deleted", "removed", "disinfected", "renamed"})
 
+_SCANS = frozenset({"filescanning", "amsi", "setting_filescanning", "manualscanning"})  # engines whose path is a file's
+
 
 class WithSecure(Shape):
     name = "withsecure"
@@ -119,16 +121,23 @@ class WithSecure(Shape):
         program = seen.text("process", "processName")
         whole = program if program is not None and file_name(program) != program else None
         hashes = [seen.text("sha256"), seen.text("sha1"), seen.text("md5")]
+        scanned = (fields.text("engine") or "").lower() in _SCANS and not seen.has("filePath", "processPath")
         evidence.process(
             seen.text("commandLine", "cmdl", "command"),
             name=program if whole is None else None,
-            path=whole or seen.text("processPath", "path", "exePath", "initiator", "accessorPath"),
+            path=whole
+            or seen.text("processPath", *([] if scanned else ["path"]), "exePath", "initiator", "accessorPath"),
             pid=seen.integer("processId", "pid"),
-            hashes=[seen.text("exeHash")] if seen.has("filePath", "exeHash") else hashes,
+            hashes=[seen.text("exeHash")] if scanned or seen.has("filePath", "exeHash") else hashes,
             user=user,
             parent_name=seen.text("parentProcess"),
         )
-        evidence.file(None, seen.text("filePath", "contentName"), hashes, size=seen.integer("size"))
+        evidence.file(
+            None,
+            seen.text("filePath", *(["path"] if scanned else []), "contentName"),
+            hashes,
+            size=seen.integer("size"),
+        )
         evidence.file(None, seen.text("targetPath", "targetData"), [seen.text("targetSha1")])
         if seen.has("processPath"):
             evidence.file(None, seen.text("path"))  # what that process touched

@@ -50,7 +50,8 @@ class Wiz(Shape):
         "vulnerableAsset+CVSSSeverity vulnerableAsset rule.__typename+resource "
         "rule.__typename=cloudconfigurationrule primaryActor+primaryResource rule+resource+result "
         "trigger+issue+control nodes.sourceRule action+user+userAgent+sourceIP action+actionParameters+user "
-        "nodes.entitySnapshot p_log_type=wiz.* result+analyzedAt entitySnapshot+severity"
+        "nodes.entitySnapshot p_log_type=wiz.* result+analyzedAt entitySnapshot+severity "
+        "tdrId+severity mitreTactics+triggeringEvents+cloudAccounts tdrSource+mitreTechniques"
     )
     sourcetypes = ("wiz", "wiz:*")
     table = "WizEvents"
@@ -65,15 +66,16 @@ class Wiz(Shape):
     wrappers = ("nodes",)
     alert = Paths(
         id="id",
-        title="sourceRule.name ruleMatch.rule.name rule.name control.name name title description",
+        title="sourceRule.name ruleMatch.rule.name rule.name control.name ruleName name title description",
         description="description sourceRule.controlDescription rule.description sourceRule.description",
         severity="severity rule.severity vendorSeverity CVSSSeverity",
         words=_WORDS,
         vendor_category="type rule.__typename",
         categories=_CATEGORIES,
         tactics="mitreTactics sourceRule.mitreTactics ruleMatch.rule.securitySubCategories.category.name",
-        detector="sourceRule.id ruleMatch.rule.id rule.id control.id",
-        first="firstSeenAt firstDetectedAt triggeringEvents.nodes.timestamp createdAt analyzedAt created",
+        detector="sourceRule.id ruleMatch.rule.id rule.id control.id ruleId tdrId",
+        first="firstSeenAt firstDetectedAt triggeringEvents.nodes.timestamp triggeringEvents.eventTime "
+        "createdAt analyzedAt created",
         last="lastSeenAt lastDetectedAt updatedAt analyzedAt createdAt",
         created="createdAt firstSeenAt",
         updated="updatedAt statusChangedAt analyzedAt",
@@ -82,7 +84,7 @@ class Wiz(Shape):
         verdict="resolutionReason",
         verdicts={"issuefixed": "truePositive", "wontfix": "informationalExpectedActivity"},
         actions="sourceRule.resolutionRecommendation rule.remediationInstructions remediation",
-        url="url wizUrl portalUrl",
+        url="url wizUrl portalUrl detectionURL",
         fold="entitySnapshot.name resource.id primaryResource.id",
     )
 
@@ -104,7 +106,10 @@ class Wiz(Shape):
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         owner = fields.object("cloudAccounts")
-        names = {"cloudProvider": owner.raw("cloudProvider"), "subscriptionId": owner.raw("externalId")}
+        names = {
+            "cloudProvider": owner.raw("cloudProvider", "cloudPlatform"),
+            "subscriptionId": owner.raw("externalId"),
+        }
         for path in ("entitySnapshot", "resource", "resources", "primaryResource", "vulnerableAsset"):
             for one in fields.objects(path):
                 _resource(one.also({key: value for key, value in names.items() if value is not None}), evidence)
@@ -112,7 +117,7 @@ class Wiz(Shape):
             for one in fields.objects(path):
                 _actor(one, evidence)
         for each in fields.objects("cloudAccounts"):
-            if (each.text("cloudProvider") or "").upper() == "AWS":
+            if (each.text("cloudProvider", "cloudPlatform") or "").upper() == "AWS":
                 evidence.amazon(None, name=each.text("name"), account=each.text("externalId"), kind="Account")
         who = fields.object("user")
         evidence.user(who.text("email", "name", "id"))
@@ -188,6 +193,6 @@ def _actor(one: Fields, evidence: Evidence) -> None:
         evidence.ip(one.text("name", "externalId"), ("source",))
         return
     evidence.user(one.text("email", "name"), object_id=None)
-    arn = one.text("providerUniqueId")
+    arn = one.text("providerUniqueId", "externalId")
     evidence.amazon(arn if (arn or "").startswith("arn:") else None, kind="IAMIdentity")
     evidence.amazon(None, name=one.text("accessKeyId"), kind="AccessKey")

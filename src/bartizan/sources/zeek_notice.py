@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert, Severity
+from bartizan.sources import attack
 from bartizan.sources.entities import address, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, lines_of
@@ -25,6 +26,7 @@ _NOTICES: dict[str, tuple[Severity, str, str | None]] = {
     "scan::": ("low", "Discovery", "T1046"),
     "teamcymrumalwarehashregistry::match": ("high", "Malware", None),
     "intel::notice": ("medium", "CommandAndControl", None),
+    "attack::": ("medium", "SuspiciousActivity", None),  # the tactic follows
     "signatures::": ("medium", "SuspiciousActivity", None),
     "software::vulnerable_version": ("low", "Vulnerability", None),
     "ssl::": ("low", "Misconfiguration", None),
@@ -35,6 +37,7 @@ _COLUMNS = (
     "ts uid id.orig_h id.orig_p id.resp_h id.resp_p fuid file_mime_type file_desc proto note msg sub src dst p n "
     "peer_descr"
 ).split()
+_HASH = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-f])", re.IGNORECASE)
 _UNSET = frozenset({"-", "(empty)"})
 _MAX_NAMES = 50  # of one record: recipients, names of a certificate
 _INDICATORS = {
@@ -114,6 +117,9 @@ class ZeekNotice(Shape):
         evidence.file(
             fields.text("file_name", "filename"), None, [fields.text("sha256"), fields.text("sha1"), fields.text("md5")]
         )
+        if (fields.text("note") or "").startswith("TeamCymru") and (found := _HASH.search(fields.text("sub") or "")):
+            evidence.file(hashes=[found[0]])  # of the file, in the address of a page about it
+        evidence.url(fields.text("file_desc"))  # where a file of HTTP came from
         evidence.domain(fields.text("host", "server_name", "query", "request.name"))
         evidence.ip(fields.text("host"))  # whose software a log tells
         evidence.url(fields.text("arg"))  # of FTP
@@ -138,7 +144,15 @@ class ZeekNotice(Shape):
         elif found is not None:
             alert.severity, alert.category = found[0], found[1]
             alert.techniques = sorted({*alert.techniques, *([found[2]] if found[2] else [])})
+            if note.startswith("attack::"):
+                alert.category = _tactic(note) or alert.category
         alert.categories = [alert.category] if alert.category else []
+
+
+def _tactic(note: str) -> str | None:
+    """What a name such as "attack::lateral_movement_extracted_file" begins with."""
+    words = note.partition("::")[2].split("_")
+    return next((word for size in range(len(words), 0, -1) if (word := attack.tactic(" ".join(words[:size])))), None)
 
 
 def _is_of_share(fields: Fields) -> bool:

@@ -29,6 +29,7 @@ _PEOPLE = (
     "email.internal_recipients",
 )  # fmt: skip
 _MAX_PEOPLE = 20
+_JUDGED = frozenset({"MALICIOUS", "SUSPICIOUS"})  # of the sandbox
 _NOTHING = frozenset({"none", "na", "n/a", "unknown", "not supported", "-"})
 
 
@@ -40,7 +41,9 @@ class Zscaler(Shape):
         "sourcetype=zscaler*+event event.vendor=zscaler event.product=nss+event "
         "event.datetime+event.department Recordid+Cloudname sourcetype=zscalernss*+sourcesubtype+record_id "
         "sourcetype=zscalernss*+record_id sourcetype=zscalernss*+log_type "
-        "LogTimestamp+Customer+SessionID LogTimestamp+Customer+ConnectionID AuditOperationType+ObjectType+AuditNewValue"
+        "LogTimestamp+Customer+SessionID LogTimestamp+Customer+ConnectionID "
+        "AuditOperationType+ObjectType+AuditNewValue Classification.DetectedMalware+FileProperties.MD5 "
+        "Full_Details.Classification.Type+Full_Details.FileProperties"
     )
     pattern = re.compile(r"\|Zscaler\|| vendor=Zscaler |\bproduct=NSS\b|\bZscalerNSS: ")
     sourcetypes = ("zscalernss*", "zscaler:*", "zscalerlss*", "zscaler")
@@ -81,9 +84,12 @@ class Zscaler(Shape):
         else:
             found = [
                 {**(one.object("event").data or one.data), "sourcetype": one.raw("sourcetype")}
-                for one in self._events(record)
+                for one in map(_report, self._events(record))
             ]
         return [Fields(_told(one)) for one in found if len(one) > 1]
+
+    def made(self, record: Record, fields: Fields) -> Alert:
+        return _SANDBOX.made(record, fields) if _is_report(fields) else super().made(record, fields)
 
     def _events(self, record: Record) -> list[Fields]:
         """With the feed's name beside them, where they are in the feed's own wrapping."""
@@ -99,6 +105,8 @@ class Zscaler(Shape):
         """Also where data left against a rule: an incident of a device, or in an application of the cloud."""
         if fields.has("auditlogtype"):
             return False
+        if _is_report(fields):
+            return (fields.text("Classification.Type") or "").upper() in _JUDGED
         found = (fields.text(name) for name in ("threatname", "malwareclass", "threat.malware"))
         return any(map(_said, found)) or _leaks(fields)
 
@@ -160,6 +168,54 @@ class Zscaler(Shape):
             alert.severity = next((word for word in _LEVELS if word in levels), blocked)
         if alert.severity == "unknown":
             alert.severity = "low" if "blocked" in alert.tags else "high"
+
+
+class _Sandbox(Shape):
+    """The report of its sandbox about a file."""
+
+    vendor = "Zscaler"
+    product = "Internet Access"
+    table = "ZscalerEvents"
+    alert = Paths(
+        id="FileProperties.MD5",
+        title="Classification.DetectedMalware Classification.Category",
+        score="Classification.Score",
+        vendor_category="Classification.Category",
+        category="Malware",
+        detector="Classification.DetectedMalware Classification.Category",
+        first="Summary.StartTime",
+        sub_provider="Summary.Category",
+        threat="Classification.DetectedMalware",
+        fold="FileProperties.MD5",
+    )
+
+    def entities(self, fields: Fields, evidence: Evidence) -> None:
+        about = fields.object("FileProperties")
+        evidence.file(
+            None, None, [about.text("Sha256"), about.text("SHA1"), about.text("MD5")], size=about.integer("FileSize")
+        )
+        for part in fields.objects("Networking")[:MAX_ITEMS]:  # what it asked for while it ran
+            for text in part.texts("SignatureSources")[:_MAX_PEOPLE]:
+                if evidence.ip(text) is None and evidence.url(text) is None:
+                    evidence.domain(text)
+        evidence.malware(fields.text("Classification.DetectedMalware"), fields.text("Classification.Category"))
+
+    def finish(self, fields: Fields, alert: Alert) -> None:
+        alert.title = f"Sandbox: {alert.title}"
+        if (fields.text("Classification.Type") or "").upper() == "SUSPICIOUS" and alert.severity == "high":
+            alert.severity = "medium"
+
+
+_SANDBOX = _Sandbox()
+
+
+def _report(one: Fields) -> Fields:
+    """What the API wraps the report in is taken off."""
+    return one.object("Full Details", "Full_Details") or one
+
+
+def _is_report(fields: Fields) -> bool:
+    return fields.has("Classification.Type") and fields.has("FileProperties.MD5")
 
 
 def _told(one: dict[str, Any]) -> dict[str, Any]:
