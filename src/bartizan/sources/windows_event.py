@@ -1,9 +1,8 @@
-"""Windows event log: rows of SecurityEvent and Event; what Defender Antivirus finds or blocks is an alert.
+"""Windows event log: rows of SecurityEvent and Event; what Defender Antivirus finds is an alert.
 
 Logons and new processes are rows of Microsoft's tables for devices as well, events of Sysmon are those of `sysmon`.
 Source: Windows, "Security auditing" (events 1102, 4624 to 5157); Microsoft Defender Antivirus, "Event IDs and error
-codes"; Microsoft Defender for Endpoint, "View attack surface reduction events", "Attack surface reduction rules
-reference"; AD FS, "Auditing enhancements"; Azure Monitor, "SecurityEvent", "Event".
+codes"; AD FS, "Auditing enhancements"; Azure Monitor, "SecurityEvent", "Event".
 """
 
 import re
@@ -16,7 +15,7 @@ from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources import attack, pairs, sysmon, windows_message, xml_records
-from bartizan.sources.entities import file_name, hashes_in, is_sid
+from bartizan.sources.entities import file_name, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, content_id
 from bartizan.sources.generic import unplaced
@@ -110,8 +109,6 @@ class WindowsLog(Source):
                 continue
             if _is_detection(each):
                 yield _detection(record, each)
-            elif _is_block(each):
-                yield _blocked(record, each)
             yield from _rows(each)
         if not events:
             yield from unplaced(record, "GenericEvents")
@@ -405,87 +402,3 @@ def _detected(each: WindowsEvent, evidence: Evidence, state: graph.EvidenceRemed
             evidence.url(url.partition("|")[0] if url else None)
     process = data.text("Process Name", "ProcessName")
     evidence.process(path=None if (process or "").lower() == "unknown" else process, user=user)
-
-
-# ---------------------------------------------------------------- what Defender blocks by a rule
-
-# Events of what was blocked; those of what would have been (1122, 1124, 1125) are no alerts.
-_BLOCKS = {
-    1121: "Attack surface reduction",
-    1123: "Controlled folder access",
-    1126: "Network protection",
-    1127: "Controlled folder access",
-}
-# Rules of attack surface reduction -> (name, category).
-_RULES = {
-    "56a863a9-875e-4185-98a7-b882c64b5ce5": ("abuse of exploited vulnerable signed drivers", "PrivilegeEscalation"),
-    "7674ba52-37eb-4a4f-a9a1-f0f9a1619a2c": ("Adobe Reader creating child processes", "Execution"),
-    "d4f940ab-401b-4efc-aadc-ad5f3c50688a": ("Office applications creating child processes", "Execution"),
-    "9e6c4e1f-7d60-472f-ba1a-a39ef669e4b2": ("credential stealing from lsass.exe", "CredentialAccess"),
-    "be9ba2d9-53ea-4cdc-84e5-9b1eeee46550": ("executable content from email", "InitialAccess"),
-    "01443614-cd74-433a-b99e-2ecdc07bfc25": ("executable files of low prevalence", "Execution"),
-    "5beb7efe-fd9a-4556-801d-275e5ffc04cc": ("potentially obfuscated scripts", "Execution"),
-    "d3e037e1-3eb8-44c8-a917-57927947596d": ("scripts launching downloaded content", "Execution"),
-    "3b576869-a4ec-4529-8536-b80a7769e899": ("Office applications creating executable content", "Execution"),
-    "75668c1f-73b5-4cf0-bb93-3ecf5cb7cc84": ("Office applications injecting code", "DefenseEvasion"),
-    "26190899-1602-49e8-8b27-eb1d0a1ce869": ("Office communication application creating child processes", "Execution"),
-    "e6db77e5-3df2-4cf1-b95a-636979351e5b": ("persistence through WMI event subscription", "Persistence"),
-    "d1e49aac-8f56-4280-b9ba-993a6d77406c": ("process creation from PSExec and WMI", "LateralMovement"),
-    "b2b3f03d-6a65-4f7b-a9c7-1c7ef74a9ba4": ("untrusted processes that run from USB", "InitialAccess"),
-    "92e97fa1-2edf-4476-bdd6-9dd0b4dddc7b": ("Win32 API calls from Office macros", "Execution"),
-    "c1db55ab-c21a-4637-bb3f-a12568109d35": ("what looks like ransomware", "Ransomware"),
-}
-
-
-def _is_block(each: WindowsEvent) -> bool:
-    defender = "windows defender" in f"{each.channel} {each.provider}".lower()
-    return defender and each.event_id in _BLOCKS and each.data.has("Process Name", "ProcessName", "Path", "Destination")
-
-
-def _blocked(record: Record, each: WindowsEvent) -> Alert:
-    """Each event is one: it names the rule, who and which process ran into it, and what it was about."""
-    data, by = each.data, _BLOCKS[each.event_id or 0]
-    rule = (data.text("ID", "Rule ID") or "").strip("{}").lower()
-    what, category = _RULES.get(rule, ("", "SuspiciousActivity"))
-    what = (data.text("Rule Name") or what).removeprefix("Block ")
-    threat = data.text("Threat Name", "ThreatName")
-    at = first_time(data, "Detection Time", "DetectionTime") or each.time
-    evidence = Evidence(at, remediation="blocked")
-    evidence.host(each.computer)
-    user = evidence.user(data.text("User", "Detection User"))
-    process, path = data.text("Process Name", "ProcessName"), data.text("Path")
-    evidence.process(
-        data.text("Parent Commandline"),
-        path=process,
-        hashes=hashes_in([data.text("Hashes")]).values() if process == path else (),
-        user=user,
-    )
-    if data.has("Target Commandline"):
-        evidence.process(data.text("Target Commandline"), path=path, user=user)
-    evidence.file(None, path)
-    evidence.file(None, data.text("Involved File"))
-    evidence.malware(threat)
-    asked = data.text("Destination")  # of network protection: a page, a name or an address
-    if evidence.url(asked) is None and evidence.ip(asked, ("destination",)) is None:
-        evidence.domain(asked)
-    return Alert(
-        vendor="Microsoft",
-        product="Defender Antivirus",
-        provider_alert_id=content_id(each.raw.data),
-        title=f"{by} blocked {what or file_name(process) or 'a process'}",
-        description=(each.message or "").strip()[:4_096] or None,
-        severity="medium",
-        category=category,
-        categories=[category],
-        vendor_category=by,
-        techniques=attack.techniques(record, data.data),
-        detector_id=rule or by,
-        detection_source="microsoftDefenderForEndpoint",
-        product_version=data.text("Product Version"),
-        first_activity=at,
-        last_activity=each.time or at,
-        threat_name=threat,
-        evidence=evidence.items,
-        additional={"eventId": each.event_id} | data.rest(frozenset({"unused"})) | evidence.unsaid,
-        fingerprint=(rule or by, each.computer or "", process or ""),
-    )
