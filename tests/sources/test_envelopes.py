@@ -63,6 +63,85 @@ def _base64(text: str) -> str:
     return b64encode(text.encode()).decode()
 
 
+# CEF that a collector took apart -> source, title, severity, entities.
+PARTED: dict[str, tuple[dict[str, Any], str, str, str, set[str]]] = {
+    "Filebeat": (
+        {
+            "@timestamp": AT,
+            "ecs": {"version": "8.17.0"},
+            "cef": {
+                "version": "0",
+                "device": {"vendor": "Trend Micro", "product": "Deep Security Agent", "event_class_id": "4000000"},
+                "name": "Ransom_CASE.A",
+                "severity": "8",
+                "extensions": {
+                    "deviceHostName": "srv-9",
+                    "filePath": "C:\\Temp\\a b.exe",
+                    "deviceCustomNumber1": 7,
+                    "deviceCustomNumber1Label": "Host ID",
+                    "deviceAction": "Quarantine",
+                },
+            },
+            "event": {"code": "4000000", "severity": 8, "dataset": "cef.log"},
+            "host": {"name": "relay"},
+        },
+        "trend_deep_security",
+        "Ransom_CASE.A",
+        "high",
+        {"srv-9"},
+    ),
+    "Logstash": (
+        {
+            "@timestamp": AT,
+            "@version": "1",
+            "cefVersion": "0",
+            "deviceVendor": "Acme",
+            "deviceProduct": "IDS Box",
+            "deviceVersion": "1",
+            "deviceEventClassId": "77",
+            "name": "Exploit attempt",
+            "severity": "5",
+            "sourceAddress": "10.1.1.4",
+            "sourceUserName": "ann",
+            "deviceCustomString1": "a=b",
+            "deviceCustomString1Label": "Rule Name",
+        },
+        "cef_generic",
+        "Exploit attempt",
+        "medium",
+        {"10.1.1.4", "ann"},
+    ),
+    "Logstash in the Elastic Common Schema": (
+        {
+            "@timestamp": AT,
+            "observer": {"vendor": "Acme", "product": "IDS Box", "version": "3", "hostname": "sensor4"},
+            "cef": {"version": "0", "name": "Scan", "device_custom_string_1": {"value": "x=1 y", "label": "Rule Name"}},
+            "event": {"code": "77", "severity": "7", "action": "blocked"},
+            "source": {"ip": "10.1.1.4", "port": "4444", "user": {"name": "ann"}},
+            "destination": {"ip": "203.0.113.9"},
+        },
+        "cef_generic",
+        "Scan",
+        "high",
+        {"sensor4", "10.1.1.4", "203.0.113.9", "ann"},
+    ),
+}
+
+
+@pytest.mark.parametrize("collector", PARTED)
+def test_cef_taken_apart(normalise: Normalise, collector: str) -> None:
+    """A line of CEF that a collector made an object of is read as the line, by the source of its device."""
+    data, source, title, severity, named = PARTED[collector]
+    record = Record(raw=json.dumps(data).encode(), text=json.dumps(data), data=data)
+    assert detect(record) == source
+    (alert,) = normalise(source, data)
+    assert isinstance(alert, Alert)
+    assert (alert.title, alert.severity, alert.first_activity) == (title, severity, "2026-03-03T10:11:12.1230000Z")
+    assert {entity.value for entity in alert.entities} == named
+    assert alert.additional.get("Rule Name") == {"Logstash": "a=b"}.get(collector, alert.additional.get("Rule Name"))
+    assert not any("Label" in name for name in alert.additional)
+
+
 ENVELOPES: dict[str, Callable[[str], Any]] = {
     "header of RFC 3164": lambda text: f"<134>Mar  3 10:11:12 relay app: {text}",
     "header of RFC 5424": lambda text: f'<134>1 {AT} relay app 7 ID1 [meta sequenceId="1"] {text}',

@@ -77,7 +77,10 @@ class CarbonBlack(Shape):
         categories=_CATEGORIES,
         tactics="attack_tactic ttps mitre_tactics report_tags",
         detector="reason_code rule_id report_id watchlists.name type",
-        first="first_event_timestamp first_event_time backend_timestamp create_time eventTime created_time timestamp",
+        first=(
+            "first_event_timestamp first_event_time detection_timestamp backend_timestamp create_time eventTime "
+            "created_time timestamp"
+        ),
         last="last_event_timestamp last_event_time eventTime",
         created="backend_timestamp create_time",
         updated="backend_update_timestamp last_update_time workflow.change_timestamp",

@@ -76,7 +76,11 @@ _FULL = {
        for short, long in (("cs", "String"), ("cn", "Number"), ("cfp", "FloatingPoint"), ("c6a", "IPv6Address"))
        for number in range(1, 7)},
 }  # fmt: skip
-_SHORT = {long.lower(): short for short, long in _FULL.items()} | {"filehash": "fileHash", "filepath": "filePath"}
+_SHORT = (
+    {long.lower(): short for short, long in _FULL.items()}
+    | {f"{long.lower()}label": f"{short}Label" for short, long in _FULL.items() if _CUSTOM.fullmatch(short)}
+    | {"filehash": "fileHash", "filepath": "filePath"}
+)
 
 
 class Cef(NamedTuple):

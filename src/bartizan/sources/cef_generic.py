@@ -72,6 +72,7 @@ def _mail(fields: Fields, evidence: Evidence) -> None:
             subject=(fields.text("msg") or "").strip("'") or None,
             urls=links,
         )
+    evidence.mailbox(fields.text("ESAReplyTo"))
     for name, inside in _PART.findall(parts)[:MAX_NAMES]:
         found = _DIGEST.search(inside)
         evidence.file(name, hashes=[found[0]] if found else [])

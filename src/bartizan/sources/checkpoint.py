@@ -13,7 +13,7 @@ from typing import Any
 
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import cef, common_security_log, leef, pairs, syslog
+from bartizan.sources import attack, cef, common_security_log, leef, pairs, syslog
 from bartizan.sources.entities import account
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, as_text, objects_of, opened, texts_of
@@ -123,6 +123,7 @@ _DEFANGED = re.compile(r"\[\.\]|\(\.\)")
 # Of packets that were dropped together: "<10.0.0.5,59912,192.0.2.7,445,6;eth0> <...".
 _PACKET = re.compile(r"<([^,<>]{2,45}),(\d{1,5}),([^,<>]{2,45}),(\d{1,5}),(\d{1,3})[;>]")
 MAX_PACKETS = 50  # of one record that become evidence
+_ATTACK = "mitre_"  # begins the field of a tactic
 _NAMED = re.compile(r"(Domain|URL|Url|IP|App|Package|SSID)\s?:\s?(\S{1,2048})")
 
 
@@ -152,7 +153,7 @@ class CheckPoint(Shape):
         words=_LEVELS,
         vendor_category="protection_type product deviceProduct",
         categories=_CATEGORIES,
-        tactics="mitre_tactics mitre_initial_access",
+        tactics="mitre_tactics",
         detector="protection_id protection_name attack deviceEventClassId",
         first=_FIRST,
         threat="protection_name malware_family",
@@ -197,6 +198,10 @@ class CheckPoint(Shape):
             evidence.url(fields.text("entityUrl"))
             evidence.mailbox(fields.text("userAddress", "recipientAddress"), roles=("destination",))
             return
+        program = fields.text("process_name")
+        path = program if program is not None and _WINDOWS.match(program) else None
+        hashes = [fields.text("process_md5", "process_sha1", "process_sha256")]
+        evidence.process(fields.text("process_command_line"), name=None if path else program, path=path, hashes=hashes)
         mailed = _mailed(fields)
         common_security_log.entities(mailed, evidence)
         evidence.host(fields.text("machine"))
@@ -219,9 +224,6 @@ class CheckPoint(Shape):
             [fields.text("file_sha256"), fields.text("file_sha1"), fields.text("file_md5")],
         )
         _message(fields, evidence)
-        program = fields.text("process_name")
-        path = program if program is not None and _WINDOWS.match(program) else None
-        evidence.process(fields.text("process_command_line"), name=None if path else program, path=path)
         evidence.ip(fields.text("client_ip"), ("source",))
         if "/" not in asked and "\\" not in asked:  # the name that a bot looked up
             evidence.domain(asked or None)
@@ -250,6 +252,7 @@ class CheckPoint(Shape):
                 found = (ours for word, ours in _IN_WORDS if re.search(rf"(?<![a-z]){word}(?![a-z])", words.lower()))
                 alert.category = next(found, alert.category)
                 alert.categories = [alert.category]
+            _of_attack(fields, alert)
             alert.vulnerabilities = [
                 name for text in alert.vulnerabilities for name in re.findall(r"CVE-\d{4}-\d{4,7}", text)
             ]
@@ -257,6 +260,18 @@ class CheckPoint(Shape):
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         yield from common_security_log.told(fields, self.entities, _FIRST.split())
+
+
+def _of_attack(fields: Fields, alert: Alert) -> None:
+    """Each tactic has a field of its own, in which techniques are named: mitre_execution="PowerShell"."""
+    said = {name: key for key in fields.data if key.startswith(_ATTACK) and (name := attack.tactic(key)) is not None}
+    found = {name: fields.texts(key) for name, key in said.items() if fields.texts(key)}
+    if found:
+        own = [name for name in alert.categories if name != "SuspiciousActivity"]
+        alert.categories = list(dict.fromkeys([*own, *found]))
+        alert.category = alert.categories[0]
+        names = (name.strip() for texts in found.values() for text in texts for name in re.split(r"[,;|\n]", text))
+        alert.techniques = attack.with_named(alert.techniques, names)
 
 
 def _mailed(fields: Fields) -> Fields:

@@ -44,6 +44,9 @@ _TIMES = (
     "Datetime EdgeStartTimestamp Timestamp When ActionTimestamp CreatedAt DetectedTimestamp ts SessionStartTime "
     "SessionStartDatetime"
 )
+_STARTS = (
+    "ClientIP", "SourceIP", "SrcIP", "SrcAddr", "ActorIP", "ActorIPAddress", "IPAddress", "IPSourceAddress",
+)  # fmt: skip
 _APP = "AppDomain app_domain"  # what Access protects
 _ALLOWED = ("Allowed", "allowed")
 _DONE = ("ActionResult", "action.result")
@@ -77,7 +80,9 @@ class Cloudflare(Shape):
         "CSPDirective+PageURL app_domain+ray_id+user_email SessionStartTime+DestinationTunnelID+Email "
         "PostureCheckName+PostureCheckType+DeviceID ClientMatchedIpFirewall+Application+Event "
         "SessionStartDatetime+TargetID+UserEmail ForensicCopyID+GatewayRequestID AuditLogID+ActionTimestamp+ActorID "
-        "DeviceRegistrationID+Hostname+UserEmail DeviceRegistrationID+ISPIPv4Address"
+        "DeviceRegistrationID+Hostname+UserEmail DeviceRegistrationID+ISPIPv4Address "
+        "IPSourceAddress+IPDestinationAddress+MitigationSystem IPSourceAddress+IPDestinationAddress+ColoCode "
+        "Decision+DomainName+UserEmail+Type"
     )
     sourcetypes = ("cloudflare:*", "cloudflare")
     table = "CloudflareEvents"
@@ -85,15 +90,17 @@ class Cloudflare(Shape):
     columns = {
         "Timestamp": f"time {_TIMES}",
         "EventId": "RayID rayName AlertID AuditLogID ID SessionID id",
-        "EventType": "ActionType action.type Action action ResolverDecision Event ProgramType",
-        "Outcome": "ActionResult Allowed SecurityAction Action ResolverDecision",
-        "SourceIP": "ClientIP SourceIP SrcIP SrcAddr ActorIP ActorIPAddress IPAddress actor.ip ClientAddress",
+        "EventType": "ActionType action.type Action action ResolverDecision Event ProgramType Type AttackVector",
+        "Outcome": "ActionResult Allowed SecurityAction Action ResolverDecision Decision Outcome",
+        "SourceIP": (
+            "ClientIP SourceIP SrcIP SrcAddr ActorIP ActorIPAddress IPAddress actor.ip ClientAddress IPSourceAddress"
+        ),
         "SourcePort": "int ClientSrcPort SourcePort SrcPort ClientPort",
-        "DestinationIP": "DestinationIP DstIP DestAddr OriginIP",
+        "DestinationIP": "DestinationIP DstIP DestAddr OriginIP IPDestinationAddress",
         "DestinationPort": "int DestinationPort DstPort OriginPort",
         "UserName": "Email ActorEmail actor.email user_email UserEmail",
         "HostName": "DeviceName TargetName",
-        "DomainName": "QueryName ClientRequestHost clientRequestHTTPHost HTTPHost SNI",
+        "DomainName": "QueryName ClientRequestHost clientRequestHTTPHost HTTPHost SNI DomainName",
         "Url": "URL",
         "HttpMethod": "ClientRequestMethod HTTPMethod",
         "HttpStatus": "int EdgeResponseStatus HTTPStatusCode",
@@ -107,7 +114,7 @@ class Cloudflare(Shape):
         "RuleSource": "Source",
     }
     alert = Paths(
-        id="AlertID alert_correlation_id RayID+RuleID RayID rayName QueryID FindingID",
+        id="AlertID alert_correlation_id AttackID+IPSourceAddress RayID+RuleID RayID rayName QueryID FindingID",
         title="Description RuleID name",
         description="Description text FindingTypeDisplayName Subject",
         vendor_category="Source alert_type FinalDisposition",
@@ -120,17 +127,17 @@ class Cloudflare(Shape):
         return verdict(fields) is not None
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        place = Place(country=fields.text("ClientCountry", "Country"))
-        start = fields.text("ClientIP", "SourceIP", "SrcIP", "SrcAddr", "ActorIP", "ActorIPAddress", "IPAddress")
-        end = fields.text("DestinationIP", "DstIP", "DestAddr")
+        place = Place(country=fields.text("ClientCountry", "Country", "SourceCountry"))
+        start = fields.text(*_STARTS)
+        end = fields.text("DestinationIP", "DstIP", "DestAddr", "IPDestinationAddress")
         ports = fields.integer("ClientSrcPort", "SourcePort", "SrcPort"), fields.integer("DestinationPort", "DstPort")
-        protocol = fields.text("Transport", "Protocol", "IPProtocol")
+        protocol = fields.text("Transport", "Protocol", "IPProtocolName", "IPProtocol")
         if evidence.flow(start, ports[0], end, ports[1], protocol, places=(place, None)) is None:
             evidence.ip(start, ("source",), place)
             evidence.ip(end, ("destination",))
         for name in ("SourceInternalIP", "OriginIP", "EdgeServerIP"):
             evidence.ip(fields.text(name))
-        evidence.user(fields.text("Email", "ActorEmail"), object_id=fields.text("UserID", "ActorID", "UserUID"))
+        evidence.user(fields.text("Email", "ActorEmail", "UserEmail"), object_id=fields.text("UserID", "ActorID", "UserUID"))
         evidence.host(fields.text("DeviceName"), device_id=fields.text("DeviceID"))
         if fields.has("TargetName"):  # of a session of SSH
             evidence.host(fields.text("TargetName"), addresses=[fields.text("TargetAddress")])
@@ -168,6 +175,8 @@ class Cloudflare(Shape):
         alert.detector_id = said.detector
         if alert.fingerprint:
             alert.fingerprint = (said.detector or said.title, *alert.fingerprint[1:])
+        elif said.category == "Impact":
+            alert.fingerprint = (said.detector or said.title, fields.text("AttackID") or "")
         if said.closed:
             alert.status = "resolved"
         if said.blocked:
@@ -197,6 +206,9 @@ def verdict(fields: Fields) -> _Verdict | None:
         word = fields.text("FindingTypeSeverity")
         title = fields.text("FindingTypeDisplayName") or "Finding"
         return _Verdict(title, of_word(word), "Misconfiguration", fields.text("FindingTypeID"), word)
+    if fields.has("AttackVector") and fields.has("IPSourceAddress"):  # a packet of an attack that was known as such
+        vector, blocked = fields.text("AttackVector"), (fields.text("Outcome") or "").lower() in _STOPPED
+        return _Verdict(f"Packets of an attack: {vector}", "low" if blocked else "medium", "Impact", vector, blocked=blocked)
     if fields.has("SinkholeID"):  # what asks there is infected
         sinkhole = fields.text("SinkholeID")
         return _Verdict(f"Request to sinkhole {sinkhole}", "medium", "CommandAndControl", sinkhole)

@@ -39,7 +39,9 @@ _ADDRESSES = (
     "c6a4", "sourceAddress", "destinationAddress", "agt", "vSrc",
 )  # fmt: skip
 _HASHES = re.compile(r"(?:^|[^a-z])(?:sha-?(?:1|2|256)|md5|.{0,40}hash)", re.IGNORECASE)
-_NAMES_ADDRESS = re.compile(r"(?:^|_)ip(?:$|_)|(?:IP|Ip|[Aa]ddr(?:ess)?)$|Label$")  # or where a label should stand
+_NAMES_ADDRESS = re.compile(
+    r"(?:^|_)ip(?:$|_)|(?i:x.?forwarded.?for)|(?:IP|Ip|[Aa]ddr(?:ess)?)$|Label$"
+)  # or where a label should stand
 _JOB = re.compile(r"(\d{6})/([^\s/]{1,10}/[^\s/]{1,10})", re.ASCII)  # of IBM i: number/user/name
 
 
@@ -178,6 +180,7 @@ def told(fields: Fields, entities: Callable[[Fields, Evidence], None], times: It
     evidence = Evidence()
     entities(fields, evidence)
     evidence.host(fields.text("syslogHost"))
+    leftover.observe(fields.data, evidence)
     yield row(fields, first_time(fields, *times), evidence)
 
 
@@ -236,6 +239,7 @@ _DETECTION = re.compile(
     r"\b(?:threats?|malware|malicious|virus(?:es)?|attacks?|intrusions?|exploits?|ransomware|trojan|botnet|backdoor|worm"
     r"|phish(?:ing)?|brute.?force|spyware|rootkit|shellcode|suspicious|anomal(?:y|ies|ous)|violations?|compromised?"
     r"|command.and.control|c&c|callback|injection|xss|port.?scans?|password.spray(?:ing)?|exfiltration"
+    r"|(?:syn|tcp|udp|icmp|http|dns) floods?|ddos"
     r"|impossible travel|alert|detection)\b",
     re.IGNORECASE,
 )

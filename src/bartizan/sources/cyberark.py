@@ -113,6 +113,7 @@ class CyberArk(Shape):
         evidence.user(fields.text("customData.user_name"), object_id=fields.text("customData.user_id"))
         for key in ("GatewayStation", "Station", "Address", "source", "sourceIp", "machineAddress"):
             evidence.ip(fields.text(key))
+        evidence.host(domain(fields.text("Address")))  # of the machine whose account it is
         for key, value in pairs.separated(fields.text("ExtraDetails") or "", ";"):
             if key in ("DstHost", "SrcHost"):
                 evidence.ip(value)

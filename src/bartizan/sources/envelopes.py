@@ -14,12 +14,14 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
-from bartizan.sources import log_analytics
+from bartizan.sources import cef_objects, log_analytics
 
 MAX_HELD = 1_000  # records of one envelope
 MAX_DECODED_BYTES = 8_388_608  # of all that one envelope holds in Base64, unpacked
 # Keys above such texts.
-_PACKED = frozenset({"message", "data", "data_base64", "records", "Records", "awslogs", "DeviceVendor"})
+_PACKED = frozenset(
+    {"message", "data", "data_base64", "records", "Records", "awslogs", "DeviceVendor", "cef", "deviceVendor"}
+)
 _GZIP = b"\x1f\x8b"
 
 # A key that hardly anything else has -> all keys of the envelope, and what takes the record out of it.
@@ -47,6 +49,8 @@ _ENVELOPES: dict[str, tuple[frozenset[str], Callable[[dict[str, Any]], Any]]] = 
     "DeviceVendor": (frozenset({"DeviceProduct", "DeviceEventClassID"}), lambda data: log_analytics.cef_line(data)),
     "Type": (frozenset({"TimeGenerated"}), lambda data: log_analytics.custom_log(data)),
     "ecs": (frozenset({"event"}), lambda data: _of_elastic(data)),
+    "cef": (frozenset(), lambda data: cef_objects.line(data)),
+    "deviceVendor": (frozenset({"deviceProduct", "deviceEventClassId"}), lambda data: cef_objects.line(data)),
     "source_type": (frozenset({"message", "timestamp", "appname"}), lambda data: data["message"]),
 }
 _MARKS = frozenset(_ENVELOPES)

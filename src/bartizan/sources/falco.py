@@ -44,6 +44,13 @@ _SHORT = {
     "k8s_pod_name": "k8s.pod.name",
     "evt_type": "evt.type",
 }
+# Fields of the plugin for Google Cloud -> what they name.
+_OF_GOOGLE = (
+    ("gcp.storage.bucket", "Bucket"),
+    ("gcp.compute.instanceId", "Instance"),
+    ("gcp.cloudfunctions.function", "Function"),
+    ("gcp.cloudsql.databaseId", "Database"),
+)
 _CONNECTION = re.compile(r"(\S{2,45}):(\d{1,5})->(\S{2,45}):(\d{1,5})", re.ASCII)
 _USED = frozenset("uuid time rule output priority hostname source tags output_fields".split())
 
@@ -151,7 +158,9 @@ def _entities(fields: Fields, seen: Fields, evidence: Evidence) -> str:
         pod=pod,
     )
     user = evidence.user(
-        seen.text("user.name", "user.loginname", "ka.user.name", "ct.user", "okta.actor.name", "github.user")
+        seen.text("user.name", "user.loginname", "ka.user.name", "ct.user", "okta.actor.alternateid", "okta.actor.name")
+        or seen.text("gcp.user", "github.user"),
+        display=seen.text("okta.actor.name"),
     )
     path, parent = seen.text("proc.exepath"), seen.text("proc.pexepath")
     evidence.process(
@@ -200,6 +209,12 @@ def _cloud(seen: Fields, evidence: Evidence) -> None:
     evidence.amazon(seen.text("ct.user.arn"), account=account, kind="IAMIdentity")
     evidence.amazon(None, name=seen.text("ct.request.bucketname", "s3.bucket"), kind="S3Bucket", account=None)
     evidence.amazon(None, name=seen.text("lambda_name", "ct.request.functionname"), kind="Lambda")
+    evidence.user(seen.text("okta.target.user.alternateid"), display=seen.text("okta.target.user.name"))
+    repository = seen.text("github.repo")
+    evidence.repository((repository or "").removeprefix("https://github.com/") or None, url=repository)
+    project = seen.text("gcp.projectId")
+    for path, kind in _OF_GOOGLE:
+        evidence.google(None, name=seen.text(path), kind=kind, project=project)
     if seen.has("ka.req.pod.containers.image", "ka.req.pod.name"):
         asked = evidence.pod(seen.text("ka.resp.name", "ka.req.pod.name"), seen.text("ka.target.namespace"))
         for image in seen.texts("ka.req.pod.containers.image")[:20]:

@@ -57,6 +57,7 @@ T1574.006 HIJACK_EXECUTION_FLOW_DYNAMIC_LINKER_HIJACKING  T1587.001 DEVELOP_CAPA
 T1588.001 OBTAIN_CAPABILITIES_MALWARE  T1588.006 OBTAIN_CAPABILITIES_VULNERABILITIES
 """
 _PAIRS = _GOOGLES.split()
+_SUBJECTS = frozenset({"USER", "SERVICEACCOUNT"})  # kinds of who a role of Kubernetes is bound to, that are accounts
 _BY_NAME = dict(zip(_PAIRS[1::2], _PAIRS[::2], strict=True))
 
 
@@ -121,6 +122,7 @@ class SecurityCommandCenter(Shape):
             _, colon, name = (binding.text("member") or "").partition(":")
             evidence.user(name if colon else None)
         _kubernetes(finding.object("kubernetes"), evidence)
+        _data(finding, evidence)
         for box in finding.objects("containers")[:_MAX_PARTS]:
             evidence.container(None, box.text("name"), box.text("imageId", "uri"))
         for told in (finding.object("sourceProperties.properties"), log.object("properties")):
@@ -200,6 +202,19 @@ def _process(item: Fields, evidence: Evidence) -> None:
     evidence.file(None, script.text("path"), [script.text("sha256")])
 
 
+def _data(finding: Fields, evidence: Evidence) -> None:
+    """What was read or taken, by whom and where to."""
+    for item in finding.objects("exfiltration.sources")[:_MAX_PARTS]:
+        evidence.google(item.text("name"), roles=("source",))
+    for item in finding.objects("exfiltration.targets")[:_MAX_PARTS]:
+        evidence.google(item.text("name"), roles=("destination",))
+    evidence.user(finding.text("database.userName"))
+    evidence.observe("resource", finding.text("database.displayName", "database.name"), "database")
+    for text in finding.texts("dataAccessEvents.principalEmail")[:_MAX_PARTS]:
+        evidence.user(text)
+    evidence.url(finding.text("application.fullUri", "application.baseUri"))
+
+
 def _kubernetes(cluster: Fields, evidence: Evidence) -> None:
     for item in cluster.objects("pods")[:_MAX_PARTS]:
         pod = evidence.pod(item.text("name"), item.text("ns"))
@@ -207,6 +222,9 @@ def _kubernetes(cluster: Fields, evidence: Evidence) -> None:
             evidence.container(None, box.text("name"), box.text("imageId", "uri"), pod=pod)
     for item in cluster.objects("objects")[:_MAX_PARTS]:
         evidence.kubernetes(item.text("kind"), item.text("name"), item.text("ns"))
+    for binding in cluster.objects("bindings")[:_MAX_PARTS]:
+        for item in binding.objects("subjects")[:_MAX_PARTS]:
+            evidence.user(item.text("name") if (item.text("kind") or "").upper() in _SUBJECTS else None)
 
 
 def _told(told: Fields, evidence: Evidence) -> None:
@@ -220,7 +238,15 @@ def _told(told: Fields, evidence: Evidence) -> None:
     evidence.observe("resource", told.text("network.project", "project_id"), "project")
     for text in told.texts("loginAttempts.vmName", "attempts.vmName")[:_MAX_PARTS]:
         evidence.host(text, roles=("attacked",))
-    for path in ("principalEmail", "principal_email", "externalMembers", "userName", "loginAttempts.userName"):
+    for path in (
+        "principalEmail",
+        "principal_email",
+        "externalMembers",
+        "userName",
+        "loginAttempts.userName",
+        "sensitiveRoleGrant.principalEmail",
+        "sensitiveRoleGrant.bindingDeltas.member",
+    ):
         for text in told.texts(path)[:_MAX_PARTS]:
             evidence.user(text.rpartition(":")[2])
     for path in ("ipConnection.srcIp", "sourceIp", "callerIp", "attempts.sourceIp", "loginAttempts.sourceIp"):

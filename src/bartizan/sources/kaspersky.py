@@ -75,11 +75,11 @@ class Kaspersky(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         common_security_log.entities(fields, evidence)
         evidence.host(
-            fields.text("Computer", "Computer name", "Device", "Device name", "dhost"),
+            fields.text("Computer", "Computer name", "Device", "Device name", "dhost", "hostName"),
             addresses=[fields.text("IP address", "dst")],
         )
         evidence.ip(fields.text("IP address"))
-        evidence.ip(fields.text("Attacker address", "AttackerIPv4", "Remote address", "Source address"), ("source",))
+        evidence.ip(fields.text(*_ATTACKERS), ("source",))
         user = evidence.user(_WHO.sub("", fields.text("User", "User name", "Session user") or "") or None)
         hashes = [
             fields.text(path)
@@ -124,7 +124,8 @@ class Kaspersky(Shape):
         alert.severity = (number if number != "unknown" else None) or _WORDS.get((word or "").lower()) or guess
         alert.vendor_severity = word or said or None
         alert.detector_id = fields.text("eventId", "deviceEventClassId") or kind
-        alert.category = "Malware" if threat or found else "SuspiciousActivity"
+        attacked = "ATTACK" in (alert.detector_id or "")
+        alert.category = "Exploit" if attacked else "Malware" if threat or found else "SuspiciousActivity"
         alert.categories = [alert.category]
         alert.product = fields.text("Application", "deviceProduct") or self.product
         alert.fingerprint = (kind or "", fields.text("Computer", "dhost") or "", fields.text("Object name") or "")
@@ -142,6 +143,7 @@ def _of_leef(line: Fields) -> dict[str, Any]:
     return {"name": found[1].replace("_", " ").capitalize()} if named and found is not None else {}
 
 
+_ATTACKERS = ("Attacker address", "AttackerIPv4", "attackerIp", "Remote address", "Source address")
 _WORDS: Mapping[str, Severity] = {"high": "high", "medium": "medium", "low": "low", "informational": "informational"}
 
 
@@ -151,7 +153,7 @@ def _threat(fields: Fields) -> str | None:
         return fields.text("Detected", "Threat name", "Virus name", "cs1")
     if fields.has("deviceVendor"):
         virus = "VIRUS" in (fields.text("deviceEventClassId") or "")
-        return fields.text("VName", "VirusName", "Virus name") or (fields.text("cs1") if virus else None)
+        return fields.text("VName", "VirusName", "Virus name", "attackName") or (fields.text("cs1") if virus else None)
     return fields.text("Detected", "Threat name", "Virus name", "Name")
 
 

@@ -15,6 +15,7 @@ from bartizan.sources.shape import Paths, Shape
 
 _MAX_TEXT = 4_096
 _USER = re.compile(r"\bby user\s+([^\s()]{2,256})|(\S{1,128}@[\w.-]{3,128})\s+logged in", re.IGNORECASE)
+_MAX_EVENTS = 20  # of an export
 _PLACEHOLDER = "{object}"
 _MINUTES = re.compile(r"(\d{1,2} [A-Z][a-z]{2} \d{4} \d{1,2}:\d\d)( [A-Z]{3})", re.ASCII)  # 04 Mar 2024 10:00 GMT
 _ADDRESS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", re.ASCII)
@@ -44,7 +45,7 @@ class Lacework(Shape):
         categories={"compliance": "Misconfiguration", "vulnerability": "Vulnerability"},
         detector="policyId alertType",
         first="startTime start_time event_timestamp minute START_TIME",
-        last="endTime end_time",
+        last="endTime end_time EVENT_DETAILS.data.END_TIME",
         updated="lastUserUpdatedTime",
         status="status",
         url="alertInfo.url event_link LINK url",
@@ -72,6 +73,11 @@ class Lacework(Shape):
         self._mapped(fields.object("entityMap"), evidence)
         # The API's map: {"Machine": [{"KEY": {"mid": 1}, "PROPS": {"hostname": "h"}}], ...}
         leftover.collect(fields.object("alertInfo.entityMap", "entityMap").data, evidence)
+        for event in fields.objects("EVENT_DETAILS.data")[
+            :_MAX_EVENTS
+        ]:  # of an export: {"data": [{"ENTITY_MAP": ...}]}
+            self._mapped(event.object("ENTITY_MAP"), evidence)
+            leftover.collect(event.object("ENTITY_MAP").data, evidence)
         self._account(fields, text, evidence)
 
     def _mapped(self, named: Fields, evidence: Evidence) -> None:
@@ -87,6 +93,10 @@ class Lacework(Shape):
         for path in ("FileDataHash.filedata_hash", "FileDataHash.KEY.filedata_hash"):
             for each in named.texts(path):
                 evidence.file(None, None, [each])
+        for each in [*named.texts("FileExePath.exe_path"), *named.texts("FileExePath.KEY.exe_path")]:
+            evidence.file(None, each)
+        for each in named.texts("Process.cmdline"):
+            evidence.process(each)
         for each in named.texts("DnsName.hostname"):
             evidence.domain(each)
         for each in [*named.texts("Resource.value"), *named.texts("Resource.resource_id")]:

@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from typing import Any
 
+from bartizan.sources import cef_objects
+
 # Columns of CommonSecurityLog -> how a value is read, and the key of CEF.
 COLUMNS = {
     "DeviceVendor": "deviceVendor",
@@ -127,7 +129,6 @@ def cef_line(row: dict[str, Any]) -> str | None:
     """The line of CEF that a row of CommonSecurityLog says; None of any other object."""
     if row.get("Type") != "CommonSecurityLog" and "TimeGenerated" not in row:
         return None
-    head = [str(row.get(name) or "").replace("\\", "\\\\").replace("|", "\\|") for name in _HEADER]
     pairs = [(key, row[column]) for column, key in _KEYS.items() if isinstance(row.get(column), str | int | float)]
     known = {key for key, _ in pairs}
     if not known & {"rt", "start", "end"} and isinstance(row.get("TimeGenerated"), str):
@@ -137,12 +138,7 @@ def cef_line(row: dict[str, Any]) -> str | None:
         marks = list(_PAIR.finditer(more))[:_MAX_EXTENSIONS]
         ends = [*(mark.start() for mark in marks[1:]), len(more) + 1][: len(marks)]
         pairs += [(mark[1], more[mark.end() : end - 1]) for mark, end in zip(marks, ends, strict=True)]
-    said = " ".join(f"{key}={_value(value)}" for key, value in pairs if value != "")
-    return f"CEF:0|{'|'.join(head)}|{said}"
-
-
-def _value(value: Any) -> str:
-    return str(value).replace("\\", "\\\\").replace("=", "\\=").replace("\n", "\\n").replace("\r", "")
+    return cef_objects.written([row.get(name) or "" for name in _HEADER], pairs)
 
 
 def custom_log(row: dict[str, Any]) -> dict[str, Any] | str | None:
