@@ -137,7 +137,9 @@ class Cloudflare(Shape):
             evidence.ip(end, ("destination",))
         for name in ("SourceInternalIP", "OriginIP", "EdgeServerIP"):
             evidence.ip(fields.text(name))
-        evidence.user(fields.text("Email", "ActorEmail", "UserEmail"), object_id=fields.text("UserID", "ActorID", "UserUID"))
+        evidence.user(
+            fields.text("Email", "ActorEmail", "UserEmail"), object_id=fields.text("UserID", "ActorID", "UserUID")
+        )
         evidence.host(fields.text("DeviceName"), device_id=fields.text("DeviceID"))
         if fields.has("TargetName"):  # of a session of SSH
             evidence.host(fields.text("TargetName"), addresses=[fields.text("TargetAddress")])
@@ -208,7 +210,9 @@ def verdict(fields: Fields) -> _Verdict | None:
         return _Verdict(title, of_word(word), "Misconfiguration", fields.text("FindingTypeID"), word)
     if fields.has("AttackVector") and fields.has("IPSourceAddress"):  # a packet of an attack that was known as such
         vector, blocked = fields.text("AttackVector"), (fields.text("Outcome") or "").lower() in _STOPPED
-        return _Verdict(f"Packets of an attack: {vector}", "low" if blocked else "medium", "Impact", vector, blocked=blocked)
+        return _Verdict(
+            f"Packets of an attack: {vector}", "low" if blocked else "medium", "Impact", vector, blocked=blocked
+        )
     if fields.has("SinkholeID"):  # what asks there is infected
         sinkhole = fields.text("SinkholeID")
         return _Verdict(f"Request to sinkhole {sinkhole}", "medium", "CommandAndControl", sinkhole)
