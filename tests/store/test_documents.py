@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -136,9 +137,17 @@ async def test_if_match(store: Store) -> None:
     assert await tenant.write(lambda tx: tx.delete("notes", "n1", if_match="*"), actor="me")
 
 
-async def test_a_failing_write_leaves_nothing(store: Store) -> None:
-    """What `work` raises comes back and undoes documents, edges, values and changes, and nothing of others."""
+@pytest.mark.parametrize("before", [0, 5])
+async def test_a_failing_write_leaves_nothing(store: Store, before: int) -> None:
+    """What `work` raises comes back and undoes documents, edges, values and changes, and nothing of others, whether it
+    is the first of those that are committed together or stands among them."""
     tenant = store.tenant("t1")
+    began, go = threading.Event(), threading.Event()
+
+    def holds(tx: Tx) -> None:
+        began.set()
+        assert go.wait(30)
+        time.sleep(0.1)  # longer than a group takes others in
 
     def fails(tx: Tx) -> None:
         tx.put(note("bad", x=1))
@@ -149,18 +158,24 @@ async def test_a_failing_write_leaves_nothing(store: Store) -> None:
         tx.advance("bad", 7)
         raise LookupError("no")
 
-    results = await asyncio.gather(
-        *(tenant.write(putting(note(f"n{i}")), actor="me") for i in range(5)),
+    first = asyncio.create_task(tenant.write(holds, actor="me"))
+    assert await asyncio.to_thread(began.wait, 30)
+    waiting = asyncio.gather(
+        *(tenant.write(putting(note(f"n{i}")), actor="me") for i in range(before)),
         tenant.write(fails, actor="me"),
         *(tenant.write(putting(note(f"m{i}")), actor="me") for i in range(5)),
         return_exceptions=True,
     )
-    assert [isinstance(result, LookupError) for result in results] == [False] * 5 + [True] + [False] * 5
+    await asyncio.sleep(0)
+    go.set()
+    await first
+    results = await waiting
+    assert [isinstance(result, LookupError) for result in results] == [False] * before + [True] + [False] * 5
     assert await tenant.get("notes", "bad") is None and await tenant.get("alerts", "bad") is None
     assert await tenant.related("r", "bad", limit=5) == [] and await tenant.value("bad") is None
     assert await tenant.attachment("notes", "bad", "raw") is None and await store.cursor("bad") is None
     changes = await store.changes(0, limit=100)
-    assert len(changes) == 10 and all(change.id != "bad" for change in changes)
+    assert len(changes) == before + 5 and all(change.id != "bad" for change in changes)
     assert await store.head() == changes[-1].seq
 
 

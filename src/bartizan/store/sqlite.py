@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import apsw
 import structlog
@@ -115,7 +115,6 @@ def connect(
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         _make_log(connection, lock_s)
         connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-        connection.execute("PRAGMA temp_store = MEMORY")  # what a savepoint would restore is bounded by one request
         connection.wal_autocheckpoint(WAL_PAGES)
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}").fetchall()
     connection.execute(f"PRAGMA cache_size = -{cache_kib}")
@@ -225,10 +224,12 @@ class SqlitePen:
         self._log_due = 0.0
         self._checkpoints: _Checkpoints | None = None
         self._db: SqliteDb | None = None
+        self._aside = ""  # where SQLite puts what it needs for a while
         self._open()
 
     def _open(self) -> SqliteDb:
         if self._db is None:
+            self._aside = ""
             kept = WRITER_CACHE_KIB
             self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=kept, synced=self._synced)
             self._checkpoints = _Checkpoints(self._path)
@@ -240,7 +241,14 @@ class SqlitePen:
         return self._open()
 
     def lock(self) -> None:
+        """For the schema: what the index of a large table is sorted in may be any size."""
+        self._lock("FILE")
+
+    def _lock(self, aside: Literal["FILE", "MEMORY"]) -> None:
         db = self._open()
+        if aside != self._aside:
+            db.run(f"PRAGMA temp_store = {aside}")
+            self._aside = aside
         db.deadline = float("inf")
         if self._checkpoints is not None and self._checkpoints.pages >= WAL_MOST_PAGES:
             self._checkpoints.pages = 0
@@ -268,7 +276,8 @@ class SqlitePen:
             db.connection.set_busy_handler(_Patience(self._lock_s))
 
     def begin(self) -> Clock:
-        self.lock()
+        """What a savepoint would bring back is bounded by one request: it stays in memory."""
+        self._lock("MEMORY")
         return Clock(self._open(), self._now)
 
     def savepoint(self) -> None:
