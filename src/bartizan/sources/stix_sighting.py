@@ -66,7 +66,10 @@ class StixSighting(Shape):
         return fields.text("type") in _ALERTS and fields.has("id")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        known = {**_observables(fields), **{one.text("id") or "": one for one in fields.objects("referred")}}
+        known = {
+            **_observables(fields),
+            **{one.text("id") or f"#{n}": one for n, one in enumerate(fields.objects("referred"))},
+        }
         for one in [fields, *known.values()]:
             _observable(one, known, evidence)
         if not evidence.items:
