@@ -348,7 +348,8 @@ def _of_header(fields: Fields) -> None:
     the threat."""
     first, second = fields.text("deviceEventClassId") or "", fields.text("name") or ""
     if second.upper() not in _COLUMNS:
-        fields.put(Subtype=fields.data.get("name"))
+        said = fields.text("VendorSeverity", "Severity")  # the header has the same number for all of a type
+        fields.put(Subtype=fields.data.get("name"), VendorSeverity=said)
         return
     fields.put(LogType=second)
     if _NAMED.match(first):
