@@ -1,6 +1,7 @@
 """Audit queries: made, read back, and their records, from directory audits, sign-ins and OfficeActivity."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -120,7 +121,11 @@ async def test_what_a_query_asks_for(world: World) -> None:
 async def test_directory_audits_are_records(world: World) -> None:
     """This server's own audit among them: that the query was made."""
     await made(world, displayName="first")
-    query = await made(world, recordTypeFilters=["AzureActiveDirectory"], serviceFilters=["AzureActiveDirectory"])
+    now = datetime.now(UTC)
+    span = {"filterStartDateTime": now - timedelta(days=1), "filterEndDateTime": now + timedelta(days=1)}
+    asked = {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in span.items()}
+    kinds = {"recordTypeFilters": ["AzureActiveDirectory"], "serviceFilters": ["AzureActiveDirectory"]}
+    query = await made(world, **asked, **kinds)
     found = await world.every(f"{query}/records?$top=1")
     assert {each["operation"] for each in found} == {"Add auditLogQuery"} and len(found) == 2
     assert found[0]["auditData"]["ResultStatus"] == "Success" and found[0]["userType"] == "ServicePrincipal"

@@ -123,7 +123,7 @@ ROWS = [
         "cipp-administrators-without-mfa",
         "/beta/reports/authenticationMethods/userRegistrationDetails?$top=999&filter=IsAdmin eq true and "
         "isMfaRegistered eq false and userType eq 'member'&$select=id,userPrincipalName,isMfaRegistered,IsAdmin",
-        some=False,
+        ["id", "userPrincipalName", "isMfaRegistered", "isAdmin"],
     ),
     Row("cipp-smtp", "/v1.0/auditLogs/signIns?$filter=clientAppUsed eq 'SMTP' and status/errorCode eq 0", some=False),
     Row(
