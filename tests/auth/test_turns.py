@@ -131,18 +131,6 @@ async def test_who_asks_much_rests_though_its_requests_never_wait() -> None:
     await asyncio.wait_for(after, 10)
 
 
-@pytest.mark.asyncio
-async def test_what_an_answer_takes_to_send_counts_as_work() -> None:
-    crowd = Crowd()
-    await asked_lately(crowd, "b")
-    async with crowd.turns.of("a", "read") as turn:
-        turn.sends(round(4 * turns.CREDIT_S / turns.BYTE_S))
-    after = asyncio.create_task(worked(crowd, "a", 0))
-    await settled()
-    assert not after.done()
-    await asyncio.wait_for(after, 10)
-
-
 @pytest.mark.parametrize("part_of_a_bulk", [False, True])
 @pytest.mark.asyncio
 async def test_who_asks_much_begins_when_the_requests_of_others_have_ended(

@@ -35,8 +35,7 @@ MAX_REST_S = 0.5
 SHARE = 0.1  # of the process's time, for those together that ask much, while others ask little; by setting
 CREDIT_S = 0.01  # of work that a tenant may have ahead of its share, so that a few requests at once do not wait
 STEP_S = 0.001  # of work, after which further reads of a tenant that is alone begin in a later step of the loop
-AROUND_S = 0.0002  # that a request takes before and after its turn: reading and writing HTTP ...
-BYTE_S = 1e-9  # ... with so much for each byte of its answer: a page of 100 alerts takes as long to send as to read
+AROUND_S = 0.0002  # that a request takes before and after its turn: reading and writing HTTP
 WRITE_S = 0.0005  # at most, of a write or a federated read: most of its time it waits for the disk, or for others
 CALM_S = 0.05  # how long whoever asks much lets requests of those that ask little end before it begins all the same
 SHORT: frozenset[Kind] = frozenset({"read", "write"})  # those that are waited for so; the others take longer
@@ -89,9 +88,8 @@ class Turns:
             self._steps = {lane: step for lane, step in self._steps.items() if step.waiting or lane[0] in self._seen}
         return self._asking
 
-    def rest(self, lane: _Lane, began: float, size: int = 0) -> float:
-        """Seconds until the lane may go on after work since `began`, whose answer has `size` bytes: 0 within its
-        credit, or while nobody else asks."""
+    def rest(self, lane: _Lane, began: float) -> float:
+        """Seconds until the lane may go on after work since `began`: 0 within its credit, or while nobody else asks."""
         tenant, kind = lane
         now = self.clock()
         if self.asking(tenant, now) < 2:
@@ -101,7 +99,7 @@ class Turns:
         others = sum(owed > CREDIT_S for name, (owed, _) in self._debts.items() if name != tenant)
         little = self._asking > others + 1  # somebody asks little, who is to notice little
         share = (self._share if little else 1.0) / (others + 1)
-        took = AROUND_S + size * BYTE_S + (min(now - began, WRITE_S) if kind in ("write", "live") else now - began)
+        took = AROUND_S + (min(now - began, WRITE_S) if kind in ("write", "live") else now - began)
         debt = max(0.0, debt - (now - at) * share) + took
         self._debts[tenant] = debt, now
         return min(max(0.0, debt - CREDIT_S) / share, MAX_REST_S)
@@ -164,9 +162,9 @@ class Turns:
                 self._free(lane)  # the place was ours already
             raise
 
-    def end(self, lane: _Lane, began: float, size: int) -> None:
+    def end(self, lane: _Lane, began: float) -> None:
         """Frees the place, or hands it to the next of the lane; where others ask, after a rest."""
-        rest_s = self.rest(lane, began, size)
+        rest_s = self.rest(lane, began)
         if self._asking > 1 and self._running.get(lane, 0) > SLOTS[lane[1]]:
             self._free(lane)  # a place from when it was alone; those that stay wake the queue
         elif rest_s > 0:  # nobody of the lane runs until then
@@ -229,17 +227,12 @@ def _woken(queue: _Queue) -> bool:
 class Turn:
     """One request's, as an asynchronous context."""
 
-    __slots__ = ("_began", "_lane", "_size", "_turns")
+    __slots__ = ("_began", "_lane", "_turns")
 
     def __init__(self, turns: Turns, lane: _Lane) -> None:
         self._turns = turns
         self._lane = lane
         self._began = 0.0
-        self._size = 0
-
-    def sends(self, size: int) -> None:
-        """The bytes of the answer, which goes out when the turn has ended: who reads slowly holds nobody up."""
-        self._size = size
 
     def crowded(self) -> bool:
         """Whether others ask too, so that long work is better done in small parts."""
@@ -265,5 +258,5 @@ class Turn:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._turns.end(self._lane, self._began, self._size)
+        self._turns.end(self._lane, self._began)
         self._turns.leave(self)

@@ -73,11 +73,10 @@ class Lacework(Shape):
         self._mapped(fields.object("entityMap"), evidence)
         # The API's map: {"Machine": [{"KEY": {"mid": 1}, "PROPS": {"hostname": "h"}}], ...}
         leftover.collect(fields.object("alertInfo.entityMap", "entityMap").data, evidence)
-        for event in fields.objects("EVENT_DETAILS.data")[
-            :_MAX_EVENTS
-        ]:  # of an export: {"data": [{"ENTITY_MAP": ...}]}
-            self._mapped(event.object("ENTITY_MAP"), evidence)
-            leftover.collect(event.object("ENTITY_MAP").data, evidence)
+        for event in fields.objects("EVENT_DETAILS.data")[:_MAX_EVENTS]:
+            named = event.object("ENTITY_MAP")
+            self._mapped(named, evidence)
+            leftover.collect(named.data, evidence)
         self._account(fields, text, evidence)
 
     def _mapped(self, named: Fields, evidence: Evidence) -> None:

@@ -81,8 +81,8 @@ _ATTACKS = {
 }
 _EDR = "Endpoint Detection and Response"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_HASHES = ("TargetHash", "FileSHA256", "FileSHA1", "FileMD5", "md5", "sha256", "fileHash")
-_DIGESTS = ("sha256", "md5")
+_HASHES = ("TargetHash", "FileSHA256", "FileSHA1", "FileMD5", "md5", "sha1", "sha256", "fileHash")
+_DIGESTS = ("sha256", "sha1", "md5")
 _CLASSES = {
     "malware-callback": "CommandAndControl",
     "malware-object": "Malware",

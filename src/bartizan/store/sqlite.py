@@ -230,8 +230,9 @@ class SqlitePen:
     def _open(self) -> SqliteDb:
         if self._db is None:
             self._aside = ""
-            kept = WRITER_CACHE_KIB
-            self._db = connect(self._path, writes=True, lock_s=self._lock_s, cache_kib=kept, synced=self._synced)
+            self._db = connect(
+                self._path, writes=True, lock_s=self._lock_s, cache_kib=WRITER_CACHE_KIB, synced=self._synced
+            )
             self._checkpoints = _Checkpoints(self._path)
             self._db.connection.set_wal_hook(self._checkpoints.committed)
         return self._db

@@ -187,11 +187,9 @@ class Graph:
                 request.body = await self._body(request.headers, receive)
                 request.gone = lambda: _gone(receive)
             tenant = "" if request.caller is None else request.caller.tenant
-            async with self.turns.of(tenant, self._kind(tenant, request)) as turn:
+            async with self.turns.of(tenant, self._kind(tenant, request)):
                 response = await self.answer(request)
-                body, compressed = await self._compressed(request, response)
-                turn.sends(len(body))
-                return response, body, compressed
+                return response, *await self._compressed(request, response)
         except BartizanError as problem:
             response = error(request, problem, self.clock())
         except Exception:  # noqa: BLE001 - the edge of the API; logged with its trace

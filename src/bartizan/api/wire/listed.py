@@ -14,7 +14,6 @@ from bartizan.api.wire.body import Listed, Select
 from bartizan.api.wire.request import Request
 from bartizan.extend import Context
 from bartizan.odata import QueryOptions
-from bartizan.store.interface import Stored
 
 _OF_OBJECTS = ("filter", "orderby", "select")
 _KEPT = (*_OF_OBJECTS, "search")  # of a link
@@ -23,7 +22,7 @@ _KEPT = (*_OF_OBJECTS, "search")  # of a link
 def listed(ctx: Context, request: Request, type: str, items: Sequence[Any]) -> Listed:
     """InvalidQuery, or BadRequest for an option that has no meaning here."""
     options = queries.read(request.query) if request.query else QueryOptions()
-    if options == QueryOptions() or any(isinstance(each, bytes | Stored) for each in items):
+    if options == QueryOptions():
         return Listed(items)
     plain = type.startswith("Edm.") or ctx.edm.enum(type) is not None
     queries.only(options, "top", "skip", "count", *(() if plain else _OF_OBJECTS))
