@@ -177,7 +177,7 @@ def test_mutated_records_are_never_lost(shared: Path, name: str) -> None:
         if draw.random() < 0.1:
             cut = draw.randrange(len(mutant))
             mutant = mutant[:cut] + bytes([draw.randrange(256)]) + mutant[cut + 1 :]
-        made = make(SOURCES[name], mutant, TENANT, "2026-11-23T05:00:00.0000000Z", FED)
+        (made,) = make(SOURCES[name], [(mutant, None)], TENANT, "2026-11-23T05:00:00.0000000Z", FED)
         assert made.alerts or made.rows or made.objects
         assert made.raw == mutant or mutant[:1] == b'"'
         if not isinstance(value, str):  # a damaged text may well not be the format any more

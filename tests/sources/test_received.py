@@ -70,7 +70,7 @@ def test_taken_up(source: str) -> None:
 @pytest.mark.parametrize("source", ["suricata_eve", "symantec_sep"])
 def test_marked(source: str) -> None:
     """An alert without any time has that of its receipt, and says so."""
-    made = make(SOURCES[source], LINES[source].encode(), "t", RECEIVED, {})
+    (made,) = make(SOURCES[source], [(LINES[source].encode(), None)], "t", RECEIVED, {})
     face = made.alerts[0].state().v2
     assert face["firstActivityDateTime"].startswith("2027-01-01T00:00:03")
     assert face["additionalData"]["timeSource"] == "received"

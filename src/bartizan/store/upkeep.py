@@ -73,6 +73,8 @@ def _expire(db: Db, clock: Clock, store: "SqlStore", of: read.Set, before: str) 
         if tenant not in steps:
             steps[tenant] = SqlTx(db, clock, store.sets, tenant, "retention")
         steps[tenant].delete(of.table.collection.name, id)
+    for tx in steps.values():
+        tx.finish()
     return len(rows)
 
 
@@ -318,6 +320,7 @@ def _put_other(store: "SqlStore", db: Db, clock: Clock, tenant: str, head: _Kind
         raise ValueError(f"unknown kind '{head.kind}'")
     elif head.format != EXPORT_FORMAT:
         raise ValueError(f"format {head.format} is not {EXPORT_FORMAT}: this export was made by another version")
+    tx.finish()
 
 
 # ---------------------------------------------------------------- erase
