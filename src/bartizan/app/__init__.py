@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import gc
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 NICENESS = 12  # of what works in the background: answers to people go first where processors are short
@@ -28,6 +30,18 @@ def serve(settings: "Settings") -> None:
     from bartizan.app.processes import serve as run
 
     run(settings)
+
+
+def stand_back(niceness: int) -> None:
+    """A process that holds no lock for which others wait gives way to them by so much. Where the system shares the
+    processors among sessions first, niceness counts within a session alone: its own gives way as a whole.
+
+    Source: nice(2); sched(7), "The autogroup feature".
+    """
+    os.nice(niceness)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # a system that does not, or a sandbox that hides it
+            Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def settle() -> None:
