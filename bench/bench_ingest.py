@@ -175,7 +175,7 @@ async def measure(folder: Path, rows: int, callers: int, processes: int) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=6_000, help="records of each source")
+    parser.add_argument("--rows", type=int, default=12_000, help="records of each source: some ten seconds of work")
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--processes", type=int, default=1, help="API processes of the server")
     asked = parser.parse_args()

@@ -77,14 +77,14 @@ class SqlTx:
         self._actor = actor
         self._known: dict[tuple[str, str], tuple[Any, ...] | None] = {}  # what get() has seen and nobody has changed
         self._recalled: dict[tuple[str, str], Stored | None] = {}  # as it was read before, and still is
-        self._later: dict[str, list[tuple[Any, ...]]] = {}  # new rows that `finish` writes, by statement
-        self._new: set[tuple[str, str]] = set()  # the documents among them
+        self._later: dict[str, list[tuple[Any, ...]]] = {}  # rows that `finish` writes, by statement
+        self._waiting: set[tuple[str, str]] = set()  # the documents among them
 
     def get(self, collection: str, id: str) -> Stored | None:
         key = (collection, id)
         if key in self._recalled:
             return self._recalled[key]
-        if key in self._new:
+        if key in self._waiting:
             self.finish()
         known = read.known(self._db, self._sets[collection], self.tenant, id)
         self._known[key] = known.old
@@ -153,9 +153,9 @@ class SqlTx:
         row = (seq, created, at, int(draft.evolvable), *columns, doc, beta, state or None, listed)
         if old is None:
             self._wait(table.insert, (self.tenant, id, *row))
-            self._new.add((draft.collection, id))
         else:
             self._update(table, id, row, old)
+        self._waiting.add((draft.collection, id))
         if not draft.rest:
             self._index_entities(table, id, created, entities, None if old is None else old[-1])
         self._record(table, id, seq, "created" if old is None else "updated", at, changed)
@@ -167,7 +167,7 @@ class SqlTx:
         self._recalled.pop(key, None)
         if key in self._known:
             return self._known.pop(key)
-        if key in self._new:
+        if key in self._waiting:
             self.finish()
         rows = self._db.rows(table.select_old, (self.tenant, id))
         return rows[0] if rows else None
@@ -208,7 +208,7 @@ class SqlTx:
                 sets.append(f"{name} = $?")
                 values.append(new)
         sql = f"UPDATE{table.dialect.failing} {table.name} SET {', '.join(sets)} WHERE tenant = $? AND id = $?"
-        self._db.post(sql, (*values, self.tenant, id))
+        self._wait(sql, (*values, self.tenant, id))
 
     def delete(self, collection: str, id: str, *, if_match: str | None = None) -> bool:
         table = self._sets[collection].table
@@ -271,7 +271,7 @@ class SqlTx:
                 rows.sort()
             self._db.many(sql, rows)
         self._later = {}
-        self._new.clear()
+        self._waiting.clear()
 
     # ------------------------------------------------------------ beside the documents
 
