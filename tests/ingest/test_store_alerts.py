@@ -239,6 +239,25 @@ async def test_an_alert_that_is_placed_is_the_alert_that_is_moved(any_store: Sto
     assert shown[0] == shown[1]
 
 
+async def test_a_legacy_face_is_no_other_version_for_its_incident(any_store: Store) -> None:
+    """Also where the alert is put into one incident and then into another within a write."""
+    store = any_store.tenant(TENANT)
+    (kept,) = await put(store, state())
+    before = kept.legacy.etag
+    head = await any_store.head()
+
+    def work(tx: Tx) -> list[Any]:
+        place_alert(tx, kept.v2.id, "i1")
+        seen = [tx.get(ALERTS.name, kept.v2.id)]
+        place_alert(tx, kept.v2.id, "i2", instead_of="i1")
+        seen.append(tx.get(ALERTS.name, kept.v2.id))
+        return [None if each is None else (each.etag, inner(each)["incidentIds"]) for each in seen]
+
+    assert await store.write(work, actor="t") == [(before, ["i1"]), (before, ["i2"])]
+    told = await any_store.changes(head, limit=9)
+    assert [each.collection for each in told] == [ALERTS_V2.name, ALERTS_V2.name]
+
+
 async def test_a_legacy_document_that_names_its_incident_itself_follows(any_store: Store) -> None:
     """As programs wrote it before they read it with that of today's face."""
     store = any_store.tenant(TENANT)

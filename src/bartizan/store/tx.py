@@ -84,7 +84,8 @@ class SqlTx:
         key = (collection, id)
         if key in self._recalled:
             return self._recalled[key]
-        if key in self._waiting:
+        joined = self._sets[collection].table.collection.joined
+        if key in self._waiting or (joined is not None and (joined.collection, id) in self._waiting):
             self.finish()
         known = read.known(self._db, self._sets[collection], self.tenant, id)
         self._known[key] = known.old
