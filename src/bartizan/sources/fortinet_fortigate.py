@@ -68,8 +68,8 @@ _ELASTIC = {
 _CALLBACKS = ("botnetdomain", "botnetip")
 _TO_INDICATOR = "20214"  # message id of "Locally generated traffic goes to IoC location"
 _WEB = frozenset({"webfilter", "dns"})
-# FortiGuard's categories that are a verdict on the site: number and name -> title, ours. Its other security risks (spam,
-# dynamic DNS, domains that are new) tell of what may be, and stay events.
+# FortiGuard's categories that are a verdict on the site: number and name -> title, ours. Its other security risks
+# (spam, dynamic DNS, domains that are new) tell of what may be, and stay events.
 _VERDICTS = {
     **dict.fromkeys(("26", "malicious websites"), ("Malicious website", "Malware")),
     **dict.fromkeys(("61", "phishing"), ("Phishing site", "Phishing")),
