@@ -3,7 +3,8 @@
 They come over EventBridge, one in each event, or as pages of the services' APIs; Security Hub tells them in its format.
 Source: Amazon Inspector User Guide, "EventBridge schema for Amazon Inspector events"; Amazon Inspector API reference,
 "Finding"; Amazon Macie User Guide, "EventBridge event schema for Macie findings"; IAM User Guide, "Monitoring IAM
-Access Analyzer with EventBridge"; Access Analyzer API reference, "FindingSummaryV2"; for Config and Health see `aws_notices`.
+Access Analyzer with EventBridge"; Access Analyzer API reference, "FindingSummaryV2"; of Config and Health those in
+`aws_notices`.
 """
 
 from collections.abc import Iterable

@@ -6,7 +6,7 @@ Source: Azure Monitor, "Azure activity log event schema", "Common and service-sp
 Azure Monitor reference, tables AzureActivity, AzureDiagnostics and StorageBlobLogs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record
 from bartizan.model.alert import Alert
@@ -123,7 +123,9 @@ class AzureActivity(Shape):
         "ResourceProviderValue+OperationNameValue+CategoryValue "
         "OperationNameValue+CategoryValue type=AzureActivity type=Microsoft.Security/Locations/alerts "
         "properties.alertDisplayName+properties.alertType resourceId=/subscriptions/*+category+time "
-        "flowLogResourceID+flowRecords+category resourceId=/subscriptions/*+operationName+timeStamp"
+        "flowLogResourceID+flowRecords+category resourceId=/subscriptions/*+operationName+timeStamp "
+        "type=AZFWIdpsSignature+SourceIp type=AZFWThreatIntel+SourceIp type=AGWFirewallLogs+ClientIp "
+        "type=AzureDiagnostics+ResourceId+Category"
     )
     sourcetypes = (
         "azure:monitor:activity", "azure:monitor:resource", "mscs:azure:audit", "mscs:resource:*", "azure:activity*",
@@ -153,6 +155,9 @@ class AzureActivity(Shape):
             if common and isinstance(out, Alert):
                 out.vendor, out.product = self.vendor, _MONITOR
             yield out
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        return [azure_alerts.as_logged(fields) for fields in super().read(record)]
 
     def is_alert(self, fields: Fields) -> bool:
         if azure_alerts.reader(fields) is not None:

@@ -70,6 +70,23 @@ class _Firewall(Shape):
 _FIREWALL = _Firewall()
 
 
+# Tables of Log Analytics whose rows hold as columns what a diagnostic log holds under `properties`.
+_TABLES = {
+    "azfwidpssignature": "AZFWIdpsSignature",
+    "azfwthreatintel": "AZFWThreatIntel",
+    "agwfirewalllogs": "ApplicationGatewayFirewallLog",
+}
+
+
+def as_logged(fields: Fields) -> Fields:
+    """A row of a table of its own as the diagnostic log has it; anything else as it is."""
+    category = _TABLES.get((fields.text("Type") or "").lower())
+    if category is None or fields.has("properties"):
+        return fields
+    said = {"category": category, "time": fields.text("TimeGenerated"), "resourceId": fields.text("_ResourceId")}
+    return Fields({**said, "properties": dict(fields.data)})
+
+
 def reader(fields: Fields) -> tuple[Shape, Fields] | None:
     """Who reads a record that a service of Azure calls an alert or an attack, and what of it; None for all others."""
     inner = fields.object("properties")

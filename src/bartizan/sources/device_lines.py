@@ -39,7 +39,7 @@ PATTERN = re.compile("|".join(found.pattern for found in (_ASM, watchguard.PATTE
 
 
 def read(text: str) -> list[dict[str, Any]]:
-    """The line's fields under CEF's keys and its own, of a table one for each row; none where no such device wrote it."""
+    """The line's fields under CEF's keys and its own, of a table one for each row; none of other devices' lines."""
     for reads in _READERS:
         if found := reads(text):
             return found
