@@ -81,7 +81,7 @@ class Gatewatcher(Shape):
             hashes = [found.text(path) for path in ("hash.sha256", "hash.md5", "sha256", "md5", "sha1")]
             name = found.text("name", "file_name", "filename")
             evidence.file(name, None, hashes, size=found.integer("size"))
-        evidence.malware(_threat(fields))
+        evidence.malware(fields.text("malcore.detail_threat_found"))
         for name in (fields.text("beacon.hostname_resolution"), *(fields.text("dga.top_DGA") or "").split(",")):
             evidence.domain((name or "").strip() or None)
         _indicator(fields.object("ioc"), evidence)
