@@ -1,6 +1,6 @@
-"""Any device that speaks CEF, or what `device_lines` reads as such: an event of CommonSecurityLog, an alert where the
-record itself says that it is one.
+"""Any device that speaks CEF: an event of CommonSecurityLog, an alert where the record itself says that it is one.
 
+So are lines of devices that say the same in words of their own (`device_lines`).
 Source: ArcSight Common Event Format Implementation Standard; `cef.py`, `common_security_log.py`.
 """
 
