@@ -44,6 +44,7 @@ class AwsFindings(Shape):
         "aws:macie",
         "aws:macie:*",
         "aws:accessanalyzer:*",
+        "aws:config:*",
         "aws:health",
         "aws:health:*",
     )

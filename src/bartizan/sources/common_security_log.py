@@ -13,7 +13,7 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, device_lines, envelopes, leef, leftover
+from bartizan.sources import cef, device_lines, envelopes, leef, leftover, watchguard
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, clean
@@ -178,6 +178,7 @@ class Device(Shape):
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         entities(fields, evidence)
         evidence.malware(fields.text("virus"))
+        watchguard.entities(fields, evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         alert.vendor = fields.text("deviceVendor") or self.vendor

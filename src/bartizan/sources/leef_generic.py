@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
-from bartizan.sources import leef, watchguard
+from bartizan.sources import leef
 from bartizan.sources.common_security_log import Device
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -82,4 +82,3 @@ class LeefGeneric(Device):
             evidence.ip(fields.text(key))
         for key in _DOMAINS:
             evidence.domain(fields.text(key))
-        evidence.url(watchguard.web_address(fields))

@@ -9,6 +9,7 @@ from typing import Any
 
 from bartizan.sources import pairs, syslog
 from bartizan.sources.entities import domain
+from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.severity import of_five, of_word
 from bartizan.sources.verdict import Verdict
@@ -31,8 +32,11 @@ _KEYS = {
     "op": "requestMethod",
     "app_name": "app",
     "md5": "fileHash",
+    "filename": "fname",
+    "file_name": "fname",
     "msg_id": "deviceEventClassId",
 }
+_MAX_MAILS = 50
 _LEVELS = {5: "Critical", 4: "High", 3: "Medium", 2: "Low", 1: "Information"}
 _VIRUS = re.compile(r"\bvirus (?:found|detected)|\bmalware (?:found|detected)", re.IGNORECASE)
 _APT = re.compile(r"\bAPT (?:threat )?detected|\bAPT threat notified", re.IGNORECASE)
@@ -50,9 +54,8 @@ def read(text: str) -> list[dict[str, Any]]:
         named |= {"rt": f"{head[1]}Z", "deviceProcessName": head[2]}
     if done is not None:
         named |= {"act": done[1], "deviceInboundInterface": done[2], "deviceOutboundInterface": done[3]}
-        ends = _ENDS.search(text, done.end() - 1)
-        if ends is not None:
-            named |= {"proto": ends[1], "src": ends[2], "dst": ends[3], "spt": ends[4], "dpt": ends[5]}
+    if (ends := _ENDS.search(text, text.index("msg_id="))) is not None:
+        named |= {"proto": ends[1], "src": ends[2], "dst": ends[3], "spt": ends[4], "dpt": ends[5]}
     if policy is not None:
         named["policy"] = policy[1]
     who, at, realm = str(named.get("suser") or "").partition("@")
@@ -70,12 +73,16 @@ def read(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def web_address(fields: Fields) -> str | None:
-    """What a proxy was asked for, by the names of LEEF."""
+def entities(fields: Fields, evidence: Evidence) -> None:
+    """What its proxies say in names of their own: the address that was asked for, the mail that was scanned."""
+    if not (fields.text("deviceVendor") or "").lower().startswith("watchguard"):
+        return
     site, path = fields.text("dstname", "host"), fields.text("arg", "path")
-    if not path or not path.startswith("/") or domain(site) is None:
-        return None
-    return f"{'https' if fields.integer('dpt') == 443 else 'http'}://{site}{path}"
+    if path is not None and path.startswith("/") and domain(site) is not None:
+        evidence.url(f"{'https' if fields.integer('dpt') == 443 else 'http'}://{site}{path}")
+    sender = fields.text("sender")
+    for to in (fields.text("recipients", "recipient") or "").split(",")[:_MAX_MAILS]:
+        evidence.message(sender=sender, recipient=to.strip() or None, sender_ip=fields.text("src"))
 
 
 def verdict(fields: Fields) -> Verdict | None:
