@@ -50,7 +50,8 @@ class AwsFindings(Shape):
     )
     table = "SecurityHubEvents"
     alert = Paths(
-        id="findingArn configRuleARN+resourceType+resourceId account+eventArn eventArn account+arn arn id",
+        id="findingArn configRuleARN+resourceType+resourceId affectedAccount+eventArn account+eventArn eventArn"
+        " account+arn arn id",
         title="title findingType type",
         description="description newEvaluationResult.annotation",
         severity="severity.description severity",

@@ -4,6 +4,8 @@ Source: Microsoft Defender for Cloud REST API, "Alerts"; Azure Monitor reference
 AZFWThreatIntel, AGWFirewallLogs; Azure Front Door, "Monitor metrics and logs: WAF logs".
 """
 
+import re
+
 from bartizan.model.alert import Alert
 from bartizan.sources import azure_network, common_security_log
 from bartizan.sources.evidence import Evidence
@@ -25,7 +27,7 @@ class _Firewall(Shape):
     alert = Paths(
         id="properties.trackingReference+properties.ruleName properties.transactionId+properties.ruleId",
         title="properties.Description properties.ThreatDescription properties.message properties.details.msg"
-        " properties.ruleName",
+        " properties.details_msg properties.ruleName",
         category="Exploit",
         vendor_category="properties.Category category",
         detector="properties.SignatureId properties.ruleId properties.ruleName category",
@@ -78,13 +80,25 @@ _TABLES = {
 }
 
 
+_WEB = frozenset({"applicationgatewayfirewalllog", "frontdoorwebapplicationfirewalllog"})
+_SUFFIX = re.compile(r"_[sdgbt]$")  # of a column, for its type
+
+
 def as_logged(fields: Fields) -> Fields:
-    """A row of a table of its own as the diagnostic log has it; anything else as it is."""
-    category = _TABLES.get((fields.text("Type") or "").lower())
-    if category is None or fields.has("properties"):
+    """A row of a table of its own, or of a web firewall in AzureDiagnostics, as the diagnostic log has it; anything else
+    as it is."""
+    table, category = (fields.text("Type") or "").lower(), fields.text("Category")
+    if fields.has("properties"):
         return fields
-    said = {"category": category, "time": fields.text("TimeGenerated"), "resourceId": fields.text("_ResourceId")}
-    return Fields({**said, "properties": dict(fields.data)})
+    if table in _TABLES:
+        category, inner = _TABLES[table], dict(fields.data)
+    elif table == "azurediagnostics" and (category or "").lower() in _WEB:
+        inner = {_SUFFIX.sub("", name): value for name, value in fields.data.items()}
+    else:
+        return fields
+    path = fields.text("_ResourceId", "ResourceId")
+    said = {"category": category, "time": fields.text("TimeGenerated"), "resourceId": path}
+    return Fields({**said, "properties": inner})
 
 
 def reader(fields: Fields) -> tuple[Shape, Fields] | None:
@@ -97,7 +111,6 @@ def reader(fields: Fields) -> tuple[Shape, Fields] | None:
         return _FIREWALL, fields
     if (known := azure_network.threat(fields)) is not None:
         return _FIREWALL, known
-    web = kind in ("applicationgatewayfirewalllog", "frontdoorwebapplicationfirewalllog")
-    if web and (inner.text("action") or "").lower() in _STOPPED and inner.has("message", "ruleName", "ruleId"):
+    if kind in _WEB and (inner.text("action") or "").lower() in _STOPPED and inner.has("message", "ruleName", "ruleId"):
         return _FIREWALL, fields
     return None

@@ -1,4 +1,4 @@
-"""What a device of an own tongue says of an event that it holds to be an attack."""
+"""What a device says, in fields of its own, of an event that it holds to be an attack."""
 
 from msgspec import Struct
 
