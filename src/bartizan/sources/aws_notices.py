@@ -60,6 +60,8 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     _key(more.text("publicKey", "accessKeyId"), account, evidence)
     evidence.user(amazon.said(more.text("userName")), domain=account, roles=("compromised",))
     evidence.url(more.text("exposedUrl"), ("source",))
+    if not evidence.items:
+        evidence.amazon(None, kind="Account", account=account)
 
 
 def _thing(name: str | None, kind: str | None, account: str | None, evidence: Evidence) -> None:

@@ -85,8 +85,10 @@ _SUFFIX = re.compile(r"_[sdgbt]$")  # of a column, for its type
 
 
 def as_logged(fields: Fields) -> Fields:
-    """A row of a table of its own, or of a web firewall in AzureDiagnostics, as the diagnostic log has it; anything else
-    as it is."""
+    """A row of a table of its own, or of a web firewall in AzureDiagnostics, as the diagnostic log has it.
+
+    Anything else stays as it is.
+    """
     table, category = (fields.text("Type") or "").lower(), fields.text("Category")
     if fields.has("properties"):
         return fields
