@@ -1,7 +1,8 @@
 """What services of Azure call an alert or an attack: Defender for Cloud, Azure Firewall, web application firewalls.
 
 Source: Microsoft Defender for Cloud REST API, "Alerts", "Assessments"; Azure Monitor reference, tables
-AZFWIdpsSignature, AZFWThreatIntel, AGWFirewallLogs, SecurityRecommendation; Azure Front Door, "Monitor metrics and logs: WAF logs".
+AZFWIdpsSignature, AZFWThreatIntel, AGWFirewallLogs, SecurityRecommendation; Azure Front Door, "Monitor metrics and
+logs: WAF logs".
 """
 
 import re
