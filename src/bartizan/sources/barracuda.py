@@ -29,7 +29,7 @@ _HEAD = re.compile(rf"{_TIME}{_GAP}{_UNIT}{_GAP}(WF|TR|AUDIT|NF|SYS)\b[\"']?\s?(
 _PART = re.compile(r'"((?:[^"\\]|\\.)*)"|\[(.*?)\](?=\s+[A-Z]{3,12}\s|\s*$)|(\S+)', re.DOTALL)
 _MAX_PARTS = 64
 _WORDY = frozenset({"NF", "SYS"})  # end in a sentence
-# Letters of the formats -> CEF's keys; "" where nothing of it is asked for.
+# The letters of each log's format, in their order...
 _FORMATS = {
     "WF": "sl ad ci cp ai ap ri rt at fa adl m u p sid ua px pp au r",
     "NF": "sl p ci cp ai ap at ri adl",
@@ -37,6 +37,7 @@ _FORMATS = {
     "AUDIT": "an ct li lp trt tri cn cht ot on var ov nv add",
     "SYS": "md sl ei ms",
 }
+# ...and the keys of CEF that say the same, or a name where it has none.
 _KEYS = {
     "sl": "deviceSeverity",
     "ad": "attack",

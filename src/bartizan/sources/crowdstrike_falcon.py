@@ -140,6 +140,10 @@ _COLUMNS = {
     },
 }
 _AGENT = ("AgentId", "agent_id", "SensorId", "AgentIdString", "device.device_id", "aid")
+# One pattern stands for all rules of correlation.
+_DETECTORS = """
+    correlation_rule_id PatternId pattern_id TemplateInstanceId RuleId rule_id PolicyId Policy.ID
+""".split()
 _IDS = """
     CompositeId composite_id DetectId detection_id IncidentID incident_id LeadId NotificationId
     IdentityProtectionIncidentId XdrDetectionId EventUUID
@@ -184,16 +188,7 @@ class CrowdStrike(Source):
         category, categories = crowdstrike_attack.categories(body, kind)
         level, vendor_level = _severity(kind, body)
         behavior = body.object("behaviors")
-        detector = body.text(  # one pattern stands for all rules of correlation
-            "correlation_rule_id",
-            "PatternId",
-            "pattern_id",
-            "TemplateInstanceId",
-            "RuleId",
-            "rule_id",
-            "PolicyId",
-            "Policy.ID",
-        ) or behavior.text("pattern_id")
+        detector = body.text(*_DETECTORS) or behavior.text("pattern_id")
         where = body.text(*_AGENT, "Hostname", "ComputerName") or _user(body) or ""
         sha256 = (body.text("SHA256String", "sha256") or "").lower()
         own_id = body.text(*_IDS) or content_id(outer.data)

@@ -67,7 +67,7 @@ def read(text: str) -> list[dict[str, Any]]:
             **named,
             "deviceVendor": "WatchGuard",
             "deviceProduct": "Firebox",
-            "name": own.get("msg") or own["msg_id"],
+            "name": own.get("msg") or own.get("msg_id"),
             "dvchost": line.host,
         }
     ]
