@@ -1,16 +1,17 @@
-"""AWS: findings of Inspector, Macie and IAM Access Analyzer in their own forms, each an alert.
+"""AWS: findings of Inspector, Macie, IAM Access Analyzer, Config and Health in their own forms, each an alert.
 
 They come over EventBridge, one in each event, or as pages of the services' APIs; Security Hub tells them in its format.
 Source: Amazon Inspector User Guide, "EventBridge schema for Amazon Inspector events"; Amazon Inspector API reference,
 "Finding"; Amazon Macie User Guide, "EventBridge event schema for Macie findings"; IAM User Guide, "Monitoring IAM
-Access Analyzer with EventBridge"; Access Analyzer API reference, "FindingSummaryV2".
+Access Analyzer with EventBridge"; Access Analyzer API reference, "FindingSummaryV2"; of Config and Health those in
+`aws_notices`.
 """
 
 from collections.abc import Iterable
 
 from bartizan.extend import Record
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import amazon
+from bartizan.sources import amazon, aws_notices
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.shape import Paths, Shape
@@ -33,24 +34,38 @@ class AwsFindings(Shape):
         "source=aws.access-analyzer+detail.resourceType findingArn+inspectorScore "
         "findingArn+packageVulnerabilityDetails "
         "findingArn+networkReachabilityDetails findingArn+awsAccountId+type resourcesAffected+classificationDetails "
-        "resourcesAffected+policyDetails resourceType+analyzedAt+isPublic resourceOwnerAccount+analyzedAt+resourceType"
+        "resourcesAffected+policyDetails resourceType+analyzedAt+isPublic resourceOwnerAccount+analyzedAt+resourceType "
+        "source=aws.config source=aws.health messageType=ComplianceChangeNotification+configRuleName "
+        "eventArn+eventTypeCode+eventTypeCategory arn+eventTypeCode+eventTypeCategory"
     )
-    sourcetypes = ("aws:inspector", "aws:inspector:*", "aws:macie", "aws:macie:*", "aws:accessanalyzer:*")
+    sourcetypes = (
+        "aws:inspector",
+        "aws:inspector:*",
+        "aws:macie",
+        "aws:macie:*",
+        "aws:accessanalyzer:*",
+        "aws:config:*",
+        "aws:health",
+        "aws:health:*",
+    )
     table = "SecurityHubEvents"
     alert = Paths(
-        id="findingArn id",
+        id="findingArn configRuleARN+resourceType+resourceId affectedAccount+eventArn account+eventArn eventArn"
+        " account+arn arn id",
         title="title findingType type",
-        description="description",
+        description="description newEvaluationResult.annotation",
         severity="severity.description severity",
         words={"untriaged": _UNTRIAGED},
         vendor_category="type findingType",
-        detector="packageVulnerabilityDetails.vulnerabilityId codeVulnerabilityDetails.ruleId type findingType",
-        first="firstObservedAt createdAt",
-        last="lastObservedAt updatedAt",
-        created="firstObservedAt createdAt",
-        updated="updatedAt analyzedAt",
-        status="status",
-        statuses={"suppressed": "resolved"},
+        detector="packageVulnerabilityDetails.vulnerabilityId codeVulnerabilityDetails.ruleId type findingType "
+        "configRuleName eventTypeCode",
+        first="firstObservedAt createdAt startTime newEvaluationResult.resultRecordedTime notificationCreationTime "
+        "time",
+        last="lastObservedAt updatedAt lastUpdatedTime",
+        created="firstObservedAt createdAt notificationCreationTime time",
+        updated="updatedAt analyzedAt lastUpdatedTime newEvaluationResult.resultRecordedTime",
+        status="status statusCode newEvaluationResult.complianceType",
+        statuses={"suppressed": "resolved", "compliant": "resolved", "notapplicable": "resolved"},
         actions="remediation.recommendation.text",
         cves="packageVulnerabilityDetails.vulnerabilityId",
         url="packageVulnerabilityDetails.sourceUrl",
@@ -58,14 +73,23 @@ class AwsFindings(Shape):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        return objects_of(record, "detail", "findings", "Records", "_source")
+        """What EventBridge carries, with what it says of the account and the time beside it."""
+        for fields in objects_of(record, "findings", "Records", "_source"):
+            detail = fields.object("detail")
+            told = {name: fields.raw(name) for name in ("account", "time", "resources")}
+            yield detail.also({name: value for name, value in told.items() if value}) if detail else fields
 
     def is_alert(self, fields: Fields) -> bool:
+        if aws_notices.reports(fields):
+            return True
         return fields.has("findingArn", "resourcesAffected") or (
             fields.has("resourceType") and fields.has("analyzedAt")
         )
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
+        if fields.has("configRuleName", "eventTypeCode"):
+            aws_notices.entities(fields, evidence)
+            return
         account = fields.text("awsAccountId", "accountId", "resourceOwnerAccount")
         for one in fields.objects("resources")[:_MAX_RESOURCES]:
             _machine(one, evidence, account)
@@ -95,6 +119,9 @@ class AwsFindings(Shape):
             evidence.amazon(None, kind="Account", account=account)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
+        if fields.has("configRuleName", "eventTypeCode"):
+            aws_notices.finish(fields, alert)
+            return
         kind = (fields.text("type") or "").upper()
         if fields.has("findingArn"):
             alert.category = _KINDS.get(kind, "Vulnerability")

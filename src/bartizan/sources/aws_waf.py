@@ -5,6 +5,8 @@ Source: AWS WAF Developer Guide, "Log fields for protection pack (web ACL) traff
 list"; Microsoft Sentinel, table AWSWAF.
 """
 
+import re
+
 from bartizan.model.alert import Alert
 from bartizan.sources import amazon
 from bartizan.sources.evidence import Evidence, Place
@@ -25,6 +27,12 @@ _GROUPS = (
     "AWSManagedRulesWindowsRuleSet",
     "AWSManagedRulesPHPRuleSet",
     "AWSManagedRulesWordPressRuleSet",
+)
+# What their rules call a request, where a rule of the operator's own acts on that.
+_LABEL = re.compile(
+    r"awswaf:managed:aws:(?:core-rule-set|known-bad-inputs|sql-database|admin-protection|linux-os|posix-os|windows-os"
+    r"|php-app|wordpress-app):([\w-]{1,128})",
+    re.ASCII,
 )
 _STOPPED = frozenset({"BLOCK", "CAPTCHA", "CHALLENGE"})
 
@@ -113,12 +121,15 @@ def attack_of(fields: Fields) -> str | None:
     if (fields.text("action") or "").upper() not in _STOPPED:
         return None
     for group in groups:
-        name = (group.text("ruleGroupId") or "").rpartition("#")[2]
+        names = (group.text("ruleGroupId") or "").split("#")  # AWS, the group's, that of its version
         rule = group.text("terminatingRule.ruleId")
-        if name.startswith(_GROUPS) and rule:
+        if rule and any(name.startswith(_GROUPS) for name in names):
             return f"Request matching {rule}"
     ended = (fields.text("terminatingRuleId") or "").removeprefix("AWS-")
-    return f"Request matching {ended}" if ended.startswith(_GROUPS) else None
+    if ended.startswith(_GROUPS):
+        return f"Request matching {ended}"
+    labels = (_LABEL.fullmatch(name) for name in fields.texts("labels.name"))
+    return next((f"Request matching {label[1]}" for label in labels if label is not None), None)
 
 
 def _header(request: Fields, name: str) -> str | None:

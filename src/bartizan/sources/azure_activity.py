@@ -6,11 +6,12 @@ Source: Azure Monitor, "Azure activity log event schema", "Common and service-sp
 Azure Monitor reference, tables AzureActivity, AzureDiagnostics and StorageBlobLogs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record
 from bartizan.model.alert import Alert
 from bartizan.sources import azure_alerts, azure_network
+from bartizan.sources.entities import addresses_in
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
 from bartizan.sources.generic import guess_event
@@ -108,6 +109,7 @@ _ACTIVITIES = frozenset(
 )
 _OWN_IDS = ("properties.SystemAlertId", "eventDataId", "correlationId")
 _MONITOR = "Azure Monitor"
+MAX_ATTACKERS = 100  # of one alert
 
 
 class AzureActivity(Shape):
@@ -123,7 +125,10 @@ class AzureActivity(Shape):
         "ResourceProviderValue+OperationNameValue+CategoryValue "
         "OperationNameValue+CategoryValue type=AzureActivity type=Microsoft.Security/Locations/alerts "
         "properties.alertDisplayName+properties.alertType resourceId=/subscriptions/*+category+time "
-        "flowLogResourceID+flowRecords+category resourceId=/subscriptions/*+operationName+timeStamp"
+        "flowLogResourceID+flowRecords+category resourceId=/subscriptions/*+operationName+timeStamp "
+        "type=AZFWIdpsSignature+SourceIp type=AZFWThreatIntel+SourceIp type=AGWFirewallLogs+ClientIp "
+        "type=AzureDiagnostics+ResourceId+Category type=Microsoft.Security/assessments+properties.status "
+        "type=SecurityRecommendation+AssessedResourceId"
     )
     sourcetypes = (
         "azure:monitor:activity", "azure:monitor:resource", "mscs:azure:audit", "mscs:resource:*", "azure:activity*",
@@ -135,15 +140,15 @@ class AzureActivity(Shape):
         title="eventName.value properties.alertDisplayName properties.RuleName properties.eventName operationName.value"
         " operationName",
         description="description properties.description properties.RuleDescription resultDescription",
-        severity="properties.Severity properties.severity",
+        severity="properties.Severity properties.severity properties.eventProperties.severity",
         vendor_category="category.value category CategoryValue",
-        tactics="properties.intent properties.tactics",
+        tactics="properties.intent properties.tactics properties.eventProperties.intent",
         detector="properties.alertType eventName.value properties.RuleUri operationName.value operationName",
         first="properties.StartTimeUtc eventTimestamp time",
         last="properties.EndTimeUtc eventTimestamp time",
         created="submissionTimestamp",
         status="status.value resultType properties.status",
-        fold="resourceId properties.compromisedEntity",
+        fold="resourceId properties.compromisedEntity properties.eventProperties.compromisedEntity",
     )
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
@@ -153,6 +158,9 @@ class AzureActivity(Shape):
             if common and isinstance(out, Alert):
                 out.vendor, out.product = self.vendor, _MONITOR
             yield out
+
+    def read(self, record: Record) -> Iterable[Fields]:
+        return [azure_alerts.as_logged(fields) for fields in super().read(record)]
 
     def is_alert(self, fields: Fields) -> bool:
         if azure_alerts.reader(fields) is not None:
@@ -170,6 +178,8 @@ class AzureActivity(Shape):
         evidence.azure(path, kind=fields.text("resourceType.value"), roles=("attacked",))
         more = fields.object("properties")
         azure_network.entities(fields, evidence)
+        if _category(fields).startswith("sqlsecurityaudit"):
+            evidence.user(more.text("server_principal_name", "session_server_principal_name"))
         object_key = more.text("objectKey")
         evidence.observe("resource", object_key, "blob")
         if _category(fields) == "security":
@@ -253,7 +263,11 @@ def _caller(fields: Fields, evidence: Evidence) -> None:
 
 def _threat(more: Fields, evidence: Evidence) -> None:
     """What an alert of Defender for Cloud names in its properties."""
-    evidence.host(more.text("compromisedEntity", "hostName", "machineName"))
+    hurt = more.text("compromisedEntity", "hostName", "machineName")
+    if (hurt or "").startswith("/"):
+        evidence.azure(hurt, roles=("attacked",))
+    else:
+        evidence.host(hurt)
     user = evidence.user(more.text("userName"), domain=more.text("domainName"), sid=more.text("UserSID"))
     parent = more.text("parentProcess")
     evidence.process(
@@ -266,5 +280,8 @@ def _threat(more: Fields, evidence: Evidence) -> None:
     )
     for name in ("attackerIp", "attackerIP", "sourceIp", "clientIpAddress"):
         evidence.ip(more.text(name), ("attacker",))
+    for text in more.texts("attackers")[:MAX_ATTACKERS]:  # "IP Address: 192.0.2.7"
+        for found in addresses_in(text):
+            evidence.ip(found, ("attacker",))
     evidence.file(more.text("fileName"), more.text("filePath"), [more.text("fileSha256", "fileHash")])
     evidence.domain(more.text("domain"))

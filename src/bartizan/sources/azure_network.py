@@ -25,21 +25,24 @@ _ASKED = re.compile(
     r"\bDNS Request: (?P<source>[0-9A-Fa-f.:]{2,45}):\d{1,5} - \S+ \S+ \S+ (?P<name>\S{1,253})", re.ASCII
 )
 _THREAT = re.compile(r"\bThreatIntel: ([^.\n]{2,200})")
+_SIGNATURE = re.compile(
+    r"\b(?:Signature|Rule): (?P<id>\d{1,12})\. IDS: (?P<what>[^\n]{1,512}?)\. Priority: (?P<level>\d)"
+    r"(?:\. Classification: (?P<kind>[^.\n]{1,200}))?"
+)
 _ACTION = re.compile(r"\bAction: (\w{2,20})")
 _TUPLE = re.compile(r"\d{10,13},([0-9A-Fa-f.:]{2,45}),([0-9A-Fa-f.:]{2,45}),(\d{1,5}),(\d{1,5}),(\w{1,3}),")
 _PROTOCOLS = {"T": "tcp", "U": "udp", "6": "tcp", "17": "udp", "1": "icmp"}
 
 
 def threat(fields: Fields) -> Fields | None:
-    """A message of the firewall about what Microsoft's threat intelligence knows, as the record that the table
-    AZFWThreatIntel has of it; None of any other."""
-    text = (fields.text("properties.msg", "msg_s") or "")[:_MAX_CHARS]
-    known, request = _THREAT.search(text), _REQUEST.search(text)
-    if known is None or request is None:
+    """A message of the firewall about what Microsoft's threat intelligence knows, or about a signature that matched, as
+    the record that the table AZFWThreatIntel or AZFWIdpsSignature has of it; None of any other."""
+    text = (fields.text("properties.msg", "msg_s", "msg") or "")[:_MAX_CHARS]
+    known, matched, request = _THREAT.search(text), _SIGNATURE.search(text), _REQUEST.search(text)
+    if request is None or (known is None and matched is None):
         return None
     action = _ACTION.search(text)
     said = {
-        "ThreatDescription": known[1].strip(),
         "Action": action[1] if action is not None else None,
         "Protocol": request["protocol"].lower(),
         "SourceIp": request["source"],
@@ -49,7 +52,17 @@ def threat(fields: Fields) -> Fields | None:
         "Fqdn": request["target"],
         "msg": text,
     }
-    return Fields({**fields.data, "category": "AZFWThreatIntel", "properties": said})
+    if known is not None:
+        said["ThreatDescription"] = known[1].strip()
+    elif matched is not None:
+        said |= {
+            "SignatureId": matched["id"],
+            "Description": matched["what"].strip(),
+            "Severity": matched["level"],
+            "Category": matched["kind"],
+        }
+    category = "AZFWThreatIntel" if known is not None else "AZFWIdpsSignature"
+    return Fields({**fields.data, "category": category, "properties": said})
 
 
 def entities(fields: Fields, evidence: Evidence) -> None:

@@ -1,5 +1,6 @@
 """Any device that speaks CEF: an event of CommonSecurityLog, an alert where the record itself says that it is one.
 
+So are lines of devices that say the same in words of their own (`device_lines`).
 Source: ArcSight Common Event Format Implementation Standard; `cef.py`, `common_security_log.py`.
 """
 
@@ -7,10 +8,10 @@ import re
 from collections.abc import Iterable
 
 from bartizan.extend import Record
-from bartizan.sources import cef
+from bartizan.sources import cef, device_lines
 from bartizan.sources.common_security_log import MAX_NAMES, Device, people
 from bartizan.sources.evidence import Evidence
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, lines_of, objects_of
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths
 
@@ -25,7 +26,8 @@ class CefGeneric(Device):
     name = "cef_generic"
     vendor = "Unknown"
     product = "CEF device"
-    pattern = re.compile(r"CEF:\s?\d{1,2}\|")
+    marks = "telemetryEventCategory=ASM unit_hostname+support_id+violations"
+    pattern = re.compile(rf"CEF:\s?\d{{1,2}}\||{device_lines.PATTERN.pattern}", device_lines.PATTERN.flags)
     sourcetypes = ("cef", "cef:*")
     alert = Paths(
         id="externalId+deviceEventClassId+rt externalId+deviceEventClassId+start",
@@ -44,7 +46,13 @@ class CefGeneric(Device):
     )
 
     def read(self, record: Record) -> Iterable[Fields]:
-        return [event.fields for event in cef.records(record)]
+        if events := cef.records(record):
+            return [event.fields for event in events]
+        if found := [Fields(row) for text in lines_of(record) for row in device_lines.read(text)]:
+            return found
+        objects = objects_of(record)
+        entries = all(fields.has("support_id") and fields.has("unit_hostname") for fields in objects)
+        return [Fields(device_lines.asm(dict(fields.data))) for fields in objects] if entries else []
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         if fields.has("ESAMID", "ESAICID"):

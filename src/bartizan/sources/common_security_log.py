@@ -13,7 +13,7 @@ from typing import Any
 from bartizan.extend import Event, GraphObject, Record
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, envelopes, leef, leftover
+from bartizan.sources import cef, device_lines, envelopes, leef, leftover, watchguard
 from bartizan.sources.entities import account, address, domain, is_url
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text, clean
@@ -42,6 +42,8 @@ _HASHES = re.compile(r"(?:^|[^a-z])(?:sha-?(?:1|2|256)|md5|.{0,40}hash)", re.IGN
 _NAMES_ADDRESS = re.compile(
     r"(?:^|_)ip(?:$|_)|(?i:x.?forwarded.?for)|(?:IP|Ip|[Aa]ddr(?:ess)?)$|Label$"
 )  # or where a label should stand
+_REQUESTS = ("full_request", "fullRequest", "request", "requestHeaders", "cs3")
+_HOST_HEADER = re.compile(r"(?:^|\\r|\\n|[\r\n])\s*Host:\s?([\w.-]{1,253})", re.ASCII | re.IGNORECASE)
 _JOB = re.compile(r"(\d{6})/([^\s/]{1,10}/[^\s/]{1,10})", re.ASCII)  # of IBM i: number/user/name
 
 
@@ -96,6 +98,7 @@ def entities(fields: Fields, evidence: Evidence) -> None:
     for key in ("destinationDnsDomain", "sourceDnsDomain", "dhost", "host", "destinationServiceName"):
         if key != "dhost" or fields.has("request", "requestMethod"):
             evidence.domain(fields.text(key))
+    evidence.domain(asked(fields))
 
 
 def people(texts: Iterable[str]) -> list[str]:
@@ -127,10 +130,18 @@ def web_address(fields: Fields) -> str | None:
     if said is None or is_url(said):
         return said
     names = (fields.text(key) for key in ("host", "dhost", "destinationDnsDomain", "destinationServiceName"))
-    host = next(filter(None, map(domain, names)), None) or address(fields.text("dst"))
+    host = next(filter(None, map(domain, names)), None) or asked(fields) or address(fields.text("dst"))
     if said.startswith("/") and host is not None:
         secure = fields.integer("dpt") == 443 or (fields.text("app") or "").lower() == "https"
         return f"{'https' if secure else 'http'}://{host}{said}"
+    return None
+
+
+def asked(fields: Fields) -> str | None:
+    """The site that a request was for, by its header, where a device keeps the request whole."""
+    for text in fields.texts(*_REQUESTS):
+        if (found := _HOST_HEADER.search(text)) is not None:
+            return domain(found[1])
     return None
 
 
@@ -161,15 +172,20 @@ class Device(Shape):
     """A device that speaks in these keys and says itself what it is."""
 
     def is_alert(self, fields: Fields) -> bool:
-        return is_detection(fields)
+        found = device_lines.verdict(fields) is not None
+        return found or (not device_lines.judged(fields) and is_detection(fields))
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
         entities(fields, evidence)
+        evidence.malware(fields.text("virus"))
+        watchguard.entities(fields, evidence)
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         alert.vendor = fields.text("deviceVendor") or self.vendor
         alert.product = fields.text("deviceProduct") or self.product
-        acted(alert, fields.text("act"))
+        acted(alert, fields.text("act", "disp"))
+        if (verdict := device_lines.verdict(fields)) is not None:
+            verdict.onto(alert)
 
     def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
         yield from told(fields, self.entities)

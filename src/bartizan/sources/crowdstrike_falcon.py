@@ -11,7 +11,7 @@ from typing import Literal
 from bartizan.extend import Event, GraphObject, Record, Source
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert, Severity
-from bartizan.sources import crowdstrike_attack, crowdstrike_lines, leftover, severity
+from bartizan.sources import crowdstrike_attack, crowdstrike_data, crowdstrike_lines, leftover, severity
 from bartizan.sources.entities import file_name, is_sid
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_number, content_id, objects_of
@@ -140,6 +140,10 @@ _COLUMNS = {
     },
 }
 _AGENT = ("AgentId", "agent_id", "SensorId", "AgentIdString", "device.device_id", "aid")
+# One pattern stands for all rules of correlation.
+_DETECTORS = """
+    correlation_rule_id PatternId pattern_id TemplateInstanceId RuleId rule_id PolicyId Policy.ID
+""".split()
 _IDS = """
     CompositeId composite_id DetectId detection_id IncidentID incident_id LeadId NotificationId
     IdentityProtectionIncidentId XdrDetectionId EventUUID
@@ -184,9 +188,7 @@ class CrowdStrike(Source):
         category, categories = crowdstrike_attack.categories(body, kind)
         level, vendor_level = _severity(kind, body)
         behavior = body.object("behaviors")
-        detector = body.text(  # one pattern stands for all rules of correlation
-            "correlation_rule_id", "PatternId", "pattern_id", "TemplateInstanceId", "RuleId", "rule_id", "PolicyId"
-        ) or behavior.text("pattern_id")
+        detector = body.text(*_DETECTORS) or behavior.text("pattern_id")
         where = body.text(*_AGENT, "Hostname", "ComputerName") or _user(body) or ""
         sha256 = (body.text("SHA256String", "sha256") or "").lower()
         own_id = body.text(*_IDS) or content_id(outer.data)
@@ -311,6 +313,8 @@ def _detection_source(kind: str, body: Fields) -> str:
 
 
 def _disposition(body: Fields) -> graph.EvidenceRemediationStatus:
+    if crowdstrike_data.stopped(body):
+        return "blocked"
     text = (body.text("PatternDispositionDescription", "pattern_disposition_description") or "").lower()
     flags = body.object("PatternDispositionFlags", "pattern_disposition_details")
     if flags.flag("QuarantineFile", "quarantine_file"):
@@ -370,6 +374,7 @@ def _entities(body: Fields, evidence: Evidence, *, blocked: bool = False) -> Non
     _processes(body, evidence, user, blocked=blocked)
     _network(body, evidence)
     _indicators(body, evidence)
+    crowdstrike_data.destination(body, evidence)
     for host in [*body.objects("hosts"), *body.objects("ThreatgraphIndicators")][:50]:
         evidence.host(
             host.text("hostname"),
@@ -434,7 +439,9 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
 
 
 # Each under the names of stream, APIs and FDR.
-_HASHES = tuple("SHA256String sha256 SHA256HashData SHA1String sha1 SHA1HashData MD5String md5 MD5HashData".split())
+_HASHES = tuple(
+    "SHA256String sha256 SHA256HashData SHA1String sha1 SHA1HashData MD5String md5 MD5HashData ContentSha".split()
+)
 
 
 def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None, *, blocked: bool) -> None:
@@ -469,7 +476,7 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
                 status=status,
             )
         if any(hashes) or scanned:
-            evidence.file(name, path, hashes, status=status)
+            evidence.file(name, path, hashes, size=part.integer("DataVolume"), status=status)
     for found in body.objects("ScanResults")[:20]:
         evidence.malware(found.text("ResultName") if found.flag("Detected") else None)
     for item in body.objects("MobileAppsDetails")[:20]:

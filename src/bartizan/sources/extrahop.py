@@ -1,14 +1,20 @@
-"""ExtraHop Reveal(x): detections of its network sensor.
+"""ExtraHop Reveal(x): detections of its network sensor; investigations, which gather them, are events.
 
-Source: ExtraHop REST API, "Detections".
+Source: ExtraHop REST API, "Detections", "Investigations".
 """
 
+from collections.abc import Iterator
+
+from bartizan.extend import Event, GraphObject
 from bartizan.model import security as graph
 from bartizan.model.alert import Alert
 from bartizan.sources.entities import addresses
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields, as_text
+from bartizan.sources.generic import guess_event
 from bartizan.sources.shape import Paths, Shape
+from bartizan.sources.tables import columns
+from bartizan.sources.times import first_time
 
 
 class ExtraHop(Shape):
@@ -21,8 +27,19 @@ class ExtraHop(Shape):
     )
     sourcetypes = ("extrahop", "extrahop:*")
     table = "ExtraHopEvents"
-    columns = {"ApplianceId": "appliance_id", "Categories": "list categories"}
-    wrappers = ("detections",)
+    columns = {
+        "ApplianceId": "appliance_id",
+        "Categories": "list categories investigation_types",
+        "EventType": "type",
+        "Name": "text name title display_name",
+        "Status": "status",
+        "Assessment": "assessment resolution",
+        "Assignee": "assignee",
+        "Detections": "dynamic detections",
+        "StartTime": "time start_time",
+        "EndTime": "time end_time",
+    }
+    wrappers = ("detections", "investigations")
     alert = Paths(
         id="id",
         title="title display_name type",
@@ -63,6 +80,19 @@ class ExtraHop(Shape):
         for key, value in fields.object("properties").data.items():
             if key.endswith(("domain", "host", "hostname", "sni")):
                 evidence.domain(as_text(value))
+
+    def event(self, fields: Fields) -> Iterator[Event | GraphObject]:
+        """An investigation tells who works on it; anything else is guessed."""
+        if not fields.has("investigation_types", "last_interaction_by"):
+            yield from super().event(fields)
+            return
+        evidence = Evidence()
+        self.entities(fields, evidence)
+        for path in ("assignee", "created_by", "last_interaction_by"):
+            evidence.observe("user", fields.text(path))
+        known = columns(fields, self.columns) | {"EventType": "investigation", "Message": fields.text("description")}
+        at = first_time(fields, "update_time", "creation_time")
+        yield guess_event(fields, self.table, evidence, known | {"Timestamp": at})
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         if alert.description is not None:

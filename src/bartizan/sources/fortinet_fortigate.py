@@ -67,6 +67,13 @@ _ELASTIC = {
 }
 _CALLBACKS = ("botnetdomain", "botnetip")
 _TO_INDICATOR = "20214"  # message id of "Locally generated traffic goes to IoC location"
+_WEB = frozenset({"webfilter", "dns"})
+# FortiGuard's categories that are a verdict on the site: number and name -> title, ours. Its other security risks
+# (spam, dynamic DNS, domains that are new) tell of what may be, and stay events.
+_VERDICTS = {
+    **dict.fromkeys(("26", "malicious websites"), ("Malicious website", "Malware")),
+    **dict.fromkeys(("61", "phishing"), ("Phishing site", "Phishing")),
+}
 _WORDS: dict[str, Severity] = {
     "debug": "informational",
     "info": "informational",
@@ -128,10 +135,10 @@ class FortiGate(Firewall):
         return fields
 
     def is_alert(self, fields: Fields) -> bool:
-        kind = (fields.text("subtype") or (fields.text("cat") or "").partition(":")[2]).lower()
+        kind = _subtype(fields)
         if (fields.text("eventtype") or "").lower() in _NO_FINDINGS:
             return False
-        named = fields.has("attack", "virus", *_CALLBACKS) or _of(fields, _TO_INDICATOR)
+        named = fields.has("attack", "virus", *_CALLBACKS) or _of(fields, _TO_INDICATOR) or _site(fields) is not None
         return named or (fields.text("type") in ("utm", "anomaly") and kind in _ATTACKS)
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
@@ -165,7 +172,11 @@ class FortiGate(Firewall):
 
     def finish(self, fields: Fields, alert: Alert) -> None:
         super().finish(fields, alert)
-        if not fields.has("attack", "virus", "botnetdomain", "botnetip", "msg", "name"):
+        if (verdict := _site(fields)) is not None:
+            where = fields.text("hostname", "qname", "dhost", "dst")
+            alert.title, alert.category = f"{verdict[0]}: {where}" if where else verdict[0], verdict[1]
+            alert.categories = [alert.category]
+        elif not fields.has("attack", "virus", "botnetdomain", "botnetip", "msg", "name"):
             what = fields.text("fname", "filtertype", "act")
             alert.title = f"FortiGate {fields.text('subtype')}: {what}"
         elif not fields.has("attack", "virus") and (where := fields.text(*_CALLBACKS)) is not None:
@@ -176,6 +187,21 @@ class FortiGate(Firewall):
             or (fields.text("eventtype") or "").lower() == "botnet"
         ):
             alert.category, alert.categories = "CommandAndControl", ["CommandAndControl"]
+
+
+def _subtype(fields: Fields) -> str:
+    return (fields.text("subtype") or (fields.text("cat") or "").partition(":")[2]).lower()
+
+
+def _site(fields: Fields) -> tuple[str, str] | None:
+    """What FortiGuard holds of the site that was asked for, where that is a verdict; whether it was let through or not.
+
+    In CEF the key of the category holds the kind of log, and the category has the vendor's prefix.
+    """
+    if _subtype(fields) not in _WEB:
+        return None
+    said = fields.text("catdesc", "requestContext"), fields.text(f"{FortiGate.prefix}cat"), fields.text("cat")
+    return next((_VERDICTS[text.lower()] for text in said if text is not None and text.lower() in _VERDICTS), None)
 
 
 def _of(fields: Fields, message: str) -> bool:

@@ -3,6 +3,8 @@
 Source: Gatewatcher documentation, "GCenter: data export, ECS"; Elastic Common Schema 8.
 """
 
+import re
+
 from bartizan.model.alert import Alert, Severity
 from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields
@@ -19,6 +21,7 @@ _CATEGORIES = {
     "active_cti": "CommandAndControl",
     "retrohunt": "CommandAndControl",
 }
+_VERDICT = re.compile(r"^(?:Infected|Suspicious)\s*:\s*", re.IGNORECASE)
 
 
 class Gatewatcher(Shape):
@@ -43,6 +46,9 @@ class Gatewatcher(Shape):
         version="observer.version",
         tactics="sigflow.metadata.mitre_tactic_id sigflow.metadata.mitre_tactic_name",
         techniques="sigflow.metadata.mitre_technique_name",
+        actor="ioc.threat_actor",
+        family="ioc.families",
+        cves="ioc.vulnerabilities",
         fold="source.ip destination.ip",
     )
 
@@ -76,6 +82,9 @@ class Gatewatcher(Shape):
             name = found.text("name", "file_name", "filename")
             evidence.file(name, None, hashes, size=found.integer("size"))
         evidence.malware(fields.text("malcore.detail_threat_found"))
+        for name in (fields.text("beacon.hostname_resolution"), *(fields.text("dga.top_DGA") or "").split(",")):
+            evidence.domain((name or "").strip() or None)
+        _indicator(fields.object("ioc"), evidence)
         evidence.user(fields.text("user.name", "smb.username", "kerberos.cname"))
         evidence.host(fields.text("host.name", "host.hostname"))
         if not evidence.items:  # a metric of the sensor itself
@@ -89,9 +98,25 @@ class Gatewatcher(Shape):
             alert.severity = "informational"
         elif level is not None:
             alert.severity = _LEVELS.get(level, "unknown")
+        alert.threat_name = _threat(fields)
         if alert.title == fields.text("event.module"):
-            words = alert.title.replace("sigflow_", "").replace("_", " ")
-            alert.title = f"Gatewatcher {words}"
+            words, found = alert.title.replace("sigflow_", "").replace("_", " "), fields.text("ioc.value")
+            alert.title = f"Gatewatcher {words}{f': {found}' if found else ''}"
+
+
+def _threat(fields: Fields) -> str | None:
+    """The malware's name, without the verdict before it."""
+    said = fields.text("malcore.detail_threat_found")
+    return _VERDICT.sub("", said) if said is not None else None
+
+
+def _indicator(known: Fields, evidence: Evidence) -> None:
+    """What of the traffic is an indicator of compromise."""
+    value = known.text("value")
+    evidence.ip(value, ("commandAndControl",))
+    evidence.domain(value)
+    evidence.url(value if "/" in (value or "") else None, ("commandAndControl",))
+    evidence.file(hashes=[value])
 
 
 def _place(end: Fields) -> Place:

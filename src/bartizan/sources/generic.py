@@ -10,7 +10,7 @@ from typing import Any
 
 from bartizan.extend import SOURCES, Event, GraphObject, Record, Source
 from bartizan.model.alert import Alert
-from bartizan.sources import cef, envelopes, leef, syslog
+from bartizan.sources import cef, device_lines, envelopes, leef, syslog
 from bartizan.sources.entities import addresses, domain
 from bartizan.sources.evidence import Evidence
 from bartizan.sources.fields import Fields
@@ -145,13 +145,15 @@ def line_event(text: str, table: str) -> Event:
 
 def unread(record: Record, table: str) -> Iterator[Alert | Event | GraphObject]:
     """A record in which a source finds nothing of its own form: what it says in CEF or LEEF, as products that ship JSON
-    do as well where a collector asks for it; else the line as an event of the table.
+    do as well where a collector asks for it, or in words that are read as CEF; else the line as an event of the table.
     """
     packed = envelopes.packs(record.data)
     if ("CEF:" in record.text or packed) and cef.records(record):
         yield from SOURCES["cef_generic"].normalise(record)
     elif ("LEEF:" in record.text or packed) and leef.records(record):
         yield from SOURCES["leef_generic"].normalise(record)
+    elif record.data is None and device_lines.read(record.text):
+        yield from SOURCES["cef_generic"].normalise(record)
     elif isinstance(record.data, dict):
         yield guess_event(Fields(record.data), table)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 from bartizan.extend import Record
 from bartizan.model.alert import Alert
 from bartizan.sources import xml_records
-from bartizan.sources.evidence import Evidence
+from bartizan.sources.evidence import Evidence, Place
 from bartizan.sources.fields import Fields, lines_of
 from bartizan.sources.shape import Paths, Shape
 
@@ -25,6 +25,9 @@ _CATEGORIES = {
     "fraud": "Phishing",
     "vulnerable": "Vulnerability",
 }
+
+_CVE = re.compile(r"CVE-\d{4}-\d{4,}", re.ASCII | re.IGNORECASE)
+_POINT = re.compile(r"\s*([+-]?\d{1,3}(?:\.\d{1,12})?),\s*([+-]?\d{1,3}(?:\.\d{1,12})?)", re.ASCII)
 
 
 class Idmef(Shape):
@@ -50,7 +53,7 @@ class Idmef(Shape):
         statuses={"incident": "new", "event": "new"},
         confidence="Confidence",
         sub_provider="Analyzer.Name",
-        cves="reference",
+        cves="reference Ref",
         fold="Analyzer.Name Target.IP Target.Hostname Target.Location",
     )
 
@@ -63,19 +66,25 @@ class Idmef(Shape):
         return fields.has("Analyzer") and fields.has("ID", "CreateTime")
 
     def entities(self, fields: Fields, evidence: Evidence) -> None:
-        for source in fields.objects("Source"):
-            evidence.ip(source.text("IP"), ("source",))
+        sources, targets = fields.objects("Source"), fields.objects("Target")
+        if len(sources) == len(targets) == 1:  # of several nothing says who spoke to whom
+            _flow(sources[0], targets[0], evidence)
+        for source in sources:
+            evidence.ip(source.text("IP"), ("source",), _place(source))
             self._end(source, evidence)
-        for target in fields.objects("Target"):
-            evidence.ip(target.text("IP"), ("destination",))
+        for target in targets:
+            evidence.ip(target.text("IP"), ("destination",), _place(target))
             self._end(target, evidence)
         for file in fields.objects("Attachment"):
             hashes = [text.rpartition(":")[2] for text in file.texts("Hash")]
             name = file.text("FileName")
-            evidence.file(file.text("Name") if hashes and name is None else None, name, hashes)
+            called = file.text("Name") if hashes and name is None else None
+            evidence.file(called, name, hashes, size=file.integer("Size"))
+            for text in file.texts("ExternalURI"):
+                evidence.url(text)
         if not evidence.items:
-            analyzer = fields.object("Analyzer")
-            evidence.host(analyzer.text("Hostname", "Name"), addresses=[analyzer.text("IP")])
+            for sensor in fields.objects("Sensor", "Analyzer"):
+                evidence.host(sensor.text("Hostname", "Name"), addresses=[sensor.text("IP")])
 
     def _end(self, end: Fields, evidence: Evidence) -> None:
         evidence.host(end.text("Hostname"), addresses=[end.text("IP")])
@@ -90,10 +99,27 @@ class Idmef(Shape):
         found = [_CATEGORIES[word] for word in words if word in _CATEGORIES]
         if found:
             alert.category, alert.categories = found[0], list(dict.fromkeys(found))
-        alert.vulnerabilities = [name for name in alert.vulnerabilities if name.upper().startswith("CVE-")]
+        alert.vulnerabilities = [name for name in alert.vulnerabilities if _CVE.fullmatch(name) is not None]
         confidence = fields.number("Confidence")
         if confidence is not None and 0 <= confidence <= 1:
             alert.confidence = round(confidence * 100)
+
+
+def _flow(source: Fields, target: Fields, evidence: Evidence) -> None:
+    """Where each end is one address; several ports are none."""
+    ends: list[tuple[str | None, int | None]] = []
+    for end in (source, target):
+        ports = end.texts("Port")
+        ends.append((end.text("IP"), end.integer("Port") if len(ports) == 1 else None))
+    if ends[0][1] is not None or ends[1][1] is not None:
+        protocol = target.text("Protocol") or source.text("Protocol")
+        evidence.flow(*ends[0], *ends[1], protocol, places=(_place(source), _place(target)))
+
+
+def _place(end: Fields) -> Place | None:
+    """Latitude and longitude, after which an altitude may stand."""
+    found = _POINT.match(end.text("GeoLocation") or "")
+    return Place(latitude=float(found[1]), longitude=float(found[2])) if found is not None else None
 
 
 # ---------------------------------------------------------------- version 1
@@ -144,6 +170,7 @@ def _side(side: Fields) -> dict[str, Any]:
         "Hostname": side.text("Node.name"),
         "User": side.text("User.UserId.name", "User.UserId.number"),
         "Port": [service.integer("port")] if service.has("port") else [],
+        "Protocol": service.texts("protocol", "iana_protocol_name"),
         "URL": service.text("WebService.url"),
         "Process": side.text("Process.path", "Process.name"),
     }

@@ -1,4 +1,4 @@
-"""Imperva: Cloud WAF (Incapsula), Attack Analytics and SecureSphere, as CEF.
+"""Imperva: Cloud WAF (Incapsula), Attack Analytics and SecureSphere, as CEF or LEEF; Cloud WAF as JSON by CEF's keys.
 
 Source: Imperva, "Cloud WAF log file structure", "Attack Analytics SIEM integration", "SecureSphere CEF".
 """
@@ -11,7 +11,7 @@ from bartizan.model.alert import Alert
 from bartizan.sources import common_security_log
 from bartizan.sources.entities import addresses_in, domain
 from bartizan.sources.evidence import Evidence, Place
-from bartizan.sources.fields import Fields
+from bartizan.sources.fields import Fields, objects_of
 from bartizan.sources.severity import of_cef
 from bartizan.sources.shape import Paths, Shape
 
@@ -23,10 +23,21 @@ _EXPLOITS = (
 _FIRST = "start rt deviceReceiptTime syslogTime"
 
 
+def _of_cloud(fields: Fields) -> Fields:
+    """An object of Cloud WAF by the names of its CEF."""
+    said = {
+        "name": fields.text("attackName", "Attack.Name"),
+        "deviceSeverity": fields.text("attackSeverity", "Attack.Severity"),
+    }
+    named = {"deviceVendor": "Incapsula", "deviceProduct": "SIEMintegration", **said}
+    return fields.also(named) if any(said.values()) else fields
+
+
 class Imperva(Shape):
     name = "imperva_waf"
     vendor = "Imperva"
     product = "Cloud WAF"
+    marks = "EventVendor=Imperva+EventProduct+src AttackName+AttackSeverity+SourceServiceName"
     pattern = re.compile(common_security_log.BEGINS + r"(?:Incapsula|Imperva[^|]{0,40})\|")
     sourcetypes = ("imperva:*", "incapsula:*")
     alert = Paths(
@@ -47,7 +58,8 @@ class Imperva(Shape):
 
     def read(self, record: Record) -> Iterable[Fields]:
         """Of LEEF the event's id is what CEF has as its name."""
-        return common_security_log.lines(record, {"name": "name,eventId", "deviceSeverity": "deviceSeverity,sev"})
+        found = common_security_log.lines(record, {"name": "name,eventId", "deviceSeverity": "deviceSeverity,sev"})
+        return found or [_of_cloud(fields) for fields in objects_of(record)]
 
     def is_alert(self, fields: Fields) -> bool:
         """Requests that broke no rule are logged under the name "Normal", what SecureSphere does itself as such."""
@@ -73,7 +85,8 @@ class Imperva(Shape):
             evidence.ip(text.strip(), ("source",))
         request = fields.text("request")
         evidence.url(request)
-        for name in (fields.text("sourceServiceName"), fields.text("dhost"), (request or "").partition("/")[0]):
+        sites = ("sourceServiceName", "dhost", "ImpervaAASite")
+        for name in (*(fields.text(key) for key in sites), (request or "").partition("/")[0]):
             evidence.domain(domain(name))
         for user in common_security_log.people(fields.texts("suser", "duser")):
             evidence.user(user)

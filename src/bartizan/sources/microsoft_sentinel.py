@@ -153,8 +153,10 @@ class _SecurityAlert(Shape):
             evidence.azure(one.text("azureResourceId", "id"), roles=("attacked",))
         evidence.azure(fields.text("AzureResourceId"), roles=("attacked",))
         evidence.azure(fields.text("associatedResource"), roles=("attacked",))
+        more = fields.object("extendedProperties")
         for name in _ATTACKER:
-            evidence.ip(fields.text(f"extendedProperties.{name}"), ("attacker",))
+            evidence.ip(more.text(name), ("attacker",))
+        _named_in(more, evidence)
         if not evidence.items:
             evidence.host(fields.text("CompromisedEntity"), roles=("attacked",))
 
@@ -173,6 +175,23 @@ class _SecurityAlert(Shape):
         alert.recommended_actions = "\n".join(fields.texts("RemediationSteps")) or None
         if (fields.text("Status", "state") or "").lower() == "dismissed":
             alert.classification = alert.classification or "falsePositive"
+
+
+def _named_in(more: Fields, evidence: Evidence) -> None:
+    """What the properties of an alert of Defender for Cloud name, where no entity does."""
+    known = {type(item) for item in evidence.items}
+    who = more.text("user name", "userName", "account name", "accountName")
+    user = None
+    if graph.UserEvidence not in known:
+        user = evidence.user(who, domain=None if "\\" in (who or "") else more.text("domain name", "domainName"))
+    if graph.ProcessEvidence not in known:
+        evidence.process(
+            more.text("command line", "commandLine", "process command line"),
+            path=more.text("process name", "processName", "suspicious process"),
+            pid=more.integer("process id", "processId", "suspicious process id"),
+            user=user,
+            parent_path=more.text("parent process", "parentProcess"),
+        )
 
 
 SECURITY_ALERT = _SecurityAlert()

@@ -45,6 +45,12 @@ _WORDS: dict[str, Severity] = {
     "veryhigh": "high",
     "very-high": "high",
     "very high": "high",
+    # as Barracuda cuts syslog's words
+    "emer": "high",
+    "aler": "high",
+    "erro": "medium",
+    "noti": "low",
+    "debu": "informational",
 }
 
 
