@@ -10,18 +10,24 @@ import duckdb
 from bartizan.hunt import Translation, translate
 from bartizan.hunt.catalogue import Catalogue, of_columns
 from bartizan.hunt.duckdb.literal import NATIVE, identifier
+from bartizan.hunt.duckdb.macros import Macros
 from bartizan.hunt.duckdb.open import connect
 from bartizan.hunt.duckdb.values import rows_as_json
 from bartizan.hunt.tree import Scalar
 
 
 class Harness:
-    """A storage of its own tables, empty until `fill`; columns that differ only in case are stored by their place."""
+    """A storage of its own tables, empty until `fill`; columns that differ only in case are stored by their place.
 
-    def __init__(self, tables: Mapping[str, Mapping[str, Scalar]]) -> None:
+    Macros are made when a query needs them, as a hunting process does: all of them take most of a second."""
+
+    def __init__(
+        self, tables: Mapping[str, Mapping[str, Scalar]], connection: duckdb.DuckDBPyConnection | None = None
+    ) -> None:
         self.tables = tables
         self.catalogue: Catalogue = of_columns(tables)
-        self.connection: duckdb.DuckDBPyConnection = connect()
+        self.connection = connect(macros=False) if connection is None else connection
+        self._macros = Macros(self.connection)
         self.filled: set[str] = set()
 
     def fill(self, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
@@ -68,6 +74,7 @@ class Harness:
         return translate(query, self.catalogue, storage=self, now=now, ask=self.ask, empty=True)
 
     def ask(self, sql: str) -> list[Any]:
+        self._macros.ready(sql)
         return self.connection.execute(sql).fetchall()
 
 

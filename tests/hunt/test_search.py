@@ -116,8 +116,7 @@ def many() -> Harness:
         f"T{table}": {"Same": "string", "At": "datetime", **{f"C{table}_{n}": type_ for n, type_ in enumerate(types)}}
         for table in range(16)
     }
-    harness = Harness(tables)
-    harness.connection = connect(memory_mb=120)
+    harness = Harness(tables, connect(memory_mb=120))
     harness.fill({
         table: [{"Same": "fox", "At": f"2026-01-{1 + number % 28:02}", **{
             name: EACH[type_][0] for name, type_ in columns.items() if name.startswith("C")

@@ -49,7 +49,7 @@ ALL: dict[str, Any] = {"users": {"includeUsers": ["All"]}, "applications": {"inc
 def cases() -> list[Any]:
     found = []
     for path in sorted(FOLDER.glob("*.yaml")):
-        for case in yaml.safe_load(path.read_text("utf-8")):
+        for case in yaml.load(path.read_text("utf-8"), yaml.CSafeLoader):
             found.append(pytest.param(case, id=f"{path.stem}: {case['case']}"))
     assert len(found) > 80
     return found

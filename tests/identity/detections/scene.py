@@ -21,7 +21,7 @@ from bartizan.intel.networks import Intel, Network
 from bartizan.intel.tables import Kind, Leak
 
 CASES = Path(__file__).parents[1] / "cases"
-WORDS: dict[str, Any] = yaml.safe_load((CASES / "words.yaml").read_text())
+WORDS: dict[str, Any] = yaml.load((CASES / "words.yaml").read_text(), yaml.CSafeLoader)
 TODAY = datetime(2026, 3, 2, tzinfo=UTC)
 TYPES = {each.name: set(each.types) for each in DETECTIONS} | {
     "unfamiliar_features": {BASE_TYPE},

@@ -9,7 +9,9 @@ from tests.identity.detections.scene import CASES, KINDS, TYPES, findings_of, ru
 from bartizan.extend.detections import DETECTIONS
 
 FILES: dict[str, dict[str, Any]] = {
-    path.stem: yaml.safe_load(path.read_text()) for path in sorted(CASES.glob("*.yaml")) if path.stem != "words"
+    path.stem: yaml.load(path.read_text(), yaml.CSafeLoader)
+    for path in sorted(CASES.glob("*.yaml"))
+    if path.stem != "words"
 }
 EVERY = [(name, case) for name, file in FILES.items() for case in file["cases"]]
 _MEMBERS = frozenset(
