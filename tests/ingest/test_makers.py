@@ -14,7 +14,8 @@ import bartizan.sources  # noqa: F401 - registers them
 from bartizan.api import load
 from bartizan.extend import SOURCES, Event, Record, Said, Source, collections
 from bartizan.ingest import makers as module
-from bartizan.ingest.makers import Given, Makers, made_of
+from bartizan.ingest.made import Given
+from bartizan.ingest.makers import Makers, made_of
 from bartizan.store import Collection
 
 pytestmark = pytest.mark.anyio
