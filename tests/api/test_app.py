@@ -221,3 +221,15 @@ def test_a_driver_that_is_missing_is_said(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "cannot start: " in ended.stderr and "bartizan[postgres]" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_session_of_its_own_gives_way_as_a_whole() -> None:
+    """Niceness counts within a session alone where the system shares the processors among sessions first."""
+    program = (
+        "import os; from pathlib import Path; from bartizan.app import stand_back; stand_back(3); "
+        "file = Path('/proc/self/autogroup'); print(os.nice(0), file.read_text() if file.exists() else 'nice 3')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, start_new_session=True)
+    assert done.returncode == 0, done.stderr
+    own, _, whole = done.stdout.strip().partition(" ")
+    assert own == "3" and whole.endswith("nice 3")
