@@ -46,7 +46,7 @@ RECENT_S = 1.0  # a tenant that wrote within this time counts as writing
 GATHER_S = 0.1  # between two steps once it has caught up: what comes meanwhile is one commit, and others wait less
 # A snapshot is made when the journal has grown to the last one's size, so that all of them together cost no more than
 # the journal does; a restart goes through so much again.
-SNAPSHOT_BYTES = 8 * 2**20  # of some 12,000 alerts, which take half a second to go through
+SNAPSHOT_BYTES = 8 * 2**20  # of some 10,000 alerts, which take a second to go through
 MAX_ENTRIES = 4_096
 SWEPT = 64  # entries of the journal that a write removes when a snapshot has made them needless
 MAX_TENANTS = 64  # whose engines are in memory

@@ -64,15 +64,19 @@ def asm(own: dict[str, Any]) -> dict[str, Any]:
 
 
 def judged(fields: Fields) -> bool:
-    """Whether the verdict is all that is to be said: of logs of which some tell of the device's own business."""
-    return fields.has("logType")
+    """Whether the verdict is all that is to be said: of devices with logs of which some tell of their own business."""
+    return fields.has("logType") and _judges(fields) is not None
 
 
 def verdict(fields: Fields) -> Verdict | None:
     """What a device found, by its own words; None of what is no finding, and of other devices."""
-    vendor = (fields.text("deviceVendor") or "").lower()
-    judges = next((judges for name, judges in _JUDGES.items() if vendor.startswith(name)), None)
+    judges = _judges(fields)
     return judges(fields) if judges is not None else None
+
+
+def _judges(fields: Fields) -> "Callable[[Fields], Verdict | None] | None":
+    vendor = (fields.text("deviceVendor") or "").lower()
+    return next((judges for name, judges in _JUDGES.items() if vendor.startswith(name)), None)
 
 
 def _asm_verdict(fields: Fields) -> Verdict | None:
