@@ -7,14 +7,17 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bartizan.sources  # noqa: F401 - registers them
 from bartizan.api import load
 from bartizan.extend import SOURCES, Event, Record, Said, Source, collections
 from bartizan.ingest import makers as module
-from bartizan.ingest.made import Given
+from bartizan.ingest.made import Given, Made
 from bartizan.ingest.makers import Makers, made_of
 from bartizan.store import Collection
 
@@ -66,18 +69,42 @@ async def test_a_process_gives_what_this_one_gives(makers: Makers) -> None:
     for name in ("wazuh", "crowdstrike_falcon", "okta", "entra_id_logs", "falco", "auto"):
         source = SOURCES[name]
         said = Said(at="2026-02-03T04:05:06Z", host="edge-1")
-        given: list[Given] = [(raw, None) for raw in cases("wazuh" if name == "auto" else name)]
-        given += [(b"no record of this kind", said), (b"{", None)]
-        assert await makers.make(source, given, TENANT, AT) == made_of(source, given, TENANT, AT, sets()), name
+        records: list[Given] = [(raw, None) for raw in cases("wazuh" if name == "auto" else name)]
+        records += [(b"no record of this kind", said), (b"{", None)]
+        assert await makers.make(source, records, TENANT, AT) == made_of(source, records, TENANT, AT, sets()), name
+
+
+ROWS = st.dictionaries(
+    st.text(max_size=4),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.binary(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+@given(st.lists(ROWS, max_size=30))
+def test_a_frame_gives_what_went_into_it(rows: list[dict[str, Any]]) -> None:
+    """Also what MessagePack cannot write."""
+    made = [Made(source="s", raw=b"r", sha256="0", rows=[("GenericEvents", row)]) for row in rows]
+    assert module.unpacked(module.packed(made)) == made
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, "half \ud800"])
+async def test_what_messagepack_cannot_write_comes_too(value: object) -> None:
+    made = [Made(source="s", raw=b"r", sha256="0", rows=[("GenericEvents", {"Message": [value]})])]
+    assert module.unpacked(module.packed(made)) == made
 
 
 async def test_a_process_that_is_killed_loses_nothing(makers: Makers) -> None:
-    given = [(f"record {number}".encode(), None) for number in range(60)]
+    records = [(f"record {number}".encode(), None) for number in range(60)]
     (maker,) = makers._all
     assert maker._process is not None
     os.kill(maker._process.pid, signal.SIGKILL)
-    made = await makers.make(FATAL, given, TENANT, AT)
-    assert [one.raw for one in made] == [raw for raw, _ in given]
+    made = await makers.make(FATAL, records, TENANT, AT)
+    assert [one.raw for one in made] == [raw for raw, _ in records]
     assert all(one.warning is None for one in made)
 
 
@@ -86,9 +113,9 @@ async def test_a_record_that_ends_the_process_is_kept_as_text(
     makers: Makers, fatal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GROUP_S", 1.0)
-    given = [(each.encode(), None) for each in ("a", "b", fatal, "c", "d")]
-    made = await makers.make(FATAL, given, TENANT, AT)
-    assert [one.raw for one in made] == [raw for raw, _ in given]
+    records = [(each.encode(), None) for each in ("a", "b", fatal, "c", "d")]
+    made = await makers.make(FATAL, records, TENANT, AT)
+    assert [one.raw for one in made] == [raw for raw, _ in records]
     assert [one.warning is not None for one in made] == [False, False, True, False, False]
     assert made[2].rows[0][1]["AdditionalFields"]["raw"] == fatal
 
@@ -107,8 +134,8 @@ async def test_it_ends_when_no_bulk_comes_and_starts_again(makers: Makers, monke
     wazuh = SOURCES["wazuh"]
     makers.ready(wazuh, module.BULK_RECORDS)
     await makers.started()
-    given: list[Given] = [(raw, None) for raw in cases("wazuh")]
-    assert await makers.make(wazuh, given, TENANT, AT) == made_of(wazuh, given, TENANT, AT, sets())
+    records: list[Given] = [(raw, None) for raw in cases("wazuh")]
+    assert await makers.make(wazuh, records, TENANT, AT) == made_of(wazuh, records, TENANT, AT, sets())
 
 
 async def test_none_is_wanted_for_few_records_or_a_source_of_ones_own() -> None:

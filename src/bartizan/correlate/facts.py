@@ -165,6 +165,7 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float, product: str
     """Each once, in the order of the evidence."""
     hosts: list[str] = []
     found: dict[Node, None] = {}
+    before: list[Token] = []
     for kind, item in _walked(evidence):
         if kind == "deviceEvidence":
             named = names.resolve("hosts", _device(item), at)
@@ -174,6 +175,9 @@ def _nodes(evidence: list[dict[str, Any]], names: Names, at: float, product: str
             for address in _addresses(item) if named else ():
                 names.held(address, named[0], at)
         for tokens in _accounts(kind, item, product):
+            if not tokens or tokens == before:  # a process names the user that the alert has named
+                continue
+            before = tokens
             for each in names.resolve("people", tokens, at):
                 found["user", each] = None
         if kind == "analyzedMessageEvidence":

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from bartizan.model import entities, evidence, from_legacy, legacy, workflow
 from bartizan.model.alert import Alert, Observed
 from bartizan.model.ids import stable_id
+from bartizan.model.nul import has_nul, without_nul
 from bartizan.model.workflow import Who, Words
 
 TODAY = "microsoft.graph.security.alert"
@@ -121,17 +122,9 @@ def encode(state: AlertState, stamps: Mapping[str, str] | None = None) -> bytes:
     if state.link is not None:
         whole[LINK] = state.link
     content = _encode(whole)
-    if b"\\u0000" in content:  # text of PostgreSQL cannot hold it
-        content = _encode(_without_nul(_decode(content)))
+    if has_nul(content):
+        content = _encode(without_nul(_decode(content)))
     return content
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, dict):
-        return {_without_nul(name): _without_nul(item) for name, item in value.items()}
-    return [_without_nul(item) for item in value] if isinstance(value, list) else value
 
 
 def decode(content: bytes) -> AlertState:

@@ -4,6 +4,7 @@ Source: Edm.DateTimeOffset in OData 4.01 ABNF; the width is what Microsoft Graph
 compare such texts.
 """
 
+import contextlib
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -14,6 +15,9 @@ _PATTERN = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|[+-]\d\d:?\d\d)?", re.ASCII
 )
 _MOST_OFFSET_HOURS = 23  # the clocks of places reach 14; RFC 3339 allows as much as an hour of a day has
+_PLAIN = re.compile(  # what most write, which Python reads as it is
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
 _WIRE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z", re.ASCII)
 
 
@@ -48,6 +52,9 @@ def parse(text: str) -> str:
     if _WIRE.fullmatch(text) is not None and text[17] != "6":
         datetime.fromisoformat(text[:19])  # a ValueError for what no calendar has
         return text
+    if _PLAIN.fullmatch(text) is not None:
+        with contextlib.suppress(ValueError, OverflowError):  # what no calendar has is described below
+            return instant(datetime.fromisoformat(text))
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"not a date and time: {text[:40]!r}; expected such as 2026-11-23T04:50:30Z")

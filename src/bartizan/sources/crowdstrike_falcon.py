@@ -165,13 +165,12 @@ class CrowdStrike(Source):
     sourcetypes = ("crowdstrike:*", "crowdstrike", "falcon:*")
 
     def normalise(self, record: Record) -> Iterator[Alert | Event | GraphObject]:
-        found = objects_of(record, "resources")
-        if all(_opened(fields)[0] is None for fields in found):
-            found = crowdstrike_lines.said(record) or found
+        found = [(fields, *_opened(fields)) for fields in objects_of(record, "resources")]
+        if all(kind is None for _, kind, _ in found):
+            found = [(fields, *_opened(fields)) for fields in crowdstrike_lines.said(record)] or found
         if not found:
             yield from unread(record, "CrowdStrikeEvents")
-        for fields in found:
-            kind, body = _opened(fields)
+        for fields, kind, body in found:
             if kind is None:
                 yield guess_event(body, "CrowdStrikeEvents")
             elif "Detection" in kind or kind in _DETECTIONS:
@@ -404,6 +403,7 @@ _SIDES = [
     (role, {what: paths.format(begin, begin.lower()).split() for what, paths in _OF_SIDE.items()})
     for begin, role in _PARTIES
 ]
+_OF_SIDES = tuple(path for _, side in _SIDES for paths in side.values() for path in paths)
 
 
 def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
@@ -413,7 +413,7 @@ def _users(body: Fields, evidence: Evidence) -> graph.UserEvidence | None:
     name = body.text("UserName", "user_name", "behaviors.user_name")
     first = evidence.user(name, upn=mail, sid=sid, domain=body.text("LogonDomain"))
     first = first or evidence.user(sid)
-    for role, side in _SIDES:
+    for role, side in _SIDES if body.leading(_OF_SIDES) else ():  # most have none of them
         found = evidence.user(
             body.text(*side["name"]),
             domain=body.text(*side["domain"]),
@@ -490,9 +490,15 @@ def _processes(body: Fields, evidence: Evidence, user: graph.UserEvidence | None
     evidence.registry(body.text("RegObjectName"), body.text("RegValueName"), body.text("RegStringValue"))
 
 
+_ENDS = (
+    *("LocalAddress", "local_address", "LocalAddressIP4", "LocalAddressIP6"),
+    *("RemoteAddress", "remote_address", "RemoteAddressIP4", "RemoteAddressIP6"),
+)
+
+
 def _network(body: Fields, evidence: Evidence) -> None:
     accesses = body.objects("NetworkAccesses", "network_accesses")
-    for item in [body, *accesses[:MAX_CONNECTIONS]]:
+    for item in [each for each in (body, *accesses[:MAX_CONNECTIONS]) if each.leading(_ENDS)]:
         here = (
             item.text("LocalAddress", "local_address", "LocalAddressIP4", "LocalAddressIP6"),
             item.integer("LocalPort", "local_port"),

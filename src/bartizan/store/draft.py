@@ -8,6 +8,7 @@ import msgspec
 
 from bartizan.errors import BadRequest
 from bartizan.model.edm import Version, edm
+from bartizan.model.nul import has_nul, without_nul
 from bartizan.model.render import Done
 from bartizan.model.stamps import CREATED, ETAG, UPDATED
 from bartizan.store.interface import Collection, Column, Draft, Entity, Stored
@@ -20,7 +21,6 @@ OWN = "@bartizan."  # what keys of this server's own begin with: kept in the sta
 DERIVED = f"{OWN}derived"  # of a document that this server made itself, where others bring such: theirs replaces it
 _ETAG_VALUE = f'W/"{ETAG}"'
 _MAX_INT = 2**63 - 1
-_NUL = b"\\u0000"  # in JSON
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -42,6 +42,7 @@ def draft(
 
     `columns` adds to or replaces what the declared paths find; `entities` are kept beside those that
     `Collection.entities` finds. Without `state` what no version shows is kept in it; None: it is kept elsewhere.
+    A state that is given has no NUL character.
     BadRequest above MAX_ENTITIES or where a value cannot be stored.
     The NUL character, which PostgreSQL's text cannot hold, becomes U+FFFD.
     """
@@ -53,8 +54,8 @@ def draft(
         whole[collection.updated] = UPDATED
     try:
         made = _rendered(collection, whole, id, state)
-        if _NUL in made.doc or _NUL in made.state or _NUL in (made.beta or b""):
-            whole = _without_nul(whole)
+        if has_nul(made.doc) or (made.beta is not None and has_nul(made.beta)) or (not state and has_nul(made.state)):
+            whole = without_nul(whole)
             made = _rendered(collection, whole, id, state)
         made.columns = {**column_values(collection, whole), **(columns or {})}
         made.entities = _unique([*entities, *found_entities(collection, whole)], id)
@@ -84,7 +85,7 @@ def spliced(
         put = {name: msgspec.Raw(_encode(value)) for name, value in given.items()}
     except UnicodeEncodeError:
         return None  # `draft` says what is wrong with it
-    if any(_NUL in bytes(raw) for raw in put.values()):
+    if any(has_nul(bytes(raw)) for raw in put.values()):
         return None
     made: list[bytes] = []
     for text, version in ((stored.doc, collection.versions[0]), (stored.beta, collection.versions[-1])):
@@ -173,16 +174,6 @@ def covers(wire: Any, whole: Any) -> bool:
 
 def _unset(value: Any) -> bool:
     return value is None or value == []
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, Mapping):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nul(item) for item in value]
-    return value
 
 
 def values_at(value: Any, names: Sequence[str]) -> list[Any]:
