@@ -25,6 +25,8 @@ def main() -> None:
                 os._exit(3)
             if record.text == "hang":
                 time.sleep(60)
+            if record.text == "odd":
+                yield Event("GenericEvents", {1: "no name of a column"})  # type: ignore[dict-item]
             yield Event("GenericEvents", {"Message": record.text})
 
     answer(line, SOURCES)

@@ -108,8 +108,8 @@ async def test_a_process_that_is_killed_loses_nothing(makers: Makers) -> None:
     assert all(one.warning is None for one in made)
 
 
-@pytest.mark.parametrize("fatal", ["die", "hang"])
-async def test_a_record_that_ends_the_process_is_kept_as_text(
+@pytest.mark.parametrize("fatal", ["die", "hang", "odd"])
+async def test_a_record_that_ends_the_process_or_its_answer_is_kept_as_text(
     makers: Makers, fatal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GROUP_S", 1.0)

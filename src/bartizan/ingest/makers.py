@@ -83,7 +83,7 @@ class Makers:
         """In a thread. A process that ends is started again, and what it was asked comes again by halves."""
         try:
             return maker.ask((source.name, tenant, received, list(chunk)))
-        except (EOFError, OSError, TimeoutError) as problem:
+        except (EOFError, OSError, TimeoutError, msgspec.DecodeError) as problem:
             if self._closed:
                 return made_of(source, chunk, tenant, received, self._collections)
             _log.error("ingest.maker_ended", source=source.name, records=len(chunk), error=repr(problem))
@@ -92,7 +92,7 @@ class Makers:
         if len(chunk) == 1:
             raw = chunk[0][0]
             record = Record(raw, raw.decode("utf-8", "backslashreplace"), None)
-            why = "reading it took too long, or ended the process that read it"
+            why = "reading it took too long, ended the process that read it, or gave nothing that can be passed on"
             return [generic(record, sha256(raw).hexdigest(), source.name, received, why)]
         half = len(chunk) // 2
         return [
