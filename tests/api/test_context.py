@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from tests.api.conftest import World, on_both_engines
 from tests.api.test_correlated import alert, attack, correlated, device, incident_of, ip, mailbox, user
 
+from bartizan.api import context
 from bartizan.correlate.context import HUB
 
 pytestmark = pytest.mark.anyio
@@ -141,6 +142,26 @@ async def test_timeline(world: World) -> None:
     assert found == [each["id"] for each in entries]
     some = await of(world, ALICE, "/timeline(since=2026-11-20T09:59:00Z,until=2026-11-20T10:10:00Z)")
     assert some["entries"] == entries[2:5]
+
+
+async def test_a_timeline_of_what_was_stored_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more than is read for one answer, the last that was read is shown, and paging ends."""
+    await attacked(world)
+    whole = [each["id"] for each in (await of(world, ALICE, "/timeline"))["entries"]]
+    monkeypatch.setattr(context, "MAX_READ", 4)
+    monkeypatch.setattr(context, "CHUNK", 2)
+    found: list[str] = []
+    until = ""
+    for _ in range(9):
+        page = await of(world, ALICE, f"/timeline(top=2{until})")
+        found += [each["id"] for each in page["entries"] if each["id"] not in found]
+        assert page["isTruncated"] and page["observationsRead"] == 4
+        if page["continueUntilDateTime"] is None:
+            break
+        until = f",until={page['continueUntilDateTime']}"
+    else:
+        pytest.fail("no end")
+    assert found == [each for each in whole if each in found] and len(found) == 4
 
 
 async def test_blast_radius(world: World) -> None:

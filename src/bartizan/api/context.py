@@ -343,7 +343,9 @@ async def _touched(read: Observations, graph: Graph, start: Node) -> list[dict[s
 )
 async def get_timeline(ctx: Context, id: str | None, given: dict[str, Any]) -> Answer:
     """The last observations first. Those from `continueUntilDateTime` back come with `until` set to it; the entries of
-    that very instant come again. Events of the lake are hunted for, not listed here."""
+    that very instant come again. Where more was stored at once than is read for one answer (years of another system's
+    alerts), the last of what was read are shown, and where that ends there is no way on. Events of the lake are hunted
+    for, not listed here."""
     since, until, top = _when(given, "since"), _when(given, "until"), _whole(given, "top", 100, MAX_ENTRIES)
     read, node = await reader(ctx, since=since), node_of(id or "")
     found: list[Document] = []
@@ -362,9 +364,9 @@ async def get_timeline(ctx: Context, id: str | None, given: dict[str, Any]) -> A
             break
     found.sort(key=lambda each: (each.at, each.key), reverse=True)
     sure = found if whole or before is None else [each for each in found if each.at > before]
-    shown = sure[:top]
+    shown = (sure or found)[:top]
     more = not whole or len(sure) > top
-    rest = shown[-1].at if shown else before
+    rest = shown[-1].at if shown and (until is None or shown[-1].at < until) else None
     return Answer(
         200,
         {
